@@ -1,0 +1,1 @@
+"""Hot-reloading LLM routing config from PostgreSQL."""
