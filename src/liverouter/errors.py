@@ -1,0 +1,189 @@
+"""Every error liverouter raises: what happened [code at where]. How to mend it.
+
+Codes are grouped and never reused: LR1xx config, LR2xx database, LR3xx router, LR4xx client, LR5xx secrets.
+No message, hint or repr in here may carry a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Severity = Literal["error", "warning"]
+
+CODES: Final[dict[str, str]] = {
+    "LR100": "a required setting is missing",
+    "LR101": "unknown provider",
+    "LR102": "a credential is missing",
+    "LR103": "a value has the wrong type",
+    "LR104": "a value is out of range",
+    "LR105": "a URL cannot be used",
+    "LR106": "unknown setting",
+    "LR107": "a setting this provider cannot use",
+    "LR108": "two deployments are the same",
+    "LR109": "the provider's LangChain package is not installed",
+    "LR110": "a plain secret stands where only a reference may",
+    "LR201": "the database cannot be reached",
+    "LR202": "the database refused the login",
+    "LR203": "the database does not exist",
+    "LR204": "the schema is not installed",
+    "LR205": "the schema is newer than this liverouter",
+    "LR206": "the schema is older than this liverouter",
+    "LR207": "the database role lacks a right",
+    "LR208": "a statement failed or took too long",
+    "LR209": "the database is read-only",
+    "LR210": "notifications do not arrive; polling",
+    "LR211": "somebody else changed the config first",
+    "LR212": "the database refused the write",
+    "LR213": "no such revision",
+    "LR220": "the embedded PostgreSQL cannot run",
+    "LR301": "the Router cannot be built",
+    "LR302": "every deployment failed",
+    "LR303": "the provider's stream was cut off",
+    "LR304": "the provider's answer was empty",
+    "LR305": "the provider refused to answer",
+    "LR306": "shared cooldowns are off: Redis does not answer",
+    "LR401": "no config is live yet",
+    "LR402": "the client is closed",
+    "LR403": "an instance rejected the revision",
+    "LR404": "not every instance applied the revision in time",
+    "LR405": "a process option is wrong",
+    "LR406": "a blocking call from the I/O loop",
+    "LR501": "no secret key is configured",
+    "LR502": "sealed with a key this process does not have",
+    "LR503": "a sealed value does not open",
+    "LR504": "the snapshot file cannot be used",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a config, an environment or a database, and how to mend it."""
+
+    code: str                       # a key of CODES
+    message: str                    # what happened; never a secret
+    where: str                      # "settings.llm_provider", "environment ANTHROPIC_API_KEY", "database"
+    hint: str                       # how to mend it; may be empty
+    severity: Severity = "error"    # an error rejects the revision, a warning does not
+
+    def __str__(self) -> str:
+        """Return ``what happened [code at where]. How to mend it.``."""
+        return _sentence(self.message, self.code, self.where, self.hint)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the fields as JSON-ready strings."""
+        return {
+            "severity": self.severity,
+            "code": self.code,
+            "where": self.where,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+class LiveRouterError(Exception):
+    """Base of every error that liverouter raises on purpose."""
+
+    code: str
+    message: str
+    where: str
+    hint: str
+
+    def __init__(self, message: str, *, code: str, where: str, hint: str = "") -> None:
+        """Store the parts; ``str()`` joins them into one sentence."""
+        self.code, self.message, self.where, self.hint = code, message, where, hint
+        super().__init__(_sentence(message, code, where, hint))
+
+    @property
+    def problem(self) -> Problem:
+        """Return the same facts as a Problem."""
+        return Problem(self.code, self.message, self.where, self.hint)
+
+
+class OptionsError(LiveRouterError):
+    """A process option (constructor argument or LIVEROUTER_* variable) is wrong; the command line exits 78."""
+
+    def __init__(self, message: str, *, where: str, hint: str = "") -> None:
+        """Build an LR405."""
+        super().__init__(message, code="LR405", where=where, hint=hint)
+
+
+class DatabaseError(LiveRouterError):
+    """The database cannot be used as asked: LR201 to LR220."""
+
+
+class ConflictError(DatabaseError):
+    """A write named an expected revision that is no longer the head (LR211)."""
+
+
+class WriteRefusedError(DatabaseError):
+    """The database refused a write, a plain secret for example (LR212)."""
+
+
+class SecretError(LiveRouterError):
+    """A secret cannot be sealed or opened: LR5xx."""
+
+
+class ConfigError(LiveRouterError):
+    """A revision was rejected; `problems` lists everything that is wrong with it."""
+
+    problems: tuple[Problem, ...]
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Take the Problems of one rejection; the first error gives the code."""
+        self.problems = tuple(problems)
+        first = next((p for p in problems if p.severity == "error"), problems[0])
+        super().__init__(_listing(problems), code=first.code, where=first.where, hint=first.hint)
+        self.args = (_listing(problems),)
+
+
+class NotReadyError(LiveRouterError):
+    """No generation is live yet; `problems` lists every reason and how to mend it (LR401)."""
+
+    problems: tuple[Problem, ...]
+
+    def __init__(self, problems: Sequence[Problem], *, waited_s: float) -> None:
+        """Take the Problems known when the wait of *waited_s* seconds ended."""
+        self.problems = tuple(problems)
+        message = f"no config is live after {waited_s:g} s"
+        hint = problems[0].hint if problems else "Look at the log: the first read has not ended yet."
+        super().__init__(message, code="LR401", where="get_chat_model", hint=hint)
+        self.args = (f"{message} [LR401]. {_listing(problems)}" if problems else f"{message} [LR401]. {hint}",)
+
+
+class ClosedError(LiveRouterError):
+    """The client was closed (LR402)."""
+
+    def __init__(self) -> None:
+        """Build an LR402."""
+        super().__init__(
+            "this LiveRouter is closed", code="LR402", where="LiveRouter", hint="Open a new one, or close it later."
+        )
+
+
+class RolloutError(LiveRouterError):
+    """A revision was rejected by an instance (LR403) or not applied by all in time (LR404)."""
+
+
+class CallError(LiveRouterError):
+    """A model call failed in a way liverouter itself found: LR302 to LR305."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``Did you mean 'x'?`` for the nearest of *known*, or an empty string."""
+    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return f"Did you mean '{near[0]}'?" if near else ""
+
+
+def _sentence(message: str, code: str, where: str, hint: str) -> str:
+    return f"{message} [{code} at {where}]. {hint}".rstrip()
+
+
+def _listing(problems: Sequence[Problem]) -> str:
+    if len(problems) == 1:
+        return str(problems[0])
+    return f"{len(problems)} problems:" + "".join(f"\n  - {p}" for p in problems)
