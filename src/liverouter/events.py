@@ -1,0 +1,307 @@
+"""What happens in a client: a closed set of facts. Log, metrics and status interpret them; nobody else formats messages.
+
+An event's name is ``noun.past_verb``; its fields are the log keys. No field may carry a secret.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from liverouter.errors import Problem
+
+Level = Literal["debug", "info", "warning", "error"]
+PollCause = Literal["pooler", "standby", "refused", "half_open", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+    name: ClassVar[str]
+    level: ClassVar[Level] = "info"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the log keys and values; Problems as dicts, empty values left out."""
+        out: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None or value in ((), ""):
+                continue
+            if field.name == "problem":
+                out |= {"code": value.code, "error": value.message, "where": value.where, "hint": value.hint}
+            elif field.name == "problems":
+                out["problems"] = len(value)
+                out["reasons"] = [str(p) for p in value]
+            else:
+                out[field.name] = round(value, 1) if isinstance(value, float) else value
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStarted(Event):
+    """A client began: its engine thread runs."""
+
+    name: ClassVar[str] = "client.started"
+    instance: str
+    app: str
+    database: str                     # host:port/name, never the password
+
+
+@dataclass(frozen=True, slots=True)
+class ClientClosed(Event):
+    """A client ended: no thread, task or socket of it is left."""
+
+    name: ClassVar[str] = "client.closed"
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerConnected(Event):
+    """LISTEN is in force and was proved by a notification to itself."""
+
+    name: ClassVar[str] = "listener.connected"
+    backend_pid: int
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerDegraded(Event):
+    """Notifications cannot arrive on this connection; polling keeps the config fresh."""
+
+    name: ClassVar[str] = "listener.degraded"
+    level: ClassVar[Level] = "warning"
+    cause: PollCause
+    poll_interval_s: float
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerLost(Event):
+    """The listening connection ended; the last-known-good generation serves on."""
+
+    name: ClassVar[str] = "listener.lost"
+    level: ClassVar[Level] = "warning"
+    cause: str
+    attempt: int
+    retry_in_s: float
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerProbed(Event):
+    """The listening connection answered its probe."""
+
+    name: ClassVar[str] = "listener.probed"
+    level: ClassVar[Level] = "debug"
+    backend_pid: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequested(Event):
+    """Something asks for a read: a notification, a reconnect, the poll, a signal."""
+
+    name: ClassVar[str] = "reload.requested"
+    level: ClassVar[Level] = "debug"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFailed(Event):
+    """The settings could not be read; retried by itself."""
+
+    name: ClassVar[str] = "database.read_failed"
+    level: ClassVar[Level] = "warning"
+    problem: Problem
+    attempt: int
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRecovered(Event):
+    """Reading works again after ReadFailed."""
+
+    name: ClassVar[str] = "database.recovered"
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRead(Event):
+    """One revision was read whole."""
+
+    name: ClassVar[str] = "config.read"
+    level: ClassVar[Level] = "debug"
+    epoch: str
+    revision: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigApplied(Event):
+    """A generation went live."""
+
+    name: ClassVar[str] = "config.applied"
+    epoch: str
+    revision: int
+    generation: int
+    primary: str                      # "anthropic/claude-sonnet-4-6"
+    fallbacks: tuple[str, ...]
+    litellm_enable: bool
+    source: Literal["database", "snapshot_file"]
+    read_ms: float
+    validate_ms: float
+    build_ms: float
+    warm_ms: float
+    commit_to_live_ms: float | None   # by the database's clock at the read plus ours since; None for a snapshot file
+    rebuilt: bool = True              # False: the revision's content equals the generation in force
+    warnings: tuple[Problem, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """Return the log keys; warnings as sentences."""
+        out = super(ConfigApplied, self).facts()
+        if self.warnings:
+            out["warnings"] = [str(p) for p in self.warnings]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRejected(Event):
+    """A revision was refused; the last-known-good generation, if any, serves on."""
+
+    name: ClassVar[str] = "config.rejected"
+    level: ClassVar[Level] = "error"
+    epoch: str
+    revision: int
+    stage: Literal["validate", "build", "warm"]
+    problems: tuple[Problem, ...]
+    kept_generation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRetired(Event):
+    """The former generation was released; calls in flight on it finish."""
+
+    name: ClassVar[str] = "generation.retired"
+    level: ClassVar[Level] = "debug"
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailedOver(Event):
+    """A call was answered by a fallback; `suppressed` counts the same ones since the last line."""
+
+    name: ClassVar[str] = "call.failed_over"
+    level: ClassVar[Level] = "warning"
+    from_deployment: str
+    to_deployment: str
+    cause: str                        # exception class and status, no text of the provider
+    suppressed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFailed(Event):
+    """The process could not report to the database; retried with the next heartbeat."""
+
+    name: ClassVar[str] = "report.failed"
+    level: ClassVar[Level] = "warning"
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFileWritten(Event):
+    """The last-known-good revision was sealed to disk."""
+
+    name: ClassVar[str] = "snapshot_file.written"
+    level: ClassVar[Level] = "debug"
+    path: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFileIgnored(Event):
+    """The snapshot file cannot be used, or not be written; named and left alone."""
+
+    name: ClassVar[str] = "snapshot_file.ignored"
+    level: ClassVar[Level] = "warning"
+    path: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCooldownsChanged(Event):
+    """Redis, which shares cooldowns between processes, was attached or does not answer."""
+
+    name: ClassVar[str] = "redis.changed"
+    level: ClassVar[Level] = "warning"
+    attached: bool
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoopFailed(Event):
+    """A background loop met an error nobody foresaw; it goes on."""
+
+    name: ClassVar[str] = "loop.failed"
+    level: ClassVar[Level] = "error"
+    loop: str
+    error: str                        # exception class and masked text
+
+
+Observer = Callable[[Event], None]
+
+
+class Bus:
+    """Hands every event to every observer, in the order of emission, from whichever thread emits.
+
+    An observer that raises is not allowed to hurt the engine: its error is handed to *on_error* once per observer.
+    """
+
+    def __init__(self, *observers: Observer, on_error: Callable[[Observer, Exception], None] | None = None) -> None:
+        """Start with *observers*."""
+        self._observers: tuple[Observer, ...] = observers
+        self._lock = threading.RLock()     # serialises emission, so that status folds in order
+        self._on_error = on_error
+        self._complained: set[int] = set()
+
+    def subscribe(self, observer: Observer) -> Callable[[], None]:
+        """Add *observer*; the returned function removes it."""
+        with self._lock:
+            self._observers = (*self._observers, observer)
+
+        def remove() -> None:
+            with self._lock:
+                self._observers = tuple(o for o in self._observers if o is not observer)
+
+        return remove
+
+    def emit(self, event: Event) -> None:
+        """Hand *event* to every observer; never raises."""
+        with self._lock:
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception as exc:  # noqa: BLE001 - a user's callback; reported once, the engine goes on
+                    if id(observer) not in self._complained and self._on_error is not None:
+                        self._complained.add(id(observer))
+                        self._on_error(observer, exc)
+
+
+_TOKEN = re.compile(
+    r"(sk-[A-Za-z0-9_-]{6})[A-Za-z0-9_-]+"
+    r"|(Bearer\s+)\S+"
+    r"|((?:api[-_]?key|token|password|secret)[\"']?\s*[=:]\s*[\"']?)[^\s\"',}&]+"
+    r"|(://[^/\s:@]+:)[^@\s/]+(?=@)"
+    r"|-----BEGIN[^-]*PRIVATE KEY-----.*?(?:-----END[^-]*PRIVATE KEY-----|$)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def mask(text: str, limit: int = 300) -> str:
+    """Return *text* with what looks like a credential blanked, at most *limit* characters long."""
+    masked = _TOKEN.sub(lambda m: next((g for g in m.groups() if g), "") + "***", text)
+    return masked if len(masked) <= limit else masked[: limit - 1] + "…"

@@ -1,0 +1,67 @@
+"""The generation in force. Writes come only from `reloader`; reads never lock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from litellm import Router
+
+    from liverouter.snapshot import Deployment, Snapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """One activation in one process: a snapshot and everything built from it. Never changes once activated."""
+
+    number: int                                    # 1, 2, … in this process
+    snapshot: Snapshot
+    chat: BaseChatModel                            # the inner model: a ChatLiteLLMRouter, or the provider's own class
+    router: Router | None                          # None while litellm_enable is off
+    profile: Mapping[str, Any]                     # langchain ModelProfile: min of limits, AND of abilities
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)   # deployment id -> deployment
+    activated_at: float = field(default_factory=time.monotonic)           # monotonic seconds
+
+    def __repr__(self) -> str:
+        """Name the generation without its content."""
+        return f"<Generation {self.number} of revision {self.snapshot.revision}>"
+
+
+class Store:
+    """Holds the one reference that consumers read.
+
+    `current` is a plain attribute, so reading it is one atomic load; only `activate` and `clear` write it.
+    """
+
+    __slots__ = ("_ready", "current")
+
+    current: Generation | None
+
+    def __init__(self) -> None:
+        """Start without a generation."""
+        self.current = None
+        self._ready = threading.Condition()
+
+    def activate(self, generation: Generation) -> Generation | None:
+        """Swap *generation* in and return the former one, which the caller must retire."""
+        with self._ready:
+            former, self.current = self.current, generation
+            self._ready.notify_all()
+        return former
+
+    def clear(self) -> Generation | None:
+        """Take the generation out and return it; waiters go on waiting."""
+        with self._ready:
+            former, self.current = self.current, None
+        return former
+
+    def wait(self, timeout_s: float) -> Generation | None:
+        """Return the generation in force, waiting up to *timeout_s* seconds for the first; None if none came."""
+        with self._ready:
+            self._ready.wait_for(lambda: self.current is not None, timeout_s)
+            return self.current
