@@ -1,0 +1,210 @@
+"""Process options: how *this process* connects and behaves. From constructor arguments, else the environment.
+
+*Settings* are the rows in the database; *options* are these.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+
+from liverouter.errors import OptionsError
+from liverouter.settings import SETTINGS
+
+_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
+_LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything a client needs to know about its process."""
+
+    database_url: str = field(repr=False)                # postgresql://user:password@host:port/name
+    listen_url: str = field(default="", repr=False)      # direct DSN for LISTEN; "" = database_url
+    secret_keys: str = field(default="", repr=False)     # keyring text, newest first
+    app: str = ""                                        # shown in SQL; default: the program's name
+    labels: Mapping[str, str] = field(default_factory=dict)   # free labels, shown in SQL
+    snapshot_file: Path | None = None                    # sealed last-known-good
+    redis_url: str = field(default="", repr=False)       # shared cooldowns
+    ready_timeout_s: float = 30.0                        # get_chat_model() waits this long for the first generation
+    poll_interval_s: float = 30.0                        # safety poll; 2 s while notifications do not arrive
+    probe_interval_s: float = 10.0                       # liveness query on the listening connection
+    heartbeat_interval_s: float = 10.0                   # report to the database
+    gc_freeze: bool = True                               # gc.freeze() once after litellm is loaded: no 230 ms pauses
+
+    @property
+    def listen_dsn(self) -> str:
+        """Return the DSN for LISTEN."""
+        return self.listen_url or self.database_url
+
+    @property
+    def database_name(self) -> str:
+        """Return ``host:port/name`` of the database, without user and password."""
+        parts = urlsplit(self.database_url)
+        query = dict(parse_qsl(parts.query))
+        hosts = parts.netloc.rpartition("@")[2] or query.get("host", "localhost")
+        return f"{hosts}{parts.path}"
+
+
+_VARIABLES: Final = {
+    "listen_url": "LIVEROUTER_LISTEN_URL",
+    "secret_keys": "LIVEROUTER_SECRET_KEYS",
+    "app": "LIVEROUTER_APP",
+    "labels": "LIVEROUTER_LABELS",
+    "snapshot_file": "LIVEROUTER_SNAPSHOT_FILE",
+    "redis_url": "LIVEROUTER_REDIS_URL",
+    "ready_timeout_s": "LIVEROUTER_READY_TIMEOUT_S",
+    "poll_interval_s": "LIVEROUTER_POLL_INTERVAL_S",
+    "probe_interval_s": "LIVEROUTER_PROBE_INTERVAL_S",
+    "heartbeat_interval_s": "LIVEROUTER_HEARTBEAT_INTERVAL_S",
+    "gc_freeze": "LIVEROUTER_GC_FREEZE",
+}
+_BOUNDS: Final = {
+    "ready_timeout_s": (0.0, 3600.0),
+    "poll_interval_s": (0.05, 3600.0),
+    "probe_interval_s": (0.05, 3600.0),
+    "heartbeat_interval_s": (0.05, 30.0),   # a process counts as offline 35 s after its last heartbeat
+}
+
+
+def load(environ: Mapping[str, str] | None = None, **arguments: Any) -> Options:
+    """Return the options: each argument that is not None wins over its environment variable.
+
+    Raises:
+        OptionsError: no database is named, or a value cannot be used.
+    """
+    environ = os.environ if environ is None else environ
+    unknown = set(arguments) - {"database_url", *_VARIABLES}
+    if unknown:
+        raise OptionsError(
+            f"unknown option '{min(unknown)}'", where="LiveRouter()", hint=f"Known: database_url, {', '.join(_VARIABLES)}"
+        )
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name, variable in _VARIABLES.items():
+        if name not in given and (text := environ.get(variable, "").strip()):
+            given[name] = text
+    if "secret_keys" not in given and (path := environ.get("LIVEROUTER_SECRET_KEYS_FILE", "").strip()):
+        given["secret_keys"] = _read_file(path, "LIVEROUTER_SECRET_KEYS_FILE")
+    url = given.pop("database_url", "") or environ.get("LIVEROUTER_DATABASE_URL") or environ.get("DATABASE_URL") or ""
+    clean: dict[str, Any] = {"database_url": database_url(str(url), "LIVEROUTER_DATABASE_URL")}
+    for name, value in given.items():
+        clean[name] = _clean(name, value)
+    clean["app"] = clean.get("app") or Path(sys.argv[0] or "python").stem or "python"
+    return Options(**clean)
+
+
+def database_url(url: str, where: str) -> str:
+    """Return *url* as ``postgresql://…``.
+
+    Raises:
+        OptionsError: it is empty or not a PostgreSQL URL; the message never repeats the password.
+    """
+    url = url.strip()
+    if not url:
+        raise OptionsError(
+            "no database is named", where=where,
+            hint="Set LIVEROUTER_DATABASE_URL=postgresql://user:password@host:5432/name (or DATABASE_URL), "
+            "or pass database_url=",
+        )
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in _SCHEMES:
+        raise OptionsError(
+            f"'{scheme[:20] if separator else '…'}' is not a PostgreSQL URL", where=where,
+            hint="Write postgresql://user:password@host:5432/name",
+        )
+    return f"postgresql://{rest}"
+
+
+def database_label(url: str) -> str:
+    """Return *url* with its password blanked, for people."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    shown = f"{quote(unquote(user.partition(':')[0]))}{at}{hosts}" if user else hosts
+    return urlunsplit((parts.scheme, shown, parts.path, "", ""))
+
+
+def _clean(name: str, value: Any) -> Any:
+    where = _VARIABLES[name]
+    match name:
+        case "listen_url":
+            return database_url(str(value), where)
+        case "labels":
+            return _labels(value, where)
+        case "snapshot_file":
+            return Path(value).expanduser()
+        case "gc_freeze":
+            if str(value).lower() not in ("1", "0", "true", "false", "yes", "no", "on", "off"):
+                raise OptionsError("the value is not true or false", where=where)
+            return str(value).lower() in ("1", "true", "yes", "on")
+        case "ready_timeout_s" | "poll_interval_s" | "probe_interval_s" | "heartbeat_interval_s":
+            return _seconds(name, value, where)
+        case _:
+            return str(value)
+
+
+def _seconds(name: str, value: Any, where: str) -> float:
+    low, high = _BOUNDS[name]
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError) as exc:
+        raise OptionsError("the value is not a number of seconds", where=where, hint="Write a number: 30") from exc
+    if not low <= seconds <= high:
+        raise OptionsError(f"{seconds:g} s is out of range", where=where, hint=f"Choose {low:g} to {high:g} seconds")
+    return seconds
+
+
+def _labels(value: Any, where: str) -> Mapping[str, str]:
+    pairs = value.items() if isinstance(value, Mapping) else (p.partition("=")[::2] for p in str(value).split(",") if p.strip())
+    labels = {str(k).strip(): str(v).strip() for k, v in pairs}
+    if any(not _LABEL.match(k) for k in labels):
+        raise OptionsError("a label's name is not plain", where=where, hint="Write LIVEROUTER_LABELS=region=eu,tier=web")
+    return labels
+
+
+def _read_file(path: str, where: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise OptionsError(
+            f"{path} cannot be read: {type(exc).__name__}", where=where, hint="Name a text file this user may read"
+        ) from exc
+
+
+def hostname() -> str:
+    """Return this machine's name, for people."""
+    return socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentValue:
+    """A setting that the environment gives, directly or by a file named in ``<NAME>_FILE``."""
+
+    text: str = field(repr=False)
+    source: str                        # "environment OPENAI_API_KEY", "file /run/secrets/openai"
+    error: str = ""                    # why the file could not be read
+
+
+def settings_environment(environ: Mapping[str, str] | None = None) -> dict[str, EnvironmentValue]:
+    """Return what the environment offers for the settings rows, by setting name; reads the files it names."""
+    environ = os.environ if environ is None else environ
+    found: dict[str, EnvironmentValue] = {}
+    for name, setting in SETTINGS.items():
+        if text := environ.get(setting.variable, "").strip():
+            found[name] = EnvironmentValue(text, f"environment {setting.variable}")
+        elif path := environ.get(f"{setting.variable}_FILE", "").strip():
+            found[name] = _from_file(path)
+    return found
+
+
+def _from_file(path: str) -> EnvironmentValue:
+    try:
+        return EnvironmentValue(Path(path).read_text(encoding="utf-8").strip(), f"file {path}")
+    except (OSError, UnicodeDecodeError) as exc:
+        return EnvironmentValue("", f"file {path}", f"{path} cannot be read ({type(exc).__name__})")

@@ -1,0 +1,261 @@
+"""What each provider needs, as data: its settings, how they become litellm parameters, which LangChain class serves plain.
+
+Pure: no litellm, no langchain, no I/O. A sixth provider is one `ProviderSpec` here and one stand-in in `liverouter.testing`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from liverouter.snapshot import Deployment
+
+Kind = Literal["secret", "url", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting of a provider."""
+
+    name: str                          # the settings row; in capitals the environment variable
+    kind: Kind
+    label: str                         # for a settings page
+    alias: str = ""                    # the short name inside an llm_fallback_config entry: "api_key", "api_base", …
+    default: str = ""
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """One provider. Only what `litellm_params` returns is ever sent to litellm."""
+
+    name: str                          # the value of llm_provider
+    label: str
+    fields: tuple[Field, ...]
+    needs: tuple[tuple[str, ...], ...]            # of each group at least one field must have a value
+    litellm_params: Callable[[Deployment], dict[str, Any]]   # secrets revealed; without temperature, order, timeout
+    endpoint: Callable[[Mapping[str, str], str], str]        # (settings, model) -> where calls go, for people
+    normalize_url: Callable[[str], str]
+    litellm_provider: str              # litellm's own name: key into its model map
+    langchain_package: str             # import name of the plain model's package
+    extra: str                         # pip extra that installs it
+    rejected: Mapping[str, str] = MappingProxyType({})   # settings it cannot use -> what to store instead
+
+    def field(self, name: str) -> Field | None:
+        """Return the field called *name*, by its full name or its alias."""
+        return next((f for f in self.fields if name in (f.name, f.alias)), None)
+
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """Return the names of the secret fields."""
+        return tuple(f.name for f in self.fields if f.kind == "secret")
+
+
+def is_claude(model: str) -> bool:
+    """Tell whether *model* names an Anthropic model, on whichever cloud."""
+    return "claude" in model.lower()
+
+
+def snowflake_base(settings: Mapping[str, str]) -> str:
+    """Return the Snowflake REST root, ending in /api/v2, from the account or the explicit base."""
+    if base := settings.get("snowflake_api_base"):
+        return base
+    account = settings.get("snowflake_account", "").removesuffix(".snowflakecomputing.com").replace("_", "-")
+    return f"https://{account}.snowflakecomputing.com/api/v2"
+
+
+def is_jwt(token: str) -> bool:
+    """Tell a JSON web token (three dotted parts) from a programmatic access token."""
+    return token.startswith("eyJ") and token.count(".") == 2
+
+
+def _origin_and_path(url: str) -> tuple[str, str]:
+    parts = urlsplit(url.strip())
+    return urlunsplit((parts.scheme.lower(), parts.netloc, "", "", "")), parts.path.rstrip("/")
+
+
+def _anthropic_url(url: str) -> str:
+    origin, path = _origin_and_path(url)
+    return origin + re.sub(r"/v1(/messages)?$", "", path)      # litellm appends /v1/messages itself
+
+
+def _openai_url(url: str) -> str:
+    origin, path = _origin_and_path(url)
+    return origin + (re.sub(r"/chat/completions$", "", path) or "/v1")   # a bare origin serves no OpenAI path
+
+
+def _azure_url(url: str) -> str:
+    origin, path = _origin_and_path(url)
+    return origin + re.sub(r"/openai(/.*)?$", "", path)        # people paste the portal's full target URI
+
+
+def _vertex_url(url: str) -> str:
+    origin, path = _origin_and_path(url)
+    return origin + re.sub(r"/v1(beta1?)?(/projects/.*)?$", "", path)
+
+
+def _snowflake_url(url: str) -> str:
+    origin, path = _origin_and_path(url)
+    return origin + (re.sub(r"/cortex(/.*)?$", "", path) or "/api/v2")
+
+
+def _anthropic(d: Deployment) -> dict[str, Any]:
+    return _filled(
+        model=f"anthropic/{d.model}",
+        api_key=d.secrets["anthropic_api_key"].reveal(),
+        api_base=d.settings.get("anthropic_api_base"),
+    )
+
+
+def _openai(d: Deployment) -> dict[str, Any]:
+    return _filled(
+        model=f"openai/{d.model}",
+        api_key=d.secrets["openai_api_key"].reveal(),
+        api_base=d.settings.get("openai_api_base"),
+    )
+
+
+def _azure(d: Deployment) -> dict[str, Any]:
+    key, token = d.secrets.get("azure_openai_api_key"), d.secrets.get("azure_openai_ad_token")
+    return _filled(
+        model=f"azure/{d.settings.get('azure_openai_deployment') or d.model}",
+        api_base=d.settings["azure_openai_endpoint"],
+        api_version=d.settings["azure_openai_api_version"],
+        api_key=key.reveal() if key else None,
+        azure_ad_token=token.reveal() if token and not key else None,
+    )
+
+
+def _vertex(d: Deployment) -> dict[str, Any]:
+    credentials = d.secrets.get("vertex_ai_credentials")
+    return _filled(
+        model=f"vertex_ai/{d.model}",
+        vertex_project=d.settings.get("vertex_ai_project_id"),
+        vertex_location=d.settings["vertex_ai_location"],
+        vertex_credentials=credentials.reveal() if credentials else None,
+        api_base=d.settings.get("vertex_ai_api_base"),
+    )
+
+
+def _snowflake(d: Deployment) -> dict[str, Any]:
+    token = d.secrets["snowflake_token"].reveal()
+    return _filled(
+        model=f"snowflake/{d.model}",
+        api_key=token if is_jwt(token) or token.startswith("pat/") else f"pat/{token}",
+        api_base=snowflake_base(d.settings),      # never account_id beside it: litellm would send that in the body
+    )
+
+
+def _filled(**params: str | None) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value}
+
+
+_ANTHROPIC = ProviderSpec(
+    name="anthropic",
+    label="Anthropic",
+    fields=(
+        Field("anthropic_api_key", "secret", "API key", "api_key", example="sk-ant-…"),
+        Field("anthropic_api_base", "url", "Base URL", "api_base", example="https://api.anthropic.com"),
+    ),
+    needs=(("anthropic_api_key",),),
+    litellm_params=_anthropic,
+    endpoint=lambda s, _: s.get("anthropic_api_base", "https://api.anthropic.com"),
+    normalize_url=_anthropic_url,
+    litellm_provider="anthropic",
+    langchain_package="langchain_anthropic",
+    extra="anthropic",
+)
+
+_OPENAI = ProviderSpec(
+    name="openai",
+    label="OpenAI",
+    fields=(
+        Field("openai_api_key", "secret", "API key", "api_key", example="sk-…"),
+        Field("openai_api_base", "url", "Base URL", "api_base", example="https://api.openai.com/v1"),
+    ),
+    needs=(("openai_api_key",),),
+    litellm_params=_openai,
+    endpoint=lambda s, _: s.get("openai_api_base", "https://api.openai.com/v1"),
+    normalize_url=_openai_url,
+    litellm_provider="openai",
+    langchain_package="langchain_openai",
+    extra="openai",
+)
+
+_VERTEX = ProviderSpec(
+    name="vertex-ai",
+    label="Google Vertex AI",
+    fields=(
+        Field("vertex_ai_project_id", "text", "Project", "project_id", example="my-project"),
+        Field("vertex_ai_location", "text", "Location", "location", default="us-central1"),
+        Field("vertex_ai_credentials", "secret", "Service account (JSON)", "api_key"),
+        Field("vertex_ai_api_base", "url", "Base URL", "api_base", example="https://us-central1-aiplatform.googleapis.com"),
+    ),
+    needs=(("vertex_ai_project_id",),),
+    litellm_params=_vertex,
+    endpoint=lambda s, _: s.get("vertex_ai_api_base")
+    or f"https://{s.get('vertex_ai_location', 'us-central1')}-aiplatform.googleapis.com",
+    normalize_url=_vertex_url,
+    litellm_provider="vertex_ai",
+    langchain_package="langchain_google_genai",
+    extra="vertex",
+)
+
+_AZURE = ProviderSpec(
+    name="azure-openai",
+    label="Azure OpenAI",
+    fields=(
+        Field("azure_openai_endpoint", "url", "Endpoint", "api_base", example="https://name.openai.azure.com"),
+        Field("azure_openai_deployment", "text", "Deployment (default: the model)", "deployment"),
+        Field("azure_openai_api_version", "text", "API version", "api_version", default="2024-10-21"),
+        Field("azure_openai_base_model", "text", "Base model (for limits and cost)", "base_model", example="gpt-4o"),
+        Field("azure_openai_api_key", "secret", "API key", "api_key"),
+        Field("azure_openai_ad_token", "secret", "Entra ID token", "ad_token"),
+    ),
+    needs=(("azure_openai_endpoint",), ("azure_openai_api_key", "azure_openai_ad_token")),
+    litellm_params=_azure,
+    endpoint=lambda s, m: f"{s.get('azure_openai_endpoint', '')}/openai/deployments/{s.get('azure_openai_deployment') or m}",
+    normalize_url=_azure_url,
+    litellm_provider="azure",
+    langchain_package="langchain_openai",
+    extra="openai",
+)
+
+_PASSWORD_HINT = (
+    "The Cortex REST API takes no user and password: store a programmatic access token or a JWT instead, "
+    "`liverouter set --secret snowflake_token`, and remove this setting"
+)
+
+_SNOWFLAKE = ProviderSpec(
+    name="snowflake-cortex",
+    label="Snowflake Cortex",
+    fields=(
+        Field("snowflake_account", "text", "Account", "account", example="myorg-myaccount"),
+        Field("snowflake_token", "secret", "Programmatic access token or JWT", "api_key"),
+        Field("snowflake_api_base", "url", "Base URL", "api_base", example="https://myorg-myaccount.snowflakecomputing.com"),
+    ),
+    needs=(("snowflake_account", "snowflake_api_base"), ("snowflake_token",)),
+    litellm_params=_snowflake,
+    endpoint=lambda s, _: snowflake_base(s),
+    normalize_url=_snowflake_url,
+    litellm_provider="snowflake",
+    langchain_package="langchain_openai",
+    extra="openai",
+    rejected=MappingProxyType({"snowflake_user": _PASSWORD_HINT, "snowflake_password": _PASSWORD_HINT}),
+)
+
+PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
+    {spec.name: spec for spec in (_ANTHROPIC, _AZURE, _OPENAI, _SNOWFLAKE, _VERTEX)}
+)
+
+ALIASES: Final[Mapping[str, str]] = MappingProxyType({   # what people type; used for hints only
+    "azure": "azure-openai", "azure_openai": "azure-openai", "azureopenai": "azure-openai",
+    "vertex": "vertex-ai", "vertexai": "vertex-ai", "vertex_ai": "vertex-ai", "google": "vertex-ai", "gemini": "vertex-ai",
+    "snowflake": "snowflake-cortex", "cortex": "snowflake-cortex", "snowflake_cortex": "snowflake-cortex",
+    "claude": "anthropic", "gpt": "openai", "chatgpt": "openai",
+})
