@@ -16,7 +16,6 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from liverouter.errors import OptionsError
-from liverouter.settings import SETTINGS
 
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
@@ -191,20 +190,33 @@ class EnvironmentValue:
     error: str = ""                    # why the file could not be read
 
 
-def settings_environment(environ: Mapping[str, str] | None = None) -> dict[str, EnvironmentValue]:
-    """Return what the environment offers for the settings rows, by setting name; reads the files it names."""
-    environ = os.environ if environ is None else environ
-    found: dict[str, EnvironmentValue] = {}
-    for name, setting in SETTINGS.items():
-        if text := environ.get(setting.variable, "").strip():
-            found[name] = EnvironmentValue(text, f"environment {setting.variable}")
-        elif path := environ.get(f"{setting.variable}_FILE", "").strip():
-            found[name] = _from_file(path)
-    return found
+class Environment:
+    """What the environment offers for rows and secrets, read afresh by each new instance.
 
+    It remembers what it was asked, so that a later one can tell whether any of it changed.
+    """
 
-def _from_file(path: str) -> EnvironmentValue:
-    try:
-        return EnvironmentValue(Path(path).read_text(encoding="utf-8").strip(), f"file {path}")
-    except (OSError, UnicodeDecodeError) as exc:
-        return EnvironmentValue("", f"file {path}", f"{path} cannot be read ({type(exc).__name__})")
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        """Read from *environ*, by default the process's own."""
+        self._environ = os.environ if environ is None else environ
+        self._asked: dict[str, EnvironmentValue | None] = {}
+
+    def get(self, name: str) -> EnvironmentValue | None:
+        """Return the value of the setting or secret *name*, or None; reads ``<NAME>_FILE`` where that is set."""
+        if name not in self._asked:
+            self._asked[name] = self._read(name.upper())
+        return self._asked[name]
+
+    def differs(self, former: Environment) -> bool:
+        """Tell whether anything *former* was asked for is different now."""
+        return any(self.get(name) != value for name, value in former._asked.items())  # noqa: SLF001 - same class
+
+    def _read(self, variable: str) -> EnvironmentValue | None:
+        if text := self._environ.get(variable, "").strip():
+            return EnvironmentValue(text, f"environment {variable}")
+        if not (path := self._environ.get(f"{variable}_FILE", "").strip()):
+            return None
+        try:
+            return EnvironmentValue(Path(path).read_text(encoding="utf-8").strip(), f"file {path}")
+        except (OSError, UnicodeDecodeError) as exc:
+            return EnvironmentValue("", f"file {path}", f"{path} cannot be read ({type(exc).__name__})")

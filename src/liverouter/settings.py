@@ -12,7 +12,6 @@ from liverouter.errors import LiveRouterError
 from liverouter.providers import PROVIDERS
 
 Kind = Literal["text", "url", "secret", "number", "integer", "boolean", "json"]
-SECRET_ENDINGS: Final = ("api_key", "token", "password", "credentials", "secret", "private_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,3 @@ def _number(setting: Setting, text: str) -> int | float:
         raise SettingValueError(setting, "a whole number")
     return number
 
-
-def is_secret(name: str) -> bool:
-    """Tell whether a row of this name would hold a secret, which `settings` never does."""
-    return name.endswith(SECRET_ENDINGS)
