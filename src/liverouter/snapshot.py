@@ -95,6 +95,12 @@ class Snapshot:
             *[[d.provider, d.model, sorted(d.settings.items()), d.temperature, d.max_tokens] for d in self.deployments]
         )
 
+    def serves_like(self, other: Snapshot) -> bool:
+        """Tell whether calls under both would be the same, credentials included."""
+        return self.digest == other.digest and [d.secrets for d in self.deployments] == [
+            d.secrets for d in other.deployments
+        ]
+
 
 def deployment_id(provider: str, model: str, settings: Mapping[str, str], fingerprint: str) -> str:
     """Return the deterministic id of a deployment: the same credentials at the same place give the same id."""
