@@ -1,0 +1,72 @@
+"""The operating-system user that PostgreSQL runs as: ourselves, or for root, whom PostgreSQL refuses, somebody else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CANDIDATES: Final = ("postgres", "nobody")  # initdb wants a user that has a name
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUser:
+    """Who owns a cluster's files and runs its server."""
+
+    name: str
+    uid: int
+    gid: int
+    is_other: bool  # we are root and have to become this user
+
+    @classmethod
+    def find(cls, cluster: Path | None) -> Self | None:
+        """Return the owner of *cluster*, else ourselves, for root `postgres` or `nobody`; None where none will do."""
+        import pwd  # Windows has no such module, and this one must import there
+
+        we_are_root = os.geteuid() == 0
+        if cluster:
+            entries = [e for e in pwd.getpwall() if e.pw_uid == cluster.stat().st_uid]
+        elif we_are_root:
+            entries = [e for name in _CANDIDATES for e in pwd.getpwall() if e.pw_name == name]
+        else:
+            entries = [e for e in pwd.getpwall() if e.pw_uid == os.geteuid()]
+        usable = [e for e in entries if (e.pw_uid != 0 if we_are_root else e.pw_uid == os.geteuid())]
+        return next((cls(e.pw_name, e.pw_uid, e.pw_gid, we_are_root) for e in usable), None)
+
+    @property
+    def popen(self) -> dict[str, Any]:
+        """The arguments that make `subprocess` run a program as this user."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.is_other else {}
+
+    def may_enter(self, folder: Path) -> bool:
+        """Return whether this user can reach what lies in *folder*."""
+        return self._succeeds("/bin/sh", "-c", 'test -x "$1"', "-", str(folder))
+
+    def may_run(self, program: Path) -> bool:
+        """Return whether this user can run *program*."""
+        return self._succeeds(str(program), "--version")
+
+    def make_folder(self, path: Path) -> Path:
+        """Create a folder that only this user can open."""
+        path.mkdir(mode=0o700)
+        if self.is_other:
+            os.chown(path, self.uid, self.gid)
+        return path
+
+    def write_file(self, path: Path, text: str) -> Path:
+        """Create a file that only this user can read."""
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(text)
+        if self.is_other:
+            os.chown(path, self.uid, self.gid)
+        return path
+
+    def _succeeds(self, *argv: str) -> bool:
+        try:
+            return not subprocess.run(argv, cwd="/", capture_output=True, check=False, **self.popen).returncode
+        except OSError:
+            return False

@@ -1,0 +1,137 @@
+"""The ground under every test: a clean environment, one PostgreSQL per session, one cloned database per test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import hypothesis
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from pytest_postgresql import factories
+
+from liverouter.daemon.embedded import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+
+# What a developer's shell may hold and no test may see: settings, provider keys, tracing, proxies, database defaults.
+_FOREIGN: Final = (
+    "ANTHROPIC_",
+    "AWS_",
+    "AZURE_",
+    "DATABASE_URL",
+    "GEMINI_",
+    "GOOGLE_",
+    "LANGCHAIN_",
+    "LANGSMITH_",
+    "LITELLM_",
+    "LIVEROUTER_",
+    "LLM_",
+    "OPENAI_",
+    "OTEL_",
+    "PG",
+    "REDIS_",
+    "SNOWFLAKE_",
+    "VERTEX",
+)
+_PROXIES: Final = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+_KEPT: Final = "LIVEROUTER_TEST_"
+
+for _name in list(os.environ):
+    if (_name.startswith(_FOREIGN) and not _name.startswith(_KEPT)) or _name.upper() in _PROXIES:
+        del os.environ[_name]
+# Before anything imports litellm, here and in every process that a test starts: load no .env, fetch nothing.
+os.environ["LITELLM_MODE"] = "PRODUCTION"
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+# The same examples in every run, and no deadline: this machine may be busy with something else.
+hypothesis.settings.register_profile("liverouter", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("liverouter")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The PostgreSQL of this session, in the shape that pytest-postgresql wants."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    options: str = ""
+    maintenance_dbname: str = "postgres"
+    template_dbname: str | None = None
+
+    def dsn(self, database: str) -> str:
+        """Return the superuser's URL of *database*."""
+        return f"postgresql://{quote(self.user)}:{quote(self.password)}@{self.host}:{self.port}/{quote(database)}"
+
+    @property
+    def admin_dsn(self) -> str:
+        """The superuser's URL of the maintenance database."""
+        return self.dsn(self.maintenance_dbname)
+
+
+def _migrate(*, host: str, port: int, user: str, password: str, dbname: str, **_: object) -> None:
+    try:
+        from liverouter.migrate import upgrade
+    except ModuleNotFoundError:  # until the migrations are there
+        return
+    upgrade(Server(host=host, port=port, user=user, password=password).dsn(dbname))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server: the one of LIVEROUTER_TEST_DSN, else an embedded one that ends with the session."""
+    if dsn := os.environ.get("LIVEROUTER_TEST_DSN"):
+        given = conninfo_to_dict(dsn)
+        yield Server(
+            host=str(given["host"]),
+            port=int(given.get("port") or 5432),
+            user=str(given["user"]),
+            password=str(given.get("password") or ""),
+            maintenance_dbname=str(given.get("dbname") or "postgres"),
+        )
+        return
+    with EmbeddedPostgres() as embedded:
+        yield Server(host=embedded.host, port=embedded.port, user=embedded.user, password=embedded.password)
+
+
+# Named by process, so that two sessions on one server do not meet.
+_template = factories.postgresql_noproc(depends_on="server", dbname=f"liverouter_{os.getpid()}", load=[_migrate])
+_empty = factories.postgresql_noproc(depends_on="server", dbname=f"liverouter_{os.getpid()}_empty")
+postgresql = factories.postgresql("_template")
+empty_postgresql = factories.postgresql("_empty")
+
+
+@pytest.fixture
+def dsn(server: Server, postgresql: psycopg.Connection) -> str:
+    """The URL of a database of this test's own, migrated to the head."""
+    return server.dsn(postgresql.info.dbname)
+
+
+@pytest.fixture
+def empty_dsn(server: Server, empty_postgresql: psycopg.Connection) -> str:
+    """The URL of a database of this test's own, with nothing in it."""
+    return server.dsn(empty_postgresql.info.dbname)
+
+
+@pytest.fixture(scope="session")
+def needs_program() -> Callable[..., Path]:
+    """A function that returns the path of a program, or skips the test and names the Debian package that has it."""
+
+    def find(*names: str, package: str) -> Path:
+        # Debian keeps servers in sbin, which an ordinary user's PATH lacks.
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+        for name in names:
+            if found := shutil.which(name, path=path):
+                return Path(found)
+        pytest.skip(f"needs {names[0]}: apt-get install {package}")
+
+    return find
