@@ -283,7 +283,7 @@ class _Validator:
         mark = fingerprint(secrets[used]) if used else ""
         return Deployment(
             id=deployment_id(spec.name, model, settings, mark), provider=spec.name, model=model,
-            role="primary" if order == 1 and not entry else "fallback", order=order, weight=weight,
+            role="primary" if order == 1 else "fallback", order=order, weight=weight,
             settings=MappingProxyType(settings), secrets=MappingProxyType(secrets),
             endpoint=spec.endpoint(settings, model), credential_source=sources.get(used or "", "ambient"),
             credential_fingerprint=mark, temperature=None if temperature is None else float(temperature),
