@@ -1,0 +1,107 @@
+"""Every way a stand-in can fail, by name, and the one fault a script applies to one request."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Failure(StrEnum):
+    """What goes wrong. The value is the name `StandIn.fail` takes."""
+
+    # the connection
+    REFUSED = "refused"  # nobody listens; the port stays reserved
+    BLACKHOLE = "blackhole"  # connecting never completes
+    HANG = "hang"  # the request is read, nothing is ever answered
+    RESET = "reset"  # RST instead of an answer
+    # an HTTP error, in the provider's own words
+    BAD_REQUEST = "400"
+    CONTEXT_WINDOW = "400-context-window"
+    CONTENT_POLICY = "400-content-policy"
+    UNAUTHORIZED = "401"
+    FORBIDDEN = "403"
+    NOT_FOUND = "404"
+    TIMEOUT = "408"
+    TOO_LARGE = "413"
+    UNPROCESSABLE = "422"
+    RATE_LIMIT = "429"
+    RATE_LIMIT_RETRY_AFTER = "429-retry-after"
+    SERVER_ERROR = "500"
+    BAD_GATEWAY = "502"
+    UNAVAILABLE = "503"
+    OVERLOADED = "529"
+    # a 200 that is none
+    MALFORMED = "malformed"  # JSON that ends too early
+    EMPTY = "empty"  # no byte of body
+    HTML = "html"  # a proxy's page
+    REFUSAL = "refusal"  # the provider's own refusal or content-filter finish
+    # a stream that breaks; without streaming the body is cut at the same place
+    ERROR_EVENT = "error-event"  # 200, then an error in the provider's stream format
+    EOF = "eof"  # a clean end without the finish marker
+    EOF_IN_TOOL = "eof-in-tool"  # the same, inside a tool call's arguments
+    STALL = "stall"  # headers, then nothing more
+    PREAMBLE = "preamble"  # the opening events, then a clean end
+    SLOW = "slow"  # every chunk late, complete in the end
+
+    @property
+    def is_http_error(self) -> bool:
+        """Whether the provider answers with an HTTP error status."""
+        return self.value[:3].isdigit()
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of an `is_http_error` failure; 500 for an error event."""
+        return int(self.value[:3]) if self.is_http_error else 500
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether no request gets through at all, so that none can be counted."""
+        return self in {Failure.REFUSED, Failure.BLACKHOLE}
+
+
+STREAM_FAILURES: tuple[Failure, ...] = (
+    Failure.ERROR_EVENT,
+    Failure.EOF,
+    Failure.EOF_IN_TOOL,
+    Failure.STALL,
+    Failure.PREAMBLE,
+    Failure.SLOW,
+)
+"""Failures that only a stream can have."""
+
+FAILURES: tuple[Failure, ...] = tuple(kind for kind in Failure if kind not in STREAM_FAILURES)
+"""Failures that any call can meet, streamed or not."""
+
+_MID_STREAM = frozenset(
+    {
+        Failure.HANG,
+        Failure.RESET,
+        Failure.MALFORMED,
+        Failure.REFUSAL,
+        Failure.ERROR_EVENT,
+        Failure.EOF,
+        Failure.EOF_IN_TOOL,
+        Failure.STALL,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One failure as scripted."""
+
+    kind: Failure
+    after_chunks: int = 0  # content chunks of a stream that still arrive; an HTTP error then comes as an error event
+    retry_after_s: float | None = None  # seconds; becomes the Retry-After header
+    chunk_delay_s: float = 0.05  # seconds before every chunk; SLOW only
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot happen.
+
+        Raises:
+            ValueError: `after_chunks` is negative or means nothing for this kind.
+        """
+        if self.after_chunks < 0:
+            message = f"after_chunks must be 0 or more, not {self.after_chunks}"
+            raise ValueError(message)
+        if self.after_chunks and not (self.kind in _MID_STREAM or self.kind.is_http_error):
+            message = f"failure {self.kind.value!r} cannot happen in the middle of a stream: leave after_chunks out"
+            raise ValueError(message)

@@ -1,0 +1,111 @@
+"""Anthropic's HTTP surface: paths, credentials, errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from liverouter.testing.failures import Failure
+from liverouter.testing.wire import (
+    Ask,
+    ChatEndpoint,
+    Endpoint,
+    HttpReply,
+    Incoming,
+    JsonObject,
+    RejectedError,
+    SideEndpoint,
+)
+from liverouter.testing.wire_anthropic import Messages
+
+# error type and message of each HTTP failure; {model} and {tokens} are filled in
+_SCRIPTED: Mapping[Failure, tuple[str, str]] = {
+    Failure.BAD_REQUEST: ("invalid_request_error", "The stand-in was told to refuse this request."),
+    Failure.CONTEXT_WINDOW: ("invalid_request_error", "prompt is too long: {tokens} tokens > 200000 maximum"),
+    Failure.CONTENT_POLICY: ("invalid_request_error", "Output blocked by content filtering policy"),
+    Failure.UNAUTHORIZED: ("authentication_error", "invalid x-api-key"),
+    Failure.FORBIDDEN: ("permission_error", "Your API key does not have permission to use the specified resource."),
+    Failure.NOT_FOUND: ("not_found_error", "model: {model}"),
+    Failure.TIMEOUT: ("timeout_error", "Request timed out"),
+    Failure.TOO_LARGE: ("request_too_large", "Request exceeds the maximum size"),
+    Failure.UNPROCESSABLE: ("invalid_request_error", "The request could not be processed."),
+    Failure.RATE_LIMIT: ("rate_limit_error", "This request would exceed your organization's rate limit of 50 requests per minute."),
+    Failure.SERVER_ERROR: ("api_error", "Internal server error"),
+    Failure.BAD_GATEWAY: ("api_error", "Bad gateway"),
+    Failure.UNAVAILABLE: ("api_error", "Service unavailable"),
+    Failure.OVERLOADED: ("overloaded_error", "Overloaded"),
+}
+
+
+def anthropic_error(rejected: RejectedError) -> HttpReply:
+    """Write `{"type": "error", "error": {"type", "message"}, "request_id"}`."""
+    kind, _ = _SCRIPTED[rejected.failure]
+    message = rejected.message
+    match rejected.failure, rejected.code:
+        case Failure.UNAUTHORIZED, "missing":
+            message = "x-api-key header is required"
+        case Failure.UNAUTHORIZED, "wrong":
+            message = "invalid x-api-key"
+    body: JsonObject = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_standin"}
+    return HttpReply(rejected.failure.status, json.dumps(body).encode(), headers=(("request-id", "req_standin"),))
+
+
+def anthropic_words(failure: Failure, ask: Ask) -> RejectedError:
+    """Return Anthropic's wording of *failure*."""
+    _, message = _SCRIPTED[failure]
+    return RejectedError(failure, message.format(model=ask.model, tokens=ask.input_tokens + 200_000))
+
+
+class Anthropic:
+    """Anthropic's HTTP surface."""
+
+    name = "anthropic"
+    api_path = ""
+
+    def __init__(self) -> None:
+        """Know the paths."""
+        self._chat = ChatEndpoint(Messages())
+        self._models = SideEndpoint("models", _models)
+
+    def find(self, request: Incoming) -> Endpoint | None:
+        """Return what the path serves."""
+        match request.method, request.path:
+            case "POST", "/v1/messages":
+                return self._chat
+            case "GET", "/v1/models":
+                return self._models
+            case _:
+                return None
+
+    def credential(self, request: Incoming) -> str | None:
+        """Return the API key.
+
+        Raises:
+            RejectedError: the API version is not named.
+        """
+        key = request.headers.get("x-api-key")
+        if key and not request.headers.get("anthropic-version"):
+            raise RejectedError(Failure.BAD_REQUEST, "anthropic-version: header is required")
+        return key
+
+    def vouches_for(self, credential: str) -> bool:
+        """Anthropic issues no tokens here."""
+        del credential
+        return False
+
+    def error(self, rejected: RejectedError, endpoint: Endpoint | None) -> HttpReply:
+        """Write an error in Anthropic's shape."""
+        del endpoint
+        return anthropic_error(rejected)
+
+    def scripted(self, failure: Failure, endpoint: ChatEndpoint, ask: Ask) -> RejectedError:
+        """Return Anthropic's wording of *failure*."""
+        del endpoint
+        return anthropic_words(failure, ask)
+
+
+def _models(request: Incoming) -> HttpReply:
+    del request
+    model = {"type": "model", "id": "stand-in", "display_name": "Stand-in", "created_at": "2026-01-01T00:00:00Z"}
+    listed = {"data": [model], "has_more": False, "first_id": "stand-in", "last_id": "stand-in"}
+    return HttpReply(200, json.dumps(listed).encode())

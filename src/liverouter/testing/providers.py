@@ -1,0 +1,32 @@
+"""The dialects by name. A sixth provider is one `provider_*.py`, with a `wire_*.py` where its body format is new, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from liverouter.testing.provider_anthropic import Anthropic
+from liverouter.testing.provider_openai import OpenAI
+
+if TYPE_CHECKING:
+    from liverouter.testing.wire import Provider
+
+_MAKERS: Mapping[str, Callable[[], Provider]] = {
+    "anthropic": Anthropic,
+    "openai": OpenAI,
+}
+
+PROVIDERS: tuple[str, ...] = tuple(_MAKERS)
+"""Every provider there is a stand-in for."""
+
+
+def make_provider(name: str) -> Provider:
+    """Return a new provider called *name*.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in _MAKERS:
+        message = f"no stand-in for provider {name!r}; there are {', '.join(PROVIDERS)}"
+        raise ValueError(message)
+    return _MAKERS[name]()
