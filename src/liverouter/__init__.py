@@ -1,1 +1,88 @@
-"""Hot-reloading LLM routing config from PostgreSQL."""
+"""Hot-reloading LLM routing config from PostgreSQL: a live LangChain chat model that follows every committed row.
+
+>>> from liverouter import get_chat_model
+>>> model = get_chat_model()          # built once, follows every later revision
+>>> model.invoke("hi")                # doctest: +SKIP
+
+Importing this package opens nothing, starts nothing, and imports neither litellm nor langchain.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from liverouter.client import LiveRouter, Rollout, get_chat_model, status
+    from liverouter.errors import (
+        CallError,
+        ClosedError,
+        ConfigError,
+        ConflictError,
+        DatabaseError,
+        LiveRouterError,
+        NotReadyError,
+        OptionsError,
+        Problem,
+        RolloutError,
+        SecretError,
+        WriteRefusedError,
+    )
+    from liverouter.state import State, Status
+
+_HOMES = {
+    "CallError": "errors",
+    "ClosedError": "errors",
+    "ConfigError": "errors",
+    "ConflictError": "errors",
+    "DatabaseError": "errors",
+    "LiveRouter": "client",
+    "LiveRouterError": "errors",
+    "NotReadyError": "errors",
+    "OptionsError": "errors",
+    "Problem": "errors",
+    "Rollout": "client",
+    "RolloutError": "errors",
+    "SecretError": "errors",
+    "State": "state",
+    "Status": "state",
+    "WriteRefusedError": "errors",
+    "get_chat_model": "client",
+    "status": "client",
+}
+
+__all__ = [
+    "CallError",
+    "ClosedError",
+    "ConfigError",
+    "ConflictError",
+    "DatabaseError",
+    "LiveRouter",
+    "LiveRouterError",
+    "NotReadyError",
+    "OptionsError",
+    "Problem",
+    "Rollout",
+    "RolloutError",
+    "SecretError",
+    "State",
+    "Status",
+    "WriteRefusedError",
+    "get_chat_model",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the home of a public name when it is first asked for."""
+    if name not in _HOMES:
+        message = f"module 'liverouter' has no attribute '{name}'"
+        raise AttributeError(message)
+    value = getattr(import_module(f"liverouter.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name the public names."""
+    return list(__all__)

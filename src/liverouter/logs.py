@@ -1,0 +1,62 @@
+"""Events to structlog: one line per fact, JSON unless a person looks at a terminal. Configures nothing global."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any, Final
+
+import structlog
+
+from liverouter.events import Bus, Event, Observer, mask
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def logger() -> Any:
+    """Return the application's structlog logger where it configured one, else our own on standard error.
+
+    `LIVEROUTER_LOG_LEVEL` (debug, info, warning, error) filters ours; the default is info.
+    """
+    if structlog.is_configured():
+        return structlog.get_logger("liverouter")
+    terminal = sys.stderr.isatty()
+    level = _LEVELS.get(os.environ.get("LIVEROUTER_LOG_LEVEL", "info").lower(), logging.INFO)
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ) if terminal
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    return structlog.wrap_logger(
+        structlog.WriteLogger(sys.stderr),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
+
+
+class LogObserver:
+    """Writes each event as a log line ``noun.past_verb key=value …`` at the event's level."""
+
+    def __init__(self, log: Any = None) -> None:
+        """Write to *log*, by default `logger()`."""
+        self._log = log if log is not None else logger()
+
+    def __call__(self, event: Event) -> None:
+        """Write *event*."""
+        getattr(self._log, event.level)(event.name, **event.facts())
+
+
+def bus(*observers: Observer, log: LogObserver | None = None) -> Bus:
+    """Return a Bus that logs, then tells *observers*; one that raises is logged once and stays subscribed."""
+    log = log or LogObserver()
+
+    def complain(observer: Observer, exc: Exception) -> None:
+        target = getattr(observer, "__qualname__", type(observer).__name__)
+        log._log.error("observer.failed", observer=target, error=f"{type(exc).__name__}: {mask(str(exc))}")  # noqa: SLF001 - same module
+
+    return Bus(log, *observers, on_error=complain)

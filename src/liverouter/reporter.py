@@ -1,0 +1,200 @@
+"""Status, outcomes and usage to PostgreSQL: at once when something changed, else as a heartbeat that doubles as a poll."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.errors import DatabaseError
+from liverouter.events import (
+    Bus,
+    CallFailedOver,
+    ClientStarted,
+    ConfigApplied,
+    ConfigRejected,
+    DatabaseRecovered,
+    Event,
+    ListenerConnected,
+    ListenerDegraded,
+    ListenerLost,
+    ReportFailed,
+)
+from liverouter.options import hostname
+
+if TYPE_CHECKING:
+    from liverouter.options import Options
+    from liverouter.raw import Head
+    from liverouter.state import Status
+    from liverouter.store import Generation
+
+_MAX_OUTCOMES: Final = 100             # kept for a database that does not answer; the newest ones tell the story
+_COMPLAIN_EVERY_S: Final = 60.0
+
+
+class Reporter:
+    """Tells the database what this process runs.
+
+    `observe` collects from any thread; `run` sends from the engine's loop. Nothing here can stop a reload or a call.
+    """
+
+    def __init__(
+        self,
+        *,
+        send: Callable[[Mapping[str, Any]], Awaitable[Head]],
+        instance: str,
+        options: Options,
+        status: Callable[[], Status],
+        generation: Callable[[], Generation | None],
+        cooling: Callable[[Generation], Mapping[str, float]],     # deployment id -> remaining seconds
+        usage: Callable[[], list[dict[str, Any]]],                # drained rows
+        unsent_usage: Callable[[list[dict[str, Any]]], None],     # takes them back after a failure
+        on_head: Callable[[Head], None],                          # the database's newest revision, at every report
+        bus: Bus,
+    ) -> None:
+        """Wire the parts; nothing is sent before `run`."""
+        self._send, self._instance, self._options, self._status = send, instance, options, status
+        self._generation, self._cooling = generation, cooling
+        self._usage, self._unsent_usage, self._on_head, self._bus = usage, unsent_usage, on_head, bus
+        self._key = secrets.token_hex(16)               # proves that a later report is by the same process
+        self._outcomes: list[tuple[float, dict[str, Any]]] = []   # (monotonic, apply or rejection)
+        self._whole = True                              # send every key, not a heartbeat
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._complained_at = -_COMPLAIN_EVERY_S
+
+    def observe(self, event: Event) -> None:
+        """Take note of *event*; wakes `run` when the database should know at once."""
+        match event:
+            case ConfigApplied(source="database"):
+                self._outcomes.append((time.monotonic(), _applied(event)))
+            case ConfigRejected():
+                self._outcomes.append((time.monotonic(), _rejected(event)))
+            case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
+                pass
+            case CallFailedOver() | DatabaseRecovered():
+                pass                                    # cooldowns that people look for, and what was missed meanwhile
+            case _:
+                return
+        del self._outcomes[:-_MAX_OUTCOMES]
+        self._whole = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):     # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        while True:
+            await self._report()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._options.heartbeat_interval_s):
+                    await self._changed.wait()
+            self._changed.clear()
+
+    async def say_goodbye(self) -> None:
+        """Tell the database that this process ended by intention, with the last counts; best effort."""
+        with contextlib.suppress(DatabaseError):
+            await self._send({"instance": self._instance, "key": self._key, "bye": True, "usage": self._usage()})
+
+    async def _report(self) -> None:
+        document, outcomes, usage = self._document()
+        try:
+            head = await self._send(document)
+        except DatabaseError as exc:
+            self._outcomes = [*outcomes, *self._outcomes][-_MAX_OUTCOMES:]
+            self._unsent_usage(usage)
+            self._whole = True
+            if time.monotonic() - self._complained_at >= _COMPLAIN_EVERY_S:
+                self._complained_at = time.monotonic()
+                self._bus.emit(ReportFailed(exc.problem))
+            return
+        if head.report_whole:
+            self._whole = True
+            self._changed.set()
+        self._on_head(head)
+
+    def _document(self) -> tuple[dict[str, Any], list[tuple[float, dict[str, Any]]], list[dict[str, Any]]]:
+        """Return what to send now, and what to take back if it does not arrive."""
+        outcomes, self._outcomes = self._outcomes, []
+        whole, self._whole = self._whole, False
+        usage = self._usage()
+        document: dict[str, Any] = {"instance": self._instance, "key": self._key}
+        generation = self._generation()
+        if whole:
+            document |= self._everything()
+        if generation is not None:                      # with every heartbeat: cooldowns come and go by themselves
+            document["deployments"] = self._deployments(generation)
+        if outcomes:
+            now = time.monotonic()
+            document["applies"] = [{**outcome, "age_ms": (now - at) * 1000} for at, outcome in outcomes]
+        if usage:
+            document["usage"] = usage
+        return document, outcomes, usage
+
+    def _everything(self) -> dict[str, Any]:
+        status = self._status()
+        error = status.last_error
+        return {
+            "app": self._options.app,
+            "labels": dict(self._options.labels),
+            "host": hostname(),
+            "pid": os.getpid(),
+            "versions": _versions(),
+            "state": str(status.state),
+            "mode": status.mode,
+            "mode_cause": status.mode_cause or None,
+            "since": status.since.isoformat(),
+            "epoch": status.epoch or None,
+            "applied_revision": status.revision,
+            "generation": status.generation,
+            "litellm_enable": status.litellm_enable,
+            "rejected_revision": status.rejected_revision,
+            "problems": [p.as_dict() for p in status.problems],
+            "last_error": None if error is None else {
+                "code": error.code, "message": error.message, "hint": error.hint, "where": error.where,
+                "revision": error.revision,
+            },
+            "listener": {"backend_pid": status.backend_pid, "reconnects": status.reconnects},
+        }
+
+    def _deployments(self, generation: Generation) -> list[dict[str, Any]]:
+        cooling = self._cooling(generation)
+        return [
+            {
+                "deployment_id": d.id, "role": d.role, "order": d.order, "weight": d.weight, "provider": d.provider,
+                "model": d.model, "params": d.params, "endpoint": d.endpoint, "credential_source": d.credential_source,
+                "credential_fingerprint": d.credential_fingerprint,
+                "cooling_ms": cooling[d.id] * 1000 if d.id in cooling else None,
+            }
+            for d in generation.snapshot.deployments
+        ]
+
+
+def _applied(event: ConfigApplied) -> dict[str, Any]:
+    return {
+        "revision": event.revision, "epoch": event.epoch, "outcome": "applied", "stage": "live",
+        "read_ms": event.read_ms, "validate_ms": event.validate_ms, "build_ms": event.build_ms, "warm_ms": event.warm_ms,
+    }
+
+
+def _rejected(event: ConfigRejected) -> dict[str, Any]:
+    first = event.problems[0]
+    return {
+        "revision": event.revision, "epoch": event.epoch, "outcome": "rejected", "stage": event.stage,
+        "code": first.code, "message": first.message,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("liverouter", "litellm", "langchain-core"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
