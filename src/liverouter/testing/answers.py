@@ -19,8 +19,9 @@ def count_tokens(text: str) -> int:
 def default_reply(ask: Ask) -> Reply:
     """Return what a stand-in says when nothing is scripted.
 
-    A forced tool is called with the smallest arguments its schema allows; a wanted schema is met by its smallest instance;
-    a user turn that names an offered tool calls it; everything else is answered `"<model> says: <last user text>"`.
+    A forced tool is called with the smallest arguments its schema allows; a wanted schema is met by its smallest
+    instance; a user turn that names an offered tool calls it. Everything else is answered
+    `"<model> says: <last user text>"`.
     """
     thinking = f"{ask.model} thinks." if ask.thinking else ""
     named = ask.tool_name or next((tool.name for tool in ask.tools if tool.name in ask.user_text), None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liverouter.testing.answers import count_tokens
-from liverouter.testing.wire import JsonObject
+
+if TYPE_CHECKING:
+    from liverouter.testing.wire import JsonObject
 
 _MEDIA_TOKENS = 258  # for an image, a page or a sound, whatever its size
 
@@ -50,5 +52,9 @@ def _tokens(value: object) -> int:
             return count_tokens(json.dumps(value))
 
 
-_MEDIA_KEYS = frozenset({"image_url", "input_audio", "file", "source", "inlineData", "fileData", "inline_data", "file_data"})
-_SILENT = frozenset({"type", "role", "id", "tool_use_id", "tool_call_id", "cache_control", "signature", "thoughtSignature"})
+_MEDIA_KEYS = frozenset(
+    {"image_url", "input_audio", "file", "source", "inlineData", "fileData", "inline_data", "file_data"}
+)
+_SILENT = frozenset(
+    {"type", "role", "id", "tool_use_id", "tool_call_id", "cache_control", "signature", "thoughtSignature"}
+)

@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._content: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
+        self._lost = asyncio.Event()
         self._transport: asyncio.Transport
 
     # asyncio's side
@@ -68,6 +69,7 @@ class Connection(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
         self._recorder.count(open_connections=-1, disconnects=int(interrupted))
+        self._lost.set()
 
     def _advance(self) -> None:
         try:
@@ -161,13 +163,14 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self.leave()
 
-    def abort(self) -> asyncio.Task[None] | None:
-        """Close at once; return the task of the request in progress, cancelled."""
+    async def abort(self) -> None:
+        """Close at once and return when nothing of the connection is left."""
         self._leaving = True
+        task = self._task
         self._transport.abort()
-        if self._task is not None:
-            self._task.cancel()
-        return self._task
+        await self._lost.wait()
+        if task is not None:
+            await asyncio.wait([task])
 
     @staticmethod
     def _head(reply: HttpReply, framing: tuple[str, str]) -> h11.Response:

@@ -100,8 +100,8 @@ class Fault:
             ValueError: `after_chunks` is negative or means nothing for this kind.
         """
         if self.after_chunks < 0:
-            message = f"after_chunks must be 0 or more, not {self.after_chunks}"
-            raise ValueError(message)
+            raise ValueError(f"after_chunks must be 0 or more, not {self.after_chunks}")
         if self.after_chunks and not (self.kind in _MID_STREAM or self.kind.is_http_error):
-            message = f"failure {self.kind.value!r} cannot happen in the middle of a stream: leave after_chunks out"
-            raise ValueError(message)
+            raise ValueError(
+                f"failure {self.kind.value!r} cannot happen in the middle of a stream: leave after_chunks out"
+            )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _HOST = "127.0.0.1"
 _BACKLOG = 512
@@ -32,7 +35,9 @@ class Port:
 
     @staticmethod
     def _refuse_if_taken(number: int) -> None:
-        with socket.socket() as probe:  # without SO_REUSEPORT, which would share the port with a stranger that allows it
+        with (
+            socket.socket() as probe
+        ):  # without SO_REUSEPORT, which would share the port with a stranger that allows it
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((_HOST, number))
 
@@ -75,7 +80,7 @@ class Port:
         self._swallower.listen(0)
         for _ in range(_FILLERS):
             filler = socket.socket()
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex((_HOST, self.number))
             self._fillers.append(filler)
             if not select.select([], [filler], [], _FILLED_AFTER_S)[1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from liverouter.testing.failures import Failure
 from liverouter.testing.wire import (
@@ -18,6 +18,9 @@ from liverouter.testing.wire import (
 )
 from liverouter.testing.wire_anthropic import Messages
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # error type and message of each HTTP failure; {model} and {tokens} are filled in
 _SCRIPTED: Mapping[Failure, tuple[str, str]] = {
     Failure.BAD_REQUEST: ("invalid_request_error", "The stand-in was told to refuse this request."),
@@ -29,7 +32,10 @@ _SCRIPTED: Mapping[Failure, tuple[str, str]] = {
     Failure.TIMEOUT: ("timeout_error", "Request timed out"),
     Failure.TOO_LARGE: ("request_too_large", "Request exceeds the maximum size"),
     Failure.UNPROCESSABLE: ("invalid_request_error", "The request could not be processed."),
-    Failure.RATE_LIMIT: ("rate_limit_error", "This request would exceed your organization's rate limit of 50 requests per minute."),
+    Failure.RATE_LIMIT: (
+        "rate_limit_error",
+        "This request would exceed your organization's rate limit of 50 requests per minute.",
+    ),
     Failure.SERVER_ERROR: ("api_error", "Internal server error"),
     Failure.BAD_GATEWAY: ("api_error", "Bad gateway"),
     Failure.UNAVAILABLE: ("api_error", "Service unavailable"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from liverouter.testing.failures import Failure
 from liverouter.testing.wire import (
@@ -18,20 +18,27 @@ from liverouter.testing.wire import (
 )
 from liverouter.testing.wire_openai import CREATED, ChatCompletions
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # type, code, message of each HTTP failure; {model} and {tokens} are filled in
 _SCRIPTED: Mapping[Failure, tuple[str, str | None, str]] = {
     Failure.BAD_REQUEST: ("invalid_request_error", None, "Invalid request: the stand-in was told to say so."),
     Failure.CONTEXT_WINDOW: (
         "invalid_request_error",
         "context_length_exceeded",
-        "This model's maximum context length is 128000 tokens. However, your messages resulted in {tokens} tokens. "
-        "Please reduce the length of the messages.",
+        (
+            "This model's maximum context length is 128000 tokens. However, your messages resulted in {tokens} tokens. "
+            "Please reduce the length of the messages."
+        ),
     ),
     Failure.CONTENT_POLICY: (
         "invalid_request_error",
         "invalid_prompt",
-        "Invalid prompt: your prompt was flagged as potentially violating our usage policy. "
-        "Please try again with a different prompt.",
+        (
+            "Invalid prompt: your prompt was flagged as potentially violating our usage policy. "
+            "Please try again with a different prompt."
+        ),
     ),
     Failure.UNAUTHORIZED: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided: sk-****."),
     Failure.FORBIDDEN: (
@@ -50,10 +57,16 @@ _SCRIPTED: Mapping[Failure, tuple[str, str | None, str]] = {
     Failure.RATE_LIMIT: (
         "requests",
         "rate_limit_exceeded",
-        "Rate limit reached for {model} in organization org-standin on requests per min (RPM): Limit 3, Used 3, Requested 1. "
-        "Please try again in 20s.",
+        (
+            "Rate limit reached for {model} in organization org-standin on requests per min (RPM): Limit 3, Used 3, "
+            "Requested 1. Please try again in 20s."
+        ),
     ),
-    Failure.SERVER_ERROR: ("server_error", None, "The server had an error while processing your request. Sorry about that!"),
+    Failure.SERVER_ERROR: (
+        "server_error",
+        None,
+        "The server had an error while processing your request. Sorry about that!",
+    ),
     Failure.BAD_GATEWAY: ("cf_bad_gateway", None, "Bad gateway."),
     Failure.UNAVAILABLE: ("server_error", None, "The engine is currently overloaded, please try again later."),
     Failure.OVERLOADED: ("server_error", "overloaded", "The engine is currently overloaded, please try again later."),

@@ -1,14 +1,18 @@
-"""The dialects by name. A sixth provider is one `provider_*.py`, with a `wire_*.py` where its body format is new, and one line here."""
+"""The providers by name.
+
+A sixth is one `provider_*.py` and one line here, and a `wire_*.py` where its body format is new.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from liverouter.testing.provider_anthropic import Anthropic
 from liverouter.testing.provider_openai import OpenAI
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from liverouter.testing.wire import Provider
 
 _MAKERS: Mapping[str, Callable[[], Provider]] = {
@@ -27,6 +31,5 @@ def make_provider(name: str) -> Provider:
         ValueError: there is none.
     """
     if name not in _MAKERS:
-        message = f"no stand-in for provider {name!r}; there are {', '.join(PROVIDERS)}"
-        raise ValueError(message)
+        raise ValueError(f"no stand-in for provider {name!r}; there are {', '.join(PROVIDERS)}")
     return _MAKERS[name]()

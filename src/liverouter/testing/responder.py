@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -29,6 +28,8 @@ from liverouter.testing.wire import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from liverouter.testing.connection import Connection
     from liverouter.testing.recorder import Recorder
     from liverouter.testing.script import Plan, Script
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _RETRY_AFTER_S = 2.0  # seconds; what "429-retry-after" says unless told
 _BROKEN_JSON = b'{"id": "standin-1", "object": "chat'
+_BROKEN_FRAME = b"data: " + _BROKEN_JSON + b"\n\n"
 _WORDED_AS = {Failure.ERROR_EVENT: Failure.SERVER_ERROR, Failure.RATE_LIMIT_RETRY_AFTER: Failure.RATE_LIMIT}
 _PAGE = b"<!doctype html><html><head><title>Maintenance</title></head><body><h1>Back soon</h1></body></html>\n"
 
@@ -58,9 +60,14 @@ class Responder:
     """Serves one stand-in's requests."""
 
     def __init__(
-        self, *, provider: Provider, script: Script, recorder: Recorder, accept_keys: Collection[str] | None
+        self,
+        *,
+        provider: Provider,
+        script: Script,
+        recorder: Recorder,
+        accept_keys: Collection[str] | None,
     ) -> None:
-        """Answer as *provider*, doing what *script* says; *accept_keys* None accepts any credential but an empty one."""
+        """Answer as *provider*, doing what *script* says; *accept_keys* None accepts any credential."""
         self._provider = provider
         self._script = script
         self._recorder = recorder
@@ -73,21 +80,16 @@ class Responder:
         body = _parsed(request.content)
         self._record(number, request, endpoint, body, connection.number)
         try:
-            self._admit(request, endpoint)
-            match endpoint:
-                case SideEndpoint():
-                    connection.send(endpoint.serve(request))
-                    return
-                case ChatEndpoint():
-                    ask = self._read(request, endpoint, body)
-                case None:
-                    raise RejectedError(Failure.NOT_FOUND, f"Not found: {request.method} {request.path}", code="path")
+            admitted = self._admit(number, request, endpoint, body)
         except RejectedError as rejected:
-            reply = self._provider.error(rejected, endpoint)
-            self._recorder.violated(Violation(number, reply.status, rejected.message))
-            connection.send(reply)
+            refusal = self._provider.error(rejected, endpoint)
+            self._recorder.violated(Violation(number, refusal.status, rejected.message))
+            connection.send(refusal)
             return
-        await self._play(_Chat(endpoint, ask, self._script.plan(), number), connection)
+        if isinstance(admitted, HttpReply):
+            connection.send(admitted)
+        else:
+            await self._play(admitted, connection)
 
     def _record(
         self, number: int, request: Incoming, endpoint: Endpoint | None, body: JsonObject | None, connection: int
@@ -106,23 +108,29 @@ class Responder:
             )
         )
 
-    def _admit(self, request: Incoming, endpoint: Endpoint | None) -> None:
-        if isinstance(endpoint, SideEndpoint) and not endpoint.needs_key:
-            return
-        credential = self._provider.credential(request)
-        if not credential:
-            raise RejectedError(Failure.UNAUTHORIZED, "No credential was sent", code="missing")
-        if self._accept_keys is None or credential in self._accept_keys or self._provider.vouches_for(credential):
-            return
-        raise RejectedError(Failure.UNAUTHORIZED, "The credential is not accepted", code="wrong")
+    def _admit(
+        self, number: int, request: Incoming, endpoint: Endpoint | None, body: JsonObject | None
+    ) -> _Chat | HttpReply:
+        """Return the chat to play, or the whole answer of a path that serves something else."""
+        if not isinstance(endpoint, SideEndpoint) or endpoint.needs_key:
+            self._check_credential(self._provider.credential(request))
+        match endpoint:
+            case None:
+                raise RejectedError(Failure.NOT_FOUND, f"{request.method} {request.path}", code="path")
+            case SideEndpoint():
+                return endpoint.serve(request)
+            case ChatEndpoint():
+                if body is None:
+                    raise RejectedError(Failure.BAD_REQUEST, "We could not parse the JSON body of your request.")
+                ask = endpoint.wire.parse(body, model=endpoint.model, stream=endpoint.stream)
+                return _Chat(endpoint, ask, self._script.plan(), number)
 
-    @staticmethod
-    def _read(request: Incoming, endpoint: ChatEndpoint, body: JsonObject | None) -> Ask:
-        if request.method != "POST":
-            raise RejectedError(Failure.NOT_FOUND, f"Not found: {request.method} {request.path}", code="path")
-        if body is None:
-            raise RejectedError(Failure.BAD_REQUEST, "We could not parse the JSON body of your request.")
-        return endpoint.wire.parse(body, model=endpoint.model, stream=endpoint.stream)
+    def _check_credential(self, credential: str | None) -> None:
+        if not credential:
+            raise RejectedError(Failure.UNAUTHORIZED, "no credential was sent", code="missing")
+        accepted = self._accept_keys is None or credential in self._accept_keys
+        if not accepted and not self._provider.vouches_for(credential):
+            raise RejectedError(Failure.UNAUTHORIZED, "the credential is not accepted", code="wrong")
 
     # playing
 
@@ -133,7 +141,11 @@ class Responder:
         if plan.delay_s:
             await asyncio.sleep(plan.delay_s)
         fault = chat.fault
-        if fault is not None and not (chat.ask.stream and fault.after_chunks) and await self._broke(chat, fault, connection):
+        if (
+            fault is not None
+            and not (chat.ask.stream and fault.after_chunks)
+            and await self._broke(chat, fault, connection)
+        ):
             return
         reply = self._reply(chat)
         answer = compose(chat.ask, reply, serial=chat.serial)
@@ -143,34 +155,40 @@ class Responder:
             await self._whole(chat, answer, connection)
 
     async def _broke(self, chat: _Chat, fault: Fault, connection: Connection) -> bool:
-        """Whether the failure leaves nothing of the answer, and if so play it."""
-        stream_type = chat.endpoint.wire.stream_type
+        """Whether the failure leaves nothing of the answer; if so it was played."""
+        if (reply := self._instead(chat, fault)) is not None:
+            connection.send(reply)
+            return True
         match fault.kind:
-            case Failure.HANG | Failure.REFUSED | Failure.BLACKHOLE:  # a connection older than the black hole
+            case Failure.HANG | Failure.REFUSED | Failure.BLACKHOLE:  # those two: on a connection that was open before
                 await _for_ever()
             case Failure.STALL:
                 if chat.ask.stream:
-                    connection.start_stream(stream_type)
+                    connection.start_stream(chat.endpoint.wire.stream_type)
                 await _for_ever()
             case Failure.RESET:
                 connection.reset()
-            case Failure.HTML:
-                connection.send(HttpReply(HTTPStatus.OK, _PAGE, "text/html; charset=utf-8"))
-            case Failure.EMPTY:
-                connection.send(HttpReply(HTTPStatus.OK, b"", stream_type if chat.ask.stream else "application/json"))
-            case Failure.MALFORMED if chat.ask.stream:
-                connection.send(HttpReply(HTTPStatus.OK, _broken_frame(), stream_type))
-            case Failure.MALFORMED:
-                connection.send(HttpReply(HTTPStatus.OK, _BROKEN_JSON))
-            case Failure.ERROR_EVENT if chat.ask.stream:
-                connection.start_stream(stream_type)
-                connection.send_chunk(self._error_frame(chat, fault))
-                connection.end_stream()
-            case kind if kind.is_http_error or kind is Failure.ERROR_EVENT:
-                connection.send(self._error(chat, fault))
             case _:
                 return False
         return True
+
+    def _instead(self, chat: _Chat, fault: Fault) -> HttpReply | None:
+        """Return what the provider sends instead of an answer; None where it sends nothing, or a part of one."""
+        streams = chat.ask.stream
+        content_type = chat.endpoint.wire.stream_type if streams else "application/json"
+        match fault.kind:
+            case Failure.HTML:
+                return HttpReply(HTTPStatus.OK, _PAGE, "text/html; charset=utf-8")
+            case Failure.EMPTY:
+                return HttpReply(HTTPStatus.OK, b"", content_type)
+            case Failure.MALFORMED:
+                return HttpReply(HTTPStatus.OK, _BROKEN_FRAME if streams else _BROKEN_JSON, content_type)
+            case Failure.ERROR_EVENT if streams:
+                return HttpReply(HTTPStatus.OK, self._error_frame(chat, fault), content_type)
+            case kind if kind.is_http_error or kind is Failure.ERROR_EVENT:
+                return self._error(chat, fault)
+            case _:
+                return None
 
     def _error(self, chat: _Chat, fault: Fault) -> HttpReply:
         kind = _WORDED_AS.get(fault.kind, fault.kind)
@@ -234,7 +252,7 @@ class Responder:
             case Failure.EOF | Failure.EOF_IN_TOOL | Failure.PREAMBLE:
                 pass
             case Failure.MALFORMED:
-                connection.send_chunk(_broken_frame())
+                connection.send_chunk(_BROKEN_FRAME)
             case Failure.REFUSAL:
                 refused = compose(chat.ask, Reply(finish="refusal"), serial=chat.serial)
                 connection.send_chunk(chat.endpoint.wire.frames(refused).closing)
@@ -265,10 +283,6 @@ def _parsed(content: bytes) -> JsonObject | None:
     except ValueError:
         return None
     return body if isinstance(body, dict) else None
-
-
-def _broken_frame() -> bytes:
-    return b"data: " + _BROKEN_JSON + b"\n\n"
 
 
 async def _for_ever() -> None:

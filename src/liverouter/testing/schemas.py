@@ -21,8 +21,8 @@ _BY_FORMAT: Mapping[str, str] = {
 def minimal_object(schema: Mapping[str, Any], hint: str = "") -> JsonObject:
     """Return an object that matches *schema*: required properties only, or all where none is required.
 
-    A number takes the first number in *hint* where the schema allows it, else its minimum; a string takes its property's
-    name. `pattern` is not honoured.
+    A number takes the first number in *hint* where the schema allows it, else its minimum; a string takes its
+    property's name. `pattern` is not honoured.
     """
     made = _Maker(schema, hint).make(schema, "value", 0)
     return made if isinstance(made, dict) else {"value": made}
@@ -38,26 +38,26 @@ class _Maker:
 
     def make(self, schema: Mapping[str, Any], name: str, depth: int) -> object:
         schema = self._resolved(schema, depth)
-        if "const" in schema:
-            return schema["const"]
-        if schema.get("enum"):
-            return schema["enum"][0]
-        if "default" in schema and depth > 0:
-            return schema["default"]
+        given = [schema[key] for key in ("const", "default") if key in schema] or list(schema.get("enum") or ())
+        if given:
+            return given[0]
+        made: object
         match self._type(schema):
             case "object":
-                return self._object(schema, depth)
+                made = self._object(schema, depth)
             case "array":
                 items = schema.get("items")
-                return [self.make(items if isinstance(items, Mapping) else {}, name, depth + 1)] * self._length(schema, depth)
+                one = self.make(items if isinstance(items, Mapping) else {}, name, depth + 1)
+                made = [one] * int(schema.get("minItems", depth < _MAX_DEPTH))
             case "integer" | "number" as kind:
-                return self._amount(schema, whole=kind == "integer")
+                made = self._amount(schema, whole=kind == "integer")
             case "boolean":
-                return True
+                made = True
             case "null":
-                return None
+                made = None
             case _:
-                return self._text(schema, name)
+                made = self._text(schema, name)
+        return made
 
     def _resolved(self, schema: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
         if depth > _MAX_DEPTH:
@@ -95,10 +95,6 @@ class _Maker:
         properties: Mapping[str, Any] = schema.get("properties") or {}
         wanted = schema.get("required") or properties
         return {key: self.make(properties.get(key) or {}, key, depth + 1) for key in wanted}
-
-    @staticmethod
-    def _length(schema: Mapping[str, Any], depth: int) -> int:
-        return int(schema.get("minItems", 0 if depth >= _MAX_DEPTH else 1))
 
     def _amount(self, schema: Mapping[str, Any], *, whole: bool) -> float:
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1 if "exclusiveMinimum" in schema else None)

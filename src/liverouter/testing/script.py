@@ -7,12 +7,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from liverouter.testing.wire import Ask, Reply
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from liverouter.testing.failures import Fault
     from liverouter.testing.recorder import Recorder
 
@@ -84,7 +85,9 @@ class Script:
 class Gate:
     """Holds requests until it is opened. As a context manager it opens on leaving."""
 
-    def __init__(self, *, after_chunks: int, loop: asyncio.AbstractEventLoop, recorder: Recorder, script: Script) -> None:
+    def __init__(
+        self, *, after_chunks: int, loop: asyncio.AbstractEventLoop, recorder: Recorder, script: Script
+    ) -> None:
         """Use `StandIn.hold` instead."""
         self.after_chunks = after_chunks
         self._loop = loop
@@ -97,7 +100,9 @@ class Gate:
         """Return the gate, closed."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Open the gate."""
         self.open()
 
@@ -114,8 +119,7 @@ class Gate:
             TimeoutError: fewer stood there after *timeout_s* seconds.
         """
         if not self._recorder.wait(lambda: self._held >= count, timeout_s):
-            message = f"{self._held} of {count} requests stood at the gate after {timeout_s} s"
-            raise TimeoutError(message)
+            raise TimeoutError(f"{self._held} of {count} requests stood at the gate after {timeout_s} s")
 
     async def wait_held_async(self, count: int, timeout_s: float) -> None:
         """Do as `wait_held` does without blocking the event loop."""

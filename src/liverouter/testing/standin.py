@@ -1,13 +1,11 @@
-"""A stand-in provider: a real HTTP server on 127.0.0.1 that speaks one provider's wire format, scripted and recorded."""
+"""A stand-in provider: a real HTTP server on 127.0.0.1 in one provider's wire format, scripted and recorded."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Collection, Coroutine
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from liverouter.testing.answers import default_reply
 from liverouter.testing.connection import Connection
@@ -19,14 +17,19 @@ from liverouter.testing.responder import Responder
 from liverouter.testing.script import Answerer, Gate, Script
 from liverouter.testing.wire import Reply
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine
+    from types import TracebackType
+
 _START_S = 10.0  # seconds; far more than a thread needs to start or an idle server to stop
 
 
 class StandIn:
     """One provider on a loopback port, in a daemon thread of its own.
 
-    `with StandIn("anthropic") as s:` or `async with`. Every method may be called from any thread; those that wait have an
-    `_async` twin for use inside an event loop. Answers name the model that gave them: `"<model> says: <last user text>"`.
+    `with StandIn("anthropic") as s:` or `async with`. Every method may be called from any thread; those that wait have
+    an `_async` twin for use inside an event loop. Answers name the model that gave them:
+    `"<model> says: <last user text>"`.
     """
 
     def __init__(
@@ -40,8 +43,8 @@ class StandIn:
     ) -> None:
         """Prepare a stand-in for *provider*, a value of the setting `llm_provider`.
 
-        *port* 0 takes a free one. *accept_keys* None accepts any credential but an empty one. *answer* makes every reply
-        that is not queued. *keep* bounds the number of requests remembered.
+        *port* 0 takes a free one. *accept_keys* None accepts any credential but an empty one. *answer* makes every
+        reply that is not queued. *keep* bounds the number of requests remembered.
 
         Raises:
             ValueError: there is no stand-in for *provider*.
@@ -74,11 +77,12 @@ class StandIn:
             RuntimeError: it was started before.
         """
         if self._thread is not None:
-            message = f"{self!r} was started before; make a new one"
-            raise RuntimeError(message)
+            raise RuntimeError(f"{self!r} was started before; make a new one")
         self._port = Port(self._wanted_port)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, args=(self._loop,), name=f"standin-{self.provider}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._loop,), name=f"standin-{self.provider}", daemon=True
+        )
         self._thread.start()
         self._on_loop(self._listen)
         return self
@@ -95,7 +99,9 @@ class StandIn:
         """Start."""
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop."""
         self.stop()
 
@@ -139,9 +145,9 @@ class StandIn:
     ) -> None:
         """Fail every chat request until `heal`, or the next *times* of them.
 
-        Queued failures come before the standing one, of which there is one at most: the last. *after_chunks* lets a stream
-        carry that many content chunks first (None: 1 for "eof", else 0); an HTTP error then comes as an error event.
-        "refused" and "blackhole" hold for all connections at once, idle ones are closed, and they cannot be counted.
+        Queued failures come before the standing one, of which there is one at most: the last. *after_chunks* lets a
+        stream carry that many content chunks first (None: 1 for "eof", else 0); an HTTP error then comes as an error
+        event. "refused" and "blackhole" hold for the whole port at once, close idle connections, and cannot be counted.
 
         Raises:
             ValueError: no such failure, or a combination that cannot happen.
@@ -151,8 +157,7 @@ class StandIn:
             after_chunks = 1 if kind is Failure.EOF else 0
         fault = Fault(kind, after_chunks=after_chunks, retry_after_s=retry_after_s, chunk_delay_s=chunk_delay_s)
         if kind.is_unreachable and times is not None:
-            message = f"failure {kind.value!r} lasts until heal(): leave times out"
-            raise ValueError(message)
+            raise ValueError(f"failure {kind.value!r} lasts until heal(): leave times out")
         self._script.fail(fault, times)
         if times is None:
             self._on_loop({Failure.REFUSED: self._refuse, Failure.BLACKHOLE: self._swallow}.get(kind, self._listen))
@@ -163,11 +168,14 @@ class StandIn:
         self._on_loop(self._listen)
 
     def respond(self, *replies: Reply | str | Answerer) -> None:
-        """Queue replies for the next chat requests that are answered: a text, a `Reply`, or a function that makes one."""
+        """Queue replies for the next chat requests: texts, `Reply`s, or functions that make one."""
         self._script.respond(tuple(Reply(text=reply) if isinstance(reply, str) else reply for reply in replies))
 
     def hold(self, *, after_chunks: int = 0) -> Gate:
-        """Return a closed gate for every chat request from now on: before the answer or in streams after some chunks."""
+        """Return a closed gate that every chat request from now on waits at.
+
+        It stands before the answer, or in streams after *after_chunks* content chunks.
+        """
         loop = self._running()
         gate = Gate(after_chunks=after_chunks, loop=loop, recorder=self._recorder, script=self._script)
         self._script.hold(gate)
@@ -225,11 +233,10 @@ class StandIn:
             TimeoutError: it was not after *timeout_s* seconds.
         """
         if not self._recorder.wait(lambda: done(self), timeout_s):
-            message = (
+            raise TimeoutError(
                 f"{self!r} did not get there in {timeout_s} s: hits {self.hits}, in flight {self.in_flight}, "
                 f"open connections {self.open_connections}, disconnects {self.disconnects}"
             )
-            raise TimeoutError(message)
 
     async def wait_until_async(self, done: Callable[[StandIn], bool], timeout_s: float) -> None:
         """Do as `wait_until` does without blocking the event loop."""
@@ -264,14 +271,12 @@ class StandIn:
     @property
     def _own_port(self) -> Port:
         if self._port is None:
-            message = "the stand-in was not started: use it as a context manager"
-            raise RuntimeError(message)
+            raise RuntimeError("the stand-in was not started: use it as a context manager")
         return self._port
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None or self._loop.is_closed():
-            message = f"{self!r} is not running: use it as a context manager"
-            raise RuntimeError(message)
+            raise RuntimeError(f"{self!r} is not running: use it as a context manager")
         return self._loop
 
     def _on_loop(self, step: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -300,8 +305,4 @@ class StandIn:
 
     async def _shut(self) -> None:
         self._own_port.close()
-        tasks = [task for connection in tuple(self._connections) if (task := connection.abort())]
-        if tasks:
-            await asyncio.wait(tasks)
-        while self._connections:  # their connection_lost is due in the loop's next round
-            await asyncio.sleep(0)
+        await asyncio.gather(*(connection.abort() for connection in tuple(self._connections)))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liverouter.testing.answers import argument_pieces, pieces
 from liverouter.testing.checks import objects, text_of, tokens_of, unknown_keys
@@ -22,6 +21,9 @@ from liverouter.testing.wire import (
     ToolChoice,
     Wire,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 SIGNATURE = "standin-signature-"  # begins the signature of every thinking block given; others are refused
 
@@ -72,7 +74,7 @@ _MIN_BUDGET = 1024  # tokens; the least that thinking takes
 
 def event(data: JsonObject) -> bytes:
     """Return a server-sent event named by its type."""
-    return b"event: " + data["type"].encode() + b"\ndata: " + json.dumps(data).encode() + b"\n\n"
+    return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 class Messages(Wire):
@@ -132,7 +134,9 @@ class Messages(Wire):
         marked = [at for at, block in enumerate(blocks) if block.get("cache_control")]
         if not marked:
             return 0, 0
-        prefix = [{key: value for key, value in block.items() if key != "cache_control"} for block in blocks[: marked[-1] + 1]]
+        prefix = [
+            {key: value for key, value in block.items() if key != "cache_control"} for block in blocks[: marked[-1] + 1]
+        ]
         digest = hashlib.sha256(json.dumps(prefix, sort_keys=True).encode()).digest()
         tokens = tokens_of(prefix)
         if digest in self._cached:
@@ -184,7 +188,7 @@ def _is_user_turn(message: JsonObject) -> bool:
     return message["role"] == "user" and (isinstance(message["content"], str) or bool(text_of(message["content"])))
 
 
-def _checked_messages(messages: Any) -> list[JsonObject]:  # noqa: ANN401 - JSON before it is checked
+def _checked_messages(messages: Any) -> list[JsonObject]:
     if not isinstance(messages, list) or not messages:
         raise _invalid("messages: at least one message is required")
     used: list[str] = []
@@ -198,16 +202,22 @@ def _checked_messages(messages: Any) -> list[JsonObject]:  # noqa: ANN401 - JSON
         if not isinstance(content, str | list):
             raise _invalid(f"{where}.content: Input should be a valid list")
         if content in ("", []) and not (message["role"] == "assistant" and at == len(messages) - 1):
-            raise _invalid(f"{where}: all messages must have non-empty content except for the optional final assistant message")
+            raise _invalid(
+                f"{where}: all messages must have non-empty content except for the optional final assistant message"
+            )
         for spot, block in enumerate(objects(content)):
             _check_block(block, f"{where}.content.{spot}")
         answered = {block["tool_use_id"] for block in objects(content) if block["type"] == "tool_result"}
         if missing := [name for name in used if name not in answered]:
             found = f"`tool_use` ids were found without `tool_result` blocks immediately after: {', '.join(missing)}"
-            raise _invalid(f"messages.{at - 1}: {found}. Each `tool_use` block must have a corresponding `tool_result` block "
-                           "in the next message.")
+            raise _invalid(
+                f"messages.{at - 1}: {found}. Each `tool_use` block must have a corresponding `tool_result` block "
+                "in the next message."
+            )
         if stray := answered.difference(used):
-            raise _invalid(f"{where}: unexpected `tool_use_id` found in `tool_result` blocks: {', '.join(sorted(stray))}")
+            raise _invalid(
+                f"{where}: unexpected `tool_use_id` found in `tool_result` blocks: {', '.join(sorted(stray))}"
+            )
         used = [block["id"] for block in objects(content) if block["type"] == "tool_use"]
     return messages
 
@@ -259,10 +269,15 @@ def _check_thinking(body: JsonObject, messages: list[JsonObject], *, forced: boo
     if forced:
         raise _invalid("Thinking may not be enabled when tool_choice forces tool use.")
     in_loop = bool(objects(messages[-1]["content"])) and objects(messages[-1]["content"])[0]["type"] == "tool_result"
-    if in_loop and (blocks := objects(messages[-2]["content"])) and blocks[0]["type"] not in {"thinking", "redacted_thinking"}:
+    if (
+        in_loop
+        and (blocks := objects(messages[-2]["content"]))
+        and blocks[0]["type"] not in {"thinking", "redacted_thinking"}
+    ):
         raise _invalid(
             f"messages.{len(messages) - 2}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
-            f"`{blocks[0]['type']}`. When `thinking` is enabled, a final `assistant` message must start with a thinking block."
+            f"`{blocks[0]['type']}`. When `thinking` is enabled, a final `assistant` message must start with a "
+            "thinking block."
         )
 
 
@@ -282,7 +297,9 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
         case {"type": "auto" | "any" | "none" as kind}:
             return tools, kind, None
         case _:
-            raise _invalid("tool_choice: Input tag does not match any of the expected tags: 'auto', 'any', 'tool', 'none'")
+            raise _invalid(
+                "tool_choice: Input tag does not match any of the expected tags: 'auto', 'any', 'tool', 'none'"
+            )
 
 
 def _schema(body: JsonObject) -> JsonObject | None:
@@ -304,7 +321,11 @@ def _blocks(answer: Answer) -> Iterable[tuple[JsonObject, JsonObject, list[JsonO
         signature = f"{SIGNATURE}{answer.serial}"
         block = {"type": "thinking", "thinking": answer.thinking, "signature": signature}
         deltas = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(answer.thinking)]
-        yield block, {**block, "thinking": "", "signature": ""}, [*deltas, {"type": "signature_delta", "signature": signature}]
+        yield (
+            block,
+            {**block, "thinking": "", "signature": ""},
+            [*deltas, {"type": "signature_delta", "signature": signature}],
+        )
     if text := answer.texts[0]:
         deltas = [{"type": "text_delta", "text": piece} for piece in pieces(text)]
         yield {"type": "text", "text": text}, {"type": "text", "text": ""}, deltas

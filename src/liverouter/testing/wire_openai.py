@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liverouter.testing.answers import argument_pieces, pieces
 from liverouter.testing.checks import objects, text_of, tokens_of, unknown_keys
@@ -21,6 +20,9 @@ from liverouter.testing.wire import (
     ToolChoice,
     Wire,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 CREATED = 1_767_225_600  # unix seconds; answers are the same on every run
 _FINISH: Mapping[Finish, str] = {
@@ -120,20 +122,15 @@ class ChatCompletions(Wire):
 
     def _check_parameters(self, body: JsonObject, *, model_in_path: bool) -> None:
         for key in unknown_keys(body, self._known):
-            message = f"Unknown parameter: '{key}'."
-            raise RejectedError(Failure.BAD_REQUEST, message, param=key, code="unknown_parameter")
+            raise _invalid(f"Unknown parameter: '{key}'.", key, "unknown_parameter")
         for key in ("messages",) if model_in_path else ("model", "messages"):
             if body.get(key) is None:
-                message = f"Missing required parameter: '{key}'."
-                raise RejectedError(Failure.BAD_REQUEST, message, param=key, code="missing_required_parameter")
+                raise _invalid(f"Missing required parameter: '{key}'.", key, "missing_required_parameter")
         for key, value in body.items():
-            allowed = self._types[key]
-            if value is not None and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
-                message = f"Invalid type for '{key}': got {type(value).__name__} instead."
-                raise RejectedError(Failure.BAD_REQUEST, message, param=key, code="invalid_type")
+            if value is not None and not _has_type(value, self._types[key]):
+                raise _invalid(f"Invalid type for '{key}': got {type(value).__name__} instead.", key, "invalid_type")
         if body.get("stream_options") is not None and not body.get("stream"):
-            message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
-            raise RejectedError(Failure.BAD_REQUEST, message, param="stream_options")
+            raise _invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
 
     def body(self, answer: Answer) -> JsonObject:
         """Write the whole answer."""
@@ -169,7 +166,8 @@ class ChatCompletions(Wire):
             message["reasoning_content"] = answer.thinking
         if answer.tool_calls:
             message["tool_calls"] = [
-                _call(answer, index, call.name, json.dumps(call.arguments)) for index, call in enumerate(answer.tool_calls)
+                _call(answer, index, call.name, json.dumps(call.arguments))
+                for index, call in enumerate(answer.tool_calls)
             ]
         return message
 
@@ -203,34 +201,51 @@ class ChatCompletions(Wire):
         return b"data: " + error.body + b"\n\n"
 
 
+def _invalid(message: str, param: str, code: str | None = None) -> RejectedError:
+    return RejectedError(Failure.BAD_REQUEST, message, param=param, code=code)
+
+
+def _has_type(value: object, allowed: tuple[type, ...]) -> bool:
+    """Whether a JSON value has one of the types; true and false are no numbers."""
+    return bool in allowed if isinstance(value, bool) else isinstance(value, allowed)
+
+
 def _checked_messages(messages: list[Any]) -> list[JsonObject]:
     if not messages:
-        message = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
-        raise RejectedError(Failure.BAD_REQUEST, message, param="messages", code="empty_array")
-    open_calls: set[str] = set()
+        raise _invalid(
+            "Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages", "empty_array"
+        )
+    unanswered: set[str] = set()
     for at, item in enumerate(messages):
         where = f"messages[{at}]"
         if not isinstance(item, dict) or item.get("role") not in _ROLES:
-            message = f"Invalid value for '{where}.role'. Supported values are: {', '.join(sorted(_ROLES))}."
-            raise RejectedError(Failure.BAD_REQUEST, message, param=f"{where}.role", code="invalid_value")
-        if open_calls and item["role"] != "tool":
-            message = (
-                "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-                f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(sorted(open_calls))}"
-            )
-            raise RejectedError(Failure.BAD_REQUEST, message, param=f"{where}.role")
-        match item["role"]:
-            case "tool" if item.get("tool_call_id") not in open_calls:
-                message = "Invalid parameter: messages with role 'tool' must be a response to a preceding message with 'tool_calls'."
-                raise RejectedError(Failure.BAD_REQUEST, message, param=f"{where}.role")
-            case "tool":
-                open_calls.discard(item["tool_call_id"])
-            case "assistant":
-                open_calls = {str(call.get("id")) for call in objects(item.get("tool_calls"))}
-        if item.get("content") is None and item["role"] != "assistant":
-            message = f"Invalid value for 'content': expected a string, got null. ({where})"
-            raise RejectedError(Failure.BAD_REQUEST, message, param=f"{where}.content")
+            supported = ", ".join(sorted(_ROLES))
+            raise _invalid(f"Invalid value. Supported values are: {supported}.", f"{where}.role", "invalid_value")
+        if item["role"] == "tool":
+            if item.get("tool_call_id") not in unanswered:
+                raise _invalid(
+                    "Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
+                    "'tool_calls'.",
+                    f"{where}.role",
+                )
+            unanswered.discard(item["tool_call_id"])
+        else:
+            _refuse_unanswered(unanswered, f"{where}.role")
+        if item["role"] == "assistant":
+            unanswered = {str(call.get("id")) for call in objects(item.get("tool_calls"))}
+        elif item.get("content") is None:
+            raise _invalid("Invalid value for 'content': expected a string, got null.", f"{where}.content")
+    _refuse_unanswered(unanswered, "messages")
     return messages
+
+
+def _refuse_unanswered(calls: set[str], where: str) -> None:
+    if calls:
+        raise _invalid(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+            f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(sorted(calls))}",
+            where,
+        )
 
 
 def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
@@ -248,13 +263,11 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
     tools = tuple(Tool(str(item.get("name")), item.get("parameters") or {}) for item in functions)
     choice = body.get("tool_choice", body.get("function_call"))
     if choice is not None and not tools:
-        message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
-        raise RejectedError(Failure.BAD_REQUEST, message, param="tool_choice")
+        raise _invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
     match choice:
         case {"function": {"name": str(name)}} | {"name": str(name)}:
             if name not in {tool.name for tool in tools}:
-                message = f"Tool choice '{name}' not found in 'tools' parameter."
-                raise RejectedError(Failure.BAD_REQUEST, message, param="tool_choice")
+                raise _invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
             return tools, "auto", name
         case "required":
             return tools, "any", None
