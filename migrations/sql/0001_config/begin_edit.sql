@@ -1,0 +1,39 @@
+CREATE FUNCTION liverouter.begin_edit(
+    expected_revision bigint DEFAULT NULL, author text DEFAULT NULL, comment text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found bigint;
+BEGIN
+    SELECT h.revision INTO STRICT found FROM liverouter.head h FOR NO KEY UPDATE;
+    IF found IS DISTINCT FROM coalesce(expected_revision, found) THEN
+        RAISE EXCEPTION USING ERRCODE = 'LR211',
+            MESSAGE = (
+                SELECT format('the config is at revision %s, not %s: %s changed it at %s%s',
+                    l.revision, expected_revision, coalesce(l.author, l.author_role),
+                    to_char(l.committed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
+                    coalesce(' UTC through ' || l.application_name, ' UTC'))
+                FROM liverouter.revision_log l WHERE l.revision = found),
+            HINT = format('See what changed: SELECT * FROM liverouter.revision_diff(%s, %s). Then edit that revision.',
+                least(expected_revision, found), greatest(expected_revision, found));
+    END IF;
+    IF author IS NOT NULL THEN
+        PERFORM set_config('liverouter.author', left(author, 200), true);
+    END IF;
+    IF comment IS NOT NULL THEN
+        PERFORM set_config('liverouter.comment', left(comment, 2000), true);
+    END IF;
+    RETURN found;
+END $$;
+
+COMMENT ON FUNCTION liverouter.begin_edit(bigint, text, text) IS
+    'Optional first statement of a transaction that edits: waits for other writers, refuses (LR211) where the head is no '
+    'longer expected_revision, and says who edits and why. Returns the head revision. Lasts until the transaction ends.';
+
+CREATE FUNCTION liverouter.serves(client_schema text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT client_schema IN ('0001_config')
+$$;
+COMMENT ON FUNCTION liverouter.serves(text) IS
+    'Whether clients made for that schema still work with this one; each migration answers for the version before it';

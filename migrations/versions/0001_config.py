@@ -1,0 +1,19 @@
+"""Settings, secrets, the head revision and its history, kept by statement-level triggers."""
+
+from __future__ import annotations
+
+from liverouter.migrate import run_sql
+
+revision = "0001_config"
+down_revision = None
+
+
+def upgrade() -> None:
+    run_sql(
+        revision, "settings.sql", "secrets.sql", "head.sql", "revision_log.sql", "epoch.sql", "revisions_triggers.sql",
+        "begin_edit.sql",
+    )
+
+
+def downgrade() -> None:
+    run_sql(revision, "downgrade.sql")

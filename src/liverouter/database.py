@@ -1,0 +1,167 @@
+"""The connections behind `repository`: made on first use, checked, kept, replaced when they break or grow old."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import event, text
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from liverouter.diagnosis import explain
+from liverouter.dial import NETWORK_ERRORS, Connection, dial
+from liverouter.options import database_url
+from liverouter.schema import HEAD, mismatch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+_GRACE_S: Final = 1.0                  # the server's own timeout fires first and says more
+
+
+class Database:
+    """One or a few connections to one database, for the event loop that uses them.
+
+    Directly connected, statements are prepared once and a read is one round trip. Behind a transaction pooler (found
+    out, not configured) nothing is prepared under a name and every statement runs inside a transaction.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        application_name: str,
+        statement_timeout_s: float,
+        connect_timeout_s: float,        # for each host of the DSN
+        max_connection_age_s: float,     # a new one resolves names again: finds the new primary while the old one is up
+    ) -> None:
+        self._url = database_url(url, "LIVEROUTER_DATABASE_URL")
+        self._application_name = application_name
+        self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
+        self._max_connection_age_s = max_connection_age_s
+        self._engine: AsyncEngine | None = None
+        self._opening = asyncio.Lock()
+        self._snapshot_options: dict[str, Any] = {}
+        self.where = f"database {urlsplit(self._url).netloc.rpartition('@')[2]}{urlsplit(self._url).path}"
+
+    @asynccontextmanager
+    async def snapshot(self, *, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection for one statement, which sees one state of the database and writes nothing."""
+        async with self._connection(timeout_s) as connection:
+            yield await connection.execution_options(**self._snapshot_options)
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a READ COMMITTED transaction, committed at the end, rolled back on any error."""
+        async with self._connection(timeout_s) as connection, connection.begin():
+            if timeout_s is not None:
+                limit = f"{timeout_s + _GRACE_S:.3f}s"
+                await connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": limit})
+            yield connection
+
+    async def close(self) -> None:
+        """Close every connection; further use opens new ones."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def _connection(self, timeout_s: float | None) -> AsyncIterator[AsyncConnection]:
+        limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S
+        try:
+            engine = await self._opened()
+            async with asyncio.timeout(limit_s), engine.connect() as connection:
+                yield connection
+        except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
+            raise explain(exc, where=self.where) from exc
+
+    async def _opened(self) -> AsyncEngine:
+        if self._engine is None:
+            async with self._opening:
+                if self._engine is None:
+                    self._engine = await self._open()
+        return self._engine
+
+    async def _open(self) -> AsyncEngine:
+        first: list[Connection] = [await self._dial()]
+        pooled = await _is_pooled(first[0])
+
+        async def connect() -> Connection:
+            return first.pop() if first else await self._dial()
+
+        # One statement is one snapshot by itself, and needs no BEGIN. But a pooler may put another server behind every
+        # message (parse, then execute) unless a transaction holds it.
+        self._snapshot_options = (
+            {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            if pooled
+            else {"isolation_level": "AUTOCOMMIT"}
+        )
+        engine = make_engine(
+            connect,
+            prepare=not pooled,
+            pool_size=1,
+            max_overflow=2,
+            pool_timeout=self._statement_timeout_s,
+            pool_recycle=self._max_connection_age_s,
+        )
+        event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        return engine
+
+    async def _dial(self) -> Connection:
+        settings = {
+            "idle_session_timeout": "0",
+            "statement_timeout": str(round(self._statement_timeout_s * 1000)),
+        }
+        connection = await dial(
+            self._url,
+            application_name=self._application_name,
+            timeout_s=self._connect_timeout_s,
+            server_settings=settings,
+        )
+        try:
+            async with asyncio.timeout(self._statement_timeout_s + _GRACE_S):
+                await _check_schema(connection)
+        except BaseException:           # cancelled as well: nobody else knows of this connection yet
+            connection.terminate()
+            raise
+        return connection
+
+
+def make_engine(connect: Callable[[], Awaitable[Connection]], *, prepare: bool, **pool: Any) -> AsyncEngine:
+    """Return an engine over what *connect* opens; *prepare* statements once, or never under a name."""
+    named: dict[str, Any] = {} if prepare else {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+
+    def creator() -> Any:
+        driver: Any = engine.dialect.dbapi
+        return driver.connect(async_creator_fn=connect, **named)   # SQLAlchemy's async_creator would drop *named*
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://", creator=creator, isolation_level="READ COMMITTED", hide_parameters=True, **pool
+    )
+    return engine
+
+
+async def _is_pooled(connection: Connection) -> bool:
+    """Tell whether a pooler sits between: the backend that answers is not the one that the login named."""
+    return bool(connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"))
+
+
+async def _check_schema(connection: Connection) -> None:
+    """Raise the DatabaseError for a schema that this code cannot work with."""
+    if await connection.fetchval("SELECT to_regclass('liverouter.alembic_version') IS NULL"):
+        raise mismatch(None)
+    found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
+    if found == HEAD:
+        return
+    error = mismatch(found)
+    if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
+        raise error
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Have the pool replace a kept connection that the server ended meanwhile, at no round trip."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError

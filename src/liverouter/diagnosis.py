@@ -1,0 +1,134 @@
+"""What an error of driver, network or server means to an operator: a DatabaseError with code and hint, no SQL."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from liverouter.errors import CODES, ConflictError, DatabaseError, WriteRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_START: Final = "Is the server up, and do host and port of the DSN name it?"
+_MIGRATE: Final = "Run `liverouter migrate` as the owner of the database"
+_RIGHTS: Final = (
+    "Grant what this process does: liverouter_client to services, liverouter_writer to who changes settings, "
+    "liverouter_inspector to who looks. Where the roles are missing: SELECT * FROM liverouter.install_roles()"
+)
+
+# sqlstate, or its first two characters -> code, message, hint
+_BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
+    "08": ("LR201", "the connection to the database broke", _START),
+    "28": ("LR202", "the database refused the login", "Check user and password of the DSN, and pg_hba.conf"),
+    "3D000": ("LR203", "the database does not exist", "Create it, or mend the name at the end of the DSN"),
+    "3F000": ("LR204", "schema liverouter is not installed in this database", _MIGRATE),
+    "42P01": ("LR204", "schema liverouter is not installed in this database", _MIGRATE),
+    "42883": ("LR206", "a function of schema liverouter is missing", _MIGRATE),
+    "42703": ("LR206", "a column of schema liverouter is missing", _MIGRATE),
+    "42501": ("LR207", "this database role lacks a right", _RIGHTS),
+    "25006": ("LR209", "this database takes no writes: a standby, or set read-only", "Name the primary in the DSN"),
+    "23514": ("LR212", "the database refused the write", ""),
+    "53300": ("LR201", "the database has no connection left", "Raise max_connections, or put a pooler before it"),
+    "53": ("LR208", "the database ran out of disk, memory or another resource", "Look at its log"),
+    "54000": (
+        "LR208", "the database's notification queue is full",
+        "A session that listens sits in an open transaction: see pg_stat_activity, state 'idle in transaction'",
+    ),
+    "55P03": ("LR208", "a lock was not to be had in time", "Somebody holds a table of schema liverouter: see pg_locks"),
+    "57014": ("LR208", "a statement took too long", "Somebody holds a table of ours: see pg_locks"),
+    "57": ("LR201", "the database is starting, stopping, or ended this connection", "It is tried again"),
+    "40": ("LR208", "another transaction came in between", "Try again"),
+}
+_SYSTEM: Final[tuple[tuple[type[Exception], str, str], ...]] = (
+    (TimeoutError, "the database did not answer in time", _START),
+    (PoolTimeoutError, "the database did not answer in time", _START),
+    (socket.gaierror, "the database's host name cannot be resolved", "Check the host in the DSN, and DNS"),
+    (ssl.SSLError, "TLS to the database failed", "Check sslmode and sslrootcert in the DSN"),
+    (ConnectionRefusedError, "the database refused the connection", _START),
+    (FileNotFoundError, "the database's socket file does not exist", _START),
+    (asyncpg.InterfaceError, "the connection to the database broke", "It is tried again"),
+    (asyncpg.InternalClientError, "the connection to the database broke", "It is tried again"),
+)
+_OWN_STATE: Final = re.compile(r"LR\d{3}")      # our functions raise with the code itself as SQLSTATE
+
+
+def explain(exc: BaseException, *, where: str = "database") -> DatabaseError:
+    """Return what *exc* means, as an error whose text is fit for people and logs.
+
+    Takes what asyncpg, SQLAlchemy, the resolver, TLS and the socket raise, wrapped or not. Nothing of the statement,
+    its parameters or the DSN is repeated, but for messages that our own functions and triggers wrote.
+    """
+    if isinstance(exc, DatabaseError):
+        return exc
+    for cause in _chain(exc):
+        if isinstance(cause, asyncpg.PostgresError):
+            return _from_server(cause, where)
+        if isinstance(cause, asyncpg.TargetServerAttributeNotMatched):
+            code, message, hint = _BY_STATE["25006"]
+            return DatabaseError(message, code=code, where=where, hint=hint)
+        if isinstance(cause, asyncpg.ClientConfigurationError):
+            return DatabaseError("the DSN cannot be used", code="LR201", where=where, hint=str(cause.args[0]))
+        if (found := _from_system(cause)) is not None:
+            return DatabaseError(found[0], code="LR201", where=where, hint=found[1])
+    return DatabaseError(
+        f"the database driver failed: {type(exc).__name__}", code="LR208", where=where, hint="Look at the server's log"
+    )
+
+
+def is_broken(exc: BaseException) -> bool:
+    """Tell whether *exc* means that the connection is gone, so that a fresh one may succeed at once."""
+    for cause in _chain(exc):
+        if isinstance(cause, asyncpg.PostgresError):
+            state = cause.sqlstate or ""
+            # 26000 and 42P05: a pooler put another server behind our prepared statements
+            return (state[:2] in ("08", "57") and state != "57014") or state in ("26000", "42P05")
+        if isinstance(cause, asyncpg.InterfaceError | ConnectionError):
+            return True
+    return False
+
+
+def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
+    state = exc.sqlstate or ""
+    if _OWN_STATE.fullmatch(state) and state in CODES:
+        kind = {"LR211": ConflictError, "LR212": WriteRefusedError}.get(state, DatabaseError)
+        return kind(exc.message or CODES[state], code=state, where=where, hint=exc.hint or "")
+    if state == "23514":
+        return WriteRefusedError(exc.message or CODES["LR212"], code="LR212", where=where, hint=exc.hint or "")
+    found = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
+    if found is None:
+        message = f"a statement failed: {_words(type(exc).__name__)} ({state})"
+        return DatabaseError(message, code="LR208", where=where, hint="Look at the server's log")
+    code, message, hint = found
+    return DatabaseError(message, code=code, where=where, hint=hint)
+
+
+def _from_system(exc: BaseException) -> tuple[str, str] | None:
+    """Return message and hint of an LR201, or None for an exception that says nothing."""
+    for kind, message, hint in _SYSTEM:
+        if isinstance(exc, kind):
+            return message, hint
+    if isinstance(exc, OSError):
+        return f"the database cannot be reached: {exc.strerror or type(exc).__name__}", _START
+    return None
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """Yield *exc* and what it wraps: SQLAlchemy keeps the driver's error as `orig`, and that asyncpg's as its cause."""
+    seen: set[int] = set()
+    current: BaseException | None = exc
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        original = getattr(current, "orig", None) if isinstance(current, SQLAlchemyError) else None
+        current = original or current.__cause__ or current.__context__
+
+
+def _words(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).removesuffix(" Error").lower()

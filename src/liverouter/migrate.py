@@ -1,0 +1,163 @@
+"""Installs and upgrades schema `liverouter` by Alembic, from a checkout and from an installed wheel alike."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from alembic import command, op
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.util import await_only
+
+from liverouter.database import make_engine
+from liverouter.diagnosis import explain
+from liverouter.dial import NETWORK_ERRORS, dial
+from liverouter.errors import DatabaseError
+from liverouter.options import database_url
+from liverouter.schema import HEAD, REVISIONS, mismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ["HEAD", "check", "current", "downgrade", "engine", "run_sql", "upgrade"]
+
+_PACKAGE: Final = Path(__file__).parent
+_CONNECT_TIMEOUT_S: Final = 10.0        # for each host of the DSN
+_one_at_a_time: Final = threading.Lock()   # Alembic keeps its context in module globals
+
+T = TypeVar("T")
+
+
+def upgrade(url: str, revision: str = "head", *, echo: Callable[[str], None] = print) -> str:
+    """Bring the schema of the database at *url* up to *revision* and return the revision reached.
+
+    Blocks; one transaction. A second run at the same time waits for the first and finds nothing left to do. *echo* gets
+    what a person must know, such as statements that this role may not run itself.
+
+    Raises:
+        DatabaseError: unreachable, login refused, a right is missing, or the schema is newer than this liverouter.
+    """
+    _run(url, lambda config: command.upgrade(config, revision), echo)
+    return current(url) or ""
+
+
+def downgrade(url: str, revision: str, *, echo: Callable[[str], None] = print) -> str | None:
+    """Take the schema back to *revision* ("base": remove everything, the settings too); return the revision reached.
+
+    Roles stay: they belong to the whole server, and logins are members of them.
+
+    Raises:
+        DatabaseError: as for `upgrade`.
+    """
+    _run(url, lambda config: command.downgrade(config, revision), echo)
+    return current(url)
+
+
+def current(url: str) -> str | None:
+    """Return which revision the database at *url* has, or None where the schema is not installed.
+
+    Raises:
+        DatabaseError: it cannot be reached or asked.
+    """
+    return _in_thread(lambda: asyncio.run(_current(url)))
+
+
+def check(url: str) -> None:
+    """Return when the database at *url* has exactly this code's schema; for deployment pipelines.
+
+    Raises:
+        DatabaseError: not installed (LR204), newer (LR205), older (LR206), or unreachable.
+    """
+    found = current(url)
+    if found != HEAD:
+        raise mismatch(found)
+
+
+def run_sql(revision: str, *names: str) -> None:
+    """Run files of ``migrations/sql/<revision>/`` inside a migration, each whole, in the order given."""
+    context = op.get_context()
+    for name in names:
+        script = (_directory() / "sql" / revision / name).read_text(encoding="utf-8")
+        if context.as_sql:
+            context.impl.static_output(script)
+            continue
+        # By the driver itself: a file holds many statements, and SQLAlchemy would look for parameters in it.
+        connection: Any = op.get_bind().connection.driver_connection
+        await_only(connection.execute(script))
+
+
+def engine(url: str) -> AsyncEngine:
+    """Return an engine without a pool; nothing is prepared under a name, so a pooler may sit between."""
+    dsn = database_url(url, "LIVEROUTER_DATABASE_URL")
+    connect = partial(dial, dsn, application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
+    return make_engine(connect, prepare=False, poolclass=NullPool)
+
+
+def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None]) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_directory()).replace("%", "%%"))
+    config.attributes |= {"url": database_url(url, "LIVEROUTER_DATABASE_URL"), "echo": echo}
+    with _one_at_a_time:
+        try:
+            _in_thread(partial(command_, config))
+        except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
+            raise explain(exc) from exc
+        except CommandError as exc:
+            found = current(url)
+            if found is not None and found not in REVISIONS:
+                raise mismatch(found) from exc
+            hint = f"This liverouter knows {', '.join(REVISIONS)}"
+            raise DatabaseError(f"the migration cannot run: {exc}", code="LR208", where="database", hint=hint) from exc
+
+
+async def _current(url: str) -> str | None:
+    database = engine(url)
+    try:
+        async with database.connect() as connection:
+            if await connection.scalar(text("SELECT to_regclass('liverouter.alembic_version')")) is None:
+                return None
+            found = await connection.scalar(text("SELECT version_num FROM liverouter.alembic_version"))
+            return None if found is None else str(found)
+    except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
+        raise explain(exc) from exc
+    finally:
+        await database.dispose()
+
+
+def _in_thread(function: Callable[[], T]) -> T:
+    """Run *function* in a thread of its own: the caller's may have an event loop running, where asyncio.run refuses."""
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            results.append(function())
+        except BaseException as exc:  # noqa: BLE001 - carried over to the caller's thread, whatever it is
+            failures.append(exc)
+
+    thread = threading.Thread(target=target, name="liverouter-migrate")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def _directory() -> Path:
+    shipped = _PACKAGE / "_migrations"
+    return shipped if shipped.is_dir() else _PACKAGE.parents[1] / "migrations"
+
+
+def scripts() -> ScriptDirectory:
+    """Return the migrations as Alembic sees them."""
+    return ScriptDirectory(str(_directory()))

@@ -1,0 +1,90 @@
+"""The tables of schema `liverouter` as SQLAlchemy knows them: for queries, and for `alembic check`.
+
+The DDL itself, with comments, triggers, functions, views and rights, stands as SQL in `migrations/sql/`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Computed, MetaData, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+from liverouter.errors import DatabaseError
+
+SCHEMA: Final = "liverouter"
+REVISIONS: Final = ("0001_config",)    # every schema this code can migrate from, oldest first
+HEAD: Final = REVISIONS[-1]            # the one it works with
+metadata: Final = MetaData(schema=SCHEMA)
+
+_WHEN: Final = TIMESTAMP(timezone=True)
+_NOW: Final = text("clock_timestamp()")
+_ROLE: Final = text("SESSION_USER")
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", JSONB(none_as_null=False), nullable=False),   # JSON null is a value here
+    Column("updated_at", _WHEN, nullable=False, server_default=_NOW),
+    Column("updated_by", Text, nullable=False, server_default=_ROLE),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("key_id", Text, Computed("split_part(sealed, ':'::text, 2)", persisted=True)),
+    Column("updated_at", _WHEN, nullable=False, server_default=_NOW),
+    Column("updated_by", Text, nullable=False, server_default=_ROLE),
+)
+
+head = Table(
+    "head",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    Column("revision", BigInteger, nullable=False),
+    Column("change_id", UUID(as_uuid=False), nullable=False),
+    Column("committed_at", _WHEN, nullable=False),
+    Column("xid", BigInteger, nullable=False),
+    Column("xact_at", _WHEN, nullable=False),
+    CheckConstraint("only_row", name="head_one_row"),
+)
+
+revision_log = Table(
+    "revision_log",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("change_id", UUID(as_uuid=False), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("author_role", Text, nullable=False),
+    Column("author", Text),
+    Column("application_name", Text),
+    Column("comment", Text),
+    Column("committed_at", _WHEN, nullable=False),
+    Column("content", JSONB, nullable=False),
+    Column("sealed", JSONB, nullable=False),
+    CheckConstraint("kind IN ('edit', 'rollback', 'rotate')", name="revision_log_kind"),
+)
+
+
+def mismatch(found: str | None) -> DatabaseError:
+    """Return the error for a database whose schema revision is *found* instead of HEAD."""
+    if found is None:
+        return DatabaseError(
+            f"schema {SCHEMA} is not installed in this database", code="LR204", where="database",
+            hint="Run `liverouter migrate` as the owner of the database",
+        )
+    if found in REVISIONS:
+        return DatabaseError(
+            f"the database's schema is {found}, this liverouter needs {HEAD}", code="LR206", where="database",
+            hint="Run `liverouter migrate`: running processes of the version before go on working",
+        )
+    return DatabaseError(
+        f"the database's schema is {found}, which this liverouter ({HEAD}) does not know",
+        code="LR205",
+        where="database",
+        hint="Upgrade liverouter here: somebody migrated with a newer one",
+    )
