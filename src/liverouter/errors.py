@@ -64,11 +64,11 @@ CODES: Final[dict[str, str]] = {
 class Problem:
     """One thing that is wrong with a config, an environment or a database, and how to mend it."""
 
-    code: str                       # a key of CODES
-    message: str                    # what happened; never a secret
-    where: str                      # "settings.llm_provider", "environment ANTHROPIC_API_KEY", "database"
-    hint: str                       # how to mend it; may be empty
-    severity: Severity = "error"    # an error rejects the revision, a warning does not
+    code: str  # a key of CODES
+    message: str  # what happened; never a secret
+    where: str  # "settings.llm_provider", "environment ANTHROPIC_API_KEY", "database"
+    hint: str  # how to mend it; may be empty
+    severity: Severity = "error"  # an error rejects the revision, a warning does not
 
     def __str__(self) -> str:
         """Return ``what happened [code at where]. How to mend it.``."""

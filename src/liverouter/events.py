@@ -49,7 +49,7 @@ class ClientStarted(Event):
     name: ClassVar[str] = "client.started"
     instance: str
     app: str
-    database: str                     # host:port/name, never the password
+    database: str  # host:port/name, never the password
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class ConfigApplied(Event):
     epoch: str
     revision: int
     generation: int
-    primary: str                      # "anthropic/claude-sonnet-4-6"
+    primary: str  # "anthropic/claude-sonnet-4-6"
     fallbacks: tuple[str, ...]
     litellm_enable: bool
     source: Literal["database", "snapshot_file"]
@@ -157,8 +157,8 @@ class ConfigApplied(Event):
     validate_ms: float
     build_ms: float
     warm_ms: float
-    commit_to_live_ms: float | None   # by the database's clock at the read plus ours since; None for a snapshot file
-    rebuilt: bool = True              # False: the revision's content equals the generation in force
+    commit_to_live_ms: float | None  # by the database's clock at the read plus ours since; None for a snapshot file
+    rebuilt: bool = True  # False: the revision's content equals the generation in force
     warnings: tuple[Problem, ...] = ()
 
     def facts(self) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class CallFailedOver(Event):
     level: ClassVar[Level] = "warning"
     from_deployment: str
     to_deployment: str
-    cause: str                        # exception class and status, no text of the provider
+    cause: str  # exception class and status, no text of the provider
     suppressed: int = 0
 
 
@@ -249,7 +249,7 @@ class LoopFailed(Event):
     name: ClassVar[str] = "loop.failed"
     level: ClassVar[Level] = "error"
     loop: str
-    error: str                        # exception class and masked text
+    error: str  # exception class and masked text
 
 
 Observer = Callable[[Event], None]
@@ -264,7 +264,7 @@ class Bus:
     def __init__(self, *observers: Observer, on_error: Callable[[Observer, Exception], None] | None = None) -> None:
         """Start with *observers*."""
         self._observers: tuple[Observer, ...] = observers
-        self._lock = threading.RLock()     # serialises emission, so that status folds in order
+        self._lock = threading.RLock()  # serialises emission, so that status folds in order
         self._on_error = on_error
         self._complained: set[int] = set()
 

@@ -24,7 +24,8 @@ def logger() -> Any:
     terminal = sys.stderr.isatty()
     level = _LEVELS.get(os.environ.get("LIVEROUTER_LOG_LEVEL", "info").lower(), logging.INFO)
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ) if terminal
+        structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)
+        if terminal
         else structlog.processors.JSONRenderer(default=str)
     )
     return structlog.wrap_logger(

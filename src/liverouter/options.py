@@ -25,18 +25,18 @@ _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 class Options:
     """Everything a client needs to know about its process."""
 
-    database_url: str = field(repr=False)                # postgresql://user:password@host:port/name
-    listen_url: str = field(default="", repr=False)      # direct DSN for LISTEN; "" = database_url
-    secret_keys: str = field(default="", repr=False)     # keyring text, newest first
-    app: str = ""                                        # shown in SQL; default: the program's name
-    labels: Mapping[str, str] = field(default_factory=dict)   # free labels, shown in SQL
-    snapshot_file: Path | None = None                    # sealed last-known-good
-    redis_url: str = field(default="", repr=False)       # shared cooldowns
-    ready_timeout_s: float = 30.0                        # get_chat_model() waits this long for the first generation
-    poll_interval_s: float = 30.0                        # safety poll; 2 s while notifications do not arrive
-    probe_interval_s: float = 10.0                       # liveness query on the listening connection
-    heartbeat_interval_s: float = 10.0                   # report to the database
-    gc_freeze: bool = True                               # gc.freeze() once after litellm is loaded: no 230 ms pauses
+    database_url: str = field(repr=False)  # postgresql://user:password@host:port/name
+    listen_url: str = field(default="", repr=False)  # direct DSN for LISTEN; "" = database_url
+    secret_keys: str = field(default="", repr=False)  # keyring text, newest first
+    app: str = ""  # shown in SQL; default: the program's name
+    labels: Mapping[str, str] = field(default_factory=dict)  # free labels, shown in SQL
+    snapshot_file: Path | None = None  # sealed last-known-good
+    redis_url: str = field(default="", repr=False)  # shared cooldowns
+    ready_timeout_s: float = 30.0  # get_chat_model() waits this long for the first generation
+    poll_interval_s: float = 30.0  # safety poll; 2 s while notifications do not arrive
+    probe_interval_s: float = 10.0  # liveness query on the listening connection
+    heartbeat_interval_s: float = 10.0  # report to the database
+    gc_freeze: bool = True  # gc.freeze() once after litellm is loaded: no 230 ms pauses
 
     @property
     def listen_dsn(self) -> str:
@@ -69,7 +69,7 @@ _BOUNDS: Final = {
     "ready_timeout_s": (0.0, 3600.0),
     "poll_interval_s": (0.05, 3600.0),
     "probe_interval_s": (0.05, 3600.0),
-    "heartbeat_interval_s": (0.05, 30.0),   # a process counts as offline 35 s after its last heartbeat
+    "heartbeat_interval_s": (0.05, 30.0),  # a process counts as offline 35 s after its last heartbeat
 }
 
 
@@ -83,7 +83,9 @@ def load(environ: Mapping[str, str] | None = None, **arguments: Any) -> Options:
     unknown = set(arguments) - {"database_url", *_VARIABLES}
     if unknown:
         raise OptionsError(
-            f"unknown option '{min(unknown)}'", where="LiveRouter()", hint=f"Known: database_url, {', '.join(_VARIABLES)}"
+            f"unknown option '{min(unknown)}'",
+            where="LiveRouter()",
+            hint=f"Known: database_url, {', '.join(_VARIABLES)}",
         )
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, variable in _VARIABLES.items():
@@ -108,14 +110,16 @@ def database_url(url: str, where: str) -> str:
     url = url.strip()
     if not url:
         raise OptionsError(
-            "no database is named", where=where,
+            "no database is named",
+            where=where,
             hint="Set LIVEROUTER_DATABASE_URL=postgresql://user:password@host:5432/name (or DATABASE_URL), "
             "or pass database_url=",
         )
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in _SCHEMES:
         raise OptionsError(
-            f"'{scheme[:20] if separator else '…'}' is not a PostgreSQL URL", where=where,
+            f"'{scheme[:20] if separator else '…'}' is not a PostgreSQL URL",
+            where=where,
             hint="Write postgresql://user:password@host:5432/name",
         )
     return f"postgresql://{rest}"
@@ -160,10 +164,16 @@ def _seconds(name: str, value: Any, where: str) -> float:
 
 
 def _labels(value: Any, where: str) -> Mapping[str, str]:
-    pairs = value.items() if isinstance(value, Mapping) else (p.partition("=")[::2] for p in str(value).split(",") if p.strip())
+    pairs = (
+        value.items()
+        if isinstance(value, Mapping)
+        else (p.partition("=")[::2] for p in str(value).split(",") if p.strip())
+    )
     labels = {str(k).strip(): str(v).strip() for k, v in pairs}
     if any(not _LABEL.match(k) for k in labels):
-        raise OptionsError("a label's name is not plain", where=where, hint="Write LIVEROUTER_LABELS=region=eu,tier=web")
+        raise OptionsError(
+            "a label's name is not plain", where=where, hint="Write LIVEROUTER_LABELS=region=eu,tier=web"
+        )
     return labels
 
 
@@ -186,8 +196,8 @@ class EnvironmentValue:
     """A setting that the environment gives, directly or by a file named in ``<NAME>_FILE``."""
 
     text: str = field(repr=False)
-    source: str                        # "environment OPENAI_API_KEY", "file /run/secrets/openai"
-    error: str = ""                    # why the file could not be read
+    source: str  # "environment OPENAI_API_KEY", "file /run/secrets/openai"
+    error: str = ""  # why the file could not be read
 
 
 class Environment:
@@ -209,7 +219,7 @@ class Environment:
 
     def differs(self, former: Environment) -> bool:
         """Tell whether anything *former* was asked for is different now."""
-        return any(self.get(name) != value for name, value in former._asked.items())  # noqa: SLF001 - same class
+        return any(self.get(name) != value for name, value in former._asked.items())
 
     def _read(self, variable: str) -> EnvironmentValue | None:
         if text := self._environ.get(variable, "").strip():

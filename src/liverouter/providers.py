@@ -6,13 +6,13 @@ Pure: no litellm, no langchain, no I/O. A sixth provider is one `ProviderSpec` h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from liverouter.snapshot import Deployment
 
 Kind = Literal["secret", "url", "text"]
@@ -22,10 +22,10 @@ Kind = Literal["secret", "url", "text"]
 class Field:
     """One setting of a provider."""
 
-    name: str                          # the settings row; in capitals the environment variable
+    name: str  # the settings row; in capitals the environment variable
     kind: Kind
-    label: str                         # for a settings page
-    alias: str = ""                    # the short name inside an llm_fallback_config entry: "api_key", "api_base", …
+    label: str  # for a settings page
+    alias: str = ""  # the short name inside an llm_fallback_config entry: "api_key", "api_base", …
     default: str = ""
     example: str = ""
 
@@ -34,17 +34,17 @@ class Field:
 class ProviderSpec:
     """One provider. Only what `litellm_params` returns is ever sent to litellm."""
 
-    name: str                          # the value of llm_provider
+    name: str  # the value of llm_provider
     label: str
     fields: tuple[Field, ...]
-    needs: tuple[tuple[str, ...], ...]            # of each group at least one field must have a value
-    litellm_params: Callable[[Deployment], dict[str, Any]]   # secrets revealed; without temperature, order, timeout
-    endpoint: Callable[[Mapping[str, str], str], str]        # (settings, model) -> where calls go, for people
+    needs: tuple[tuple[str, ...], ...]  # of each group at least one field must have a value
+    litellm_params: Callable[[Deployment], dict[str, Any]]  # secrets revealed; without temperature, order, timeout
+    endpoint: Callable[[Mapping[str, str], str], str]  # (settings, model) -> where calls go, for people
     normalize_url: Callable[[str], str]
-    litellm_provider: str              # litellm's own name: key into its model map
-    langchain_package: str             # import name of the plain model's package
-    extra: str                         # pip extra that installs it
-    rejected: Mapping[str, str] = MappingProxyType({})   # settings it cannot use -> what to store instead
+    litellm_provider: str  # litellm's own name: key into its model map
+    langchain_package: str  # import name of the plain model's package
+    extra: str  # pip extra that installs it
+    rejected: Mapping[str, str] = MappingProxyType({})  # settings it cannot use -> what to store instead
 
     def field(self, name: str) -> Field | None:
         """Return the field called *name*, by its full name or its alias."""
@@ -81,17 +81,17 @@ def _origin_and_path(url: str) -> tuple[str, str]:
 
 def _anthropic_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"/v1(/messages)?$", "", path)      # litellm appends /v1/messages itself
+    return origin + re.sub(r"/v1(/messages)?$", "", path)  # litellm appends /v1/messages itself
 
 
 def _openai_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + (re.sub(r"/chat/completions$", "", path) or "/v1")   # a bare origin serves no OpenAI path
+    return origin + (re.sub(r"/chat/completions$", "", path) or "/v1")  # a bare origin serves no OpenAI path
 
 
 def _azure_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"/openai(/.*)?$", "", path)        # people paste the portal's full target URI
+    return origin + re.sub(r"/openai(/.*)?$", "", path)  # people paste the portal's full target URI
 
 
 def _vertex_url(url: str) -> str:
@@ -147,7 +147,7 @@ def _snowflake(d: Deployment) -> dict[str, Any]:
     return _filled(
         model=f"snowflake/{d.model}",
         api_key=token if is_jwt(token) or token.startswith("pat/") else f"pat/{token}",
-        api_base=snowflake_base(d.settings),      # never account_id beside it: litellm would send that in the body
+        api_base=snowflake_base(d.settings),  # never account_id beside it: litellm would send that in the body
     )
 
 
@@ -194,12 +194,15 @@ _VERTEX = ProviderSpec(
         Field("vertex_ai_project_id", "text", "Project", "project_id", example="my-project"),
         Field("vertex_ai_location", "text", "Location", "location", default="us-central1"),
         Field("vertex_ai_credentials", "secret", "Service account (JSON)", "api_key"),
-        Field("vertex_ai_api_base", "url", "Base URL", "api_base", example="https://us-central1-aiplatform.googleapis.com"),
+        Field(
+            "vertex_ai_api_base", "url", "Base URL", "api_base", example="https://us-central1-aiplatform.googleapis.com"
+        ),
     ),
     needs=(("vertex_ai_project_id",),),
     litellm_params=_vertex,
-    endpoint=lambda s, _: s.get("vertex_ai_api_base")
-    or f"https://{s.get('vertex_ai_location', 'us-central1')}-aiplatform.googleapis.com",
+    endpoint=lambda s, _: (
+        s.get("vertex_ai_api_base") or f"https://{s.get('vertex_ai_location', 'us-central1')}-aiplatform.googleapis.com"
+    ),
     normalize_url=_vertex_url,
     litellm_provider="vertex_ai",
     langchain_package="langchain_google_genai",
@@ -219,7 +222,9 @@ _AZURE = ProviderSpec(
     ),
     needs=(("azure_openai_endpoint",), ("azure_openai_api_key", "azure_openai_ad_token")),
     litellm_params=_azure,
-    endpoint=lambda s, m: f"{s.get('azure_openai_endpoint', '')}/openai/deployments/{s.get('azure_openai_deployment') or m}",
+    endpoint=lambda s, m: (
+        f"{s.get('azure_openai_endpoint', '')}/openai/deployments/{s.get('azure_openai_deployment') or m}"
+    ),
     normalize_url=_azure_url,
     litellm_provider="azure",
     langchain_package="langchain_openai",
@@ -237,7 +242,13 @@ _SNOWFLAKE = ProviderSpec(
     fields=(
         Field("snowflake_account", "text", "Account", "account", example="myorg-myaccount"),
         Field("snowflake_token", "secret", "Programmatic access token or JWT", "api_key"),
-        Field("snowflake_api_base", "url", "Base URL", "api_base", example="https://myorg-myaccount.snowflakecomputing.com"),
+        Field(
+            "snowflake_api_base",
+            "url",
+            "Base URL",
+            "api_base",
+            example="https://myorg-myaccount.snowflakecomputing.com",
+        ),
     ),
     needs=(("snowflake_account", "snowflake_api_base"), ("snowflake_token",)),
     litellm_params=_snowflake,
@@ -253,9 +264,21 @@ PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
     {spec.name: spec for spec in (_ANTHROPIC, _AZURE, _OPENAI, _SNOWFLAKE, _VERTEX)}
 )
 
-ALIASES: Final[Mapping[str, str]] = MappingProxyType({   # what people type; used for hints only
-    "azure": "azure-openai", "azure_openai": "azure-openai", "azureopenai": "azure-openai",
-    "vertex": "vertex-ai", "vertexai": "vertex-ai", "vertex_ai": "vertex-ai", "google": "vertex-ai", "gemini": "vertex-ai",
-    "snowflake": "snowflake-cortex", "cortex": "snowflake-cortex", "snowflake_cortex": "snowflake-cortex",
-    "claude": "anthropic", "gpt": "openai", "chatgpt": "openai",
-})
+ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {  # what people type; used for hints only
+        "azure": "azure-openai",
+        "azure_openai": "azure-openai",
+        "azureopenai": "azure-openai",
+        "vertex": "vertex-ai",
+        "vertexai": "vertex-ai",
+        "vertex_ai": "vertex-ai",
+        "google": "vertex-ai",
+        "gemini": "vertex-ai",
+        "snowflake": "snowflake-cortex",
+        "cortex": "snowflake-cortex",
+        "snowflake_cortex": "snowflake-cortex",
+        "claude": "anthropic",
+        "gpt": "openai",
+        "chatgpt": "openai",
+    }
+)

@@ -50,13 +50,13 @@ class Reloader:
         read: Callable[[], Awaitable[RawConfig]],
         environment: Callable[[], Environment],
         validate: Callable[[RawConfig, Environment], Validation],
-        build: Build,                                   # (snapshot, former, number) -> generation, build_ms, warm_ms
-        retire: Callable[[Generation, Generation | None], None],   # (former, its successor)
+        build: Build,  # (snapshot, former, number) -> generation, build_ms, warm_ms
+        retire: Callable[[Generation, Generation | None], None],  # (former, its successor)
         store: Store,
         bus: Bus,
-        poll_interval_s: Callable[[], float],           # asked before each wait; shorter while notifications fail
-        read_file: Callable[[], RawConfig | None] | None = None,   # last-known-good for a start without the database
-        activated: Callable[[RawConfig], Awaitable[None]] | None = None,   # after each activation from the database
+        poll_interval_s: Callable[[], float],  # asked before each wait; shorter while notifications fail
+        read_file: Callable[[], RawConfig | None] | None = None,  # last-known-good for a start without the database
+        activated: Callable[[RawConfig], Awaitable[None]] | None = None,  # after each activation from the database
     ) -> None:
         """Wire the steps; nothing runs before `run`."""
         self._read, self._environment, self._validate = read, environment, validate
@@ -74,7 +74,7 @@ class Reloader:
         self._bus.emit(ReloadRequested(reason))
         loop = self._loop
         if loop is not None:
-            with contextlib.suppress(RuntimeError):     # the loop was closed meanwhile: nobody is left to serve
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody is left to serve
                 loop.call_soon_threadsafe(self._wanted.set)
 
     async def run(self) -> None:
@@ -86,7 +86,7 @@ class Reloader:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._wanted.wait()
-            self._wanted.clear()                        # before the read: a later request must mean a later read
+            self._wanted.clear()  # before the read: a later request must mean a later read
             try:
                 await self._reload()
             except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, the next request is served
@@ -114,7 +114,7 @@ class Reloader:
 
     async def _read_failed(self, exc: DatabaseError) -> None:
         self._failed_reads += 1
-        retry_s = random.uniform(0, min(_LAST_RETRY_S, _FIRST_RETRY_S * 2**min(self._failed_reads, 10)))  # noqa: S311 - jitter
+        retry_s = random.uniform(0, min(_LAST_RETRY_S, _FIRST_RETRY_S * 2 ** min(self._failed_reads, 10)))  # noqa: S311 - jitter
         self._bus.emit(ReadFailed(exc.problem, self._failed_reads, retry_s))
         if self._store.current is None and self._read_file is not None and self._failed_reads == 1:
             await self._start_from_file()
@@ -129,7 +129,9 @@ class Reloader:
         if raw is not None:
             await self._apply(raw, self._environment(), "snapshot_file", now, now)
 
-    async def _apply(self, raw: RawConfig, environment: Environment, source: Source, started: float, read_at: float) -> bool:
+    async def _apply(
+        self, raw: RawConfig, environment: Environment, source: Source, started: float, read_at: float
+    ) -> bool:
         """Validate, build and swap *raw* in; on any failure keep the generation in force and say why."""
         validation = self._validate(raw, environment)
         validated_at = time.monotonic()
@@ -146,19 +148,32 @@ class Reloader:
             self._reject(raw, "build", (exc.problem,))
             return False
         except Exception as exc:  # noqa: BLE001 - a third party's constructor; the revision is rejected, the process serves on
-            problem = Problem("LR301", f"{type(exc).__name__}: {mask(str(exc))}", "settings", "Check provider and model")
+            problem = Problem(
+                "LR301", f"{type(exc).__name__}: {mask(str(exc))}", "settings", "Check provider and model"
+            )
             self._reject(raw, "build", (problem,))
             return False
         self._store.activate(generation)
         live_ms = raw.age_ms + (time.monotonic() - read_at) * 1000
         snapshot = generation.snapshot
-        self._bus.emit(ConfigApplied(
-            epoch=raw.epoch, revision=raw.revision, generation=generation.number, primary=snapshot.primary.label,
-            fallbacks=tuple(d.label for d in snapshot.fallbacks), litellm_enable=snapshot.litellm_enable, source=source,
-            read_ms=(read_at - started) * 1000, validate_ms=(validated_at - read_at) * 1000, build_ms=build_ms,
-            warm_ms=warm_ms, commit_to_live_ms=live_ms if source == "database" else None,
-            rebuilt=former is None or generation.chat is not former.chat, warnings=validation.warnings,
-        ))
+        self._bus.emit(
+            ConfigApplied(
+                epoch=raw.epoch,
+                revision=raw.revision,
+                generation=generation.number,
+                primary=snapshot.primary.label,
+                fallbacks=tuple(d.label for d in snapshot.fallbacks),
+                litellm_enable=snapshot.litellm_enable,
+                source=source,
+                read_ms=(read_at - started) * 1000,
+                validate_ms=(validated_at - read_at) * 1000,
+                build_ms=build_ms,
+                warm_ms=warm_ms,
+                commit_to_live_ms=live_ms if source == "database" else None,
+                rebuilt=former is None or generation.chat is not former.chat,
+                warnings=validation.warnings,
+            )
+        )
         if former is not None and former.chat is not generation.chat:
             self._retire(former, generation)
             self._bus.emit(GenerationRetired(former.number))
@@ -168,14 +183,17 @@ class Reloader:
         """Return the next generation: built anew, or the former one relabelled when nothing that serves changed."""
         number = self._generations + 1
         if former is not None and snapshot.serves_like(former.snapshot):
-            built = replace(former, number=number, snapshot=snapshot, deployments={d.id: d for d in snapshot.deployments})
+            built = replace(
+                former, number=number, snapshot=snapshot, deployments={d.id: d for d in snapshot.deployments}
+            )
             self._generations = number
             return built, 0.0, 0.0
         result = await self._build(snapshot, former, number)
         self._generations = number
         return result
 
-    def _reject(self, raw: RawConfig, stage: Literal["validate", "build", "warm"], problems: tuple[Problem, ...]) -> None:
+    def _reject(
+        self, raw: RawConfig, stage: Literal["validate", "build", "warm"], problems: tuple[Problem, ...]
+    ) -> None:
         kept = self._store.current
         self._bus.emit(ConfigRejected(raw.epoch, raw.revision, stage, problems, kept.number if kept else None))
-

@@ -8,7 +8,6 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,12 +28,13 @@ from liverouter.events import (
 from liverouter.options import hostname
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
     from liverouter.options import Options
     from liverouter.raw import Head
     from liverouter.state import Status
     from liverouter.store import Generation
 
-_MAX_OUTCOMES: Final = 100             # kept for a database that does not answer; the newest ones tell the story
+_MAX_OUTCOMES: Final = 100  # kept for a database that does not answer; the newest ones tell the story
 _COMPLAIN_EVERY_S: Final = 60.0
 
 
@@ -52,19 +52,19 @@ class Reporter:
         options: Options,
         status: Callable[[], Status],
         generation: Callable[[], Generation | None],
-        cooling: Callable[[Generation], Mapping[str, float]],     # deployment id -> remaining seconds
-        usage: Callable[[], list[dict[str, Any]]],                # drained rows
-        unsent_usage: Callable[[list[dict[str, Any]]], None],     # takes them back after a failure
-        on_head: Callable[[Head], None],                          # the database's newest revision, at every report
+        cooling: Callable[[Generation], Mapping[str, float]],  # deployment id -> remaining seconds
+        usage: Callable[[], list[dict[str, Any]]],  # drained rows
+        unsent_usage: Callable[[list[dict[str, Any]]], None],  # takes them back after a failure
+        on_head: Callable[[Head], None],  # the database's newest revision, at every report
         bus: Bus,
     ) -> None:
         """Wire the parts; nothing is sent before `run`."""
         self._send, self._instance, self._options, self._status = send, instance, options, status
         self._generation, self._cooling = generation, cooling
         self._usage, self._unsent_usage, self._on_head, self._bus = usage, unsent_usage, on_head, bus
-        self._key = secrets.token_hex(16)               # proves that a later report is by the same process
-        self._outcomes: list[tuple[float, dict[str, Any]]] = []   # (monotonic, apply or rejection)
-        self._whole = True                              # send every key, not a heartbeat
+        self._key = secrets.token_hex(16)  # proves that a later report is by the same process
+        self._outcomes: list[tuple[float, dict[str, Any]]] = []  # (monotonic, apply or rejection)
+        self._whole = True  # send every key, not a heartbeat
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._complained_at = -_COMPLAIN_EVERY_S
@@ -79,13 +79,13 @@ class Reporter:
             case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
                 pass
             case CallFailedOver() | DatabaseRecovered():
-                pass                                    # cooldowns that people look for, and what was missed meanwhile
+                pass  # cooldowns that people look for, and what was missed meanwhile
             case _:
                 return
         del self._outcomes[:-_MAX_OUTCOMES]
         self._whole = True
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):     # the loop was closed meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 self._loop.call_soon_threadsafe(self._changed.set)
 
     async def run(self) -> None:
@@ -129,7 +129,7 @@ class Reporter:
         generation = self._generation()
         if whole:
             document |= self._everything()
-        if generation is not None:                      # with every heartbeat: cooldowns come and go by themselves
+        if generation is not None:  # with every heartbeat: cooldowns come and go by themselves
             document["deployments"] = self._deployments(generation)
         if outcomes:
             now = time.monotonic()
@@ -157,8 +157,13 @@ class Reporter:
             "litellm_enable": status.litellm_enable,
             "rejected_revision": status.rejected_revision,
             "problems": [p.as_dict() for p in status.problems],
-            "last_error": None if error is None else {
-                "code": error.code, "message": error.message, "hint": error.hint, "where": error.where,
+            "last_error": None
+            if error is None
+            else {
+                "code": error.code,
+                "message": error.message,
+                "hint": error.hint,
+                "where": error.where,
                 "revision": error.revision,
             },
             "listener": {"backend_pid": status.backend_pid, "reconnects": status.reconnects},
@@ -168,8 +173,15 @@ class Reporter:
         cooling = self._cooling(generation)
         return [
             {
-                "deployment_id": d.id, "role": d.role, "order": d.order, "weight": d.weight, "provider": d.provider,
-                "model": d.model, "params": d.params, "endpoint": d.endpoint, "credential_source": d.credential_source,
+                "deployment_id": d.id,
+                "role": d.role,
+                "order": d.order,
+                "weight": d.weight,
+                "provider": d.provider,
+                "model": d.model,
+                "params": d.params,
+                "endpoint": d.endpoint,
+                "credential_source": d.credential_source,
                 "credential_fingerprint": d.credential_fingerprint,
                 "cooling_ms": cooling[d.id] * 1000 if d.id in cooling else None,
             }
@@ -179,16 +191,26 @@ class Reporter:
 
 def _applied(event: ConfigApplied) -> dict[str, Any]:
     return {
-        "revision": event.revision, "epoch": event.epoch, "outcome": "applied", "stage": "live",
-        "read_ms": event.read_ms, "validate_ms": event.validate_ms, "build_ms": event.build_ms, "warm_ms": event.warm_ms,
+        "revision": event.revision,
+        "epoch": event.epoch,
+        "outcome": "applied",
+        "stage": "live",
+        "read_ms": event.read_ms,
+        "validate_ms": event.validate_ms,
+        "build_ms": event.build_ms,
+        "warm_ms": event.warm_ms,
     }
 
 
 def _rejected(event: ConfigRejected) -> dict[str, Any]:
     first = event.problems[0]
     return {
-        "revision": event.revision, "epoch": event.epoch, "outcome": "rejected", "stage": event.stage,
-        "code": first.code, "message": first.message,
+        "revision": event.revision,
+        "epoch": event.epoch,
+        "outcome": "rejected",
+        "stage": event.stage,
+        "code": first.code,
+        "message": first.message,
     }
 
 

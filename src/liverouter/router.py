@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.errors import ConfigError, Problem
@@ -20,12 +19,13 @@ from liverouter.events import mask
 from liverouter.providers import PROVIDERS, is_claude
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from litellm import Router
 
     from liverouter.snapshot import Deployment, Snapshot
 
-SHADOW_SUFFIX: Final = ":shadow"       # ids of the group that serves context-window and content-policy fallbacks
-_GUARDS: Final = {                     # litellm would read .env files and fetch its price list from the internet
+SHADOW_SUFFIX: Final = ":shadow"  # ids of the group that serves context-window and content-policy fallbacks
+_GUARDS: Final = {  # litellm would read .env files and fetch its price list from the internet
     "LITELLM_MODE": "PRODUCTION",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
@@ -67,7 +67,7 @@ def load(*, freeze: bool = True) -> Any:
             return _loaded
         guard_environment()
         collecting = gc.isenabled()
-        gc.disable()                   # saves a quarter of the import
+        gc.disable()  # saves a quarter of the import
         try:
             litellm = importlib.import_module("litellm")
             importlib.import_module("langchain_litellm")
@@ -83,12 +83,12 @@ def load(*, freeze: bool = True) -> Any:
 
 
 def _configure(litellm: Any) -> None:
-    litellm.suppress_debug_info = True     # prints to stdout otherwise
+    litellm.suppress_debug_info = True  # prints to stdout otherwise
     litellm.telemetry = False
-    litellm.modify_params = True           # thinking blocks of another provider in the history would be refused
+    litellm.modify_params = True  # thinking blocks of another provider in the history would be refused
     if not os.environ.get("LITELLM_LOG"):
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)   # it logs request bodies; our events say what matters
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs request bodies; our events say what matters
 
 
 def build_router(snapshot: Snapshot, former: Router | None = None) -> Router:
@@ -101,38 +101,52 @@ def build_router(snapshot: Snapshot, former: Router | None = None) -> Router:
         ConfigError: litellm refused the configuration (LR301).
     """
     litellm = load()
-    from litellm.types.router import AllowedFailsPolicy, RetryPolicy  # noqa: PLC0415 - only once litellm is loaded
+    from litellm.types.router import AllowedFailsPolicy, RetryPolicy
 
-    litellm.request_timeout = snapshot.timeout_s    # the only timeout that litellm's Vertex streams heed
+    litellm.request_timeout = snapshot.timeout_s  # the only timeout that litellm's Vertex streams heed
     single = len(snapshot.deployments) == 1
     shadow = f"{snapshot.model_name}-fallback"
     tries, fails = max(snapshot.num_retries, 1), max(snapshot.allowed_fails, 1)
-    arguments: dict[str, Any] = {} if single else {
-        "context_window_fallbacks": [{snapshot.model_name: [shadow]}],
-        "content_policy_fallbacks": [{snapshot.model_name: [shadow]}],
-    }
+    arguments: dict[str, Any] = (
+        {}
+        if single
+        else {
+            "context_window_fallbacks": [{snapshot.model_name: [shadow]}],
+            "content_policy_fallbacks": [{snapshot.model_name: [shadow]}],
+        }
+    )
     try:
         router: Router = _router_class()(
             model_list=_model_list(snapshot, shadow),
             timeout=snapshot.timeout_s,
             num_retries=0,
             cooldown_time=snapshot.cooldown_time_s,
-            allowed_fails=fails if fails != _LITELLM_ALLOWED_FAILS else fails + 1,   # its default counts as unset
-            disable_cooldowns=single,      # a lone deployment that cools would mask the provider's error
+            allowed_fails=fails if fails != _LITELLM_ALLOWED_FAILS else fails + 1,  # its default counts as unset
+            disable_cooldowns=single,  # a lone deployment that cools would mask the provider's error
             retry_policy=RetryPolicy(
-                InternalServerErrorRetries=tries - 1, ServiceUnavailableErrorRetries=tries - 1, TimeoutErrorRetries=0,
-                RateLimitErrorRetries=0, AuthenticationErrorRetries=0, NotFoundErrorRetries=0, BadRequestErrorRetries=0,
-                ContentPolicyViolationErrorRetries=0, DefaultRetries=0,
+                InternalServerErrorRetries=tries - 1,
+                ServiceUnavailableErrorRetries=tries - 1,
+                TimeoutErrorRetries=0,
+                RateLimitErrorRetries=0,
+                AuthenticationErrorRetries=0,
+                NotFoundErrorRetries=0,
+                BadRequestErrorRetries=0,
+                ContentPolicyViolationErrorRetries=0,
+                DefaultRetries=0,
             ),
-            allowed_fails_policy=AllowedFailsPolicy(   # n allowed fails cool at failure n + 1
-                AuthenticationErrorAllowedFails=0, NotFoundErrorAllowedFails=0, RateLimitErrorAllowedFails=0,
-                TimeoutErrorAllowedFails=min(1, fails - 1), InternalServerErrorAllowedFails=fails - 1,
-                ServiceUnavailableErrorAllowedFails=fails - 1, BadGatewayErrorAllowedFails=fails - 1,
+            allowed_fails_policy=AllowedFailsPolicy(  # n allowed fails cool at failure n + 1
+                AuthenticationErrorAllowedFails=0,
+                NotFoundErrorAllowedFails=0,
+                RateLimitErrorAllowedFails=0,
+                TimeoutErrorAllowedFails=min(1, fails - 1),
+                InternalServerErrorAllowedFails=fails - 1,
+                ServiceUnavailableErrorAllowedFails=fails - 1,
+                BadGatewayErrorAllowedFails=fails - 1,
             ),
             **arguments,
         )
     except Exception as exc:
-        raise ConfigError([_build_problem(exc)]) from None   # the chain would hold parameters, and so secrets
+        raise ConfigError([_build_problem(exc)]) from None  # the chain would hold parameters, and so secrets
     if former is not None:
         carry_cooldowns(former, router)
     return router
@@ -143,7 +157,9 @@ _LITELLM_ALLOWED_FAILS: Final = 3
 
 def _build_problem(exc: Exception) -> Problem:
     return Problem(
-        "LR301", f"litellm refused the configuration: {type(exc).__name__}: {mask(str(exc))}", "settings",
+        "LR301",
+        f"litellm refused the configuration: {type(exc).__name__}: {mask(str(exc))}",
+        "settings",
         "Check provider and model; `liverouter check` tries a configuration without activating it",
     )
 
@@ -152,13 +168,17 @@ def _router_class() -> type[Router]:
     """Return litellm's Router with two of its costs taken out."""
     global _class  # noqa: PLW0603 - made once, after litellm is loaded
     if _class is None:
-        from litellm import Router  # noqa: PLC0415 - only once litellm is loaded
+        from litellm import Router
 
         class LeanRouter(Router):
             """A Router that does not sleep after the last attempt and counts no tokens per minute (we set no limits)."""
 
             def _time_to_sleep_before_retry(self, e: Exception, remaining_retries: int, *args: Any, **kw: Any) -> float:
-                return float(super()._time_to_sleep_before_retry(e, remaining_retries, *args, **kw)) if remaining_retries else 0.0
+                return (
+                    float(super()._time_to_sleep_before_retry(e, remaining_retries, *args, **kw))
+                    if remaining_retries
+                    else 0.0
+                )
 
             async def _increment_deployment_usage(self, **_: Any) -> None:
                 return None
@@ -172,13 +192,22 @@ _class: type[Router] | None = None
 
 def _model_list(snapshot: Snapshot, shadow: str) -> list[dict[str, Any]]:
     entries = [_entry(d, snapshot, snapshot.model_name, d.id) for d in snapshot.deployments]
-    entries += [_entry(d, snapshot, shadow, d.id + SHADOW_SUFFIX) for d in snapshot.deployments if d.order > snapshot.primary.order]
+    entries += [
+        _entry(d, snapshot, shadow, d.id + SHADOW_SUFFIX)
+        for d in snapshot.deployments
+        if d.order > snapshot.primary.order
+    ]
     return entries
 
 
 def _entry(deployment: Deployment, snapshot: Snapshot, group: str, identifier: str) -> dict[str, Any]:
     params = PROVIDERS[deployment.provider].litellm_params(deployment) | deployment.params
-    params |= {"order": deployment.order, "weight": deployment.weight, "timeout": snapshot.timeout_s, "drop_params": True}
+    params |= {
+        "order": deployment.order,
+        "weight": deployment.weight,
+        "timeout": snapshot.timeout_s,
+        "drop_params": True,
+    }
     if is_claude(deployment.model) and deployment.provider in ("anthropic", "vertex-ai"):
         params["cache_control_injection_points"] = [dict(point) for point in _CACHE_POINTS]
     info: dict[str, Any] = {"id": identifier}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TYPE_CHECKING
 
 from liverouter.errors import LiveRouterError
 from liverouter.providers import PROVIDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Kind = Literal["text", "url", "secret", "number", "integer", "boolean", "json"]
 
@@ -22,8 +24,8 @@ class Setting:
     kind: Kind
     doc: str
     default: Any = None
-    low: float | None = None           # inclusive
-    high: float | None = None          # inclusive
+    low: float | None = None  # inclusive
+    high: float | None = None  # inclusive
 
     @property
     def variable(self) -> str:
@@ -38,13 +40,17 @@ _OWN = (
     Setting("llm_temperature", "number", "sampling temperature; none sent by default", low=0, high=2),
     Setting("llm_max_tokens", "integer", "longest answer in tokens; none sent by default", low=1, high=10_000_000),
     Setting("llm_profile", "json", "ModelProfile fields of the primary that litellm does not know, or gets wrong"),
-    Setting("litellm_enable", "boolean", "false: the plain LangChain model of the primary, without failover", default=True),
+    Setting(
+        "litellm_enable", "boolean", "false: the plain LangChain model of the primary, without failover", default=True
+    ),
     Setting("litellm_num_retries", "integer", "further tries on one deployment for 5xx before the next", 2, 0, 10),
     Setting("litellm_allowed_fails", "integer", "failures before a deployment cools", 3, 0, 1000),
     Setting("litellm_cooldown_time", "number", "seconds that a deployment cools", 60.0, 0, 86_400),
     Setting("litellm_timeout", "number", "seconds for one attempt", 120.0, 0.1, 3_600),
     Setting("litellm_model_name", "text", "the logical name in the Router, traces and metrics", default="ekaiX-model"),
-    Setting("litellm_check_streams", "boolean", "false: accept streams that end without their finish marker", default=True),
+    Setting(
+        "litellm_check_streams", "boolean", "false: accept streams that end without their finish marker", default=True
+    ),
 )
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
@@ -76,7 +82,16 @@ _EXAMPLES: Final = {
     "url": "Write a URL: https://host/path.",
     "secret": "Store it with `liverouter set --secret NAME`.",
 }
-_BOOLEANS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_BOOLEANS: Final = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
 
 
 def parse(setting: Setting, text: str) -> Any:
@@ -116,4 +131,3 @@ def _number(setting: Setting, text: str) -> int | float:
     if setting.kind == "integer":
         raise SettingValueError(setting, "a whole number")
     return number
-

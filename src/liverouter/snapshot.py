@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from collections.abc import Mapping
     from liverouter.sealing import Secret
 
 Role = Literal["primary", "fallback"]
@@ -21,20 +21,20 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 class Deployment:
     """One provider + model + credentials that a Router may send a call to."""
 
-    id: str                            # "anthropic/claude-sonnet-4-6#1f2e3d4c": digest of all that changes where a call goes
-    provider: str                      # a key of providers.PROVIDERS
-    model: str                         # as the provider names it; azure-openai: the deployment
+    id: str  # "anthropic/claude-sonnet-4-6#1f2e3d4c": digest of all that changes where a call goes
+    provider: str  # a key of providers.PROVIDERS
+    model: str  # as the provider names it; azure-openai: the deployment
     role: Role
-    order: int                         # 1 = primary; a higher order is tried when the lower ones failed
-    weight: int                        # share of traffic within one order, 1..1000
-    settings: Mapping[str, str]        # the provider's non-secret fields by setting name, normalised
-    secrets: Mapping[str, Secret]      # the provider's secret fields by setting name
-    endpoint: str                      # origin and path that calls go to, as far as known; for people
-    credential_source: str             # "secret openai_api_key", "environment OPENAI_API_KEY", "file …", "ambient"
-    credential_fingerprint: str        # 8 hex digits; "" for ambient credentials
+    order: int  # 1 = primary; a higher order is tried when the lower ones failed
+    weight: int  # share of traffic within one order, 1..1000
+    settings: Mapping[str, str]  # the provider's non-secret fields by setting name, normalised
+    secrets: Mapping[str, Secret]  # the provider's secret fields by setting name
+    endpoint: str  # origin and path that calls go to, as far as known; for people
+    credential_source: str  # "secret openai_api_key", "environment OPENAI_API_KEY", "file …", "ambient"
+    credential_fingerprint: str  # 8 hex digits; "" for ambient credentials
     temperature: float | None = None
     max_tokens: int | None = None
-    profile: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)   # row-level override of ModelProfile fields
+    profile: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # row-level override of ModelProfile fields
 
     @property
     def label(self) -> str:
@@ -52,18 +52,18 @@ class Deployment:
 class Snapshot:
     """A whole revision, ready to be built."""
 
-    epoch: str                         # the database's history line: liverouter.epoch()
+    epoch: str  # the database's history line: liverouter.epoch()
     revision: int
-    change_id: str                     # new at every bump; tells two revisions of one number apart
-    committed_at: datetime             # UTC, by the database's clock
-    deployments: tuple[Deployment, ...]   # by order, at least one; the first is the primary
+    change_id: str  # new at every bump; tells two revisions of one number apart
+    committed_at: datetime  # UTC, by the database's clock
+    deployments: tuple[Deployment, ...]  # by order, at least one; the first is the primary
     litellm_enable: bool = True
-    model_name: str = "ekaiX-model"    # the logical name in the Router, traces and metrics
-    num_retries: int = 2               # further tries on one deployment for 5xx before the next
-    allowed_fails: int = 3             # failures that a deployment may have before it cools
+    model_name: str = "ekaiX-model"  # the logical name in the Router, traces and metrics
+    num_retries: int = 2  # further tries on one deployment for 5xx before the next
+    allowed_fails: int = 3  # failures that a deployment may have before it cools
     cooldown_time_s: float = 60.0
-    timeout_s: float = 120.0           # of one attempt
-    check_streams: bool = True         # treat a stream without its finish marker as cut off
+    timeout_s: float = 120.0  # of one attempt
+    check_streams: bool = True  # treat a stream without its finish marker as cut off
 
     @property
     def primary(self) -> Deployment:
@@ -82,8 +82,17 @@ class Snapshot:
             [self.litellm_enable, self.model_name, self.num_retries, self.allowed_fails, self.cooldown_time_s],
             [self.timeout_s, self.check_streams],
             *[
-                [d.id, d.role, d.order, d.weight, d.temperature, d.max_tokens, sorted(d.profile.items()),
-                 d.credential_source, sorted(d.settings.items())]
+                [
+                    d.id,
+                    d.role,
+                    d.order,
+                    d.weight,
+                    d.temperature,
+                    d.max_tokens,
+                    sorted(d.profile.items()),
+                    d.credential_source,
+                    sorted(d.settings.items()),
+                ]
                 for d in self.deployments
             ],
         )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TYPE_CHECKING
 
-from liverouter.errors import Problem
 from liverouter.events import (
     ClientClosed,
     ConfigApplied,
@@ -21,17 +19,21 @@ from liverouter.events import (
     ReadFailed,
 )
 
+if TYPE_CHECKING:
+    from liverouter.errors import Problem
+    from datetime import datetime
+
 Mode = Literal["listen", "poll_only", "none"]
 
 
 class State(StrEnum):
     """Where a client stands."""
 
-    INITIALIZING = "initializing"      # no generation yet
-    LIVE = "live"                      # serves, hears every change at once
-    STALE = "stale"                    # serves the last-known-good; the database does not answer
-    POLL_ONLY = "poll_only"            # serves, hears changes by polling only
-    OFFLINE = "offline"                # closed
+    INITIALIZING = "initializing"  # no generation yet
+    LIVE = "live"  # serves, hears every change at once
+    STALE = "stale"  # serves the last-known-good; the database does not answer
+    POLL_ONLY = "poll_only"  # serves, hears changes by polling only
+    OFFLINE = "offline"  # closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +44,28 @@ class LastError:
     message: str
     hint: str
     where: str
-    revision: int | None               # of the rejected revision; None for a database error
+    revision: int | None  # of the rejected revision; None for a database error
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """One client at one moment."""
 
-    since: datetime                    # UTC; when `state` became what it is
+    since: datetime  # UTC; when `state` became what it is
     state: State = State.INITIALIZING
-    epoch: str = ""                    # the database's history line, as last read
-    revision: int | None = None        # applied
-    desired_revision: int | None = None    # the newest that was read, applied or not
+    epoch: str = ""  # the database's history line, as last read
+    revision: int | None = None  # applied
+    desired_revision: int | None = None  # the newest that was read, applied or not
     generation: int | None = None
     litellm_enable: bool | None = None
     mode: Mode = "none"
-    mode_cause: str = ""               # why not "listen": pooler, standby, refused, half_open, unreachable
+    mode_cause: str = ""  # why not "listen": pooler, standby, refused, half_open, unreachable
     rejected_revision: int | None = None
-    problems: tuple[Problem, ...] = ()     # of the rejected revision, or the warnings of the applied one
+    problems: tuple[Problem, ...] = ()  # of the rejected revision, or the warnings of the applied one
     last_error: LastError | None = None
     reconnects: int = 0
-    backend_pid: int | None = None     # of the listening connection
-    reading: bool = False              # the last read of the settings succeeded
+    backend_pid: int | None = None  # of the listening connection
+    reading: bool = False  # the last read of the settings succeeded
 
 
 def fold(status: Status, event: Event, at: datetime) -> Status:
@@ -85,19 +87,29 @@ def _apply(status: Status, event: Event) -> Status:
         case ConfigRead():
             error = status.last_error
             return replace(
-                status, epoch=event.epoch, desired_revision=event.revision, reading=True,
+                status,
+                epoch=event.epoch,
+                desired_revision=event.revision,
+                reading=True,
                 last_error=error if error and error.revision is not None else None,
             )
         case ConfigApplied():
             return replace(
-                status, revision=event.revision, generation=event.generation, litellm_enable=event.litellm_enable,
+                status,
+                revision=event.revision,
+                generation=event.generation,
+                litellm_enable=event.litellm_enable,
                 desired_revision=event.revision if event.source == "database" else status.desired_revision,
-                rejected_revision=None, problems=event.warnings,
+                rejected_revision=None,
+                problems=event.warnings,
                 last_error=None if event.source == "database" else status.last_error,
             )
         case ConfigRejected():
             return replace(
-                status, rejected_revision=event.revision, problems=event.problems, desired_revision=event.revision,
+                status,
+                rejected_revision=event.revision,
+                problems=event.problems,
+                desired_revision=event.revision,
                 last_error=_error(event.problems[0], event.revision),
             )
         case ReadFailed():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class Generation:
     """One activation in one process: a snapshot and everything built from it. Never changes once activated."""
 
-    number: int                                    # 1, 2, … in this process
+    number: int  # 1, 2, … in this process
     snapshot: Snapshot
-    chat: BaseChatModel                            # the inner model: a ChatLiteLLMRouter, or the provider's own class
-    router: Router | None                          # None while litellm_enable is off
-    profile: Mapping[str, Any]                     # langchain ModelProfile: min of limits, AND of abilities
-    deployments: Mapping[str, Deployment] = field(default_factory=dict)   # deployment id -> deployment
-    activated_at: float = field(default_factory=time.monotonic)           # monotonic seconds
+    chat: BaseChatModel  # the inner model: a ChatLiteLLMRouter, or the provider's own class
+    router: Router | None  # None while litellm_enable is off
+    profile: Mapping[str, Any]  # langchain ModelProfile: min of limits, AND of abilities
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)  # deployment id -> deployment
+    activated_at: float = field(default_factory=time.monotonic)  # monotonic seconds
 
     def __repr__(self) -> str:
         """Name the generation without its content."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -18,13 +17,14 @@ from liverouter.events import CallFailedOver
 from liverouter.router import base_id, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from liverouter.events import Bus
     from liverouter.snapshot import Deployment
 
-CLIENT_KEY: Final = "liverouter_client"      # metadata key of a call: which client made it
-_MAX_TRACES: Final = 2_000                   # failed attempts remembered until their call ends
+CLIENT_KEY: Final = "liverouter_client"  # metadata key of a call: which client made it
+_MAX_TRACES: Final = 2_000  # failed attempts remembered until their call ends
 _MAX_DEPLOYMENTS: Final = 1_000
-_LOG_EVERY_S: Final = 10.0                   # one failover line per (from, to, cause) in this time
+_LOG_EVERY_S: Final = 10.0  # one failover line per (from, to, cause) in this time
 
 
 @dataclass(slots=True)
@@ -50,8 +50,8 @@ class UsageCounter:
         self._lock = threading.Lock()
         self._cells: dict[tuple[int, str], _Cell] = {}
         self._known: OrderedDict[str, Deployment] = OrderedDict()
-        self._failed: OrderedDict[str, tuple[str, str]] = OrderedDict()      # trace id -> (deployment id, cause)
-        self._lines: dict[tuple[str, str, str], tuple[float, int]] = {}      # -> (last line at, suppressed since)
+        self._failed: OrderedDict[str, tuple[str, str]] = OrderedDict()  # trace id -> (deployment id, cause)
+        self._lines: dict[tuple[str, str, str], tuple[float, int]] = {}  # -> (last line at, suppressed since)
 
     def know(self, deployments: Iterable[Deployment]) -> None:
         """Remember *deployments*, so that their ids can be told in full when drained."""
@@ -63,8 +63,14 @@ class UsageCounter:
                 self._known.popitem(last=False)
 
     def add_success(
-        self, deployment_id: str, *, trace: str = "", prompt_tokens: int = 0, completion_tokens: int = 0,
-        cost_usd: float = 0.0, latency_ms: float = 0.0,
+        self,
+        deployment_id: str,
+        *,
+        trace: str = "",
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+        cost_usd: float = 0.0,
+        latency_ms: float = 0.0,
     ) -> None:
         """Count one answered call."""
         with self._lock:
@@ -99,7 +105,10 @@ class UsageCounter:
         with self._lock:
             cells, self._cells = self._cells, {}
             known = dict(self._known)
-        return [_row(minute, deployment_id, cell, known.get(deployment_id)) for (minute, deployment_id), cell in cells.items()]
+        return [
+            _row(minute, deployment_id, cell, known.get(deployment_id))
+            for (minute, deployment_id), cell in cells.items()
+        ]
 
     def restore(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add *rows* back, after a report that did not arrive."""
@@ -170,7 +179,7 @@ def unregister(client: str) -> None:
 
 
 def _make_logger() -> Any:
-    from litellm.integrations.custom_logger import CustomLogger  # noqa: PLC0415 - only once litellm is loaded
+    from litellm.integrations.custom_logger import CustomLogger
 
     class UsageLogger(CustomLogger):  # type: ignore[misc]  # litellm ships no types for it
         """Hands litellm's log rows to the counters. litellm passes these arguments by these very names."""
@@ -180,9 +189,12 @@ def _make_logger() -> Any:
             if (counter := _counter_of(kwargs)) is None or (row := kwargs.get("standard_logging_object")) is None:
                 return
             counter.add_success(
-                base_id(row.get("model_id") or ""), trace=row.get("trace_id") or "",
-                prompt_tokens=row.get("prompt_tokens") or 0, completion_tokens=row.get("completion_tokens") or 0,
-                cost_usd=row.get("response_cost") or 0.0, latency_ms=(end_time - start_time).total_seconds() * 1000,
+                base_id(row.get("model_id") or ""),
+                trace=row.get("trace_id") or "",
+                prompt_tokens=row.get("prompt_tokens") or 0,
+                completion_tokens=row.get("completion_tokens") or 0,
+                cost_usd=row.get("response_cost") or 0.0,
+                latency_ms=(end_time - start_time).total_seconds() * 1000,
             )
 
         async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
@@ -191,7 +203,9 @@ def _make_logger() -> Any:
                 return
             error = row.get("error_information") or {}
             cause = " ".join(str(part) for part in (error.get("error_class"), error.get("error_code")) if part)
-            counter.add_failure(base_id(row.get("model_id") or ""), cause or "Exception", trace=row.get("trace_id") or "")
+            counter.add_failure(
+                base_id(row.get("model_id") or ""), cause or "Exception", trace=row.get("trace_id") or ""
+            )
 
     return UsageLogger()
 

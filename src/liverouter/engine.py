@@ -1,0 +1,195 @@
+"""The engine of one client: wires listener, reloader and reporter, builds generations, and keeps the loops running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.config import Validation, validate
+from liverouter.errors import LiveRouterError
+from liverouter.events import Bus, LoopFailed, SnapshotFileIgnored, SnapshotFileWritten, mask
+from liverouter.inner import build_inner, warm
+from liverouter.listener import Listener
+from liverouter.options import Environment, Options
+from liverouter.profile import combine
+from liverouter.reloader import Reloader
+from liverouter.reporter import Reporter
+from liverouter.repository import SettingsRepository
+from liverouter.router import build_router, cooling, forget_models, load, retire_router
+from liverouter.snapshot_file import read_snapshot_file, write_snapshot_file
+from liverouter.store import Generation, Store
+from liverouter.usage import UsageCounter, register
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from liverouter.loop import LoopThread
+    from liverouter.raw import Head, RawConfig
+    from liverouter.sealing import Keyring
+    from liverouter.snapshot import Snapshot
+    from liverouter.state import Status
+
+_DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
+_RESTART_S: Final = 1.0  # pause before a background loop that ended is run again
+_GOODBYE_S: Final = 1.0
+
+
+class Engine:
+    """What runs in the engine's loop. Made and started by `client`, which owns the loops."""
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        options: Options,
+        keyring: Keyring | None,
+        store: Store,
+        bus: Bus,
+        usage: UsageCounter,
+        status: Callable[[], Status],
+        io: LoopThread,
+    ) -> None:
+        """Wire the parts; nothing is opened before `run`."""
+        self._client_id, self._options, self._keyring, self._io = client_id, options, keyring, io
+        self._store, self._bus, self._usage, self._status = store, bus, usage, status
+        self._tasks: list[asyncio.Task[None]] = []
+        self._litellm: asyncio.Task[Any] | None = None
+        self._unused: set[str] = set()  # deployment ids of the generation before the last one
+        self.repository = SettingsRepository(
+            url=options.database_url, application_name=f"liverouter/{options.app}"[:63]
+        )
+        self.reloader = Reloader(
+            read=self.repository.read,
+            environment=Environment,
+            validate=self._validate,
+            build=self._build,
+            retire=self._retire,
+            store=self._store,
+            bus=self._bus,
+            poll_interval_s=self._poll_interval_s,
+            read_file=self._read_file if options.snapshot_file else None,
+            activated=self._write_file if options.snapshot_file else None,
+        )
+        self.listener = Listener(
+            dsn=options.listen_dsn,
+            on_change=self.reloader.request,
+            bus=self._bus,
+            application_name=f"liverouter-listen/{options.app}"[:63],
+            probe_interval_s=options.probe_interval_s,
+            poll_interval_s=min(_DEGRADED_POLL_S, options.poll_interval_s),
+        )
+        self.reporter = Reporter(
+            send=self.repository.report,
+            instance=client_id,
+            options=options,
+            status=status,
+            generation=lambda: self._store.current,
+            cooling=_cooling,
+            usage=self._usage.drain,
+            unsent_usage=self._usage.restore,
+            on_head=self._compare_head,
+            bus=self._bus,
+        )
+
+    async def run(self) -> None:
+        """Run all loops until `close`."""
+        self._litellm = asyncio.create_task(
+            asyncio.to_thread(load, freeze=self._options.gc_freeze), name="litellm import"
+        )
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "reloader": self.reloader.run,
+            "listener": self.listener.run,
+            "reporter": self.reporter.run,
+        }
+        self._tasks = [asyncio.create_task(self._supervise(name, run), name=name) for name, run in loops.items()]
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """End the loops, say goodbye to the database, release its connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self.reporter.say_goodbye()
+        await self.repository.close()
+
+    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run one loop for ever: an error nobody foresaw is told and the loop started again."""
+        while True:
+            try:
+                await run()
+            except Exception as exc:  # noqa: BLE001 - the top of a loop
+                self._bus.emit(LoopFailed(name, f"{type(exc).__name__}: {mask(str(exc))}"))
+            await asyncio.sleep(_RESTART_S)
+
+    def _poll_interval_s(self) -> float:
+        interval_s = self._options.poll_interval_s
+        return interval_s if self.listener.healthy else min(interval_s, _DEGRADED_POLL_S)
+
+    def _compare_head(self, head: Head) -> None:
+        status = self._status()
+        if (head.epoch, head.revision) != (status.epoch, status.desired_revision):
+            self.reloader.request("the heartbeat saw another revision")
+
+    def _validate(self, raw: RawConfig, environment: Environment) -> Validation:
+        return validate(raw, environment=environment, keyring=self._keyring)
+
+    async def _build(
+        self, snapshot: Snapshot, former: Generation | None, number: int
+    ) -> tuple[Generation, float, float]:
+        """Return a generation that is ready to serve its first call, and what building and warming took."""
+        if snapshot.litellm_enable and self._litellm is not None:
+            await asyncio.shield(self._litellm)
+        started = time.monotonic()
+        generation = await asyncio.to_thread(self._construct, snapshot, former, number)
+        built_at = time.monotonic()
+        await warm(generation, self._io)
+        return generation, (built_at - started) * 1000, (time.monotonic() - built_at) * 1000
+
+    def _construct(self, snapshot: Snapshot, former: Generation | None, number: int) -> Generation:
+        self._usage.know(snapshot.deployments)
+        router = None
+        if snapshot.litellm_enable:
+            register(self._client_id, self._usage)
+            router = build_router(snapshot, former.router if former else None)
+        return Generation(
+            number=number,
+            snapshot=snapshot,
+            chat=build_inner(snapshot, router),
+            router=router,
+            profile=combine(snapshot),
+            deployments={d.id: d for d in snapshot.deployments},
+        )
+
+    def _retire(self, former: Generation, successor: Generation | None) -> None:
+        """Take *former* out of litellm's lists; its price entries go one generation later, when its calls have ended."""
+        kept = set(successor.deployments) if successor else set()
+        forget_models(self._unused - kept - set(former.deployments))
+        self._unused = set(former.deployments) - kept
+        if former.router is not None:
+            retire_router(former.router)
+
+    def _read_file(self) -> RawConfig | None:
+        path = self._options.snapshot_file or Path()
+        try:
+            return read_snapshot_file(path, self._keyring)
+        except LiveRouterError as exc:
+            self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
+            return None
+
+    async def _write_file(self, raw: RawConfig) -> None:
+        path = self._options.snapshot_file or Path()
+        try:
+            await asyncio.to_thread(write_snapshot_file, path, raw, self._keyring)
+        except LiveRouterError as exc:
+            self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
+            return
+        self._bus.emit(SnapshotFileWritten(str(path), raw.revision))
+
+
+def _cooling(generation: Generation) -> dict[str, float]:
+    return cooling(generation.router) if generation.router is not None else {}
