@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -79,10 +82,8 @@ class Server:
 
 
 def _migrate(*, host: str, port: int, user: str, password: str, dbname: str, **_: object) -> None:
-    try:
-        from liverouter.migrate import upgrade
-    except ModuleNotFoundError:  # until the migrations are there
-        return
+    from liverouter.migrate import upgrade
+
     upgrade(Server(host=host, port=port, user=user, password=password).dsn(dbname))
 
 
@@ -120,6 +121,29 @@ def dsn(server: Server, postgresql: psycopg.Connection) -> str:
 def empty_dsn(server: Server, empty_postgresql: psycopg.Connection) -> str:
     """The URL of a database of this test's own, with nothing in it."""
     return server.dsn(empty_postgresql.info.dbname)
+
+
+@pytest.fixture
+def shared_tmp_path() -> Iterator[Path]:
+    """An empty folder that others may pass through; root's tmp_path is closed to PostgreSQL's user."""
+    folder = Path(tempfile.mkdtemp(prefix="liverouter-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    """A function that returns once a condition holds, and fails after *timeout_s* seconds."""
+
+    def wait(condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        pause = threading.Event()
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
+            pause.wait(0.01)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

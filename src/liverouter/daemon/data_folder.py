@@ -47,7 +47,7 @@ class DataFolder:
         self._lock = path / "owner.lock"
         self._password = path / "password"
         self._port = path / "port"
-        self.durable = durable
+        self._durable = durable
         self._lock_fd = -1
 
     @property
@@ -118,7 +118,7 @@ class DataFolder:
 
     def ports(self) -> Iterator[int]:
         """Yield free ports, for ever; a durable server's last one first, because services hold its DSN."""
-        if self.durable:
+        if self._durable:
             with contextlib.suppress(FileNotFoundError, ValueError):
                 if _is_free(last := int(self._port.read_text())):
                     yield last

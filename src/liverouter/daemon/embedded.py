@@ -183,11 +183,14 @@ class EmbeddedPostgres:
         folder.clear_stale_pid()
         run_dir = user.make_folder(temp_dir / "run")
         self._password = folder.password()
-        steps = [] if folder.major() else [_initdb(folder, user, binaries, run_dir, self._password)]
         settings = self._settings | {"unix_socket_directories": f'"{run_dir}"'}
-        self._launch(
-            folder, user, steps, [binaries.program("postgres"), "-D", str(folder.cluster), *_options(settings)]
-        )
+        steps = []
+        if folder.major() is None:
+            password_file = user.write_file(run_dir / "password", self._password)
+            steps.append(_initdb(folder, user, binaries, password_file, sync=settings.get("fsync") != "off"))
+        server = [binaries.program("postgres"), "-D", str(folder.cluster)]
+        server += [f"--{name}={value}" for name, value in settings.items()]
+        self._launch(folder, user, steps, server)
         folder.release()  # the keeper holds the lock from here on, until the server is down
 
     def _launch(self, folder: DataFolder, user: ServerUser, steps: list[_Step], server: list[str]) -> None:
@@ -280,17 +283,16 @@ def _binaries(folder: DataFolder, user: ServerUser, temp_dir: Path) -> Binaries:
     return binaries
 
 
-def _initdb(folder: DataFolder, user: ServerUser, binaries: Binaries, run_dir: Path, password: str) -> _Step:
+def _initdb(folder: DataFolder, user: ServerUser, binaries: Binaries, password_file: Path, *, sync: bool) -> _Step:
     """Return the step that makes a cluster beside its place, then moves it there: no half-made one is ever used."""
     new = folder.cluster.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
     user.make_folder(new)
-    password_file = user.write_file(run_dir / "password", password)
     argv = [binaries.program("initdb"), "-D", str(new), "-U", _SUPERUSER, f"--pwfile={password_file}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
     if binaries.major >= _BUILTIN_LOCALE_SINCE:
         argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    if not folder.durable:
+    if not sync:
         argv.append("--no-sync")
     return _step(folder, user, argv, rename=(str(new), str(folder.cluster)))
 
@@ -298,10 +300,6 @@ def _initdb(folder: DataFolder, user: ServerUser, binaries: Binaries, run_dir: P
 def _step(folder: DataFolder, user: ServerUser, argv: list[str], rename: tuple[str, str] | None = None) -> _Step:
     """Return one step of the keeper's plan, as `keeper.main` reads it."""
     return {"argv": argv, "env": _environment(), "user": user.popen, "log": str(folder.log), "rename": rename}
-
-
-def _options(settings: Mapping[str, str]) -> list[str]:
-    return [f"--{name}={value}" for name, value in settings.items()]
 
 
 def _environment() -> dict[str, str]:
