@@ -6,7 +6,7 @@ Pure: no litellm, no langchain, no I/O. A sixth provider is one `ProviderSpec` h
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -44,11 +44,7 @@ class ProviderSpec:
     litellm_provider: str  # litellm's own name: key into its model map
     langchain_package: str  # import name of the plain model's package
     extra: str  # pip extra that installs it
-    rejected: Mapping[str, str] = MappingProxyType({})  # settings it cannot use -> what to store instead
-
-    def field(self, name: str) -> Field | None:
-        """Return the field called *name*, by its full name or its alias."""
-        return next((f for f in self.fields if name in (f.name, f.alias)), None)
+    rejected: Mapping[str, str] = field(default_factory=dict)  # settings it cannot use -> what to store instead
 
     @property
     def secret_names(self) -> tuple[str, ...]:
