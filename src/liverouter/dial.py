@@ -92,7 +92,8 @@ def single_host_dsns(dsn: str) -> list[str]:
         ports = ports * len(names) if len(ports) == 1 else ports
         rest = [(key, value) for key, value in query if key not in ("host", "port")]
         each = [[("host", name), *([("port", port)] if port else [])] for name, port in zip(names, ports, strict=False)]
-        return [urlunsplit(parts._replace(query=urlencode([*rest, *one]))) for one in each]
+        before = dsn.partition("?")[0]  # urlunsplit would lose the empty host's slashes
+        return [f"{before}?{urlencode([*rest, *one])}" for one in each]
     return [dsn]
 
 

@@ -1,0 +1,39 @@
+"""Waits, with a bound, for what another process or thread will do and no event tells of."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+_PAUSE_S = 0.01
+
+
+def until(ask: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
+    """Return the first true answer of *ask*; asked every 10 ms.
+
+    Raises:
+        TimeoutError: none came in time; carries the last answer.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (answer := ask()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what or ask} after {timeout_s:g} s; the last answer was {answer!r}")
+        time.sleep(_PAUSE_S)
+    return answer
+
+
+async def until_async(ask: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0) -> T:
+    """Return the first true answer of *ask*, a function or a coroutine function, without blocking the loop."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            answer = ask()
+            found: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+            if found:
+                return found
+            await asyncio.sleep(_PAUSE_S)

@@ -1,0 +1,405 @@
+"""The listener hears every notification while it can, and says why while it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import asyncpg
+import pytest
+
+from liverouter.dial import dial, single_host_dsns
+from liverouter.events import (
+    Bus,
+    Event,
+    ListenerConnected,
+    ListenerDegraded,
+    ListenerLost,
+    ListenerProbed,
+)
+from liverouter.listener import Listener
+from tests.faults.proxy import FaultProxy, error, is_config_notification
+from tests.faults.waiting import until_async
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+E = TypeVar("E", bound=Event)
+NAME = "liverouter-listen/test"
+
+
+class Ear:
+    """A running listener, and what it did so far."""
+
+    def __init__(self, dsn: str, **options: Any) -> None:
+        self.events: list[Event] = []
+        self.changes: list[str] = []
+        self._news = asyncio.Event()
+        quick = {"probe_interval_s": 0.1, "probe_timeout_s": 0.5, "connect_timeout_s": 1.0}
+        self.listener = Listener(
+            dsn=dsn, on_change=self._changed, bus=Bus(self._happened), application_name=NAME, **(quick | options)
+        )
+        self.task = asyncio.create_task(self.listener.run())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+
+    def _changed(self, reason: str) -> None:
+        self.changes.append(reason)
+        self._news.set()
+
+    def _happened(self, event: Event) -> None:
+        self.events.append(event)
+        self._news.set()
+
+    def of(self, kind: type[E]) -> list[E]:
+        """Return the events of *kind* so far."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def until(self, reached: Callable[[], bool], timeout_s: float = 10.0) -> None:
+        """Wait until *reached* holds after an event or a change."""
+        async with asyncio.timeout(timeout_s):
+            while not reached():
+                self._news.clear()
+                await self._news.wait()
+
+    async def until_event(self, kind: type[E], count: int = 1, timeout_s: float = 10.0) -> E:
+        """Return the event of *kind* that is number *count* from the start."""
+        await self.until(lambda: len(self.of(kind)) >= count, timeout_s)
+        return self.of(kind)[count - 1]
+
+    async def until_change(self, reason: str, count: int = 1) -> None:
+        """Wait until a read was asked for *count* times for *reason*."""
+        await self.until(lambda: self.changes.count(reason) >= count)
+
+    def forget(self) -> None:
+        """Start counting anew."""
+        self.events.clear()
+        self.changes.clear()
+
+
+class Longest(random.Random):
+    """Draws the upper bound."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """Return the longest wait that the backoff allows."""
+        return max(a, b)
+
+
+async def _is_none(count: Awaitable[int]) -> bool:
+    return await count == 0
+
+
+@pytest.fixture
+async def admin(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of somebody else's to the same database."""
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def proxy(dsn: str) -> Iterator[FaultProxy]:
+    """A proxy before the database."""
+    with FaultProxy(dsn) as running:
+        yield running
+
+
+class TestListen:
+    async def test_connect_is_proved_and_asks_for_a_read(self, dsn: str, admin: asyncpg.Connection) -> None:
+        """Once LISTEN is in force a read is asked for, so that nothing committed before it is missed."""
+        async with Ear(dsn) as ear:
+            connected = await ear.until_event(ListenerConnected)
+            await ear.until_change("listening")
+            row = await admin.fetchrow("SELECT pid, state FROM pg_stat_activity WHERE application_name = $1", NAME)
+            assert row is not None
+            assert (row["pid"], row["state"]) == (connected.backend_pid, "idle")
+            assert ear.listener.backend_pid == connected.backend_pid
+            assert (ear.listener.mode, ear.listener.cause, ear.listener.healthy) == ("listen", None, True)
+
+    @pytest.mark.parametrize("payload", ["", "7", "-1", "\u2603 '; DROP TABLE x; --", "x" * 7999])
+    async def test_any_payload_asks_for_a_read(self, dsn: str, admin: asyncpg.Connection, payload: str) -> None:
+        """A payload is a hint that nobody reads: forged or garbage, it costs one read."""
+        async with Ear(dsn) as ear:
+            await ear.until_event(ListenerConnected)
+            await admin.execute("SELECT pg_notify('liverouter', $1)", payload)
+            await ear.until_change("notification")
+            assert not ear.of(ListenerLost)
+
+    async def test_a_committed_write_is_heard_and_a_rolled_back_one_is_not(
+        self, dsn: str, admin: asyncpg.Connection
+    ) -> None:
+        """The database's own trigger notifies at commit."""
+        async with Ear(dsn) as ear:
+            await ear.until_event(ListenerConnected)
+            with contextlib.suppress(ZeroDivisionError):
+                async with admin.transaction():
+                    await admin.execute("INSERT INTO liverouter.settings(key, value) VALUES ('llm_model', '\"a\"')")
+                    raise ZeroDivisionError
+            await admin.execute("INSERT INTO liverouter.settings(key, value) VALUES ('llm_model', '\"b\"')")
+            await ear.until_change("notification")
+            await ear.until_event(ListenerProbed, 2)
+            assert ear.changes.count("notification") == 1
+
+    async def test_probes_go_on_without_a_change(self, dsn: str) -> None:
+        """A probe that is answered says so, and asks for nothing."""
+        async with Ear(dsn) as ear:
+            await ear.until_event(ListenerProbed, 3)
+            assert ear.changes == ["listening"]
+
+    async def test_the_socket_keeps_itself_alive(self, dsn: str) -> None:
+        """The kernel notices a peer that vanished, without any probe of ours."""
+        connection = await dial(dsn, application_name=NAME, timeout_s=5)
+        try:
+            sock = connection._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg shows it nowhere else
+            found = {
+                name: sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+                for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+            }
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert found == {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
+        finally:
+            connection.terminate()
+
+    async def test_timeouts_set_on_the_role_do_not_end_it(self, dsn: str, admin: asyncpg.Connection) -> None:
+        """Idle, statement and lock timeouts that a role carries do not apply to a session that only listens."""
+        await admin.execute("""
+            CREATE ROLE hasty LOGIN PASSWORD 'x';
+            ALTER ROLE hasty SET idle_session_timeout = '20ms';
+            ALTER ROLE hasty SET statement_timeout = '1ms';
+            ALTER ROLE hasty SET lock_timeout = '1ms';
+        """)
+        try:
+            hasty = f"postgresql://hasty:x@{dsn.partition('@')[2]}"
+            async with Ear(hasty, probe_interval_s=0.3) as ear:
+                await ear.until_event(ListenerProbed, 3)
+                assert len(ear.of(ListenerConnected)) == 1
+                assert not ear.of(ListenerLost)
+        finally:
+            await admin.execute("DROP ROLE hasty")
+
+
+class TestLoss:
+    async def test_terminated_backend_is_replaced_and_asks_for_a_read(
+        self, dsn: str, admin: asyncpg.Connection
+    ) -> None:
+        """The end of the connection is noticed at once, told once, and followed by a new one and a read."""
+        async with Ear(dsn, probe_interval_s=30) as ear:
+            first = await ear.until_event(ListenerConnected)
+            ear.forget()
+            await admin.execute("SELECT pg_terminate_backend($1)", first.backend_pid)
+            lost = await ear.until_event(ListenerLost)
+            second = await ear.until_event(ListenerConnected)
+            assert (lost.cause, lost.attempt) == ("unreachable", 1)
+            assert lost.retry_in_s <= 0.2
+            assert second.backend_pid != first.backend_pid
+            assert second.reconnects == ear.listener.reconnects == 1
+            assert ear.changes == ["notifications do not arrive: unreachable", "listening"]
+
+    async def test_black_hole_is_named_half_open_and_dialled_again(self, proxy: FaultProxy) -> None:
+        """Two unanswered probes end a connection that looks open; from the first on, polling is asked for."""
+        async with Ear(proxy.dsn) as ear:
+            await ear.until_event(ListenerProbed)
+            proxy.black_hole()
+            degraded = await ear.until_event(ListenerDegraded)
+            assert degraded.cause == "half_open"
+            assert degraded.problem is not None
+            assert degraded.problem.code == "LR210"
+            assert not ear.listener.healthy
+            assert "notifications do not arrive: half_open" in ear.changes
+            await ear.until_event(ListenerLost)
+            proxy.heal()
+            await ear.until_event(ListenerConnected, 2)
+
+    async def test_answer_after_one_missed_probe_keeps_the_connection(self, proxy: FaultProxy) -> None:
+        """A pause shorter than two probes costs no reconnect, but a read."""
+        async with Ear(proxy.dsn, probe_timeout_s=1.0) as ear:
+            first = await ear.until_event(ListenerConnected)
+            await ear.until_event(ListenerProbed)
+            proxy.black_hole()
+            await ear.until_event(ListenerDegraded)
+            proxy.heal()
+            again = await ear.until_event(ListenerConnected, 2)
+            assert (again.backend_pid, again.reconnects) == (first.backend_pid, 0)
+            await ear.until_change("the listening connection answers again")
+
+    @pytest.mark.parametrize("fault", ["reset", "half_close"])
+    async def test_broken_connection_is_replaced(self, proxy: FaultProxy, fault: str) -> None:
+        """RST and FIN are noticed at once, not by the next probe."""
+        async with Ear(proxy.dsn, probe_interval_s=30) as ear:
+            await ear.until_event(ListenerConnected)
+            getattr(proxy, fault)()
+            await ear.until_event(ListenerLost)
+            await ear.until_event(ListenerConnected, 2)
+
+    async def test_slow_and_split_frames_are_understood(self, proxy: FaultProxy, admin: asyncpg.Connection) -> None:
+        """A notification that arrives byte by byte is a notification."""
+        proxy.split(7, 0.001)
+        async with Ear(proxy.dsn, probe_timeout_s=5.0) as ear:
+            await ear.until_event(ListenerProbed)
+            await admin.execute("SELECT pg_notify('liverouter', '1')")
+            await ear.until_change("notification")
+            assert not ear.of(ListenerLost)
+
+
+class TestBackoff:
+    async def test_refused_connections_are_retried_ever_more_seldom(self, proxy: FaultProxy) -> None:
+        """A server that is down costs a few attempts and one line, not thirty thousand."""
+        async with Ear(proxy.dsn) as ear:
+            await ear.until_event(ListenerConnected)
+            proxy.refuse_new()
+            proxy.reset()
+            await ear.until_event(ListenerLost)
+            with pytest.raises(TimeoutError):
+                await ear.until_event(ListenerConnected, 2, timeout_s=2)
+            assert len(ear.of(ListenerLost)) == 1
+            proxy.heal()
+            await ear.until_event(ListenerConnected, 2, timeout_s=20)
+
+    async def test_connection_that_breaks_at_once_backs_off_too(self, proxy: FaultProxy) -> None:
+        """A connection that dies right after LISTEN is no success that resets the backoff."""
+        async with Ear(proxy.dsn, probe_interval_s=30, rng=Longest()) as ear:
+            for count in range(1, 4):
+                await ear.until_event(ListenerConnected, count)
+                proxy.reset()
+                await ear.until_event(ListenerLost, count)
+            assert [event.retry_in_s for event in ear.of(ListenerLost)] == [0.2, 0.4, 0.8]
+
+    async def test_hanging_connect_ends_by_its_timeout(self, proxy: FaultProxy) -> None:
+        """A server that accepts and says nothing is given up after the timeout, and named."""
+        proxy.hang_new()
+        async with Ear(proxy.dsn, connect_timeout_s=0.3) as ear:
+            lost = await ear.until_event(ListenerLost)
+            assert lost.cause == "unreachable"
+            assert lost.problem is not None
+            assert lost.problem.code == "LR201"
+            proxy.heal()
+            await ear.until_event(ListenerConnected)
+
+    async def test_refused_login_is_named(self, dsn: str) -> None:
+        """A wrong password is 'refused', with what to check, and no password in it."""
+        wrong = f"postgresql://postgres:not-the-one@{dsn.partition('@')[2]}"
+        async with Ear(wrong) as ear:
+            degraded = await ear.until_event(ListenerDegraded)
+            assert degraded.cause == ear.listener.cause == "refused"
+            assert degraded.problem is not None
+            assert degraded.problem.code == "LR202"
+            assert "not-the-one" not in str(degraded)
+
+
+class TestServerFaults:
+    async def test_frozen_xid_bug_is_worked_round(self, proxy: FaultProxy) -> None:
+        """PostgreSQL's LISTEN can fail on a queue tail that names a frozen transaction: reading the usage mends it."""
+        seen: list[bytes] = []
+
+        def fail_first_listen(frame: bytes) -> bytes | None:
+            if b'LISTEN "liverouter"' in frame or b"pg_notification_queue_usage" in frame:
+                seen.append(frame)
+            if b'LISTEN "liverouter"' in frame and len(seen) == 1:
+                return error("58P01", "could not access status of transaction 1234")
+            return None
+
+        proxy.answer(fail_first_listen)
+        async with Ear(proxy.dsn) as ear:
+            await ear.until_event(ListenerConnected)
+            assert not ear.of(ListenerLost)
+            assert b"LISTEN" in seen[0]
+            assert b"queue_usage" in seen[1]
+            assert b"LISTEN" in seen[-1]
+
+    async def test_lost_notification_on_its_own_channel_is_not_taken_for_listening(self, proxy: FaultProxy) -> None:
+        """Where the self-notification does not come back, the listener does not claim to listen."""
+        proxy.rewrite(lambda frame: [] if frame[:1] == b"A" else [frame])
+        async with Ear(proxy.dsn, probe_timeout_s=0.3) as ear:
+            lost = await ear.until_event(ListenerLost)
+            assert lost.cause == "unreachable"
+            assert not ear.listener.healthy
+            proxy.heal()
+            await ear.until_event(ListenerConnected)
+
+    async def test_doubled_notification_asks_twice(self, proxy: FaultProxy, admin: asyncpg.Connection) -> None:
+        """Doubling costs a request, which the reloader folds into one read."""
+        proxy.rewrite(lambda frame: [frame, frame] if is_config_notification(frame) else [frame])
+        async with Ear(proxy.dsn) as ear:
+            await ear.until_event(ListenerConnected)
+            await admin.execute("SELECT pg_notify('liverouter', '1')")
+            await ear.until_change("notification", 2)
+
+
+class TestEnd:
+    async def test_cancel_while_listening_leaves_nothing(self, proxy: FaultProxy, admin: asyncpg.Connection) -> None:
+        """No task and no connection outlives `run`."""
+        before = asyncio.all_tasks()
+        async with Ear(proxy.dsn) as ear:
+            await ear.until_event(ListenerProbed)
+        assert asyncio.all_tasks() == before
+        assert ear.listener.backend_pid is None
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+        await until_async(lambda: _is_none(admin.fetchval(count, NAME)))
+
+    @pytest.mark.parametrize("stage", ["connect", "LISTEN", "NOTIFY", "pg_listening_channels"])
+    async def test_cancel_at_any_stage_leaves_nothing(self, proxy: FaultProxy, stage: str) -> None:
+        """Cancelling in the middle of the dial, of LISTEN, of the proof or of a probe ends just as clean."""
+        before = asyncio.all_tasks()
+        if stage == "connect":
+            proxy.hang_new()
+        else:
+            proxy.hold(stage.encode())
+        async with Ear(proxy.dsn, probe_timeout_s=5.0):
+            await until_async(lambda: proxy.is_holding or (stage == "connect" and proxy.open_connections))
+        assert asyncio.all_tasks() == before
+        proxy.release()
+        await until_async(lambda: not proxy.open_connections)
+
+
+class TestHosts:
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ("postgresql://u:p@h/d", ["postgresql://u:p@h/d"]),
+            (
+                "postgresql://u:p@h1:1,h2/d?sslmode=disable",
+                [
+                    "postgresql://u:p@h1:1/d?sslmode=disable",
+                    "postgresql://u:p@h2/d?sslmode=disable",
+                ],
+            ),
+            ("postgresql://u:p%40@[::1]:1,h2:2/d", ["postgresql://u:p%40@[::1]:1/d", "postgresql://u:p%40@h2:2/d"]),
+            (
+                "postgresql:///d?host=h1,h2&port=1,2",
+                [
+                    "postgresql:///d?host=h1&port=1",
+                    "postgresql:///d?host=h2&port=2",
+                ],
+            ),
+            (
+                "postgresql:///d?host=h1,h2&port=7",
+                [
+                    "postgresql:///d?host=h1&port=7",
+                    "postgresql:///d?host=h2&port=7",
+                ],
+            ),
+            ("postgresql:///d?host=/run/pg", ["postgresql:///d?host=/run/pg"]),
+            ("postgresql:///d", ["postgresql:///d"]),
+        ],
+    )
+    def test_dsn_is_split_by_host(self, given: str, expected: list[str]) -> None:
+        """Every host of a DSN becomes a DSN of its own, with everything else kept."""
+        assert single_host_dsns(given) == expected
+
+    async def test_hanging_host_costs_its_timeout_and_the_next_serves(self, dsn: str, proxy: FaultProxy) -> None:
+        """A first host that swallows packets does not keep the listener from the second."""
+        proxy.hang_new()
+        login, _, rest = dsn.partition("@")
+        hosts, _, name = rest.partition("/")
+        async with Ear(f"{login}@127.0.0.1:{proxy.port},{hosts}/{name}", connect_timeout_s=0.3) as ear:
+            await ear.until_event(ListenerConnected)
+            assert not ear.of(ListenerLost)
