@@ -10,8 +10,16 @@ down_revision = None
 
 def upgrade() -> None:
     run_sql(
-        revision, "settings.sql", "secrets.sql", "head.sql", "revision_log.sql", "epoch.sql", "revisions_triggers.sql",
+        revision,
+        "settings.sql",
+        "secrets.sql",
+        "head.sql",
+        "revision_log.sql",
+        "epoch.sql",
+        "revisions_triggers.sql",
+        "plain_secrets.sql",
         "begin_edit.sql",
+        "history.sql",
     )
 
 

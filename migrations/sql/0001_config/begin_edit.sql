@@ -3,19 +3,19 @@ CREATE FUNCTION liverouter.begin_edit(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found bigint;
+    now_at bigint;
 BEGIN
-    SELECT h.revision INTO STRICT found FROM liverouter.head h FOR NO KEY UPDATE;
-    IF found IS DISTINCT FROM coalesce(expected_revision, found) THEN
+    SELECT h.revision INTO STRICT now_at FROM liverouter.head h FOR NO KEY UPDATE;
+    IF now_at IS DISTINCT FROM coalesce(expected_revision, now_at) THEN
         RAISE EXCEPTION USING ERRCODE = 'LR211',
             MESSAGE = (
                 SELECT format('the config is at revision %s, not %s: %s changed it at %s%s',
                     l.revision, expected_revision, coalesce(l.author, l.author_role),
                     to_char(l.committed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
                     coalesce(' UTC through ' || l.application_name, ' UTC'))
-                FROM liverouter.revision_log l WHERE l.revision = found),
+                FROM liverouter.revision_log l WHERE l.revision = now_at),
             HINT = format('See what changed: SELECT * FROM liverouter.revision_diff(%s, %s). Then edit that revision.',
-                least(expected_revision, found), greatest(expected_revision, found));
+                least(expected_revision, now_at), greatest(expected_revision, now_at));
     END IF;
     IF author IS NOT NULL THEN
         PERFORM set_config('liverouter.author', left(author, 200), true);
@@ -23,7 +23,7 @@ BEGIN
     IF comment IS NOT NULL THEN
         PERFORM set_config('liverouter.comment', left(comment, 2000), true);
     END IF;
-    RETURN found;
+    RETURN now_at;
 END $$;
 
 COMMENT ON FUNCTION liverouter.begin_edit(bigint, text, text) IS
