@@ -1,7 +1,7 @@
 """Every error liverouter raises: what happened [code at where]. How to mend it.
 
-Codes are grouped and never reused: LR1xx config, LR2xx database, LR3xx router, LR4xx client, LR5xx secrets.
-No message, hint or repr in here may carry a secret.
+Codes are grouped and never reused: LR1xx config, LR2xx database, LR3xx router, LR4xx client, LR5xx secrets,
+LR6xx daemon. No message, hint or repr in here may carry a secret.
 """
 
 from __future__ import annotations
@@ -57,6 +57,17 @@ CODES: Final[dict[str, str]] = {
     "LR502": "sealed with a key this process does not have",
     "LR503": "a sealed value does not open",
     "LR504": "the snapshot file cannot be used",
+    "LR601": "a token is needed",
+    "LR602": "the request comes from elsewhere",
+    "LR603": "the request cannot be understood",
+    "LR604": "the request is too large",
+    "LR605": "the request is not JSON",
+    "LR606": "too many tries",
+    "LR607": "there is no such thing here",
+    "LR608": "the request does not say which revision it edits",
+    "LR609": "the daemon is busy",
+    "LR610": "the daemon cannot listen",
+    "LR699": "an error nobody foresaw",
 }
 
 

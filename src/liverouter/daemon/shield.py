@@ -1,0 +1,228 @@
+"""What every request passes before it is read: Host, Origin, token, body size and type. And the answers' headers."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from liverouter.daemon.problem_details import ApiError, from_error, unforeseen
+from liverouter.events import mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from liverouter.daemon.auth import Gate, Tries
+
+MAX_BODY_BYTES: Final = 256 * 1024
+_BODY_TIMEOUT_S: Final = 20.0
+_SAFE: Final = ("GET", "HEAD", "OPTIONS")
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_OPEN_PATHS: Final = frozenset({"/api/session", "/api/openapi.json"})  # of /api, what needs no token
+_GUARDED_PATHS: Final = frozenset({"/metrics"})  # outside /api, what does
+
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether *host*, an address or a name to bind to, can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the shield admits."""
+
+    gate: Gate
+    tries: Tries
+    any_host: bool  # the token protects; the name under which a proxy is reached is not known here
+    hosts: frozenset[str] = field(default=frozenset())  # further names, beside those of loopback
+
+    def admits_host(self, host: str) -> bool:
+        """Tell whether the Host header *host* names us: a name that an attacker's DNS points here does not."""
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        return self.any_host or name.lower() in _LOOPBACK_NAMES or name.lower() in self.hosts
+
+
+class Shield:
+    """ASGI middleware around the whole application; the only place that knows of tokens, origins and limits."""
+
+    def __init__(self, app: ASGIApp, *, policy: Policy, report: Callable[[str, str], None]) -> None:
+        """Guard *app*; *report* is told path and error of a request that failed in a way nobody foresaw."""
+        self._app, self._policy, self._report = app, policy, report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_shielded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _add_headers(scope, message)
+            await send(message)
+
+        try:
+            self._check(scope)
+            receive = await _with_whole_body(scope, receive)
+            await self._app(scope, receive, send_shielded)
+        except ApiError as exc:
+            await from_error(exc)(scope, receive, send_shielded)
+        except Exception as exc:  # noqa: BLE001 - the top of a request; what it says may hold a secret, so it is masked
+            self._report(scope["path"], f"{type(exc).__name__}: {mask(str(exc))}")
+            if not started:
+                await unforeseen()(scope, receive, send_shielded)
+
+    def _check(self, scope: Scope) -> None:
+        headers, path = Headers(scope=scope), scope["path"]
+        if not self._policy.admits_host(headers.get("host", "")):
+            raise ApiError(
+                HTTPStatus.FORBIDDEN,
+                "the Host header names somebody else",
+                code="LR602",
+                where="header Host",
+                hint="Open it as localhost, or name the host in LIVEROUTER_ALLOWED_HOSTS",
+            )
+        if path.startswith("/api/"):
+            _check_origin(scope["method"], headers)
+        if path in _GUARDED_PATHS or (path.startswith("/api/") and path not in _OPEN_PATHS):
+            self._check_token(scope, headers)
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        policy = self._policy
+        if not policy.gate.closed or policy.gate.knows(headers.get("cookie", "")):
+            return
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        challenge = {"WWW-Authenticate": 'Bearer realm="liverouter"'}
+        hint = "Send `Authorization: Bearer <LIVEROUTER_ADMIN_TOKEN>`, or sign in on the page"
+        if kind.lower() != "bearer":
+            raise ApiError(HTTPStatus.UNAUTHORIZED, "no token was sent", code="LR601", hint=hint, headers=challenge)
+        check_tries(policy.tries, address_of(scope))
+        if not policy.gate.admits(token.strip()):
+            policy.tries.add_failure(address_of(scope))
+            raise ApiError(HTTPStatus.UNAUTHORIZED, "the token is wrong", code="LR601", hint=hint, headers=challenge)
+
+
+def check_tries(tries: Tries, address: str) -> None:
+    """Return when *address* may try a token.
+
+    Raises:
+        ApiError: it sent too many wrong ones (429).
+    """
+    if (wait_s := tries.wait_s(address)) > 0:
+        raise ApiError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "too many wrong tokens",
+            code="LR606",
+            hint=f"Try again in {wait_s:.0f} s",
+            headers={"Retry-After": str(int(wait_s) + 1)},
+        )
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address that a request came from."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _check_origin(method: str, headers: Headers) -> None:
+    """Refuse what another site's page makes a browser send; programs send neither header."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    foreign = site not in (None, "same-origin", "none")
+    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+        foreign = foreign or method not in _SAFE
+    if foreign:
+        raise ApiError(
+            HTTPStatus.FORBIDDEN,
+            "another site's page sent this",
+            code="LR602",
+            where="header Origin",
+            hint="Call the API from a server, or from the page here; a proxy in between must pass the Host header on",
+        )
+
+
+async def _with_whole_body(scope: Scope, receive: Receive) -> Receive:
+    """Read the body, within its limits, and return a `receive` that gives it again."""
+    if scope["method"] in _SAFE:
+        return receive
+    headers = Headers(scope=scope)
+    _check_length(headers)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    break  # the client left; the application finds out by itself
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > MAX_BODY_BYTES:
+                    raise _too_large()
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError as exc:
+        raise ApiError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time", code="LR603") from exc
+    if size and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "the body is not said to be JSON",
+            code="LR605",
+            where="header Content-Type",
+            hint="Send Content-Type: application/json",
+        )
+    whole: list[Message] = [{"type": "http.request", "body": b"".join(chunks), "more_body": False}]
+
+    async def replay() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return replay
+
+
+def _check_length(headers: Headers) -> None:
+    length = headers.get("content-length", "0")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise _too_large()
+
+
+def _too_large() -> ApiError:
+    return ApiError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the body is longer than {MAX_BODY_BYTES} bytes",
+        code="LR604",
+        hint="Settings are small: is this the right file?",
+        headers={"Connection": "close"},  # the rest of it is not read
+    )
+
+
+def _add_headers(scope: Scope, message: Any) -> None:
+    headers = MutableHeaders(scope=message)
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    if scope["path"].startswith("/api/"):
+        headers.setdefault("Cache-Control", "no-store")
