@@ -1,0 +1,287 @@
+"""request → read → validate → build → activate → retire, level-triggered and single-flight."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from liverouter.config import Validation
+from liverouter.errors import ConfigError, DatabaseError, Problem
+from liverouter.events import Bus, ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
+from liverouter.options import Environment
+from liverouter.raw import RawConfig
+from liverouter.reloader import Reloader
+from liverouter.snapshot import Deployment, Snapshot
+from liverouter.store import Generation, Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+BAD = Problem("LR101", "bad", "settings.llm_provider", "mend it")
+
+
+class World:
+    """A database of one number, and a builder that can be told to fail."""
+
+    def __init__(self) -> None:
+        self.revision, self.reads, self.builds = 1, 0, 0
+        self.invalid: set[int] = set()
+        self.unbuildable: dict[int, Exception] = {}
+        self.unreadable = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.environ = {"OPENAI_API_KEY": "one"}
+        self.file: RawConfig | None = None
+        self.written: list[int] = []
+        self.retired: list[int] = []
+        self.events: list[Event] = []
+        self.changed = asyncio.Event()
+        self.store = Store()
+        self.reloader = Reloader(
+            read=self.read,
+            environment=lambda: Environment(self.environ),
+            validate=self.validate,
+            build=self.build,
+            retire=lambda former, _: self.retired.append(former.number),
+            store=self.store,
+            bus=Bus(self.observe),
+            poll_interval_s=lambda: 3600.0,
+            read_file=lambda: self.file,
+            activated=self.activated,
+        )
+
+    def observe(self, event: Event) -> None:
+        """Keep *event* and wake whoever waits."""
+        self.events.append(event)
+        self.changed.set()
+
+    def raw(self, revision: int) -> RawConfig:
+        """Return what the database holds at *revision*."""
+        return RawConfig("e", revision, f"c{revision}", datetime(2026, 11, 23, tzinfo=UTC), 1.0, {}, {})
+
+    async def read(self) -> RawConfig:
+        """Read as the repository does; waits at the gate after the number was read."""
+        self.reads += 1
+        self.changed.set()
+        if self.unreadable:
+            self.unreadable -= 1
+            raise DatabaseError("no answer", code="LR201", where="database")
+        revision = self.revision
+        await self.gate.wait()
+        return self.raw(revision)
+
+    def validate(self, raw: RawConfig, environment: Environment) -> Validation:
+        """Accept every revision that is not marked invalid; ten of them serve alike."""
+        environment.get("openai_api_key")
+        if raw.revision in self.invalid:
+            return Validation(None, (BAD,))
+        deployment = Deployment(
+            id=f"openai/m{raw.revision // 10}",
+            provider="openai",
+            model="m",
+            role="primary",
+            order=1,
+            weight=1,
+            settings={},
+            secrets={},
+            endpoint="",
+            credential_source="",
+            credential_fingerprint="",
+        )
+        return Validation(Snapshot("e", raw.revision, raw.change_id, raw.committed_at, (deployment,)), ())
+
+    async def build(
+        self, snapshot: Snapshot, former: Generation | None, number: int
+    ) -> tuple[Generation, float, float]:
+        """Build, or raise what the test prepared."""
+        del former
+        self.builds += 1
+        if error := self.unbuildable.get(snapshot.revision):
+            raise error
+        return Generation(number, snapshot, cast("Any", object()), None, {}), 1.0, 1.0
+
+    async def activated(self, raw: RawConfig) -> None:
+        """Note which revision would go to the snapshot file."""
+        self.written.append(raw.revision)
+
+    def write(self, revision: int) -> None:
+        """Commit *revision* and notify."""
+        self.revision = revision
+        self.reloader.request("notification")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for *condition*, looked at after every event."""
+        async with asyncio.timeout(5):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def until_event(self, kind: type[Event]) -> Any:
+        """Wait for the first event of *kind* and return it."""
+        await self.until(lambda: any(isinstance(e, kind) for e in self.events))
+        return next(e for e in self.events if isinstance(e, kind))
+
+    @property
+    def live(self) -> int | None:
+        """Return the revision in force."""
+        return self.store.current.snapshot.revision if self.store.current else None
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A running reloader that has applied revision 10, or whatever the test set before its first await."""
+    world = World()
+    world.revision = 10
+    task = asyncio.create_task(world.reloader.run())
+    yield world
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+class TestActivate:
+    async def test_first_read_needs_no_request(self, world: World) -> None:
+        """The reloader reads once when it starts."""
+        await world.until(lambda: world.live == 10)
+        assert world.written == [10]
+
+    async def test_newer_revision_replaces_and_retires_the_former(self, world: World) -> None:
+        """The former generation is retired after the swap, never before."""
+        await world.until(lambda: world.live == 10)
+        world.write(20)
+        await world.until_event(GenerationRetired)
+        assert (world.live, world.retired) == (20, [1])
+        names = [type(e).__name__ for e in world.events]
+        assert names.index("GenerationRetired") > len(names) - 1 - names[::-1].index("ConfigApplied")
+
+    async def test_revision_may_go_back(self, world: World) -> None:
+        """A restored backup is followed: revisions are compared for difference, not for size."""
+        await world.until(lambda: world.live == 10)
+        world.write(5)
+        await world.until(lambda: world.live == 5)
+
+    async def test_same_content_keeps_the_built_parts(self, world: World) -> None:
+        """A revision that changes nothing that serves is relabelled, not rebuilt, and nothing is retired."""
+        await world.until(lambda: world.live == 10)
+        chat = world.store.current.chat if world.store.current else None
+        world.write(11)
+        await world.until(lambda: world.live == 11)
+        assert world.builds == 1
+        assert world.store.current is not None
+        assert world.store.current.chat is chat
+        assert world.retired == []
+        assert [e.rebuilt for e in world.events if isinstance(e, ConfigApplied)] == [True, False]
+
+    async def test_same_revision_is_not_applied_twice(self, world: World) -> None:
+        """A doubled notification costs a read and nothing else."""
+        await world.until(lambda: world.live == 10)
+        world.write(10)
+        await world.until(lambda: world.reads == 2)
+        world.write(20)
+        await world.until(lambda: world.live == 20)
+        assert world.builds == 2
+
+
+class TestSingleFlight:
+    async def test_thousand_requests_cost_a_few_reads_and_end_on_the_last(self, world: World) -> None:
+        """One wake-up is pending at most, and it is cleared before the read."""
+        await world.until(lambda: world.live == 10)
+        for revision in range(20, 10_020, 10):
+            world.write(revision)
+        await world.until(lambda: world.live == 10_010)
+        assert world.reads <= 4
+
+    async def test_request_during_a_read_means_a_later_read(self, world: World) -> None:
+        """A change between the read and the swap is not lost."""
+        await world.until(lambda: world.live == 10)
+        world.gate.clear()
+        world.write(20)
+        await world.until(lambda: world.reads == 2)
+        world.write(30)
+        world.gate.set()
+        await world.until(lambda: world.live == 30)
+
+
+class TestReject:
+    async def test_invalid_revision_keeps_the_last_known_good(self, world: World) -> None:
+        """Rejected whole: the store stays as it was and the event says why."""
+        await world.until(lambda: world.live == 10)
+        world.invalid.add(20)
+        world.write(20)
+        event = await world.until_event(ConfigRejected)
+        assert (event.stage, event.problems, event.kept_generation) == ("validate", (BAD,), 1)
+        assert world.live == 10
+        assert world.written == [10]
+
+    @pytest.mark.parametrize("error", [ConfigError([BAD]), RuntimeError("sk-abcdefghijklmnop broke")])
+    async def test_unbuildable_revision_keeps_the_last_known_good(self, world: World, error: Exception) -> None:
+        """Whatever a third party's constructor raises rejects the revision, with secrets masked."""
+        await world.until(lambda: world.live == 10)
+        world.unbuildable[20] = error
+        world.write(20)
+        event = await world.until_event(ConfigRejected)
+        assert event.stage == "build"
+        assert "sk-abcdefghijklmnop" not in str(event)
+        assert world.live == 10
+
+    async def test_rejected_revision_is_not_retried_by_itself(self, world: World) -> None:
+        """The same revision under the same environment fails once, not at every poll."""
+        await world.until(lambda: world.live == 10)
+        world.invalid.add(20)
+        world.write(20)
+        await world.until_event(ConfigRejected)
+        reads = world.reads
+        world.reloader.request("poll")
+        await world.until(lambda: world.reads > reads)
+        world.write(30)
+        await world.until(lambda: world.live == 30)
+        assert sum(isinstance(e, ConfigRejected) for e in world.events) == 1
+
+    async def test_changed_environment_retries(self, world: World) -> None:
+        """A key that arrives in the environment mends a rejection without a new revision."""
+        await world.until(lambda: world.live == 10)
+        world.invalid.add(20)
+        world.write(20)
+        await world.until_event(ConfigRejected)
+        world.invalid.clear()
+        world.environ["OPENAI_API_KEY"] = "two"
+        world.reloader.request("poll")
+        await world.until(lambda: world.live == 20)
+
+
+class TestUnreadable:
+    async def test_failed_read_is_told_and_retried(self) -> None:
+        """A database that does not answer is asked again by itself."""
+        world = World()
+        world.unreadable = 2
+        task = asyncio.create_task(world.reloader.run())
+        await world.until(lambda: world.live == 1)
+        task.cancel()
+        assert [e.attempt for e in world.events if isinstance(e, ReadFailed)] == [1, 2]
+
+    async def test_snapshot_file_serves_until_the_database_answers(self) -> None:
+        """A start without the database uses the last-known-good file, then the newer revision."""
+        world = World()
+        world.unreadable, world.revision = 1, 20
+        world.file = replace(world.raw(10), change_id="from the file")
+        task = asyncio.create_task(world.reloader.run())
+        await world.until(lambda: world.live == 20)
+        task.cancel()
+        applied = [(e.source, e.revision) for e in world.events if isinstance(e, ConfigApplied)]
+        assert applied == [("snapshot_file", 10), ("database", 20)]
+        assert world.written == [20]
+
+    async def test_loop_survives_what_nobody_foresaw(self, world: World) -> None:
+        """An error outside the known ones is told, and the next request is served."""
+        await world.until(lambda: world.live == 10)
+        original, world.reloader._read = world.reloader._read, cast("Any", lambda: 1 / 0)  # noqa: SLF001 - the fault
+        world.write(20)
+        await world.until_event(LoopFailed)
+        world.reloader._read = original  # noqa: SLF001 - the fault is mended
+        world.write(20)
+        await world.until(lambda: world.live == 20)
