@@ -262,6 +262,16 @@ class LiveRouter:
             return (Problem(error.code, error.message, error.where, error.hint),)
         return ()
 
+    def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
+        """Return how another process gets this client's handle: from its own default client.
+
+        Raises:
+            TypeError: this is not the default client; another process cannot know its options.
+        """
+        if self is not _default:
+            raise TypeError("the handle of an explicit LiveRouter belongs to its process; pickle get_chat_model()'s")
+        return get_chat_model, ()
+
     def _after_fork(self) -> None:
         """In a forked child: let go of everything of the parent's, without closing it, and start anew when asked."""
         self._abandoned.append((self._running, self.store, self._bus))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.config import Validation, validate
 from liverouter.errors import LiveRouterError
 from liverouter.events import Bus, LoopFailed, SnapshotFileIgnored, SnapshotFileWritten, mask
-from liverouter.inner import build_inner, warm
+from liverouter.inner import build_inner
 from liverouter.listener import Listener
 from liverouter.options import Environment, Options
 from liverouter.profile import combine
@@ -19,7 +19,7 @@ from liverouter.reloader import Reloader
 from liverouter.reporter import Reporter
 from liverouter.repository import SettingsRepository
 from liverouter.router import build_router, cooling, forget_models, load, retire_router
-from liverouter.snapshot_file import read_snapshot_file, write_snapshot_file
+from liverouter.snapshot_file import CONFIRM_EVERY_S, read_snapshot_file, write_snapshot_file
 from liverouter.store import Generation, Store
 from liverouter.usage import UsageCounter, register
 
@@ -58,11 +58,12 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._litellm: asyncio.Task[Any] | None = None
         self._unused: set[str] = set()  # deployment ids of the generation before the last one
+        self._filed: tuple[Head, float] | None = None  # what the snapshot file holds, and since when (monotonic)
         self.repository = SettingsRepository(
             url=options.database_url, application_name=f"liverouter/{options.app}"[:63]
         )
         self.reloader = Reloader(
-            read=self.repository.read,
+            read=self._read,
             environment=Environment,
             validate=self._validate,
             build=self._build,
@@ -147,7 +148,6 @@ class Engine:
         started = time.monotonic()
         generation = await asyncio.to_thread(self._construct, snapshot, former, number)
         built_at = time.monotonic()
-        await warm(generation, self._io)
         return generation, (built_at - started) * 1000, (time.monotonic() - built_at) * 1000
 
     def _construct(self, snapshot: Snapshot, former: Generation | None, number: int) -> Generation:
@@ -159,7 +159,7 @@ class Engine:
         return Generation(
             number=number,
             snapshot=snapshot,
-            chat=build_inner(snapshot, router),
+            chat=build_inner(snapshot, router, self._io),
             router=router,
             profile=combine(snapshot),
             deployments={d.id: d for d in snapshot.deployments},
@@ -173,10 +173,18 @@ class Engine:
         if former.router is not None:
             retire_router(former.router)
 
+    async def _read(self) -> RawConfig:
+        raw = await self.repository.read()
+        if self._filed is not None:
+            head, at = self._filed
+            if raw.head == head and time.monotonic() - at > CONFIRM_EVERY_S:
+                await self._write_file(raw)  # its age tells how long nobody has seen the database hold this
+        return raw
+
     def _read_file(self) -> RawConfig | None:
         path = self._options.snapshot_file or Path()
         try:
-            return read_snapshot_file(path, self._keyring)
+            return read_snapshot_file(path, self._keyring, database=self._options.database_name)
         except LiveRouterError as exc:
             self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
             return None
@@ -184,10 +192,11 @@ class Engine:
     async def _write_file(self, raw: RawConfig) -> None:
         path = self._options.snapshot_file or Path()
         try:
-            await asyncio.to_thread(write_snapshot_file, path, raw, self._keyring)
+            await asyncio.to_thread(write_snapshot_file, path, raw, self._keyring, database=self._options.database_name)
         except LiveRouterError as exc:
             self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
             return
+        self._filed = (raw.head, time.monotonic())
         self._bus.emit(SnapshotFileWritten(str(path), raw.revision))
 
 
