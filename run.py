@@ -226,7 +226,7 @@ def _requirements(name: str, *parts: str) -> str:
 
 
 def _pip(*arguments: str) -> bool:
-    """Install into the environment by this Python's pip; that the system's own packages are closed to it is no matter."""
+    """Install into the environment by this Python's pip, which may be closed to the system's own packages."""
     pip = [sys.executable, "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
         raise Refusal("This Python has no pip. On Debian and Ubuntu: apt-get install python3-pip")
