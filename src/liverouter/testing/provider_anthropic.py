@@ -84,12 +84,12 @@ class Anthropic:
                 return None
 
     def credential(self, request: Incoming) -> str | None:
-        """Return the API key.
+        """Return the API key, from its own header or, as Anthropic's SDK sends it since version 2, as a bearer token.
 
         Raises:
             RejectedError: the API version is not named.
         """
-        key = request.headers.get("x-api-key")
+        key = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ") or None
         if key and not request.headers.get("anthropic-version"):
             raise RejectedError(Failure.BAD_REQUEST, "anthropic-version: header is required")
         return key
