@@ -25,11 +25,10 @@ from liverouter.errors import ClosedError, NotReadyError, Problem
 from liverouter.events import ClientClosed, ClientStarted, ConfigApplied, ConfigRejected, Event, Observer, ReadFailed
 from liverouter.logs import bus
 from liverouter.loop import LoopThread
-from liverouter.router import retire_router
 from liverouter.sealing import Keyring
 from liverouter.state import Status, fold
 from liverouter.store import Generation, Store
-from liverouter.usage import UsageCounter, unregister
+from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -214,10 +213,7 @@ class LiveRouter:
                 running.loop.submit(running.engine.close).result(_CLOSE_S)
             running.loop.stop(_CLOSE_S)
             running.io.stop(_CLOSE_S)
-        former = self.store.clear()
-        if former is not None and former.router is not None:
-            retire_router(former.router)
-        unregister(self.client_id)
+            running.engine.builder.close(self.store.clear())
         self._bus.emit(ClientClosed(self.client_id))
         self._decided.set()
         _clients.discard(self)

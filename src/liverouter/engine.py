@@ -8,22 +8,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.builder import Builder
 from liverouter.config import Validation, validate
 from liverouter.errors import LiveRouterError
 from liverouter.events import Bus, LoopFailed, SnapshotFileIgnored, SnapshotFileWritten, mask
-from liverouter.inner import build_inner
 from liverouter.listener import Listener
 from liverouter.options import Environment, Options
-from liverouter.profile import combine
 from liverouter.reloader import Reloader
 from liverouter.reporter import Reporter
 from liverouter.repository import SettingsRepository
-from liverouter.router import build_router, cooling, forget_models, load, retire_router
+from liverouter.router import cooling, load
 from liverouter.snapshot_file import CONFIRM_EVERY_S, read_snapshot_file, write_snapshot_file
-from liverouter.store import Generation, Store
-from liverouter.usage import UsageCounter, register
 
 if TYPE_CHECKING:
+    from liverouter.store import Generation, Store
     from collections.abc import Awaitable, Callable
 
     from liverouter.loop import LoopThread
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from liverouter.sealing import Keyring
     from liverouter.snapshot import Snapshot
     from liverouter.state import Status
+    from liverouter.usage import UsageCounter
 
 _DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
 _RESTART_S: Final = 1.0  # pause before a background loop that ended is run again
@@ -57,8 +56,8 @@ class Engine:
         self._store, self._bus, self._usage, self._status = store, bus, usage, status
         self._tasks: list[asyncio.Task[None]] = []
         self._litellm: asyncio.Task[Any] | None = None
-        self._unused: set[str] = set()  # deployment ids of the generation before the last one
         self._filed: tuple[Head, float] | None = None  # what the snapshot file holds, and since when (monotonic)
+        self.builder = Builder(client_id=client_id, usage=usage, io=io)
         self.repository = SettingsRepository(
             url=options.database_url, application_name=f"liverouter/{options.app}"[:63]
         )
@@ -67,7 +66,7 @@ class Engine:
             environment=Environment,
             validate=self._validate,
             build=self._build,
-            retire=self._retire,
+            retire=self.builder.retire,
             store=self._store,
             bus=self._bus,
             poll_interval_s=self._poll_interval_s,
@@ -146,32 +145,9 @@ class Engine:
         if snapshot.litellm_enable and self._litellm is not None:
             await asyncio.shield(self._litellm)
         started = time.monotonic()
-        generation = await asyncio.to_thread(self._construct, snapshot, former, number)
+        generation = await asyncio.to_thread(self.builder.build, snapshot, former, number)
         built_at = time.monotonic()
         return generation, (built_at - started) * 1000, (time.monotonic() - built_at) * 1000
-
-    def _construct(self, snapshot: Snapshot, former: Generation | None, number: int) -> Generation:
-        self._usage.know(snapshot.deployments)
-        router = None
-        if snapshot.litellm_enable:
-            register(self._client_id, self._usage)
-            router = build_router(snapshot, former.router if former else None)
-        return Generation(
-            number=number,
-            snapshot=snapshot,
-            chat=build_inner(snapshot, router, self._io),
-            router=router,
-            profile=combine(snapshot),
-            deployments={d.id: d for d in snapshot.deployments},
-        )
-
-    def _retire(self, former: Generation, successor: Generation | None) -> None:
-        """Take *former* out of litellm's lists; its price entries go one generation later, when its calls have ended."""
-        kept = set(successor.deployments) if successor else set()
-        forget_models(self._unused - kept - set(former.deployments))
-        self._unused = set(former.deployments) - kept
-        if former.router is not None:
-            retire_router(former.router)
 
     async def _read(self) -> RawConfig:
         raw = await self.repository.read()

@@ -1,0 +1,59 @@
+"""Snapshot to Generation, and its release: Router, inner model and profile are made and retired together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from liverouter.inner import build_inner
+from liverouter.profile import combine
+from liverouter.router import build_router, forget_models, retire_router
+from liverouter.store import Generation
+from liverouter.usage import UsageCounter, register, unregister
+
+if TYPE_CHECKING:
+    from liverouter.loop import LoopThread
+    from liverouter.snapshot import Snapshot
+
+
+class Builder:
+    """Makes the generations of one client. Its methods block for milliseconds and are called one at a time."""
+
+    def __init__(self, *, client_id: str, usage: UsageCounter, io: LoopThread) -> None:
+        """Build for calls that run on *io* and are counted by *usage* under *client_id*."""
+        self._client_id, self._usage, self._io = client_id, usage, io
+        self._unused: set[str] = set()  # deployment ids that only calls still in flight may use
+
+    def build(self, snapshot: Snapshot, former: Generation | None, number: int) -> Generation:
+        """Return a new generation, with the active cooldowns of *former*; sends nothing to any provider.
+
+        Raises:
+            ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
+        """
+        self._usage.know(snapshot.deployments)
+        router = None
+        if snapshot.litellm_enable:
+            register(self._client_id, self._usage)
+            router = build_router(snapshot, former.router if former else None)
+        return Generation(
+            number=number,
+            snapshot=snapshot,
+            chat=build_inner(snapshot, router, self._io),
+            router=router,
+            profile=combine(snapshot),
+            deployments={d.id: d for d in snapshot.deployments},
+        )
+
+    def retire(self, former: Generation, successor: Generation | None) -> None:
+        """Take *former* out of litellm's lists; its price entries go one generation later, when calls have ended."""
+        kept = set(successor.deployments) if successor else set()
+        forget_models(self._unused - kept - set(former.deployments))
+        self._unused = set(former.deployments) - kept
+        if former.router is not None:
+            retire_router(former.router)
+
+    def close(self, last: Generation | None) -> None:
+        """Retire *last*, the generation in force at the end, and stop counting."""
+        if last is not None:
+            self.retire(last, None)
+        forget_models(self._unused)
+        unregister(self._client_id)
