@@ -230,7 +230,7 @@ def _pip(*arguments: str) -> bool:
     pip = [sys.executable, "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
         raise Refusal("This Python has no pip. On Debian and Ubuntu: apt-get install python3-pip")
-    command = [*pip, "--python", str(PYTHON), "install", "--quiet", *arguments]
+    command = [*pip, "--python", str(PYTHON), "install", "--quiet", "--quiet", *arguments]
     return not subprocess.run(command, env=_environment(), check=False).returncode
 
 
