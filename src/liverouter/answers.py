@@ -1,0 +1,128 @@
+"""An answer as the caller gets it: plain data only, naming the model that served and what that cost."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.messages import AIMessage
+
+from liverouter.providers import PROVIDERS
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+    from langchain_core.messages.ai import UsageMetadata
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+    from liverouter.attempts import Attempts
+    from liverouter.snapshot import Deployment
+    from liverouter.store import Generation
+
+KEY: Final = "liverouter"              # of response_metadata
+_SHADOW: Final = ":shadow"
+
+
+class Answer:
+    """Puts one call's answer into shape, chunk by chunk or whole."""
+
+    def __init__(self, generation: Generation, record: Attempts) -> None:
+        self._generation, self._record = generation, record
+        self._usage: UsageMetadata | None = None
+        self._cost: float | None = None
+
+    def add(self, chunk: ChatGenerationChunk) -> None:
+        """Clean one chunk of a stream and remember what it says of usage and cost."""
+        message = chunk.message
+        self._clean(message)
+        if (usage := getattr(message, "usage_metadata", None)) is not None:
+            self._usage = usage if self._usage is None else _larger(self._usage, usage)
+
+    def finish(self, result: ChatResult) -> ChatResult:
+        """Clean a whole answer and sign it."""
+        for generation in result.generations:
+            message = generation.message
+            self._cost = message.response_metadata.get("response_cost", self._cost)
+            self._usage = getattr(message, "usage_metadata", None)
+            self._clean(message)
+        for generation in result.generations:
+            generation.message.response_metadata |= self.metadata()
+        if result.llm_output:
+            result.llm_output = {name: _plain(value) for name, value in result.llm_output.items()}
+        return result
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the last message of the call carries in `response_metadata`."""
+        snapshot, served = self._generation.snapshot, self._served()
+        lowest = snapshot.primary.order
+        return {
+            KEY: {
+                "provider": served.provider,
+                "model": served.model,
+                "deployment_id": served.id,
+                "role": served.role,
+                "revision": snapshot.revision,
+                "failed_over": served.order > lowest or any(_base(i) != served.id for i, _ in self._record.failed),
+                "attempts": max(self._record.count, 1),
+                "cost_usd": self._cost if self._cost is not None else cost_usd(served, self._usage),
+            }
+        }
+
+    def _served(self) -> Deployment:
+        snapshot = self._generation.snapshot
+        return self._generation.deployments.get(_base(self._record.served_by), snapshot.primary)
+
+    def _clean(self, message: BaseMessage) -> None:
+        """Leave nothing of litellm's in *message*, and name the model that served in place of the group."""
+        extra, metadata = message.additional_kwargs, message.response_metadata
+        if extra:
+            if isinstance(message, AIMessage):
+                extra.pop("tool_calls", None)          # the provider library's own objects; `.tool_calls` has the data
+            for name, value in extra.items():
+                extra[name] = _plain(value)
+        if metadata:
+            if self._generation.router is not None:
+                metadata.pop("model_id", None)
+                if "model_name" in metadata:
+                    metadata["model_name"] = self._served().model
+            for name, value in metadata.items():
+                metadata[name] = _plain(value)
+
+
+def cost_usd(deployment: Deployment, usage: UsageMetadata | None) -> float | None:
+    """Return what litellm's price list says *usage* cost, None where it does not know the model or is not loaded."""
+    litellm = sys.modules.get("litellm")
+    if litellm is None or usage is None:
+        return None
+    details = usage.get("input_token_details") or {}
+    try:
+        prompt, completion = litellm.cost_per_token(
+            model=deployment.settings.get("azure_openai_base_model") or deployment.model,
+            custom_llm_provider=PROVIDERS[deployment.provider].litellm_provider,
+            prompt_tokens=usage["input_tokens"],
+            completion_tokens=usage["output_tokens"],
+            cache_read_input_tokens=details.get("cache_read") or 0,
+            cache_creation_input_tokens=details.get("cache_creation") or 0,
+        )
+    except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model it does not know
+        return None
+    return float(prompt + completion)
+
+
+def _base(identifier: str) -> str:
+    return identifier.removesuffix(_SHADOW)
+
+
+def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
+    return one if one["total_tokens"] >= other["total_tokens"] else other
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* without objects of a provider library in it."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    dump = getattr(value, "model_dump", None)
+    return dump(exclude_none=True) if dump is not None else value

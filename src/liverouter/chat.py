@@ -1,0 +1,288 @@
+"""The handle: a LangChain chat model that is built once and follows every later generation.
+
+It composes and re-implements nothing: each call reads the generation once and delegates to that generation's inner
+model, on the I/O loop of the client. What the inner model leaves out, the handle adds: who served the call, typed errors,
+plain data only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from pydantic import Field
+
+from liverouter import attempts
+from liverouter.answers import Answer
+from liverouter.errors import LiveRouterError
+from liverouter.failures import translate
+from liverouter.profile import DEFAULT_PROFILE
+from liverouter.tools import BoundTools, structured, tool_request
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models.base import LangSmithParams
+    from langchain_core.tools import BaseTool
+
+    from liverouter.loop import LoopThread
+    from liverouter.store import Generation
+
+CLIENT_KEY = "liverouter_client"       # metadata key of a call: which client made it
+
+
+class Source(Protocol):
+    """Where a handle gets its generation and its loop: a client."""
+
+    @property
+    def io(self) -> LoopThread:
+        """Return the loop on which provider calls run in this process."""
+
+    @property
+    def client_id(self) -> str:
+        """Return what usage is counted under."""
+
+    def generation(self) -> Generation:
+        """Return the generation in force; waits for the first one.
+
+        Raises:
+            LiveRouterError: there is none (NotReadyError), or the client is closed (ClosedError).
+        """
+
+    def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
+        """Return how another process gets its handle, as `__reduce__` does.
+
+        Raises:
+            TypeError: this client cannot be found again elsewhere.
+        """
+
+
+class LiveChatModel(BaseChatModel):
+    """A chat model that serves every call with the config in force when the call begins, all chunks of it included.
+
+    Parameters given here, bound or passed with a call, win over the configured ones.
+    """
+
+    source: Any = Field(exclude=True, repr=False)      # a Source
+    temperature: float | None = None                   # None: as configured
+    max_tokens: int | None = None                      # None: as configured; reads as what is in force
+    top_p: float | None = None
+    timeout: float | None = None                       # seconds for one attempt; None: as configured
+    stop: list[str] | None = None
+
+    def pinned(self) -> Self:
+        """Return the same handle frozen to the generation now in force: model and profile, for one agent run."""
+        return self.model_copy(update={"source": _Pinned(self.source, self.source.generation())})
+
+    @property
+    def model_name(self) -> str:
+        """Return the logical name that traces and metrics know; with litellm off, the provider's model."""
+        snapshot = self.source.generation().snapshot
+        return snapshot.model_name if snapshot.litellm_enable else snapshot.primary.model
+
+    # -- what LangChain asks of a model -------------------------------------------------------------------------
+
+    @property
+    def _llm_type(self) -> str:
+        return "liverouter"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        """Return what answers depend on: the key of LLM caches, which changes exactly when that does."""
+        return {"model": self.model_name, "config": self.source.generation().snapshot.identity, **self._own_params()}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        own = {**self._own_params(), **kwargs}
+        stop = stop or own.pop("stop", None)
+        own.pop("stop", None)
+        generation = self.source.generation()
+        params: LangSmithParams = generation.chat._get_ls_params(stop=stop, **own)  # noqa: SLF001 - an inner model's hook
+        for name, value in generation.snapshot.primary.params.items():
+            params.setdefault(f"ls_{name}", value)  # type: ignore[misc]  # ls_temperature, ls_max_tokens
+        return params
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any,
+    ) -> ChatResult:
+        del run_manager                # tokens of a whole answer are nobody's news
+        call = self._begin(stop, kwargs)
+        return self.source.io.call(call.generate, messages)
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs: Any,
+    ) -> ChatResult:
+        del run_manager
+        call = self._begin(stop, kwargs)
+        return await self.source.io.acall(call.generate, messages)
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        chunks = self.source.io.iterate(self._begin(stop, kwargs).stream, messages)
+        try:
+            for chunk in chunks:
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+        finally:
+            chunks.close()
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        chunks = self.source.io.aiterate(self._begin(stop, kwargs).stream, messages)
+        try:
+            async for chunk in chunks:
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+        finally:
+            await chunks.aclose()
+
+    def bind_tools(
+        self, tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool], *,
+        tool_choice: Mapping[str, Any] | str | bool | None = None, strict: bool | None = None, **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind *tools* as they are: each call converts them for the model that is then in force.
+
+        *tool_choice* is a tool's name, "auto", "none", "any" (or "required", True), or what the provider takes.
+        """
+        options = {"tool_choice": tool_choice, "strict": strict}
+        given = {name: value for name, value in options.items() if value is not None}
+        return self.bind(tools=BoundTools(tools, strict=strict), **given, **kwargs)
+
+    def with_structured_output(
+        self, schema: Mapping[str, Any] | type, *,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        include_raw: bool = False, strict: bool | None = None, **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a runnable that answers an instance of *schema* (a dict where that is no pydantic class).
+
+        With *include_raw* it answers ``{"raw", "parsed", "parsing_error"}`` and raises no parsing error.
+
+        Raises:
+            ValueError: an unknown *method*, or json_mode with *strict*.
+        """
+        return structured(self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
+
+    # -- one handle, everywhere ---------------------------------------------------------------------------------
+
+    def __hash__(self) -> int:
+        """Agree with equality: equal handles share their source."""
+        return hash((type(self), id(self.source)))
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return the handle itself: a copy would be live all the same."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have another process make its own handle, over its own client."""
+        return _restore, (*self.source.reduce(), {n: self.__dict__[n] for n in self.model_fields_set - {"source"}})
+
+    # -- calls --------------------------------------------------------------------------------------------------
+
+    def _own_params(self) -> dict[str, Any]:
+        own = {name: self.__dict__.get(name) for name in ("temperature", "max_tokens", "top_p", "timeout", "stop")}
+        return {name: value for name, value in own.items() if value is not None}
+
+    def _begin(self, stop: list[str] | None, kwargs: dict[str, Any]) -> _Call:
+        """Read the generation, once, and make the request for it."""
+        generation = self.source.generation()
+        request = {**self._own_params(), **kwargs}
+        request.pop("stream", None)    # LangChain has chosen by calling this method and not the other
+        if stop is not None:
+            request["stop"] = stop
+        request = tool_request(generation, request)
+        if generation.router is not None:
+            request["metadata"] = {**(request.get("metadata") or {}), CLIENT_KEY: self.source.client_id}
+        return _Call(generation, request)
+
+
+class _Call:
+    """One call: its methods run on the I/O loop."""
+
+    __slots__ = ("_generation", "_request")
+
+    def __init__(self, generation: Generation, request: dict[str, Any]) -> None:
+        self._generation, self._request = generation, request
+
+    async def generate(self, messages: list[BaseMessage]) -> ChatResult:
+        record = attempts.record()
+        try:
+            result = await self._generation.chat._agenerate(messages, **self._request)  # noqa: SLF001 - one trace run
+        except Exception as exc:
+            raise await translate(exc, self._generation, record) from exc.__cause__
+        return Answer(self._generation, record).finish(result)
+
+    async def stream(self, messages: list[BaseMessage]) -> AsyncGenerator[ChatGenerationChunk, None]:
+        record = attempts.record()
+        answer = Answer(self._generation, record)
+        chunks = self._generation.chat._astream(messages, **self._request)  # noqa: SLF001 - one trace run
+        try:
+            async for chunk in chunks:
+                answer.add(chunk)
+                yield chunk
+        except Exception as exc:
+            raise await translate(exc, self._generation, record) from exc.__cause__
+        finally:
+            await chunks.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
+        message = AIMessageChunk(content="", response_metadata=answer.metadata(), chunk_position="last")
+        yield ChatGenerationChunk(message=message)
+
+
+class _Pinned:
+    """A source that has stopped following."""
+
+    def __init__(self, source: Source, generation: Generation) -> None:
+        self._source, self._generation = source, generation
+
+    @property
+    def io(self) -> LoopThread:
+        return self._source.io
+
+    @property
+    def client_id(self) -> str:
+        return self._source.client_id
+
+    def generation(self) -> Generation:
+        return self._generation
+
+    def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
+        raise TypeError("a pinned chat model belongs to its process; pickle the live one and pin it there")
+
+
+def _restore(make: Callable[..., LiveChatModel], args: tuple[Any, ...], fields: dict[str, Any]) -> LiveChatModel:
+    model = make(*args)
+    return model.model_copy(update=fields) if fields else model
+
+
+def _profile(self: LiveChatModel) -> ModelProfile:
+    """Return what the generation in force can do, unless the handle was given a profile of its own."""
+    if (own := self.__dict__.get("profile")) is not None:
+        return own  # type: ignore[no-any-return]  # as given
+    try:
+        return dict(self.source.generation().profile)  # type: ignore[return-value]  # a TypedDict must be a real dict
+    except LiveRouterError:            # LangChain reads it while building agents, where nothing may raise
+        return dict(DEFAULT_PROFILE)  # type: ignore[return-value]
+
+
+def _max_tokens(self: LiveChatModel) -> int | None:
+    """Return the answer's limit in force; agents keep it free in the input budget."""
+    own: int | None = self.__dict__.get("max_tokens")
+    return own if own is not None else self.source.generation().snapshot.primary.max_tokens
+
+
+def _live(name: str, read: Callable[[LiveChatModel], Any]) -> property:
+    return property(read, lambda self, value: self.__dict__.__setitem__(name, value))
+
+
+# Attached here: inside the class pydantic would take a property over a field for that field's default value.
+LiveChatModel.profile = _live("profile", _profile)  # type: ignore[assignment]
+LiveChatModel.max_tokens = _live("max_tokens", _max_tokens)  # type: ignore[assignment]

@@ -1,0 +1,226 @@
+"""A failed call becomes one error: typed as LangChain types them, without secrets, naming who failed and why.
+
+A provider's error stays an instance of the class its library raised, and becomes one of LangChain's `ModelError`s as
+well, so that retry middleware and agents can tell what cannot succeed. Where every deployment failed, one error names
+them all.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core import exceptions as core
+
+from liverouter.errors import CallError, LiveRouterError
+from liverouter.events import mask
+
+if TYPE_CHECKING:
+    from liverouter.attempts import Attempts
+    from liverouter.snapshot import Deployment
+    from liverouter.store import Generation
+
+_SHADOW: Final = ":shadow"
+_BY_STATUS: Final[Mapping[int, type[core.ModelError]]] = MappingProxyType({
+    400: core.ModelInvalidRequestError,
+    401: core.ModelAuthenticationError,
+    403: core.ModelPermissionDeniedError,
+    404: core.ModelNotFoundError,
+    408: core.ModelTimeoutError,
+    413: core.ModelInvalidRequestError,
+    422: core.ModelInvalidRequestError,
+    429: core.ModelRateLimitError,
+})
+_BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType({      # nearest class in the MRO wins
+    "ContextWindowExceededError": core.ContextOverflowError,
+    "AuthenticationError": core.ModelAuthenticationError,
+    "PermissionDeniedError": core.ModelPermissionDeniedError,
+    "NotFoundError": core.ModelNotFoundError,
+    "RateLimitError": core.ModelRateLimitError,
+    "Timeout": core.ModelTimeoutError,
+    "APITimeoutError": core.ModelTimeoutError,
+    "TimeoutException": core.ModelTimeoutError,
+    "BadRequestError": core.ModelInvalidRequestError,
+    "UnprocessableEntityError": core.ModelInvalidRequestError,
+    "InternalServerError": core.ModelAPIError,
+    "ServiceUnavailableError": core.ModelAPIError,
+    "BadGatewayError": core.ModelAPIError,
+})
+_LIBRARIES: Final = ("litellm", "openai", "anthropic", "google", "httpx")
+_CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
+
+
+class EveryDeploymentFailedError(CallError, core.ModelError):
+    """No deployment answered (LR302); also one of LangChain's ModelErrors, the one that fits the causes best."""
+
+    causes: Mapping[str, str]          # deployment id -> what failed
+
+    def __init__(self, causes: Mapping[str, str], *, labels: Iterable[str], revision: int) -> None:
+        self.causes = MappingProxyType(dict(causes))
+        listing = "; ".join(f"{label}: {cause}" for label, cause in zip(labels, causes.values(), strict=True))
+        super().__init__(
+            f"every deployment failed: {listing}", code="LR302", where=f"revision {revision}",
+            hint="`liverouter check --live` calls each deployment once and says what it answers.",
+        )
+
+    @property
+    def is_retryable(self) -> bool:  # type: ignore[override]  # a class attribute there
+        """Whether the same call may succeed later."""
+        return any(base.__dict__.get("is_retryable") is True for base in type(self).__mro__)
+
+
+async def translate(exc: Exception, generation: Generation, call: Attempts) -> Exception:
+    """Return the error to raise for a call that ended in *exc*; its text and its causes' are free of secrets."""
+    secrets = [secret.reveal() for d in generation.snapshot.deployments for secret in d.secrets.values()]
+    _scrub(exc, secrets)
+    for _, failed in call.failed:
+        _scrub(failed, secrets)
+    if call.served_by or not _from_library(exc):       # after the first content, or nothing a provider did
+        return _typed(exc)
+    return await _outcome(exc, generation, call)
+
+
+async def _outcome(exc: Exception, generation: Generation, call: Attempts) -> Exception:
+    failed = {identifier.removesuffix(_SHADOW): error for identifier, error in call.failed}
+    deployments = generation.snapshot.deployments
+    cooling = await _cooling(generation) if len(failed) < len(deployments) else {}
+    down = [d for d in deployments if d.id in failed or d.id in cooling]
+    if len(down) < len(deployments) or len(deployments) == 1:
+        return _typed(failed.get(deployments[0].id, exc) if _is_router_limit(exc) else exc)
+    kinds = [_kind(failed[d.id]) if d.id in failed else _kind_of_cooldown(cooling[d.id]) for d in down]
+    if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
+        return _typed(failed[deployments[0].id])       # the caller's own mistake: as the first provider told it
+    causes = {d.id: _cause(failed[d.id]) if d.id in failed else _cooldown_cause(cooling[d.id]) for d in down}
+    error = _both(_best(kinds))(causes, labels=_labels(down), revision=generation.snapshot.revision)
+    error.__cause__ = exc
+    return error
+
+
+async def _cooling(generation: Generation) -> dict[str, Mapping[str, Any]]:
+    """Return what is known of each deployment that cools, by deployment id."""
+    router = generation.router
+    if router is None:
+        return {}
+    found = await router.cooldown_cache.async_get_active_cooldowns(
+        model_ids=list(router.get_model_ids()), parent_otel_span=None
+    )
+    return {identifier.removesuffix(_SHADOW): value for identifier, value in found}
+
+
+def _labels(deployments: Iterable[Deployment]) -> list[str]:
+    labels = [d.label for d in deployments]
+    return [d.id if labels.count(d.label) > 1 else d.label for d in deployments]
+
+
+def _cause(error: BaseException) -> str:
+    text = str(error)
+    for prefix in (f"litellm.{type(error).__name__}: ", f"{type(error).__name__}: "):
+        text = text.removeprefix(prefix)
+    status = getattr(error, "status_code", None)
+    return f"{type(error).__name__} {status or ''}".strip() + f" ({mask(' '.join(text.split()), 200)})"
+
+
+def _cooldown_cause(value: Mapping[str, Any]) -> str:
+    left_s = max(0.0, value["timestamp"] + value["cooldown_time"] - time.time())
+    text = mask(" ".join(str(value.get("exception_received") or "").split()), 200)
+    return f"cooling for {left_s:.0f} s more after {value.get('status_code') or 'an error'}" + (f" ({text})" if text else "")
+
+
+def _kind_of_cooldown(value: Mapping[str, Any]) -> type[core.ModelError]:
+    try:
+        status = int(value.get("status_code") or 0)
+    except ValueError:
+        status = 0
+    kind = _of_status(status) or core.ModelAPIError
+    return core.ModelRateLimitError if issubclass(kind, _CALLERS_OWN) else kind
+
+
+def _best(kinds: list[type[core.ModelError] | None]) -> type[core.ModelError]:
+    """Return the type that fits several causes: what the caller can mend, else what may pass, else the primary's."""
+    if core.ContextOverflowError in kinds:
+        return core.ContextOverflowError
+    return next((k for k in kinds if k is not None and k.is_retryable), kinds[0] or core.ModelAPIError)
+
+
+@functools.cache
+def _both(kind: type[core.ModelError]) -> type[EveryDeploymentFailedError]:
+    return type(EveryDeploymentFailedError.__name__, (EveryDeploymentFailedError, kind), {"__module__": __name__})
+
+
+def _is_router_limit(exc: BaseException) -> bool:
+    """Tell litellm's "no deployment is left", which is no provider's error and has no status."""
+    return type(exc).__name__.startswith("RouterRateLimitError")
+
+
+def _from_library(exc: BaseException) -> bool:
+    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in type(exc).__mro__)
+
+
+def _kind(exc: BaseException) -> type[core.ModelError] | None:
+    """Return LangChain's type for *exc*, None for what is no failure of a model call."""
+    if isinstance(exc, core.ModelError):
+        return next(base for base in type(exc).__mro__ if base.__module__ == core.__name__)
+    if not _from_library(exc):
+        return None
+    if any(base.__name__ == "ContextWindowExceededError" for base in type(exc).__mro__):
+        return core.ContextOverflowError
+    status = getattr(exc, "status_code", None)
+    if isinstance(status, int) and (kind := _of_status(status)) is not None and not _is_connection(exc):
+        return kind
+    by_name = next((_BY_NAME[base.__name__] for base in type(exc).__mro__ if base.__name__ in _BY_NAME), None)
+    return by_name or (core.ModelConnectionError if _is_connection(exc) else None)
+
+
+def _is_connection(exc: BaseException) -> bool:
+    """Tell a failure to reach the provider; litellm gives it status 500."""
+    return any(base.__name__ in ("APIConnectionError", "TransportError") for base in type(exc).__mro__)
+
+
+def _of_status(status: int) -> type[core.ModelError] | None:
+    if (kind := _BY_STATUS.get(status)) is not None:
+        return kind
+    return core.ModelAPIError if status >= 500 else core.ModelInvalidRequestError if 400 <= status < 500 else None  # noqa: PLR2004
+
+
+def _typed(exc: Exception) -> Exception:
+    """Return *exc*, now also an instance of LangChain's type for it."""
+    if isinstance(exc, core.ModelError | LiveRouterError) or (kind := _kind(exc)) is None:
+        return exc
+    exc.__class__ = _mixed(type(exc), kind)
+    return exc
+
+
+@functools.cache
+def _mixed(library: type[Exception], kind: type[core.ModelError]) -> type[Exception]:
+    return type(library.__name__, (kind, library), {"__module__": library.__module__})
+
+
+def _scrub(exc: BaseException, secrets: Iterable[str]) -> None:
+    """Blank *secrets*, and what looks like a credential, in the texts of *exc* and of everything it came from."""
+    for link in _chain(exc):
+        link.args = tuple(_clean(arg, secrets) for arg in link.args)
+        if isinstance(message := getattr(link, "message", None), str):
+            link.message = _clean(message, secrets)  # type: ignore[attr-defined]
+
+
+def _clean(text: Any, secrets: Iterable[str]) -> Any:
+    if not isinstance(text, str):
+        return text
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return mask(text, len(text) + 100)
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [exc]
+    while pending:
+        link = pending.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        pending += [link.__cause__, link.__context__, getattr(link, "original_exception", None)]

@@ -1,0 +1,47 @@
+"""Snapshot to inner chat model: LangChain's litellm Router model, or the primary provider's own class.
+
+The handle (`chat`) delegates to it; nobody else does. It is built off the path of calls and sends nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from liverouter.plain import build_plain
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from litellm import Router
+
+    from liverouter.loop import LoopThread
+    from liverouter.snapshot import Snapshot
+    from liverouter.store import Generation
+
+
+def build_inner(snapshot: Snapshot, router: Router | None, io: LoopThread) -> BaseChatModel:
+    """Return the chat model that serves *snapshot*: over *router*, or without one the plain model of the primary.
+
+    Its clients belong to *io*, on whose loop alone it may be called.
+
+    Raises:
+        ConfigError: the plain model's package is not installed (LR109), or refuses the configuration (LR301).
+    """
+    if router is None:
+        return build_plain(snapshot, io)
+    from langchain_litellm import ChatLiteLLMRouter  # imports litellm, so not before a Router exists
+
+    io.at_stop(close_litellm_clients)
+    return ChatLiteLLMRouter(router=router, model=snapshot.model_name)
+
+
+async def warm(generation: Generation, io: LoopThread) -> None:
+    """Load what *generation*'s first call needs, so that no caller pays for it; sends nothing."""
+    await io.acall(_warm, generation)
+
+
+async def _warm(generation: Generation) -> None:
+    generation.chat._get_ls_params()  # noqa: SLF001 - an inner model's hook
+
+
+async def close_litellm_clients() -> None:
+    """On the I/O loop, at its end: close what litellm keeps open for it, so that no socket is left behind."""

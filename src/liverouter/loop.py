@@ -1,0 +1,278 @@
+"""Event loops in threads of their own, and the bridges by which callers on any thread or loop use them.
+
+Every provider call runs on one such loop, whoever makes it: litellm keeps clients per loop, so a loop per call would mean
+a TCP connection per call, and descriptors that only leave after minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import queue
+import threading
+import weakref
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from typing import Any, Final, ParamSpec, TypeVar
+
+from liverouter.errors import ClosedError, LiveRouterError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_AHEAD: Final = 64                     # items that a stream may be ahead of its reader
+_END: Final = object()
+
+
+class LoopThread:
+    """One asyncio loop in a daemon thread, from construction until `stop`.
+
+    Bridges for sync callers (`call`, `iterate`) and for callers on any other loop (`acall`, `aiterate`): the caller's
+    context variables are visible inside, cancelling or dropping the caller cancels what it waits for. The owner makes a
+    new one after a fork; the inherited one is dead there and must not be touched.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Start the thread *name*; blocks for a millisecond."""
+        self.name = name
+        self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()  # nothing is submitted once `_closing` is seen as true
+        self._closing = False
+        self._last_steps: dict[Callable[[], Awaitable[None]], None] = {}
+        started = threading.Event()
+        self._loop.call_soon(started.set)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+        started.wait()
+        _alive.add(self)
+
+    def __repr__(self) -> str:
+        """Name the loop and say whether it runs."""
+        return f"<LoopThread {self.name} {'closed' if self._closing else 'running'}>"
+
+    def is_current(self) -> bool:
+        """Tell whether the caller runs on this loop."""
+        return threading.get_ident() == self._thread.ident
+
+    def submit(self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+        """Start ``fn(*args, **kwargs)`` on the loop and return its future at once; cancelling that cancels the work.
+
+        Raises:
+            ClosedError: the loop was stopped.
+        """
+        with self._lock:
+            if self._closing:
+                raise ClosedError
+            return asyncio.run_coroutine_threadsafe(fn(*args, **kwargs), self._loop)
+
+    def call(self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn(*args, **kwargs)`` on the loop and return its result; blocks the calling thread.
+
+        Raises:
+            LiveRouterError: the caller is on this very loop, and would wait for itself for ever (LR406).
+            ClosedError: the loop was stopped.
+        """
+        self._refuse_own_thread()
+        future = self.submit(fn, *args, **kwargs)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise self._ended() from None
+        finally:
+            future.cancel()            # left early by KeyboardInterrupt; does nothing to a finished one
+
+    def iterate(
+        self, fn: Callable[P, AsyncGenerator[T, None]], *args: P.args, **kwargs: P.kwargs
+    ) -> Generator[T, None, None]:
+        """Yield what the async generator ``fn(*args, **kwargs)`` yields; blocks the calling thread between items.
+
+        The generator runs on the loop, at most 64 items ahead of the reader. Closing early, or dropping the iterator,
+        cancels it there. Raises as `call` does.
+        """
+        self._refuse_own_thread()
+        items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        brake = _Brake(self._loop, items.qsize)
+        future = self.submit(_pump, fn(*args, **kwargs), items.put, brake)
+        future.add_done_callback(lambda _: items.put(_END))
+        try:
+            while (item := items.get()) is not _END:
+                brake.ease()
+                yield item
+            try:
+                future.result()
+            except concurrent.futures.CancelledError:
+                raise self._ended() from None
+        finally:
+            future.cancel()
+
+    async def acall(self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn(*args, **kwargs)`` on the loop and return its result, from whichever loop; direct when already there.
+
+        Raises:
+            ClosedError: the loop was stopped.
+        """
+        if self.is_current():
+            return await fn(*args, **kwargs)
+        future = self.submit(fn, *args, **kwargs)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if self._closing and not _is_cancelled():
+                raise self._ended() from None
+            raise
+
+    async def aiterate(
+        self, fn: Callable[P, AsyncGenerator[T, None]], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncGenerator[T, None]:
+        """Yield what the async generator ``fn(*args, **kwargs)`` yields, as `iterate` does, from whichever loop."""
+        if self.is_current():
+            async with contextlib.aclosing(fn(*args, **kwargs)) as source:
+                async for item in source:
+                    yield item
+            return
+        items: deque[T] = deque()
+        reader = _Reader(asyncio.get_running_loop())
+        brake = _Brake(self._loop, items.__len__)
+
+        def put(item: T) -> None:
+            items.append(item)
+            if len(items) == 1:        # the reader wakes for the first of a batch only
+                reader.wake()
+
+        future = self.submit(_pump, fn(*args, **kwargs), put, brake)
+        future.add_done_callback(lambda _: reader.wake())
+        try:
+            while True:
+                while items:
+                    yield items.popleft()
+                    brake.ease()
+                reader.arrived.clear()
+                if items:
+                    continue
+                if future.done():
+                    break
+                await reader.arrived.wait()
+            if not items:
+                try:
+                    future.result()
+                except concurrent.futures.CancelledError:
+                    raise self._ended() from None
+        finally:
+            future.cancel()
+
+    def at_stop(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Have *step* run on the loop when it stops, after every task has ended; adding it again changes nothing."""
+        self._last_steps[step] = None
+
+    def stop(self, timeout_s: float) -> bool:
+        """Cancel every task, run the last steps, close the loop and end the thread; idempotent.
+
+        Blocks up to *timeout_s* seconds and returns whether the thread ended. Callers that still wait get ClosedError.
+
+        Raises:
+            LiveRouterError: called on the loop itself (LR406).
+        """
+        self._refuse_own_thread()
+        with self._lock:
+            first, self._closing = not self._closing, True
+        if first:
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._end()))
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+    async def _end(self) -> None:
+        try:
+            while others := [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]:
+                for task in others:
+                    task.cancel()
+                await asyncio.wait(others, timeout=1.0)     # cancelled again where a task swallowed it
+            for step in self._last_steps:
+                await step()
+            await self._loop.shutdown_asyncgens()
+            await self._loop.shutdown_default_executor()
+        finally:
+            self._loop.stop()
+
+    def _refuse_own_thread(self) -> None:
+        if self.is_current():
+            raise LiveRouterError(
+                "a blocking call on the I/O loop would wait for itself", code="LR406", where=f"thread {self.name}",
+                hint="Use the async methods there (ainvoke, astream), or call from another thread.",
+            )
+
+    def _ended(self) -> Exception:
+        return ClosedError() if self._closing else concurrent.futures.CancelledError()
+
+
+class _Brake:
+    """Stops a pump that is too far ahead until its reader has caught up."""
+
+    __slots__ = ("_ahead", "_loop", "_resume", "_stopped")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ahead: Callable[[], int]) -> None:
+        self._loop, self._ahead = loop, ahead
+        self._resume, self._stopped = asyncio.Event(), False
+
+    async def apply(self) -> None:
+        """On the pump's loop: wait while the reader is too far behind."""
+        if self._ahead() < _AHEAD:
+            return
+        self._resume.clear()
+        self._stopped = True
+        if self._ahead() >= _AHEAD:    # again: the reader may have caught up before it could see `_stopped`
+            await self._resume.wait()
+        self._stopped = False
+
+    def ease(self) -> None:
+        """On the reader's thread, after each item: let the pump go on once half the buffer is free."""
+        if self._stopped and self._ahead() <= _AHEAD // 2:
+            with contextlib.suppress(RuntimeError):          # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(self._resume.set)
+
+
+class _Reader:
+    """Wakes a reader on its own loop."""
+
+    __slots__ = ("_loop", "arrived")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self.arrived = loop, asyncio.Event()
+
+    def wake(self) -> None:
+        with contextlib.suppress(RuntimeError):              # the reader's loop was closed without reading on
+            self._loop.call_soon_threadsafe(self.arrived.set)
+
+
+async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None], brake: _Brake) -> None:
+    async with contextlib.aclosing(source):                  # in this one task: cancel scopes do not cross tasks
+        async for item in source:
+            put(item)
+            await brake.apply()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+_alive: Final[weakref.WeakSet[LoopThread]] = weakref.WeakSet()
+_inherited: Final[list[asyncio.AbstractEventLoop]] = []
+
+
+def _keep_inherited() -> None:
+    """In a forked child: keep the parent's loops for ever. Clients are cached by id(loop), so none may be reused."""
+    _inherited.extend(thread._loop for thread in _alive)  # noqa: SLF001 - this module's own class
+    _alive.clear()
+
+
+os.register_at_fork(after_in_child=_keep_inherited)

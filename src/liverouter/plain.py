@@ -1,0 +1,216 @@
+"""The plain LangChain model of a provider, for `litellm_enable = false`: the way back, without litellm.
+
+One constructor per provider, each importing its package only when it is asked for. Every model gets an HTTP client of
+its own, which is closed on the I/O loop when the model is garbage: pooled connections serve every call, none outlives
+its configuration, and a call in flight keeps what it uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter import attempts
+from liverouter.errors import ClosedError, ConfigError, Problem
+from liverouter.events import mask
+from liverouter.providers import PROVIDERS, is_claude, is_jwt, snowflake_base
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from liverouter.loop import LoopThread
+    from liverouter.snapshot import Deployment, Snapshot
+
+    _Built = tuple[BaseChatModel, Any]     # the model, and what has the `aclose` of its connections
+
+_GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+
+
+def build_plain(snapshot: Snapshot, io: LoopThread) -> BaseChatModel:
+    """Return the primary's own LangChain model, with the configured timeout and retries; sends nothing.
+
+    Raises:
+        ConfigError: its package is not installed (LR109), or refuses the configuration (LR301).
+    """
+    deployment = snapshot.primary
+    try:
+        model, client = _BUILDERS[deployment.provider](deployment, snapshot)
+    except ImportError as exc:
+        raise ConfigError([_missing_package(deployment, exc)]) from exc
+    except ValueError as exc:
+        problem = Problem(
+            "LR301", f"the plain model of {deployment.label} refused the configuration: {mask(str(exc))}", "settings",
+            "Mend the setting, or set litellm_enable back to true",
+        )
+        raise ConfigError([problem]) from None         # the chain would hold parameters, and so secrets
+    weakref.finalize(model, _close_soon, io, client.aclose).atexit = False
+    return model
+
+
+def _openai(deployment: Deployment, snapshot: Snapshot) -> _Built:
+    from langchain_openai import ChatOpenAI
+
+    options = _openai_like(deployment, snapshot)
+    model = ChatOpenAI(
+        model=deployment.model,
+        api_key=deployment.secrets["openai_api_key"].reveal(),
+        base_url=deployment.settings.get("openai_api_base"),
+        **options,
+    )
+    return model, options["http_async_client"]
+
+
+def _azure(deployment: Deployment, snapshot: Snapshot) -> _Built:
+    from langchain_openai import AzureChatOpenAI
+
+    key, token = deployment.secrets.get("azure_openai_api_key"), deployment.secrets.get("azure_openai_ad_token")
+    options = _openai_like(deployment, snapshot)
+    model = AzureChatOpenAI(
+        model=deployment.settings.get("azure_openai_base_model") or deployment.model,
+        azure_endpoint=deployment.settings["azure_openai_endpoint"],
+        azure_deployment=deployment.settings.get("azure_openai_deployment") or deployment.model,
+        api_version=deployment.settings["azure_openai_api_version"],
+        api_key=key.reveal() if key else None,
+        azure_ad_token=token.reveal() if token and not key else None,
+        **options,
+    )
+    return model, options["http_async_client"]
+
+
+def _snowflake(deployment: Deployment, snapshot: Snapshot) -> _Built:
+    from langchain_openai import ChatOpenAI
+
+    token = deployment.secrets["snowflake_token"].reveal()
+    kind = "KEYPAIR_JWT" if is_jwt(token) else "PROGRAMMATIC_ACCESS_TOKEN"
+    options = _openai_like(deployment, snapshot)
+    model = ChatOpenAI(
+        model=deployment.model,
+        api_key=token.removeprefix("pat/"),
+        base_url=f"{snowflake_base(deployment.settings)}/cortex/v1",       # its OpenAI-compatible endpoint
+        default_headers={"X-Snowflake-Authorization-Token-Type": kind},
+        **options,
+    )
+    return model, options["http_async_client"]
+
+
+def _openai_like(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
+    import openai
+
+    return deployment.params | {
+        "timeout": snapshot.timeout_s,
+        "max_retries": snapshot.num_retries,
+        "stream_usage": True,          # off by default where base_url is set, and then streams report no tokens
+        "http_async_client": openai.DefaultAsyncHttpxClient(**_client_options(snapshot)),
+    }
+
+
+def _anthropic(deployment: Deployment, snapshot: Snapshot) -> _Built:
+    import anthropic
+    from langchain_anthropic import ChatAnthropic
+
+    model = ChatAnthropic(
+        model=deployment.model,
+        api_key=deployment.secrets["anthropic_api_key"].reveal(),
+        base_url=deployment.settings.get("anthropic_api_base"),
+        timeout=snapshot.timeout_s,
+        max_retries=snapshot.num_retries,
+        **deployment.params,
+    )
+    # the package's own client is one for the whole process, whatever loop its pooled connections belong to
+    client = anthropic.DefaultAsyncHttpxClient(**_client_options(snapshot))
+    model.__dict__["_async_client"] = anthropic.AsyncClient(**model._client_params, http_client=client)  # noqa: SLF001
+    return model, client
+
+
+def _vertex(deployment: Deployment, snapshot: Snapshot) -> _Built:
+    build = _vertex_claude if is_claude(deployment.model) else _vertex_gemini
+    return build(deployment, snapshot)
+
+
+def _vertex_gemini(deployment: Deployment, snapshot: Snapshot) -> _Built:
+    from langchain_google_genai import ChatGoogleGenerativeAI
+
+    credentials, project = _google_credentials(deployment)
+    model = ChatGoogleGenerativeAI(
+        model=deployment.model,
+        vertexai=True,
+        project=project,
+        location=deployment.settings["vertex_ai_location"],
+        credentials=credentials,
+        base_url=deployment.settings.get("vertex_ai_api_base"),
+        timeout=snapshot.timeout_s,
+        max_retries=snapshot.num_retries,
+        **deployment.params,
+    )
+    return model, model._client_cleanup  # noqa: SLF001 - closes on the loop that was used, and does not hold the model
+
+
+def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
+    import anthropic
+    from langchain_google_vertexai.model_garden import ChatAnthropicVertex
+
+    credentials, project = _google_credentials(deployment)
+    base = deployment.settings.get("vertex_ai_api_base")
+    client = anthropic.DefaultAsyncHttpxClient(**_client_options(snapshot))
+    model = ChatAnthropicVertex(
+        model_name=deployment.model,
+        project=project,
+        location=deployment.settings["vertex_ai_location"],
+        credentials=credentials,
+        api_endpoint=f"{base}/v1" if base else None,
+        timeout=snapshot.timeout_s,
+        max_retries=snapshot.num_retries,
+        async_http_client=client,
+        **deployment.params,
+    )
+    return model, client
+
+
+def _google_credentials(deployment: Deployment) -> tuple[Any, str | None]:
+    """Return the service account's credentials, None for ambient ones, and the project."""
+    from google.oauth2 import service_account
+
+    project = deployment.settings.get("vertex_ai_project_id")
+    if (secret := deployment.secrets.get("vertex_ai_credentials")) is None:
+        return None, project
+    account = json.loads(secret.reveal())
+    credentials = service_account.Credentials.from_service_account_info(account, scopes=[_GOOGLE_SCOPE])
+    return credentials, project or account.get("project_id")
+
+
+_BUILDERS: Final[Mapping[str, Callable[[Deployment, Snapshot], _Built]]] = MappingProxyType({
+    "anthropic": _anthropic,
+    "azure-openai": _azure,
+    "openai": _openai,
+    "snowflake-cortex": _snowflake,
+    "vertex-ai": _vertex,
+})
+
+
+def _missing_package(deployment: Deployment, exc: ImportError) -> Problem:
+    spec = PROVIDERS[deployment.provider]
+    extra = "vertex-claude" if spec.name == "vertex-ai" and is_claude(deployment.model) else spec.extra
+    return Problem(
+        "LR109", f"litellm is off and the package '{exc.name or spec.langchain_package}' that {spec.name} then needs "
+        "is not installed", "settings.litellm_enable", f"Install it: pip install 'liverouter[{extra}]'",
+    )
+
+
+def _client_options(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the options of an HTTP client that notes every request in the record of the call that makes it."""
+
+    async def note(request: object) -> None:
+        del request
+        if (call := attempts.current()) is not None:
+            call.count += 1
+
+    return {"timeout": snapshot.timeout_s, "event_hooks": {"request": [note]}}
+
+
+def _close_soon(io: LoopThread, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with contextlib.suppress(ClosedError):
+        io.submit(close)

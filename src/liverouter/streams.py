@@ -1,0 +1,262 @@
+"""A Router whose attempts must really succeed: hollow answers and cut streams fail over like any other failure.
+
+litellm invents a finish reason when a provider's stream ends without one, so that an empty, malformed, HTML or cut
+stream looks like a success. Here every stream is read up to its first content inside the Router's own attempt; what is
+wrong by then is raised there, and the Router retries, fails over and cools as for any error. After the first content
+nothing can be taken back: what is wrong then is raised to the caller.
+
+Importing this module imports litellm.
+"""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import litellm
+from langchain_core.exceptions import ModelAPIError, ModelInvalidRequestError
+from litellm import Router
+from litellm.exceptions import MidStreamFallbackError
+
+from liverouter import attempts
+from liverouter.errors import CallError, Problem
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+_HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
+_EMPTY_IS_AN_ANSWER: Final = frozenset({"length"})     # the token limit left no room, and the caller is told so
+
+
+class _Found(CallError):
+    """An error found here, which litellm's Router must take for one of its own."""
+
+    def _describe(self, message: str, *, code: str, where: str, hint: str) -> None:
+        """Set what a LiveRouterError has; its constructor would go on to litellm's, which wants other arguments."""
+        self.code, self.message, self.where, self.hint = code, message, where, hint
+        self.args = (str(Problem(code, message, where, hint)),)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class EmptyAnswerError(_Found, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
+    """The provider called it a success and answered nothing (LR304)."""
+
+    def __init__(self, *, model: str, provider: str, where: str, what: str) -> None:
+        litellm.InternalServerError.__init__(self, what, provider, model)
+        self._describe(what, code="LR304", where=where, hint=_HINT_RETRY)
+
+
+class CutStreamError(_Found, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
+    """The provider's stream ended without its finish marker (LR303)."""
+
+    def __init__(self, *, model: str, provider: str, where: str) -> None:
+        what = f"the stream of {provider}/{model} ended without its finish marker"
+        litellm.InternalServerError.__init__(self, what, provider, model)
+        self._describe(what, code="LR303", where=where, hint=_HINT_RETRY)
+
+
+class RefusedError(_Found, ModelInvalidRequestError, litellm.ContentPolicyViolationError):  # type: ignore[misc]  # no types
+    """The provider refused to answer (LR305)."""
+
+    def __init__(self, *, model: str, provider: str, where: str, text: str = "") -> None:
+        what = f"{provider}/{model} refused to answer" + (f": {text[:200]}" if text else "")
+        litellm.ContentPolicyViolationError.__init__(self, what, model, provider)
+        hint = "Rephrase the request; a fallback of another provider may answer it."
+        self._describe(what, code="LR305", where=where, hint=hint)
+
+
+class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
+    """litellm's Router with honest attempts, each noted in the call's `Attempts`."""
+
+    check_streams: bool = True         # false: a stream with content may end without its finish marker
+
+    async def _acompletion(self, model: str, messages: list[dict[str, Any]], **kwargs: Any) -> Any:
+        """Make one attempt: the Router comes here for the first, for each retry and for each fallback."""
+        call = attempts.current()
+        try:
+            answer = await super()._acompletion(model, messages, **kwargs)
+            identifier = (answer._hidden_params or {}).get("model_id") or ""  # noqa: SLF001 - litellm keeps it there
+            if not isinstance(answer, CheckedStream):
+                self._refuse_hollow(answer, identifier, kwargs)
+        except Exception as exc:
+            if call is not None and (failed := getattr(exc, "failed_deployment_id", None)):
+                call.fail(failed, exc)
+            raise
+        if call is not None:
+            call.served(identifier)
+        return answer
+
+    async def _acompletion_streaming_iterator(
+        self, model_response: Any, messages: list[dict[str, Any]], initial_kwargs: dict[str, Any],
+        deployment_slot: AsyncExitStack | None = None,
+    ) -> CheckedStream:
+        """Return the stream once it has shown content; whatever is wrong before that is this attempt's failure."""
+        del messages
+        stop_given = bool(initial_kwargs.get("stop"))
+        stream = CheckedStream(model_response, deployment_slot, strict=self.check_streams, may_be_empty=stop_given)
+        await stream.open()
+        return stream
+
+    def _refuse_hollow(self, answer: Any, identifier: str, kwargs: dict[str, Any]) -> None:
+        """Raise for an answer without any content, and count it against its deployment."""
+        choices = getattr(answer, "choices", None) or ()
+        if any(_has_content(choice.message) for choice in choices):
+            return
+        finish = choices[0].finish_reason if choices else None
+        if finish in _EMPTY_IS_AN_ANSWER or (finish == "stop" and kwargs.get("stop")):
+            return
+        error = _hollow(
+            refusal=_refusal(choices[0].message if choices else None), finish=finish, model=answer.model or "",
+            provider=(answer._hidden_params or {}).get("custom_llm_provider") or "", where=identifier,  # noqa: SLF001
+        )
+        error.failed_deployment_id = identifier
+        metadata = kwargs.get("metadata") or {}
+        self.deployment_callback_on_failure(    # litellm took the answer for a success and will not do it
+            {"exception": error, "litellm_params": {"model_info": metadata.get("model_info") or {}, "metadata": metadata}},
+            None, None, None,
+        )
+        raise error
+
+
+class CheckedStream:
+    """One provider's stream, checked: chunks as litellm makes them, in order, then the end or one error."""
+
+    def __init__(self, source: Any, slot: AsyncExitStack | None, *, strict: bool, may_be_empty: bool) -> None:
+        self._source, self._slot = source, slot
+        self._strict, self._may_be_empty = strict, may_be_empty
+        self._held: list[Any] = []     # what came before the first content
+        self._chunks = self._read()
+        self._hidden_params = source._hidden_params  # noqa: SLF001 - litellm writes response headers there
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Return the chunks; there is one reader."""
+        return self._chunks
+
+    async def aclose(self) -> None:
+        """Let go of the provider's connection; idempotent."""
+        await self._chunks.aclose()
+        await self._release()
+
+    async def open(self) -> None:
+        """Read up to the first content, or to an end that needs none.
+
+        Raises:
+            Exception: the provider's error, or that the stream was empty, cut or refused.
+        """
+        try:
+            async for chunk in self._source:
+                self._held.append(chunk)
+                choice = chunk.choices[0] if chunk.choices else None
+                if choice is None:
+                    continue
+                if _has_content(choice.delta):
+                    return
+                if choice.finish_reason:
+                    await self._judge_empty(choice.finish_reason)
+                    return
+            await self._fail(self._empty_error(None))
+        except BaseException as exc:
+            await self._release()
+            _raise_provider_error(exc)
+
+    async def _read(self) -> AsyncIterator[Any]:
+        try:
+            for chunk in self._held:
+                yield chunk
+            self._held.clear()
+            async for chunk in self._source:
+                if self._strict and chunk.choices and chunk.choices[0].finish_reason and not self._is_finished():
+                    await self._fail(CutStreamError(**self._names()))
+                yield chunk
+        except MidStreamFallbackError as exc:
+            _raise_provider_error(exc)
+        finally:
+            await self._release()
+
+    async def _judge_empty(self, finish: str) -> None:
+        """Raise where an end without content is none."""
+        if not self._is_finished():
+            await self._fail(self._empty_error(None))
+        if finish in _EMPTY_IS_AN_ANSWER or (finish == "stop" and self._may_be_empty):
+            return
+        await self._fail(self._empty_error(finish))
+
+    def _empty_error(self, finish: str | None) -> Exception:
+        texts = [_refusal(chunk.choices[0].delta) for chunk in self._held if chunk.choices]
+        return _hollow(refusal="".join(texts), finish=finish, **self._names())
+
+    def _is_finished(self) -> bool:
+        """Tell whether the provider itself said that it had finished; litellm says so in any case."""
+        source = self._source
+        return source.received_finish_reason is not None or source.intermittent_finish_reason is not None
+
+    def _names(self) -> dict[str, str]:
+        source = self._source
+        return {
+            "model": source.model or "", "provider": source.custom_llm_provider or "",
+            "where": str(self._hidden_params.get("model_id") or "stream"),
+        }
+
+    async def _fail(self, error: Exception) -> NoReturn:
+        """Raise *error* after telling litellm's callbacks, so that cooldowns and usage count it."""
+        try:
+            raise error
+        except Exception as exc:
+            await self._source.logging_obj.dispatch_failure_handlers(exc, traceback.format_exc(), prefer_async_handlers=True)
+            raise
+
+    async def _release(self) -> None:
+        await self._source.aclose()
+        if self._slot is not None:
+            await self._slot.aclose()
+
+
+def _raise_provider_error(exc: BaseException) -> NoReturn:
+    if isinstance(exc, MidStreamFallbackError) and exc.original_exception is not None:
+        raise exc.original_exception from None
+    raise exc
+
+
+def _has_content(message: Any) -> bool:
+    """Tell whether a message, or a stream's delta, carries anything for the caller."""
+    get = message.get
+    return bool(
+        get("content") or get("tool_calls") or get("function_call") or get("reasoning_content") or get("thinking_blocks")
+        or get("audio") or get("images")
+    )
+
+
+def _refusal(message: Any) -> str:
+    return (message.get("refusal") if message is not None else None) or ""
+
+
+def _hollow(*, refusal: str, finish: str | None, model: str, provider: str, where: str) -> Exception:
+    if refusal or finish == "content_filter":
+        return RefusedError(model=model, provider=provider, where=where, text=refusal)
+    what = f"{provider}/{model} answered nothing" + (f" (finish reason {finish})" if finish else "")
+    return EmptyAnswerError(model=model, provider=provider, where=where, what=what)
+
+
+@functools.cache
+def mark_gemini_ends() -> None:
+    """Have litellm's Gemini streams say "finished" only where the provider did; once per process.
+
+    litellm stamps every content chunk of theirs with a finish reason, so that a cut stream cannot be told from a whole one.
+    """
+    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator
+
+    parse = ModelResponseIterator.chunk_parser
+
+    def chunk_parser(self: Any, chunk: dict[str, Any]) -> Any:
+        response = parse(self, chunk)
+        blocked = (chunk.get("promptFeedback") or {}).get("blockReason")
+        if response is not None and not blocked and not any(c.get("finishReason") for c in chunk.get("candidates") or ()):
+            for choice in response.choices:
+                choice.finish_reason = None
+        return response
+
+    ModelResponseIterator.chunk_parser = chunk_parser
