@@ -168,9 +168,9 @@ def _router_class() -> type[Router]:
     """Return litellm's Router with two of its costs taken out."""
     global _class  # noqa: PLW0603 - made once, after litellm is loaded
     if _class is None:
-        from litellm import Router
+        from liverouter.streams import CheckedRouter
 
-        class LeanRouter(Router):
+        class LeanRouter(CheckedRouter):
             """A Router that does not sleep after the last attempt and counts no tokens per minute (we set no limits)."""
 
             def _time_to_sleep_before_retry(self, e: Exception, remaining_retries: int, *args: Any, **kw: Any) -> float:
@@ -258,8 +258,9 @@ def retire_router(router: Router) -> None:
 
 def forget_models(identifiers: Collection[str]) -> None:
     """Drop the price entries that litellm registered for deployments no Router holds any more."""
-    litellm = load()
+    if _loaded is None:
+        return
     for identifier in identifiers:
         for name in (identifier, identifier + SHADOW_SUFFIX):
             with contextlib.suppress(KeyError):
-                del litellm.model_cost[name]
+                del _loaded.model_cost[name]
