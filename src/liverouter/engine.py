@@ -21,7 +21,6 @@ from liverouter.router import cooling, load
 from liverouter.snapshot_file import CONFIRM_EVERY_S, read_snapshot_file, write_snapshot_file
 
 if TYPE_CHECKING:
-    from liverouter.store import Generation, Store
     from collections.abc import Awaitable, Callable
 
     from liverouter.loop import LoopThread
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from liverouter.sealing import Keyring
     from liverouter.snapshot import Snapshot
     from liverouter.state import Status
+    from liverouter.store import Generation, Store
     from liverouter.usage import UsageCounter
 
 _DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive

@@ -1,0 +1,147 @@
+"""A live client without a database, for users' own tests: rows in memory, everything behind them real."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from liverouter import client
+from liverouter.builder import Builder
+from liverouter.chat import LiveChatModel
+from liverouter.config import validate
+from liverouter.errors import ConfigError, Problem
+from liverouter.events import Bus, ConfigApplied, ConfigRejected, Observer
+from liverouter.loop import LoopThread
+from liverouter.options import Environment
+from liverouter.raw import RawConfig, SealedSecret
+from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
+from liverouter.store import Store
+from liverouter.usage import UsageCounter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from liverouter.store import Generation
+
+_STOP_S: Final = 5.0
+
+
+class MemoryRouter:
+    """`LiveRouter` over rows in memory: the same validation, Router, handle and swap, no database and no waiting.
+
+    While it is entered, `liverouter.get_chat_model()` returns its handle, so code under test needs no change:
+
+    >>> rows = {"llm_provider": "openai", "llm_model": "gpt-4o"}
+    >>> with MemoryRouter(rows, secrets={"openai_api_key": "sk-test"}) as live:
+    ...     live.set(llm_model="gpt-4.1")     # doctest: +SKIP
+
+    Args:
+        rows: settings by name, as the table `liverouter.settings` would hold them.
+        secrets: secrets by name, in plain text.
+        environ: what serves where no row stands; empty by default, so that a test sees its own rows only.
+        observers: called with every event.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Any],
+        *,
+        secrets: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
+        self._rows, self._environ = dict(rows), dict(environ or {})
+        self._keyring = Keyring.from_text(generate_key())
+        self._secrets = {name: self._seal(name, value) for name, value in (secrets or {}).items()}
+        self._revision = 0
+        self._bus = Bus(*observers)
+        self.store = Store()
+        self.client_id = str(uuid.uuid4())
+        self.usage = UsageCounter(bus=self._bus)
+        self.io = LoopThread("liverouter-io")
+        self._builder = Builder(client_id=self.client_id, usage=self.usage, io=self.io)
+        self._former_model: LiveChatModel | None = None
+
+    def set(self, *, secrets: Mapping[str, str] | None = None, **rows: Any) -> int:
+        """Change *rows* and *secrets* as one revision, have it live when this returns, and return its number.
+
+        Raises:
+            ConfigError: the revision is rejected; the former one serves on, as in production.
+        """
+        self._rows |= rows
+        self._secrets |= {name: self._seal(name, value) for name, value in (secrets or {}).items()}
+        self._revision += 1
+        raw = RawConfig(
+            "memory", self._revision, str(uuid.uuid4()), datetime.now(UTC), 0.0, dict(self._rows), dict(self._secrets)
+        )
+        validation = validate(raw, environment=Environment(self._environ), keyring=self._keyring)
+        if validation.snapshot is None:
+            raise self._rejected(validation.problems)
+        former = self.store.current
+        number = former.number + 1 if former else 1
+        try:
+            if former is not None and validation.snapshot.serves_like(former.snapshot):
+                generation = replace(former, number=number, snapshot=validation.snapshot)
+            else:
+                generation = self._builder.build(validation.snapshot, former, number)
+        except ConfigError as exc:
+            raise self._rejected(exc.problems) from exc
+        self.store.activate(generation)
+        self._bus.emit(_applied(generation))
+        if former is not None and former.chat is not generation.chat:
+            self._builder.retire(former, generation)
+        return self._revision
+
+    def chat_model(self) -> LiveChatModel:
+        """Return a handle that always serves with the current rows."""
+        return LiveChatModel(source=self)
+
+    def generation(self) -> Generation:
+        """Return the generation in force; enter the context first."""
+        if (generation := self.store.current) is None:
+            raise RuntimeError("use it as `with MemoryRouter(…) as live:`")
+        return generation
+
+    def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
+        """Refuse: another process cannot see these rows."""
+        raise TypeError("the handle of a MemoryRouter belongs to its process")
+
+    def __enter__(self) -> Self:
+        """Apply the rows and serve `get_chat_model()` from here."""
+        self.set()
+        self._former_model, client._model = client._model, self.chat_model()  # noqa: SLF001 - the default's one place
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give `get_chat_model()` back and end the thread."""
+        client._model = self._former_model  # noqa: SLF001 - see above
+        self.io.stop(_STOP_S)
+        self._builder.close(self.store.clear())
+
+    def _seal(self, name: str, value: str) -> SealedSecret:
+        return SealedSecret(seal(name, Secret(value), self._keyring), fingerprint(Secret(value)))
+
+    def _rejected(self, problems: tuple[Problem, ...]) -> ConfigError:
+        kept = self.store.current
+        self._bus.emit(ConfigRejected("memory", self._revision, "validate", problems, kept.number if kept else None))
+        return ConfigError(problems)
+
+
+def _applied(generation: Generation) -> ConfigApplied:
+    snapshot = generation.snapshot
+    return ConfigApplied(
+        epoch=snapshot.epoch,
+        revision=snapshot.revision,
+        generation=generation.number,
+        primary=snapshot.primary.label,
+        fallbacks=tuple(d.label for d in snapshot.fallbacks),
+        litellm_enable=snapshot.litellm_enable,
+        source="database",
+        read_ms=0.0,
+        validate_ms=0.0,
+        build_ms=0.0,
+        warm_ms=0.0,
+        commit_to_live_ms=0.0,
+    )
