@@ -341,7 +341,7 @@ class _Builder:
             return {}
         try:
             account = json.loads(secret.reveal())
-        except ValueError:
+        except (ValueError, RecursionError):
             account = None
         if isinstance(account, dict):
             return account

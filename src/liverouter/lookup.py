@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from liverouter.sealing import Keyring
 
 _LONGEST_TEXT: Final = 2_000
-_FIRST_PRINTABLE: Final = 32
 
 
 class Lookup:
@@ -75,7 +74,7 @@ class Lookup:
             if not value:
                 self.report("LR100", "the value is empty", where, "Give it a value, or remove it")
                 return setting.default
-            if len(value) > _LONGEST_TEXT or any(ord(c) < _FIRST_PRINTABLE for c in value):
+            if len(value) > _LONGEST_TEXT or not value.isprintable():
                 self.report("LR104", "the text is too long or holds control characters", where, "Write plain text")
                 return setting.default
         return value
@@ -163,5 +162,6 @@ def url_fault(url: str) -> str:
 
 
 def clip(text: str, limit: int = 60) -> str:
-    """Return *text*, cut to *limit* characters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Return *text* fit to be shown: without control characters, cut to *limit* characters."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: limit + 1])
+    return shown if len(text) <= limit else shown[: limit - 1] + "…"

@@ -222,11 +222,27 @@ class Environment:
         return any(self.get(name) != value for name, value in former._asked.items())
 
     def _read(self, variable: str) -> EnvironmentValue | None:
+        if variable.startswith(_OWN_VARIABLES):
+            return None
         if text := self._environ.get(variable, "").strip():
-            return EnvironmentValue(text, f"environment {variable}")
+            return _utf8(EnvironmentValue(text, f"environment {variable}"))
         if not (path := self._environ.get(f"{variable}_FILE", "").strip()):
             return None
+        shown = path.encode(errors="backslashreplace").decode()[:200]
         try:
-            return EnvironmentValue(Path(path).read_text(encoding="utf-8").strip(), f"file {path}")
-        except (OSError, UnicodeDecodeError) as exc:
-            return EnvironmentValue("", f"file {path}", f"{path} cannot be read ({type(exc).__name__})")
+            return EnvironmentValue(Path(path).read_text(encoding="utf-8").strip(), f"file {shown}")
+        except (OSError, ValueError) as exc:  # ValueError: what is in it, or the path itself, is no UTF-8
+            return EnvironmentValue("", f"file {shown}", f"{shown} cannot be read ({type(exc).__name__})")
+
+
+# A row may name any variable as a secret, and an endpoint to send it to: this process's own keys are not among them.
+_OWN_VARIABLES: Final = ("LIVEROUTER_", "DATABASE_URL", "PGPASS")
+
+
+def _utf8(value: EnvironmentValue) -> EnvironmentValue:
+    """Return *value*, or its error where it holds bytes that no database and no provider takes."""
+    try:
+        value.text.encode()
+    except UnicodeEncodeError:
+        return EnvironmentValue("", value.source, f"{value.source} is not UTF-8")
+    return value

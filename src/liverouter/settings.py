@@ -113,7 +113,7 @@ def parse(setting: Setting, text: str) -> Any:
         case "json":
             try:
                 return json.loads(text)
-            except ValueError as exc:
+            except (ValueError, RecursionError) as exc:
                 raise SettingValueError(setting, "JSON") from exc
         case _:
             return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
