@@ -59,7 +59,7 @@ class Snapshot:
     deployments: tuple[Deployment, ...]  # by order, at least one; the first is the primary
     litellm_enable: bool = True
     model_name: str = "ekaiX-model"  # the logical name in the Router, traces and metrics
-    num_retries: int = 2  # further tries on one deployment for 5xx before the next
+    num_retries: int = 2  # tries on one deployment for 5xx before the next
     allowed_fails: int = 3  # failures that a deployment may have before it cools
     cooldown_time_s: float = 60.0
     timeout_s: float = 120.0  # of one attempt

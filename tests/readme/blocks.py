@@ -1,0 +1,151 @@
+"""The README's reference tables, made from the code. `python tests/readme/blocks.py` writes them into README.md."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter import events
+from liverouter.errors import CODES
+from liverouter.options import _BOUNDS, _VARIABLES, Options
+from liverouter.settings import SETTINGS, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+README: Final = Path(__file__).parents[2] / "README.md"
+_BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(\n<!-- end generated -->)", re.DOTALL)
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a markdown table."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def settings() -> str:
+    """Return every settings row and secret."""
+    return table(("name", "value", "default", "what it does"), [_setting(s) for s in SETTINGS.values()])
+
+
+def _setting(setting: Setting) -> tuple[str, ...]:
+    kind: str = setting.kind
+    if setting.low is not None and setting.high is not None:
+        kind += f", {setting.low:g} to {setting.high:,g}" if setting.high < 1e6 else f", from {setting.low:g}"
+    default = "" if setting.default is None else f"`{_json(setting.default)}`"
+    return f"`{setting.name}`", kind, default, setting.doc
+
+
+def _json(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def options() -> str:
+    """Return every process option, with the comment that stands beside it in `Options`."""
+    comments = dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.+)$", inspect.getsource(Options), re.MULTILINE))
+    rows = []
+    for field in dataclasses.fields(Options):
+        variable = "LIVEROUTER_DATABASE_URL" if field.name == "database_url" else _VARIABLES[field.name]
+        default = "" if field.default in (dataclasses.MISSING, "", None) else f"`{_json(field.default)}`"
+        bounds = f" ({_BOUNDS[field.name][0]:g} to {_BOUNDS[field.name][1]:g})" if field.name in _BOUNDS else ""
+        rows.append((f"`{variable}`", f"`{field.name}`", default, comments[field.name] + bounds))
+    return table(("variable", "argument", "default", "what it does"), rows)
+
+
+def event_names() -> str:
+    """Return every event with its level and meaning."""
+    kinds = [
+        k for k in vars(events).values() if inspect.isclass(k) and issubclass(k, events.Event) and k is not events.Event
+    ]
+    rows = [
+        (f"`{k.name}`", k.level, ", ".join(f"`{f.name}`" for f in dataclasses.fields(k)), _first_line(k)) for k in kinds
+    ]
+    return table(("event", "level", "facts", "meaning"), rows)
+
+
+def _first_line(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").splitlines()[0].rstrip(".")
+
+
+def errors() -> str:
+    """Return every error code."""
+    return table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CODES.items()])
+
+
+def sql(dsn: str) -> str:
+    """Return every view, table and function of the schema with its comment, as the database at *dsn* holds it."""
+    return asyncio.run(_sql(dsn))
+
+
+async def _sql(dsn: str) -> str:
+    import asyncpg
+
+    connection = await asyncpg.connect(dsn)
+    try:
+        views = await connection.fetch(
+            """
+            SELECT c.relname AS name, obj_description(c.oid) AS comment,
+                   string_agg(a.attname, ', ' ORDER BY a.attnum) AS columns
+            FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            WHERE c.relnamespace = 'liverouter'::regnamespace AND (c.relkind = 'v' OR c.relname = 'settings')
+            GROUP BY c.oid, c.relname ORDER BY c.relkind, c.relname
+            """
+        )
+        functions = await connection.fetch(
+            """
+            SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' AS name, obj_description(p.oid) AS comment
+            FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace
+              AND p.proname IN ('rollback', 'revision_diff', 'wait_applied') ORDER BY 1
+            """
+        )
+    finally:
+        await connection.close()
+    first = table(
+        ("object", "answers", "columns"), [(f"`{v['name']}`", v["comment"] or "", v["columns"]) for v in views]
+    )
+    second = table(("function", "does"), [(f"`{f['name']}`", f["comment"] or "") for f in functions])
+    return f"{first}\n\n{second}"
+
+
+PURE: Final[Mapping[str, Callable[[], str]]] = {
+    "settings": settings,
+    "options": options,
+    "events": event_names,
+    "errors": errors,
+}
+
+
+def filled(text: str, blocks: Mapping[str, str]) -> str:
+    """Return *text* with the named blocks replaced; blocks not given stay as they are."""
+
+    def fill(match: re.Match[str]) -> str:
+        block = blocks.get(match["name"])
+        return match[0] if block is None else f"{match[1]}{block}{match[3]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def names(text: str) -> set[str]:
+    """Return the names of the blocks that *text* holds."""
+    return {match["name"] for match in _BLOCK.finditer(text)}
+
+
+def main() -> None:
+    """Write every block into README.md."""
+    from liverouter.daemon.embedded import EmbeddedPostgres
+    from liverouter.migrate import upgrade
+
+    with EmbeddedPostgres() as server:
+        upgrade(server.dsn("postgres"), echo=lambda _: None)
+        blocks = {name: make() for name, make in PURE.items()} | {"sql": sql(server.dsn("postgres"))}
+    README.write_text(filled(README.read_text(encoding="utf-8"), blocks), encoding="utf-8")
+    sys.stdout.write(f"wrote {', '.join(sorted(blocks))}\n")
+
+
+if __name__ == "__main__":
+    main()
