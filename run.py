@@ -194,15 +194,16 @@ def _install() -> None:
     locked = _locked()
     uv_alone = _requirements("uv", locked.pop("uv"))
     others = _requirements("all", *locked.values())
+    exactly = ("--require-hashes", "--no-deps", "-r")  # the lock is complete: there is nothing to resolve
     project = ("--no-deps", "--no-build-isolation", "--editable", str(ROOT))  # its build backend is in the lock
     with _progress("uv, which installs the rest"):
-        done = _pip("--require-hashes", "-r", uv_alone)
+        done = _pip(*exactly, uv_alone)
     if done:
         with _progress(f"{len(locked)} packages, the largest litellm, PostgreSQL and LangChain"):
-            done = _uv("--compile-bytecode", "--require-hashes", "-r", others) and _uv(*project)
+            done = _uv("--compile-bytecode", *exactly, others) and _uv(*project)
     if not done:
         with _progress(f"{len(locked)} packages with pip, because uv did not succeed; a few minutes"):
-            done = _pip("--require-hashes", "-r", others) and _pip(*project)
+            done = _pip(*exactly, others) and _pip(*project)
     if not done:
         raise Refusal("The installation failed; the reason stands above. The next run starts it again.")
     STAMP.write_text(_stamp())
@@ -248,6 +249,7 @@ def _environment() -> dict[str, str]:
         "PIP_REQUIRE_VIRTUALENV": "0",  # it is given one, by --python
         "PIP_ROOT_USER_ACTION": "ignore",
         "PIP_USER": "0",
+        "UV_SYSTEM_CERTS": "1",  # as pip does where a company's proxy re-signs everything
     }
 
 
