@@ -33,7 +33,7 @@ async def until_async(ask: Callable[[], T | Awaitable[T]], timeout_s: float = 10
     async with asyncio.timeout(timeout_s):
         while True:
             answer = ask()
-            found: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+            found: T = await answer if inspect.isawaitable(answer) else answer
             if found:
                 return found
             await asyncio.sleep(_PAUSE_S)

@@ -1,0 +1,184 @@
+"""What every fault test needs: an admin who writes, a client that follows, and callers who never stop calling."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import psycopg
+
+from liverouter import LiveRouter
+from liverouter.events import ConfigApplied, Event
+from liverouter.testing.events import EventLog
+from tests.faults.waiting import until
+
+if TYPE_CHECKING:
+    from liverouter.chat import LiveChatModel
+    from liverouter.state import Status
+
+QUICK: Final[dict[str, Any]] = {
+    "poll_interval_s": 1.0,
+    "probe_interval_s": 0.5,
+    "heartbeat_interval_s": 0.5,
+    "gc_freeze": False,  # many clients live and die in this process
+}
+
+
+class Admin:
+    """Somebody in psql, who remembers what each revision says."""
+
+    def __init__(self, dsn: str) -> None:
+        """Connect to *dsn*."""
+        self.dsn = dsn
+        self.connection = psycopg.connect(dsn, autocommit=True)
+        self.written: dict[tuple[str, int], str] = {}  # epoch and revision -> model
+
+    def set(self, **rows: Any) -> int:
+        """Write *rows* in one transaction and return the revision."""
+        with self.connection.transaction():
+            for key, value in rows.items():
+                self.connection.execute(
+                    "INSERT INTO liverouter.settings (key, value) VALUES (%s, %s)"
+                    " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    (key, json.dumps(value)),
+                )
+            epoch, revision = self.ask("SELECT liverouter.epoch(), revision FROM liverouter.head")
+            model = self.ask("SELECT value #>> '{}' FROM liverouter.settings WHERE key = 'llm_model'")
+            self.written[epoch, revision] = model[0]
+        return int(revision)
+
+    def ask(self, query: str, *arguments: Any) -> Any:
+        """Return the first row."""
+        return self.connection.execute(query, arguments or None).fetchone()
+
+    def execute(self, statement: str, *arguments: Any) -> None:
+        """Run a statement in a transaction of its own."""
+        self.connection.execute(statement, arguments or None)
+
+    def reconnect(self, dsn: str = "") -> None:
+        """Connect anew, to *dsn* or as before."""
+        self.connection.close()
+        self.connection = psycopg.connect(dsn or self.dsn, autocommit=True)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One answered call."""
+
+    at: float  # monotonic
+    model: str  # that the provider served
+    revision: int  # that the answer names
+
+
+class Load:
+    """Threads that call a model for ever, and remember every answer and failure."""
+
+    def __init__(self, model: LiveChatModel, *, threads: int = 2, pause_s: float = 0.01) -> None:
+        """Start calling."""
+        self._model, self._pause_s = model, pause_s
+        self._ended = threading.Event()
+        self.calls: list[Call] = []
+        self.failures: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._run, name=f"caller-{n}", daemon=True) for n in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._pause_s):
+            try:
+                answer = self._model.invoke("hi")
+            except Exception as exc:  # noqa: BLE001 - what a caller of ours would see is the finding
+                self.failures.append(exc)
+                continue
+            served = answer.response_metadata["liverouter"]
+            model = str(answer.content).partition(" says")[0]
+            self.calls.append(Call(time.monotonic(), model, served["revision"]))
+
+    def go_on(self, count: int = 6, timeout_s: float = 10.0) -> None:
+        """Wait until *count* further calls were answered; fail where one failed."""
+        before = len(self.calls)
+        until(lambda: self.failures or len(self.calls) >= before + count, timeout_s, f"{count} more calls")
+        assert not self.failures, self.failures[0]
+
+    def serve(self, model: str, timeout_s: float = 10.0) -> None:
+        """Wait until calls that begin now are answered by *model*."""
+        until(lambda: self.calls and self.calls[-1].model == model, timeout_s, f"answers of {model}")
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+class Follower:
+    """A client with callers; leaving it checks what must hold after every fault."""
+
+    def __init__(self, admin: Admin, dsn: str = "", *, threads: int = 2, **options: Any) -> None:
+        """Follow *dsn*, by default the admin's own."""
+        self._admin = admin
+        self._threads = threads
+        self.events = EventLog()
+        self.live = LiveRouter(database_url=dsn or admin.dsn, observers=(self.events,), **(QUICK | options))
+
+    def __enter__(self) -> Self:
+        self.live.__enter__()
+        self.live.wait_ready()
+        self.load = Load(self.live.chat_model(), threads=self._threads)
+        self.load.go_on(1)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.load.stop()
+        self.live.close()
+        if kind is None:
+            self.check()
+
+    @property
+    def status(self) -> Status:
+        """Where the client stands."""
+        return self.live.status()
+
+    def applies(self, revision: int, within_s: float) -> ConfigApplied:
+        """Wait until *revision* is live, at most *within_s* seconds."""
+        return self.events.wait_for(ConfigApplied, revision=revision, timeout_s=within_s)
+
+    def until_status(self, timeout_s: float = 10.0, **fields: Any) -> Status:
+        """Wait until the status has these *fields*."""
+
+        def reached() -> Status | None:
+            status = self.status
+            return status if all(getattr(status, name) == value for name, value in fields.items()) else None
+
+        try:
+            found = until(reached, timeout_s)
+        except TimeoutError as exc:
+            raise TimeoutError(f"{fields} was not reached within {timeout_s:g} s: {self.status}") from exc
+        assert found is not None
+        return found
+
+    def check(self) -> None:
+        """Check that no call failed, no revision went back, and every answer was of one whole revision."""
+        assert not self.load.failures, self.load.failures[0]
+        assert self.load.calls
+        applied: dict[str, int] = {}
+        for event in self.events.of(ConfigApplied):
+            assert event.revision >= applied.get(event.epoch, 0), "revisions never go back within an epoch"
+            applied[event.epoch] = event.revision
+        models: dict[int, set[str]] = {}
+        for (_, revision), model in self._admin.written.items():
+            models.setdefault(revision, set()).add(model)
+        for call in self.load.calls:
+            assert call.model in models[call.revision], "an answer is of one whole revision"
+
+
+def names(events: list[Event]) -> list[str]:
+    """Return the names of *events*."""
+    return [event.name for event in events]
