@@ -119,6 +119,16 @@ class LiveRouter:
         """
         return self.store.current or self.wait_ready()
 
+    async def async_generation(self) -> Generation:
+        """Return the generation in force as `generation` does, without blocking the caller's loop."""
+        if (generation := self.store.current) is not None:
+            return generation
+        self.start()
+        limit_s = self.options.ready_timeout_s
+        if (generation := await self.store.async_wait(limit_s)) is None:
+            raise self._not_ready(limit_s)
+        return generation
+
     def router(self) -> Router | None:
         """Return the current `litellm.Router`, None while `litellm_enable` is off; blocks as `generation` does."""
         return self.generation().router
@@ -137,9 +147,7 @@ class LiveRouter:
         limit_s = self.options.ready_timeout_s if timeout_s is None else timeout_s
         self.start()
         if (generation := self.store.wait(limit_s)) is None:
-            if self._closed:
-                raise ClosedError
-            raise NotReadyError(self._reasons(), waited_s=limit_s)
+            raise self._not_ready(limit_s)
         return generation
 
     def wait_applied(self, revision: int, timeout_s: float = 5.0) -> Rollout:
@@ -250,13 +258,14 @@ class LiveRouter:
         if isinstance(event, ConfigApplied | ConfigRejected | ReadFailed):
             self._decided.set()
 
-    def _reasons(self) -> tuple[Problem, ...]:
+    def _not_ready(self, waited_s: float) -> NotReadyError | ClosedError:
+        if self._closed:
+            return ClosedError()
         status = self._status
-        if status.problems:
-            return status.problems
-        if (error := status.last_error) is not None:
-            return (Problem(error.code, error.message, error.where, error.hint),)
-        return ()
+        problems = status.problems
+        if not problems and (error := status.last_error) is not None:
+            problems = (Problem(error.code, error.message, error.where, error.hint),)
+        return NotReadyError(problems, waited_s=waited_s)
 
     def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
         """Return how another process gets this client's handle: from its own default client.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from collections.abc import Mapping
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
@@ -38,7 +42,7 @@ class Store:
     `current` is a plain attribute, so reading it is one atomic load; only `activate` and `clear` write it.
     """
 
-    __slots__ = ("_ready", "current")
+    __slots__ = ("_ready", "_waiters", "current")
 
     current: Generation | None
 
@@ -46,12 +50,16 @@ class Store:
         """Start without a generation."""
         self.current = None
         self._ready = threading.Condition()
+        self._waiters: list[Callable[[], None]] = []
 
     def activate(self, generation: Generation) -> Generation | None:
         """Swap *generation* in and return the former one, which the caller must retire."""
         with self._ready:
             former, self.current = self.current, generation
             self._ready.notify_all()
+            waiters, self._waiters = self._waiters, []
+        for wake in waiters:
+            wake()
         return former
 
     def clear(self) -> Generation | None:
@@ -65,3 +73,24 @@ class Store:
         with self._ready:
             self._ready.wait_for(lambda: self.current is not None, timeout_s)
             return self.current
+
+    async def async_wait(self, timeout_s: float) -> Generation | None:
+        """Return the generation in force as `wait` does, without blocking the caller's loop or a thread."""
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the caller's loop ended without waiting on
+                loop.call_soon_threadsafe(arrived.set)
+
+        with self._ready:
+            if self.current is not None:
+                return self.current
+            self._waiters.append(wake)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await arrived.wait()
+            return self.current
+        finally:
+            with self._ready, contextlib.suppress(ValueError):  # it was woken, and so is gone
+                self._waiters.remove(wake)
