@@ -4,6 +4,7 @@ Importing this opens nothing and imports neither litellm nor langchain.
 """
 
 from liverouter.testing.failures import FAILURES, STREAM_FAILURES, Failure
+from liverouter.testing.google_token import service_account_json
 from liverouter.testing.providers import PROVIDERS
 from liverouter.testing.recorder import RecordedRequest, Violation
 from liverouter.testing.script import Gate
@@ -23,4 +24,5 @@ __all__ = [
     "Tool",
     "ToolCall",
     "Violation",
+    "service_account_json",
 ]

@@ -89,7 +89,9 @@ class Anthropic:
         Raises:
             RejectedError: the API version is not named.
         """
-        key = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ") or None
+        key = (
+            request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ") or None
+        )
         if key and not request.headers.get("anthropic-version"):
             raise RejectedError(Failure.BAD_REQUEST, "anthropic-version: header is required")
         return key

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from liverouter.testing.provider_anthropic import Anthropic
+from liverouter.testing.provider_azure import AzureOpenAI
 from liverouter.testing.provider_openai import OpenAI
+from liverouter.testing.provider_snowflake import SnowflakeCortex
+from liverouter.testing.provider_vertex import VertexAI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
 
 _MAKERS: Mapping[str, Callable[[], Provider]] = {
     "anthropic": Anthropic,
+    "azure-openai": AzureOpenAI,
     "openai": OpenAI,
+    "snowflake-cortex": SnowflakeCortex,
+    "vertex-ai": VertexAI,
 }
 
 PROVIDERS: tuple[str, ...] = tuple(_MAKERS)

@@ -84,10 +84,14 @@ class Messages(Wire):
     stream_type = "text/event-stream; charset=utf-8"
 
     def __init__(
-        self, *, more_parameters: Iterable[str] = (), required: tuple[str, ...] = ("model", "messages", "max_tokens")
+        self,
+        *,
+        more_parameters: Iterable[str] = (),
+        fewer_parameters: Iterable[str] = (),
+        required: tuple[str, ...] = ("model", "messages", "max_tokens"),
     ) -> None:
-        """Accept *more_parameters* than Anthropic does and insist on those *required*."""
-        self._known = _KNOWN.union(more_parameters)
+        """Accept more and fewer parameters than Anthropic does, and insist on those *required*."""
+        self._known = _KNOWN.union(more_parameters).difference(fewer_parameters)
         self._required = required
         self._cached: set[bytes] = set()
 
