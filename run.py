@@ -156,6 +156,8 @@ def prepare() -> None:
             except BlockingIOError:
                 _say("another run is setting up the environment; waiting for it")
                 fcntl.flock(lock_file, fcntl.LOCK_EX)
+            # An installer that outlives us has to be waited for, so it inherits the lock.
+            os.set_inheritable(lock_file.fileno(), True)  # noqa: FBT003 it takes no keyword
             if not _is_current():
                 _install()
     except OSError as exc:
@@ -232,12 +234,16 @@ def _pip(*arguments: str) -> bool:
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
         raise Refusal("This Python has no pip. On Debian and Ubuntu: apt-get install python3-pip")
     command = [*pip, "--python", str(PYTHON), "install", "--quiet", "--quiet", *arguments]
-    return not subprocess.run(command, env=_environment(), check=False).returncode
+    return _succeeds(command)
 
 
 def _uv(*arguments: str) -> bool:
     command = [str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON), *arguments]
-    return not subprocess.run(command, env=_environment(), check=False).returncode
+    return _succeeds(command)
+
+
+def _succeeds(command: list[str]) -> bool:
+    return not subprocess.run(command, env=_environment(), close_fds=False, check=False).returncode
 
 
 def _environment() -> dict[str, str]:
