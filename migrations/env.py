@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 from liverouter.migrate import engine
 from liverouter.schema import SCHEMA, metadata
 
-_ONE_AT_A_TIME = 0x6C72_6D69_6772       # "lrmigr": everybody's lock on migrating this database
-_LOCK_TIMEOUT = "10s"                   # for a table that somebody holds: writers queue behind a migration that waits
+_ONE_AT_A_TIME = 0x6C72_6D69_6772  # "lrmigr": everybody's lock on migrating this database
+_LOCK_TIMEOUT = "10s"  # for a table that somebody holds: writers queue behind a migration that waits
 
 
 def _configure(**arguments: object) -> None:

@@ -19,7 +19,7 @@ from liverouter.schema import HEAD, mismatch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-_GRACE_S: Final = 1.0                  # the server's own timeout fires first and says more
+_GRACE_S: Final = 1.0  # the server's own timeout fires first and says more
 
 
 class Database:
@@ -35,8 +35,8 @@ class Database:
         url: str,
         application_name: str,
         statement_timeout_s: float,
-        connect_timeout_s: float,        # for each host of the DSN
-        max_connection_age_s: float,     # a new one resolves names again: finds the new primary while the old one is up
+        connect_timeout_s: float,  # for each host of the DSN
+        max_connection_age_s: float,  # a new one resolves names again: finds the new primary while the old one is up
     ) -> None:
         self._url = database_url(url, "LIVEROUTER_DATABASE_URL")
         self._application_name = application_name
@@ -44,14 +44,28 @@ class Database:
         self._max_connection_age_s = max_connection_age_s
         self._engine: AsyncEngine | None = None
         self._opening = asyncio.Lock()
-        self._snapshot_options: dict[str, Any] = {}
+        self._pooled = False
         self.where = f"database {urlsplit(self._url).netloc.rpartition('@')[2]}{urlsplit(self._url).path}"
 
     @asynccontextmanager
-    async def snapshot(self, *, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection for one statement, which sees one state of the database and writes nothing."""
-        async with self._connection(timeout_s) as connection:
-            yield await connection.execution_options(**self._snapshot_options)
+        async with self._connection(None) as connection:
+            # One statement is one snapshot by itself, and needs no BEGIN. But a pooler may put another server behind
+            # every message (parse, then execute) unless a transaction holds it.
+            yield await connection.execution_options(
+                isolation_level="REPEATABLE READ" if self._pooled else "AUTOCOMMIT", postgresql_readonly=self._pooled
+            )
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection for one statement that may write, committed by itself."""
+        async with self._connection(None) as connection:
+            if self._pooled:
+                async with connection.begin():
+                    yield connection
+            else:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
@@ -87,21 +101,14 @@ class Database:
 
     async def _open(self) -> AsyncEngine:
         first: list[Connection] = [await self._dial()]
-        pooled = await _is_pooled(first[0])
+        self._pooled = await _is_pooled(first[0])
 
         async def connect() -> Connection:
             return first.pop() if first else await self._dial()
 
-        # One statement is one snapshot by itself, and needs no BEGIN. But a pooler may put another server behind every
-        # message (parse, then execute) unless a transaction holds it.
-        self._snapshot_options = (
-            {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-            if pooled
-            else {"isolation_level": "AUTOCOMMIT"}
-        )
         engine = make_engine(
             connect,
-            prepare=not pooled,
+            prepare=not self._pooled,
             pool_size=1,
             max_overflow=2,
             pool_timeout=self._statement_timeout_s,
@@ -124,7 +131,7 @@ class Database:
         try:
             async with asyncio.timeout(self._statement_timeout_s + _GRACE_S):
                 await _check_schema(connection)
-        except BaseException:           # cancelled as well: nobody else knows of this connection yet
+        except BaseException:  # cancelled as well: nobody else knows of this connection yet
             connection.terminate()
             raise
         return connection
@@ -136,7 +143,7 @@ def make_engine(connect: Callable[[], Awaitable[Connection]], *, prepare: bool, 
 
     def creator() -> Any:
         driver: Any = engine.dialect.dbapi
-        return driver.connect(async_creator_fn=connect, **named)   # SQLAlchemy's async_creator would drop *named*
+        return driver.connect(async_creator_fn=connect, **named)  # SQLAlchemy's async_creator would drop *named*
 
     engine = create_async_engine(
         "postgresql+asyncpg://", creator=creator, isolation_level="READ COMMITTED", hide_parameters=True, **pool

@@ -38,7 +38,8 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "53300": ("LR201", "the database has no connection left", "Raise max_connections, or put a pooler before it"),
     "53": ("LR208", "the database ran out of disk, memory or another resource", "Look at its log"),
     "54000": (
-        "LR208", "the database's notification queue is full",
+        "LR208",
+        "the database's notification queue is full",
         "A session that listens sits in an open transaction: see pg_stat_activity, state 'idle in transaction'",
     ),
     "55P03": ("LR208", "a lock was not to be had in time", "Somebody holds a table of schema liverouter: see pg_locks"),
@@ -56,7 +57,7 @@ _SYSTEM: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (asyncpg.InterfaceError, "the connection to the database broke", "It is tried again"),
     (asyncpg.InternalClientError, "the connection to the database broke", "It is tried again"),
 )
-_OWN_STATE: Final = re.compile(r"LR\d{3}")      # our functions raise with the code itself as SQLSTATE
+_OWN_STATE: Final = re.compile(r"LR\d{3}")  # our functions raise with the code itself as SQLSTATE
 
 
 def explain(exc: BaseException, *, where: str = "database") -> DatabaseError:
@@ -99,13 +100,15 @@ def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
     if _OWN_STATE.fullmatch(state) and state in CODES:
         kind = {"LR211": ConflictError, "LR212": WriteRefusedError}.get(state, DatabaseError)
         return kind(exc.message or CODES[state], code=state, where=where, hint=exc.hint or "")
-    if state == "23514":
+    if state in ("23514", "22023"):  # our triggers' and report()'s, which write what people should read
         return WriteRefusedError(exc.message or CODES["LR212"], code="LR212", where=where, hint=exc.hint or "")
     found = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
     if found is None:
         message = f"a statement failed: {_words(type(exc).__name__)} ({state})"
         return DatabaseError(message, code="LR208", where=where, hint="Look at the server's log")
     code, message, hint = found
+    if code == "LR207":
+        message = f"{message}: {exc.message}"
     return DatabaseError(message, code=code, where=where, hint=hint)
 
 

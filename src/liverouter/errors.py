@@ -53,6 +53,8 @@ CODES: Final[dict[str, str]] = {
     "LR404": "not every instance applied the revision in time",
     "LR405": "a process option is wrong",
     "LR406": "a blocking call from the I/O loop",
+    "LR407": "an instance stopped reporting",
+    "LR408": "an instance runs something else than the rows say",
     "LR501": "no secret key is configured",
     "LR502": "sealed with a key this process does not have",
     "LR503": "a sealed value does not open",

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["HEAD", "check", "current", "downgrade", "engine", "run_sql", "upgrade"]
+__all__ = ["HEAD", "check", "current", "downgrade", "engine", "install_roles", "run_sql", "upgrade"]
 
 _PACKAGE: Final = Path(__file__).parent
-_CONNECT_TIMEOUT_S: Final = 10.0        # for each host of the DSN
-_one_at_a_time: Final = threading.Lock()   # Alembic keeps its context in module globals
+_CONNECT_TIMEOUT_S: Final = 10.0  # for each host of the DSN
+_one_at_a_time: Final = threading.Lock()  # Alembic keeps its context in module globals
 
 T = TypeVar("T")
 
@@ -94,6 +94,21 @@ def run_sql(revision: str, *names: str) -> None:
         # By the driver itself: a file holds many statements, and SQLAlchemy would look for parameters in it.
         connection: Any = op.get_bind().connection.driver_connection
         await_only(connection.execute(script))
+
+
+def install_roles() -> None:
+    """Inside a migration, create the roles and their rights, or say which statements somebody else has to run."""
+    context = op.get_context()
+    if context.as_sql:
+        context.impl.static_output("SELECT liverouter.install_roles();")
+        return
+    remaining = op.get_bind().scalars(text("SELECT liverouter.install_roles()")).all()
+    if not remaining:
+        return
+    echo: Callable[[str], None] = context.config.attributes.get("echo", print) if context.config else print
+    echo("-- This role may not create roles. For logins with fewer rights than the owner, whoever may, runs:")
+    for statement in remaining:
+        echo(statement)
 
 
 def engine(url: str) -> AsyncEngine:

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 class SealedSecret:
     """One row of `liverouter.secrets`: encrypted, and a fingerprint that tells it from another."""
 
-    sealed: str = field(repr=False)    # "v1:<key id>:<nonce>:<ciphertext>"
-    fingerprint: str                   # 8 hex digits, see sealing.fingerprint
+    sealed: str = field(repr=False)  # "v1:<key id>:<nonce>:<ciphertext>"
+    fingerprint: str  # 8 hex digits, see sealing.fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """The newest revision. Compare two of them by inequality: a restore or a failover may go back."""
 
-    epoch: str                         # the database's line of history, liverouter.epoch()
+    epoch: str  # the database's line of history, liverouter.epoch()
     revision: int
-    change_id: str                     # new with every change, a UUID
-    report_whole: bool = False         # the database knew nothing of the instance that reported: send every key next
+    change_id: str  # new with every change, a UUID
+    report_whole: bool = False  # the database knew nothing of the instance that reported: send every key next
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class RawConfig:
     epoch: str
     revision: int
     change_id: str
-    committed_at: datetime             # UTC, by the database's clock
-    age_ms: float                      # now - committed_at when it was read, both by the database's clock
-    settings: Mapping[str, object]     # key -> JSON value
+    committed_at: datetime  # UTC, by the database's clock
+    age_ms: float  # now - committed_at when it was read, both by the database's clock
+    settings: Mapping[str, object]  # key -> JSON value
     secrets: Mapping[str, SealedSecret]
-    standby: bool = False              # read from a standby, which may lag behind its primary
+    standby: bool = False  # read from a standby, which may lag behind its primary
 
     @property
     def head(self) -> Head:

@@ -1,23 +1,31 @@
-"""The only way to the database: reads and writes the config. Listening is another module's, on another connection."""
+"""The only way to the database: the config, its history, what the fleet says. Only `listener` has one of its own."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.types import BigInteger, Text
-
+from liverouter import statements as sql
 from liverouter.database import Database
 from liverouter.diagnosis import explain
-from liverouter.errors import WriteRefusedError
+from liverouter.errors import DatabaseError, RolloutError, SecretError, WriteRefusedError
 from liverouter.raw import Head, RawConfig, SealedSecret
+from liverouter.sealing import open as unseal
+from liverouter.sealing import seal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
 
-__all__ = ["UNSET", "SettingsRepository", "Unset", "explain"]
+    from sqlalchemy import TextClause
+
+    from liverouter.sealing import Keyring
+
+__all__ = ["UNSET", "Resealed", "SettingsRepository", "Unset", "explain"]
 
 
 class Unset(Enum):
@@ -26,57 +34,44 @@ class Unset(Enum):
     UNSET = "unset"
 
 
-UNSET: Final = Unset.UNSET             # as a value in `write`: remove the row
+UNSET: Final = Unset.UNSET  # as a value in `write`: remove the row
 
 
-_READ: Final = text("""
-    SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id, h.committed_at,
-           greatest(0, extract(epoch FROM clock_timestamp() - h.committed_at) * 1000)::float8 AS age_ms,
-           (SELECT coalesce(jsonb_object_agg(s.key, s.value), '{}') FROM liverouter.settings s) AS settings,
-           (SELECT coalesce(jsonb_object_agg(s.name, jsonb_build_array(s.sealed, s.fingerprint)), '{}')
-            FROM liverouter.secrets s) AS secrets,
-           pg_is_in_recovery() AS standby
-    FROM liverouter.head h
-""")
-_HEAD: Final = text("""
-    SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id FROM liverouter.head h
-""")
-_BEGIN_EDIT: Final = text("SELECT liverouter.begin_edit(:expected, :author, :comment)").bindparams(
-    bindparam("expected", type_=BigInteger), bindparam("author", type_=Text), bindparam("comment", type_=Text)
-)
-_SET: Final = text("""
-    INSERT INTO liverouter.settings AS s (key, value)
-    SELECT c.key, c.value FROM jsonb_each(CAST(:changes AS text)::jsonb) c
-    ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value IS DISTINCT FROM excluded.value
-""")
-_UNSET: Final = text("DELETE FROM liverouter.settings WHERE key = ANY(CAST(:keys AS text[]))")
-_SET_SECRET: Final = text("""
-    INSERT INTO liverouter.secrets (name, sealed, fingerprint) VALUES (:name, :sealed, :fingerprint)
-    ON CONFLICT (name) DO UPDATE SET sealed = :sealed, fingerprint = :fingerprint
-""")                                   # not excluded.sealed: that would want the right to read the column
-_UNSET_SECRETS: Final = text("DELETE FROM liverouter.secrets WHERE name = ANY(CAST(:names AS text[]))")
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """What a rotation did."""
+
+    revision: int  # the head now; a new one where a secret in force was sealed anew
+    renewed: int  # distinct values that are now sealed with the newest key, history included
+    lost: Mapping[str, int]  # key id -> values of the history that no key here opens; left as they are
 
 
 class SettingsRepository:
-    """Reads and writes settings, secrets and their history. For one event loop; holds at most three connections.
+    """Reads and writes settings, secrets and their history, and asks what the fleet runs.
 
-    Every failure of driver, network or database is a `DatabaseError` with code and hint (`explain`); nothing in it
-    repeats the DSN's password or a statement's values.
+    For one event loop; holds at most three connections, opened at the first use. Every failure of driver, network or
+    database is a `DatabaseError` with code and hint; nothing in it repeats the DSN's password or a statement's values.
+    Rows of views are dicts that json can write, but for their times.
     """
 
     def __init__(
         self,
         *,
-        url: str,                          # postgresql://…, as libpq takes it; a pooler is found out
+        url: str,  # postgresql://…, as libpq takes it; a pooler is found out
         application_name: str = "liverouter",
         statement_timeout_s: float = 10.0,
-        connect_timeout_s: float = 5.0,    # for each host of the DSN
-        max_connection_age_s: float = 120.0,   # then names are resolved anew
+        connect_timeout_s: float = 5.0,  # for each host of the DSN
+        max_connection_age_s: float = 120.0,  # then names are resolved anew
     ) -> None:
         self._database = Database(
-            url=url, application_name=application_name, statement_timeout_s=statement_timeout_s,
-            connect_timeout_s=connect_timeout_s, max_connection_age_s=max_connection_age_s,
+            url=url,
+            application_name=application_name,
+            statement_timeout_s=statement_timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            max_connection_age_s=max_connection_age_s,
         )
+
+    # -- the config --------------------------------------------------------------------------------------------
 
     async def read(self) -> RawConfig:
         """Return the head revision, whole: one statement, so one snapshot, in one round trip.
@@ -85,7 +80,7 @@ class SettingsRepository:
             DatabaseError: it cannot be reached, is not migrated, has an unknown schema, or refuses (LR201 to LR209).
         """
         async with self._database.snapshot() as connection:
-            row = (await connection.execute(_READ)).one()
+            row = (await connection.execute(sql.READ)).one()
         return RawConfig(
             epoch=row.epoch,
             revision=row.revision,
@@ -98,9 +93,9 @@ class SettingsRepository:
         )
 
     async def head(self) -> Head:
-        """Return which revision is the newest; cheaper than `read`, for polls."""
+        """Return which revision is the newest; cheaper than `read`."""
         async with self._database.snapshot() as connection:
-            row = (await connection.execute(_HEAD)).one()
+            row = (await connection.execute(sql.HEAD)).one()
         return Head(row.epoch, row.revision, row.change_id)
 
     async def write(
@@ -123,25 +118,177 @@ class SettingsRepository:
             WriteRefusedError: a plain secret, or a value that is not JSON (LR212); nothing was changed.
             DatabaseError: any other failure; nothing was changed, unless the connection broke during the commit.
         """
-        values = {key: value for key, value in changes.items() if value is not UNSET}
+        values = _as_json({key: value for key, value in changes.items() if value is not UNSET})
         unset = [key for key, value in changes.items() if value is UNSET]
         async with self._database.transaction() as connection:
-            await connection.execute(_BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment})
-            if values:
-                await connection.execute(_SET, {"changes": _as_json(values)})
+            await connection.execute(
+                sql.BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment}
+            )
+            if len(unset) < len(changes):
+                await connection.execute(sql.SET, {"changes": values})
             if unset:
-                await connection.execute(_UNSET, {"keys": unset})
+                await connection.execute(sql.UNSET, {"keys": unset})
             for name, secret in (secrets or {}).items():
-                await connection.execute(
-                    _SET_SECRET, {"name": name, "sealed": secret.sealed, "fingerprint": secret.fingerprint}
-                )
+                stored = {"name": name, "sealed": secret.sealed, "fingerprint": secret.fingerprint}
+                await connection.execute(sql.SET_SECRET, stored)
             if delete:
-                await connection.execute(_UNSET_SECRETS, {"names": list(delete)})
-            return int(await connection.scalar(text("SELECT revision FROM liverouter.head")))
+                await connection.execute(sql.UNSET_SECRETS, {"names": list(delete)})
+            return int(await connection.scalar(sql.REVISION))
+
+    async def secrets(self) -> list[dict[str, Any]]:
+        """Return each stored secret without itself: name, fingerprint, key_id, updated_at, updated_by."""
+        return await self._rows(sql.STORED_SECRETS)
+
+    # -- history -----------------------------------------------------------------------------------------------
+
+    async def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the newest *limit* rows of view `revisions`, newest first."""
+        return await self._rows(sql.HISTORY, limit=limit)
+
+    async def diff(self, a: int, b: int) -> list[dict[str, Any]]:
+        """Return what differs between two revisions: object, key, old, new; of secrets the fingerprints.
+
+        Raises:
+            DatabaseError: there is no such revision (LR213).
+        """
+        return await self._rows(sql.DIFF, a=a, b=b)
+
+    async def rollback(
+        self,
+        revision: int,
+        *,
+        comment: str | None = None,
+        author: str | None = None,
+        expected_revision: int | None = None,
+    ) -> int:
+        """Restore settings and secrets of *revision* as a new revision and return that; the head where nothing differs.
+
+        Raises:
+            ConflictError: the head is not *expected_revision* any more (LR211).
+            DatabaseError: there is no such revision (LR213), or any other failure; nothing was changed.
+        """
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                sql.BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment}
+            )
+            return int(await connection.scalar(sql.ROLLBACK, {"revision": revision, "comment": comment}))
+
+    # -- the fleet ---------------------------------------------------------------------------------------------
+
+    async def report(self, document: Mapping[str, Any]) -> Head:
+        """Hand in a process's report (its keys: `migrations/sql/0002_fleet/report.sql`) and return the head.
+
+        Raises:
+            WriteRefusedError: the report cannot be used (LR212).
+            DatabaseError: any other failure; the report may have arrived where the connection broke.
+        """
+        async with self._database.statement() as connection:
+            row = (await connection.execute(sql.REPORT, {"doc": _as_json(document)})).one()
+        return Head(row.epoch, row.revision, row.change_id, row.report_whole)
+
+    async def wait_applied(self, revision: int, timeout_s: float = 30.0) -> None:
+        """Return when every live instance has applied *revision* or a newer one; at once where none is live.
+
+        Raises:
+            RolloutError: an instance rejected it (LR403), or not all applied it within *timeout_s* seconds (LR404).
+            DatabaseError: there is no such revision (LR213), or any other failure.
+        """
+        try:
+            async with self._database.transaction(timeout_s=timeout_s + 1) as connection:
+                await connection.execute(sql.WAIT_APPLIED, {"revision": revision, "timeout_s": timeout_s})
+        except DatabaseError as exc:
+            if exc.code in ("LR403", "LR404"):
+                raise RolloutError(exc.message, code=exc.code, where=f"revision {revision}", hint=exc.hint) from exc
+            raise
+
+    async def instances(self) -> list[dict[str, Any]]:
+        """Return view `instances`."""
+        return await self._rows(sql.INSTANCES)
+
+    async def active_config(self) -> list[dict[str, Any]]:
+        """Return view `active_config`: what processes say they run."""
+        return await self._rows(sql.ACTIVE_CONFIG)
+
+    async def desired_config(self) -> list[dict[str, Any]]:
+        """Return view `desired_config`: what rows say should run."""
+        return await self._rows(sql.DESIRED_CONFIG)
+
+    async def problems(self) -> list[dict[str, Any]]:
+        """Return view `problems`; empty means that all is well."""
+        return await self._rows(sql.PROBLEMS)
+
+    async def rollout(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the newest *limit* rows of view `rollout`, newest first."""
+        return await self._rows(sql.ROLLOUT, limit=limit)
+
+    async def usage(self, since: datetime) -> list[dict[str, Any]]:
+        """Return view `usage` from *since* (aware) on, newest first."""
+        return await self._rows(sql.USAGE, since=since)
+
+    # -- keys and schema ---------------------------------------------------------------------------------------
+
+    async def key_usage(self) -> list[dict[str, Any]]:
+        """Return how many values each key has sealed: key_id, secrets, in_history. A key not listed can be dropped."""
+        return await self._rows(sql.KEY_USAGE)
+
+    async def reseal(self, keyring: Keyring, *, author: str | None = None) -> Resealed:
+        """Seal everything with the newest key of *keyring*, history included: one transaction, nothing on a second run.
+
+        For the owner of the schema. Writers wait meanwhile. Values of the history whose key is lost stay as they are.
+
+        Raises:
+            SecretError: a secret in force does not open with any key here (LR502, LR503); nothing was changed.
+            DatabaseError: any failure; nothing was changed.
+        """
+        newest = keyring.newest
+        renewed: dict[str, str] = {}
+        lost: dict[str, int] = {}
+        edit = {"expected": None, "author": author, "comment": f"sealed with key {newest}"}
+        async with self._database.transaction() as connection:
+            before = await connection.scalar(sql.BEGIN_EDIT, edit)  # waits for writers, and has them wait
+            for row in (await connection.execute(sql.SEALED_OTHERWISE, {"newest": newest})).all():
+                try:
+                    renewed[row.sealed] = seal(row.name, unseal(row.name, row.sealed, keyring), keyring)
+                except SecretError:
+                    if row.current:
+                        raise
+                    key_id = row.sealed.split(":")[1]
+                    lost[key_id] = lost.get(key_id, 0) + 1
+            if renewed:
+                # The secrets first: their trigger compares them with the history.
+                mapping = {"renewed": _as_json(renewed)}
+                await connection.execute(sql.RESEAL_SECRETS, mapping)
+                await connection.execute(sql.RESEAL_HISTORY, mapping)
+                await connection.execute(sql.MARK_ROTATED, {"before": before})
+            return Resealed(int(await connection.scalar(sql.REVISION)), len(renewed), lost)
+
+    async def schema_version(self) -> str:
+        """Return the schema's revision.
+
+        Raises:
+            DatabaseError: not installed (LR204), newer than this code and not compatible (LR205), older (LR206).
+        """
+        async with self._database.snapshot() as connection:
+            return str(await connection.scalar(sql.SCHEMA_VERSION))
 
     async def close(self) -> None:
         """Close the connections; the repository can be used again and opens new ones."""
         await self._database.close()
+
+    async def _rows(self, statement: TextClause, **values: object) -> list[dict[str, Any]]:
+        async with self._database.snapshot() as connection:
+            rows = (await connection.execute(statement, values)).mappings().all()
+        return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return float(value)
+        case UUID():
+            return str(value)
+        case _:
+            return value
 
 
 def _as_json(values: Mapping[str, object]) -> str:
@@ -149,6 +296,8 @@ def _as_json(values: Mapping[str, object]) -> str:
         return json.dumps(values, allow_nan=False)
     except (TypeError, ValueError) as exc:
         raise WriteRefusedError(
-            f"a value is not JSON: {type(exc).__name__}", code="LR212", where="settings",
-            hint="Numbers must be finite; dates and the like go as text",
+            f"a value is not JSON: {type(exc).__name__}",
+            code="LR212",
+            where="settings",
+            hint="Numbers must be finite; times and the like go as text",
         ) from exc

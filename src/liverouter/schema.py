@@ -7,14 +7,28 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Computed, MetaData, Table, Text, text
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB, TIMESTAMP, UUID
 
 from liverouter.errors import DatabaseError
 
 SCHEMA: Final = "liverouter"
-REVISIONS: Final = ("0001_config",)    # every schema this code can migrate from, oldest first
-HEAD: Final = REVISIONS[-1]            # the one it works with
+REVISIONS: Final = ("0001_config", "0002_fleet", "0003_roles")  # every schema this code can migrate from, oldest first
+HEAD: Final = REVISIONS[-1]  # the one it works with
 metadata: Final = MetaData(schema=SCHEMA)
 
 _WHEN: Final = TIMESTAMP(timezone=True)
@@ -25,7 +39,7 @@ settings = Table(
     "settings",
     metadata,
     Column("key", Text, primary_key=True),
-    Column("value", JSONB(none_as_null=False), nullable=False),   # JSON null is a value here
+    Column("value", JSONB(none_as_null=False), nullable=False),  # JSON null is a value here
     Column("updated_at", _WHEN, nullable=False, server_default=_NOW),
     Column("updated_by", Text, nullable=False, server_default=_ROLE),
 )
@@ -70,16 +84,88 @@ revision_log = Table(
 )
 
 
+processes = Table(
+    "processes",
+    metadata,
+    Column("instance", UUID(as_uuid=False), primary_key=True),
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("role", Text, nullable=False, server_default=_ROLE),
+    Column("app", Text, nullable=False, server_default=""),
+    Column("host", Text, nullable=False, server_default=""),
+    Column("pid", Integer),
+    Column("labels", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("versions", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("state", Text, nullable=False, server_default="initializing"),
+    Column("mode", Text, nullable=False, server_default="none"),
+    Column("mode_cause", Text),
+    Column("since", _WHEN),
+    Column("epoch", Text),
+    Column("applied_revision", BigInteger),
+    Column("applied_at", _WHEN),
+    Column("generation", BigInteger),
+    Column("litellm_enable", Boolean),
+    Column("rejected_revision", BigInteger),
+    Column("problems", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("last_error", JSONB),
+    Column("listener", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("deployments", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("started_at", _WHEN, nullable=False, server_default=_NOW),
+    Column("heartbeat_at", _WHEN, nullable=False, server_default=_NOW),
+    Column("bye_at", _WHEN),
+)
+
+apply_log = Table(
+    "apply_log",
+    metadata,
+    Column("revision", BigInteger, primary_key=True),
+    Column("instance", UUID(as_uuid=False), primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("stage", Text),
+    Column("finished_at", _WHEN, nullable=False),
+    Column("lag_ms", DOUBLE_PRECISION),
+    Column("read_ms", DOUBLE_PRECISION),
+    Column("validate_ms", DOUBLE_PRECISION),
+    Column("build_ms", DOUBLE_PRECISION),
+    Column("warm_ms", DOUBLE_PRECISION),
+    Column("code", Text),
+    Column("message", Text),
+)
+
+usage_minutes = Table(
+    "usage_minutes",
+    metadata,
+    Column("instance", UUID(as_uuid=False), primary_key=True),
+    Column("minute", _WHEN, primary_key=True),
+    Column("deployment_id", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("failures", JSONB, nullable=False),
+    Column("failovers", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost_usd", Numeric, nullable=False),
+    Column("latency_ms_sum", DOUBLE_PRECISION, nullable=False),
+    Column("latency_ms_max", DOUBLE_PRECISION, nullable=False),
+    Index("usage_minutes_minute", "minute"),
+)
+
+
 def mismatch(found: str | None) -> DatabaseError:
     """Return the error for a database whose schema revision is *found* instead of HEAD."""
     if found is None:
         return DatabaseError(
-            f"schema {SCHEMA} is not installed in this database", code="LR204", where="database",
+            f"schema {SCHEMA} is not installed in this database",
+            code="LR204",
+            where="database",
             hint="Run `liverouter migrate` as the owner of the database",
         )
     if found in REVISIONS:
         return DatabaseError(
-            f"the database's schema is {found}, this liverouter needs {HEAD}", code="LR206", where="database",
+            f"the database's schema is {found}, this liverouter needs {HEAD}",
+            code="LR206",
+            where="database",
             hint="Run `liverouter migrate`: running processes of the version before go on working",
         )
     return DatabaseError(

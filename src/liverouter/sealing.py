@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _VERSION: Final = "v1"
 _KEY_BYTES: Final = 32
-_NONCE_BYTES: Final = 12               # what GCM is specified for; random: 2^32 envelopes per key are safe
+_NONCE_BYTES: Final = 12  # what GCM is specified for; random: 2^32 envelopes per key are safe
 _ENVELOPE: Final = re.compile(r"v1:([0-9a-f]{8}):([A-Za-z0-9_-]{16}):([A-Za-z0-9_-]{22,})")
-_FINGERPRINT_LABEL: Final = b"liverouter fingerprint v1"   # public on purpose: see `fingerprint`
+_FINGERPRINT_LABEL: Final = b"liverouter fingerprint v1"  # public on purpose: see `fingerprint`
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 _GENERATE: Final = "Make one with `liverouter keys generate` and give it as LIVEROUTER_SECRET_KEYS"
 
@@ -226,7 +226,9 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
     except (InvalidTag, ValueError) as exc:
         raise SecretError(
             f"the value does not open with key {identity}: damaged, or sealed for something else",
-            code="LR503", where=where, hint=_hint_again(where),
+            code="LR503",
+            where=where,
+            hint=_hint_again(where),
         ) from exc
 
 

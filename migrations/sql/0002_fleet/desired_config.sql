@@ -1,0 +1,71 @@
+CREATE VIEW liverouter.desired_config WITH (security_barrier) AS
+WITH config AS (
+    SELECT coalesce(jsonb_object_agg(s.key, s.value), '{}') AS settings FROM liverouter.settings s
+),
+entry AS (
+    SELECT 'settings' AS place, 'primary' AS role, 0 AS position, '{}'::jsonb AS own,
+           c.settings ->> 'llm_provider' AS provider, c.settings ->> 'llm_model' AS model
+    FROM config c
+    WHERE c.settings ->> 'llm_provider' IS NOT NULL OR c.settings ->> 'llm_model' IS NOT NULL
+    UNION ALL
+    SELECT 'settings.llm_fallback_config' || CASE jsonb_typeof(c.settings -> 'llm_fallback_config')
+               WHEN 'array' THEN format('[%s]', e.position - 1) ELSE '' END,
+           'fallback', e.position::integer, e.value, e.value ->> 'provider', e.value ->> 'model'
+    FROM config c
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(c.settings -> 'llm_fallback_config')
+        WHEN 'array' THEN c.settings -> 'llm_fallback_config'
+        WHEN 'object' THEN jsonb_build_array(c.settings -> 'llm_fallback_config') END) WITH ORDINALITY e (value, position)
+    WHERE jsonb_typeof(e.value) = 'object' AND c.settings -> 'litellm_enable' IS DISTINCT FROM 'false'
+)
+SELECT
+    h.revision,
+    e.role,
+    coalesce(jsonb_path_query_first(e.own, '$.order ? (@ >= 1 && @ <= 1000)')::integer, e.position + 1) AS "order",
+    e.provider,
+    e.model,
+    jsonb_strip_nulls(jsonb_build_object(
+        'temperature', coalesce(nullif(e.own -> 'temperature', 'null'), c.settings -> 'llm_temperature'),
+        'max_tokens', coalesce(nullif(e.own -> 'max_tokens', 'null'), c.settings -> 'llm_max_tokens'))) AS params,
+    CASE WHEN credential.stored THEN 'secret ' || credential.name ELSE 'environment ' || upper(credential.name) END
+        AS credential_source,
+    credential.fingerprint,
+    coalesce(jsonb_path_query_first(e.own, '$.weight ? (@ >= 1 && @ <= 1000)')::integer, 1) AS weight,
+    e.place
+FROM entry e
+CROSS JOIN config c
+CROSS JOIN liverouter.head h
+LEFT JOIN LATERAL (
+    SELECT w.name, s.name IS NOT NULL AS stored, s.fingerprint
+    FROM (
+        SELECT coalesce(e.own -> p.name ->> 'secret', e.own -> p.alias ->> 'secret', p.name) AS name, p.preference
+        FROM (VALUES
+            ('anthropic', 'anthropic_api_key', 'api_key', 1),
+            ('azure-openai', 'azure_openai_api_key', 'api_key', 1),
+            ('azure-openai', 'azure_openai_ad_token', 'ad_token', 2),
+            ('openai', 'openai_api_key', 'api_key', 1),
+            ('snowflake-cortex', 'snowflake_token', 'api_key', 1),
+            ('vertex-ai', 'vertex_ai_credentials', 'api_key', 1)
+        ) p (provider, name, alias, preference)
+        WHERE p.provider = e.provider
+    ) w
+    LEFT JOIN liverouter.secrets s ON s.name = w.name
+    ORDER BY s.name IS NULL, w.preference
+    LIMIT 1
+) credential ON true
+ORDER BY 3, e.position;
+
+COMMENT ON VIEW liverouter.desired_config IS
+    'What should run: the head revision as rows say it, one row per deployment. Where a row is missing, the environment of each '
+    'process decides, which only active_config can tell.';
+COMMENT ON COLUMN liverouter.desired_config.revision IS 'The head revision';
+COMMENT ON COLUMN liverouter.desired_config.role IS 'primary or fallback';
+COMMENT ON COLUMN liverouter.desired_config."order" IS '1 = primary; a higher one serves when those before it cannot';
+COMMENT ON COLUMN liverouter.desired_config.provider IS 'anthropic, azure-openai, openai, snowflake-cortex or vertex-ai';
+COMMENT ON COLUMN liverouter.desired_config.model IS 'The model, as the provider names it';
+COMMENT ON COLUMN liverouter.desired_config.params IS 'Sampling parameters that are sent';
+COMMENT ON COLUMN liverouter.desired_config.credential_source IS
+    'secret NAME where one is stored; else environment NAME, which each process must have (vertex-ai: or ambient credentials)';
+COMMENT ON COLUMN liverouter.desired_config.fingerprint IS
+    'Of the stored secret: tells one credential from another without revealing it';
+COMMENT ON COLUMN liverouter.desired_config.weight IS 'Its share of the calls within one order';
+COMMENT ON COLUMN liverouter.desired_config.place IS 'Which setting says so';

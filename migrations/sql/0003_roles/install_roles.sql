@@ -1,0 +1,66 @@
+CREATE FUNCTION liverouter.install_roles() RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted record;
+    lacks  boolean := false;
+BEGIN
+    REVOKE ALL ON SCHEMA liverouter FROM PUBLIC;
+    REVOKE ALL ON ALL TABLES IN SCHEMA liverouter FROM PUBLIC;
+    REVOKE ALL ON ALL FUNCTIONS IN SCHEMA liverouter FROM PUBLIC;
+
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('liverouter_client', 'Services: read the config with its sealed secrets, report what they run'),
+            ('liverouter_writer', 'Who changes settings and secrets; cannot read a secret back'),
+            ('liverouter_inspector', 'Who looks: views and diffs, nothing sealed')) r (role, purpose)
+    LOOP
+        CONTINUE WHEN to_regrole(wanted.role) IS NOT NULL;
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted.role);
+            EXECUTE format('COMMENT ON ROLE %I IS %L', wanted.role, wanted.purpose);
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN
+                NULL;  -- another database of this server is being migrated as well: roles belong to the server
+            WHEN insufficient_privilege THEN
+                lacks := true;
+                RETURN NEXT format('CREATE ROLE %I NOLOGIN;', wanted.role);
+        END;
+    END LOOP;
+
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('liverouter_client', 'USAGE ON SCHEMA liverouter'),
+            ('liverouter_client', 'SELECT ON liverouter.alembic_version, liverouter.settings, liverouter.secrets, liverouter.head'),
+            ('liverouter_client', 'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), liverouter.report(jsonb), '
+                                  'liverouter.wait_applied(bigint, numeric)'),
+
+            ('liverouter_writer', 'USAGE ON SCHEMA liverouter'),
+            ('liverouter_writer', 'SELECT ON liverouter.alembic_version, liverouter.settings, liverouter.head'),
+            ('liverouter_writer', 'INSERT (key, value), UPDATE (key, value), DELETE ON liverouter.settings'),
+            ('liverouter_writer', 'SELECT (name, fingerprint, key_id, updated_at, updated_by), INSERT (name, sealed, fingerprint), '
+                                  'UPDATE (name, sealed, fingerprint), DELETE ON liverouter.secrets'),
+            ('liverouter_writer', 'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), '
+                                  'liverouter.begin_edit(bigint, text, text), liverouter.rollback(bigint, text), '
+                                  'liverouter.revision_diff(bigint, bigint), liverouter.wait_applied(bigint, numeric)'),
+
+            ('liverouter_inspector', 'USAGE ON SCHEMA liverouter'),
+            ('liverouter_inspector', 'SELECT ON liverouter.alembic_version, liverouter.active_config, liverouter.desired_config, '
+                                     'liverouter.instances, liverouter.rollout, liverouter.problems, liverouter.revisions, '
+                                     'liverouter.usage, liverouter.secret_keys'),
+            ('liverouter_inspector', 'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), '
+                                     'liverouter.revision_diff(bigint, bigint), liverouter.wait_applied(bigint, numeric)')
+        ) g (role, rights)
+    LOOP
+        IF to_regrole(wanted.role) IS NOT NULL THEN
+            EXECUTE format('GRANT %s TO %I', wanted.rights, wanted.role);
+        END IF;
+    END LOOP;
+    IF lacks THEN
+        RETURN NEXT format('SET ROLE %I; SELECT liverouter.install_roles(); RESET ROLE;', current_user);
+    END IF;
+END $$;
+COMMENT ON FUNCTION liverouter.install_roles() IS
+    'Creates the roles liverouter_client, liverouter_writer and liverouter_inspector where they are missing and gives them their '
+    'rights in this database. Returns the statements that somebody with more rights has to run instead; none = all done. '
+    'For the owner; can be run again at any time.';

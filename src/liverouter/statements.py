@@ -1,0 +1,96 @@
+"""The SQL that `repository` sends, as text. Names and columns are the contract of `migrations/sql/`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.types import BigInteger, Text
+
+# One statement, so one snapshot: settings, secrets and head cannot be of two revisions.
+READ: Final = text("""
+    SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id, h.committed_at,
+           greatest(0, extract(epoch FROM clock_timestamp() - h.committed_at) * 1000)::float8 AS age_ms,
+           (SELECT coalesce(jsonb_object_agg(s.key, s.value), '{}') FROM liverouter.settings s) AS settings,
+           (SELECT coalesce(jsonb_object_agg(s.name, jsonb_build_array(s.sealed, s.fingerprint)), '{}')
+            FROM liverouter.secrets s) AS secrets,
+           pg_is_in_recovery() AS standby
+    FROM liverouter.head h
+""")
+HEAD: Final = text("""
+    SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id FROM liverouter.head h
+""")
+REPORT: Final = text("""
+    SELECT r.epoch, r.revision, r.change_id::text AS change_id, r.report_whole
+    FROM liverouter.report(CAST(:doc AS text)::jsonb) r
+""")
+
+BEGIN_EDIT: Final = text("SELECT liverouter.begin_edit(:expected, :author, :comment)").bindparams(
+    bindparam("expected", type_=BigInteger), bindparam("author", type_=Text), bindparam("comment", type_=Text)
+)
+SET: Final = text("""
+    INSERT INTO liverouter.settings AS s (key, value)
+    SELECT c.key, c.value FROM jsonb_each(CAST(:changes AS text)::jsonb) c
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value IS DISTINCT FROM excluded.value
+""")
+UNSET: Final = text("DELETE FROM liverouter.settings WHERE key = ANY(CAST(:keys AS text[]))")
+# Not excluded.sealed: that would want the right to read the column, which writers do not have.
+SET_SECRET: Final = text("""
+    INSERT INTO liverouter.secrets (name, sealed, fingerprint) VALUES (:name, :sealed, :fingerprint)
+    ON CONFLICT (name) DO UPDATE SET sealed = :sealed, fingerprint = :fingerprint
+""")
+UNSET_SECRETS: Final = text("DELETE FROM liverouter.secrets WHERE name = ANY(CAST(:names AS text[]))")
+REVISION: Final = text("SELECT h.revision FROM liverouter.head h")
+ROLLBACK: Final = text("SELECT liverouter.rollback(:revision, :comment)").bindparams(
+    bindparam("revision", type_=BigInteger), bindparam("comment", type_=Text)
+)
+WAIT_APPLIED: Final = text("SELECT liverouter.wait_applied(:revision, :timeout_s)").bindparams(
+    bindparam("revision", type_=BigInteger)
+)
+
+STORED_SECRETS: Final = text("""
+    SELECT s.name, s.fingerprint, s.key_id, s.updated_at, s.updated_by FROM liverouter.secrets s ORDER BY s.name
+""")
+HISTORY: Final = text("SELECT * FROM liverouter.revisions ORDER BY revision DESC LIMIT :limit")
+DIFF: Final = text("SELECT * FROM liverouter.revision_diff(:a, :b)").bindparams(
+    bindparam("a", type_=BigInteger), bindparam("b", type_=BigInteger)
+)
+INSTANCES: Final = text("SELECT * FROM liverouter.instances")
+ACTIVE_CONFIG: Final = text("SELECT * FROM liverouter.active_config")
+DESIRED_CONFIG: Final = text("SELECT * FROM liverouter.desired_config")
+PROBLEMS: Final = text("SELECT * FROM liverouter.problems")
+ROLLOUT: Final = text("SELECT * FROM liverouter.rollout ORDER BY revision DESC LIMIT :limit")
+USAGE: Final = text("""
+    SELECT * FROM liverouter.usage WHERE minute >= :since ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
+""")
+KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys")
+SCHEMA_VERSION: Final = text("SELECT version_num FROM liverouter.alembic_version")
+
+# Rotation, by the owner: every value not sealed with the newest key, and where it stands.
+SEALED_OTHERWISE: Final = text("""
+    SELECT name, sealed, bool_or(current) AS current FROM (
+        SELECT s.name, s.sealed, true FROM liverouter.secrets s
+        UNION ALL
+        SELECT e.key, e.value ->> 'sealed', false
+        FROM liverouter.revision_log r CROSS JOIN LATERAL jsonb_each(r.sealed) e
+    ) v (name, sealed, current)
+    WHERE split_part(sealed, ':', 2) <> :newest
+    GROUP BY name, sealed
+""")
+RESEAL_SECRETS: Final = text("""
+    UPDATE liverouter.secrets s SET sealed = m.new
+    FROM jsonb_each_text(CAST(:renewed AS text)::jsonb) m (old, new) WHERE s.sealed = m.old
+""")
+RESEAL_HISTORY: Final = text("""
+    UPDATE liverouter.revision_log r SET sealed = (
+        SELECT jsonb_object_agg(e.key, CASE
+            WHEN m.renewed ? (e.value ->> 'sealed')
+            THEN jsonb_set(e.value, '{sealed}', m.renewed -> (e.value ->> 'sealed')) ELSE e.value END)
+        FROM jsonb_each(r.sealed) e)
+    FROM (SELECT CAST(:renewed AS text)::jsonb) m (renewed)
+    WHERE EXISTS (SELECT FROM jsonb_each(r.sealed) e WHERE m.renewed ? (e.value ->> 'sealed'))
+""")
+MARK_ROTATED: Final = text("""
+    UPDATE liverouter.revision_log r SET kind = 'rotate' FROM liverouter.head h
+    WHERE r.revision = h.revision AND h.revision > :before
+""")
