@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -29,7 +30,7 @@ def logger() -> Any:
         else structlog.processors.JSONRenderer(default=str)
     )
     return structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
+        structlog.WriteLogger(_Stderr()),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
@@ -38,6 +39,18 @@ def logger() -> Any:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
+
+
+class _Stderr:
+    """Standard error as it is when something is written: tests and daemons replace it, exits close it."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(ValueError, AttributeError):  # closed, or None: nobody can be told any more
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(ValueError, AttributeError):
+            sys.stderr.flush()
 
 
 class LogObserver:

@@ -98,7 +98,8 @@ async def _sql(dsn: str) -> str:
         )
         functions = await connection.fetch(
             """
-            SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' AS name, obj_description(p.oid) AS comment
+            SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' AS name,
+                   obj_description(p.oid) AS comment
             FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace
               AND p.proname IN ('rollback', 'revision_diff', 'wait_applied') ORDER BY 1
             """

@@ -1,0 +1,266 @@
+"""The contract of LiveRouter and get_chat_model() on a real PostgreSQL, a real Router and real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+import liverouter
+from liverouter import ClosedError, LiveRouter, NotReadyError, OptionsError, State
+from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, ListenerConnected
+from liverouter.testing import StandIn
+from liverouter.testing.events import EventLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def openai() -> Iterator[StandIn]:
+    """A stand-in for OpenAI."""
+    with StandIn("openai") as standin:
+        yield standin
+
+
+@pytest.fixture(scope="module")
+def anthropic() -> Iterator[StandIn]:
+    """A stand-in for Anthropic."""
+    with StandIn("anthropic") as standin:
+        yield standin
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-anthropic")
+
+
+class Admin:
+    """Somebody in psql."""
+
+    def __init__(self, dsn: str) -> None:
+        self.connection = psycopg.connect(dsn, autocommit=True)
+
+    def set(self, **rows: Any) -> int:
+        """Write *rows* in one transaction and return the revision."""
+        with self.connection.transaction():
+            for key, value in rows.items():
+                self.connection.execute(
+                    "INSERT INTO liverouter.settings (key, value) VALUES (%s, %s)"
+                    " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    (key, json.dumps(value)),
+                )
+        return self.revision
+
+    @property
+    def revision(self) -> int:
+        """The head revision."""
+        row = self.connection.execute("SELECT revision FROM liverouter.head").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@pytest.fixture
+def admin(dsn: str) -> Iterator[Admin]:
+    """An admin of this test's database."""
+    admin = Admin(dsn)
+    yield admin
+    admin.connection.close()
+
+
+@pytest.fixture
+def configured(admin: Admin, openai: StandIn, anthropic: StandIn) -> Admin:
+    """The same, after a first valid config: openai, then anthropic."""
+    admin.set(
+        llm_provider="openai",
+        llm_model="gpt-4o",
+        openai_api_base=openai.base_url,
+        anthropic_api_base=anthropic.base_url,
+        llm_fallback_config={"provider": "anthropic", "model": "claude-sonnet-4-6"},
+    )
+    return admin
+
+
+@pytest.fixture
+def events() -> EventLog:
+    """What happened."""
+    return EventLog()
+
+
+class TestFollow:
+    def test_same_model_object_serves_every_later_revision(self, dsn: str, configured: Admin, events: EventLog) -> None:
+        """Built once: a committed row is what the next call of the same object uses."""
+        with LiveRouter(database_url=dsn, observers=(events,)) as live:
+            model = live.chat_model()
+            assert model.invoke("hi").content == "gpt-4o says: hi"
+            revision = configured.set(llm_model="gpt-4.1")
+            events.wait_for(ConfigApplied, revision=revision)
+            answer = model.invoke("hi")
+            assert answer.content == "gpt-4.1 says: hi"
+            assert answer.response_metadata["liverouter"]["revision"] == revision
+
+    async def test_provider_swap_is_one_whole_set(self, dsn: str, configured: Admin, events: EventLog) -> None:
+        """Rows committed together become live together."""
+        async with LiveRouter(database_url=dsn, observers=(events,)) as live:
+            model = live.chat_model()
+            revision = configured.set(llm_provider="anthropic", llm_model="claude-haiku-4-5", llm_fallback_config=None)
+            await asyncio.to_thread(events.wait_for, ConfigApplied, revision=revision)
+            answer = await model.ainvoke("hi")
+            served = answer.response_metadata["liverouter"]
+            assert (served["provider"], served["model"], served["role"]) == ("anthropic", "claude-haiku-4-5", "primary")
+            assert (served["failed_over"], served["attempts"]) == (False, 1)
+            assert len(events.of(ConfigApplied)) == 2, "one transaction of three rows is one activation"
+
+    def test_retired_generation_leaves_litellms_lists(self, dsn: str, configured: Admin, events: EventLog) -> None:
+        """Ten swaps leave one Router in litellm's global callback lists."""
+        import litellm
+
+        with LiveRouter(database_url=dsn, observers=(events,)) as live:
+            model = live.chat_model()
+            for n in range(10):
+                events.wait_for(ConfigApplied, revision=configured.set(llm_model=f"gpt-{n}"))
+                model.invoke("hi")
+            events.wait_for(GenerationRetired, generation=10)
+            routers = [c for c in litellm._async_success_callback if "Router" in repr(c)]
+            assert len(routers) == 1
+
+    def test_two_clients_of_two_databases_live_side_by_side(
+        self, dsn: str, empty_dsn: str, configured: Admin, openai: StandIn
+    ) -> None:
+        """The explicit form serves several databases in one process."""
+        from liverouter.migrate import upgrade
+
+        upgrade(empty_dsn, echo=lambda _: None)
+        other = Admin(empty_dsn)
+        other.set(llm_provider="openai", llm_model="other", openai_api_base=openai.base_url)
+        other.connection.close()
+        with LiveRouter(database_url=dsn) as one, LiveRouter(database_url=empty_dsn) as two:
+            assert one.chat_model().invoke("hi").content == "gpt-4o says: hi"
+            assert two.chat_model().invoke("hi").content == "other says: hi"
+
+
+class TestReject:
+    def test_bad_row_keeps_the_last_known_good_and_is_told(self, dsn: str, configured: Admin, events: EventLog) -> None:
+        """Calls go on; status says what is wrong and how to mend it."""
+        with LiveRouter(database_url=dsn, observers=(events,)) as live:
+            revision = configured.set(llm_provider="opnai")
+            events.wait_for(ConfigRejected, revision=revision)
+            assert live.chat_model().invoke("hi").content == "gpt-4o says: hi"
+            status = live.status()
+            assert (status.state, status.revision, status.desired_revision) == (State.LIVE, revision - 1, revision)
+            assert status.last_error is not None
+            assert (status.last_error.code, status.last_error.hint) == ("LR101", "Did you mean 'openai'?")
+            mended = configured.set(llm_provider="openai", llm_model="gpt-4.1")
+            events.wait_for(ConfigApplied, revision=mended)
+            assert live.status().last_error is None
+            assert live.chat_model().invoke("hi").content == "gpt-4.1 says: hi"
+
+
+class TestNotReady:
+    def test_no_settings_list_what_to_set(self, dsn: str) -> None:
+        """An empty database is no crash: entering returns, a call raises with every reason."""
+        with LiveRouter(database_url=dsn, ready_timeout_s=0.2) as live:
+            assert live.status().state is State.INITIALIZING
+            with pytest.raises(NotReadyError) as caught:
+                live.chat_model().invoke("hi")
+            assert [p.where for p in caught.value.problems] == ["settings.llm_provider", "settings.llm_model"]
+            assert "liverouter set llm_provider" in str(caught.value)
+
+    async def test_waiting_for_the_first_config_leaves_the_callers_loop_free(
+        self, dsn: str, admin: Admin, openai: StandIn
+    ) -> None:
+        """An async call made before there is a config waits without blocking anybody else."""
+        async with LiveRouter(database_url=dsn, ready_timeout_s=20) as live:
+            call = asyncio.create_task(live.chat_model().ainvoke("hi"))
+            await asyncio.sleep(0)  # the call has begun; were it blocking, the next line would wait for it
+            admin.set(llm_provider="openai", llm_model="late", openai_api_base=openai.base_url)
+            assert (await call).content == "late says: hi"
+
+    def test_unreachable_database_is_named(self) -> None:
+        """No server at that address: the reason and a hint, no traceback of a driver."""
+        with (
+            LiveRouter(database_url="postgresql://u:secret@127.0.0.1:1/x", ready_timeout_s=0.2) as live,
+            pytest.raises(NotReadyError) as caught,
+        ):
+            live.wait_ready()
+        assert [p.code for p in caught.value.problems] == ["LR201"]
+        assert "secret" not in str(caught.value)
+
+    def test_no_database_named_is_an_option_problem(self) -> None:
+        """Nothing to connect to is said at once."""
+        with pytest.raises(OptionsError, match="LIVEROUTER_DATABASE_URL"):
+            LiveRouter()
+
+
+class TestLife:
+    def test_close_leaves_no_thread(self, dsn: str, configured: Admin) -> None:
+        """Both threads end with the client, and calls afterwards say so."""
+        before = set(threading.enumerate())
+        with LiveRouter(database_url=dsn) as live:
+            model = live.chat_model()
+            model.invoke("hi")
+            assert {t.name for t in set(threading.enumerate()) - before} >= {"liverouter-io", "liverouter-engine"}
+        assert {t.name for t in set(threading.enumerate()) - before if t.name.startswith("liverouter")} == set()
+        with pytest.raises(ClosedError):
+            model.invoke("hi")
+        assert live.status().state is State.OFFLINE
+
+    def test_listener_is_told(self, dsn: str, configured: Admin, events: EventLog) -> None:
+        """State is live once notifications arrive."""
+        with LiveRouter(database_url=dsn, observers=(events,)) as live:
+            live.wait_ready()
+            events.wait_for(ListenerConnected)
+            assert (live.status().state, live.status().mode) == (State.LIVE, "listen")
+
+    def test_raising_observer_hurts_nothing(self, dsn: str, configured: Admin, events: EventLog) -> None:
+        """A user's callback that raises stops neither reload nor call, nor the observers behind it."""
+
+        def bad(_: object) -> None:
+            raise RuntimeError("mine")
+
+        with LiveRouter(database_url=dsn, observers=(bad, events)) as live:
+            events.wait_for(ConfigApplied, revision=configured.set(llm_model="gpt-4.1"))
+            assert live.chat_model().invoke("hi").content == "gpt-4.1 says: hi"
+
+    def test_wait_applied_returns_when_every_live_instance_runs_it(self, dsn: str, configured: Admin) -> None:
+        """Two clients, one wait; awaiting the result is harmless."""
+        with LiveRouter(database_url=dsn) as one, LiveRouter(database_url=dsn) as two:
+            one.wait_ready(), two.wait_ready()
+            revision = configured.set(llm_model="gpt-4.1")
+            rollout = one.wait_applied(revision, timeout_s=10)
+            assert rollout.revision == revision
+            assert (one.status().revision, two.status().revision) == (revision, revision)
+
+            async def awaited() -> object:
+                return await rollout
+
+            assert asyncio.run(awaited()) is rollout
+
+
+class TestDefault:
+    def test_get_chat_model_is_one_live_handle_from_any_thread_or_loop(
+        self, dsn: str, configured: Admin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Configured by the environment, started by the first call, shared by all."""
+        from liverouter import client
+
+        monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
+        monkeypatch.setattr(client, "_default", None)
+        monkeypatch.setattr(client, "_model", None)
+        with ThreadPoolExecutor(8) as pool:
+            models = list(pool.map(lambda _: liverouter.get_chat_model(), range(8)))
+        try:
+            assert len({id(m) for m in models}) == 1
+            assert models[0].invoke("hi").content == "gpt-4o says: hi"
+            for _ in range(2):  # a new loop each time
+                assert asyncio.run(models[0].ainvoke("hi")).content == "gpt-4o says: hi"
+            assert liverouter.status().revision == configured.revision
+        finally:
+            assert client._default is not None
+            client._default.close()

@@ -1,0 +1,128 @@
+"""Every Python example of the README runs, on a real PostgreSQL and stand-in providers."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+import pytest
+
+from liverouter import client
+from liverouter.testing import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+README = Path(__file__).parents[2] / "README.md"
+EXAMPLES = dict(
+    re.findall(r"<!-- run: ([a-z-]+) -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+)
+
+
+@pytest.fixture
+def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A configured database, named by the environment, and its only provider."""
+    with StandIn("openai") as standin:
+        rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": standin.base_url}
+        with psycopg.connect(dsn) as connection:
+            for key, value in rows.items():
+                connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (key, json.dumps(value)))
+        monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setattr(client, "_default", None)
+        monkeypatch.setattr(client, "_model", None)
+        yield standin
+        if client._default is not None:  # noqa: SLF001 - the one place that holds it
+            client._default.close()  # noqa: SLF001
+
+
+def run(name: str) -> dict[str, Any]:
+    """Execute an example as a module and return its names."""
+    names: dict[str, Any] = {"__name__": f"readme_{name}"}
+    exec(compile(EXAMPLES[name], f"README.md: {name}", "exec"), names)  # noqa: S102 - the README's own text
+    return names
+
+
+class TestExamples:
+    def test_script_answers_and_streams(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        """Invoke and stream of the default handle."""
+        run("script")
+        assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: and now in pieces"
+        assert provider.hits == 2
+
+    async def test_fastapi_serves_with_the_lifespans_client(self, provider: StandIn) -> None:
+        """The explicit client lives as long as the application."""
+        app = run("fastapi")["app"]
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as browser,
+        ):
+            reply = await browser.get("/answer", params={"question": "hi"})
+        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
+        assert provider.hits == 1
+
+    def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        """An agent built on the handle."""
+        run("langgraph")
+        assert capsys.readouterr().out.startswith("gpt-4o says:")
+        assert provider.requests[0].body["tools"][0]["function"]["name"] == "weather"
+
+    @pytest.mark.usefixtures("provider")
+    def test_deep_agent_answers(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A Deep Agent built on the handle."""
+        run("deepagents")
+        assert capsys.readouterr().out.startswith("gpt-4o says:")
+
+    def test_threads_share_one_handle(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        """Sixteen calls of eight threads are all answered."""
+        run("threads")
+        assert capsys.readouterr().out == "16\n"
+        assert provider.hits == 16
+
+    @pytest.mark.usefixtures("provider")
+    def test_prefork_child_has_a_client_of_its_own(self) -> None:
+        """Parent and child both answer after a fork, in a process of their own."""
+        done = subprocess.run(
+            [sys.executable, "-c", EXAMPLES["prefork"]],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=os.environ,
+        )
+        assert done.stdout.splitlines() == ["child: gpt-4o says: hi", "parent: gpt-4o says: hi"], done.stderr
+
+    @pytest.mark.usefixtures("provider")
+    def test_notebook_may_await_and_block(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Both forms work inside a running loop, as a notebook executes cells."""
+
+        async def cell() -> None:
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            code = compile(EXAMPLES["notebook"], "README.md: notebook", "exec", flags=flags)
+            await eval(code, {})  # noqa: S307 - the README's own text
+
+        asyncio.run(cell())
+        assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: hi\n"
+
+    def test_testing_example_is_a_passing_test(self) -> None:
+        """What the README tells users to write passes."""
+        names = run("testing")
+        names["test_summary_survives_a_broken_provider"]()
+
+
+class TestAll:
+    def test_every_python_block_is_run_or_explained(self) -> None:
+        """No example is left out: only the first lines of the page, repeated in "script", carry no mark."""
+        text = README.read_text(encoding="utf-8")
+        marked = len(re.findall(r"<!-- run: [a-z-]+ -->\n```python\n", text))
+        assert marked == len(EXAMPLES) == sum(n.startswith("test_") for n in dir(TestExamples))
+        assert len(re.findall(r"^```python$", text, re.MULTILINE)) == marked + 2
