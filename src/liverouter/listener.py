@@ -267,13 +267,14 @@ class _Session:
     async def _start(self, on_notification: Callable[[], None]) -> None:
         try:
             await self._prove(on_notification)
-        except (TimeoutError, asyncpg.PostgresError) as exc:
-            if await self._is_pooled():
-                raise DeafError("pooler", _pooler()) from exc
-            raise
+        except (OSError, asyncpg.PostgresError) as exc:  # TimeoutError is an OSError
+            if not self._is_pooled:
+                raise
+            with contextlib.suppress(*NETWORK_ERRORS):
+                await self._connection.execute("UNLISTEN *")  # most likely on the backend that LISTEN reached
+            raise DeafError("pooler", _pooler()) from exc
 
     async def _prove(self, on_notification: Callable[[], None]) -> None:
-        connection = self._connection
         self.backend_pid, self._server_started_at, standby = await self._row(
             "SELECT pg_backend_pid(), pg_postmaster_start_time(), pg_is_in_recovery()"
         )
@@ -281,9 +282,25 @@ class _Session:
             raise DeafError("standby", _standby())
         await self._add_listener(CHANNEL, lambda *_: on_notification())
         await self._add_listener(self._own_channel, lambda *_: self._arrived.set())
-        await connection.execute(f"NOTIFY {self._own_channel}")
+        if self._is_pooled:
+            await self._notify_from_elsewhere()
+        else:
+            await self._connection.execute(f"NOTIFY {self._own_channel}")
         async with asyncio.timeout(self._query_timeout_s):
             await self._arrived.wait()
+
+    @property
+    def _is_pooled(self) -> bool:
+        """Whether somebody stands between: a pooler hands out process ids of its own."""
+        return self.backend_pid not in (0, self._connection.get_server_pid())
+
+    async def _notify_from_elsewhere(self) -> None:
+        """Notify while this connection is idle: then a pooler in transaction mode has no server linked to it."""
+        other = await self._dial_again()
+        try:
+            await other.execute(f"NOTIFY {self._own_channel}")
+        finally:
+            other.terminate()
 
     async def _add_listener(self, channel: str, callback: Callable[..., None]) -> None:
         try:
@@ -298,16 +315,6 @@ class _Session:
     async def _row(self, query: str, *arguments: object) -> tuple[Any, ...]:
         row = await self._connection.fetchrow(query, *arguments)
         return tuple(row) if row is not None else ()
-
-    async def _is_pooled(self) -> bool:
-        """Tell whether somebody stands between: a pooler hands out process ids of its own."""
-        if not self.backend_pid:
-            return False
-        pooled = self.backend_pid != self._connection.get_server_pid()
-        if pooled:
-            with contextlib.suppress(*NETWORK_ERRORS):
-                await self._connection.execute("UNLISTEN *")  # most likely on the backend that LISTEN reached
-        return pooled
 
     async def probe(self) -> None:
         """Return when the same backend still listens for us.

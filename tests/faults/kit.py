@@ -25,6 +25,8 @@ QUICK: Final[dict[str, Any]] = {
     "heartbeat_interval_s": 0.5,
     "gc_freeze": False,  # many clients live and die in this process
 }
+# While notifications arrive, nothing else helps.
+UNPOLLED: Final[dict[str, Any]] = {"poll_interval_s": 60.0, "heartbeat_interval_s": 30.0}
 
 
 class Admin:

@@ -115,7 +115,7 @@ class FaultProxy:
         self._from_client = answer
 
     def hold(self, text: bytes) -> None:
-        """Stop a connection before it passes on a client's message that contains *text*, until `release`."""
+        """Stop a connection, one way, before it passes on a message that contains *text*, until `release`."""
         self._released.clear()
         self._hold = text
 
@@ -209,27 +209,31 @@ class FaultProxy:
             link.client.write(await server.readexactly(1))
         async with asyncio.TaskGroup() as pumps:
             pumps.create_task(self._pump_client(link, client, link.server))
-            pumps.create_task(self._pump_server(server, link.client))
+            pumps.create_task(self._pump_server(link, server))
 
     async def _pump_client(self, link: _Link, source: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         while True:
             frame = await _frame(source)
             await self._flow.wait()
-            if self._hold and self._hold in frame:
-                link.held = True
-                await self._released.wait()
-                link.held = False
+            await self._hold_back(link, frame)
             if self._from_client is not None and (answer := self._from_client(frame)) is not None:
                 link.client.write(answer)
                 continue
             await self._pass_on(server, frame)
 
-    async def _pump_server(self, source: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    async def _pump_server(self, link: _Link, source: asyncio.StreamReader) -> None:
         while True:
             frame = await _frame(source)
             await self._flow.wait()
+            await self._hold_back(link, frame)
             for changed in [frame] if self._from_server is None else self._from_server(frame):
-                await self._pass_on(client, changed)
+                await self._pass_on(link.client, changed)
+
+    async def _hold_back(self, link: _Link, frame: bytes) -> None:
+        if self._hold and self._hold in frame:
+            link.held = True
+            await self._released.wait()
+            link.held = False
 
     async def _pass_on(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         size = self._piece or len(data)

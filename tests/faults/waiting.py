@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
 T = TypeVar("T")
 _PAUSE_S = 0.01
@@ -28,12 +28,11 @@ def until(ask: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
     return answer
 
 
-async def until_async(ask: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0) -> T:
-    """Return the first true answer of *ask*, a function or a coroutine function, without blocking the loop."""
+async def until_async(ask: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Wait until *ask*, a function or a coroutine function, answers something true; the loop stays free."""
     async with asyncio.timeout(timeout_s):
         while True:
             answer = ask()
-            found: T = await answer if inspect.isawaitable(answer) else answer
-            if found:
-                return found
+            if await answer if inspect.isawaitable(answer) else answer:
+                return
             await asyncio.sleep(_PAUSE_S)

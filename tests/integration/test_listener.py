@@ -159,7 +159,7 @@ class TestListen:
         """The kernel notices a peer that vanished, without any probe of ours."""
         connection = await dial(dsn, application_name=NAME, timeout_s=5)
         try:
-            sock = connection._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg shows it nowhere else
+            sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001 - asyncpg shows it nowhere else
             found = {
                 name: sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
                 for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")

@@ -1,0 +1,221 @@
+"""Between the client and PostgreSQL: connections that end, hang, lie and go through a pooler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from liverouter import State
+from liverouter.events import (
+    ConfigApplied,
+    ListenerConnected,
+    ListenerDegraded,
+    ListenerLost,
+    ReloadRequested,
+)
+from tests.faults.kit import UNPOLLED, Follower
+from tests.faults.pgbouncer import PgBouncer
+from tests.faults.proxy import is_config_notification, notification
+from tests.faults.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.faults.kit import Admin
+    from tests.faults.proxy import FaultProxy
+
+POLL_S = 1.2  # the longest poll interval of `kit.QUICK`, jitter included
+NOTIFY_S = 2.0  # a notification takes milliseconds; this machine may be busy
+HALF_OPEN_S = 2 * (0.6 + 2.0) + 2.0  # two probes and their timeouts
+
+
+class TestEnded:
+    def test_listener_backend_terminated(self, admin: Admin) -> None:
+        """An admin ends the listening session: it is won back at once, and a write meanwhile is not missed."""
+        with Follower(admin, **UNPOLLED) as follower:
+            pid = follower.events.wait_for(ListenerConnected).backend_pid
+            admin.execute("SELECT pg_terminate_backend(%s)", pid)
+            revision = admin.set(llm_model="while-away")
+            follower.events.wait_for(ListenerLost)
+            follower.applies(revision, within_s=NOTIFY_S + 0.2)
+            assert follower.events.wait_for(ListenerConnected, count=2).reconnects == 1
+            follower.applies(admin.set(llm_model="after"), within_s=NOTIFY_S)
+            follower.load.serve("after")
+
+    def test_every_backend_terminated(self, admin: Admin) -> None:
+        """All sessions of the client end, the pooled ones too: nobody notices but the log."""
+        with Follower(admin, **UNPOLLED) as follower:
+            follower.events.wait_for(ListenerConnected)
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name LIKE 'liverouter%%' AND datname = current_database()"
+            )
+            follower.applies(admin.set(llm_model="after"), within_s=NOTIFY_S + 0.2)
+            follower.events.wait_for(ListenerConnected, count=2)
+            follower.until_status(state=State.LIVE)
+
+    @pytest.mark.parametrize("fault", ["reset", "half_close"])
+    def test_connection_broken(self, admin: Admin, proxy: FaultProxy, fault: str) -> None:
+        """RST and half-closed connections are replaced, and what was written meanwhile is applied."""
+        with Follower(admin, proxy.dsn, **UNPOLLED) as follower:
+            follower.events.wait_for(ListenerConnected)
+            getattr(proxy, fault)()
+            revision = admin.set(llm_model="while-away")
+            follower.applies(revision, within_s=NOTIFY_S + 0.2)
+            follower.events.wait_for(ListenerConnected, count=2)
+            follower.until_status(state=State.LIVE, mode="listen")
+
+    def test_write_in_the_reconnect_gap(self, admin: Admin, proxy: FaultProxy) -> None:
+        """What is committed while no LISTEN is in force is read once it is."""
+        with Follower(admin, proxy.dsn, **UNPOLLED) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.hold(b"LISTEN")
+            admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
+            until(lambda: proxy.is_holding)
+            revision = admin.set(llm_model="in-the-gap")
+            proxy.release()
+            follower.applies(revision, within_s=NOTIFY_S)
+
+    def test_write_during_a_read(self, admin: Admin, proxy: FaultProxy) -> None:
+        """A commit that a read in progress cannot see any more is announced to a later one: no wake-up is lost."""
+        with Follower(admin, proxy.dsn, **UNPOLLED) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.hold(b"llm_model")  # the rows on their way to the client
+            follower.live.reload()
+            until(lambda: proxy.is_holding)
+            revision = admin.set(llm_model="just-too-late")
+            follower.events.wait_for(ReloadRequested, reason="notification")
+            proxy.release()
+            follower.applies(revision, within_s=NOTIFY_S)
+
+
+class TestSilent:
+    def test_black_hole(self, admin: Admin, proxy: FaultProxy) -> None:
+        """Packets vanish: calls go on, the state says so, and the newest revision is live soon after it ends."""
+        with Follower(admin, proxy.dsn) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.black_hole()
+            revision = admin.set(llm_model="unheard")
+            follower.events.wait_for(ListenerDegraded, cause="half_open", timeout_s=HALF_OPEN_S)
+            follower.until_status(mode="poll_only", state=State.POLL_ONLY)
+            follower.load.go_on()
+            follower.until_status(state=State.STALE, timeout_s=20)
+            assert follower.status.last_error is not None
+            assert follower.status.last_error.code == "LR201"
+            assert not follower.events.of(ConfigApplied, revision=revision)
+            proxy.heal()
+            follower.applies(revision, within_s=12)
+            follower.until_status(state=State.LIVE, timeout_s=40)
+
+    def test_listening_connection_alone_goes_dead(self, admin: Admin, proxy: FaultProxy) -> None:
+        """Only the listening connection is dead: the poll takes over at once, then it is replaced."""
+        with Follower(admin, listen_url=proxy.dsn, poll_interval_s=1.0) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.black_hole()
+            follower.applies(admin.set(llm_model="polled"), within_s=2 * POLL_S + 1)
+            follower.events.wait_for(ListenerDegraded, cause="half_open", timeout_s=HALF_OPEN_S)
+            proxy.heal()
+            follower.events.wait_for(ListenerConnected, count=2, timeout_s=40)
+            follower.until_status(state=State.LIVE)
+
+    def test_new_connections_hang(self, admin: Admin, proxy: FaultProxy) -> None:
+        """A server that accepts and says nothing: the connections that are open serve on, polling by the pooled one."""
+        with Follower(admin, proxy.dsn) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.hang_new()
+            admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
+            follower.events.wait_for(ListenerLost)
+            follower.applies(admin.set(llm_model="polled"), within_s=2 * POLL_S)
+            follower.until_status(mode="poll_only", mode_cause="unreachable")
+            follower.load.go_on()
+            proxy.heal()
+            follower.until_status(state=State.LIVE, timeout_s=20)
+
+    def test_slow_and_split_frames(self, admin: Admin, proxy: FaultProxy) -> None:
+        """A line that passes a few bytes at a time is slow, and nothing else."""
+        with Follower(admin, proxy.dsn) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.split(50, 0.001)
+            follower.applies(admin.set(llm_model="dribbled"), within_s=5)
+            assert not follower.events.of(ListenerLost)
+
+
+class TestNotifications:
+    def test_lost(self, admin: Admin, proxy: FaultProxy) -> None:
+        """A notification that never comes costs one poll interval."""
+        with Follower(admin, proxy.dsn) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.rewrite(lambda frame: [] if is_config_notification(frame) else [frame])
+            follower.applies(admin.set(llm_model="unannounced"), within_s=POLL_S + 1)
+            assert not follower.events.of(ReloadRequested, reason="notification")
+
+    def test_doubled_forged_and_garbage(self, admin: Admin, proxy: FaultProxy) -> None:
+        """Notifications that say nothing true cost reads, never a rebuild, and never a wrong revision."""
+        forged = [notification("liverouter", p) for p in ("999999", "-1", "", "x" * 7999, "\u2603", "{}")]
+        with Follower(admin, proxy.dsn, **UNPOLLED) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.rewrite(lambda frame: [frame, frame, *forged] if is_config_notification(frame) else [frame])
+            revision = admin.set(llm_model="true")
+            follower.applies(revision, within_s=NOTIFY_S)
+            for payload in ("31337", "garbage", ""):
+                admin.execute("SELECT pg_notify('liverouter', %s)", payload)
+            follower.events.wait_for(ReloadRequested, reason="notification", count=4 * 8)
+            follower.applies(admin.set(llm_model="last"), within_s=NOTIFY_S)
+            assert [e.revision for e in follower.events.of(ConfigApplied)] == [revision - 1, revision, revision + 1]
+
+    def test_stranger_may_forge_but_not_harm(self, admin: Admin) -> None:
+        """Any role of the database may NOTIFY: it costs a read."""
+        admin.execute("DROP ROLE IF EXISTS stranger")
+        admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'x'")
+        try:
+            with Follower(admin, **UNPOLLED) as follower:
+                follower.events.wait_for(ListenerConnected)
+                with psycopg.connect(
+                    f"postgresql://stranger:x@{admin.dsn.partition('@')[2]}", autocommit=True
+                ) as forger:
+                    for revision in range(100):
+                        forger.execute("SELECT pg_notify('liverouter', %s)", (str(revision),))
+                follower.events.wait_for(ReloadRequested, reason="notification", count=100)
+                follower.load.go_on()
+                assert len(follower.events.of(ConfigApplied)) == 1
+        finally:
+            admin.execute("DROP ROLE stranger")
+
+
+class TestPooler:
+    def test_transaction_pooler(self, admin: Admin, needs_program: Callable[..., Path]) -> None:
+        """Behind a transaction pooler notifications do not arrive: that is named, and polling follows every change."""
+        with (
+            PgBouncer(needs_program("pgbouncer", package="pgbouncer"), admin.dsn, "transaction") as pooler,
+            Follower(admin, pooler.dsn) as follower,
+        ):
+            degraded = follower.events.wait_for(ListenerDegraded, cause="pooler", timeout_s=10)
+            assert degraded.problem is not None
+            assert degraded.problem.where == "LIVEROUTER_LISTEN_URL"
+            follower.until_status(state=State.POLL_ONLY, mode_cause="pooler")
+            for model in ("one", "two", "three"):
+                follower.applies(admin.set(llm_model=model), within_s=POLL_S + 1)
+            assert not follower.events.of(ListenerConnected)
+
+    def test_direct_listen_url_beside_a_pooler(self, admin: Admin, needs_program: Callable[..., Path]) -> None:
+        """With LIVEROUTER_LISTEN_URL naming a direct connection, a pooler in front of the rest does not matter."""
+        with (
+            PgBouncer(needs_program("pgbouncer", package="pgbouncer"), admin.dsn, "transaction") as pooler,
+            Follower(admin, pooler.dsn, listen_url=admin.dsn, **UNPOLLED) as follower,
+        ):
+            follower.events.wait_for(ListenerConnected)
+            follower.until_status(state=State.LIVE)
+            follower.applies(admin.set(llm_model="announced"), within_s=NOTIFY_S)
+
+    def test_session_pooler(self, admin: Admin, needs_program: Callable[..., Path]) -> None:
+        """A pooler in session mode passes notifications on, so it counts as listening."""
+        with (
+            PgBouncer(needs_program("pgbouncer", package="pgbouncer"), admin.dsn, "session") as pooler,
+            Follower(admin, pooler.dsn, **UNPOLLED) as follower,
+        ):
+            follower.events.wait_for(ListenerConnected)
+            follower.applies(admin.set(llm_model="announced"), within_s=NOTIFY_S)
+            assert not follower.events.of(ListenerDegraded)
