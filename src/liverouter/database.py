@@ -11,13 +11,16 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from liverouter.diagnosis import explain
+from liverouter.diagnosis import explain, is_broken
 from liverouter.dial import NETWORK_ERRORS, Connection, dial
+from liverouter.errors import DatabaseError
 from liverouter.options import database_url
 from liverouter.schema import HEAD, mismatch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from sqlalchemy import Row, TextClause
 
 _GRACE_S: Final = 1.0  # the server's own timeout fires first and says more
 
@@ -47,25 +50,28 @@ class Database:
         self._pooled = False
         self.where = f"database {urlsplit(self._url).netloc.rpartition('@')[2]}{urlsplit(self._url).path}"
 
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection for one statement, which sees one state of the database and writes nothing."""
-        async with self._connection(None) as connection:
-            # One statement is one snapshot by itself, and needs no BEGIN. But a pooler may put another server behind
-            # every message (parse, then execute) unless a transaction holds it.
-            yield await connection.execution_options(
-                isolation_level="REPEATABLE READ" if self._pooled else "AUTOCOMMIT", postgresql_readonly=self._pooled
-            )
+    async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
+        """Return the rows of one reading statement, which sees one state of the database.
 
-    @asynccontextmanager
-    async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection for one statement that may write, committed by itself."""
-        async with self._connection(None) as connection:
-            if self._pooled:
-                async with connection.begin():
-                    yield connection
-            else:
-                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+        Tried again, once, where the kept connection turns out to be broken.
+
+        Raises:
+            DatabaseError: it failed.
+        """
+        try:
+            return await self._run(statement, values, write=False)
+        except DatabaseError as exc:
+            if not is_broken(exc):
+                raise
+        return await self._run(statement, values, write=False)
+
+    async def execute(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
+        """Return the rows of one statement that may write, committed by itself.
+
+        Raises:
+            DatabaseError: it failed; where the connection broke it may have been committed.
+        """
+        return await self._run(statement, values, write=True)
 
     @asynccontextmanager
     async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
@@ -81,6 +87,18 @@ class Database:
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
+
+    async def _run(self, statement: TextClause, values: Mapping[str, object], *, write: bool) -> Sequence[Row[Any]]:
+        async with self._connection(None) as connection:
+            if not self._pooled:
+                # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
+                autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+                return (await autocommit.execute(statement, values)).all()
+            # A pooler may put another server behind every message (parse, then execute) unless a transaction holds it.
+            isolation = "READ COMMITTED" if write else "REPEATABLE READ"
+            held = await connection.execution_options(isolation_level=isolation, postgresql_readonly=not write)
+            async with held.begin():
+                return (await held.execute(statement, values)).all()
 
     @asynccontextmanager
     async def _connection(self, timeout_s: float | None) -> AsyncIterator[AsyncConnection]:
@@ -100,8 +118,13 @@ class Database:
         return self._engine
 
     async def _open(self) -> AsyncEngine:
-        first: list[Connection] = [await self._dial()]
-        self._pooled = await _is_pooled(first[0])
+        connection = await self._dial()
+        try:
+            self._pooled = await _is_pooled(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        first = [connection]
 
         async def connect() -> Connection:
             return first.pop() if first else await self._dial()
@@ -119,7 +142,10 @@ class Database:
 
     async def _dial(self) -> Connection:
         settings = {
+            # Whatever the role's own settings are: these are part of how this works.
+            "default_transaction_isolation": "read committed",
             "idle_session_timeout": "0",
+            "lock_timeout": "0",
             "statement_timeout": str(round(self._statement_timeout_s * 1000)),
         }
         connection = await dial(

@@ -79,8 +79,7 @@ class SettingsRepository:
         Raises:
             DatabaseError: it cannot be reached, is not migrated, has an unknown schema, or refuses (LR201 to LR209).
         """
-        async with self._database.snapshot() as connection:
-            row = (await connection.execute(sql.READ)).one()
+        (row,) = await self._database.select(sql.READ, {})
         return RawConfig(
             epoch=row.epoch,
             revision=row.revision,
@@ -94,8 +93,7 @@ class SettingsRepository:
 
     async def head(self) -> Head:
         """Return which revision is the newest; cheaper than `read`."""
-        async with self._database.snapshot() as connection:
-            row = (await connection.execute(sql.HEAD)).one()
+        (row,) = await self._database.select(sql.HEAD, {})
         return Head(row.epoch, row.revision, row.change_id)
 
     async def write(
@@ -182,8 +180,7 @@ class SettingsRepository:
             WriteRefusedError: the report cannot be used (LR212).
             DatabaseError: any other failure; the report may have arrived where the connection broke.
         """
-        async with self._database.statement() as connection:
-            row = (await connection.execute(sql.REPORT, {"doc": _as_json(document)})).one()
+        (row,) = await self._database.execute(sql.REPORT, {"doc": _as_json(document)})
         return Head(row.epoch, row.revision, row.change_id, row.report_whole)
 
     async def wait_applied(self, revision: int, timeout_s: float = 30.0) -> None:
@@ -268,17 +265,16 @@ class SettingsRepository:
         Raises:
             DatabaseError: not installed (LR204), newer than this code and not compatible (LR205), older (LR206).
         """
-        async with self._database.snapshot() as connection:
-            return str(await connection.scalar(sql.SCHEMA_VERSION))
+        ((version,),) = await self._database.select(sql.SCHEMA_VERSION, {})
+        return str(version)
 
     async def close(self) -> None:
         """Close the connections; the repository can be used again and opens new ones."""
         await self._database.close()
 
     async def _rows(self, statement: TextClause, **values: object) -> list[dict[str, Any]]:
-        async with self._database.snapshot() as connection:
-            rows = (await connection.execute(statement, values)).mappings().all()
-        return [{name: _plain(value) for name, value in row.items()} for row in rows]
+        rows = await self._database.select(statement, values)
+        return [{name: _plain(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
 
 
 def _plain(value: Any) -> Any:

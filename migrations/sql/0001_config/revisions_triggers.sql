@@ -86,9 +86,10 @@ COMMENT ON FUNCTION liverouter.stamp_commit() IS
 CREATE FUNCTION liverouter.stamp_row() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    kept text[] := '{updated_at,updated_by,key_id}';  -- by the database itself
 BEGIN
-    IF TG_OP = 'UPDATE' AND to_jsonb(NEW) - '{updated_at,updated_by}'::text[] = to_jsonb(OLD) - '{updated_at,updated_by}'::text[]
-    THEN
+    IF TG_OP = 'UPDATE' AND to_jsonb(NEW) - kept = to_jsonb(OLD) - kept THEN
         NEW.updated_at := OLD.updated_at;
         NEW.updated_by := OLD.updated_by;
     ELSE
