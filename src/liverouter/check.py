@@ -1,0 +1,226 @@
+"""Asks a config before anybody lives by it: validates, builds, and on demand calls each deployment once.
+
+Nothing is activated and nothing is stored. A client that runs in the same process is not disturbed: the check's
+deployments carry ids of their own, so that neither cooldowns nor prices are shared, and its Routers are discarded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.builder import Builder
+from liverouter.chat import LiveChatModel
+from liverouter.config import validate
+from liverouter.errors import ConfigError, LiveRouterError, Problem
+from liverouter.events import Bus, mask
+from liverouter.loop import LoopThread
+from liverouter.usage import UsageCounter
+
+if TYPE_CHECKING:
+    from liverouter.options import Environment
+    from liverouter.raw import RawConfig
+    from liverouter.sealing import Keyring
+    from liverouter.snapshot import Deployment, Snapshot
+    from liverouter.store import Generation
+
+_PROMPT: Final = "Answer with the word ok."
+_MAX_TOKENS: Final = 16  # the least that every provider takes
+_GRACE_S: Final = 5.0  # after the configured timeout, for a library that does not heed it
+_CLOSE_S: Final = 5.0
+_one_at_a_time: Final = threading.Lock()  # around what is put back in a process-wide setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One deployment, called once."""
+
+    provider: str
+    model: str
+    role: str  # primary or fallback
+    order: int
+    endpoint: str
+    duration_ms: float
+    answered_by: str | None = None  # the model that the provider says answered; None: none did
+    cost_usd: float | None = None  # None: litellm's price list does not know the model
+    problem: Problem | None = None  # why it did not answer
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, ready for JSON."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return fields | {"problem": self.problem.as_dict() if self.problem else None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What a check found."""
+
+    revision: int  # the stored revision that was checked, or that the draft was laid over
+    problems: tuple[Problem, ...]  # errors first
+    deployments: tuple[str, ...] = ()  # "openai/gpt-4o", by order; empty where the rows make no config
+    calls: tuple[Call, ...] = ()  # by order; empty unless calls were asked for
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the config can serve, as far as was asked."""
+        return not any(p.severity == "error" for p in self.problems) and not any(c.problem for c in self.calls)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report, ready for JSON."""
+        return {
+            "ok": self.ok,
+            "revision": self.revision,
+            "problems": [p.as_dict() for p in self.problems],
+            "deployments": list(self.deployments),
+            "calls": [call.as_dict() for call in self.calls],
+        }
+
+
+async def check(
+    raw: RawConfig,
+    *,
+    environment: Environment,
+    keyring: Keyring | None,
+    live: bool = False,
+    io: LoopThread | None = None,
+) -> CheckReport:
+    """Return whether *raw*, the stored rows or a draft laid over them, would serve.
+
+    With *live*, each deployment that would serve is called once, all at the same time, with a few tokens and the
+    configured timeout. *io* is the loop for those calls: a process that has a client gives that client's, any other
+    lets the check open one and end it. Takes seconds where litellm is not imported yet.
+    """
+    validation = validate(raw, environment=environment, keyring=keyring)
+    if validation.snapshot is None:
+        return CheckReport(revision=raw.revision, problems=validation.problems)
+    snapshot = _renamed(validation.snapshot)
+    loop = io or LoopThread("liverouter-check")
+    calls: list[Call] = []
+    try:
+        problems = await asyncio.to_thread(_try_to_build, snapshot, loop)
+        if live and not problems:
+            calls = await asyncio.gather(*(_call(alone, loop) for alone in _each_alone(snapshot)))
+    finally:
+        if io is None:
+            await asyncio.to_thread(loop.stop, _CLOSE_S)
+    return CheckReport(
+        revision=raw.revision,
+        problems=(*problems, *validation.problems),
+        deployments=tuple(d.label for d in snapshot.deployments),
+        calls=tuple(calls),
+    )
+
+
+def _renamed(snapshot: Snapshot) -> Snapshot:
+    """Return *snapshot* with deployment ids that no other Router in this process has."""
+    prefix = f"check-{secrets.token_hex(4)}:"
+    return replace(snapshot, deployments=tuple(replace(d, id=prefix + d.id) for d in snapshot.deployments))
+
+
+def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
+    """Return one snapshot per deployment that would serve, each without a second try."""
+    serving = snapshot.deployments if snapshot.litellm_enable else snapshot.deployments[:1]
+    tries = 1 if snapshot.litellm_enable else 0  # see the table of settings: litellm counts tries, plain models retries
+    return [replace(snapshot, deployments=(deployment,), num_retries=tries) for deployment in serving]
+
+
+def _try_to_build(snapshot: Snapshot, io: LoopThread) -> tuple[Problem, ...]:
+    builder = _builder(io)
+    try:
+        builder.close(_build(builder, snapshot))
+    except ConfigError as exc:
+        return exc.problems
+    return ()
+
+
+def _builder(io: LoopThread) -> Builder:
+    return Builder(client_id=f"check-{secrets.token_hex(4)}", usage=UsageCounter(bus=Bus()), io=io)
+
+
+def _build(builder: Builder, snapshot: Snapshot) -> Generation:
+    """Return a generation that no store holds; blocks.
+
+    Raises:
+        ConfigError: the Router or the model cannot be built.
+    """
+    with _one_at_a_time:
+        litellm: Any = sys.modules.get("litellm")
+        timeout_s = getattr(litellm, "request_timeout", None)
+        try:
+            return builder.build(snapshot, None, 0)
+        finally:
+            if litellm is not None:
+                litellm.request_timeout = timeout_s  # process-wide: it belongs to the client that may run here
+
+
+async def _call(snapshot: Snapshot, io: LoopThread) -> Call:
+    """Return how the one deployment of *snapshot* answers."""
+    deployment, builder = snapshot.primary, _builder(io)
+    generation = await asyncio.to_thread(_build, builder, snapshot)
+    said: dict[str, Any] | None = None
+    problem = None
+    started = time.monotonic()
+    try:
+        model = LiveChatModel(source=_Fixed(generation, io), max_tokens=_MAX_TOKENS)
+        async with asyncio.timeout(snapshot.timeout_s + _GRACE_S):
+            said = (await model.ainvoke(_PROMPT)).response_metadata
+    except Exception as exc:  # noqa: BLE001 - whatever a provider's library raises is the finding
+        problem = _problem(deployment, exc)
+    finally:
+        duration_ms = (time.monotonic() - started) * 1000
+        await asyncio.to_thread(builder.close, generation)
+    return Call(
+        provider=deployment.provider,
+        model=deployment.model,
+        role=deployment.role,
+        order=deployment.order,
+        endpoint=deployment.endpoint,
+        duration_ms=duration_ms,
+        answered_by=None if said is None else said.get("model_name") or deployment.model,
+        cost_usd=None if said is None else said["liverouter"]["cost_usd"],
+        problem=problem,
+    )
+
+
+class _Fixed:
+    """A chat model's source that knows one generation; counted under no client."""
+
+    client_id = ""
+
+    def __init__(self, generation: Generation, io: LoopThread) -> None:
+        self._generation, self.io = generation, io
+
+    def generation(self) -> Generation:
+        return self._generation
+
+
+def _problem(deployment: Deployment, exc: Exception) -> Problem:
+    """Return why *deployment* did not answer, without a secret."""
+    if isinstance(exc, LiveRouterError):
+        return exc.problem
+    status = getattr(exc, "status_code", None)
+    said = mask(" ".join(str(exc).split()), 200)
+    what = f"{type(exc).__name__}{f' {status}' if isinstance(status, int) else ''}" + (f" ({said})" if said else "")
+    return Problem("LR302", f"{deployment.label} did not answer: {what}", deployment.endpoint, _hint(deployment, exc))
+
+
+def _hint(deployment: Deployment, exc: Exception) -> str:
+    from langchain_core import exceptions as core
+
+    credential = deployment.credential_source or "its credential"
+    match exc:
+        case core.ModelAuthenticationError() | core.ModelPermissionDeniedError():
+            return f"Check {credential}, and what it may use"
+        case core.ModelNotFoundError():
+            return "Check the model's name and the base URL"
+        case core.ModelRateLimitError():
+            return "Wait, or raise the quota"
+        case core.ModelTimeoutError() | TimeoutError() | core.ModelConnectionError():
+            return "Check the base URL, proxies and firewalls; litellm_timeout bounds one attempt"
+        case _:
+            return "Look at the provider's status page, and at the parameters of this deployment"

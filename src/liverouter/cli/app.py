@@ -1,0 +1,90 @@
+"""The group of all commands, and how each way to end becomes an exit code: 0 ok, 1 failed, 2 usage, 78 options."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from liverouter.cli import keys, operate, read, watch, write
+from liverouter.cli.output import show_error
+from liverouter.cli.session import is_verbose
+from liverouter.errors import LiveRouterError, OptionsError, SecretError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FAILED: Final = 1
+_BAD_OPTIONS: Final = 78  # EX_CONFIG: tells a supervisor that a restart will not help
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+
+
+class _Commands(click.Group):
+    """Lists its commands as a newcomer meets them, and turns every expected failure into one line and its hint."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of definition."""
+        del ctx
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a liverouter error becomes an exit code, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except LiveRouterError as exc:
+            show_error(exc, verbose=is_verbose(ctx))
+            ctx.exit(_exit_code(exc))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="liverouter", prog_name="liverouter")
+def cli() -> None:
+    """Change which LLM your processes talk to, live, by rows in PostgreSQL.
+
+    The database is named by LIVEROUTER_DATABASE_URL (or DATABASE_URL, or --database-url).
+
+    \b
+    Try it:  liverouter demo
+    Start:   liverouter migrate
+             liverouter set llm_provider=anthropic llm_model=claude-sonnet-4-6
+             liverouter set --secret anthropic_api_key
+    Look:    liverouter show
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+
+
+for _command in (*operate.COMMANDS, *read.COMMANDS, *write.COMMANDS, *watch.COMMANDS, *keys.COMMANDS):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit the process with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = cli.main(
+            arguments,
+            prog_name="liverouter",
+            standalone_mode=False,
+            color=False if os.environ.get("NO_COLOR") else None,
+        )
+        sys.stdout.flush()
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(err=True)  # the prompt, or the ^C, stands on this line
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the exit flushes once more
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _exit_code(exc: LiveRouterError) -> int:
+    named = isinstance(exc, SecretError) and exc.where.startswith("LIVEROUTER_")  # a keyring that cannot be read
+    return _BAD_OPTIONS if isinstance(exc, OptionsError) or named else _FAILED

@@ -1,0 +1,87 @@
+"""KEY=VALUE arguments: what they set, or everything that is wrong with them at once. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from liverouter.errors import ConfigError, Problem, did_you_mean
+from liverouter.lookup import Lookup, clip, url_fault
+from liverouter.options import Environment
+from liverouter.providers import PROVIDERS
+from liverouter.raw import RawConfig
+from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_REJECTED: Final[Mapping[str, str]] = MappingProxyType(
+    {name: hint for spec in PROVIDERS.values() for name, hint in spec.rejected.items()}
+)
+_NO_ROWS: Final = RawConfig("", 0, "", datetime.min.replace(tzinfo=UTC), 0.0, {}, {})
+
+
+def parse_assignments(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that *pairs* of ``KEY=VALUE`` stand for, each value with its setting's type.
+
+    Raises:
+        click.UsageError: an argument has no ``=``, or names a key twice.
+        ConfigError: unknown settings, secrets, and values of a wrong type or out of range; all of them, no value shown.
+    """
+    changes: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        key = key.strip()
+        if not separator:
+            raise click.UsageError(f"'{clip(key)}' is not KEY=VALUE")
+        if key in changes:
+            raise click.UsageError(f"'{clip(key)}' stands twice")
+        changes[key], found = _value(key, value)
+        problems += found
+    if problems:
+        raise ConfigError(problems)
+    return changes
+
+
+def secret_problem(name: str) -> Problem | None:
+    """Return what is wrong with storing a secret as *name*: that is the name of a plain setting."""
+    setting = SETTINGS.get(name)
+    if setting is None or setting.kind == "secret":
+        return None
+    hint = f"Write liverouter set {name}=…"
+    return Problem("LR107", f"'{name}' is a setting, not a secret", f"settings.{name}", hint)
+
+
+def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
+    where = f"settings.{clip(key)}"
+    setting = SETTINGS.get(key)
+    if setting is None:
+        return None, [_unknown(key, where)]
+    if setting.kind == "secret":
+        hint = f"Keep it out of the command line: liverouter set --secret {key}"
+        return None, [Problem("LR110", f"'{key}' is a secret and is never given as KEY=VALUE", where, hint)]
+    try:
+        parsed = parse(setting, value)
+    except SettingValueError as exc:
+        return None, [exc.problem]
+    return parsed, [] if parsed is None else _misfits(setting, parsed, where)
+
+
+def _misfits(setting: Setting, value: Any, where: str) -> list[Problem]:
+    """Return why *value* can never do for *setting*, whatever the other rows hold."""
+    look = Lookup(_NO_ROWS, Environment({}), None)
+    look.checked(setting, value, where)
+    if setting.kind == "url" and not look.problems and (fault := url_fault(value)):
+        look.report("LR105", fault, where, "Write a URL like https://host/path")
+    return look.problems
+
+
+def _unknown(key: str, where: str) -> Problem:
+    if hint := _REJECTED.get(key):
+        return Problem("LR107", f"'{key}' cannot be used", where, hint)
+    hint = did_you_mean(clip(key), SETTINGS) or "See `liverouter show --settings` for the names"
+    return Problem("LR106", f"'{clip(key)}' is not a setting", where, hint)

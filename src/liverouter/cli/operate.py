@@ -1,0 +1,133 @@
+"""`demo`, `serve`, `migrate`, `check`: what one runs rather than asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from liverouter.cli.assignments import parse_assignments
+from liverouter.cli.output import show_json, show_problems, show_table
+from liverouter.cli.session import access, database_options, json_option, verbose_option
+from liverouter.draft import lay_over
+from liverouter.options import Environment, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from liverouter.check import CheckReport
+    from liverouter.repository import SettingsRepository
+
+_CALL: Final = {
+    "role": "ROLE",
+    "order": "ORDER",
+    "deployment": "DEPLOYMENT",
+    "answered_by": "ANSWERED BY",
+    "duration_ms": "MS",
+    "cost_usd": "COST USD",
+}
+
+
+@click.command("demo")
+@click.option("--keep", is_flag=True, help="Leave everything up afterwards, and say what to type to play on.")
+@click.option(
+    "--pace",
+    "pace_s",
+    type=click.FloatRange(0, 60),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Pause between two acts.",
+)
+@verbose_option
+def demo_command(*, keep: bool, pace_s: float) -> int:
+    """Watch rows become live in two processes, locally.
+
+    It needs no database and no key, plays a story of about 20 seconds, and ends with 0 when no call failed.
+
+    \b
+    Example:
+      liverouter demo --keep
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    from liverouter.daemon.demo import run_demo
+
+    return run_demo(keep=keep, pace_s=pace_s)
+
+
+@click.command("migrate")
+@click.option("--check", "check_only", is_flag=True, help="Change nothing; exit 1 when the schema is not up to date.")
+@json_option
+@database_options
+def migrate_command(*, check_only: bool, as_json: bool, database_url: str | None) -> None:
+    """Install the schema in the database, or upgrade it.
+
+    Safe to repeat, and to run in several places at once.
+
+    \b
+    Examples:
+      liverouter migrate
+      liverouter migrate --check        # for deployment pipelines
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    from liverouter import migrate
+
+    url = load(database_url=database_url).database_url
+    if check_only:
+        migrate.check(url)
+        before: str | None = migrate.HEAD
+        after = migrate.HEAD
+    else:
+        before = migrate.current(url)
+        after = migrate.upgrade(url, echo=lambda said: click.echo(said, err=True))
+    if as_json:
+        show_json({"from": before, "to": after})
+    elif before == after:
+        click.echo(f"up to date: {after}")
+    else:
+        click.echo(f"{before or 'nothing'} → {after}")
+
+
+@click.command("check")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--live", is_flag=True, help="Call each deployment once, with a few tokens.")
+@json_option
+@database_options
+def check_command(*, pairs: Sequence[str], live: bool, as_json: bool, database_url: str | None) -> int:
+    """Say whether the config would serve; change nothing.
+
+    The stored config, or that with KEY=VALUE laid over it, is validated and built with this shell's environment and keys; --live also calls each deployment.
+
+    \b
+    Examples:
+      liverouter check
+      liverouter check llm_provider=openai llm_model=gpt-4o --live
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    draft = parse_assignments(pairs)
+    door = access("check", database_url)
+
+    async def work(repository: SettingsRepository) -> CheckReport:
+        from liverouter.check import check
+
+        raw = lay_over(await repository.read(), settings=draft)
+        return await check(raw, environment=Environment(), keyring=door.keyring, live=live)
+
+    report = door.run(work)
+    if as_json:
+        show_json(report.as_dict())
+    else:
+        _show_report(report, draft=bool(draft))
+    return 0 if report.ok else 1
+
+
+COMMANDS: Final = (demo_command, migrate_command, check_command)
+
+
+def _show_report(report: CheckReport, *, draft: bool) -> None:
+    show_problems(report.problems, err=True)
+    show_problems((call.problem for call in report.calls if call.problem), err=True)
+    if answered := [call for call in report.calls if call.problem is None]:
+        show_table([call.as_dict() | {"deployment": f"{call.provider}/{call.model}"} for call in answered], _CALL)
+    what = f"revision {report.revision}" + (" with the draft over it" if draft else "")
+    if report.ok:
+        click.echo(f"{what} would serve: {', '.join(report.deployments)}")
+    else:
+        click.echo(f"{what} has problems", err=True)

@@ -1,0 +1,121 @@
+"""How everything looks: tables, Problems, errors, JSON. Results go to stdout, what went wrong to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from liverouter.errors import ConfigError, LiveRouterError, NotReadyError, Problem
+from liverouter.events import mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_COLOURS: Final = {
+    "error": "red",
+    "warning": "yellow",
+    "live": "green",
+    "applied": "green",
+    "rejected": "red",
+    "stale": "yellow",
+    "poll_only": "yellow",
+    "offline": "bright_black",
+    "initializing": "yellow",
+}
+_LONGEST_CELL: Final = 60
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3_600
+_DAY_S: Final = 86_400
+
+
+def show_json(value: Any, *, one_line: bool = False) -> None:
+    """Print *value* as JSON."""
+    click.echo(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=None if one_line else 2))
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Problem):
+        return value.as_dict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Print *rows* as a table: *columns* maps a key of the rows to its heading. Empty columns are left out."""
+    shown = {
+        key: title for key, title in columns.items() if any(row.get(key) not in (None, "", [], {}) for row in rows)
+    }
+    cells = [[text(row.get(key)) for key in shown] for row in rows]
+    widths = [max(len(title), *(len(line[i]) for line in cells)) for i, title in enumerate(shown.values())]
+    gaps = ["  "] * (len(widths) - 1) + [""]
+    for i, line in enumerate([list(shown.values()), *cells]):
+        pads = [" " * (width - len(cell)) for cell, width in zip(line, widths, strict=True)]
+        pads[-1] = ""
+        styled = [click.style(cell, fg=_COLOURS.get(cell), dim=i == 0 or None) for cell in line]
+        click.echo("  " + "".join(cell + pad + gap for cell, pad, gap in zip(styled, pads, gaps, strict=True)))
+
+
+def text(value: Any) -> str:
+    """Return *value* as one short line for people."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:.1f}".removesuffix(".0")
+        case datetime():
+            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        case str():
+            shown = " ".join(value.split())
+        case Mapping() | Sequence():
+            shown = json.dumps(value, default=_jsonable, ensure_ascii=False)
+        case _:
+            shown = str(value)
+    return shown if len(shown) <= _LONGEST_CELL else shown[: _LONGEST_CELL - 1] + "…"
+
+
+def ago(at: datetime) -> str:
+    """Return how long ago *at* was, by this machine's clock, in its largest unit."""
+    seconds = max(0, int((datetime.now(UTC) - at).total_seconds()))
+    for size, unit in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def show_heading(title: str, facts: str = "") -> None:
+    """Print the title of a block, and facts beside it."""
+    click.echo(click.style(title, bold=True) + (f"  {facts}" if facts else ""))
+
+
+def show_problems(problems: Iterable[Problem], *, err: bool = False) -> None:
+    """Print each Problem on a line, its hint on the next."""
+    for problem in problems:
+        label = click.style(problem.severity, fg=_COLOURS[problem.severity], bold=True)
+        click.echo(f"{label}: {problem.message} [{problem.code} at {problem.where}]", err=err)
+        if problem.hint:
+            click.echo(f"  hint: {problem.hint}", err=err)
+
+
+def show_error(error: LiveRouterError, *, verbose: bool = False) -> None:
+    """Print *error* on standard error: one line and its hint for each thing that is wrong; *verbose* adds causes."""
+    if isinstance(error, ConfigError | NotReadyError) and error.problems:
+        show_problems(error.problems, err=True)
+    else:
+        show_problems([error.problem], err=True)
+    cause = error.__cause__
+    while verbose and cause is not None:
+        said = next(iter(str(cause).splitlines()), "")  # what follows the first line may show the refused row
+        click.echo(f"  caused by {type(cause).__name__}: {mask(said)}", err=True)
+        cause = cause.__cause__

@@ -1,0 +1,228 @@
+"""`show`, `history`, `diff`, `instances`: what should run, what runs, who changed it. Nothing is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from liverouter.cli.output import ago, show_heading, show_json, show_problems, show_table, text
+from liverouter.cli.session import access, database_options, json_option
+from liverouter.config import validate
+from liverouter.errors import Problem
+from liverouter.options import Environment
+from liverouter.sealing import Secret, fingerprint
+from liverouter.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from liverouter.raw import RawConfig
+    from liverouter.repository import SettingsRepository
+    from liverouter.sealing import Keyring
+
+_DEPLOYMENT: Final = {
+    "role": "ROLE",
+    "order": "ORDER",
+    "provider": "PROVIDER",
+    "model": "MODEL",
+    "params": "PARAMS",
+    "credential_source": "CREDENTIAL",
+    "fingerprint": "FINGERPRINT",
+}
+_RUNNING: Final = (
+    {"app": "APP", "host": "HOST", "pid": "PID", "revision": "REVISION"}
+    | _DEPLOYMENT
+    | {
+        "cooling_until": "COOLING UNTIL",
+    }
+)
+_INSTANCE: Final = {
+    "app": "APP",
+    "host": "HOST",
+    "pid": "PID",
+    "state": "STATE",
+    "applied_revision": "APPLIED",
+    "rejected_revision": "REJECTED",
+    "mode": "HEARS BY",
+    "mode_cause": "BECAUSE",
+    "heartbeat_at": "LAST HEARD OF",
+    "litellm": "LITELLM",
+}
+_REVISION: Final = {
+    "revision": "REVISION",
+    "committed_at": "WHEN",
+    "author": "WHO",
+    "application": "THROUGH",
+    "kind": "KIND",
+    "changed": "CHANGED",
+    "comment": "COMMENT",
+}
+_DIFF: Final = {"object": "OBJECT", "key": "KEY", "old": "OLD", "new": "NEW"}
+_SETTING: Final = {"name": "SETTING", "value": "VALUE", "source": "FROM", "type": "TYPE", "default": "DEFAULT"}
+
+
+@click.command("show")
+@click.option("--settings", "all_settings", is_flag=True, help="List every setting: value, where from, type, default.")
+@json_option
+@database_options
+def show_command(*, all_settings: bool, as_json: bool, database_url: str | None) -> None:
+    """Show what should run, what runs, and every problem.
+
+    \b
+    Examples:
+      liverouter show
+      liverouter show --settings
+      liverouter show --json | jq '.problems[].hint'
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    door = access("show", database_url)
+    if all_settings:
+        raw = door.run(lambda repository: repository.read())
+        _show_settings(raw, Environment(), as_json=as_json)
+        return
+    facts = door.run(lambda repository: _facts(repository, door.keyring))
+    if as_json:
+        show_json(facts)
+        return
+    revision = facts["revision"]
+    show_heading(
+        "Should run", f"revision {revision['revision']}, {ago(revision['committed_at'])} by {text(revision['author'])}"
+    )
+    if facts["desired"]:
+        show_table(facts["desired"], _DEPLOYMENT)
+    else:
+        click.echo("  nothing is set")
+    show_heading("Runs", "" if facts["instances"] else "in no process yet")
+    if facts["running"]:
+        show_table(facts["running"], _RUNNING)
+    if facts["problems"]:
+        show_heading("Problems", "" if facts["judged"] else "as seen with this shell's environment and keys")
+        show_problems(facts["problems"])
+
+
+async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dict[str, Any]:
+    raw = await repository.read()
+    instances = await repository.instances()
+    problems = [_as_problem(row) for row in await repository.problems()]
+    judged = any(
+        row["state"] != "offline" and raw.revision in (row["applied_revision"], row["rejected_revision"])
+        for row in instances
+    )
+    if not judged:  # then validation here sees more than SQL does, if not a service's environment
+        here = validate(raw, environment=Environment(), keyring=keyring).problems
+        problems = [*here, *(p for p in problems if not p.where.startswith(("settings.", "secrets.")))]
+    return {
+        "revision": (await repository.history(limit=1))[0],
+        "desired": await repository.desired_config(),
+        "instances": instances,
+        "running": await repository.active_config(),
+        "problems": problems,
+        "judged": judged,
+    }
+
+
+def _as_problem(row: Mapping[str, Any]) -> Problem:
+    return Problem(row["code"], row["message"], row["object"], row["hint"] or "", row["severity"])
+
+
+def _show_settings(raw: RawConfig, environment: Environment, *, as_json: bool) -> None:
+    rows = [_setting_row(name, raw, environment) for name in SETTINGS]
+    rows += [
+        {"name": name, "value": value, "source": "row", "type": "not a setting", "default": None}
+        for name, value in raw.settings.items()
+        if name not in SETTINGS
+    ]
+    rows += [
+        {"name": name, "value": stored.fingerprint, "source": "sealed", "type": "secret", "default": None}
+        for name, stored in raw.secrets.items()
+        if name not in SETTINGS
+    ]
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(rows, _SETTING)
+
+
+def _setting_row(name: str, raw: RawConfig, environment: Environment) -> dict[str, Any]:
+    """Return one setting, its value and where that comes from; of a secret the fingerprint."""
+    setting = SETTINGS[name]
+    row = {"name": name, "type": setting.kind, "default": setting.default, "doc": setting.doc}
+    found = environment.get(name)
+    if setting.kind == "secret":
+        if name in raw.secrets:
+            return row | {"value": raw.secrets[name].fingerprint, "source": "sealed"}
+        if found is not None and not found.error:
+            return row | {"value": fingerprint(Secret(found.text)), "source": found.source}
+    elif name in raw.settings:
+        return row | {"value": raw.settings[name], "source": "row"}
+    elif found is not None and not found.error:
+        return row | {"value": found.text, "source": found.source}
+    return row | {"value": setting.default, "source": "default" if setting.default is not None else ""}
+
+
+@click.command("history")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The newest so many.")
+@json_option
+@database_options
+def history_command(*, limit: int, as_json: bool, database_url: str | None) -> None:
+    """List who changed what, when, why; newest first.
+
+    \b
+    Example:
+      liverouter history --limit 5
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    _show_rows(access("history", database_url).run(lambda r: r.history(limit=limit)), _REVISION, as_json=as_json)
+
+
+@click.command("diff")
+@click.argument("a", type=click.IntRange(0))
+@click.argument("b", type=click.IntRange(0))
+@json_option
+@database_options
+def diff_command(*, a: int, b: int, as_json: bool, database_url: str | None) -> None:
+    """Show what differs between revisions A and B.
+
+    Of secrets the fingerprints are shown.
+
+    \b
+    Example:
+      liverouter diff 41 42
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    rows = access("diff", database_url).run(lambda repository: repository.diff(a, b))
+    _show_rows(rows, _DIFF, as_json=as_json, none=f"revisions {a} and {b} are the same")
+
+
+@click.command("instances")
+@json_option
+@database_options
+def instances_command(*, as_json: bool, database_url: str | None) -> None:
+    """List the processes that run a client.
+
+    Each with its state, what it applied, what it rejected and why, and how it hears of changes.
+
+    \b
+    Example:
+      liverouter instances
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    rows = access("instances", database_url).run(lambda repository: repository.instances())
+    _show_rows(rows, _INSTANCE, as_json=as_json, none="no process runs a client")
+    if as_json:
+        return
+    for row in rows:
+        if row["error_code"]:
+            click.echo(f"{row['app']} on {row['host']}, pid {row['pid']}: {row['error']} [{row['error_code']}]")
+            click.echo(f"  hint: {row['hint']}")
+
+
+COMMANDS: Final = (show_command, history_command, diff_command, instances_command)
+
+
+def _show_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool, none: str = "nothing"
+) -> None:
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show_table(rows, columns)
+    else:
+        click.echo(none)

@@ -1,0 +1,190 @@
+"""`watch`: tells each change as it is committed, and each process as it applies or rejects it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from liverouter.cli.output import show_json, show_problems, text
+from liverouter.cli.session import access, database_options, json_option
+from liverouter.errors import DatabaseError
+from liverouter.events import Bus, Event, ListenerDegraded, ListenerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from liverouter.cli.session import Access
+    from liverouter.repository import SettingsRepository
+
+_EAGER_S: Final = 0.1  # between two looks while a process has yet to report
+_CALM_S: Final = 2.0  # reports never notify: processes that come, go or degrade are found by looking
+_MANY: Final = 1_000  # revisions between two looks
+_OF_REVISION: Final = ("revision", "committed_at", "author", "application", "kind", "comment")
+_STYLES: Final = {"revision": "cyan", "applied": "green", "rejected": "red", "state": "yellow"}
+
+
+@click.command("watch")
+@json_option
+@database_options
+def watch_command(*, as_json: bool, database_url: str | None) -> None:
+    """Follow every change live, until Ctrl-C.
+
+    Who changed what, and which process applied or rejected it, after how many milliseconds.
+
+    \b
+    Examples:
+      liverouter watch
+      liverouter watch --json | jq 'select(.event == "rejected")'
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    door = access("watch", database_url)
+    with contextlib.suppress(KeyboardInterrupt):  # is how it ends
+        door.run(lambda repository: _watch(repository, door, as_json=as_json))
+
+
+COMMANDS: Final = (watch_command,)
+
+
+async def _watch(repository: SettingsRepository, door: Access, *, as_json: bool) -> None:
+    from liverouter.listener import Listener
+
+    changed = asyncio.Event()
+    listener = Listener(
+        dsn=door.options.listen_dsn,
+        on_change=lambda _: changed.set(),
+        bus=Bus(_tell_trouble),
+        application_name="liverouter watch",
+        probe_interval_s=door.options.probe_interval_s,
+        poll_interval_s=_CALM_S,
+    )
+    fleet = _Fleet(repository)
+    for fact in await fleet.look():  # an error here is told as any command's; later ones are waited out
+        _tell(fact, as_json=as_json)
+    task = asyncio.create_task(listener.run(), name="listener")
+    failing = False
+    try:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EAGER_S if fleet.pending else _CALM_S):
+                    await changed.wait()
+            changed.clear()  # before the look: a later change must mean a later look
+            try:
+                facts = await fleet.look()
+            except DatabaseError as exc:
+                if not failing:
+                    show_problems([exc.problem], err=True)
+                failing = True
+                continue
+            failing = False
+            for fact in facts:
+                _tell(fact, as_json=as_json)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@dataclass(slots=True)
+class _Fleet:
+    """What was seen at the last look."""
+
+    repository: SettingsRepository
+    revision: int | None = None
+    instances: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    pending: bool = False  # a live process has yet to apply or reject the head
+
+    async def look(self) -> list[dict[str, Any]]:
+        """Return what happened since the last look, oldest first."""
+        facts = await self._revisions()
+        committed = {row["revision"]: row["committed_at"] for row in await self.repository.rollout()}
+        now: dict[str, Mapping[str, Any]] = {row["instance"]: row for row in await self.repository.instances()}
+        for identity, row in now.items():
+            facts += _news(self.instances.get(identity), row, committed)
+        self.instances = now
+        self.pending = any(
+            row["state"] != "offline" and self.revision not in (row["applied_revision"], row["rejected_revision"])
+            for row in now.values()
+        )
+        return facts
+
+    async def _revisions(self) -> list[dict[str, Any]]:
+        head, last = (await self.repository.head()).revision, self.revision
+        self.revision = head
+        if last == head:
+            return []
+        known = last if last is not None and last < head else head - 1  # a restored backup goes back
+        rows = await self.repository.history(limit=min(head - known, _MANY))
+        return [await self._revision(row) for row in reversed(rows)]
+
+    async def _revision(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        revision = row["revision"]
+        changes = await self.repository.diff(revision - 1, revision) if revision else []
+        return {"event": "revision"} | {name: row[name] for name in _OF_REVISION} | {"changes": changes}
+
+
+def _news(
+    before: Mapping[str, Any] | None, row: Mapping[str, Any], committed: Mapping[int, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield what is new of one process."""
+    who = {"app": row["app"], "host": row["host"], "pid": row["pid"], "instance": row["instance"]}
+    was = before or {}
+    if row["state"] != was.get("state"):
+        yield {"event": "state", **who, "state": row["state"], "cause": row["mode_cause"]}
+    revision = row["applied_revision"]
+    if revision is not None and revision != was.get("applied_revision"):
+        known = before is not None and revision in committed  # else it may have started after the commit
+        ms = (row["applied_at"] - committed[revision]).total_seconds() * 1000 if known else None
+        yield {"event": "applied", **who, "revision": revision, "ms": ms}
+    refused = row["rejected_revision"]
+    if refused is not None and refused != was.get("rejected_revision"):
+        yield {
+            "event": "rejected",
+            **who,
+            "revision": refused,
+            "serves": revision,
+            "code": row["error_code"],
+            "error": row["error"],
+            "hint": row["hint"],
+        }
+
+
+def _tell(fact: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(fact, one_line=True)
+        return
+    first, *rest = _lines(fact)
+    click.secho(first, fg=_STYLES[fact["event"]])
+    for line in rest:
+        click.echo(f"  {line}")
+
+
+def _lines(fact: Mapping[str, Any]) -> list[str]:
+    who = f"{fact.get('app')} on {fact.get('host')}, pid {fact.get('pid')}"
+    match fact["event"]:
+        case "revision":
+            through = f" through {fact['application']}" if fact["application"] else ""
+            comment = f": {fact['comment']}" if fact["comment"] else ""
+            head = f"revision {fact['revision']}, {text(fact['committed_at'])}, by {fact['author']}{through}{comment}"
+            return [head, *(_change(change) for change in fact["changes"])]
+        case "applied":
+            after = "" if fact["ms"] is None else f", {fact['ms']:.0f} ms after the commit"
+            return [f"{who}: serves revision {fact['revision']}{after}"]
+        case "rejected":
+            serves = f"goes on with {fact['serves']}" if fact["serves"] is not None else "has none to serve with"
+            lines = [f"{who}: rejects revision {fact['revision']}, {serves}", f"{fact['error']} [{fact['code']}]"]
+            return lines + ([f"hint: {fact['hint']}"] if fact["hint"] else [])
+        case _:
+            return [f"{who}: is {fact['state']}" + (f", {fact['cause']}" if fact["cause"] else "")]
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    name = f"secret {change['key']}" if change["object"] == "secret" else change["key"]
+    return f"{name}: {text(change['old'])} → {text(change['new'])}"
+
+
+def _tell_trouble(event: Event) -> None:
+    """Say that notifications do not arrive, and why; changes are then found by looking."""
+    if isinstance(event, ListenerLost | ListenerDegraded) and event.problem is not None:
+        show_problems([event.problem], err=True)

@@ -1,0 +1,292 @@
+"""`set`, `unset`, `rollback`: each is one transaction and prints the revision it made."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from liverouter.cli.assignments import parse_assignments, secret_problem
+from liverouter.cli.output import show_json, show_problems
+from liverouter.cli.session import access, database_options, json_option
+from liverouter.config import validate
+from liverouter.draft import lay_over
+from liverouter.errors import ConfigError, Problem, RolloutError, SecretError, did_you_mean
+from liverouter.lookup import clip
+from liverouter.options import Environment
+from liverouter.raw import SealedSecret
+from liverouter.sealing import Secret, fingerprint, seal
+from liverouter.sealing import open as unseal
+from liverouter.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from liverouter.raw import RawConfig
+    from liverouter.repository import SettingsRepository
+    from liverouter.sealing import Keyring
+
+_WAIT_S: Final = 10.0
+_DEPENDS_ON_ENVIRONMENT: Final = ("LR100", "LR102", "LR501", "LR502")  # a service's own environment may have it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """The options that every write has."""
+
+    author: str | None
+    comment: str | None
+    expect: int | None
+    wait: bool
+    timeout_s: float
+    as_json: bool
+
+
+def _write_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every write, handed over as one `how`."""
+
+    def collected(**arguments: Any) -> Any:
+        how = _How(**{name: arguments.pop(name) for name in _How.__dataclass_fields__})
+        return function(how=how, **arguments)
+
+    collected.__doc__ = function.__doc__
+    decorated: Callable[..., Any] = collected
+    for option in reversed(
+        (
+            click.option(
+                "--wait", is_flag=True, help="Return once every live instance applied it; fail if one rejects it."
+            ),
+            click.option(
+                "--timeout",
+                "timeout_s",
+                type=click.FloatRange(0.1, 3600),
+                default=_WAIT_S,
+                show_default=True,
+                metavar="SECONDS",
+                help="How long --wait waits.",
+            ),
+            click.option("--comment", metavar="TEXT", help="Why, for the history."),
+            click.option(
+                "--author", metavar="NAME", help="Who, for the history, where the database role does not say."
+            ),
+            click.option(
+                "--expect",
+                type=click.IntRange(0),
+                metavar="REVISION",
+                help="Refuse if somebody changed the config since.",
+            ),
+            json_option,
+            database_options,
+        )
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+@click.command("set")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--secret",
+    "secret_names",
+    multiple=True,
+    metavar="NAME",
+    help="Store the secret NAME, sealed; its value is asked for, or read from stdin when piped.",
+)
+@_write_options
+def set_command(*, pairs: Sequence[str], secret_names: Sequence[str], database_url: str | None, how: _How) -> None:
+    """Change settings and secrets, in one transaction.
+
+    A value has its setting's type: true, 0.2, JSON for llm_fallback_config, null for "as if it were not there". One
+    that its setting can never take is refused. A config that is not complete yet is written, with a warning: see
+    `liverouter check` for asking first.
+
+    \b
+    Examples:
+      liverouter set llm_provider=anthropic llm_model=claude-sonnet-4-6 --wait
+      liverouter set --secret anthropic_api_key
+      liverouter set --secret vertex_ai_credentials < key.json
+      liverouter set llm_fallback_config='{"provider": "openai", "model": "gpt-4o"}' --comment "for the weekend"
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    if not pairs and not secret_names:
+        raise click.UsageError("nothing to set: name KEY=VALUE or --secret NAME")
+    changes = parse_assignments(pairs)
+    if faults := [problem for name in secret_names if (problem := secret_problem(name))]:
+        raise ConfigError(faults)
+    door = access("set", database_url)
+    secrets = _read_secrets(secret_names, door.keyring)
+
+    async def work(repository: SettingsRepository) -> None:
+        raw = await repository.read()
+        sealed = {name: _sealed(name, secret, raw, door.keyring) for name, secret in secrets.items()}
+        draft = lay_over(raw, settings=changes, secrets=sealed)
+        revision = await repository.write(
+            changes, sealed, expected_revision=how.expect, author=how.author, comment=how.comment
+        )
+        warnings = [*_unused_secrets(secrets, draft), *_remaining(draft, door.keyring)]
+        await _finish(repository, raw.revision, revision, how, warnings)
+
+    door.run(work)
+
+
+@click.command("unset")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_write_options
+def unset_command(*, names: Sequence[str], database_url: str | None, how: _How) -> None:
+    """Remove settings and secrets, in one transaction.
+
+    The environment or the default serves again.
+
+    \b
+    Examples:
+      liverouter unset llm_temperature llm_max_tokens
+      liverouter unset snowflake_token --wait
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    door = access("unset", database_url)
+
+    async def work(repository: SettingsRepository) -> None:
+        from liverouter.repository import UNSET
+
+        raw = await repository.read()
+        stored = {*raw.settings, *raw.secrets}
+        if unknown := [_nothing_called(name, stored) for name in names if name not in {*stored, *SETTINGS}]:
+            raise ConfigError(unknown)
+        revision = await repository.write(
+            {name: UNSET for name in names if name in raw.settings},
+            delete=[name for name in names if name in raw.secrets],
+            expected_revision=how.expect,
+            author=how.author,
+            comment=how.comment,
+        )
+        warnings = _remaining(lay_over(raw, remove=names), door.keyring)
+        await _finish(repository, raw.revision, revision, how, warnings)
+
+    door.run(work)
+
+
+@click.command("rollback")
+@click.argument("revision", type=click.IntRange(0))
+@_write_options
+def rollback_command(*, revision: int, database_url: str | None, how: _How) -> None:
+    """Go back to an earlier revision, secrets included.
+
+    What stood there is stored again as a new revision.
+
+    \b
+    Example:
+      liverouter history
+      liverouter rollback 41 --comment "the new model is too slow" --wait
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    door = access("rollback", database_url)
+
+    async def work(repository: SettingsRepository) -> None:
+        before = await repository.head()
+        made = await repository.rollback(revision, expected_revision=how.expect, author=how.author, comment=how.comment)
+        await _finish(repository, before.revision, made, how, _remaining(await repository.read(), door.keyring))
+
+    door.run(work)
+
+
+COMMANDS: Final = (set_command, unset_command, rollback_command)
+
+
+async def _finish(
+    repository: SettingsRepository, before: int, revision: int, how: _How, warnings: Sequence[Problem]
+) -> None:
+    """Say what was written and what is still wrong with it; wait for the instances where that was asked for."""
+    result: dict[str, Any] = {"revision": revision, "changed": revision != before, "problems": warnings}
+    if not how.as_json:
+        click.echo(f"revision {revision}" if revision != before else f"nothing changed: still revision {revision}")
+        show_problems((replace(p, severity="warning") for p in warnings), err=True)  # it was written all the same
+        if any(p.code in _DEPENDS_ON_ENVIRONMENT for p in warnings):
+            click.echo("  (seen with this shell's environment; a service may have its own)", err=True)
+    try:
+        if how.wait:
+            result["rollout"] = await _wait(repository, revision, how)
+    except RolloutError as exc:
+        result["rollout"] = {"problem": exc.problem}
+        raise
+    finally:
+        if how.as_json:
+            show_json(result)
+
+
+async def _wait(repository: SettingsRepository, revision: int, how: _How) -> dict[str, Any]:
+    """Wait until every live instance applied *revision*, and say how many did and how fast.
+
+    Raises:
+        RolloutError: one rejected it, or not all did in time.
+    """
+    await repository.wait_applied(revision, how.timeout_s)
+    live = sum(row["state"] != "offline" for row in await repository.instances())
+    row: dict[str, Any] = next((r for r in await repository.rollout() if r["revision"] == revision), {})
+    slowest_ms = row.get("p99_ms")
+    if not how.as_json:
+        said = f"live in {live} of {live} instances" if live else "no process runs a client: nobody to wait for"
+        if live and slowest_ms is not None:
+            said += f"; the slowest, {row['slowest']}, {slowest_ms:.0f} ms after the commit"
+        click.echo(said)
+    return {"live": live, "applied": row.get("applied", 0), "p50_ms": row.get("p50_ms"), "p99_ms": slowest_ms}
+
+
+def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Secret]:
+    """Return the secrets typed in without echo, or the one piped in."""
+    if not names:
+        return {}
+    if keyring is None:
+        raise SecretError(
+            "secrets are stored sealed, and there is no key to seal with",
+            code="LR501",
+            where="LIVEROUTER_SECRET_KEYS",
+            hint="Make one: liverouter keys generate",
+        )
+    if sys.stdin.isatty():
+        return {name: Secret(click.prompt(name, hide_input=True, err=True)) for name in names}
+    if len(names) > 1:
+        raise click.UsageError("standard input holds one secret: give one --secret, or type them on a terminal")
+    value = sys.stdin.read().strip()
+    if not value:
+        raise click.UsageError(f"standard input is empty: pipe the value of '{names[0]}' in")
+    return {names[0]: Secret(value)}
+
+
+def _sealed(name: str, secret: Secret, raw: RawConfig, keyring: Keyring | None) -> SealedSecret:
+    """Return *secret* sealed; the stored row itself where it holds the same one already, so that nothing changes."""
+    stored = raw.secrets.get(name)
+    if stored is not None and keyring is not None and stored.sealed.split(":")[1:2] == [keyring.newest]:
+        try:
+            if unseal(name, stored.sealed, keyring) == secret:
+                return stored
+        except SecretError:
+            pass  # damaged: sealed anew
+    return SealedSecret(seal(name, secret, keyring), fingerprint(secret))
+
+
+def _remaining(draft: RawConfig, keyring: Keyring | None) -> tuple[Problem, ...]:
+    return validate(draft, environment=Environment(), keyring=keyring).problems
+
+
+def _unused_secrets(names: Sequence[str] | dict[str, Secret], draft: RawConfig) -> list[Problem]:
+    """Return a warning for each secret that no provider and no fallback asks for by that name."""
+    known = [setting.name for setting in SETTINGS.values() if setting.kind == "secret"]
+    config = draft.settings.get("llm_fallback_config")
+    entries = config if isinstance(config, list) else [config]
+    references = [value for entry in entries if isinstance(entry, dict) for value in entry.values()]
+    named = [reference.get("secret") for reference in references if isinstance(reference, dict)]
+    return [
+        Problem(
+            "LR106",
+            f"nothing uses a secret called '{clip(name)}' yet",
+            f"secrets.{clip(name)}",
+            did_you_mean(name, known) or 'A fallback may name it: {"api_key": {"secret": "' + clip(name) + '"}}',
+            "warning",
+        )
+        for name in names
+        if name not in known and name not in named
+    ]
+
+
+def _nothing_called(name: str, stored: set[str]) -> Problem:
+    hint = did_you_mean(clip(name), stored) or "See `liverouter show --settings`"
+    return Problem("LR106", f"there is no setting or secret '{clip(name)}'", f"settings.{clip(name)}", hint)

@@ -1,0 +1,61 @@
+"""One worker of the demo: a process like any of a user's, that keeps asking `get_chat_model()` and tells what it got.
+
+Run by ``python -m liverouter.daemon.demo_worker``. One JSON object a line goes to standard output; the end of standard
+input, which comes when the demo ends or is killed, ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any, Final
+
+_PAUSE_S: Final = 0.25  # between two questions
+_END_S: Final = 3.0  # for a call in flight and the goodbye to the database
+
+
+def main() -> int:
+    """Ask until standard input ends; return 0, or 1 where no config became live."""
+    from liverouter import LiveRouterError, get_chat_model
+
+    ended = threading.Event()
+    threading.Thread(target=_await_end, args=(ended,), daemon=True).start()
+    try:
+        model = get_chat_model()
+    except LiveRouterError as exc:
+        _tell(error=str(exc))
+        return 1
+    number = 0
+    while not ended.is_set():
+        number += 1
+        started = time.monotonic()
+        try:
+            answer = model.invoke(f"question {number}")
+        except Exception as exc:  # noqa: BLE001 - a failed call, of whatever kind, is what the demo counts
+            _tell(error=f"{type(exc).__name__}: {exc}")
+        else:
+            duration_ms = (time.monotonic() - started) * 1000
+            _tell(text=answer.text, duration_ms=duration_ms, **answer.response_metadata["liverouter"])
+        ended.wait(_PAUSE_S)
+    return 0
+
+
+def _tell(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)  # noqa: T201 - the pipe to the demo
+
+
+def _await_end(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
+    threading.Event().wait(_END_S)
+    os._exit(0)  # whatever still hangs: nobody may outlive the demo
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        os._exit(0)  # the demo is gone
