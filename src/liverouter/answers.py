@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from liverouter.snapshot import Deployment
     from liverouter.store import Generation
 
-KEY: Final = "liverouter"              # of response_metadata
+KEY: Final = "liverouter"  # of response_metadata
 _SHADOW: Final = ":shadow"
 
 
@@ -76,7 +76,7 @@ class Answer:
         extra, metadata = message.additional_kwargs, message.response_metadata
         if extra:
             if isinstance(message, AIMessage):
-                extra.pop("tool_calls", None)          # the provider library's own objects; `.tool_calls` has the data
+                extra.pop("tool_calls", None)  # the provider library's own objects; `.tool_calls` has the data
             for name, value in extra.items():
                 extra[name] = _plain(value)
         if metadata:

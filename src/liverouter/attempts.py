@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 class Attempts:
     """The record of one call."""
 
-    count: int = 0                     # attempts begun, the successful one included
-    served_by: str = ""                # the Router's id of the deployment that answered; "" while none has
-    failed: list[tuple[str, Exception]] = field(default_factory=list)   # in order: the Router's id, its error
+    count: int = 0  # attempts begun, the successful one included
+    served_by: str = ""  # the Router's id of the deployment that answered; "" while none has
+    failed: list[tuple[str, Exception]] = field(default_factory=list)  # in order: the Router's id, its error
 
     def served(self, identifier: str) -> None:
         """Note that *identifier* answers."""
@@ -42,3 +42,12 @@ def record() -> Attempts:
 def current() -> Attempts | None:
     """Return the record of the call that is being made here, None outside of one."""
     return _current.get()
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's class, status and text on one line: what an operator wants to know of a failed attempt."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    for prefix in (f"litellm.{name}: ", f"{name}: "):
+        text = text.removeprefix(prefix)
+    status = getattr(error, "status_code", None)
+    return f"{name} {status}: {text}" if status else f"{name}: {text}"

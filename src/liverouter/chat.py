@@ -1,19 +1,17 @@
 """The handle: a LangChain chat model that is built once and follows every later generation.
 
 It composes and re-implements nothing: each call reads the generation once and delegates to that generation's inner
-model, on the I/O loop of the client. What the inner model leaves out, the handle adds: who served the call, typed errors,
-plain data only.
+model, on the I/O loop of the client. What the inner model leaves out, the handle adds: who served the call, typed
+errors, plain data only.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
 from pydantic import Field
 
 from liverouter import attempts
@@ -24,14 +22,18 @@ from liverouter.profile import DEFAULT_PROFILE
 from liverouter.tools import BoundTools, structured, tool_request
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models.base import LangSmithParams
+    from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
     from liverouter.loop import LoopThread
+    from liverouter.snapshot import Snapshot
     from liverouter.store import Generation
 
-CLIENT_KEY = "liverouter_client"       # metadata key of a call: which client made it
+CLIENT_KEY = "liverouter_client"  # metadata key of a call: which client made it
 
 
 class Source(Protocol):
@@ -66,11 +68,11 @@ class LiveChatModel(BaseChatModel):
     Parameters given here, bound or passed with a call, win over the configured ones.
     """
 
-    source: Any = Field(exclude=True, repr=False)      # a Source
-    temperature: float | None = None                   # None: as configured
-    max_tokens: int | None = None                      # None: as configured; reads as what is in force
+    source: Any = Field(exclude=True, repr=False)  # a Source
+    temperature: float | None = None  # None: as configured
+    max_tokens: int | None = None  # None: as configured; reads as what is in force
     top_p: float | None = None
-    timeout: float | None = None                       # seconds for one attempt; None: as configured
+    timeout: float | None = None  # seconds for one attempt; None: as configured
     stop: list[str] | None = None
 
     def pinned(self) -> Self:
@@ -80,7 +82,7 @@ class LiveChatModel(BaseChatModel):
     @property
     def model_name(self) -> str:
         """Return the logical name that traces and metrics know; with litellm off, the provider's model."""
-        snapshot = self.source.generation().snapshot
+        snapshot: Snapshot = self.source.generation().snapshot
         return snapshot.model_name if snapshot.litellm_enable else snapshot.primary.model
 
     # -- what LangChain asks of a model -------------------------------------------------------------------------
@@ -105,24 +107,35 @@ class LiveChatModel(BaseChatModel):
         return params
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any,
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> ChatResult:
-        del run_manager                # tokens of a whole answer are nobody's news
+        del run_manager  # tokens of a whole answer are nobody's news
         call = self._begin(stop, kwargs)
-        return self.source.io.call(call.generate, messages)
+        result: ChatResult = self.source.io.call(call.generate, messages)
+        return result
 
     async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs: Any,
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> ChatResult:
         del run_manager
         call = self._begin(stop, kwargs)
-        return await self.source.io.acall(call.generate, messages)
+        result: ChatResult = await self.source.io.acall(call.generate, messages)
+        return result
 
     def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any,
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         chunks = self.source.io.iterate(self._begin(stop, kwargs).stream, messages)
         try:
@@ -134,8 +147,11 @@ class LiveChatModel(BaseChatModel):
             chunks.close()
 
     async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs: Any,
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         chunks = self.source.io.aiterate(self._begin(stop, kwargs).stream, messages)
         try:
@@ -147,8 +163,12 @@ class LiveChatModel(BaseChatModel):
             await chunks.aclose()
 
     def bind_tools(
-        self, tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool], *,
-        tool_choice: Mapping[str, Any] | str | bool | None = None, strict: bool | None = None, **kwargs: Any,
+        self,
+        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: Mapping[str, Any] | str | bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind *tools* as they are: each call converts them for the model that is then in force.
 
@@ -159,9 +179,13 @@ class LiveChatModel(BaseChatModel):
         return self.bind(tools=BoundTools(tools, strict=strict), **given, **kwargs)
 
     def with_structured_output(
-        self, schema: Mapping[str, Any] | type, *,
+        self,
+        schema: Mapping[str, Any] | type,
+        *,
         method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
-        include_raw: bool = False, strict: bool | None = None, **kwargs: Any,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Return a runnable that answers an instance of *schema* (a dict where that is no pydantic class).
 
@@ -196,7 +220,7 @@ class LiveChatModel(BaseChatModel):
         """Read the generation, once, and make the request for it."""
         generation = self.source.generation()
         request = {**self._own_params(), **kwargs}
-        request.pop("stream", None)    # LangChain has chosen by calling this method and not the other
+        request.pop("stream", None)  # LangChain has chosen by calling this method and not the other
         if stop is not None:
             request["stop"] = stop
         request = tool_request(generation, request)
@@ -217,8 +241,9 @@ class _Call:
         record = attempts.record()
         try:
             result = await self._generation.chat._agenerate(messages, **self._request)  # noqa: SLF001 - one trace run
-        except Exception as exc:
-            raise await translate(exc, self._generation, record) from exc.__cause__
+        except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
+            error = await translate(exc, self._generation, record)
+            raise error from error.__cause__
         return Answer(self._generation, record).finish(result)
 
     async def stream(self, messages: list[BaseMessage]) -> AsyncGenerator[ChatGenerationChunk, None]:
@@ -229,8 +254,9 @@ class _Call:
             async for chunk in chunks:
                 answer.add(chunk)
                 yield chunk
-        except Exception as exc:
-            raise await translate(exc, self._generation, record) from exc.__cause__
+        except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
+            error = await translate(exc, self._generation, record)
+            raise error from error.__cause__
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
         message = AIMessageChunk(content="", response_metadata=answer.metadata(), chunk_position="last")
@@ -269,7 +295,7 @@ def _profile(self: LiveChatModel) -> ModelProfile:
         return own  # type: ignore[no-any-return]  # as given
     try:
         return dict(self.source.generation().profile)  # type: ignore[return-value]  # a TypedDict must be a real dict
-    except LiveRouterError:            # LangChain reads it while building agents, where nothing may raise
+    except LiveRouterError:  # LangChain reads it while building agents, where nothing may raise
         return dict(DEFAULT_PROFILE)  # type: ignore[return-value]
 
 

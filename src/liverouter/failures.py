@@ -7,80 +7,87 @@ them all.
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from langchain_core import exceptions as core
 
+from liverouter.attempts import describe
 from liverouter.errors import CallError, LiveRouterError
 from liverouter.events import mask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from liverouter.attempts import Attempts
     from liverouter.snapshot import Deployment
     from liverouter.store import Generation
 
+E = TypeVar("E", bound=Exception)
+
 _SHADOW: Final = ":shadow"
-_BY_STATUS: Final[Mapping[int, type[core.ModelError]]] = MappingProxyType({
-    400: core.ModelInvalidRequestError,
-    401: core.ModelAuthenticationError,
-    403: core.ModelPermissionDeniedError,
-    404: core.ModelNotFoundError,
-    408: core.ModelTimeoutError,
-    413: core.ModelInvalidRequestError,
-    422: core.ModelInvalidRequestError,
-    429: core.ModelRateLimitError,
-})
-_BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType({      # nearest class in the MRO wins
-    "ContextWindowExceededError": core.ContextOverflowError,
-    "AuthenticationError": core.ModelAuthenticationError,
-    "PermissionDeniedError": core.ModelPermissionDeniedError,
-    "NotFoundError": core.ModelNotFoundError,
-    "RateLimitError": core.ModelRateLimitError,
-    "Timeout": core.ModelTimeoutError,
-    "APITimeoutError": core.ModelTimeoutError,
-    "TimeoutException": core.ModelTimeoutError,
-    "BadRequestError": core.ModelInvalidRequestError,
-    "UnprocessableEntityError": core.ModelInvalidRequestError,
-    "InternalServerError": core.ModelAPIError,
-    "ServiceUnavailableError": core.ModelAPIError,
-    "BadGatewayError": core.ModelAPIError,
-})
-_LIBRARIES: Final = ("litellm", "openai", "anthropic", "google", "httpx")
+_MAX_CAUSE: Final = 250  # characters
+_BY_STATUS: Final[Mapping[int, type[core.ModelError]]] = MappingProxyType(
+    {
+        400: core.ModelInvalidRequestError,
+        401: core.ModelAuthenticationError,
+        403: core.ModelPermissionDeniedError,
+        404: core.ModelNotFoundError,
+        408: core.ModelTimeoutError,
+        413: core.ModelInvalidRequestError,
+        422: core.ModelInvalidRequestError,
+        429: core.ModelRateLimitError,
+    }
+)
+_BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
+    {  # nearest class in the MRO wins
+        "ContextWindowExceededError": core.ContextOverflowError,
+        "AuthenticationError": core.ModelAuthenticationError,
+        "PermissionDeniedError": core.ModelPermissionDeniedError,
+        "NotFoundError": core.ModelNotFoundError,
+        "RateLimitError": core.ModelRateLimitError,
+        "Timeout": core.ModelTimeoutError,
+        "APITimeoutError": core.ModelTimeoutError,
+        "TimeoutException": core.ModelTimeoutError,
+        "BadRequestError": core.ModelInvalidRequestError,
+        "UnprocessableEntityError": core.ModelInvalidRequestError,
+        "InternalServerError": core.ModelAPIError,
+        "ServiceUnavailableError": core.ModelAPIError,
+        "BadGatewayError": core.ModelAPIError,
+    }
+)
+_classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
+_LIBRARIES: Final = ("litellm", "openai", "anthropic", "google", "httpx", "httpx2")
 _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 
 
-class EveryDeploymentFailedError(CallError, core.ModelError):
-    """No deployment answered (LR302); also one of LangChain's ModelErrors, the one that fits the causes best."""
+class EveryDeploymentFailedError(CallError):
+    """No deployment answered (LR302); when raised also one of LangChain's ModelErrors, which fits the causes best."""
 
-    causes: Mapping[str, str]          # deployment id -> what failed
+    causes: Mapping[str, str]  # deployment id -> what failed
 
     def __init__(self, causes: Mapping[str, str], *, labels: Iterable[str], revision: int) -> None:
         self.causes = MappingProxyType(dict(causes))
         listing = "; ".join(f"{label}: {cause}" for label, cause in zip(labels, causes.values(), strict=True))
         super().__init__(
-            f"every deployment failed: {listing}", code="LR302", where=f"revision {revision}",
+            f"every deployment failed: {listing}",
+            code="LR302",
+            where=f"revision {revision}",
             hint="`liverouter check --live` calls each deployment once and says what it answers.",
         )
-
-    @property
-    def is_retryable(self) -> bool:  # type: ignore[override]  # a class attribute there
-        """Whether the same call may succeed later."""
-        return any(base.__dict__.get("is_retryable") is True for base in type(self).__mro__)
 
 
 async def translate(exc: Exception, generation: Generation, call: Attempts) -> Exception:
     """Return the error to raise for a call that ended in *exc*; its text and its causes' are free of secrets."""
     secrets = [secret.reveal() for d in generation.snapshot.deployments for secret in d.secrets.values()]
-    _scrub(exc, secrets)
-    for _, failed in call.failed:
-        _scrub(failed, secrets)
-    if call.served_by or not _from_library(exc):       # after the first content, or nothing a provider did
+    for error in (exc, *(failed for _, failed in call.failed)):
+        _scrub(error, secrets)
+    if call.served_by or not _from_library(exc):  # after the first content, or nothing a provider did
         return _typed(exc)
-    return await _outcome(exc, generation, call)
+    error = await _outcome(exc, generation, call)
+    _scrub(error, secrets)
+    return error
 
 
 async def _outcome(exc: Exception, generation: Generation, call: Attempts) -> Exception:
@@ -92,9 +99,12 @@ async def _outcome(exc: Exception, generation: Generation, call: Attempts) -> Ex
         return _typed(failed.get(deployments[0].id, exc) if _is_router_limit(exc) else exc)
     kinds = [_kind(failed[d.id]) if d.id in failed else _kind_of_cooldown(cooling[d.id]) for d in down]
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
-        return _typed(failed[deployments[0].id])       # the caller's own mistake: as the first provider told it
-    causes = {d.id: _cause(failed[d.id]) if d.id in failed else _cooldown_cause(cooling[d.id]) for d in down}
-    error = _both(_best(kinds))(causes, labels=_labels(down), revision=generation.snapshot.revision)
+        return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
+    causes = {
+        d.id: _clip(describe(failed[d.id])) if d.id in failed else _cooldown_cause(d, generation, cooling[d.id])
+        for d in down
+    }
+    error = _named(_best(kinds))(causes, labels=_labels(down), revision=generation.snapshot.revision)
     error.__cause__ = exc
     return error
 
@@ -115,18 +125,19 @@ def _labels(deployments: Iterable[Deployment]) -> list[str]:
     return [d.id if labels.count(d.label) > 1 else d.label for d in deployments]
 
 
-def _cause(error: BaseException) -> str:
-    text = str(error)
-    for prefix in (f"litellm.{type(error).__name__}: ", f"{type(error).__name__}: "):
-        text = text.removeprefix(prefix)
-    status = getattr(error, "status_code", None)
-    return f"{type(error).__name__} {status or ''}".strip() + f" ({mask(' '.join(text.split()), 200)})"
-
-
-def _cooldown_cause(value: Mapping[str, Any]) -> str:
+def _cooldown_cause(deployment: Deployment, generation: Generation, value: Mapping[str, Any]) -> str:
     left_s = max(0.0, value["timestamp"] + value["cooldown_time"] - time.time())
-    text = mask(" ".join(str(value.get("exception_received") or "").split()), 200)
-    return f"cooling for {left_s:.0f} s more after {value.get('status_code') or 'an error'}" + (f" ({text})" if text else "")
+    said: Mapping[str, str] = getattr(generation.router, "last_failures", {})
+    last = (
+        said.get(deployment.id)
+        or said.get(deployment.id + _SHADOW)
+        or f"status {value.get('status_code') or 'unknown'}"
+    )
+    return f"cools for {left_s:.0f} s more after {_clip(last)}"
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _MAX_CAUSE else text[: _MAX_CAUSE - 1] + "…"
 
 
 def _kind_of_cooldown(value: Mapping[str, Any]) -> type[core.ModelError]:
@@ -145,9 +156,8 @@ def _best(kinds: list[type[core.ModelError] | None]) -> type[core.ModelError]:
     return next((k for k in kinds if k is not None and k.is_retryable), kinds[0] or core.ModelAPIError)
 
 
-@functools.cache
-def _both(kind: type[core.ModelError]) -> type[EveryDeploymentFailedError]:
-    return type(EveryDeploymentFailedError.__name__, (EveryDeploymentFailedError, kind), {"__module__": __name__})
+def _named(kind: type[core.ModelError]) -> type[EveryDeploymentFailedError]:
+    return _combined(EveryDeploymentFailedError, kind)
 
 
 def _is_router_limit(exc: BaseException) -> bool:
@@ -189,13 +199,32 @@ def _typed(exc: Exception) -> Exception:
     """Return *exc*, now also an instance of LangChain's type for it."""
     if isinstance(exc, core.ModelError | LiveRouterError) or (kind := _kind(exc)) is None:
         return exc
-    exc.__class__ = _mixed(type(exc), kind)
+    exc.__class__ = _combined(type(exc), kind)
     return exc
 
 
-@functools.cache
-def _mixed(library: type[Exception], kind: type[core.ModelError]) -> type[Exception]:
-    return type(library.__name__, (kind, library), {"__module__": library.__module__})
+def _combined(base: type[E], kind: type[core.ModelError]) -> type[E]:
+    """Return the class that is both, under *base*'s name; one per pair."""
+    if (base, kind) not in _classes:
+        # litellm's and openai's classes set no is_retryable, so LangChain's is found in either order
+        _classes[base, kind] = type(base.__name__, (base, kind), {"__module__": base.__module__, "__reduce__": _reduce})
+    return _classes[base, kind]  # type: ignore[return-value]  # made of it
+
+
+def _reduce(exc: Exception) -> tuple[Any, ...]:
+    """Pickle a combined class by its two parts, and of its state what is plain: neither request nor response."""
+    base, kind = type(exc).__bases__
+    state = {name: value for name, value in vars(exc).items() if isinstance(value, str | int | float | bool | None)}
+    return _revive, (base, kind, exc.args, state)
+
+
+def _revive(
+    base: type[Exception], kind: type[core.ModelError], args: tuple[Any, ...], state: dict[str, Any]
+) -> Exception:
+    exc = Exception.__new__(_combined(base, kind))
+    exc.args = args
+    vars(exc).update(state)
+    return exc
 
 
 def _scrub(exc: BaseException, secrets: Iterable[str]) -> None:

@@ -5,9 +5,11 @@ The handle (`chat`) delegates to it; nobody else does. It is built off the path 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from liverouter.plain import build_plain
+from liverouter.providers import is_claude
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -30,6 +32,11 @@ def build_inner(snapshot: Snapshot, router: Router | None, io: LoopThread) -> Ba
         return build_plain(snapshot, io)
     from langchain_litellm import ChatLiteLLMRouter  # imports litellm, so not before a Router exists
 
+    from liverouter.streams import mark_gemini_ends  # the same
+
+    if any(d.provider == "vertex-ai" and not is_claude(d.model) for d in snapshot.deployments):
+        mark_gemini_ends()
+    router.check_streams = snapshot.check_streams
     io.at_stop(close_litellm_clients)
     return ChatLiteLLMRouter(router=router, model=snapshot.model_name)
 
@@ -44,4 +51,16 @@ async def _warm(generation: Generation) -> None:
 
 
 async def close_litellm_clients() -> None:
-    """On the I/O loop, at its end: close what litellm keeps open for it, so that no socket is left behind."""
+    """On the I/O loop, at its end: close the clients that litellm cached for it, so that no socket is left behind.
+
+    litellm finds them by ``id(loop)``, which another loop may get later.
+    """
+    import litellm
+
+    loop = asyncio.get_running_loop()
+    cache = litellm.in_memory_llm_clients_cache
+    for key in [key for key in cache.cache_dict if key.endswith(f"-{id(loop)}")]:
+        client = cache.cache_dict.pop(key)
+        cache.ttl_dict.pop(key, None)
+        if (close := getattr(client, "aclose", None) or getattr(client, "close", None)) is not None:
+            await close()

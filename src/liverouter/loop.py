@@ -1,7 +1,7 @@
 """Event loops in threads of their own, and the bridges by which callers on any thread or loop use them.
 
-Every provider call runs on one such loop, whoever makes it: litellm keeps clients per loop, so a loop per call would mean
-a TCP connection per call, and descriptors that only leave after minutes.
+Every provider call runs on one such loop, whoever makes it: litellm keeps clients per loop, so a loop per call would
+mean a TCP connection per call, and descriptors that only leave after minutes.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import queue
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from liverouter.errors import ClosedError, LiveRouterError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_AHEAD: Final = 64                     # items that a stream may be ahead of its reader
+_AHEAD: Final = 64  # items that a stream may be ahead of its reader
 _END: Final = object()
 
 
@@ -56,7 +58,9 @@ class LoopThread:
         """Tell whether the caller runs on this loop."""
         return threading.get_ident() == self._thread.ident
 
-    def submit(self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+    def submit(
+        self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]:
         """Start ``fn(*args, **kwargs)`` on the loop and return its future at once; cancelling that cancels the work.
 
         Raises:
@@ -81,7 +85,7 @@ class LoopThread:
         except concurrent.futures.CancelledError:
             raise self._ended() from None
         finally:
-            future.cancel()            # left early by KeyboardInterrupt; does nothing to a finished one
+            future.cancel()  # left early by KeyboardInterrupt; does nothing to a finished one
 
     def iterate(
         self, fn: Callable[P, AsyncGenerator[T, None]], *args: P.args, **kwargs: P.kwargs
@@ -100,15 +104,14 @@ class LoopThread:
             while (item := items.get()) is not _END:
                 brake.ease()
                 yield item
-            try:
-                future.result()
-            except concurrent.futures.CancelledError:
-                raise self._ended() from None
+            future.result()
+        except concurrent.futures.CancelledError:
+            raise self._ended() from None
         finally:
             future.cancel()
 
     async def acall(self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``fn(*args, **kwargs)`` on the loop and return its result, from whichever loop; direct when already there.
+        """Run ``fn(*args, **kwargs)`` on the loop and return its result, from whichever loop; direct when on it.
 
         Raises:
             ClosedError: the loop was stopped.
@@ -123,48 +126,47 @@ class LoopThread:
                 raise self._ended() from None
             raise
 
-    async def aiterate(
+    def aiterate(
         self, fn: Callable[P, AsyncGenerator[T, None]], *args: P.args, **kwargs: P.kwargs
     ) -> AsyncGenerator[T, None]:
         """Yield what the async generator ``fn(*args, **kwargs)`` yields, as `iterate` does, from whichever loop."""
-        if self.is_current():
-            async with contextlib.aclosing(fn(*args, **kwargs)) as source:
-                async for item in source:
-                    yield item
-            return
+        source = fn(*args, **kwargs)
+        return source if self.is_current() else self._across(source)
+
+    async def _across(self, source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         items: deque[T] = deque()
         reader = _Reader(asyncio.get_running_loop())
         brake = _Brake(self._loop, items.__len__)
 
         def put(item: T) -> None:
             items.append(item)
-            if len(items) == 1:        # the reader wakes for the first of a batch only
+            if len(items) == 1:  # the reader wakes for the first of a batch only
                 reader.wake()
 
-        future = self.submit(_pump, fn(*args, **kwargs), put, brake)
+        future = self.submit(_pump, source, put, brake)
         future.add_done_callback(lambda _: reader.wake())
         try:
             while True:
+                ended = future.done()  # before the look at the items: what it has put is there
                 while items:
                     yield items.popleft()
                     brake.ease()
-                reader.arrived.clear()
-                if items:
-                    continue
-                if future.done():
+                if ended:
                     break
-                await reader.arrived.wait()
-            if not items:
-                try:
-                    future.result()
-                except concurrent.futures.CancelledError:
-                    raise self._ended() from None
+                await reader.news()
+            future.result()
+        except concurrent.futures.CancelledError:
+            raise self._ended() from None
         finally:
             future.cancel()
 
-    def at_stop(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Have *step* run on the loop when it stops, after every task has ended; adding it again changes nothing."""
+    def at_stop(self, step: Callable[[], Awaitable[None]]) -> Callable[[], object]:
+        """Have *step* run on the loop when it stops, after every task has ended; adding it again changes nothing.
+
+        The returned function takes it back.
+        """
         self._last_steps[step] = None
+        return lambda: self._last_steps.pop(step, None)
 
     def stop(self, timeout_s: float) -> bool:
         """Cancel every task, run the last steps, close the loop and end the thread; idempotent.
@@ -195,18 +197,21 @@ class LoopThread:
             while others := [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]:
                 for task in others:
                     task.cancel()
-                await asyncio.wait(others, timeout=1.0)     # cancelled again where a task swallowed it
-            for step in self._last_steps:
+                await asyncio.wait(others, timeout=1.0)  # cancelled again where a task swallowed it
+            for step in list(self._last_steps):
                 await step()
             await self._loop.shutdown_asyncgens()
             await self._loop.shutdown_default_executor()
+            await asyncio.sleep(0)  # transports that were closed above leave the selector in the next round
         finally:
             self._loop.stop()
 
     def _refuse_own_thread(self) -> None:
         if self.is_current():
             raise LiveRouterError(
-                "a blocking call on the I/O loop would wait for itself", code="LR406", where=f"thread {self.name}",
+                "a blocking call on the I/O loop would wait for itself",
+                code="LR406",
+                where=f"thread {self.name}",
                 hint="Use the async methods there (ainvoke, astream), or call from another thread.",
             )
 
@@ -229,32 +234,38 @@ class _Brake:
             return
         self._resume.clear()
         self._stopped = True
-        if self._ahead() >= _AHEAD:    # again: the reader may have caught up before it could see `_stopped`
+        if self._ahead() >= _AHEAD:  # again: the reader may have caught up before it could see `_stopped`
             await self._resume.wait()
         self._stopped = False
 
     def ease(self) -> None:
         """On the reader's thread, after each item: let the pump go on once half the buffer is free."""
         if self._stopped and self._ahead() <= _AHEAD // 2:
-            with contextlib.suppress(RuntimeError):          # the loop was closed meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 self._loop.call_soon_threadsafe(self._resume.set)
 
 
 class _Reader:
     """Wakes a reader on its own loop."""
 
-    __slots__ = ("_loop", "arrived")
+    __slots__ = ("_arrived", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self.arrived = loop, asyncio.Event()
+        self._loop, self._arrived = loop, asyncio.Event()
 
     def wake(self) -> None:
-        with contextlib.suppress(RuntimeError):              # the reader's loop was closed without reading on
-            self._loop.call_soon_threadsafe(self.arrived.set)
+        """From any thread: there is news."""
+        with contextlib.suppress(RuntimeError):  # the reader's loop was closed without reading on
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    async def news(self) -> None:
+        """On the reader's loop: wait for the next wake-up since the last one was taken."""
+        await self._arrived.wait()
+        self._arrived.clear()
 
 
 async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None], brake: _Brake) -> None:
-    async with contextlib.aclosing(source):                  # in this one task: cancel scopes do not cross tasks
+    async with contextlib.aclosing(source):  # in this one task: cancel scopes do not cross tasks
         async for item in source:
             put(item)
             await brake.apply()

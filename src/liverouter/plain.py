@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import weakref
-from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import SecretStr
 
 from liverouter import attempts
 from liverouter.errors import ClosedError, ConfigError, Problem
@@ -20,12 +21,14 @@ from liverouter.events import mask
 from liverouter.providers import PROVIDERS, is_claude, is_jwt, snowflake_base
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
     from langchain_core.language_models import BaseChatModel
 
     from liverouter.loop import LoopThread
     from liverouter.snapshot import Deployment, Snapshot
 
-    _Built = tuple[BaseChatModel, Any]     # the model, and what has the `aclose` of its connections
+    _Built = tuple[BaseChatModel, Any]  # the model, and what has the `aclose` of its connections
 
 _GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -43,11 +46,13 @@ def build_plain(snapshot: Snapshot, io: LoopThread) -> BaseChatModel:
         raise ConfigError([_missing_package(deployment, exc)]) from exc
     except ValueError as exc:
         problem = Problem(
-            "LR301", f"the plain model of {deployment.label} refused the configuration: {mask(str(exc))}", "settings",
+            "LR301",
+            f"the plain model of {deployment.label} refused the configuration: {mask(str(exc))}",
+            "settings",
             "Mend the setting, or set litellm_enable back to true",
         )
-        raise ConfigError([problem]) from None         # the chain would hold parameters, and so secrets
-    weakref.finalize(model, _close_soon, io, client.aclose).atexit = False
+        raise ConfigError([problem]) from None  # the chain would hold parameters, and so secrets
+    weakref.finalize(model, _close_soon, io, client.aclose, io.at_stop(client.aclose)).atexit = False
     return model
 
 
@@ -57,7 +62,7 @@ def _openai(deployment: Deployment, snapshot: Snapshot) -> _Built:
     options = _openai_like(deployment, snapshot)
     model = ChatOpenAI(
         model=deployment.model,
-        api_key=deployment.secrets["openai_api_key"].reveal(),
+        api_key=_required(deployment, "openai_api_key"),
         base_url=deployment.settings.get("openai_api_base"),
         **options,
     )
@@ -67,15 +72,15 @@ def _openai(deployment: Deployment, snapshot: Snapshot) -> _Built:
 def _azure(deployment: Deployment, snapshot: Snapshot) -> _Built:
     from langchain_openai import AzureChatOpenAI
 
-    key, token = deployment.secrets.get("azure_openai_api_key"), deployment.secrets.get("azure_openai_ad_token")
+    key, token = _secret(deployment, "azure_openai_api_key"), _secret(deployment, "azure_openai_ad_token")
     options = _openai_like(deployment, snapshot)
     model = AzureChatOpenAI(
         model=deployment.settings.get("azure_openai_base_model") or deployment.model,
         azure_endpoint=deployment.settings["azure_openai_endpoint"],
         azure_deployment=deployment.settings.get("azure_openai_deployment") or deployment.model,
         api_version=deployment.settings["azure_openai_api_version"],
-        api_key=key.reveal() if key else None,
-        azure_ad_token=token.reveal() if token and not key else None,
+        api_key=key,
+        azure_ad_token=None if key else token,
         **options,
     )
     return model, options["http_async_client"]
@@ -84,13 +89,13 @@ def _azure(deployment: Deployment, snapshot: Snapshot) -> _Built:
 def _snowflake(deployment: Deployment, snapshot: Snapshot) -> _Built:
     from langchain_openai import ChatOpenAI
 
-    token = deployment.secrets["snowflake_token"].reveal()
+    token = _required(deployment, "snowflake_token").get_secret_value()
     kind = "KEYPAIR_JWT" if is_jwt(token) else "PROGRAMMATIC_ACCESS_TOKEN"
     options = _openai_like(deployment, snapshot)
     model = ChatOpenAI(
         model=deployment.model,
-        api_key=token.removeprefix("pat/"),
-        base_url=f"{snowflake_base(deployment.settings)}/cortex/v1",       # its OpenAI-compatible endpoint
+        api_key=SecretStr(token.removeprefix("pat/")),
+        base_url=f"{snowflake_base(deployment.settings)}/cortex/v1",  # its OpenAI-compatible endpoint
         default_headers={"X-Snowflake-Authorization-Token-Type": kind},
         **options,
     )
@@ -103,7 +108,7 @@ def _openai_like(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
     return deployment.params | {
         "timeout": snapshot.timeout_s,
         "max_retries": snapshot.num_retries,
-        "stream_usage": True,          # off by default where base_url is set, and then streams report no tokens
+        "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
         "http_async_client": openai.DefaultAsyncHttpxClient(**_client_options(snapshot)),
     }
 
@@ -113,8 +118,8 @@ def _anthropic(deployment: Deployment, snapshot: Snapshot) -> _Built:
     from langchain_anthropic import ChatAnthropic
 
     model = ChatAnthropic(
-        model=deployment.model,
-        api_key=deployment.secrets["anthropic_api_key"].reveal(),
+        model_name=deployment.model,
+        api_key=_required(deployment, "anthropic_api_key"),
         base_url=deployment.settings.get("anthropic_api_base"),
         timeout=snapshot.timeout_s,
         max_retries=snapshot.num_retries,
@@ -170,6 +175,14 @@ def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
     return model, client
 
 
+def _required(deployment: Deployment, name: str) -> SecretStr:
+    return SecretStr(deployment.secrets[name].reveal())
+
+
+def _secret(deployment: Deployment, name: str) -> SecretStr | None:
+    return _required(deployment, name) if name in deployment.secrets else None
+
+
 def _google_credentials(deployment: Deployment) -> tuple[Any, str | None]:
     """Return the service account's credentials, None for ambient ones, and the project."""
     from google.oauth2 import service_account
@@ -178,25 +191,31 @@ def _google_credentials(deployment: Deployment) -> tuple[Any, str | None]:
     if (secret := deployment.secrets.get("vertex_ai_credentials")) is None:
         return None, project
     account = json.loads(secret.reveal())
-    credentials = service_account.Credentials.from_service_account_info(account, scopes=[_GOOGLE_SCOPE])
+    make = service_account.Credentials.from_service_account_info
+    credentials = make(account, scopes=[_GOOGLE_SCOPE])  # type: ignore[no-untyped-call]  # google-auth has no types
     return credentials, project or account.get("project_id")
 
 
-_BUILDERS: Final[Mapping[str, Callable[[Deployment, Snapshot], _Built]]] = MappingProxyType({
-    "anthropic": _anthropic,
-    "azure-openai": _azure,
-    "openai": _openai,
-    "snowflake-cortex": _snowflake,
-    "vertex-ai": _vertex,
-})
+_BUILDERS: Final[Mapping[str, Callable[[Deployment, Snapshot], _Built]]] = MappingProxyType(
+    {
+        "anthropic": _anthropic,
+        "azure-openai": _azure,
+        "openai": _openai,
+        "snowflake-cortex": _snowflake,
+        "vertex-ai": _vertex,
+    }
+)
 
 
 def _missing_package(deployment: Deployment, exc: ImportError) -> Problem:
     spec = PROVIDERS[deployment.provider]
     extra = "vertex-claude" if spec.name == "vertex-ai" and is_claude(deployment.model) else spec.extra
     return Problem(
-        "LR109", f"litellm is off and the package '{exc.name or spec.langchain_package}' that {spec.name} then needs "
-        "is not installed", "settings.litellm_enable", f"Install it: pip install 'liverouter[{extra}]'",
+        "LR109",
+        f"litellm is off and the package '{exc.name or spec.langchain_package}' that {spec.name} then needs "
+        "is not installed",
+        "settings.litellm_enable",
+        f"Install it: pip install 'liverouter[{extra}]'",
     )
 
 
@@ -211,6 +230,7 @@ def _client_options(snapshot: Snapshot) -> dict[str, Any]:
     return {"timeout": snapshot.timeout_s, "event_hooks": {"request": [note]}}
 
 
-def _close_soon(io: LoopThread, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def _close_soon(io: LoopThread, close: Callable[[], Coroutine[Any, Any, None]], forget: Callable[[], object]) -> None:
+    forget()
     with contextlib.suppress(ClosedError):
         io.submit(close)

@@ -8,34 +8,37 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from langchain_core.language_models import ModelProfile
 
     from liverouter.snapshot import Deployment, Snapshot
 
-DEFAULT_MAX_INPUT_TOKENS: Final = 128_000      # for models that litellm's map does not know
+DEFAULT_MAX_INPUT_TOKENS: Final = 128_000  # for models that litellm's map does not know
 DEFAULT_PROFILE: Final[Mapping[str, Any]] = MappingProxyType(
     {"max_input_tokens": DEFAULT_MAX_INPUT_TOKENS, "structured_output": False}
 )
-_ABILITIES: Final[Mapping[str, str]] = MappingProxyType({      # ModelProfile's name -> the model map's
-    "image_inputs": "supports_vision",
-    "image_url_inputs": "supports_vision",
-    "pdf_inputs": "supports_pdf_input",
-    "audio_inputs": "supports_audio_input",
-    "video_inputs": "supports_video_input",
-    "audio_outputs": "supports_audio_output",
-    "reasoning_output": "supports_reasoning",
-    "tool_calling": "supports_function_calling",
-    "tool_choice": "supports_tool_choice",
-    "structured_output": "supports_response_schema",
-})
-_GEMINI_WITHOUT_BOTH: Final = re.compile(r"gemini-[12]\b|gemini-[12]\.")   # no tools beside a response schema
+_ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
+    {  # ModelProfile's name -> the model map's
+        "image_inputs": "supports_vision",
+        "image_url_inputs": "supports_vision",
+        "pdf_inputs": "supports_pdf_input",
+        "audio_inputs": "supports_audio_input",
+        "video_inputs": "supports_video_input",
+        "audio_outputs": "supports_audio_output",
+        "reasoning_output": "supports_reasoning",
+        "tool_calling": "supports_function_calling",
+        "tool_choice": "supports_tool_choice",
+        "structured_output": "supports_response_schema",
+    }
+)
+_GEMINI_WITHOUT_BOTH: Final = re.compile(r"gemini-[12]\b|gemini-[12]\.")  # no tools beside a response schema
 
 
 def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelProfile:
@@ -52,7 +55,7 @@ def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelPr
     if (output := _least(profiles, "max_output_tokens")) is not None:
         combined["max_output_tokens"] = output
     for name in {name for profile in profiles for name in profile} - {"max_input_tokens", "max_output_tokens"}:
-        values = [profile.get(name) for profile in profiles]
+        values: list[Any] = [profile.get(name) for profile in profiles]
         if any(value is False for value in values):
             combined[name] = False
         elif all(value is not None for value in values):
@@ -61,7 +64,8 @@ def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelPr
 
 
 def _least(profiles: Iterable[Mapping[str, Any]], name: str) -> int | None:
-    return min((profile[name] for profile in profiles if profile.get(name)), default=None)
+    values: list[int] = [profile[name] for profile in profiles if profile.get(name)]
+    return min(values, default=None)
 
 
 def _profile(deployment: Deployment, known: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,27 +11,30 @@ Importing this module imports litellm.
 from __future__ import annotations
 
 import functools
-import traceback
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
 from langchain_core.exceptions import ModelAPIError, ModelInvalidRequestError
 from litellm import Router
 from litellm.exceptions import MidStreamFallbackError
+from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+from litellm.types.utils import LlmProviders
 
 from liverouter import attempts
 from liverouter.errors import CallError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
     from contextlib import AsyncExitStack
 
 _HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
-_EMPTY_IS_AN_ANSWER: Final = frozenset({"length"})     # the token limit left no room, and the caller is told so
+_EMPTY_IS_AN_ANSWER: Final = frozenset({"length"})  # the token limit left no room, and the caller is told so
 
 
-class _Found(CallError):
+class _FoundError(CallError):
     """An error found here, which litellm's Router must take for one of its own."""
+
+    failed_deployment_id: str = ""  # where the Router looks for it
 
     def _describe(self, message: str, *, code: str, where: str, hint: str) -> None:
         """Set what a LiveRouterError has; its constructor would go on to litellm's, which wants other arguments."""
@@ -42,7 +45,7 @@ class _Found(CallError):
         return str(self.args[0])
 
 
-class EmptyAnswerError(_Found, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
+class EmptyAnswerError(_FoundError, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
     """The provider called it a success and answered nothing (LR304)."""
 
     def __init__(self, *, model: str, provider: str, where: str, what: str) -> None:
@@ -50,7 +53,7 @@ class EmptyAnswerError(_Found, ModelAPIError, litellm.InternalServerError):  # t
         self._describe(what, code="LR304", where=where, hint=_HINT_RETRY)
 
 
-class CutStreamError(_Found, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
+class CutStreamError(_FoundError, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
     """The provider's stream ended without its finish marker (LR303)."""
 
     def __init__(self, *, model: str, provider: str, where: str) -> None:
@@ -59,7 +62,7 @@ class CutStreamError(_Found, ModelAPIError, litellm.InternalServerError):  # typ
         self._describe(what, code="LR303", where=where, hint=_HINT_RETRY)
 
 
-class RefusedError(_Found, ModelInvalidRequestError, litellm.ContentPolicyViolationError):  # type: ignore[misc]  # no types
+class RefusedError(_FoundError, ModelInvalidRequestError, litellm.ContentPolicyViolationError):  # type: ignore[misc]  # no types
     """The provider refused to answer (LR305)."""
 
     def __init__(self, *, model: str, provider: str, where: str, text: str = "") -> None:
@@ -72,7 +75,12 @@ class RefusedError(_Found, ModelInvalidRequestError, litellm.ContentPolicyViolat
 class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
     """litellm's Router with honest attempts, each noted in the call's `Attempts`."""
 
-    check_streams: bool = True         # false: a stream with content may end without its finish marker
+    check_streams: bool = True  # false: a stream with content may end without its finish marker
+    last_failures: dict[str, str]  # id -> what its last failed attempt said; litellm's own record blanks it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.last_failures = {}
+        super().__init__(*args, **kwargs)
 
     async def _acompletion(self, model: str, messages: list[dict[str, Any]], **kwargs: Any) -> Any:
         """Make one attempt: the Router comes here for the first, for each retry and for each fallback."""
@@ -83,15 +91,29 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
             if not isinstance(answer, CheckedStream):
                 self._refuse_hollow(answer, identifier, kwargs)
         except Exception as exc:
-            if call is not None and (failed := getattr(exc, "failed_deployment_id", None)):
-                call.fail(failed, exc)
+            if failed := getattr(exc, "failed_deployment_id", None):
+                self.last_failures[failed] = attempts.describe(exc)
+                if call is not None:
+                    call.fail(failed, exc)
             raise
         if call is not None:
             call.served(identifier)
         return answer
 
+    def _get_async_openai_model_client(self, deployment: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+        """Return the client of an attempt: for Claude one of this loop's.
+
+        litellm would stream with one client for all loops, which closes the session of one loop when another uses it.
+        """
+        if deployment["litellm_params"]["model"].startswith(("anthropic/", "vertex_ai/claude")):
+            return get_async_httpx_client(llm_provider=LlmProviders.ANTHROPIC)
+        return super()._get_async_openai_model_client(deployment=deployment, kwargs=kwargs)
+
     async def _acompletion_streaming_iterator(
-        self, model_response: Any, messages: list[dict[str, Any]], initial_kwargs: dict[str, Any],
+        self,
+        model_response: Any,
+        messages: list[dict[str, Any]],
+        initial_kwargs: dict[str, Any],
         deployment_slot: AsyncExitStack | None = None,
     ) -> CheckedStream:
         """Return the stream once it has shown content; whatever is wrong before that is this attempt's failure."""
@@ -110,14 +132,22 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
         if finish in _EMPTY_IS_AN_ANSWER or (finish == "stop" and kwargs.get("stop")):
             return
         error = _hollow(
-            refusal=_refusal(choices[0].message if choices else None), finish=finish, model=answer.model or "",
-            provider=(answer._hidden_params or {}).get("custom_llm_provider") or "", where=identifier,  # noqa: SLF001
+            refusal=_refusal(choices[0].message if choices else None),
+            finish=finish,
+            model=answer.model or "",
+            provider=(answer._hidden_params or {}).get("custom_llm_provider") or "",
+            where=identifier,
         )
         error.failed_deployment_id = identifier
         metadata = kwargs.get("metadata") or {}
-        self.deployment_callback_on_failure(    # litellm took the answer for a success and will not do it
-            {"exception": error, "litellm_params": {"model_info": metadata.get("model_info") or {}, "metadata": metadata}},
-            None, None, None,
+        self.deployment_callback_on_failure(  # litellm took the answer for a success and will not do it
+            {
+                "exception": error,
+                "litellm_params": {"model_info": metadata.get("model_info") or {}, "metadata": metadata},
+            },
+            None,
+            None,
+            None,
         )
         raise error
 
@@ -128,7 +158,7 @@ class CheckedStream:
     def __init__(self, source: Any, slot: AsyncExitStack | None, *, strict: bool, may_be_empty: bool) -> None:
         self._source, self._slot = source, slot
         self._strict, self._may_be_empty = strict, may_be_empty
-        self._held: list[Any] = []     # what came before the first content
+        self._held: list[Any] = []  # what came before the first content
         self._chunks = self._read()
         self._hidden_params = source._hidden_params  # noqa: SLF001 - litellm writes response headers there
 
@@ -159,11 +189,11 @@ class CheckedStream:
                     await self._judge_empty(choice.finish_reason)
                     return
             await self._fail(self._empty_error(None))
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - cancellation too: the provider's connection must go
             await self._release()
             _raise_provider_error(exc)
 
-    async def _read(self) -> AsyncIterator[Any]:
+    async def _read(self) -> AsyncGenerator[Any, None]:
         try:
             for chunk in self._held:
                 yield chunk
@@ -197,17 +227,15 @@ class CheckedStream:
     def _names(self) -> dict[str, str]:
         source = self._source
         return {
-            "model": source.model or "", "provider": source.custom_llm_provider or "",
+            "model": source.model or "",
+            "provider": source.custom_llm_provider or "",
             "where": str(self._hidden_params.get("model_id") or "stream"),
         }
 
     async def _fail(self, error: Exception) -> NoReturn:
         """Raise *error* after telling litellm's callbacks, so that cooldowns and usage count it."""
-        try:
-            raise error
-        except Exception as exc:
-            await self._source.logging_obj.dispatch_failure_handlers(exc, traceback.format_exc(), prefer_async_handlers=True)
-            raise
+        await self._source.logging_obj.dispatch_failure_handlers(error, "", prefer_async_handlers=True)
+        raise error
 
     async def _release(self) -> None:
         await self._source.aclose()
@@ -225,8 +253,13 @@ def _has_content(message: Any) -> bool:
     """Tell whether a message, or a stream's delta, carries anything for the caller."""
     get = message.get
     return bool(
-        get("content") or get("tool_calls") or get("function_call") or get("reasoning_content") or get("thinking_blocks")
-        or get("audio") or get("images")
+        get("content")
+        or get("tool_calls")
+        or get("function_call")
+        or get("reasoning_content")
+        or get("thinking_blocks")
+        or get("audio")
+        or get("images")
     )
 
 
@@ -234,7 +267,9 @@ def _refusal(message: Any) -> str:
     return (message.get("refusal") if message is not None else None) or ""
 
 
-def _hollow(*, refusal: str, finish: str | None, model: str, provider: str, where: str) -> Exception:
+def _hollow(
+    *, refusal: str, finish: str | None, model: str, provider: str, where: str
+) -> EmptyAnswerError | RefusedError:
     if refusal or finish == "content_filter":
         return RefusedError(model=model, provider=provider, where=where, text=refusal)
     what = f"{provider}/{model} answered nothing" + (f" (finish reason {finish})" if finish else "")
@@ -245,7 +280,7 @@ def _hollow(*, refusal: str, finish: str | None, model: str, provider: str, wher
 def mark_gemini_ends() -> None:
     """Have litellm's Gemini streams say "finished" only where the provider did; once per process.
 
-    litellm stamps every content chunk of theirs with a finish reason, so that a cut stream cannot be told from a whole one.
+    litellm stamps every content chunk of theirs with a finish reason, so that a cut stream looks like a whole one.
     """
     from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator
 
@@ -254,7 +289,11 @@ def mark_gemini_ends() -> None:
     def chunk_parser(self: Any, chunk: dict[str, Any]) -> Any:
         response = parse(self, chunk)
         blocked = (chunk.get("promptFeedback") or {}).get("blockReason")
-        if response is not None and not blocked and not any(c.get("finishReason") for c in chunk.get("candidates") or ()):
+        if (
+            response is not None
+            and not blocked
+            and not any(c.get("finishReason") for c in chunk.get("candidates") or ())
+        ):
             for choice in response.choices:
                 choice.finish_reason = None
         return response

@@ -1,9 +1,8 @@
-"""Tools and schemas, bound early and converted late: each provider wants its own format, and may change between calls."""
+"""Tools and schemas, bound early and converted late: each provider wants its own format, and calls may change it."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.output_parsers import (
@@ -17,6 +16,8 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from liverouter.chat import LiveChatModel
     from liverouter.store import Generation
 
@@ -38,7 +39,7 @@ def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, A
     tools = request.pop("tools", None)
     if generation.router is None:
         return _plain_request(generation, request, tools)
-    strict = request.pop("strict", None)           # belongs into the tools; as a parameter providers refuse it
+    strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
     if tools is None:
         return request
     ours = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
@@ -56,8 +57,14 @@ def _plain_request(generation: Generation, request: dict[str, Any], tools: Seque
 
 
 def structured(
-    model: LiveChatModel, schema: Any, *, method: Method, include_raw: bool, strict: bool | None,
-    tools: Sequence[Any] | None = None, **kwargs: Any,
+    model: LiveChatModel,
+    schema: Any,
+    *,
+    method: Method,
+    include_raw: bool,
+    strict: bool | None,
+    tools: Sequence[Any] | None = None,
+    **kwargs: Any,
 ) -> Runnable[Any, Any]:
     """Return *model* bound to *schema* and followed by its parser."""
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
@@ -69,7 +76,8 @@ def structured(
             [schema, *(tools or ())], tool_choice=name, strict=strict, ls_structured_output_format=traced, **kwargs
         )
         parser = (
-            PydanticToolsParser(tools=[schema], first_tool_only=True) if is_pydantic
+            PydanticToolsParser(tools=[schema], first_tool_only=True)
+            if is_pydantic
             else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
         )
     elif method in ("json_schema", "json_mode"):
@@ -77,7 +85,10 @@ def structured(
             raise ValueError("json_mode takes no 'strict': it promises JSON, not a schema")
         extra = {} if tools is None else {"tools": BoundTools(tools, strict=strict)}
         bound = model.bind(
-            response_format=_response_format(schema, method, strict), ls_structured_output_format=traced, **extra, **kwargs
+            response_format=_response_format(schema, method, strict=strict),
+            ls_structured_output_format=traced,
+            **extra,
+            **kwargs,
         )
         parser = PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()
     else:
@@ -89,7 +100,7 @@ def structured(
     return RunnableMap(raw=bound) | parse.with_fallbacks([failed], exception_key="parsing_error")
 
 
-def _response_format(schema: Any, method: Method, strict: bool | None) -> Mapping[str, Any]:
+def _response_format(schema: Any, method: Method, *, strict: bool | None) -> Mapping[str, Any]:
     if method == "json_mode":
         return {"type": "json_object"}
     function = convert_to_openai_tool(schema, strict=strict is not False)["function"]
