@@ -34,12 +34,13 @@ class Builder:
         if snapshot.litellm_enable:
             register(self._client_id, self._usage)
             router = build_router(snapshot, former.router if former else None)
+        chat = build_inner(snapshot, router, self._io)
         return Generation(
             number=number,
             snapshot=snapshot,
-            chat=build_inner(snapshot, router, self._io),
+            chat=chat,
             router=router,
-            profile=combine(snapshot),
+            profile=combine(snapshot, chat.profile),
             deployments={d.id: d for d in snapshot.deployments},
         )
 
