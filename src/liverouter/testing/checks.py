@@ -1,4 +1,4 @@
-"""Checks that every dialect makes of a request body; the wording of a complaint is the dialect's."""
+"""How every dialect reads a request; the wording of a complaint is the dialect's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 from liverouter.testing.answers import count_tokens
 
 if TYPE_CHECKING:
-    from liverouter.testing.wire import JsonObject
+    from liverouter.testing.wire import Incoming, JsonObject
 
 _MEDIA_TOKENS = 258  # for an image, a page or a sound, whatever its size
+
+
+def bearer(request: Incoming) -> str | None:
+    """Return the token of `Authorization: Bearer`, None without one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def unknown_keys(found: Iterable[str], known: frozenset[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from liverouter.testing.checks import bearer
 from liverouter.testing.failures import Failure
 from liverouter.testing.wire import (
     Ask,
@@ -16,7 +17,7 @@ from liverouter.testing.wire import (
     RejectedError,
     SideEndpoint,
 )
-from liverouter.testing.wire_anthropic import Messages
+from liverouter.testing.wire_anthropic import VERSIONS, Messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,30 +71,31 @@ class Anthropic:
 
     def __init__(self) -> None:
         """Know the paths."""
-        self._chat = ChatEndpoint(Messages())
+        self._chat = {version: ChatEndpoint(Messages(version=version)) for version in VERSIONS}
         self._models = SideEndpoint("models", _models)
 
     def find(self, request: Incoming) -> Endpoint | None:
         """Return what the path serves."""
         match request.method, request.path:
             case "POST", "/v1/messages":
-                return self._chat
+                return self._chat.get(request.headers.get("anthropic-version", ""), self._chat[VERSIONS[0]])
             case "GET", "/v1/models":
                 return self._models
             case _:
                 return None
 
     def credential(self, request: Incoming) -> str | None:
-        """Return the API key, from its own header or, as Anthropic's SDK sends it since version 2, as a bearer token.
+        """Return the API key: `x-api-key`, which wins, or a bearer token, as Anthropic's SDK sends it since version 2.
 
         Raises:
-            RejectedError: the API version is not named.
+            RejectedError: the API version is not named, or there is none of that name.
         """
-        key = (
-            request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ") or None
-        )
-        if key and not request.headers.get("anthropic-version"):
+        key = request.headers.get("x-api-key") or bearer(request)
+        version = request.headers.get("anthropic-version")
+        if key and not version:
             raise RejectedError(Failure.BAD_REQUEST, "anthropic-version: header is required")
+        if key and version not in VERSIONS:
+            raise RejectedError(Failure.BAD_REQUEST, f'anthropic-version: "{version}" is not a valid version')
         return key
 
     def vouches_for(self, credential: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from liverouter.testing.checks import bearer
 from liverouter.testing.failures import Failure
-from liverouter.testing.provider_openai import bearer, error_reply
+from liverouter.testing.provider_openai import error_reply
 from liverouter.testing.wire import (
     Answer,
     Ask,

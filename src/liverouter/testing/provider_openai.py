@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from liverouter.testing.checks import bearer
 from liverouter.testing.failures import Failure
 from liverouter.testing.wire import (
     Ask,
@@ -127,12 +128,6 @@ class OpenAI:
         del endpoint
         _, code, message = _SCRIPTED[failure]
         return RejectedError(failure, message.format(model=ask.model, tokens=ask.input_tokens + 128_000), code=code)
-
-
-def bearer(request: Incoming) -> str | None:
-    """Return the token of `Authorization: Bearer`, None without one."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def error_reply(status: int, body: JsonObject, *, request_id: str) -> HttpReply:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from liverouter.testing.checks import bearer
 from liverouter.testing.failures import Failure
 from liverouter.testing.provider_anthropic import anthropic_words
-from liverouter.testing.provider_openai import OpenAI, bearer, error_reply
+from liverouter.testing.provider_openai import OpenAI, error_reply
 from liverouter.testing.wire import Ask, ChatEndpoint, Endpoint, HttpReply, Incoming, RejectedError
 from liverouter.testing.wire_anthropic import Messages, event
 from liverouter.testing.wire_openai import ChatCompletions

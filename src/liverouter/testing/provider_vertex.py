@@ -6,10 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from liverouter.testing.checks import bearer
 from liverouter.testing.failures import Failure
 from liverouter.testing.google_token import TOKEN_PATH, TokenDesk
 from liverouter.testing.provider_anthropic import anthropic_error, anthropic_words
-from liverouter.testing.provider_openai import bearer
 from liverouter.testing.wire import (
     Ask,
     ChatEndpoint,
@@ -20,14 +20,14 @@ from liverouter.testing.wire import (
     RejectedError,
     SideEndpoint,
 )
-from liverouter.testing.wire_anthropic import Messages
+from liverouter.testing.wire_anthropic import LATEST, Messages
 from liverouter.testing.wire_gemini import GenerateContent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MODEL = re.compile(r"/v1(?:beta1)?/projects/[^/]+/locations/[^/]+/publishers/(google|anthropic)/models/([^/:]+):(\w+)")
-_ANTHROPIC_VERSION = "vertex-2023-10-16"
+_ANTHROPIC_VERSIONS = ("vertex-2023-10-16", LATEST)
 _CLAUDE_ITSELF = frozenset(  # failures that the model's own service words; Google words the rest
     {
         Failure.BAD_REQUEST,
@@ -52,12 +52,12 @@ class VertexMessages(Messages):
             required=("anthropic_version", "messages", "max_tokens"),
         )
 
-    def parse(self, body: JsonObject, *, model: str | None, stream: bool | None) -> Ask:
-        """Read a request."""
-        ask = super().parse(body, model=model, stream=stream)
-        if body["anthropic_version"] != _ANTHROPIC_VERSION:
-            raise RejectedError(Failure.BAD_REQUEST, f"anthropic_version: Input should be '{_ANTHROPIC_VERSION}'")
-        return ask
+    def version_of(self, body: JsonObject) -> str:
+        """Return the API version that the body names."""
+        version = str(body["anthropic_version"])
+        if version not in _ANTHROPIC_VERSIONS:
+            raise RejectedError(Failure.BAD_REQUEST, f"anthropic_version: Input should be '{_ANTHROPIC_VERSIONS[0]}'")
+        return version
 
 
 # status and message of each HTTP failure; {model} and {tokens} are filled in

@@ -25,6 +25,8 @@ from liverouter.testing.wire import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+LATEST = "2026-10-21"  # the API version that the official SDKs send; litellm sends 2023-06-01
+VERSIONS = ("2023-01-01", "2023-06-01", LATEST)
 SIGNATURE = "standin-signature-"  # begins the signature of every thinking block given; others are refused
 
 _FINISH: Mapping[Finish, str] = {
@@ -69,6 +71,7 @@ _BLOCKS: Mapping[str, frozenset[str]] = {  # content blocks whose keys are check
     "thinking": frozenset({"type", "thinking", "signature"}),
     "redacted_thinking": frozenset({"type", "data"}),
 }
+_REMOVED = frozenset({"temperature", "top_k", "top_p"})  # by the latest version, with any value
 _MIN_BUDGET = 1024  # tokens; the least that thinking takes
 
 
@@ -89,10 +92,12 @@ class Messages(Wire):
         more_parameters: Iterable[str] = (),
         fewer_parameters: Iterable[str] = (),
         required: tuple[str, ...] = ("model", "messages", "max_tokens"),
+        version: str = "2023-06-01",
     ) -> None:
         """Accept more and fewer parameters than Anthropic does, and insist on those *required*."""
         self._known = _KNOWN.union(more_parameters).difference(fewer_parameters)
         self._required = required
+        self._version = version
         self._cached: set[bytes] = set()
 
     def parse(self, body: JsonObject, *, model: str | None, stream: bool | None) -> Ask:
@@ -103,6 +108,8 @@ class Messages(Wire):
             if body.get(key) is None:
                 raise _invalid(f"{key}: Field required")
         messages = _checked_messages(body["messages"])
+        if self.version_of(body) == LATEST:
+            _check_latest(body, messages)
         _check_numbers(body)
         tools, choice, name = _tools(body)
         _check_thinking(body, messages, forced=choice == "any" or name is not None)
@@ -129,6 +136,11 @@ class Messages(Wire):
             cache_read_tokens=read,
             cache_write_tokens=written,
         )
+
+    def version_of(self, body: JsonObject) -> str:
+        """Return the API version that the request asks for."""
+        del body
+        return self._version
 
     def _cache(self, body: JsonObject) -> tuple[int, int]:
         """Return the tokens read from and written to the prompt cache: all up to the last marked block."""
@@ -171,7 +183,7 @@ class Messages(Wire):
             events[-1] += end
             chunks += events
         delta = {"stop_reason": _FINISH[answer.finish], "stop_sequence": answer.stop_sequence}
-        usage = {"output_tokens": answer.output_tokens}
+        usage = _usage(answer, answer.output_tokens)  # cumulative, as in message_start
         return Frames(
             opening=event({"type": "message_start", "message": start}) + event({"type": "ping"}),
             chunks=tuple(chunks),
@@ -243,6 +255,20 @@ def _check_block(block: JsonObject, where: str) -> None:
         raise _invalid("messages: text content blocks must be non-empty")
     if kind == "thinking" and not str(block.get("signature")).startswith(SIGNATURE):
         raise _invalid(f"{where}: Invalid `signature` in `thinking` block")
+
+
+def _check_latest(body: JsonObject, messages: list[JsonObject]) -> None:
+    """Refuse what API version 2026-10-21 removed."""
+    for key in body:
+        if key in _REMOVED:
+            raise _invalid(f"{key}: Extra inputs are not permitted")
+    for at, message in enumerate(messages):
+        for spot, block in enumerate(objects(message["content"])):
+            where = f"messages.{at}.content.{spot}"
+            if message["role"] == "assistant" and block["type"] == "document":
+                raise _invalid(f"{where}: `document` blocks are not permitted in `assistant` messages")
+            if message["role"] == "user" and block["type"] == "text" and block.get("citations"):
+                raise _invalid(f"{where}.text.citations: Extra inputs are not permitted")
 
 
 def _check_numbers(body: JsonObject) -> None:

@@ -141,15 +141,17 @@ class GenerateContent(Wire):
         return _response(answer, candidates, usage=_usage(answer))
 
     def frames(self, answer: Answer) -> Frames:
-        """Write the answer as a stream: usage of the prompt, parts, the finish reason."""
+        """Write the answer as a stream: an empty part, parts, the finish reason."""
         chunks = [
             sse(_response(answer, [{**_candidate([part]), "index": index}]))
             for index, text in enumerate(answer.texts)
             for part in _parts(answer, text, split=True)
         ]
-        finished = [{**_candidate([{"text": ""}], answer.finish), "index": index} for index in range(len(answer.texts))]
+        indices = range(len(answer.texts))
+        begun = [{**_candidate([{"text": ""}]), "index": index} for index in indices]
+        finished = [{**_candidate([{"text": ""}], answer.finish), "index": index} for index in indices]
         return Frames(
-            opening=sse(_response(answer, [], usage={"promptTokenCount": answer.input_tokens})),
+            opening=sse(_response(answer, begun)),
             chunks=tuple(chunks),
             closing=sse(_response(answer, finished, usage=_usage(answer))),
         )
@@ -255,7 +257,7 @@ def _candidate(parts: list[JsonObject], finish: Finish | None = None) -> JsonObj
 
 
 def _response(answer: Answer, candidates: list[JsonObject], *, usage: JsonObject | None = None) -> JsonObject:
-    response: JsonObject = {"candidates": candidates} if candidates else {}
+    response: JsonObject = {"candidates": candidates}
     if usage is not None:
         response["usageMetadata"] = usage
     return {
