@@ -166,11 +166,11 @@ def prepare() -> None:
 
 def _is_current() -> bool:
     with contextlib.suppress(OSError):
-        return not UNFINISHED.exists() and STAMP.read_text() == _stamp() and PYTHON.exists()
+        return not UNFINISHED.exists() and STAMP.read_text() == stamp() and PYTHON.exists()
     return False
 
 
-def _stamp() -> str:
+def stamp() -> str:
     """Return two lines: where and for which Python the environment is, and what has to be in it."""
     wanted = hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     return f"{sys.version.split()[0]} {ROOT}\n{wanted}\n"
@@ -181,7 +181,7 @@ def _must_start_anew() -> bool:
     if not PYTHON.exists() or UNFINISHED.exists():
         return True
     with contextlib.suppress(OSError):
-        return STAMP.read_text().splitlines()[:1] != _stamp().splitlines()[:1]
+        return STAMP.read_text().splitlines()[:1] != stamp().splitlines()[:1]
     return False
 
 
@@ -190,7 +190,8 @@ def _install() -> None:
     _say(f"setting up {VENV} (once; usually under a minute)")
     if _must_start_anew():
         with _progress("environment"):
-            shutil.rmtree(VENV, ignore_errors=True)
+            if VENV.exists():
+                shutil.rmtree(VENV)
             venv.EnvBuilder(with_pip=False, symlinks=True).create(VENV)  # Debian's Python may come without ensurepip
     UNFINISHED.touch()
     locked = _locked()
@@ -208,7 +209,7 @@ def _install() -> None:
             done = _pip(*exactly, others) and _pip(*project)
     if not done:
         raise Refusal("The installation failed; the reason stands above. The next run starts it again.")
-    STAMP.write_text(_stamp())
+    STAMP.write_text(stamp())
     UNFINISHED.unlink()
     _say(f"ready in {time.monotonic() - started:.0f} s")
 
