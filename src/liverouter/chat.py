@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from pydantic import Field
 
 from liverouter import attempts
 from liverouter.answers import Answer
-from liverouter.errors import LiveRouterError
 from liverouter.failures import translate
 from liverouter.profile import DEFAULT_PROFILE
 from liverouter.tools import BoundTools, structured, tool_request
@@ -47,12 +46,19 @@ class Source(Protocol):
     def client_id(self) -> str:
         """Return what usage is counted under."""
 
+    @property
+    def current(self) -> Generation | None:
+        """Return the generation in force, None while there is none; never waits."""
+
     def generation(self) -> Generation:
         """Return the generation in force; waits for the first one.
 
         Raises:
             LiveRouterError: there is none (NotReadyError), or the client is closed (ClosedError).
         """
+
+    async def async_generation(self) -> Generation:
+        """Return the generation in force as `generation` does, without blocking the caller's loop."""
 
     def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
         """Return how another process gets its handle, as `__reduce__` does.
@@ -105,6 +111,17 @@ class LiveChatModel(BaseChatModel):
         for name, value in generation.snapshot.primary.params.items():
             params.setdefault(f"ls_{name}", value)  # type: ignore[misc]  # ls_temperature, ls_max_tokens
         return params
+
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        """Answer as the base class does, once there is a generation; the caller's loop is free meanwhile."""
+        await self.source.async_generation()
+        return await super().agenerate(*args, **kwargs)
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
+        """Stream as the base class does, once there is a generation; the caller's loop is free meanwhile."""
+        await self.source.async_generation()
+        async for chunk in super().astream(*args, **kwargs):
+            yield chunk
 
     def _generate(
         self,
@@ -277,7 +294,14 @@ class _Pinned:
     def client_id(self) -> str:
         return self._source.client_id
 
+    @property
+    def current(self) -> Generation:
+        return self._generation
+
     def generation(self) -> Generation:
+        return self._generation
+
+    async def async_generation(self) -> Generation:
         return self._generation
 
     def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
@@ -293,10 +317,8 @@ def _profile(self: LiveChatModel) -> ModelProfile:
     """Return what the generation in force can do, unless the handle was given a profile of its own."""
     if (own := self.__dict__.get("profile")) is not None:
         return own  # type: ignore[no-any-return]  # as given
-    try:
-        return dict(self.source.generation().profile)  # type: ignore[return-value]  # a TypedDict must be a real dict
-    except LiveRouterError:  # LangChain reads it while building agents, where nothing may raise
-        return dict(DEFAULT_PROFILE)  # type: ignore[return-value]
+    generation: Generation | None = self.source.current  # agents read it while they are built, where nothing may wait
+    return dict(generation.profile if generation is not None else DEFAULT_PROFILE)  # type: ignore[return-value]  # a TypedDict must be a real dict
 
 
 def _max_tokens(self: LiveChatModel) -> int | None:

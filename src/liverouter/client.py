@@ -110,6 +110,11 @@ class LiveRouter:
         """Return a chat model that always serves with this client's current generation."""
         return LiveChatModel(source=self)
 
+    @property
+    def current(self) -> Generation | None:
+        """Return the generation in force, None while there is none; never waits."""
+        return self.store.current
+
     def generation(self) -> Generation:
         """Return the generation in force; blocks up to `ready_timeout_s` only while there is none.
 

@@ -30,7 +30,7 @@ def logger() -> Any:
         else structlog.processors.JSONRenderer(default=str)
     )
     return structlog.wrap_logger(
-        structlog.WriteLogger(_Stderr()),
+        structlog.WriteLogger(_Stderr()),  # type: ignore[arg-type]  # only write and flush are used
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,

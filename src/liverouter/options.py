@@ -97,8 +97,14 @@ def load(environ: Mapping[str, str] | None = None, **arguments: Any) -> Options:
     clean: dict[str, Any] = {"database_url": database_url(str(url), "LIVEROUTER_DATABASE_URL")}
     for name, value in given.items():
         clean[name] = _clean(name, value)
-    clean["app"] = clean.get("app") or Path(sys.argv[0] or "python").stem or "python"
+    clean["app"] = clean.get("app") or _program()
     return Options(**clean)
+
+
+def _program() -> str:
+    """Return the name of what runs: the script, or the package of ``python -m package``."""
+    path = Path(sys.argv[0] if sys.argv else "")
+    return (path.parent.name if path.stem == "__main__" else path.stem) or "python"
 
 
 def database_url(url: str, where: str) -> str:

@@ -98,11 +98,20 @@ class MemoryRouter:
         """Return a handle that always serves with the current rows."""
         return LiveChatModel(source=self)
 
+    @property
+    def current(self) -> Generation | None:
+        """Return the generation in force, None while there is none; never waits."""
+        return self.store.current
+
     def generation(self) -> Generation:
         """Return the generation in force; enter the context first."""
         if (generation := self.store.current) is None:
             raise RuntimeError("use it as `with MemoryRouter(…) as live:`")
         return generation
+
+    async def async_generation(self) -> Generation:
+        """Return the generation in force."""
+        return self.generation()
 
     def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
         """Refuse: another process cannot see these rows."""
