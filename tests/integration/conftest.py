@@ -1,0 +1,54 @@
+"""Connections and logins for the tests that talk SQL."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def connect(dsn: str) -> Iterator[Callable[..., psycopg.Connection[Any]]]:
+    """A function that opens one more session on this test's database; closed at the end."""
+    opened: list[psycopg.Connection[Any]] = []
+
+    def open_one(url: str = "", *, autocommit: bool = True) -> psycopg.Connection[Any]:
+        opened.append(psycopg.connect(url or dsn, autocommit=autocommit))
+        return opened[-1]
+
+    yield open_one
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture
+def db(connect: Callable[..., psycopg.Connection[Any]]) -> psycopg.Connection[Any]:
+    """A session of the schema's owner, every statement its own transaction."""
+    return connect()
+
+
+@pytest.fixture
+def login(dsn: str, db: psycopg.Connection[Any]) -> Iterator[Callable[..., str]]:
+    """A function that makes a login with the roles named and returns its DSN; dropped at the end."""
+    made: list[str] = []
+
+    def make(*roles: str, rights: str = "") -> str:
+        name, password = f"lr_test_{secrets.token_hex(6)}", secrets.token_hex(8)
+        db.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' {rights}".encode())
+        made.append(name)
+        for role in roles:
+            db.execute(f"GRANT {role} TO {name}".encode())
+        parts = urlsplit(dsn)
+        return parts._replace(netloc=f"{name}:{password}@{parts.hostname}:{parts.port}").geturl()
+
+    yield make
+    for name in made:
+        db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [name])
+        db.execute(f"DROP OWNED BY {name}".encode())
+        db.execute(f"DROP ROLE {name}".encode())
