@@ -94,7 +94,8 @@ def migrate_command(*, check_only: bool, as_json: bool, database_url: str | None
 def check_command(*, pairs: Sequence[str], live: bool, as_json: bool, database_url: str | None) -> int:
     """Say whether the config would serve; change nothing.
 
-    The stored config, or that with KEY=VALUE laid over it, is validated and built with this shell's environment and keys; --live also calls each deployment.
+    The stored config, or that with KEY=VALUE laid over it, is validated and built with this shell's environment and
+    keys. With --live each deployment is called once, with a few tokens.
 
     \b
     Examples:

@@ -50,7 +50,6 @@ async def _demo(*, keep: bool, pace_s: float) -> int:
     _end_on_sigterm()
     async with contextlib.AsyncExitStack() as stack:
         crew = Crew(log=stack.enter_context(tempfile.TemporaryFile()))  # noqa: SIM115 - the stack closes it
-        stack.push_async_callback(crew.stop)
         screen = stack.enter_context(Screen(lambda: crew.workers))
         try:
             story, url = await _set_up(stack, crew, screen, pace_s)
@@ -82,6 +81,7 @@ async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, 
     stack.push_async_callback(connection.close)
     story = Story(connection=connection, crew=crew, screen=screen, openai=openai, anthropic=anthropic, pace_s=pace_s)
     await story.write_first_rows()
+    stack.push_async_callback(crew.stop)  # before the server goes, to which they say goodbye
     await crew.start(_WORKERS, _environment(server.dsn()))
     pids = " and ".join(str(worker.pid) for worker in crew.workers)
     screen.say(f"two worker processes (pid {pids}) import litellm, then ask get_chat_model() four times a second")

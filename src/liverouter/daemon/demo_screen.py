@@ -79,6 +79,8 @@ class Screen:
         from rich import box
         from rich.table import Table
 
+        if not self._workers():
+            return ""
         table = Table(*_ROW, box=box.SIMPLE, caption="calls by two processes, live", caption_justify="left")
         for worker in self._workers():
             answer = worker.answer

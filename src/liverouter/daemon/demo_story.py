@@ -36,9 +36,9 @@ _OUTCOME: Final = """
 SELECT i.app, i.applied_revision AS revision,
        round(1000 * extract(epoch FROM i.applied_at - r.committed_at), 1) AS commit_to_live_ms
 FROM liverouter.instances i JOIN liverouter.rollout r ON r.revision = i.applied_revision;"""
-_WHY: Final = (
-    "SELECT app, applied_revision AS serves, rejected_revision AS refuses, error, hint FROM liverouter.instances;"
-)
+_WHY: Final = """
+SELECT app, applied_revision AS serves, rejected_revision AS refuses, error_code, hint, error
+FROM liverouter.instances;"""
 
 
 class Story:
@@ -124,7 +124,8 @@ class Story:
             len(self._crew.workers),
             what=f"a rejection of revision {revision} by each worker",
         )
-        await self._query(_WHY)
+        rows = await self._query(_WHY, apart="error")
+        self._screen.say(f"and the error: {rows[0]['error']}")
         await self._crew.wait_calls(_CALLS_PER_ACT, _STEP_S)
         self._screen.say(f"calls go on under the last good revision: {self._from_whom()}")
 
@@ -161,7 +162,7 @@ class Story:
             lambda w: w.answer["revision"] == revision and w.answer["provider"] == provider,
             f"an answer from {provider}",
         )
-        self._screen.say(f"the same model objects answer from it, no restart: {self._from_whom()}")
+        self._screen.say(f"the same model objects answer by it, no restart: {self._from_whom()}")
 
     async def _execute(self, statements: str) -> int:
         """Show and execute *statements*; return the revision they made."""
@@ -169,10 +170,11 @@ class Story:
         await self._connection.execute(statements)
         return int(await self._connection.fetchval("SELECT revision FROM liverouter.head"))
 
-    async def _query(self, query: str) -> Sequence[Mapping[str, Any]]:
+    async def _query(self, query: str, *, apart: str = "") -> Sequence[Mapping[str, Any]]:
+        """Show and execute *query*; return its rows, of which the column *apart* is too wide to show."""
         self._screen.sql(query)
         rows = [dict(row) for row in await self._connection.fetch(query)]
-        self._screen.rows(rows)
+        self._screen.rows([{name: value for name, value in row.items() if name != apart} for row in rows])
         return rows
 
     async def _until(self, all_of_them: Callable[[Worker], bool], what: str) -> None:

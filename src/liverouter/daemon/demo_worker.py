@@ -19,15 +19,17 @@ _END_S: Final = 3.0  # for a call in flight and the goodbye to the database
 
 def main() -> int:
     """Ask until standard input ends; return 0, or 1 where no config became live."""
-    from liverouter import LiveRouterError, get_chat_model
+    serving, ended = threading.Event(), threading.Event()
+    threading.Thread(target=_await_end, args=(serving, ended), daemon=True).start()
 
-    ended = threading.Event()
-    threading.Thread(target=_await_end, args=(ended,), daemon=True).start()
+    from liverouter import LiveRouterError, get_chat_model  # takes a second, in which the end may come
+
     try:
         model = get_chat_model()
     except LiveRouterError as exc:
         _tell(error=str(exc))
         return 1
+    serving.set()
     number = 0
     while not ended.is_set():
         number += 1
@@ -47,11 +49,12 @@ def _tell(**facts: Any) -> None:
     print(json.dumps(facts), flush=True)  # noqa: T201 - the pipe to the demo
 
 
-def _await_end(ended: threading.Event) -> None:
+def _await_end(serving: threading.Event, ended: threading.Event) -> None:
     sys.stdin.read()
     ended.set()
-    threading.Event().wait(_END_S)
-    os._exit(0)  # whatever still hangs: nobody may outlive the demo
+    if serving.is_set():
+        threading.Event().wait(_END_S)
+    os._exit(0)  # whatever still hangs or is still importing: nobody may outlive the demo
 
 
 if __name__ == "__main__":

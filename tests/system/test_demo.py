@@ -1,0 +1,171 @@
+"""`liverouter demo` as a newcomer runs it: the whole story, and nothing left behind however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_START_S = 60.0  # PostgreSQL, and litellm imported twice at the same time
+_STORY_S = 60.0
+_ACTS = ("1. An admin moves", "2. The provider breaks", "3. The provider heals", "4. Somebody writes", "5. The row is")
+
+
+class Demo:
+    """A running demo, its output line by line."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "liverouter", "demo", "--pace", "0", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        return "\n".join(self.lines)
+
+    def wait_for(self, pattern: str, timeout_s: float = _STORY_S) -> re.Match[str]:
+        """Return the first match of *pattern* in the output, once it is there."""
+        found: list[re.Match[str]] = []
+
+        def look() -> bool:
+            if match := re.search(pattern, self.output):
+                found.append(match)
+            return bool(found) or not self._reader.is_alive()
+
+        with self._news:
+            self._news.wait_for(look, timeout_s)
+        assert found, f"{pattern!r} is not in:\n{self.output}"
+        return found[0]
+
+    def end(self) -> int:
+        """Wait until it has ended and everything printed is read; return its exit code."""
+        code = self.process.wait(30)
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+
+class Parts:
+    """What a demo has started: worker pids, PostgreSQL's port."""
+
+    def __init__(self, demo: Demo) -> None:
+        self.port = int(demo.wait_for(r"PostgreSQL listens on 127\.0\.0\.1:(\d+)")[1])
+        pids = demo.wait_for(r"\(pid (\d+) and (\d+)\)")
+        self.workers = [psutil.Process(int(pid)) for pid in pids.groups()]
+
+    def are_gone(self) -> bool:
+        """Tell whether nothing of it runs any more."""
+        if any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in self.workers):
+            return False
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) != 0
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Demo]]:
+    """A function that starts a demo, which ends with the test."""
+    demos: list[Demo] = []
+
+    def start(*arguments: str) -> Demo:
+        demos.append(Demo(*arguments))
+        return demos[-1]
+
+    yield start
+    for demo in demos:
+        if demo.process.poll() is None:
+            demo.process.kill()
+            demo.end()
+
+
+class TestStory:
+    @pytest.mark.timeout(180)
+    def test_story_ends_without_a_failed_call_and_stays_up_to_play_with(
+        self, start: Callable[..., Demo], wait_until: Callable[..., None]
+    ) -> None:
+        """Every act happens, no call fails, the times come from SQL; with --keep a `set` is live in both workers."""
+        demo = start("--keep")
+        parts = Parts(demo)
+        demo.wait_for("Your turn", _START_S + _STORY_S)
+        places = [demo.output.find(f"\n{act}") for act in _ACTS]
+        assert all(place > 0 for place in places)
+        assert places == sorted(places)
+        assert re.search(r"\d+ calls by 2 processes, failures = 0", demo.output)
+        for change in ("the provider", "the mended row"):
+            for worker in ("worker-1", "worker-2"):
+                assert re.search(rf"{change} was live in {worker} \d+ ms after the commit", demo.output)
+        assert "Did you mean 'anthropic'?" in demo.output
+
+        url = demo.wait_for(r"export LIVEROUTER_DATABASE_URL=(\S+)")[1]
+        command = demo.wait_for(r"  (\S+) set (llm_model=\S+) --wait")
+        result = subprocess.run(
+            [command[1], "set", command[2], "--wait"],
+            env=os.environ | {"LIVEROUTER_DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        assert result.stdout.startswith("revision 5\nlive in 2 of 2 instances")
+        demo.wait_for(r"worker-1 serves revision 5: 'claude-opus-4-1 says")
+        demo.wait_for(r"worker-2 serves revision 5: 'claude-opus-4-1 says")
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.end() == 0
+        wait_until(parts.are_gone)
+
+    @pytest.mark.timeout(120)
+    def test_lost_worker_fails_the_demo_and_is_named(
+        self, start: Callable[..., Demo], wait_until: Callable[..., None]
+    ) -> None:
+        """A step that cannot happen any more ends the demo with exit code 1 and the reason."""
+        demo = start()
+        parts = Parts(demo)
+        parts.workers[0].kill()
+        assert demo.end() == 1
+        assert re.search(r"The demo failed\n.*worker-1 ended", demo.output)
+        wait_until(parts.are_gone)
+
+
+class TestEnd:
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+    )
+    def test_signal_leaves_nothing_running(
+        self, start: Callable[..., Demo], wait_until: Callable[..., None], number: signal.Signals, code: int
+    ) -> None:
+        """Ended half-way, even by kill -9, it takes its workers and its server with it."""
+        demo = start()
+        parts = Parts(demo)
+        demo.process.send_signal(number)
+        assert demo.end() == code
+        assert "Traceback" not in demo.output
+        wait_until(parts.are_gone)
