@@ -68,6 +68,7 @@ class Reloader:
         self._seen_environment: Environment | None = None
         self._failed_reads = 0
         self._generations = 0
+        self._started = time.monotonic()
 
     def request(self, reason: str) -> None:
         """Ask for a read, soon; returns at once. Callable from any thread."""
@@ -154,7 +155,10 @@ class Reloader:
             self._reject(raw, "build", (problem,))
             return False
         self._store.activate(generation)
-        live_ms = raw.age_ms + (time.monotonic() - read_at) * 1000
+        now = time.monotonic()
+        live_ms: float | None = raw.age_ms + (now - read_at) * 1000
+        if source == "snapshot_file" or (live_ms is not None and live_ms > (now - self._started) * 1000):
+            live_ms = None  # committed before this process could hear of it
         snapshot = generation.snapshot
         self._bus.emit(
             ConfigApplied(
@@ -169,7 +173,7 @@ class Reloader:
                 validate_ms=(validated_at - read_at) * 1000,
                 build_ms=build_ms,
                 warm_ms=warm_ms,
-                commit_to_live_ms=live_ms if source == "database" else None,
+                commit_to_live_ms=live_ms,
                 rebuilt=former is None or generation.chat is not former.chat,
                 warnings=validation.warnings,
             )
