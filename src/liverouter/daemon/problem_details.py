@@ -128,3 +128,12 @@ def unforeseen() -> JSONResponse:
 
 def _place(loc: Sequence[Any]) -> str:
     return ".".join(str(part)[:80] for part in loc[:6])
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route under /api: what the shield answers, and *statuses*."""
+    shield = (401, 403, 429, *((408,) if HTTPStatus.REQUEST_ENTITY_TOO_LARGE in statuses else ()))
+    return {
+        status: {"model": ProblemDetails, "description": HTTPStatus(status).phrase}
+        for status in sorted({*shield, *statuses})
+    }

@@ -1,0 +1,157 @@
+"""Routes that show, check, change and try the config."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Response
+
+from liverouter.daemon import models as shapes
+from liverouter.daemon.context import Context, Using
+from liverouter.daemon.problem_details import ApiError, answer, documented
+from liverouter.errors import ConflictError, LiveRouterError
+from liverouter.events import mask
+from liverouter.providers import PROVIDERS
+from liverouter.settings import SETTINGS
+
+IfMatch = Annotated[str | None, Header(description='The revision that is edited, `"7"`; `*`: whichever it is.')]
+
+_ETAG: Final = re.compile(r'"(\d{1,18})"')
+_TRY_S: Final = 180.0
+
+
+router = APIRouter(prefix="/api", tags=["config"])
+
+
+@router.get("/config", response_model=shapes.Config, responses=documented(503))
+async def read_config(context: Using, response: Response) -> shapes.Config:
+    """The stored config. `ETag` is its revision, for `If-Match`."""
+    config = await context.desired.read()
+    response.headers["ETag"] = _etag(config.revision)
+    return config
+
+
+@router.put("/config", response_model=shapes.Saved, responses=documented(400, 409, 412, 413, 415, 422, 428, 503))
+async def save_config(context: Using, edit: shapes.Edit, response: Response, if_match: IfMatch = None) -> Any:
+    """Change settings and secrets in one transaction; what is not named stays as it is.
+
+    `If-Match` is required (428): the revision that was edited. Somebody else's newer one is 412, with `current` and
+    `changes`, and nothing is changed. A config that is not valid yet is stored, and its problems are returned:
+    processes keep their last-known-good, and may have credentials that this one does not know of.
+    """
+    expected = _expected(if_match, required=True)
+    try:
+        saved = await context.desired.save(edit, expected_revision=expected)
+    except ConflictError as exc:
+        return await _conflict(context, exc, expected)
+    return _saved(context, saved, response)
+
+
+@router.post("/rollback", response_model=shapes.Saved, responses=documented(400, 404, 412, 413, 415, 422, 503))
+async def roll_back(context: Using, body: shapes.RollbackBody, response: Response, if_match: IfMatch = None) -> Any:
+    """Restore settings and secrets as they were at a revision, as a new revision. `If-Match` is optional here."""
+    expected = _expected(if_match, required=False)
+    try:
+        saved = await context.desired.rollback(body, expected_revision=expected)
+    except ConflictError as exc:
+        return await _conflict(context, exc, expected)
+    return _saved(context, saved, response)
+
+
+@router.post("/check", response_model=shapes.Checked, responses=documented(400, 409, 413, 415, 422, 503))
+async def check_config(context: Using, body: shapes.CheckBody) -> shapes.Checked:
+    """Say whether the stored config with this draft over it would serve. Stores and activates nothing.
+
+    It is judged with the daemon's environment. `live` calls each deployment once, with a few tokens.
+    """
+    async with context.checking:
+        return await context.desired.check(body, context.live.io)
+
+
+@router.post("/try", response_model=shapes.Answer, responses=documented(400, 413, 415, 422, 502, 503))
+async def try_model(context: Using, body: shapes.TryBody) -> shapes.Answer:
+    """Ask the model that this process serves, and say who answered."""
+    context.live.wait_ready(0)  # the reasons at once, rather than an answer late
+    async with context.trying:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(_TRY_S):
+                said = await context.live.chat_model().ainvoke(body.prompt)
+        except LiveRouterError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a provider's library raises is the finding
+            message = mask(f"{type(exc).__name__}: {exc}")
+            hint = "Check the config: it calls each deployment once and says what it answers"
+            raise ApiError(502, message, code="LR302", where="provider", hint=hint) from None
+    duration_ms = (time.monotonic() - started) * 1000
+    return shapes.Answer(answer=said.text, duration_ms=duration_ms, **said.response_metadata["liverouter"])
+
+
+@router.get("/providers", response_model=shapes.Catalog, responses=documented())
+async def read_providers() -> dict[str, Any]:
+    """What can be configured: providers with their fields, and all settings."""
+    return _CATALOG
+
+
+@router.get("/models", response_model=shapes.Models, responses=documented())
+async def read_models(context: Using) -> shapes.Models:
+    """Model names to choose from, by provider."""
+    names = await context.suggestions.read()
+    return shapes.Models(ready=names is not None, models=names or {})
+
+
+@router.get("/revisions", response_model=list[shapes.RevisionRow], responses=documented(422, 503))
+async def read_revisions(context: Using, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> list[dict[str, Any]]:
+    """The newest revisions: who changed what, when, through which application, and why."""
+    return await context.desired.history(limit)
+
+
+@router.get("/diff", response_model=list[shapes.Change], responses=documented(404, 422, 503))
+async def read_diff(context: Using, a: shapes.Revision, b: shapes.Revision) -> list[dict[str, Any]]:
+    """What differs between two revisions; of a secret the fingerprint."""
+    return await context.desired.diff(a, b)
+
+
+def _etag(revision: int) -> str:
+    return f'"{revision}"'
+
+
+def _expected(if_match: str | None, *, required: bool) -> int | None:
+    """Return the revision that the header names, None for any."""
+    if if_match is None:
+        if not required:
+            return None
+        hint = "Send If-Match with the ETag of GET /api/config, or `*` to overwrite whatever is there"
+        raise ApiError(428, "If-Match is missing", code="LR608", where="header If-Match", hint=hint)
+    if if_match.strip() == "*":
+        return None
+    if (found := _ETAG.fullmatch(if_match.strip())) is None:
+        hint = 'Write the revision in double quotes: If-Match: "7"'
+        raise ApiError(400, "If-Match holds no revision", code="LR603", where="header If-Match", hint=hint)
+    return int(found[1])
+
+
+def _saved(context: Context, saved: shapes.Saved, response: Response) -> shapes.Saved:
+    response.headers["ETag"] = _etag(saved.revision)
+    context.watch.wake()
+    return saved
+
+
+async def _conflict(context: Context, exc: ConflictError, expected: int | None) -> Response:
+    members = await context.desired.conflict(expected)
+    headers = {"ETag": _etag(members["current"]["revision"])}
+    return answer(412, [exc.problem], headers=headers, **members)
+
+
+_CATALOG: Final = {
+    "providers": [
+        {"name": spec.name, "label": spec.label, "fields": [f.__getstate__() for f in spec.fields], "needs": spec.needs}
+        for spec in PROVIDERS.values()
+    ],
+    "settings": [
+        {name: getattr(setting, name) for name in shapes.SettingSpec.model_fields} for setting in SETTINGS.values()
+    ],
+}

@@ -1,0 +1,94 @@
+"""Routes that show the fleet: who runs what, what is wrong, what was called; once, or as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import StreamingResponse
+
+from liverouter.daemon import models as shapes
+from liverouter.daemon.context import Context, Using
+from liverouter.daemon.fleet import USAGE_MINUTES
+from liverouter.daemon.problem_details import ApiError, ProblemModel, documented
+from liverouter.daemon.sse import MAX_STREAMS, encode
+from liverouter.errors import DatabaseError
+
+_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Events: hello, head, instances, serving, problems, usage, status, database, event",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+router = APIRouter(prefix="/api", tags=["fleet"])
+
+
+@router.get("/status", response_model=shapes.OwnStatus, responses=documented())
+async def read_status(context: Using) -> shapes.OwnStatus:
+    """Where this process stands; answers without the database."""
+    return context.own_status()
+
+
+@router.get("/instances", response_model=list[shapes.Instance], responses=documented(503))
+async def read_instances(context: Using) -> list[dict[str, Any]]:
+    """Every process that runs a client, and those that died within a day without saying goodbye."""
+    return await context.fleet.instances(await context.fleet.head())
+
+
+@router.get("/serving", response_model=list[shapes.Serving], responses=documented(503))
+async def read_serving(context: Using) -> list[dict[str, Any]]:
+    """Each deployment that serves anywhere."""
+    return await context.fleet.serving()
+
+
+@router.get("/rollout/{revision}", response_model=shapes.RolloutRow, responses=documented(404, 422, 503))
+async def read_rollout(context: Using, revision: Annotated[int, Path(ge=0, le=shapes.MAX_REVISION)]) -> dict[str, Any]:
+    """How one of the newest 1000 revisions came to the processes."""
+    if (row := await context.fleet.rollout(revision)) is None:
+        raise ApiError(404, f"there is no revision {revision}", code="LR213", hint="See GET /api/revisions")
+    return row
+
+
+@router.get("/problems", response_model=list[ProblemModel], responses=documented(503))
+async def read_problems(context: Using) -> list[dict[str, Any]]:
+    """Everything that is wrong, as the database sees it; empty means that all is well."""
+    return await context.fleet.problems()
+
+
+@router.get("/usage", response_model=list[shapes.UsagePoint], responses=documented(422, 503))
+async def read_usage(
+    context: Using, minutes: Annotated[int, Query(ge=1, le=1440)] = USAGE_MINUTES
+) -> list[dict[str, Any]]:
+    """Calls, failures, failovers, tokens and cost per minute and deployment, oldest first."""
+    return await context.fleet.usage(minutes)
+
+
+@router.get("/events", response_class=StreamingResponse, responses=documented(503) | _STREAM)
+async def read_events(context: Using) -> StreamingResponse:
+    """Server-sent events: `hello` with everything, then what changes, as it changes."""
+    if context.hub.streams >= MAX_STREAMS:
+        hint = "Close a page, or ask again later"
+        raise ApiError(503, "too many streams", code="LR609", hint=hint, headers={"Retry-After": "10"})
+    hello = encode("hello", await _everything(context))
+    return StreamingResponse(
+        context.hub.stream(hello),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _everything(context: Context) -> dict[str, Any]:
+    """Return what a page needs at first; without the database, what is known without it."""
+    fleet = context.fleet
+    known: dict[str, Any] = {"status": context.own_status().model_dump(mode="json"), "database": None}
+    try:
+        head = await fleet.head()
+        instances, serving, problems, usage = await asyncio.gather(
+            fleet.instances(head), fleet.serving(), fleet.problems(), fleet.usage(USAGE_MINUTES)
+        )
+    except DatabaseError as exc:
+        return known | {"database": exc.problem.as_dict()}
+    return known | {"head": head, "instances": instances, "serving": serving, "problems": problems, "usage": usage}

@@ -1,0 +1,104 @@
+"""Routes that operate the process: probes, metrics, signing in, and the page itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from liverouter.daemon import models as shapes
+from liverouter.daemon.assets import load_assets
+from liverouter.daemon.auth import COOKIE, SESSION_S
+from liverouter.daemon.context import Using
+from liverouter.daemon.problem_details import ApiError, documented, from_status
+from liverouter.daemon.shield import address_of, check_tries
+from liverouter.state import State
+
+_ASSETS: Final = load_assets()
+_NOT_READY: Final[dict[int | str, dict[str, Any]]] = {
+    503: {"model": shapes.Readiness, "description": "No config is live yet"}
+}
+
+
+router = APIRouter(tags=["process"])
+
+
+@router.get("/livez", response_model=shapes.Liveness)
+async def livez() -> shapes.Liveness:
+    """Whether the event loop answers. Needs no token."""
+    return shapes.Liveness(status="alive")
+
+
+@router.get("/readyz", response_model=shapes.Readiness, responses=_NOT_READY)
+async def readyz(context: Using, response: Response) -> shapes.Readiness:
+    """Whether this process serves calls. Needs no token, and tells no more than codes."""
+    status = context.live.status()
+    wrong = [status.last_error.code] if status.last_error else []
+    if status.state is State.POLL_ONLY:
+        wrong.append("LR210")
+    if context.live.store.current is None:
+        response.status_code = 503
+        return shapes.Readiness(status="not_ready", state=status.state, revision=None, degraded=wrong)
+    return shapes.Readiness(
+        status="degraded" if wrong or status.state is not State.LIVE else "ready",
+        state=status.state,
+        revision=status.revision,
+        degraded=wrong,
+    )
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=documented())
+async def metrics(context: Using) -> Response:
+    """Prometheus' text format: this process's config and listener, the fleet's calls."""
+    return Response(await context.metrics.scrape(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/api/session", response_model=shapes.Session, responses=documented())
+async def read_session(context: Using, request: Request) -> shapes.Session:
+    """Whether a token is needed, and whether this browser is signed in. Needs no token."""
+    gate = context.policy.gate
+    signed_in = not gate.closed or gate.knows(request.headers.get("cookie", ""))
+    return shapes.Session(token_needed=gate.closed, signed_in=signed_in)
+
+
+@router.post("/api/session", status_code=204, responses=documented(400, 413, 415, 422))
+async def sign_in(context: Using, body: shapes.TokenBody, request: Request) -> Response:
+    """Trade the admin token for a session cookie, for browsers."""
+    gate, tries = context.policy.gate, context.policy.tries
+    check_tries(tries, address_of(request.scope))
+    if not gate.admits(body.token.get_secret_value().strip()):
+        tries.add_failure(address_of(request.scope))
+        raise ApiError(401, "the token is wrong", code="LR601", where="body.token", hint="It is LIVEROUTER_ADMIN_TOKEN")
+    response = Response(status_code=204)
+    response.set_cookie(
+        COOKIE,
+        gate.new_session(),
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+@router.delete("/api/session", status_code=204, responses=documented())
+async def sign_out() -> Response:
+    """Forget this browser's session."""
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+@router.get("/", include_in_schema=False)
+async def page(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """Return the settings page."""
+    return _ASSETS["index.html"].answer(if_none_match)
+
+
+@router.get("/page/{name}", include_in_schema=False)
+async def page_file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """Return one of its files."""
+    asset = _ASSETS.get(name)
+    return asset.answer(if_none_match) if asset else from_status(404, "there is no such file")

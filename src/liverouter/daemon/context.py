@@ -1,0 +1,84 @@
+"""What every route of the API works with, made once by `service`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from liverouter.daemon.models import LastError, OwnStatus
+from liverouter.daemon.problem_details import ProblemModel
+from liverouter.daemon.suggestions import model_names
+from liverouter.router import is_loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from liverouter.client import LiveRouter
+    from liverouter.daemon.desired import Desired
+    from liverouter.daemon.fleet import Fleet, Watch
+    from liverouter.daemon.metrics import Metrics
+    from liverouter.daemon.shield import Policy
+    from liverouter.daemon.sse import Hub
+
+
+class Suggestions:
+    """The model names to choose from; computed once, off the loop, after somebody else loaded litellm."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._names: dict[str, list[str]] | None = None
+
+    async def read(self) -> dict[str, list[str]] | None:
+        """Return the names by provider, None while litellm is not loaded."""
+        if self._names is None and is_loaded():
+            self._names = await asyncio.to_thread(model_names)
+        return self._names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The daemon's parts."""
+
+    live: LiveRouter
+    desired: Desired
+    fleet: Fleet
+    watch: Watch
+    hub: Hub
+    metrics: Metrics
+    policy: Policy
+    report: Callable[[str, str], None]  # told path and error of a request that failed in a way nobody foresaw
+    suggestions: Suggestions = field(default_factory=Suggestions)
+    checking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))  # each may call all deployments
+    trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+
+    def own_status(self) -> OwnStatus:
+        """Return where this process stands."""
+        status = self.live.status()
+        error = status.last_error
+        return OwnStatus(
+            version=version("liverouter"),
+            instance=self.live.client_id,
+            database=self.live.options.database_name,
+            state=str(status.state),
+            revision=status.revision,
+            desired_revision=status.desired_revision,
+            generation=status.generation,
+            mode=status.mode,
+            mode_cause=status.mode_cause,
+            since=status.since,
+            litellm_enable=status.litellm_enable,
+            last_error=LastError.model_validate(error, from_attributes=True) if error else None,
+            problems=[ProblemModel(**p.as_dict()) for p in status.problems],
+        )
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Using = Annotated[Context, Depends(_context)]  # a route's first parameter

@@ -1,0 +1,225 @@
+"""The stored config as the API shows, checks and changes it. Secrets go in and never come out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.check import check
+from liverouter.config import validate
+from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, Saved, StoredSecret
+from liverouter.daemon.problem_details import ProblemModel
+from liverouter.draft import lay_over
+from liverouter.errors import ConfigError, DatabaseError, Problem, SecretError, did_you_mean
+from liverouter.options import Environment
+from liverouter.providers import PROVIDERS
+from liverouter.raw import SealedSecret
+from liverouter.repository import UNSET
+from liverouter.sealing import Secret, fingerprint, seal
+from liverouter.sealing import open as unseal
+from liverouter.settings import SETTINGS, SettingValueError, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from liverouter.daemon.models import CheckBody, Edit, RollbackBody
+    from liverouter.loop import LoopThread
+    from liverouter.raw import RawConfig
+    from liverouter.repository import SettingsRepository
+    from liverouter.sealing import Keyring
+
+_BLANK: Final = "***"
+_SECRET_MEMBERS: Final = frozenset(
+    name for spec in PROVIDERS.values() for f in spec.fields if f.kind == "secret" for name in (f.name, f.alias) if name
+)
+
+
+class Desired:
+    """Reads and writes the rows for people; for the event loop of its repository."""
+
+    def __init__(self, *, repository: SettingsRepository, keyring: Keyring | None) -> None:
+        """Without a *keyring* no secret can be stored, and none in the database opens."""
+        self._repository, self._keyring = repository, keyring
+
+    async def read(self) -> Config:
+        """Return the stored config.
+
+        Raises:
+            DatabaseError: it cannot be read.
+        """
+        raw = await self._repository.read()
+        newest = (await self._repository.history(limit=1))[0]
+        ids = self._keyring.ids if self._keyring else ()
+        environment = Environment()
+        return Config(
+            revision=raw.revision,
+            committed_at=raw.committed_at,
+            author=newest["author"],
+            comment=newest["comment"],
+            settings={name: _shown(value) for name, value in raw.settings.items() if _is_plain(name)},
+            secrets={
+                row["name"]: StoredSecret(opens=row["key_id"] in ids, **{k: v for k, v in row.items() if k != "name"})
+                for row in await self._repository.secrets()
+            },
+            environment={name: found for name in SETTINGS if (found := _from_environment(name, environment))},
+            can_seal=self._keyring is not None,
+            problems=self._problems(raw),
+        )
+
+    async def save(self, edit: Edit, *, expected_revision: int | None) -> Saved:
+        """Store *edit* in one transaction.
+
+        Raises:
+            ConfigError: a name is none of a setting, or one of a secret.
+            ConflictError: the head is not *expected_revision*.
+            SecretError: there is no keyring to seal with.
+            DatabaseError: any other failure; nothing was changed.
+        """
+        _check_names(edit)
+        raw = await self._repository.read()
+        sealed = self._sealed(edit, raw)
+        revision = await self._repository.write(
+            {name: UNSET if value is None else value for name, value in edit.settings.items()},
+            sealed,
+            delete=_removed(edit.secrets),
+            expected_revision=expected_revision,
+            author=edit.author,
+            comment=edit.comment,
+        )
+        return await self._saved(raw.revision, revision)
+
+    async def rollback(self, body: RollbackBody, *, expected_revision: int | None) -> Saved:
+        """Restore a former revision as a new one.
+
+        Raises:
+            ConflictError: the head is not *expected_revision*.
+            DatabaseError: there is no such revision (LR213), or any other failure; nothing was changed.
+        """
+        before = await self._repository.head()
+        revision = await self._repository.rollback(
+            body.revision, comment=body.comment, author=body.author, expected_revision=expected_revision
+        )
+        return await self._saved(before.revision, revision)
+
+    async def check(self, body: CheckBody, io: LoopThread) -> Checked:
+        """Say whether the stored config with *body* over it would serve; calls go over *io*.
+
+        Raises:
+            ConfigError: a name is none of a setting, or one of a secret.
+            SecretError: there is no keyring to seal the draft's secrets with.
+            DatabaseError: the stored config cannot be read.
+        """
+        _check_names(body)
+        raw = await self._repository.read()
+        draft = lay_over(
+            lay_over(raw, remove=[*_removed(body.settings), *_removed(body.secrets)]),
+            settings={name: value for name, value in body.settings.items() if value is not None},
+            secrets=self._sealed(body, raw),
+        )
+        report = await check(draft, environment=Environment(), keyring=self._keyring, live=body.live, io=io)
+        return Checked.model_validate(report.as_dict())
+
+    async def conflict(self, expected_revision: int | None) -> dict[str, Any]:
+        """Return what an answer to a lost update says beside its Problem: the newest revision, and what changed."""
+        newest = (await self._repository.history(limit=1))[0]
+        try:
+            changes = await self._repository.diff(expected_revision or 0, newest["revision"])
+        except DatabaseError:
+            changes = []  # the history was pruned, or went back
+        return {"current": newest, "changes": changes}
+
+    async def history(self, limit: int) -> list[dict[str, Any]]:
+        """Return the newest revisions."""
+        return await self._repository.history(limit=limit)
+
+    async def diff(self, a: int, b: int) -> list[dict[str, Any]]:
+        """Return what differs between two revisions.
+
+        Raises:
+            DatabaseError: there is no such revision (LR213), or any other failure.
+        """
+        return await self._repository.diff(a, b)
+
+    async def _saved(self, before: int, revision: int) -> Saved:
+        return Saved(
+            revision=revision, changed=revision != before, problems=self._problems(await self._repository.read())
+        )
+
+    def _problems(self, raw: RawConfig) -> list[ProblemModel]:
+        found = validate(raw, environment=Environment(), keyring=self._keyring).problems
+        return [ProblemModel(**problem.as_dict()) for problem in found]
+
+    def _sealed(self, draft: Draft, raw: RawConfig) -> dict[str, SealedSecret]:
+        return {
+            name: self._seal(name, Secret(value.get_secret_value()), raw)
+            for name, value in draft.secrets.items()
+            if value is not None
+        }
+
+    def _seal(self, name: str, secret: Secret, raw: RawConfig) -> SealedSecret:
+        """Return *secret* sealed; the stored row itself where it holds the same one, so that nothing changes."""
+        mark, stored = fingerprint(secret), raw.secrets.get(name)
+        if stored is not None and stored.fingerprint == mark:
+            try:
+                if unseal(name, stored.sealed, self._keyring) == secret:
+                    return stored
+            except SecretError:
+                pass  # sealed with a key that is lost: sealed anew
+        return SealedSecret(seal(name, secret, self._keyring), mark)
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether *name* is a setting of ours that may be shown; other software keeps rows there too."""
+    return name in SETTINGS and SETTINGS[name].kind != "secret"
+
+
+def _check_names(draft: Draft) -> None:
+    """Refuse what no setting is called; to remove such a row is allowed."""
+    problems = []
+    for name, value in draft.settings.items():
+        if name not in SETTINGS and value is not None:
+            hint = did_you_mean(name, SETTINGS) or "GET /api/providers lists the settings"
+            problems.append(Problem("LR106", f"'{name}' is not a setting", f"settings.{name}", hint))
+        elif name in SETTINGS and SETTINGS[name].kind == "secret" and value is not None:
+            hint = 'Send it in "secrets", where it is sealed'
+            problems.append(Problem("LR110", f"'{name}' is a secret", f"settings.{name}", hint))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _removed(members: dict[str, Any]) -> list[str]:
+    return [name for name, value in members.items() if value is None]
+
+
+def _from_environment(name: str, environment: Environment) -> FromEnvironment | None:
+    found, setting = environment.get(name), SETTINGS[name]
+    if found is None or found.error:
+        return None
+    if setting.kind == "secret":
+        return FromEnvironment(source=found.source, value=None)
+    try:
+        return FromEnvironment(source=found.source, value=_shown(parse(setting, found.text)))
+    except SettingValueError:
+        return FromEnvironment(source=found.source, value=None)  # the Problem says what is wrong with it
+
+
+def _shown(value: Any, name: str = "") -> Any:
+    """Return *value* with blanked what stands where only the reference to a secret may."""
+    if name in _SECRET_MEMBERS and value is not None:
+        return value if isinstance(value, dict) and set(value) == {"secret"} else _BLANK
+    if isinstance(value, dict):
+        return {key: _shown(member, key) for key, member in value.items()}
+    return [_shown(member) for member in value] if isinstance(value, list) else value
+
+
+def problem_models(rows: Iterable[dict[str, Any]]) -> list[ProblemModel]:
+    """Return rows of the view `problems` in the shape that all Problems have here."""
+    return [
+        ProblemModel(
+            severity=row["severity"],
+            code=row["code"],
+            where=row["object"],
+            message=row["message"],
+            hint=row["hint"] or "",
+        )
+        for row in rows
+    ]

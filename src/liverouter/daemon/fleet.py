@@ -1,0 +1,190 @@
+"""What all processes run, watched while somebody looks: polls the database and tells the hub what is new.
+
+Reports are never notified (NOTIFY takes a global lock at commit), so this is a poll: quick while a revision is on its
+way, slow otherwise, and none at all while no page is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.daemon.desired import problem_models
+from liverouter.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from liverouter.daemon.sse import Hub
+    from liverouter.repository import SettingsRepository
+
+_QUICK_S: Final = 0.1
+_SLOW_S: Final = 2.0
+_QUICK_FOR_S: Final = 15.0  # after a new revision; who needs longer is seen at the slow pace
+USAGE_MINUTES: Final = 30
+_USAGE_EVERY_S: Final = 10.0  # processes report as often
+
+Row = dict[str, Any]
+
+
+class Fleet:
+    """Reads the SQL views for one event loop and shapes them for the API."""
+
+    def __init__(self, repository: SettingsRepository) -> None:
+        """Read through *repository*."""
+        self._repository = repository
+
+    async def instances(self, head: Row) -> list[Row]:
+        """Return every process, with the milliseconds it took from commit to live where it runs *head*'s revision."""
+        return [_instance(row, head) for row in await self._repository.instances()]
+
+    async def serving(self) -> list[Row]:
+        """Return each deployment that serves anywhere: on how many processes, on how many it cools."""
+        return _by_deployment(await self._repository.active_config())
+
+    async def problems(self) -> list[Row]:
+        """Return everything that is wrong, as the database sees it."""
+        return [problem.model_dump() for problem in problem_models(await self._repository.problems())]
+
+    async def rollout(self, revision: int) -> Row | None:
+        """Return how *revision* came to the processes, None where the history does not hold it."""
+        rows = await self._repository.rollout(limit=1000)
+        return next((row for row in rows if row["revision"] == revision), None)
+
+    async def usage(self, minutes: int) -> list[Row]:
+        """Return calls per minute and deployment over the last *minutes*, all processes together, oldest first."""
+        since = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=minutes - 1)
+        return _by_minute(await self._repository.usage(since))
+
+    async def head(self) -> Row:
+        """Return the newest row of view `rollout`: the head revision, and how it comes to the processes."""
+        return (await self._repository.rollout(limit=1))[0]
+
+
+class Watch:
+    """Tells the hub what changed in the fleet since it was last told."""
+
+    def __init__(self, *, fleet: Fleet, hub: Hub) -> None:
+        """Nothing is read before `run`."""
+        self._fleet, self._hub = fleet, hub
+        self._woken = asyncio.Event()
+        self._quick_until = self._all_at = self._usage_at = -_USAGE_EVERY_S
+        self._known: Row = {}
+        self._instances: dict[str, Row] = {}
+
+    def wake(self) -> None:
+        """Look now, and quickly for a while: a revision is on its way."""
+        self._quick_until = time.monotonic() + _QUICK_FOR_S
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await self._hub.wanted.wait()
+            self._woken.clear()  # before the look: a later wake must mean a later look
+            pending = await self._look()
+            pause_s = _QUICK_S if pending and time.monotonic() < self._quick_until else _SLOW_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
+
+    async def _look(self) -> bool:
+        """Tell what is new; return whether a process is still on its way to the head revision."""
+        try:
+            head = await self._fleet.head()
+            if head["revision"] != self._known.get("head", head)["revision"]:
+                self._quick_until = time.monotonic() + _QUICK_FOR_S
+            self._tell("head", head)
+            self._tell_instances(await self._fleet.instances(head))
+            if not head["pending"] or time.monotonic() - self._all_at >= _SLOW_S:
+                self._all_at = time.monotonic()
+                self._tell("serving", await self._fleet.serving())
+                self._tell("problems", await self._fleet.problems())
+            if time.monotonic() - self._usage_at >= _USAGE_EVERY_S:
+                self._usage_at = time.monotonic()
+                self._tell("usage", await self._fleet.usage(USAGE_MINUTES))
+        except DatabaseError as exc:
+            self._tell("database", exc.problem.as_dict())
+            return False
+        self._tell("database", None)
+        return bool(head["pending"])
+
+    def _tell(self, kind: str, data: Any) -> None:
+        if kind not in self._known or self._known[kind] != data:
+            self._known[kind] = data
+            self._hub.publish(kind, data)
+
+    def _tell_instances(self, rows: Iterable[Row]) -> None:
+        former, self._instances = self._instances, {row["instance"]: row for row in rows}
+        changed = [row for name, row in self._instances.items() if _stable(row) != _stable(former.get(name))]
+        gone = [name for name in former if name not in self._instances]
+        if changed or gone:
+            self._hub.publish("instances", {"changed": changed, "gone": gone})
+
+
+def _stable(row: Mapping[str, Any] | None) -> Row | None:
+    """Return *row* without what changes with every heartbeat."""
+    return {k: v for k, v in row.items() if k not in ("heartbeat_at", "probe_age_ms")} if row is not None else None
+
+
+def _instance(row: Row, head: Row) -> Row:
+    """Return *row* with `commit_to_live_ms`: NULL where it runs another revision, or was started after the commit."""
+    took = None
+    started_before = row["started_at"] is not None and row["started_at"] <= head["committed_at"]
+    if row["applied_revision"] == head["revision"] and row["applied_at"] is not None and started_before:
+        took = max(0.0, (row["applied_at"] - head["committed_at"]).total_seconds() * 1000)
+    return row | {"commit_to_live_ms": took}
+
+
+_ONE_DEPLOYMENT: Final = (
+    "deployment_id",
+    "role",
+    "order",
+    "provider",
+    "model",
+    "endpoint",
+    "fingerprint",
+    "credential_source",
+)
+
+
+def _by_deployment(rows: Iterable[Row]) -> list[Row]:
+    found: dict[str, Row] = {}
+    for row in rows:
+        one = found.setdefault(
+            row["deployment_id"],
+            {name: row[name] for name in _ONE_DEPLOYMENT} | {"processes": 0, "cooling": 0, "cooling_until": None},
+        )
+        one["processes"] += 1
+        if (until := row["cooling_until"]) is not None:
+            one["cooling"] += 1
+            one["cooling_until"] = max(until, one["cooling_until"] or until)
+    return sorted(found.values(), key=lambda one: (one["order"], one["deployment_id"]))
+
+
+_SUMS: Final = ("calls", "failovers", "prompt_tokens", "completion_tokens", "cost_usd")
+
+
+def _by_minute(rows: Iterable[Row]) -> list[Row]:
+    found: dict[tuple[datetime, str, str], Row] = {}
+    for row in rows:
+        point = found.setdefault(
+            (row["minute"], row["deployment_id"], row["role"]),
+            {name: row[name] for name in ("minute", "deployment_id", "role", "provider", "model")}
+            | dict.fromkeys(_SUMS, 0)
+            | {"failures": 0, "latency_ms": None},
+        )
+        calls = point["calls"] + row["calls"]
+        if row["latency_ms"] is not None and calls:
+            point["latency_ms"] = (
+                (point["latency_ms"] or 0) * point["calls"] + row["latency_ms"] * row["calls"]
+            ) / calls
+        for name in _SUMS:
+            point[name] += row[name] or 0
+        point["failures"] += sum((row["failures"] or {}).values())
+    return sorted(
+        found.values(), key=lambda point: (point["minute"], point["role"] != "primary", point["deployment_id"])
+    )

@@ -1,0 +1,133 @@
+"""What Prometheus scrapes: this process's config and listener, and the calls of the whole fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from liverouter.errors import DatabaseError
+from liverouter.events import (
+    ConfigApplied,
+    ConfigRejected,
+    Event,
+    ListenerLost,
+    ReadFailed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from liverouter.repository import SettingsRepository
+    from liverouter.state import Status
+    from liverouter.store import Generation
+
+_LATENCY_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
+_SETTLED: Final = timedelta(minutes=2)  # processes report every 10 s: a minute that old does not change any more
+_LONGEST: Final = timedelta(minutes=60)  # how far back one scrape looks after a pause
+_MODES: Final = ("listen", "poll_only", "none")
+_DEPLOYMENT: Final = ("provider", "model", "deployment_id", "role")
+
+
+class Metrics:
+    """One registry, fed by events of this process and by the view `usage` at each scrape.
+
+    `observe` may be called from any thread, `scrape` by one event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        repository: SettingsRepository,
+        status: Callable[[], Status],
+        generation: Callable[[], Generation | None],
+    ) -> None:
+        """Count from now on."""
+        self._repository, self._status, self._generation = repository, status, generation
+        self._counting = asyncio.Lock()  # two scrapes at once would count a minute twice
+        self._counted_until = datetime.now(UTC).replace(second=0, microsecond=0)
+        self._registry = registry = CollectorRegistry()
+        self._revision = Gauge("liverouter_revision", "Revision that this process serves", registry=registry)
+        self._desired = Gauge("liverouter_desired_revision", "Newest revision that it has read", registry=registry)
+        self._number = Gauge("liverouter_generation", "Activations in this process", registry=registry)
+        self._age = Gauge("liverouter_config_age_seconds", "Since the served revision was committed", registry=registry)
+        self._state = Gauge("liverouter_state", "1 for the state it is in", ["state"], registry=registry)
+        self._mode = Gauge("liverouter_listener", "1 for how it hears of changes", ["mode"], registry=registry)
+        self._up = Gauge("liverouter_database_up", "Whether the last read of the settings succeeded", registry=registry)
+        self._reloads = Counter("liverouter_reload", "Revisions by outcome", ["result"], registry=registry)
+        self._lost = Counter("liverouter_listener_lost", "Times that LISTEN ended", registry=registry)
+        self._latency = Histogram(
+            "liverouter_apply_seconds", "From commit to live", buckets=_LATENCY_S, registry=registry
+        )
+        self._instances = Gauge("liverouter_instances", "Processes by state", ["state"], registry=registry)
+        self._calls = Counter("liverouter_calls", "Calls answered, all processes", _DEPLOYMENT, registry=registry)
+        self._failures = Counter(
+            "liverouter_failures", "Attempts failed, all processes", _DEPLOYMENT, registry=registry
+        )
+        self._failovers = Counter(
+            "liverouter_failovers", "Calls it answered for another", _DEPLOYMENT, registry=registry
+        )
+        self._cost = Counter("liverouter_cost_usd", "Cost, by litellm's price list", _DEPLOYMENT, registry=registry)
+        for result in ("applied", "rejected", "read_failed"):
+            self._reloads.labels(result)
+
+    def observe(self, event: Event) -> None:
+        """Count *event*."""
+        match event:
+            case ConfigApplied():
+                self._reloads.labels("applied").inc()
+                if event.commit_to_live_ms is not None:
+                    self._latency.observe(event.commit_to_live_ms / 1000)
+            case ConfigRejected():
+                self._reloads.labels("rejected").inc()
+            case ReadFailed():
+                self._reloads.labels("read_failed").inc()
+            case ListenerLost():
+                self._lost.inc()
+            case _:
+                pass
+
+    async def scrape(self) -> bytes:
+        """Return everything in the text format; without the database, what this process knows by itself."""
+        status, generation = self._status(), self._generation()
+        for gauge, value in (
+            (self._revision, status.revision),
+            (self._desired, status.desired_revision),
+            (self._number, status.generation),
+        ):
+            gauge.set(-1 if value is None else value)
+        if generation is not None:
+            self._age.set(time.time() - generation.snapshot.committed_at.timestamp())
+        self._state.clear()
+        self._state.labels(str(status.state)).set(1)
+        for mode in _MODES:
+            self._mode.labels(mode).set(mode == status.mode)
+        self._up.set(status.reading)
+        try:
+            async with self._counting:
+                await self._count_fleet()
+        except DatabaseError:
+            self._up.set(0)
+        return generate_latest(self._registry)
+
+    async def _count_fleet(self) -> None:
+        """Add the minutes that have settled since the last scrape; each is counted once."""
+        states: dict[str, int] = {}
+        for row in await self._repository.instances():
+            states[row["state"]] = states.get(row["state"], 0) + 1
+        self._instances.clear()
+        for state, number in states.items():
+            self._instances.labels(state).set(number)
+        until = datetime.now(UTC) - _SETTLED
+        since = max(self._counted_until, until - _LONGEST)
+        rows = [row for row in await self._repository.usage(since) if since <= row["minute"] < until]
+        for row in rows:
+            labels = [row[name] for name in _DEPLOYMENT]
+            self._calls.labels(*labels).inc(row["calls"])
+            self._failures.labels(*labels).inc(sum((row["failures"] or {}).values()))
+            self._failovers.labels(*labels).inc(row["failovers"])
+            self._cost.labels(*labels).inc(row["cost_usd"])
+        self._counted_until = max([since, *(row["minute"] + timedelta(minutes=1) for row in rows)])

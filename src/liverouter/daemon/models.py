@@ -1,0 +1,377 @@
+"""What requests and answers look like: the API's contract, from which its OpenAPI document is made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+from liverouter.daemon.problem_details import ProblemModel
+
+MAX_REVISION: Final = 2**63 - 1
+_MAX_DEPTH: Final = 16
+_MAX_SECRET: Final = 64 * 1024  # a service account is 2.4 kB
+
+
+def _storable(text: str) -> str:
+    """Return *text* if PostgreSQL can hold it."""
+    if "\0" in text:
+        raise ValueError("text cannot hold the character NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text cannot hold half of a surrogate pair") from None
+    return text
+
+
+def _storable_json(value: Any, depth: int = 0) -> Any:
+    """Return *value* if PostgreSQL's jsonb can hold it."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"the value is nested more than {_MAX_DEPTH} deep")
+    if isinstance(value, str):
+        _storable(value)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            _storable(key)
+            _storable_json(member, depth + 1)
+    elif isinstance(value, list):
+        for member in value:
+            _storable_json(member, depth + 1)
+    elif isinstance(value, float) and value - value != 0:
+        raise ValueError("numbers must be finite")
+    return value
+
+
+def _storable_secret(value: SecretStr) -> SecretStr:
+    _storable(value.get_secret_value())
+    return value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
+Value = Annotated[Any, AfterValidator(_storable_json)]
+SecretValue = Annotated[
+    SecretStr,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=_MAX_SECRET),
+    AfterValidator(_storable_secret),
+]
+Revision = Annotated[int, Field(ge=0, le=MAX_REVISION)]
+
+
+class _Body(BaseModel):
+    """A request's body; a member that is not known is refused, since it would be ignored otherwise."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Draft(_Body):
+    """Changes to the stored config; what is not named stays as it is."""
+
+    settings: dict[Name, Value] = Field({}, max_length=200, description="Key to JSON value; null removes the row.")
+    secrets: dict[Name, SecretValue | None] = Field(
+        {}, max_length=100, description="Name to value, sealed before it is stored and never returned; null removes it."
+    )
+
+
+class Edit(Draft):
+    """A draft to be stored."""
+
+    comment: Annotated[Text, Field(max_length=2000)] | None = Field(None, description="Why, for the history.")
+    author: Annotated[Text, Field(max_length=200)] | None = Field(None, description="Who, for the history.")
+
+
+class CheckBody(Draft):
+    """A draft to be checked; an empty one checks the stored config."""
+
+    live: bool = Field(False, description="Call each deployment once; costs a few tokens.")  # noqa: FBT003 - pydantic's shape
+
+
+class RollbackBody(_Body):
+    """Which revision to restore."""
+
+    revision: Revision
+    comment: Annotated[Text, Field(max_length=2000)] | None = None
+    author: Annotated[Text, Field(max_length=200)] | None = None
+
+
+class TryBody(_Body):
+    """A prompt for the live model."""
+
+    prompt: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
+
+
+class TokenBody(_Body):
+    """What signs a browser in."""
+
+    token: SecretStr = Field(max_length=1000)
+
+
+class Session(BaseModel):
+    """Whether a token is needed, and whether this browser has a session."""
+
+    token_needed: bool
+    signed_in: bool
+
+
+class StoredSecret(BaseModel):
+    """All that is ever told of a stored secret."""
+
+    fingerprint: str = Field(description="Eight hex digits that tell one secret from another.")
+    key_id: str | None = Field(description="Which key of the keyring sealed it.")
+    opens: bool = Field(description="Whether this process has that key.")
+    updated_at: datetime
+    updated_by: str
+
+
+class FromEnvironment(BaseModel):
+    """A setting that the daemon's own environment gives, for where no row stands. Services have their own."""
+
+    source: str
+    value: Any = Field(None, description="The text; null for a secret.")
+
+
+class Config(BaseModel):
+    """The stored config: rows that liverouter knows, secrets as fingerprints."""
+
+    revision: int
+    committed_at: datetime
+    author: str
+    comment: str | None
+    settings: dict[str, Any]
+    secrets: dict[str, StoredSecret]
+    environment: dict[str, FromEnvironment]
+    can_seal: bool = Field(description="Whether this process has a keyring to store secrets with.")
+    problems: list[ProblemModel] = Field(description="What is wrong with it, seen with the daemon's environment.")
+
+
+class Saved(BaseModel):
+    """The outcome of a write."""
+
+    revision: int
+    changed: bool = Field(description="False: everything was as asked for already, and no revision was made.")
+    problems: list[ProblemModel] = Field(description="What is wrong with the new config, as in Config.")
+
+
+class CheckedCall(BaseModel):
+    """One deployment, called once."""
+
+    provider: str
+    model: str
+    role: str
+    order: int
+    endpoint: str
+    duration_ms: float
+    answered_by: str | None
+    cost_usd: float | None
+    problem: ProblemModel | None
+
+
+class Checked(BaseModel):
+    """What a check found; nothing was stored or activated."""
+
+    ok: bool
+    revision: int
+    problems: list[ProblemModel]
+    deployments: list[str]
+    calls: list[CheckedCall]
+
+
+class Answer(BaseModel):
+    """What the live model said, and who served it."""
+
+    answer: str
+    duration_ms: float
+    provider: str
+    model: str
+    deployment_id: str
+    role: Literal["primary", "fallback"]
+    revision: int
+    failed_over: bool
+    attempts: list[Any] | int
+    cost_usd: float | None
+
+
+class ProviderField(BaseModel):
+    """One setting of a provider."""
+
+    name: str
+    kind: Literal["secret", "url", "text"]
+    label: str
+    alias: str = Field(description="Its short name inside an llm_fallback_config entry.")
+    default: str
+    example: str
+
+
+class Provider(BaseModel):
+    """One provider, and what it needs."""
+
+    name: str
+    label: str
+    fields: list[ProviderField]
+    needs: list[list[str]] = Field(description="Of each group at least one field must have a value.")
+
+
+class SettingSpec(BaseModel):
+    """One row of the settings."""
+
+    name: str
+    kind: str
+    doc: str
+    default: Any
+    low: float | None
+    high: float | None
+    variable: str
+
+
+class Catalog(BaseModel):
+    """What can be configured."""
+
+    providers: list[Provider]
+    settings: list[SettingSpec]
+
+
+class Models(BaseModel):
+    """Model names that litellm knows, by provider; suggestions, any other name may be used."""
+
+    ready: bool = Field(description="False while litellm is being loaded: ask again in a second.")
+    models: dict[str, list[str]]
+
+
+class LastError(BaseModel):
+    """The newest error that still holds."""
+
+    code: str
+    message: str
+    hint: str
+    where: str
+    revision: int | None
+
+
+class OwnStatus(BaseModel):
+    """Where this process stands; it is one of the instances."""
+
+    version: str
+    instance: str
+    database: str
+    state: str
+    revision: int | None
+    desired_revision: int | None
+    generation: int | None
+    mode: str
+    mode_cause: str
+    since: datetime
+    litellm_enable: bool | None
+    last_error: LastError | None
+    problems: list[ProblemModel]
+
+
+class Liveness(BaseModel):
+    """The event loop answers."""
+
+    status: Literal["alive"]
+
+
+class Readiness(BaseModel):
+    """Whether this process serves calls. A lost database does not change that: it is said in `degraded`."""
+
+    status: Literal["ready", "degraded", "not_ready"]
+    state: str
+    revision: int | None
+    degraded: list[str] = Field(description="Codes of what is wrong, while calls are served.")
+
+
+class RevisionRow(BaseModel):
+    """One revision of the history."""
+
+    revision: int
+    committed_at: datetime
+    author: str
+    application: str | None
+    kind: Literal["edit", "rollback", "rotate"]
+    changed: str | None = Field(description="Which settings and secrets differ from the revision before.")
+    comment: str | None
+
+
+class Change(BaseModel):
+    """One difference between two revisions."""
+
+    object: Literal["setting", "secret"]
+    key: str
+    old: Any = Field(description="null: it was not there. Of a secret, the fingerprint.")
+    new: Any
+
+
+class Instance(BaseModel):
+    """One process that runs a client."""
+
+    instance: str
+    app: str
+    host: str
+    pid: int | None
+    labels: dict[str, str]
+    state: str
+    applied_revision: int | None
+    rejected_revision: int | None
+    generation: int | None
+    litellm_enable: bool | None
+    error_code: str | None
+    error: str | None
+    hint: str | None
+    mode: str
+    mode_cause: str | None
+    applied_at: datetime | None
+    commit_to_live_ms: float | None = Field(description="For the head revision; null if the process started later.")
+    heartbeat_at: datetime
+    started_at: datetime
+    since: datetime | None
+    liverouter: str | None
+    litellm: str | None
+    python: str | None
+
+
+class Serving(BaseModel):
+    """One deployment that serves somewhere."""
+
+    deployment_id: str
+    role: str
+    order: int | None
+    provider: str
+    model: str
+    endpoint: str | None
+    fingerprint: str | None
+    credential_source: str | None
+    processes: int
+    cooling: int = Field(description="On how many of them it cools after failures.")
+    cooling_until: datetime | None
+
+
+class RolloutRow(BaseModel):
+    """How a revision came to the processes."""
+
+    revision: int
+    committed_at: datetime
+    applied: int
+    rejected: int
+    pending: int
+    p50_ms: float | None
+    p99_ms: float | None
+    slowest: str | None
+    slowest_instance: str | None
+
+
+class UsagePoint(BaseModel):
+    """One minute of one deployment, all processes together."""
+
+    minute: datetime
+    deployment_id: str
+    role: str
+    provider: str
+    model: str
+    calls: int
+    failures: int
+    failovers: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    latency_ms: float | None = Field(description="Mean of the answered calls.")

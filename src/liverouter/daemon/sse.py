@@ -1,0 +1,80 @@
+"""Server-sent events: what happens, told to every open page. A bounded queue per stream, a sentinel that ends all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MAX_STREAMS: Final = 100
+_MAX_WAITING: Final = 256  # events that a slow reader may lag behind
+_PING_S: Final = 15.0  # proxies and browsers give a silent connection up
+_RETRY_MS: Final = 2000
+_END: Final = b""
+
+
+def encode(kind: str, data: Any) -> bytes:
+    """Return one event as it goes over the wire."""
+    return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'), default=str)}\n\n".encode()
+
+
+class Hub:
+    """Hands each event to every stream. For one event loop.
+
+    A reader that lags _MAX_WAITING events behind is disconnected: it connects again and is told everything anew.
+    """
+
+    def __init__(self) -> None:
+        """Start without a stream."""
+        self._queues: set[asyncio.Queue[bytes]] = set()
+        self._closed = False
+        self.wanted = asyncio.Event()  # set while somebody listens
+
+    @property
+    def streams(self) -> int:
+        """Return how many streams are open."""
+        return len(self._queues)
+
+    def publish(self, kind: str, data: Any) -> None:
+        """Tell every stream; encodes once, never blocks."""
+        if not self._queues:
+            return
+        message = encode(kind, data)
+        for queue in self._queues:
+            if queue.qsize() < _MAX_WAITING:
+                queue.put_nowait(message)
+            elif queue.qsize() == _MAX_WAITING:
+                queue.put_nowait(_END)
+
+    async def stream(self, first: bytes) -> AsyncIterator[bytes]:
+        """Yield *first*, then every event, and a comment in each silence; ends when the reader lags, or at `close`."""
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._queues.add(queue)
+        self.wanted.set()
+        if self._closed:
+            queue.put_nowait(_END)
+        try:
+            yield f"retry: {_RETRY_MS}\n\n".encode() + first
+            while True:
+                try:
+                    async with asyncio.timeout(_PING_S):
+                        message = await queue.get()
+                except TimeoutError:
+                    yield b": ping\n\n"
+                    continue
+                if message == _END:
+                    return
+                yield message
+        finally:
+            self._queues.discard(queue)
+            if not self._queues:
+                self.wanted.clear()
+
+    def close(self) -> None:
+        """End every stream, now and later: an open one would hold the server's graceful stop."""
+        self._closed = True
+        for queue in self._queues:
+            queue.put_nowait(_END)
