@@ -44,6 +44,16 @@ _NO_TIMEOUTS: Final = {  # a role may carry any of these; each would end a sessi
     "statement_timeout": "0",  # every query here has a timeout of ours
     "lock_timeout": "0",
 }
+# Asking moves the tail of the server's notification queue, which nothing else may do for long: at a tail that names a
+# frozen transaction LISTEN fails ("could not access status of transaction"), and a queue that was full once refuses
+# every NOTIFY, and with it every write of a setting, though it has drained since.
+_FIRST: Final = (
+    "SELECT pg_backend_pid(), pg_postmaster_start_time(), pg_is_in_recovery(), pg_notification_queue_usage()"
+)
+_PROBE: Final = """
+    SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_listening_channels() AS c WHERE c = $1),
+           pg_notification_queue_usage()
+"""
 _ANSWERED: Final = ("pooler", "standby", "refused")  # somebody is there, but notifications cannot arrive
 
 
@@ -275,13 +285,11 @@ class _Session:
             raise DeafError("pooler", _pooler()) from exc
 
     async def _prove(self, on_notification: Callable[[], None]) -> None:
-        self.backend_pid, self._server_started_at, standby = await self._row(
-            "SELECT pg_backend_pid(), pg_postmaster_start_time(), pg_is_in_recovery()"
-        )
+        self.backend_pid, self._server_started_at, standby, _ = await self._row(_FIRST)
         if standby:
             raise DeafError("standby", _standby())
-        await self._add_listener(CHANNEL, lambda *_: on_notification())
-        await self._add_listener(self._own_channel, lambda *_: self._arrived.set())
+        await self._connection.add_listener(CHANNEL, lambda *_: on_notification())
+        await self._connection.add_listener(self._own_channel, lambda *_: self._arrived.set())
         if self._is_pooled:
             await self._notify_from_elsewhere()
         else:
@@ -302,16 +310,6 @@ class _Session:
         finally:
             other.terminate()
 
-    async def _add_listener(self, channel: str, callback: Callable[..., None]) -> None:
-        try:
-            await self._connection.add_listener(channel, callback)
-        except asyncpg.PostgresError as exc:
-            if "could not access status of transaction" not in str(exc):
-                raise
-            # the queue's tail names a transaction that was frozen since; reading the usage moves the tail
-            await self._connection.fetchval("SELECT pg_notification_queue_usage()")
-            await self._connection.add_listener(channel, callback)
-
     async def _row(self, query: str, *arguments: object) -> tuple[Any, ...]:
         row = await self._connection.fetchrow(query, *arguments)
         return tuple(row) if row is not None else ()
@@ -324,9 +322,7 @@ class _Session:
             DeafError: an answer, but from somebody who does not listen.
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the connection is gone.
         """
-        pid, listening = await self._row(
-            "SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_listening_channels() AS c WHERE c = $1)", self._own_channel
-        )
+        pid, listening, _ = await self._row(_PROBE, self._own_channel)
         if pid != self.backend_pid or not listening:
             raise DeafError("pooler", _pooler())
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DATABASE: Final = "app"
-_FAST: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+_FAST: Final = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}  # a crash here spares the system's cache
 
 
 class Cluster:
@@ -30,7 +34,8 @@ class Cluster:
     def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
         """Use the data in *data_dir*, or make it; nothing runs before `start`."""
         self.data_dir = data_dir
-        self._embedded = EmbeddedPostgres(data_dir=data_dir, settings=_FAST | dict(settings or {}))
+        self._settings = _FAST | dict(settings or {})
+        self._embedded = EmbeddedPostgres(data_dir=data_dir, settings=self._settings)
 
     def __enter__(self) -> Self:
         self.start()
@@ -43,6 +48,11 @@ class Cluster:
     def dsn(self) -> str:
         """The superuser's URL of the database."""
         return self._embedded.dsn(DATABASE)
+
+    def add(self, settings: Mapping[str, str]) -> None:
+        """Start with these settings as well."""
+        self._settings |= settings
+        self._embedded = EmbeddedPostgres(data_dir=self.data_dir, settings=self._settings)
 
     def start(self) -> None:
         """Start it on the port it had before."""

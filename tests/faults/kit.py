@@ -148,6 +148,12 @@ class Follower:
         """Where the client stands."""
         return self.live.status()
 
+    def reports(self, timeout_s: float = 10.0, **columns: Any) -> None:
+        """Wait until this client's row in `liverouter.instances` has these *columns*."""
+        query = f"SELECT {', '.join(columns)} FROM liverouter.instances WHERE instance = %s"
+        wanted = tuple(columns.values())
+        until(lambda: self._admin.ask(query, self.live.client_id) == wanted, timeout_s, f"instances with {columns}")
+
     def applies(self, revision: int, within_s: float) -> ConfigApplied:
         """Wait until *revision* is live, at most *within_s* seconds."""
         return self.events.wait_for(ConfigApplied, revision=revision, timeout_s=within_s)
