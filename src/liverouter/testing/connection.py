@@ -65,11 +65,11 @@ class Connection(asyncio.Protocol):
         """Cancel the request in progress; count it as a disconnect unless the stand-in itself hung up."""
         del error
         self._peers.discard(self)
-        interrupted = self._task is not None and not self._leaving
+        self._lost.set()
+        busy = self._task is not None
         if self._task is not None:
             self._task.cancel()
-        self._recorder.count(open_connections=-1, disconnects=int(interrupted))
-        self._lost.set()
+        self._recorder.count(open_connections=-1, in_flight=-busy, disconnects=int(busy and not self._leaving))
 
     def _advance(self) -> None:
         try:
@@ -106,12 +106,14 @@ class Connection(asyncio.Protocol):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
-        self._recorder.count(in_flight=-1)
-        if task.cancelled() or self._transport.is_closing():
-            return
-        if error := task.exception():
+        if not self._lost.is_set():
+            self._recorder.count(in_flight=-1)
+        if not task.cancelled() and (error := task.exception()):
+            self._leaving = True
             self._transport.abort()
             raise error  # a defect of the stand-in or of a scripted answer: to the loop's exception handler
+        if self._transport.is_closing():
+            return
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             self._advance()

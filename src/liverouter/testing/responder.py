@@ -112,11 +112,11 @@ class Responder:
         self, number: int, request: Incoming, endpoint: Endpoint | None, body: JsonObject | None
     ) -> _Chat | HttpReply:
         """Return the chat to play, or the whole answer of a path that serves something else."""
-        if not isinstance(endpoint, SideEndpoint) or endpoint.needs_key:
+        if endpoint is None:
+            raise RejectedError(Failure.NOT_FOUND, f"{request.method} {request.path}", code="path")
+        if isinstance(endpoint, ChatEndpoint) or endpoint.needs_key:
             self._check_credential(self._provider.credential(request))
         match endpoint:
-            case None:
-                raise RejectedError(Failure.NOT_FOUND, f"{request.method} {request.path}", code="path")
             case SideEndpoint():
                 return endpoint.serve(request)
             case ChatEndpoint():
