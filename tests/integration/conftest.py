@@ -1,13 +1,18 @@
-"""Connections and logins for the tests that talk SQL."""
+"""Connections and logins for the tests that talk SQL; the command line, called in this process."""
 
 from __future__ import annotations
 
+import io
+import json
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+
+from liverouter.cli.app import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,3 +57,31 @@ def login(dsn: str, db: psycopg.Connection[Any]) -> Iterator[Callable[..., str]]
         db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [name])
         db.execute(f"DROP OWNED BY {name}".encode())
         db.execute(f"DROP ROLE {name}".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """A function that runs one command on this test's database, with *stdin* piped in."""
+    monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
+
+    def call(*arguments: str, stdin: str = "") -> Result:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        code = run(arguments)
+        return Result(code, *capsys.readouterr())
+
+    return call

@@ -63,7 +63,7 @@ def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
         return None, [_unknown(key, where)]
     if setting.kind == "secret":
         hint = f"Keep it out of the command line: liverouter set --secret {key}"
-        return None, [Problem("LR110", f"'{key}' is a secret and is never given as KEY=VALUE", where, hint)]
+        return None, [Problem("LR110", f"'{key}' is a secret, never given as KEY=VALUE", where, hint)]
     try:
         parsed = parse(setting, value)
     except SettingValueError as exc:
