@@ -195,7 +195,14 @@ class _Fixed:
     def __init__(self, generation: Generation, io: LoopThread) -> None:
         self._generation, self.io = generation, io
 
+    @property
+    def current(self) -> Generation | None:
+        return self._generation
+
     def generation(self) -> Generation:
+        return self._generation
+
+    async def async_generation(self) -> Generation:
         return self._generation
 
 

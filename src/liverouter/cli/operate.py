@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,7 +15,7 @@ from liverouter.draft import lay_over
 from liverouter.options import Environment, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from liverouter.check import CheckReport
     from liverouter.repository import SettingsRepository
@@ -49,9 +51,34 @@ def demo_command(*, keep: bool, pace_s: float) -> int:
     Example:
       liverouter demo --keep
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    from liverouter.daemon.demo import run_demo
-
+    with _extra("embedded"):
+        from liverouter.daemon.demo import run_demo
     return run_demo(keep=keep, pace_s=pace_s)
+
+
+@click.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Any other needs LIVEROUTER_ADMIN_TOKEN.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8484, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the PostgreSQL of its own keeps its data, when no database is named.",
+)
+@database_options
+def serve_command(*, host: str, port: int, data_dir: Path | None, database_url: str | None) -> int:
+    """Serve the settings page and its API, until Ctrl-C.
+
+    Without a database it runs a PostgreSQL of its own, which keeps its data, and prints how services and psql reach it.
+    A database that is named is never migrated here: see `liverouter migrate`.
+
+    \b
+    Examples:
+      liverouter serve
+      liverouter serve --port 0 --data-dir ./data
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    with _extra("daemon,embedded"):
+        from liverouter.daemon.service import serve
+    return serve(host=host, port=port, database_url=database_url, data_dir=data_dir, echo=click.echo)
 
 
 @click.command("migrate")
@@ -119,7 +146,19 @@ def check_command(*, pairs: Sequence[str], live: bool, as_json: bool, database_u
     return 0 if report.ok else 1
 
 
-COMMANDS: Final = (demo_command, migrate_command, check_command)
+COMMANDS: Final = (demo_command, serve_command, migrate_command, check_command)
+
+
+@contextlib.contextmanager
+def _extra(names: str) -> Iterator[None]:
+    """Have a package that only the extras *names* install be named when it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith("liverouter"):
+            raise
+        message = f"this command needs '{exc.name}', which is not installed: pip install 'liverouter[{names}]'"
+        raise click.ClickException(message) from exc
 
 
 def _show_report(report: CheckReport, *, draft: bool) -> None:
