@@ -18,7 +18,8 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from liverouter.chat import LiveChatModel
+    from langchain_core.language_models import BaseChatModel
+
     from liverouter.store import Generation
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -57,7 +58,7 @@ def _plain_request(generation: Generation, request: dict[str, Any], tools: Seque
 
 
 def structured(
-    model: LiveChatModel,
+    model: BaseChatModel,
     schema: Any,
     *,
     method: Method,

@@ -1,0 +1,400 @@
+"""Callers on any thread or loop use one background loop as if it were their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from liverouter.errors import ClosedError, LiveRouterError
+from liverouter.loop import LoopThread
+from tests.faults.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+WAIT_S = 5.0
+who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+
+class Work:
+    """Something to await on the loop, which tells what happened to it."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.cancelled = threading.Event()
+        self.closed = threading.Event()
+        self.produced = 0
+
+    async def for_ever(self) -> None:
+        """Wait until cancelled."""
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def numbers(self, count: int, pause_after: int | None = None) -> AsyncGenerator[int, None]:
+        """Count, and wait for ever before the number *pause_after*."""
+        try:
+            for number in range(count):
+                if number == pause_after:
+                    await self.for_ever()
+                self.produced += 1
+                yield number
+        finally:
+            self.closed.set()
+
+    async def numbers_then_error(self) -> AsyncGenerator[int, None]:
+        """Yield one number and break."""
+        yield 1
+        raise KeyError("lost")
+
+
+async def ident() -> int:
+    """Return the thread it runs in."""
+    return threading.get_ident()
+
+
+async def name() -> str:
+    """Return what the context says."""
+    return who.get()
+
+
+async def failing() -> None:
+    """Break."""
+    raise KeyError("lost")
+
+
+@pytest.fixture
+def io() -> Iterator[LoopThread]:
+    """Return a running loop, which must stop in time."""
+    loop = LoopThread("test-io")
+    yield loop
+    assert loop.stop(WAIT_S)
+
+
+@pytest.fixture
+def work() -> Work:
+    """Return something to do."""
+    return Work()
+
+
+class TestCall:
+    def test_call_runs_on_the_loops_thread(self, io: LoopThread) -> None:
+        """A sync call runs in the background thread and returns here."""
+        assert io.call(ident) != threading.get_ident()
+        assert io.call(ident) == io.call(ident)
+
+    def test_call_raises_what_the_coroutine_raised(self, io: LoopThread) -> None:
+        """An error crosses the bridge as it is."""
+        with pytest.raises(KeyError, match="lost"):
+            io.call(failing)
+
+    def test_call_sees_the_callers_context(self, io: LoopThread) -> None:
+        """Context variables of the caller, tracing's among them, are visible inside."""
+        who.set("caller")
+        assert io.call(name) == "caller"
+
+    def test_call_from_the_loop_itself_is_refused(self, io: LoopThread) -> None:
+        """A blocking call on the loop would wait for itself: it is an error, not a deadlock."""
+
+        async def nested() -> None:
+            io.call(ident)
+
+        with pytest.raises(LiveRouterError) as caught:
+            io.call(nested)
+        assert caught.value.code == "LR406"
+
+    def test_call_inside_another_running_loop_works(self, io: LoopThread) -> None:
+        """A notebook calls sync code inside its own loop: that works."""
+
+        async def notebook() -> int:
+            return io.call(ident)
+
+        assert asyncio.run(notebook()) != threading.get_ident()
+
+    def test_interrupted_call_cancels_the_work(self, io: LoopThread, work: Work) -> None:
+        """Ctrl-C in a waiting caller ends what it waited for."""
+        waiting = threading.main_thread().ident or 0
+
+        def interrupt() -> None:
+            assert work.begun.wait(WAIT_S)
+            until(lambda: sys._current_frames()[waiting].f_code is threading.Condition.wait.__code__)  # noqa: SLF001
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            io.call(work.for_ever)
+        thread.join()
+        assert work.cancelled.wait(WAIT_S)
+
+    def test_many_threads_call_at_once(self, io: LoopThread) -> None:
+        """Calls of many threads run side by side on the one loop."""
+        gate = asyncio.Barrier(8)
+
+        async def meet() -> int:
+            async with asyncio.timeout(WAIT_S):
+                await gate.wait()
+            return threading.get_ident()
+
+        with ThreadPoolExecutor(8) as pool:
+            idents = list(pool.map(lambda _: io.call(meet), range(8)))
+        assert len(set(idents)) == 1
+
+
+class TestIterate:
+    def test_iterate_yields_everything_in_order(self, io: LoopThread, work: Work) -> None:
+        """A sync caller reads an async stream whole, more than the buffer holds."""
+        assert list(io.iterate(work.numbers, 1000)) == list(range(1000))
+        assert work.closed.is_set()
+
+    def test_iterate_stops_producing_when_nobody_reads(self, io: LoopThread, work: Work) -> None:
+        """A stream runs only so far ahead of its reader."""
+        numbers = io.iterate(work.numbers, 10_000)
+        assert next(numbers) == 0
+        until(lambda: work.produced >= 64)
+        for _ in range(100):
+            io.call(ident)  # turns in which it could go on
+        assert 64 <= work.produced <= 70
+        assert list(numbers) == list(range(1, 10_000))
+
+    def test_iterate_closed_early_cancels_the_stream(self, io: LoopThread, work: Work) -> None:
+        """Leaving a stream early ends it on the loop, also where it waits for more."""
+        numbers = io.iterate(work.numbers, 10, 2)
+        assert [next(numbers), next(numbers)] == [0, 1]
+        assert work.begun.wait(WAIT_S)
+        numbers.close()
+        assert work.cancelled.wait(WAIT_S)
+        assert work.closed.wait(WAIT_S)
+
+    def test_iterate_dropped_cancels_the_stream(self, io: LoopThread, work: Work) -> None:
+        """So does forgetting it."""
+        numbers = io.iterate(work.numbers, 10, 2)
+        next(numbers)
+        assert work.begun.wait(WAIT_S)
+        del numbers
+        gc.collect()
+        assert work.closed.wait(WAIT_S)
+
+    def test_iterate_raises_after_what_was_yielded(self, io: LoopThread, work: Work) -> None:
+        """An error in the stream comes after its items."""
+        numbers = io.iterate(work.numbers_then_error)
+        assert next(numbers) == 1
+        with pytest.raises(KeyError, match="lost"):
+            next(numbers)
+
+
+class TestAcall:
+    def test_acall_runs_on_the_loops_thread(self, io: LoopThread) -> None:
+        """A caller on another loop awaits work of this one."""
+
+        async def caller() -> int:
+            return await io.acall(ident)
+
+        assert asyncio.run(caller()) == io.call(ident)
+
+    def test_acall_from_the_loop_itself_runs_directly(self, io: LoopThread) -> None:
+        """On the loop there is nothing to cross."""
+
+        async def nested() -> int:
+            return await io.acall(ident)
+
+        assert io.call(nested) == io.call(ident)
+
+    def test_acall_cancelled_cancels_the_work(self, io: LoopThread, work: Work) -> None:
+        """Cancelling the caller's task ends what it awaits."""
+
+        async def caller() -> None:
+            task = asyncio.create_task(io.acall(work.for_ever))
+            await asyncio.to_thread(work.begun.wait, WAIT_S)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(caller())
+        assert work.cancelled.wait(WAIT_S)
+
+    def test_acall_sees_the_callers_context(self, io: LoopThread) -> None:
+        """Context variables cross here too."""
+
+        async def caller() -> str:
+            who.set("async caller")
+            return await io.acall(name)
+
+        assert asyncio.run(caller()) == "async caller"
+
+
+class TestAiterate:
+    def test_aiterate_yields_everything_in_order(self, io: LoopThread, work: Work) -> None:
+        """An async caller on another loop reads a stream whole."""
+
+        async def caller() -> list[int]:
+            return [number async for number in io.aiterate(work.numbers, 1000)]
+
+        assert asyncio.run(caller()) == list(range(1000))
+
+    def test_aiterate_from_the_loop_itself_runs_directly(self, io: LoopThread, work: Work) -> None:
+        """On the loop it is the generator itself."""
+
+        async def nested() -> list[int]:
+            return [number async for number in io.aiterate(work.numbers, 3)]
+
+        assert io.call(nested) == [0, 1, 2]
+
+    def test_aiterate_stops_producing_when_nobody_reads(self, io: LoopThread, work: Work) -> None:
+        """A slow async reader holds the stream back."""
+
+        async def caller() -> None:
+            numbers = io.aiterate(work.numbers, 10_000)
+            assert await anext(numbers) == 0
+            for _ in range(200):
+                await io.acall(ident)
+            assert 64 <= work.produced <= 70
+            assert [number async for number in numbers] == list(range(1, 10_000))
+
+        asyncio.run(caller())
+
+    def test_aiterate_closed_early_cancels_the_stream(self, io: LoopThread, work: Work) -> None:
+        """Leaving a stream early ends it on the loop."""
+
+        async def caller() -> None:
+            numbers = io.aiterate(work.numbers, 10, 2)
+            assert [await anext(numbers), await anext(numbers)] == [0, 1]
+            await numbers.aclose()
+
+        asyncio.run(caller())
+        assert work.closed.wait(WAIT_S)
+
+    def test_aiterate_cancelled_cancels_the_stream(self, io: LoopThread, work: Work) -> None:
+        """Cancelling a waiting reader ends the stream."""
+
+        async def read() -> None:
+            async for _ in io.aiterate(work.numbers, 10, 2):
+                pass
+
+        async def caller() -> None:
+            task = asyncio.create_task(read())
+            await asyncio.to_thread(work.begun.wait, WAIT_S)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(caller())
+        assert work.cancelled.wait(WAIT_S)
+
+    def test_aiterate_raises_after_what_was_yielded(self, io: LoopThread, work: Work) -> None:
+        """An error in the stream comes after its items."""
+
+        async def caller() -> list[int]:
+            numbers = io.aiterate(work.numbers_then_error)
+            seen = [await anext(numbers)]
+            with pytest.raises(KeyError, match="lost"):
+                await anext(numbers)
+            return seen
+
+        assert asyncio.run(caller()) == [1]
+
+
+class TestStop:
+    def test_stop_ends_thread_tasks_and_waiting_callers(self, work: Work) -> None:
+        """Stopping cancels what runs; a caller who still waits learns that the client is closed."""
+        io = LoopThread("test-stop")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(io.call, work.for_ever)
+            assert work.begun.wait(WAIT_S)
+            assert io.stop(WAIT_S)
+            with pytest.raises(ClosedError):
+                waiting.result(WAIT_S)
+        assert work.cancelled.is_set()
+        assert "test-stop" not in {thread.name for thread in threading.enumerate()}
+
+    def test_stop_tells_waiting_async_callers(self, work: Work) -> None:
+        """An async caller gets ClosedError as well, and is not cancelled himself."""
+        io = LoopThread("test-stop")
+
+        async def caller() -> None:
+            waiting = asyncio.create_task(io.acall(work.for_ever))
+            await asyncio.to_thread(work.begun.wait, WAIT_S)
+            await asyncio.to_thread(io.stop, WAIT_S)
+            with pytest.raises(ClosedError):
+                await waiting
+
+        asyncio.run(caller())
+
+    def test_stop_tells_readers_of_streams(self, work: Work) -> None:
+        """So does a reader of a stream."""
+        io = LoopThread("test-stop")
+        numbers = io.iterate(work.numbers, 10, 2)
+        assert [next(numbers), next(numbers)] == [0, 1]
+        assert io.stop(WAIT_S)
+        with pytest.raises(ClosedError):
+            next(numbers)
+
+    def test_stopped_loop_refuses_work(self) -> None:
+        """Nothing is accepted afterwards, and nothing is left un-awaited."""
+        io = LoopThread("test-stop")
+        assert io.stop(WAIT_S)
+        assert io.stop(WAIT_S)
+        with pytest.raises(ClosedError):
+            io.call(ident)
+        with pytest.raises(ClosedError):
+            list(io.iterate(Work().numbers, 1))
+        with pytest.raises(ClosedError):
+            asyncio.run(io.acall(ident))
+
+    def test_stop_runs_the_last_steps_once_and_not_those_taken_back(self) -> None:
+        """Last steps run on the loop, after the tasks ended."""
+        io = LoopThread("test-stop")
+        ran: list[str] = []
+
+        async def step() -> None:
+            ran.append(threading.current_thread().name)
+
+        async def taken_back() -> None:
+            ran.append("never")
+
+        io.at_stop(step)
+        io.at_stop(step)
+        io.at_stop(taken_back)()
+        assert io.stop(WAIT_S)
+        assert ran == ["test-stop"]
+
+    def test_stop_from_the_loop_itself_is_refused(self, io: LoopThread) -> None:
+        """The loop cannot wait for its own end."""
+
+        async def nested() -> None:
+            io.stop(WAIT_S)
+
+        with pytest.raises(LiveRouterError) as caught:
+            io.call(nested)
+        assert caught.value.code == "LR406"
+
+
+class TestFork:
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_forked_child_makes_its_own_loop(self, io: LoopThread) -> None:
+        """A child leaves the inherited loop alone, and a new one of its own works there, under another identity."""
+        assert io.call(ident)
+        inherited = id(io._loop)  # noqa: SLF001 - what must not be reused has no public name
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                own = LoopThread("child-io")
+                status = 0 if own.call(ident) and id(own._loop) != inherited and own.stop(WAIT_S) else 2  # noqa: SLF001
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert io.call(ident)
