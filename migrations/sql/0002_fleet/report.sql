@@ -24,7 +24,7 @@ BEGIN
     END IF;
     IF fault IS NOT NULL THEN
         RAISE EXCEPTION 'this report cannot be used: %', fault USING
-            ERRCODE = '22023', HINT = 'Reports are made by liverouter''s clients; what they hold is documented in README.md.';
+            ERRCODE = '22023', HINT = 'Only liverouter''s clients report. Is this one of another version?';
     END IF;
     -- A lost heartbeat comes again by itself: nobody waits for the disk. Lasts until the caller's transaction ends.
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -66,8 +66,8 @@ BEGIN
         litellm_enable = CASE WHEN doc ? 'litellm_enable' THEN d.litellm_enable ELSE p.litellm_enable END,
         rejected_revision = CASE WHEN doc ? 'rejected_revision' THEN d.rejected_revision ELSE p.rejected_revision END,
         problems = CASE WHEN d.bye THEN '[]'
-            WHEN doc ? 'problems' THEN jsonb_path_query_array(coalesce(d.problems, '[]'), '$[0 to 49]') ELSE p.problems END,
-        last_error = CASE WHEN doc ? 'last_error' THEN d.last_error ELSE p.last_error END,
+            WHEN doc ? 'problems' THEN liverouter.report_problems(d.problems) ELSE p.problems END,
+        last_error = CASE WHEN doc ? 'last_error' THEN liverouter.report_problem(d.last_error) ELSE p.last_error END,
         listener = CASE WHEN doc ? 'listener' THEN jsonb_build_object(
                 'backend_pid', liverouter.whole_number(d.listener -> 'backend_pid'),
                 'reconnects', liverouter.whole_number(d.listener -> 'reconnects'),

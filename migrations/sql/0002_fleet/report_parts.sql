@@ -19,6 +19,9 @@ AS $$
             ) want (key, kind) ON want.key = m.key
             WHERE jsonb_typeof(m.value) NOT IN (want.kind, 'null')
                OR want.kind = 'array' AND jsonb_path_exists(m.value, '$[*] ? (@.type() != "object")')
+            UNION ALL
+            SELECT format('%s is longer than 4000 characters', m.key)
+            FROM jsonb_each(doc) m WHERE m.key IN ('labels', 'versions') AND length(m.value::text) > 4000
             LIMIT 1)
     END
 $$;
@@ -32,6 +35,28 @@ $$;
 COMMENT ON FUNCTION liverouter.whole_number(jsonb) IS
     'Part of report(): a number from 0 to 2147483647, or NULL; whatever a process reports, no view breaks on it';
 
+CREATE FUNCTION liverouter.report_problem(problem jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object(
+        'severity', left(problem ->> 'severity', 20),
+        'code', left(problem ->> 'code', 20),
+        'where', left(problem ->> 'where', 300),
+        'message', left(problem ->> 'message', 1000),
+        'hint', left(problem ->> 'hint', 1000),
+        'revision', liverouter.whole_number(problem -> 'revision'))
+$$;
+COMMENT ON FUNCTION liverouter.report_problem(jsonb) IS 'Part of report(): one of its problems, or its last error, cut to size';
+
+CREATE FUNCTION liverouter.report_problems(problems jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(jsonb_agg(liverouter.report_problem(p.value) ORDER BY p.position), '[]')
+    FROM jsonb_array_elements(problems) WITH ORDINALITY p (value, position)
+    WHERE p.position <= 50
+$$;
+COMMENT ON FUNCTION liverouter.report_problems(jsonb) IS 'Part of report(): its problems, the first fifty';
+
 CREATE FUNCTION liverouter.report_deployments(deployments jsonb, moment timestamptz) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -43,7 +68,8 @@ AS $$
             'weight', liverouter.whole_number(d.value -> 'weight'),
             'provider', left(d.value ->> 'provider', 100),
             'model', left(d.value ->> 'model', 200),
-            'params', CASE jsonb_typeof(d.value -> 'params') WHEN 'object' THEN d.value -> 'params' ELSE '{}' END,
+            'params', CASE WHEN jsonb_typeof(d.value -> 'params') = 'object' AND length((d.value -> 'params')::text) <= 4000
+                           THEN d.value -> 'params' ELSE '{}' END,
             'endpoint', left(d.value ->> 'endpoint', 500),
             'credential_source', left(d.value ->> 'credential_source', 300),
             'credential_fingerprint', left(d.value ->> 'credential_fingerprint', 8),
