@@ -231,16 +231,17 @@ def _requirements(name: str, *parts: str) -> str:
 
 def _pip(*arguments: str) -> bool:
     """Install into the environment by this Python's pip, which may be closed to the system's own packages."""
-    pip = [sys.executable, "-m", "pip"]
-    if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
-        raise Refusal("This Python has no pip. On Debian and Ubuntu: apt-get install python3-pip")
-    command = [*pip, "--python", str(PYTHON), "install", "--quiet", "--quiet", *arguments]
-    return _succeeds(command)
+    # Started by an environment's Python, ours for example, which has none, it is the Python behind that.
+    base = Path(sys.base_prefix, "bin", "python{}.{}".format(*sys.version_info))
+    for python in (Path(sys.executable), base):
+        pip = [str(python), "-m", "pip"]
+        if python.exists() and not subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
+            return _succeeds([*pip, "--python", str(PYTHON), "install", "--quiet", "--quiet", *arguments])
+    raise Refusal("This Python has no pip. On Debian and Ubuntu: apt-get install python3-pip")
 
 
 def _uv(*arguments: str) -> bool:
-    command = [str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON), *arguments]
-    return _succeeds(command)
+    return _succeeds([str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON), *arguments])
 
 
 def _succeeds(command: list[str]) -> bool:

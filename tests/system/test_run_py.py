@@ -9,7 +9,6 @@ import runpy
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from typing import Final
 
@@ -49,11 +48,11 @@ class Checkout:
         stamp = runpy.run_path(str(self.root / "run.py"))["stamp"]
         (self.venv / "liverouter-stamp").write_text(stamp())
 
-    def start(self, *arguments: str, python: str | Path = sys.executable, **more: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         """Start run.py with neither index nor cache, so that every installation fails at once."""
         offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull, "UV_OFFLINE": "1"}
         return subprocess.Popen(
-            [python, self.root / "run.py", *arguments],
+            [sys.executable, self.root / "run.py", *arguments],
             env=os.environ | offline | {"UV_CACHE_DIR": str(self.root / "cache")} | more,
             cwd=self.root.parent,
             stdout=subprocess.PIPE,
@@ -61,21 +60,19 @@ class Checkout:
             text=True,
         )
 
-    def run(
-        self, *arguments: str, python: str | Path = sys.executable, **more: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
-        process = self.start(*arguments, python=python, **more)
+        process = self.start(*arguments, **more)
         out, err = process.communicate(timeout=50)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @pytest.fixture(scope="module")
-def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python without pip: with it every installation ends where it begins."""
-    folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder, with_pip=False)
-    return folder / "bin" / "python"
+def no_pip(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What makes Python find no pip: with it every installation ends where it begins."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "pip.py").write_text("raise SystemExit(1)")
+    return {"PYTHONPATH": str(folder)}
 
 
 @pytest.fixture
@@ -174,11 +171,13 @@ class TestCommands:
 
 class TestEnvironment:
     @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.lock"])
-    def test_change_of_the_dependencies_installs_again(self, checkout: Checkout, bare_python: Path, name: str) -> None:
+    def test_change_of_the_dependencies_installs_again(
+        self, checkout: Checkout, no_pip: dict[str, str], name: str
+    ) -> None:
         """What is asked for is part of the stamp; an environment that can be built upon is not thrown away."""
         with (checkout.root / name).open("a") as file:
             file.write("# changed\n")
-        result = checkout.run("demo", python=bare_python)
+        result = checkout.run("demo", **no_pip)
         assert "setting up" in result.stderr
         assert (checkout.venv / "bin" / "liverouter").exists()
 
@@ -191,33 +190,35 @@ class TestEnvironment:
         assert "No matching distribution found" in result.stderr
         assert "The installation failed" in result.stderr
 
-    def test_unfinished_installation_is_never_used(self, checkout: Checkout, bare_python: Path) -> None:
+    def test_unfinished_installation_is_never_used(self, checkout: Checkout, no_pip: dict[str, str]) -> None:
         """Half an environment is thrown away, even if it holds the stamp of an earlier, finished one."""
         (checkout.venv / "liverouter-unfinished").touch()
-        result = checkout.run("demo", python=bare_python)
+        result = checkout.run("demo", **no_pip)
         assert (result.returncode, result.stdout) == (1, "")
         assert "setting up" in result.stderr
         assert not (checkout.venv / "bin" / "liverouter").exists()
 
-    def test_moved_checkout_gets_a_new_environment(self, checkout: Checkout, bare_python: Path, tmp_path: Path) -> None:
+    def test_moved_checkout_gets_a_new_environment(
+        self, checkout: Checkout, no_pip: dict[str, str], tmp_path: Path
+    ) -> None:
         """The scripts of an environment name its path, so it is made anew where it was moved."""
         checkout.root.rename(tmp_path / "moved")
         checkout.root, checkout.venv = tmp_path / "moved", tmp_path / "moved" / ".venv"
-        result = checkout.run("demo", python=bare_python)
+        result = checkout.run("demo", **no_pip)
         assert "setting up" in result.stderr
         assert not (checkout.venv / "bin" / "liverouter").exists()
 
-    def test_environment_of_a_vanished_python_is_made_anew(self, checkout: Checkout, bare_python: Path) -> None:
+    def test_environment_of_a_vanished_python_is_made_anew(self, checkout: Checkout, no_pip: dict[str, str]) -> None:
         """After an upgrade of the system's Python the link in the environment leads nowhere."""
         (checkout.venv / "bin" / "python").unlink()
         (checkout.venv / "bin" / "python").symlink_to("/nonexistent/python")
-        checkout.run("demo", python=bare_python)
+        checkout.run("demo", **no_pip)
         assert (checkout.venv / "bin" / "python").exists()
 
-    def test_python_without_pip_is_told_what_to_install(self, checkout: Checkout, bare_python: Path) -> None:
+    def test_python_without_pip_is_told_what_to_install(self, checkout: Checkout, no_pip: dict[str, str]) -> None:
         """The one thing that run.py cannot bring along is named with its package."""
         (checkout.venv / "liverouter-stamp").unlink()
-        result = checkout.run("demo", python=bare_python)
+        result = checkout.run("demo", **no_pip)
         assert result.returncode == 1
         assert "apt-get install python3-pip" in result.stderr
 
@@ -233,11 +234,11 @@ class TestEnvironment:
         out, err = process.communicate(timeout=20)
         assert (process.returncode, out, err) == (0, "liverouter demo\n", "")
 
-    def test_folder_that_cannot_be_used_is_told(self, checkout: Checkout, bare_python: Path) -> None:
+    def test_folder_that_cannot_be_used_is_told(self, checkout: Checkout, no_pip: dict[str, str]) -> None:
         """What the file system refuses comes as a sentence with its path, not as a traceback."""
         shutil.rmtree(checkout.venv)
         checkout.venv.touch()
-        result = checkout.run("demo", python=bare_python)
+        result = checkout.run("demo", **no_pip)
         assert result.returncode == 1
         assert f"{checkout.venv} cannot be set up" in result.stderr
         assert "Traceback" not in result.stderr
