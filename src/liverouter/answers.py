@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from liverouter.store import Generation
 
 KEY: Final = "liverouter"  # of response_metadata
-_SHADOW: Final = ":shadow"
 
 
 class Answer:
@@ -27,7 +26,7 @@ class Answer:
 
     def __init__(self, generation: Generation, record: Attempts) -> None:
         self._generation, self._record = generation, record
-        self._usage: UsageMetadata | None = None
+        self.usage: UsageMetadata | None = None
         self._cost: float | None = None
 
     def add(self, chunk: ChatGenerationChunk) -> None:
@@ -35,20 +34,27 @@ class Answer:
         message = chunk.message
         self._clean(message)
         if (usage := getattr(message, "usage_metadata", None)) is not None:
-            self._usage = usage if self._usage is None else _larger(self._usage, usage)
+            self.usage = usage if self.usage is None else _larger(self.usage, usage)
 
     def finish(self, result: ChatResult) -> ChatResult:
         """Clean a whole answer and sign it."""
         for generation in result.generations:
             message = generation.message
             self._cost = message.response_metadata.get("response_cost", self._cost)
-            self._usage = getattr(message, "usage_metadata", None)
+            self.usage = getattr(message, "usage_metadata", None)
             self._clean(message)
         for generation in result.generations:
             generation.message.response_metadata |= self.metadata()
         if result.llm_output:
             result.llm_output = {name: _plain(value) for name, value in result.llm_output.items()}
         return result
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Return what the call cost, as the inner model says or litellm's price list; None where neither knows."""
+        if self._cost is None:
+            self._cost = cost_usd(self._served(), self.usage)
+        return self._cost
 
     def metadata(self) -> dict[str, Any]:
         """Return what the last message of the call carries in `response_metadata`."""
@@ -61,15 +67,15 @@ class Answer:
                 "deployment_id": served.id,
                 "role": served.role,
                 "revision": snapshot.revision,
-                "failed_over": served.order > lowest or any(_base(i) != served.id for i, _ in self._record.failed),
+                "failed_over": served.order > lowest or any(i != served.id for i, _ in self._record.failed),
                 "attempts": max(self._record.count, 1),
-                "cost_usd": self._cost if self._cost is not None else cost_usd(served, self._usage),
+                "cost_usd": self.cost_usd,
             }
         }
 
     def _served(self) -> Deployment:
         snapshot = self._generation.snapshot
-        return self._generation.deployments.get(_base(self._record.served_by), snapshot.primary)
+        return self._generation.deployments.get(self._record.served_by, snapshot.primary)
 
     def _clean(self, message: BaseMessage) -> None:
         """Leave nothing of litellm's in *message*, and name the model that served in place of the group."""
@@ -106,10 +112,6 @@ def cost_usd(deployment: Deployment, usage: UsageMetadata | None) -> float | Non
     except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model it does not know
         return None
     return float(prompt + completion)
-
-
-def _base(identifier: str) -> str:
-    return identifier.removesuffix(_SHADOW)
 
 
 def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:

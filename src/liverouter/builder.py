@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from liverouter.cooldowns import Cooldowns
 from liverouter.inner import build_inner
 from liverouter.profile import combine
 from liverouter.router import build_router, forget_models, retire_router
@@ -18,22 +19,24 @@ if TYPE_CHECKING:
 class Builder:
     """Makes the generations of one client. Its methods block for milliseconds and are called one at a time."""
 
-    def __init__(self, *, client_id: str, usage: UsageCounter, io: LoopThread) -> None:
-        """Build for calls that run on *io* and are counted by *usage* under *client_id*."""
+    def __init__(
+        self, *, client_id: str, usage: UsageCounter, io: LoopThread, cooldowns: Cooldowns | None = None
+    ) -> None:
+        """Build for calls that run on *io*, are counted by *usage* under *client_id* and share *cooldowns*."""
         self._client_id, self._usage, self._io = client_id, usage, io
+        self._cooldowns = cooldowns or Cooldowns()  # of all generations, so that a swap forgets none
         self._unused: set[str] = set()  # deployment ids that only calls still in flight may use
 
     def build(self, snapshot: Snapshot, former: Generation | None, number: int) -> Generation:
-        """Return a new generation, with the active cooldowns of *former*; sends nothing to any provider.
+        """Return a new generation, which knows what cools; sends nothing to any provider.
 
         Raises:
             ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
         """
+        del former
         self._usage.know(snapshot.deployments)
-        router = None
-        if snapshot.litellm_enable:
-            register(self._client_id, self._usage)
-            router = build_router(snapshot, former.router if former else None)
+        register(self._client_id, self._usage)
+        router = build_router(snapshot, self._cooldowns) if snapshot.litellm_enable else None
         chat = build_inner(snapshot, router, self._io)
         return Generation(
             number=number,
@@ -45,7 +48,7 @@ class Builder:
         )
 
     def retire(self, former: Generation, successor: Generation | None) -> None:
-        """Take *former* out of litellm's lists; its price entries go one generation later, when calls have ended."""
+        """Let go of *former*; its price entries go one generation later, when the calls on it have ended."""
         kept = set(successor.deployments) if successor else set()
         forget_models(self._unused - kept - set(former.deployments))
         self._unused = set(former.deployments) - kept

@@ -19,6 +19,7 @@ from liverouter.answers import Answer
 from liverouter.failures import translate
 from liverouter.profile import DEFAULT_PROFILE
 from liverouter.tools import BoundTools, structured, tool_request
+from liverouter.usage import CLIENT_KEY, CallCount
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from liverouter.loop import LoopThread
     from liverouter.snapshot import Snapshot
     from liverouter.store import Generation
-
-CLIENT_KEY = "liverouter_client"  # metadata key of a call: which client made it
 
 
 class Source(Protocol):
@@ -243,39 +242,49 @@ class LiveChatModel(BaseChatModel):
         request = tool_request(generation, request)
         if generation.router is not None:
             request["metadata"] = {**(request.get("metadata") or {}), CLIENT_KEY: self.source.client_id}
-        return _Call(generation, request)
+        return _Call(generation, request, self.source.client_id)
 
 
 class _Call:
     """One call: its methods run on the I/O loop."""
 
-    __slots__ = ("_generation", "_request")
+    __slots__ = ("_client_id", "_generation", "_request")
 
-    def __init__(self, generation: Generation, request: dict[str, Any]) -> None:
-        self._generation, self._request = generation, request
+    def __init__(self, generation: Generation, request: dict[str, Any], client_id: str) -> None:
+        self._generation, self._request, self._client_id = generation, request, client_id
 
     async def generate(self, messages: list[BaseMessage]) -> ChatResult:
         record = attempts.record()
+        count = CallCount(self._client_id, self._generation, record)
         try:
             result = await self._generation.chat._agenerate(messages, **self._request)  # noqa: SLF001 - one trace run
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
+            count.failed(exc)
             error = await translate(exc, self._generation, record)
             raise error from error.__cause__
-        return Answer(self._generation, record).finish(result)
+        count.began()
+        answer = Answer(self._generation, record)
+        answer.finish(result)
+        count.answered(answer)
+        return result
 
     async def stream(self, messages: list[BaseMessage]) -> AsyncGenerator[ChatGenerationChunk, None]:
         record = attempts.record()
+        count = CallCount(self._client_id, self._generation, record)
         answer = Answer(self._generation, record)
         chunks = self._generation.chat._astream(messages, **self._request)  # noqa: SLF001 - one trace run
         try:
             async for chunk in chunks:
+                count.began()
                 answer.add(chunk)
                 yield chunk
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
+            count.failed(exc)
             error = await translate(exc, self._generation, record)
             raise error from error.__cause__
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
+        count.answered(answer)
         message = AIMessageChunk(content="", response_metadata=answer.metadata(), chunk_position="last")
         yield ChatGenerationChunk(message=message)
 

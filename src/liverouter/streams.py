@@ -17,14 +17,12 @@ import litellm
 from langchain_core.exceptions import ModelAPIError, ModelInvalidRequestError
 from litellm import Router
 from litellm.exceptions import MidStreamFallbackError
-from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
-from litellm.types.utils import LlmProviders
 
 from liverouter import attempts
 from liverouter.errors import CallError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
     from contextlib import AsyncExitStack
 
 _HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
@@ -90,6 +88,7 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
             identifier = (answer._hidden_params or {}).get("model_id") or ""  # noqa: SLF001 - litellm keeps it there
             if not isinstance(answer, CheckedStream):
                 self._refuse_hollow(answer, identifier, kwargs)
+                self.attempt_succeeded(identifier)
         except Exception as exc:
             if failed := getattr(exc, "failed_deployment_id", None):
                 self.last_failures[failed] = attempts.describe(exc)
@@ -100,14 +99,11 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
             call.served(identifier)
         return answer
 
-    def _get_async_openai_model_client(self, deployment: dict[str, Any], kwargs: dict[str, Any]) -> Any:
-        """Return the client of an attempt: for Claude one of this loop's.
+    def attempt_failed(self, identifier: str, error: Exception, kwargs: Mapping[str, Any]) -> None:
+        """Hear that an attempt at *identifier*, made with *kwargs*, broke after it had begun to answer."""
 
-        litellm would stream with one client for all loops, which closes the session of one loop when another uses it.
-        """
-        if deployment["litellm_params"]["model"].startswith(("anthropic/", "vertex_ai/claude")):
-            return get_async_httpx_client(llm_provider=LlmProviders.ANTHROPIC)
-        return super()._get_async_openai_model_client(deployment=deployment, kwargs=kwargs)
+    def attempt_succeeded(self, identifier: str) -> None:
+        """Hear that *identifier* gave a whole answer."""
 
     async def _acompletion_streaming_iterator(
         self,
@@ -118,13 +114,23 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
     ) -> CheckedStream:
         """Return the stream once it has shown content; whatever is wrong before that is this attempt's failure."""
         del messages
+        identifier = (model_response._hidden_params or {}).get("model_id") or ""  # noqa: SLF001 - litellm keeps it there
+
+        def ended(error: Exception | None) -> None:
+            if error is None:
+                self.attempt_succeeded(identifier)
+            else:
+                self.attempt_failed(identifier, error, initial_kwargs)
+
         stop_given = bool(initial_kwargs.get("stop"))
-        stream = CheckedStream(model_response, deployment_slot, strict=self.check_streams, may_be_empty=stop_given)
+        stream = CheckedStream(
+            model_response, deployment_slot, ended, strict=self.check_streams, may_be_empty=stop_given
+        )
         await stream.open()
         return stream
 
     def _refuse_hollow(self, answer: Any, identifier: str, kwargs: dict[str, Any]) -> None:
-        """Raise for an answer without any content, and count it against its deployment."""
+        """Raise for an answer without any content."""
         choices = getattr(answer, "choices", None) or ()
         if any(_has_content(choice.message) for choice in choices):
             return
@@ -135,28 +141,26 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
             refusal=_refusal(choices[0].message if choices else None),
             finish=finish,
             model=answer.model or "",
-            provider=(answer._hidden_params or {}).get("custom_llm_provider") or "",
+            provider=(answer._hidden_params or {}).get("custom_llm_provider") or "",  # noqa: SLF001 - see above
             where=identifier,
         )
         error.failed_deployment_id = identifier
-        metadata = kwargs.get("metadata") or {}
-        self.deployment_callback_on_failure(  # litellm took the answer for a success and will not do it
-            {
-                "exception": error,
-                "litellm_params": {"model_info": metadata.get("model_info") or {}, "metadata": metadata},
-            },
-            None,
-            None,
-            None,
-        )
         raise error
 
 
 class CheckedStream:
     """One provider's stream, checked: chunks as litellm makes them, in order, then the end or one error."""
 
-    def __init__(self, source: Any, slot: AsyncExitStack | None, *, strict: bool, may_be_empty: bool) -> None:
-        self._source, self._slot = source, slot
+    def __init__(
+        self,
+        source: Any,
+        slot: AsyncExitStack | None,
+        ended: Callable[[Exception | None], None],  # told once how a stream that had begun to answer came to its end
+        *,
+        strict: bool,
+        may_be_empty: bool,
+    ) -> None:
+        self._source, self._slot, self._ended = source, slot, ended
         self._strict, self._may_be_empty = strict, may_be_empty
         self._held: list[Any] = []  # what came before the first content
         self._chunks = self._read()
@@ -189,9 +193,11 @@ class CheckedStream:
                     await self._judge_empty(choice.finish_reason)
                     return
             await self._fail(self._empty_error(None))
-        except BaseException as exc:  # noqa: BLE001 - cancellation too: the provider's connection must go
+        except BaseException as exc:  # cancellation too: the provider's connection must go
             await self._release()
-            _raise_provider_error(exc)
+            if (error := _provider_error(exc)) is exc:
+                raise
+            raise error from None
 
     async def _read(self) -> AsyncGenerator[Any, None]:
         try:
@@ -202,8 +208,14 @@ class CheckedStream:
                 if self._strict and chunk.choices and chunk.choices[0].finish_reason and not self._is_finished():
                     await self._fail(CutStreamError(**self._names()))
                 yield chunk
-        except MidStreamFallbackError as exc:
-            _raise_provider_error(exc)
+        except Exception as exc:
+            error = _provider_error(exc)
+            self._ended(error)
+            if error is exc:
+                raise
+            raise error from None
+        else:
+            self._ended(None)
         finally:
             await self._release()
 
@@ -233,7 +245,7 @@ class CheckedStream:
         }
 
     async def _fail(self, error: Exception) -> NoReturn:
-        """Raise *error* after telling litellm's callbacks, so that cooldowns and usage count it."""
+        """Raise *error* after telling litellm's callbacks, which believe in a success."""
         await self._source.logging_obj.dispatch_failure_handlers(error, "", prefer_async_handlers=True)
         raise error
 
@@ -243,10 +255,9 @@ class CheckedStream:
             await self._slot.aclose()
 
 
-def _raise_provider_error(exc: BaseException) -> NoReturn:
-    if isinstance(exc, MidStreamFallbackError) and exc.original_exception is not None:
-        raise exc.original_exception from None
-    raise exc
+def _provider_error(exc: BaseException) -> Any:
+    """Return what litellm wrapped for its own failover, which has no part in ours."""
+    return getattr(exc, "original_exception", None) or exc if isinstance(exc, MidStreamFallbackError) else exc
 
 
 def _has_content(message: Any) -> bool:

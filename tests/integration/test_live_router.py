@@ -117,8 +117,8 @@ class TestFollow:
             assert (served["failed_over"], served["attempts"]) == (False, 1)
             assert len(events.of(ConfigApplied)) == 2, "one transaction of three rows is one activation"
 
-    def test_retired_generation_leaves_litellms_lists(self, dsn: str, configured: Admin, events: EventLog) -> None:
-        """Ten swaps leave one Router in litellm's global callback lists."""
+    def test_swaps_leave_no_router_in_litellms_lists(self, dsn: str, configured: Admin, events: EventLog) -> None:
+        """Ten swaps leave nothing in litellm's process-wide callback lists, which take thirty entries."""
         import litellm
 
         with LiveRouter(database_url=dsn, observers=(events,)) as live:
@@ -127,8 +127,7 @@ class TestFollow:
                 events.wait_for(ConfigApplied, revision=configured.set(llm_model=f"gpt-{n}"))
                 model.invoke("hi")
             events.wait_for(GenerationRetired, generation=10)
-            routers = [c for c in litellm._async_success_callback if "Router" in repr(c)]
-            assert len(routers) == 1
+            assert not [c for c in litellm._async_success_callback if "Router" in repr(c)]
 
     def test_two_clients_of_two_databases_live_side_by_side(
         self, dsn: str, empty_dsn: str, configured: Admin, openai: StandIn

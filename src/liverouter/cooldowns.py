@@ -1,0 +1,191 @@
+"""Which deployments cool, and what they answered before: one record per client, read by all its generations.
+
+Pure but for its clock, thread-safe, no I/O. What calls learn here outlives a swap by itself, because a deployment's id
+changes exactly when its place or its credentials do.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_FIRST_ERROR: Final = 400
+_SERVER_ERROR: Final = 500
+_UNREADABLE: Final = 422  # what litellm calls an answer of Gemini's that it cannot read
+_RATE_LIMIT: Final = 429
+_AT_ONCE: Final = frozenset({401, 402, 403, 404})  # mended by an operator, not by another try
+_TIMEOUT: Final = 408
+_MAX_COUNTED: Final = 1_000  # deployments with a count of failures
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why an attempt failed, without any text of the provider's."""
+
+    name: str  # the exception's class
+    status: int  # HTTP status; 500 where the provider could not be reached or understood
+    retry_after_s: float | None = None  # what the provider asked for
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.status}"
+
+    @property
+    def is_worth_a_retry(self) -> bool:
+        """Tell whether the same deployment may answer if it is asked again at once."""
+        return self.status >= _SERVER_ERROR
+
+    @property
+    def is_the_callers(self) -> bool:
+        """Tell whether the request itself was refused, which says nothing about the deployment."""
+        return self.status not in (*_AT_ONCE, _TIMEOUT, _RATE_LIMIT) and self.status < _SERVER_ERROR
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return the Cause that *error*, an exception of a provider library, stands for."""
+    status = getattr(error, "status_code", None)
+    if not isinstance(status, int) or status < _FIRST_ERROR or (status == _UNREADABLE and not _was_sent(error)):
+        status = _SERVER_ERROR
+    return Cause(type(error).__name__, status, _retry_after_s(error))
+
+
+def _was_sent(error: BaseException) -> bool:
+    """Tell whether an HTTP error of the provider stands behind *error*."""
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if any(base.__name__ == "HTTPStatusError" for base in type(link).__mro__):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def _retry_after_s(error: BaseException) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None without one."""
+    for source in (error, getattr(error, "response", None)):
+        headers = getattr(source, "litellm_response_headers", None) or getattr(source, "headers", None)
+        if not isinstance(headers, Mapping) or not isinstance(text := headers.get("retry-after"), str):
+            continue
+        try:
+            return max(0.0, float(text))
+        except ValueError:
+            pass
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        except ValueError:
+            continue
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a deployment cools, and for how long: one revision's settings."""
+
+    allowed_fails: int  # failures in a row; the last of them begins the cooldown
+    cooldown_time_s: float  # 0: nothing ever cools
+
+
+@dataclass(frozen=True, slots=True)
+class Cooldown:
+    """One deployment's rest."""
+
+    began_at: float  # unix seconds
+    length_s: float
+    cause: Cause
+
+    @property
+    def ends_at(self) -> float:
+        """Return when the deployment is tried again, in unix seconds."""
+        return self.began_at + self.length_s
+
+
+class Cooldowns:
+    """The cooldowns of one client, and the failures that may become one.
+
+    A deployment cools at once where only an operator can help (401, 402, 403, 404) and where the provider says that
+    it has had enough (429: for its Retry-After, at most the configured time). Any other failure of its own counts,
+    timeouts and unreachable hosts included, and the configured number of them in a row begins a cooldown. After one, a
+    single failure is enough to begin the next. What the request itself is to blame for never counts.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        """Start with nothing cooling; *clock* gives unix seconds."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._active: dict[str, Cooldown] = {}
+        self._failures: dict[str, tuple[int, float]] = {}  # -> (failures in a row, when they are forgotten)
+        self._observers: tuple[Callable[[str, Cooldown], None], ...] = ()
+
+    def on_begin(self, observer: Callable[[str, Cooldown], None]) -> None:
+        """Call *observer*, which must not block or raise, with every cooldown that begins by a failure seen here."""
+        self._observers = (*self._observers, observer)
+
+    def add_failure(self, identifier: str, cause: Cause, limits: Limits) -> None:
+        """Count one failed attempt at *identifier*; begins a cooldown where *limits* say so."""
+        if cause.is_the_callers or not limits.cooldown_time_s:
+            return
+        now = self._clock()
+        with self._lock:
+            length_s = self._length_s(identifier, cause, limits, now)
+            if not length_s:
+                return
+            cooldown = Cooldown(now, length_s, cause)
+            if not self._begin(identifier, cooldown):
+                return
+        for observer in self._observers:
+            observer(identifier, cooldown)
+
+    def add_success(self, identifier: str) -> None:
+        """Forget the failures of *identifier*, which answered whole; a cooldown that is on goes on."""
+        if identifier in self._failures:  # without the lock, which the calls of a healthy deployment need not take
+            with self._lock:
+                self._failures.pop(identifier, None)
+
+    def adopt(self, identifier: str, cooldown: Cooldown) -> None:
+        """Take over a cooldown that another process began."""
+        if cooldown.ends_at > self._clock():
+            with self._lock:
+                self._begin(identifier, cooldown)
+
+    def active(self) -> Mapping[str, Cooldown]:
+        """Return the cooldowns that are on, by deployment id."""
+        if not self._active:
+            return self._active
+        now = self._clock()
+        with self._lock:
+            if any(c.ends_at <= now for c in self._active.values()):
+                self._active = {i: c for i, c in self._active.items() if c.ends_at > now}
+            return self._active  # replaced and never changed, so that it may leave the lock
+
+    def remaining_s(self, identifiers: Iterable[str]) -> dict[str, float]:
+        """Return the seconds left for those of *identifiers* that cool."""
+        now, active = self._clock(), self.active()
+        return {i: active[i].ends_at - now for i in identifiers if i in active}
+
+    def _length_s(self, identifier: str, cause: Cause, limits: Limits, now: float) -> float:
+        """Return how long *identifier* cools because of *cause*, 0 for not yet."""
+        if cause.status == _RATE_LIMIT:
+            asked_s = cause.retry_after_s
+            return limits.cooldown_time_s if asked_s is None else min(asked_s, limits.cooldown_time_s)
+        if cause.status in _AT_ONCE:
+            return limits.cooldown_time_s
+        count, forgotten_at = self._failures.get(identifier, (0, 0.0))
+        count = count + 1 if now < forgotten_at else 1
+        cools = count >= limits.allowed_fails
+        remembered_s = limits.cooldown_time_s * (2 if cools else 1)  # beyond the cooldown: then one failure is enough
+        if len(self._failures) >= _MAX_COUNTED and identifier not in self._failures:
+            self._failures.clear()
+        self._failures[identifier] = (count, now + remembered_s)
+        return limits.cooldown_time_s if cools else 0.0
+
+    def _begin(self, identifier: str, cooldown: Cooldown) -> bool:
+        """Put *cooldown* in force unless a longer one is; the caller holds the lock."""
+        known = self._active.get(identifier)
+        if known is not None and known.ends_at >= cooldown.ends_at:
+            return False
+        self._active = {**self._active, identifier: cooldown}
+        return True

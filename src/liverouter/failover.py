@@ -1,0 +1,266 @@
+"""litellm's Router with another failover: each deployment in order, each as often as configured, never a sleep.
+
+litellm picks, calls and logs. What it does with a failure is replaced, because its own loops lose whole classes of
+errors: order never fails over a full context window or a refused content, equals of one order are not tried, retries
+sleep seconds where one deployment is left, cooldowns are counted by process-wide callbacks that miss or double
+failures, and a deadline is whatever the provider's client makes of it. Importing this module imports litellm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import litellm
+from litellm.constants import _DEFAULT_TTL_FOR_HTTPX_CLIENTS
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+from litellm.router_utils.cooldown_cache import CooldownCache, CooldownCacheValue
+from litellm.types.router import RouterRateLimitError, RouterRateLimitErrorBasic
+
+from liverouter import attempts, usage
+from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
+from liverouter.streams import CheckedRouter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_LITELLM_LOOPS: Final = (  # arguments of what is replaced here; no provider may see them
+    "fallbacks",
+    "context_window_fallbacks",
+    "content_policy_fallbacks",
+    "model_group_retry_policy",
+    "max_fallbacks",
+)
+_NOTHING_READY: Final = (RouterRateLimitError, RouterRateLimitErrorBasic)
+_BUCKETS: Final = ("metadata", "litellm_metadata")
+_GRACE: Final = 1.1  # of the timeout: litellm's own error says more than ours, so it comes first where it comes
+_HTTP_HANDLER: Final = ("anthropic/", "snowflake/", "vertex_ai/")  # models that litellm calls through its own client
+
+
+class FailoverRouter(CheckedRouter):
+    """A Router of one group that asks its deployments, by order and then by weight, until one answers.
+
+    Every deployment is asked once before a call fails, those that cool last of all: then the caller sees the providers'
+    own errors and not that nobody was asked. A server error is worth *tries* in all at the same deployment.
+    """
+
+    cooldowns: Cooldowns
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        orders: Mapping[str, int],  # deployment id -> order
+        cooldowns: Cooldowns,
+        limits: Limits,
+        tries: int,
+        **arguments: Any,
+    ) -> None:
+        """Build litellm's Router from *arguments*; what it does after a failure is decided by the others."""
+        super().__init__(**arguments)
+        self._group, self._orders, self._limits, self._tries = group, orders, limits, tries
+        self.cooldowns = cooldowns
+        self.cooldown_cache = _CooldownView(self)
+
+    @property
+    def cools(self) -> bool:
+        """Tell whether a failing deployment is left alone for a while: there is another one to ask."""
+        return len(self._orders) > 1
+
+    async def async_function_with_fallbacks(self, *args: Any, **kwargs: Any) -> Any:
+        """Make one call: litellm comes here from every method that calls a model."""
+        function = kwargs.pop("original_function")
+        for name in _LITELLM_LOOPS:
+            kwargs.pop(name, None)
+        retries = kwargs.pop("num_retries", None)
+        alone = kwargs.pop("disable_fallbacks", False) is True
+        group = kwargs.pop("model")
+        walk = _Walk(
+            group,
+            orders=self._orders if group == self._group else {},
+            tries=self._tries if retries is None else retries + 1,
+            alone=alone,
+        )
+        while (target := walk.next_target(self.cooldowns.active() if self.cools else {})) is not None:
+            try:
+                return await self._attempt(function, args, {**kwargs, **target})
+            except _NOTHING_READY as exc:  # what was ready began to cool before litellm looked
+                walk.refused(exc)
+            except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
+                walk.failed(exc)
+        raise walk.verdict()
+
+    async def _attempt(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Make one attempt and count its failure, if it fails, against the deployment that litellm picked."""
+        for name in _BUCKETS:
+            if isinstance(bucket := kwargs.get(name), dict):  # litellm writes the deployment there, and logs it later
+                kwargs[name] = usage.begin_attempt(bucket)
+        try:
+            return await self._before_deadline(function, args, kwargs)
+        except Exception as exc:
+            if identifier := getattr(exc, "failed_deployment_id", None):
+                self.attempt_failed(identifier, exc, kwargs)
+            raise
+
+    async def _before_deadline(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Return the answer, or a stream that has begun to answer; some providers' clients heed no timeout."""
+        asked_s = kwargs.get("timeout")
+        limit_s = (asked_s if isinstance(asked_s, int | float) else self.timeout) * _GRACE
+        deadline = asyncio.timeout(limit_s)
+        try:
+            async with deadline:
+                answer = function(*args, **kwargs)
+                return await answer if inspect.isawaitable(answer) else answer
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise self._timeout(kwargs, limit_s) from None
+
+    def _timeout(self, kwargs: Mapping[str, Any], limit_s: float) -> Exception:
+        metadata = next((kwargs[name] for name in _BUCKETS if name in kwargs), None) or {}
+        identifier = (metadata.get("model_info") or {}).get("id", "")
+        model = str(metadata.get("deployment") or kwargs.get("model") or "")
+        provider, _, name = model.partition("/")
+        error = litellm.Timeout(f"no answer within {limit_s:.3g} s", model=name or model, llm_provider=provider)
+        if identifier:
+            error.failed_deployment_id = identifier
+            if (call := attempts.current()) is not None:
+                call.fail(identifier, error)
+        return error  # type: ignore[no-any-return]  # litellm has no types
+
+    def attempt_failed(self, identifier: str, error: Exception, kwargs: Mapping[str, Any]) -> None:
+        """Count a failure of *identifier*; a stream comes here when it breaks after its first content."""
+        cause = cause_of(error)
+        if self.cools:
+            self.cooldowns.add_failure(identifier, cause, self._limits)
+        usage.count_failure(kwargs, identifier, cause)
+
+    def attempt_succeeded(self, identifier: str) -> None:
+        """Note that *identifier* gave a whole answer."""
+        self.cooldowns.add_success(identifier)
+
+    def _get_async_openai_model_client(self, deployment: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+        """Return the HTTP client of an attempt: litellm asks here for OpenAI's, and passes on that of any provider.
+
+        Left to itself it streams from Claude with one client for all loops, and from Gemini without the timeout.
+        """
+        if not deployment["litellm_params"]["model"].startswith(_HTTP_HANDLER):
+            return super()._get_async_openai_model_client(deployment=deployment, kwargs=kwargs)
+        cache = litellm.in_memory_llm_clients_cache  # by event loop; closes what it drops, once nobody can use it
+        key = f"liverouter_{self.timeout}"
+        if (client := cache.get_cache(key)) is None:
+            client = _SingleSend(timeout=self.timeout)
+            cache.set_cache(key, client, ttl=_DEFAULT_TTL_FOR_HTTPX_CLIENTS, litellm_owned_client=True)
+        return client
+
+    def deployment_callback_on_failure(self, *_: Any, **__: Any) -> bool:
+        """Do nothing: failures are counted where they are caught, once each."""
+        return False
+
+    async def _increment_deployment_usage(self, **_: Any) -> None:
+        """Do nothing: litellm counts tokens per minute for limits, and none are set here."""
+
+
+class _Walk:
+    """The way of one call through the deployments of its group."""
+
+    def __init__(self, group: str, *, orders: Mapping[str, int], tries: int, alone: bool) -> None:
+        self._group, self._orders, self._tries, self._alone = group, orders, tries, alone
+        self._spent: dict[str, Exception] = {}  # deployment id -> its first error
+        self._again: str | None = None  # the deployment that is worth another try
+        self._tried = 0  # attempts at that one
+        self._errors: list[Exception] = []
+        self._trusts_litellm = True  # to pick among what is ready
+
+    def next_target(self, cooling: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the arguments that lead litellm to the next deployment, None where none is left to ask."""
+        if self._again is not None and self._again not in cooling:
+            return {"model": self._again}
+        if not self._errors and not cooling and self._trusts_litellm:
+            return {"model": self._group}
+        if self._errors and (self._alone or not self._orders):
+            return None
+        fresh = [identifier for identifier in self._orders if identifier not in self._spent]
+        ready = [identifier for identifier in fresh if identifier not in cooling]
+        if not ready or not self._trusts_litellm:
+            chosen = min(ready or fresh, key=self._orders.__getitem__, default=None)
+            return None if chosen is None else {"model": chosen}
+        order = min(self._orders[identifier] for identifier in ready)
+        return {"model": self._group, "_target_order": order, "_excluded_deployment_ids": list(self._spent)}
+
+    def failed(self, error: Exception) -> None:
+        """Note that an attempt ended in *error*."""
+        self._errors.append(error)
+        identifier = getattr(error, "failed_deployment_id", "")
+        if identifier not in self._orders:  # nothing was picked, or not from the group: there is nothing to walk
+            self._orders, self._again = {}, None
+            return
+        self._spent.setdefault(identifier, error)
+        self._tried = self._tried + 1 if identifier == self._again else 1
+        again = self._tried < self._tries and cause_of(error).is_worth_a_retry
+        self._again = identifier if again else None
+
+    def refused(self, error: Exception) -> None:
+        """Note that litellm found nothing ready to pick."""
+        if not self._trusts_litellm or not self._orders:
+            self._errors.append(error)
+            self._orders = {}
+        self._trusts_litellm = False
+
+    def verdict(self) -> Exception:
+        """Return the first error, that of the deployment which should have answered; the others are its notes."""
+        first, *others = self._errors
+        for error in others:
+            where = getattr(error, "failed_deployment_id", None)
+            if where is not None and error is not first:
+                first.add_note(f"{where} failed as well: {cause_of(error)}")
+        return first
+
+
+class _SingleSend(AsyncHTTPHandler):  # type: ignore[misc]  # litellm has no types
+    """litellm's HTTP client without its resend, which would double the tries and close a stream that it reopened."""
+
+    async def single_connection_post_request(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise the connection error that litellm is about to answer with a second request."""
+        raise sys.exception() or RuntimeError("litellm resends without an error")
+
+
+class _CooldownView(CooldownCache):  # type: ignore[misc]  # litellm has no types
+    """What litellm reads of the cooldowns of one Router's deployments."""
+
+    def __init__(self, router: FailoverRouter) -> None:
+        super().__init__(cache=router.cache, default_cooldown_time=router._limits.cooldown_time_s)  # noqa: SLF001
+        self._source, self._cools = router.cooldowns, router.cools
+
+    def get_active_cooldowns(
+        self, model_ids: Sequence[str], parent_otel_span: object = None
+    ) -> list[tuple[str, CooldownCacheValue]]:
+        del parent_otel_span
+        active = self._source.active() if self._cools else {}
+        return [(i, _as_litellms(active[i])) for i in model_ids if i in active] if active else []
+
+    async def async_get_active_cooldowns(
+        self, model_ids: Sequence[str], parent_otel_span: object = None
+    ) -> list[tuple[str, CooldownCacheValue]]:
+        return self.get_active_cooldowns(model_ids, parent_otel_span)
+
+    def active_cooldowns_from_results(
+        self, model_ids: Sequence[str], results: object
+    ) -> list[tuple[str, CooldownCacheValue]]:
+        del results  # of a cache that holds none of ours
+        return self.get_active_cooldowns(model_ids)
+
+    def get_min_cooldown(self, model_ids: Sequence[str], parent_otel_span: object = None) -> float:
+        del parent_otel_span
+        return float(min(self._source.remaining_s(model_ids).values(), default=self.default_cooldown_time))
+
+
+def _as_litellms(cooldown: Cooldown) -> CooldownCacheValue:
+    return CooldownCacheValue(
+        exception_received=str(cooldown.cause),
+        status_code=str(cooldown.cause.status),
+        timestamp=cooldown.began_at,
+        cooldown_time=cooldown.length_s,
+    )
