@@ -72,16 +72,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
             color=False if os.environ.get("NO_COLOR") else None,
         )
-        sys.stdout.flush()
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo(err=True)  # the prompt, or the ^C, stands on this line
         return _INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the exit flushes once more
-        return 0
     return code if isinstance(code, int) else 0
 
 

@@ -133,9 +133,9 @@ def check_command(*, pairs: Sequence[str], live: bool, as_json: bool, database_u
     door = access("check", database_url)
 
     async def work(repository: SettingsRepository) -> CheckReport:
-        from liverouter.check import check
-
         raw = lay_over(await repository.read(), settings=draft)
+        from liverouter.check import check  # takes a second, and a database that cannot be read needs none of it
+
         return await check(raw, environment=Environment(), keyring=door.keyring, live=live)
 
     report = door.run(work)

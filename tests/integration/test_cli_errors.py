@@ -1,0 +1,218 @@
+"""What everybody meets sooner or later: each is one line and its hint on stderr, an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from liverouter.cli.app import cli as commands
+from tests.integration.sqlkit import put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+
+    Session = psycopg.Connection[Any]
+    Cli = Callable[..., Any]
+
+PASSWORD = "correct-horse"
+READERS = [["show"], ["set", "llm_model=a"], ["history"], ["instances"], ["check"], ["watch"], ["keys", "status"]]
+HEAVY = ("litellm", "langchain_core", "langchain_litellm", "openai", "fastapi", "rich", "alembic")
+
+
+def told(err: str) -> list[str]:
+    """Return the lines of *err*, which must be one error and its hint."""
+    lines = err.splitlines()
+    assert "Traceback" not in err
+    assert [line.partition(":")[0] for line in lines] == ["error", "  hint"], err
+    return lines
+
+
+def named_by_path(command: Any, *path: str) -> dict[str, Any]:
+    """Return every command below *command* by what one types."""
+    found = {}
+    for name, below in getattr(command, "commands", {}).items():
+        found |= {" ".join([*path, name]): below} | named_by_path(below, *path, name)
+    return found
+
+
+class TestDatabase:
+    @pytest.mark.parametrize("command", READERS, ids=lambda command: command[0])
+    def test_unreachable_database_is_one_error(self, cli: Cli, command: list[str]) -> None:
+        """Nobody listens there; the password in the URL is not repeated."""
+        result = cli(*command, "--database-url", f"postgresql://me:{PASSWORD}@127.0.0.1:1/none", "-v")
+        assert result.code == 1
+        assert "error: the database refused the connection [LR201 at database" in result.err
+        assert "hint: Is the server up" in result.err
+        assert PASSWORD not in result.err
+
+    def test_wrong_password_is_one_error(self, cli: Cli, dsn: str) -> None:
+        """LR202, with what to check."""
+        parts = urlsplit(dsn)
+        wrong = parts._replace(netloc=f"{parts.username}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
+        result = cli("show", "--database-url", wrong)
+        assert result.code == 1
+        assert "the database refused the login [LR202" in told(result.err)[0]
+        assert PASSWORD not in result.err
+
+    def test_missing_database_is_one_error(self, cli: Cli, dsn: str) -> None:
+        """LR203."""
+        result = cli("show", "--database-url", urlsplit(dsn)._replace(path="/nowhere").geturl())
+        assert (result.code, "[LR203" in told(result.err)[0]) == (1, True)
+
+    @pytest.mark.parametrize("command", READERS, ids=lambda command: command[0])
+    def test_database_without_the_schema_is_one_error(self, cli: Cli, empty_dsn: str, command: list[str]) -> None:
+        """LR204, and the command that installs it."""
+        result = cli(*command, "--database-url", empty_dsn)
+        assert result.code == 1
+        first, hint = told(result.err)
+        assert "[LR204" in first
+        assert "liverouter migrate" in hint
+
+    @pytest.mark.parametrize(
+        ("schema", "code", "hint"),
+        [("9999_future", "LR205", "Upgrade liverouter"), ("0001_config", "LR206", "liverouter migrate")],
+    )
+    def test_other_schema_is_one_error(self, cli: Cli, db: Session, schema: str, code: str, hint: str) -> None:
+        """Newer than this code, and not declared compatible; or older."""
+        db.execute("UPDATE liverouter.alembic_version SET version_num = %s", [schema])
+        db.execute("CREATE OR REPLACE FUNCTION liverouter.serves(client_schema text) RETURNS boolean RETURN false")
+        for command in (["show"], ["set", "llm_model=a"], ["migrate", "--check"]):
+            result = cli(*command)
+            assert result.code == 1
+            first, second = told(result.err)
+            assert f"[{code}" in first
+            assert hint in second
+
+    def test_missing_right_is_one_error(self, cli: Cli, login: Callable[..., str]) -> None:
+        """A role that may only look cannot write: LR207 names what to grant."""
+        look = login("liverouter_inspector")
+        assert cli("instances", "--database-url", look).code == 0
+        result = cli("set", "llm_model=a", "--database-url", look)
+        first, hint = told(result.err)
+        assert (result.code, "[LR207" in first, "liverouter_writer" in hint) == (1, True, True)
+
+    def test_verbose_shows_the_cause(self, cli: Cli) -> None:
+        """For whoever looks deeper; -v works on each command."""
+        result = cli("show", "-v", "--database-url", "postgresql://me@127.0.0.1:1/none")
+        assert "caused by ConnectionRefusedError: " in result.err
+        assert "caused by" not in cli("show", "--database-url", "postgresql://me@127.0.0.1:1/none").err
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("variable", "text"),
+        [
+            ("LIVEROUTER_DATABASE_URL", ""),
+            ("LIVEROUTER_DATABASE_URL", f"mysql://me:{PASSWORD}@host/name"),
+            ("LIVEROUTER_SECRET_KEYS", PASSWORD),
+            ("LIVEROUTER_SECRET_KEYS_FILE", "/nowhere/keys"),
+            ("LIVEROUTER_LABELS", "a b=c"),
+            ("LIVEROUTER_POLL_INTERVAL_S", "soon"),
+        ],
+    )
+    def test_bad_process_option_is_exit_code_78(
+        self, cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+    ) -> None:
+        """A supervisor need not try again; the line names the variable, not its value."""
+        monkeypatch.setenv(variable, text)
+        result = cli("show")
+        assert result.code == 78
+        assert f"at {variable}]" in result.err
+        assert "hint: " in result.err
+        assert PASSWORD not in result.err
+
+    @pytest.mark.parametrize("arguments", [["shwo"], ["show", "--jsn"], ["diff", "1"], ["rollback", "one"]])
+    def test_misuse_is_exit_code_2(self, cli: Cli, arguments: list[str]) -> None:
+        """Unknown commands and options, missing and wrong arguments."""
+        result = cli(*arguments)
+        assert result.code == 2
+        assert "Error: " in result.err
+
+
+class TestHelp:
+    @pytest.mark.parametrize("name", named_by_path(commands))
+    def test_every_command_shows_an_example(self, cli: Cli, name: str) -> None:
+        """`--help` is where one learns a command."""
+        result = cli(*name.split(), "--help")
+        assert result.code == 0
+        assert "Example" in result.out
+        assert f"liverouter {name.split(maxsplit=1)[0]}" in result.out
+
+    def test_commands_of_the_contract_are_all_there(self) -> None:
+        """README and DESIGN name them."""
+        assert set(named_by_path(commands)) >= {
+            *("demo", "serve", "migrate", "show", "set", "unset", "history", "diff", "rollback", "check", "instances"),
+            *("watch", "keys", "keys generate", "keys rotate", "keys status"),
+        }
+
+
+class TestProcess:
+    @pytest.mark.parametrize(
+        "arguments",
+        [["--help"], ["show"], ["show", "--settings"], ["set", "llm_model=a", "--wait"], ["unset", "llm_model"],
+         ["history"], ["diff", "0", "1"], ["rollback", "0"], ["instances"], ["keys", "status"], ["migrate", "--check"]],
+        ids=" ".join,
+    )  # fmt: skip
+    def test_command_loads_no_model_library(self, dsn: str, db: Session, arguments: list[str]) -> None:
+        """Both litellm and langchain cost seconds; who only looks or writes does not pay them."""
+        put(db, llm_provider="openai", llm_model="gpt-4o")
+        program = (
+            "import sys; from liverouter.cli.app import run; code = run(sys.argv[1:]);"
+            "print(*sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr); sys.exit(code)"
+        )
+        result = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert result.returncode == 0, result.stderr
+        loaded = set(result.stderr.splitlines()[-1].split())
+        assert "liverouter" in loaded
+        assert not loaded.intersection(HEAVY[:-1] if arguments[0] == "migrate" else HEAVY)
+
+    def test_closed_pipe_ends_in_silence(self, dsn: str) -> None:
+        """`liverouter show --settings | head -1` ends without a word."""
+        read, write = os.pipe()
+        os.close(read)
+        with os.fdopen(write, "wb") as closed:
+            result = subprocess.run(
+                [sys.executable, "-m", "liverouter", "show", "--settings"],
+                env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn},
+                stdout=closed,
+                stderr=subprocess.PIPE,
+                check=False,
+                timeout=30,
+            )
+        assert result.stderr == b""
+
+    @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+    def test_colours_are_for_terminals_that_want_them(self, dsn: str, no_color: str, coloured: bool) -> None:  # noqa: FBT001 - a table
+        """Problems are coloured on a terminal, not where NO_COLOR is set."""
+        terminal, screen = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "liverouter", "show"],
+            env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn, "NO_COLOR": no_color},
+            stdout=screen,
+            stderr=screen,
+        )
+        assert process.wait(30) == 0
+        os.close(screen)
+        shown = os.read(terminal, 10_000)
+        os.close(terminal)
+        assert b"is not set" in shown
+        assert (b"\x1b[" in shown) is coloured
+
+    def test_no_colours_in_a_pipe(self, cli: Cli) -> None:
+        """What a script reads is plain."""
+        assert "\x1b" not in cli("show").out
