@@ -11,6 +11,7 @@ down_revision = None
 def upgrade() -> None:
     run_sql(
         revision,
+        "schema.sql",
         "settings.sql",
         "secrets.sql",
         "head.sql",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from alembic import command, op
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -171,8 +170,3 @@ def _in_thread(function: Callable[[], T]) -> T:
 def _directory() -> Path:
     shipped = _PACKAGE / "_migrations"
     return shipped if shipped.is_dir() else _PACKAGE.parents[1] / "migrations"
-
-
-def scripts() -> ScriptDirectory:
-    """Return the migrations as Alembic sees them."""
-    return ScriptDirectory(str(_directory()))

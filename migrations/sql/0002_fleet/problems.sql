@@ -32,10 +32,10 @@ setting AS (
     SELECT 'LR103', 'error', 'settings.' || wrong.key, format('%s stands where %s belongs', jsonb_typeof(c.settings -> wrong.key), wrong.want),
            format('Write it like this: %s', wrong.example)
     FROM config c, (VALUES
-        ('llm_provider', 'text', '{string,null}'::text[], '"anthropic"'),
-        ('llm_model', 'text', '{string,null}', '"claude-sonnet-4-6"'),
-        ('litellm_enable', 'true or false', '{boolean,null}', 'true'),
-        ('llm_fallback_config', 'an object, a list of them or null', '{object,array,null}', '{"provider": "openai", "model": "gpt-4o"}')
+        ('llm_provider', 'text', '{string,"null"}'::text[], '"anthropic"'),
+        ('llm_model', 'text', '{string,"null"}', '"claude-sonnet-4-6"'),
+        ('litellm_enable', 'true or false', '{boolean,"null"}', 'true'),
+        ('llm_fallback_config', 'an object, a list of them or null', '{object,array,"null"}', '{"provider": "openai", "model": "gpt-4o"}')
     ) wrong (key, want, kinds, example)
     WHERE c.settings ? wrong.key AND jsonb_typeof(c.settings -> wrong.key) <> ALL (wrong.kinds)
     UNION ALL
