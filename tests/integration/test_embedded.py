@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,15 +267,15 @@ class TestDurable:
             assert second.dsn() == first.dsn()
             assert ask(first.dsn(), "SELECT n FROM kept") == 7
 
-    def test_restart_on_a_taken_port_moves(self, data_dir: Path) -> None:
-        """When another program sits on the old port, the server takes a free one instead of failing."""
+    def test_restart_on_a_taken_port_moves_and_stays(self, data_dir: Path) -> None:
+        """When another program sits on the port, the server moves to a free one and keeps that from then on."""
         with durable(data_dir) as server:
             taken = server.port
-        with socket.create_server(("127.0.0.1", taken)):
-            server.start()
-        with closing(psycopg.connect(server.dsn())):
-            server.stop()
-        assert server.port != taken
+        with socket.create_server(("127.0.0.1", taken)), server:
+            moved = server.port
+            assert ask(server.dsn(), "SELECT 1") == 1
+        with durable(data_dir) as server:
+            assert (server.port, server.port != taken) == (moved, True)
 
     def test_data_survives_the_death_of_everybody(self, data_dir: Path) -> None:
         """Committed rows are there after SIGKILL of owner, keeper and server."""
@@ -331,8 +332,11 @@ class TestOwner:
         """A restart right after SIGKILL waits for the old server's clean shutdown instead of failing."""
         with owner(data_dir) as process:
             dsn = dsn_of(process)
+            running = look_at(dsn)
+            running.keeper.suspend()  # so that the old server is still there when the new one wants to start
             process.kill()
             process.wait()
+            threading.Timer(0.3, running.keeper.resume).start()
             with durable(data_dir) as server:
                 assert ask(server.dsn(), "SELECT 1") == 1
                 assert server.password in dsn
