@@ -7,7 +7,6 @@ them all.
 
 from __future__ import annotations
 
-import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Exception)
 
-_SHADOW: Final = ":shadow"
 _MAX_CAUSE: Final = 250  # characters
 _BY_STATUS: Final[Mapping[int, type[core.ModelError]]] = MappingProxyType(
     {
@@ -78,46 +76,29 @@ class EveryDeploymentFailedError(CallError):
         )
 
 
-async def translate(exc: Exception, generation: Generation, call: Attempts) -> Exception:
+def translate(exc: Exception, generation: Generation, call: Attempts) -> Exception:
     """Return the error to raise for a call that ended in *exc*; its text and its causes' are free of secrets."""
     secrets = [secret.reveal() for d in generation.snapshot.deployments for secret in d.secrets.values()]
     for error in (exc, *(failed for _, failed in call.failed)):
         _scrub(error, secrets)
     if call.served_by or not _from_library(exc):  # after the first content, or nothing a provider did
         return _typed(exc)
-    error = await _outcome(exc, generation, call)
+    error = _outcome(exc, generation, call)
     _scrub(error, secrets)
     return error
 
 
-async def _outcome(exc: Exception, generation: Generation, call: Attempts) -> Exception:
-    failed = {identifier.removesuffix(_SHADOW): error for identifier, error in call.failed}
-    deployments = generation.snapshot.deployments
-    cooling = await _cooling(generation) if len(failed) < len(deployments) else {}
-    down = [d for d in deployments if d.id in failed or d.id in cooling]
-    if len(down) < len(deployments) or len(deployments) == 1:
-        return _typed(failed.get(deployments[0].id, exc) if _is_router_limit(exc) else exc)
-    kinds = [_kind(failed[d.id]) if d.id in failed else _kind_of_cooldown(cooling[d.id]) for d in down]
+def _outcome(exc: Exception, generation: Generation, call: Attempts) -> Exception:
+    failed, deployments = dict(call.failed), generation.snapshot.deployments
+    if len(deployments) == 1 or any(d.id not in failed for d in deployments):
+        return _typed(exc)
+    kinds = [_kind(failed[d.id]) for d in deployments]
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
         return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
-    causes = {
-        d.id: _clip(describe(failed[d.id])) if d.id in failed else _cooldown_cause(d, generation, cooling[d.id])
-        for d in down
-    }
-    error = _named(_best(kinds))(causes, labels=_labels(down), revision=generation.snapshot.revision)
+    causes = {d.id: _clip(describe(failed[d.id])) for d in deployments}
+    error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=generation.snapshot.revision)
     error.__cause__ = exc
     return error
-
-
-async def _cooling(generation: Generation) -> dict[str, Mapping[str, Any]]:
-    """Return what is known of each deployment that cools, by deployment id."""
-    router = generation.router
-    if router is None:
-        return {}
-    found = await router.cooldown_cache.async_get_active_cooldowns(
-        model_ids=list(router.get_model_ids()), parent_otel_span=None
-    )
-    return {identifier.removesuffix(_SHADOW): value for identifier, value in found}
 
 
 def _labels(deployments: Iterable[Deployment]) -> list[str]:
@@ -125,28 +106,8 @@ def _labels(deployments: Iterable[Deployment]) -> list[str]:
     return [d.id if labels.count(d.label) > 1 else d.label for d in deployments]
 
 
-def _cooldown_cause(deployment: Deployment, generation: Generation, value: Mapping[str, Any]) -> str:
-    left_s = max(0.0, value["timestamp"] + value["cooldown_time"] - time.time())
-    said: Mapping[str, str] = getattr(generation.router, "last_failures", {})
-    last = (
-        said.get(deployment.id)
-        or said.get(deployment.id + _SHADOW)
-        or f"status {value.get('status_code') or 'unknown'}"
-    )
-    return f"cools for {left_s:.0f} s more after {_clip(last)}"
-
-
 def _clip(text: str) -> str:
     return text if len(text) <= _MAX_CAUSE else text[: _MAX_CAUSE - 1] + "…"
-
-
-def _kind_of_cooldown(value: Mapping[str, Any]) -> type[core.ModelError]:
-    try:
-        status = int(value.get("status_code") or 0)
-    except ValueError:
-        status = 0
-    kind = _of_status(status) or core.ModelAPIError
-    return core.ModelRateLimitError if issubclass(kind, _CALLERS_OWN) else kind
 
 
 def _best(kinds: list[type[core.ModelError] | None]) -> type[core.ModelError]:
@@ -158,11 +119,6 @@ def _best(kinds: list[type[core.ModelError] | None]) -> type[core.ModelError]:
 
 def _named(kind: type[core.ModelError]) -> type[EveryDeploymentFailedError]:
     return _combined(EveryDeploymentFailedError, kind)
-
-
-def _is_router_limit(exc: BaseException) -> bool:
-    """Tell litellm's "no deployment is left", which is no provider's error and has no status."""
-    return type(exc).__name__.startswith("RouterRateLimitError")
 
 
 def _from_library(exc: BaseException) -> bool:
@@ -180,6 +136,8 @@ def _kind(exc: BaseException) -> type[core.ModelError] | None:
     status = getattr(exc, "status_code", None)
     if isinstance(status, int) and (kind := _of_status(status)) is not None and not _is_connection(exc):
         return kind
+    if _is_connection(exc) and any("Timeout" in type(link).__name__ for link in _chain(exc)):
+        return core.ModelTimeoutError
     by_name = next((_BY_NAME[base.__name__] for base in type(exc).__mro__ if base.__name__ in _BY_NAME), None)
     return by_name or (core.ModelConnectionError if _is_connection(exc) else None)
 
@@ -238,6 +196,7 @@ def _scrub(exc: BaseException, secrets: Iterable[str]) -> None:
 def _clean(text: Any, secrets: Iterable[str]) -> Any:
     if not isinstance(text, str):
         return text
+    text = text.partition("Traceback (most recent call last)")[0].rstrip() or text  # litellm puts its own in there
     for secret in secrets:
         text = text.replace(secret, "***")
     return mask(text, len(text) + 100)

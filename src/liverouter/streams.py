@@ -13,10 +13,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import httpx
 import litellm
 from langchain_core.exceptions import ModelAPIError, ModelInvalidRequestError
 from litellm import Router
 from litellm.exceptions import MidStreamFallbackError
+from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
 from liverouter import attempts
 from liverouter.errors import CallError, Problem
@@ -46,39 +48,35 @@ class _FoundError(CallError):
 class EmptyAnswerError(_FoundError, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
     """The provider called it a success and answered nothing (LR304)."""
 
-    def __init__(self, *, model: str, provider: str, where: str, what: str) -> None:
-        litellm.InternalServerError.__init__(self, what, provider, model)
-        self._describe(what, code="LR304", where=where, hint=_HINT_RETRY)
+    def __init__(self, deployment_id: str, *, finish: str | None = None) -> None:
+        what = f"{_label(deployment_id)} answered nothing" + (f" (finish reason {finish})" if finish else "")
+        litellm.InternalServerError.__init__(self, what, *_names(deployment_id))
+        self._describe(what, code="LR304", where=deployment_id, hint=_HINT_RETRY)
 
 
 class CutStreamError(_FoundError, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
     """The provider's stream ended without its finish marker (LR303)."""
 
-    def __init__(self, *, model: str, provider: str, where: str) -> None:
-        what = f"the stream of {provider}/{model} ended without its finish marker"
-        litellm.InternalServerError.__init__(self, what, provider, model)
-        self._describe(what, code="LR303", where=where, hint=_HINT_RETRY)
+    def __init__(self, deployment_id: str) -> None:
+        what = f"the stream of {_label(deployment_id)} ended without its finish marker"
+        litellm.InternalServerError.__init__(self, what, *_names(deployment_id))
+        self._describe(what, code="LR303", where=deployment_id, hint=_HINT_RETRY)
 
 
 class RefusedError(_FoundError, ModelInvalidRequestError, litellm.ContentPolicyViolationError):  # type: ignore[misc]  # no types
     """The provider refused to answer (LR305)."""
 
-    def __init__(self, *, model: str, provider: str, where: str, text: str = "") -> None:
-        what = f"{provider}/{model} refused to answer" + (f": {text[:200]}" if text else "")
-        litellm.ContentPolicyViolationError.__init__(self, what, model, provider)
+    def __init__(self, deployment_id: str, *, text: str = "") -> None:
+        what = f"{_label(deployment_id)} refused to answer" + (f": {text[:200]}" if text else "")
+        litellm.ContentPolicyViolationError.__init__(self, what, *reversed(_names(deployment_id)))
         hint = "Rephrase the request; a fallback of another provider may answer it."
-        self._describe(what, code="LR305", where=where, hint=hint)
+        self._describe(what, code="LR305", where=deployment_id, hint=hint)
 
 
 class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
     """litellm's Router with honest attempts, each noted in the call's `Attempts`."""
 
     check_streams: bool = True  # false: a stream with content may end without its finish marker
-    last_failures: dict[str, str]  # id -> what its last failed attempt said; litellm's own record blanks it
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.last_failures = {}
-        super().__init__(*args, **kwargs)
 
     async def _acompletion(self, model: str, messages: list[dict[str, Any]], **kwargs: Any) -> Any:
         """Make one attempt: the Router comes here for the first, for each retry and for each fallback."""
@@ -89,11 +87,12 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
             if not isinstance(answer, CheckedStream):
                 self._refuse_hollow(answer, identifier, kwargs)
                 self.attempt_succeeded(identifier)
+        except (BaseLLMException, httpx.HTTPError) as exc:
+            error = _public(exc, kwargs["metadata"])
+            _note(error, call)
+            raise error from exc
         except Exception as exc:
-            if failed := getattr(exc, "failed_deployment_id", None):
-                self.last_failures[failed] = attempts.describe(exc)
-                if call is not None:
-                    call.fail(failed, exc)
+            _note(exc, call)
             raise
         if call is not None:
             call.served(identifier)
@@ -137,15 +136,14 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
         finish = choices[0].finish_reason if choices else None
         if finish in _EMPTY_IS_AN_ANSWER or (finish == "stop" and kwargs.get("stop")):
             return
-        error = _hollow(
-            refusal=_refusal(choices[0].message if choices else None),
-            finish=finish,
-            model=answer.model or "",
-            provider=(answer._hidden_params or {}).get("custom_llm_provider") or "",  # noqa: SLF001 - see above
-            where=identifier,
-        )
+        error = _hollow(identifier, refusal=_refusal(choices[0].message if choices else None), finish=finish)
         error.failed_deployment_id = identifier
         raise error
+
+
+def _note(error: Exception, call: attempts.Attempts | None) -> None:
+    if call is not None and (failed := getattr(error, "failed_deployment_id", None)):
+        call.fail(failed, error)
 
 
 class CheckedStream:
@@ -165,6 +163,7 @@ class CheckedStream:
         self._held: list[Any] = []  # what came before the first content
         self._chunks = self._read()
         self._hidden_params = source._hidden_params  # noqa: SLF001 - litellm writes response headers there
+        self._identifier = str(self._hidden_params.get("model_id") or "")
 
     def __aiter__(self) -> AsyncIterator[Any]:
         """Return the chunks; there is one reader."""
@@ -206,7 +205,7 @@ class CheckedStream:
             self._held.clear()
             async for chunk in self._source:
                 if self._strict and chunk.choices and chunk.choices[0].finish_reason and not self._is_finished():
-                    await self._fail(CutStreamError(**self._names()))
+                    await self._fail(CutStreamError(self._identifier))
                 yield chunk
         except Exception as exc:
             error = _provider_error(exc)
@@ -229,20 +228,12 @@ class CheckedStream:
 
     def _empty_error(self, finish: str | None) -> Exception:
         texts = [_refusal(chunk.choices[0].delta) for chunk in self._held if chunk.choices]
-        return _hollow(refusal="".join(texts), finish=finish, **self._names())
+        return _hollow(self._identifier, refusal="".join(texts), finish=finish)
 
     def _is_finished(self) -> bool:
         """Tell whether the provider itself said that it had finished; litellm says so in any case."""
         source = self._source
         return source.received_finish_reason is not None or source.intermittent_finish_reason is not None
-
-    def _names(self) -> dict[str, str]:
-        source = self._source
-        return {
-            "model": source.model or "",
-            "provider": source.custom_llm_provider or "",
-            "where": str(self._hidden_params.get("model_id") or "stream"),
-        }
 
     async def _fail(self, error: Exception) -> NoReturn:
         """Raise *error* after telling litellm's callbacks, which believe in a success."""
@@ -278,13 +269,31 @@ def _refusal(message: Any) -> str:
     return (message.get("refusal") if message is not None else None) or ""
 
 
-def _hollow(
-    *, refusal: str, finish: str | None, model: str, provider: str, where: str
-) -> EmptyAnswerError | RefusedError:
+def _hollow(deployment_id: str, *, refusal: str, finish: str | None) -> EmptyAnswerError | RefusedError:
     if refusal or finish == "content_filter":
-        return RefusedError(model=model, provider=provider, where=where, text=refusal)
-    what = f"{provider}/{model} answered nothing" + (f" (finish reason {finish})" if finish else "")
-    return EmptyAnswerError(model=model, provider=provider, where=where, what=what)
+        return RefusedError(deployment_id, text=refusal)
+    return EmptyAnswerError(deployment_id, finish=finish)
+
+
+def _public(exc: Exception, metadata: dict[str, Any]) -> Exception:
+    """Return litellm's public error for one of its inner ones: it opens Vertex streams after its own mapping."""
+    provider, _, model = metadata["deployment"].partition("/")
+    try:
+        litellm.exception_type(model=model, original_exception=exc, custom_llm_provider=provider)
+    except Exception as mapped:  # noqa: BLE001 - that is how it returns
+        mapped.failed_deployment_id = metadata["model_info"]["id"]  # type: ignore[attr-defined]  # litellm's own mark
+        return mapped
+    return exc
+
+
+def _label(deployment_id: str) -> str:
+    """Return ``provider/model`` of a deployment's id."""
+    return deployment_id.partition("#")[0]
+
+
+def _names(deployment_id: str) -> tuple[str, str]:
+    provider, _, model = _label(deployment_id).partition("/")
+    return provider, model
 
 
 @functools.cache
