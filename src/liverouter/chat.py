@@ -260,7 +260,7 @@ class _Call:
             result = await self._generation.chat._agenerate(messages, **self._request)  # noqa: SLF001 - one trace run
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
-            error = await translate(exc, self._generation, record)
+            error = translate(exc, self._generation, record)
             raise error from error.__cause__
         count.began()
         answer = Answer(self._generation, record)
@@ -280,7 +280,7 @@ class _Call:
                 yield chunk
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
-            error = await translate(exc, self._generation, record)
+            error = translate(exc, self._generation, record)
             raise error from error.__cause__
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
