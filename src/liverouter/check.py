@@ -1,15 +1,13 @@
 """Asks a config before anybody lives by it: validates, builds, and on demand calls each deployment once.
 
-Nothing is activated and nothing is stored. A client that runs in the same process is not disturbed: the check's
-deployments carry ids of their own, so that neither cooldowns nor prices are shared, and its Routers are discarded.
+Nothing is activated and nothing is stored. A client that runs in the same process is not disturbed: the check has a
+builder of its own, and deployment ids that nobody else's prices or callbacks are kept under.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import sys
-import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +31,6 @@ _PROMPT: Final = "Answer with the word ok."
 _MAX_TOKENS: Final = 16  # the least that every provider takes
 _GRACE_S: Final = 5.0  # after the configured timeout, for a library that does not heed it
 _CLOSE_S: Final = 5.0
-_one_at_a_time: Final = threading.Lock()  # around what is put back in a process-wide setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +129,7 @@ def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
 def _try_to_build(snapshot: Snapshot, io: LoopThread) -> tuple[Problem, ...]:
     builder = _builder(io)
     try:
-        builder.close(_build(builder, snapshot))
+        builder.close(builder.build(snapshot, None, 0))
     except ConfigError as exc:
         return exc.problems
     return ()
@@ -142,26 +139,10 @@ def _builder(io: LoopThread) -> Builder:
     return Builder(client_id=f"check-{secrets.token_hex(4)}", usage=UsageCounter(bus=Bus()), io=io)
 
 
-def _build(builder: Builder, snapshot: Snapshot) -> Generation:
-    """Return a generation that no store holds; blocks.
-
-    Raises:
-        ConfigError: the Router or the model cannot be built.
-    """
-    with _one_at_a_time:
-        litellm: Any = sys.modules.get("litellm")
-        timeout_s = getattr(litellm, "request_timeout", None)
-        try:
-            return builder.build(snapshot, None, 0)
-        finally:
-            if litellm is not None:
-                litellm.request_timeout = timeout_s  # process-wide: it belongs to the client that may run here
-
-
 async def _call(snapshot: Snapshot, io: LoopThread) -> Call:
     """Return how the one deployment of *snapshot* answers."""
     deployment, builder = snapshot.primary, _builder(io)
-    generation = await asyncio.to_thread(_build, builder, snapshot)
+    generation = await asyncio.to_thread(builder.build, snapshot, None, 0)
     said: dict[str, Any] | None = None
     problem = None
     started = time.monotonic()

@@ -1,0 +1,186 @@
+"""`check` and the function behind it: validates, builds, calls each deployment on demand, disturbs nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from liverouter import LiveRouter
+from liverouter.check import check
+from liverouter.options import Environment
+from liverouter.repository import SettingsRepository
+from liverouter.testing import StandIn
+from tests.integration.sqlkit import put, revision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+
+    Session = psycopg.Connection[Any]
+    Cli = Callable[..., Any]
+
+KEY = "sk-check-not-a-real-key-0123456789"
+
+
+@pytest.fixture
+def openai() -> Iterator[StandIn]:
+    """A stand-in for OpenAI."""
+    with StandIn("openai", accept_keys=[KEY]) as standin:
+        yield standin
+
+
+@pytest.fixture
+def anthropic() -> Iterator[StandIn]:
+    """A stand-in for Anthropic."""
+    with StandIn("anthropic", accept_keys=[KEY]) as standin:
+        yield standin
+
+
+@pytest.fixture
+def configured(db: Session, openai: StandIn, anthropic: StandIn, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A database with OpenAI as primary and Anthropic as fallback, both at their stand-ins; keys in the environment."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    put(
+        db,
+        llm_provider="openai",
+        llm_model="gpt-4o",
+        llm_fallback_config={"provider": "anthropic", "model": "claude-sonnet-4-6"},
+        openai_api_base=openai.api_base,
+        anthropic_api_base=anthropic.api_base,
+        litellm_timeout=10,
+    )
+    return db
+
+
+class TestCheck:
+    def test_config_that_would_serve_is_built_and_not_called(
+        self, cli: Cli, configured: Session, openai: StandIn, anthropic: StandIn
+    ) -> None:
+        """Exit code 0, the deployments by name; no provider hears of it and no revision is made."""
+        result = cli("check")
+        assert (result.code, result.err) == (0, "")
+        assert result.out == "revision 1 would serve: openai/gpt-4o, anthropic/claude-sonnet-4-6\n"
+        assert openai.hits + anthropic.hits == 0
+        assert revision(configured) == 1
+
+    def test_every_problem_is_told_with_its_hint(self, cli: Cli, configured: Session) -> None:
+        """Exit code 1."""
+        put(configured, llm_provider="opnai", litellm_timeout=-1)
+        result = cli("check")
+        assert (result.code, result.out) == (1, "")
+        assert "error: provider 'opnai' is not one of" in result.err
+        assert "hint: Did you mean 'openai'?" in result.err
+        assert "[LR104 at settings.litellm_timeout]" in result.err
+        assert "revision 2 has problems" in result.err
+
+    def test_draft_is_checked_in_place_of_the_rows(self, cli: Cli, configured: Session) -> None:
+        """KEY=VALUE lies over what is stored, and is not stored."""
+        result = cli("check", "llm_model=gpt-4.1", "llm_fallback_config=null")
+        assert result.out == "revision 1 with the draft over it would serve: openai/gpt-4.1\n"
+        assert cli("check", "llm_provider=vertex-ai").code == 1
+        assert "[LR106 at settings.llm_modle]" in cli("check", "llm_modle=x").err
+        assert revision(configured) == 1
+
+    def test_refused_build_is_a_problem(self, cli: Cli, configured: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What only shows when it is built: the package that litellm_enable=false needs is missing."""
+        monkeypatch.setitem(__import__("sys").modules, "langchain_openai", None)
+        result = cli("check", "litellm_enable=false")
+        assert result.code == 1
+        assert "[LR109 at settings.litellm_enable]" in result.err
+        assert "pip install 'liverouter[openai]'" in result.err
+        assert revision(configured) == 1
+
+
+class TestLive:
+    def test_each_deployment_is_called_once(
+        self, cli: Cli, configured: Session, openai: StandIn, anthropic: StandIn
+    ) -> None:
+        """Primary and fallback alike: who answered, in how many ms, at what cost."""
+        result = cli("check", "--live", "--json")
+        assert result.code == 0
+        report = result.json
+        assert (report["ok"], report["revision"]) == (True, 1)
+        assert [(c["provider"], c["answered_by"], c["role"], c["problem"]) for c in report["calls"]] == [
+            ("openai", "gpt-4o", "primary", None),
+            ("anthropic", "claude-sonnet-4-6", "fallback", None),
+        ]
+        assert all(call["duration_ms"] > 0 and call["cost_usd"] > 0 for call in report["calls"])
+        assert (openai.hits, anthropic.hits) == (1, 1)
+        asked = openai.requests[0].body
+        assert asked is not None
+        assert asked["max_tokens"] <= 16
+        assert KEY not in result.out
+        table = cli("check", "--live").out
+        assert "openai/gpt-4o" in table
+        assert revision(configured) == 1
+
+    @pytest.mark.usefixtures("configured")
+    def test_deployment_that_fails_is_named_with_its_cause(self, cli: Cli, openai: StandIn, anthropic: StandIn) -> None:
+        """The fallback does not cover up for the primary; one request, no retry, no secret in the error."""
+        openai.fail("401")
+        result = cli("check", "--live")
+        assert result.code == 1
+        assert "error: openai/gpt-4o did not answer: AuthenticationError 401" in result.err
+        assert "hint: Check environment OPENAI_API_KEY" in result.err
+        assert "anthropic/claude-sonnet-4-6" in result.out
+        assert (openai.hits, anthropic.hits) == (1, 1)
+        assert KEY not in result.out + result.err
+
+    @pytest.mark.parametrize("failure", ["500", "404", "429", "refused", "reset", "hang", "empty"])
+    def test_every_kind_of_failure_is_one_problem(
+        self, cli: Cli, configured: Session, openai: StandIn, failure: str
+    ) -> None:
+        """Each ends within the configured timeout, with a code and a hint; the server is asked once."""
+        put(configured, litellm_timeout=1, llm_fallback_config=None)
+        openai.fail(failure)
+        (call,) = cli("check", "--live", "--json").json["calls"]
+        assert call["problem"]["code"] in ("LR302", "LR304")
+        assert call["problem"]["hint"]
+        assert call["answered_by"] is None
+        assert call["duration_ms"] < 5000
+        assert openai.hits <= 1
+
+    def test_plain_model_is_called_where_litellm_is_off(
+        self, cli: Cli, configured: Session, openai: StandIn, anthropic: StandIn
+    ) -> None:
+        """Then the primary alone would serve, so it alone is called."""
+        put(configured, litellm_enable=False)
+        report = cli("check", "--live", "--json").json
+        assert [(call["provider"], call["problem"]) for call in report["calls"]] == [("openai", None)]
+        assert (openai.hits, anthropic.hits) == (1, 0)
+
+
+class TestBesideAClient:
+    @pytest.mark.timeout(120)
+    @pytest.mark.usefixtures("configured")
+    async def test_running_client_is_not_disturbed(self, dsn: str, openai: StandIn) -> None:
+        """Failing checks of the very deployments it uses neither cool them nor change timeout, prices, callbacks."""
+        import litellm
+
+        async with LiveRouter(database_url=dsn) as live:
+            model = live.chat_model()
+            assert (await model.ainvoke("hi")).response_metadata["liverouter"]["role"] == "primary"
+            repository = SettingsRepository(url=dsn)
+            raw = await repository.read()
+            await repository.close()
+            before = (litellm.request_timeout, set(litellm.model_cost), len(litellm.callbacks))
+            openai.fail("401", times=5)
+            for _ in range(5):
+                report = await check(raw, environment=Environment(), keyring=None, live=True, io=live.io)
+                assert [call.problem is None for call in report.calls] == [False, True]
+            assert before == (litellm.request_timeout, set(litellm.model_cost), len(litellm.callbacks))
+            hits = openai.hits
+            answer = await model.ainvoke("hi")
+            assert answer.response_metadata["liverouter"]["role"] == "primary"
+            assert openai.hits == hits + 1
+
+    @pytest.mark.usefixtures("configured")
+    def test_report_is_plain_data(self, cli: Cli) -> None:
+        """As the page gets it."""
+        report = cli("check", "--json").json
+        assert set(report) == {"ok", "revision", "problems", "deployments", "calls"}
+        json.dumps(report)
