@@ -30,6 +30,7 @@ _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12  # what GCM is specified for; random: 2^32 envelopes per key are safe
 _ENVELOPE: Final = re.compile(r"v1:([0-9a-f]{8}):([A-Za-z0-9_-]{16}):([A-Za-z0-9_-]{22,})")
 _FINGERPRINT_LABEL: Final = b"liverouter fingerprint v1"  # public on purpose: see `fingerprint`
+_ANY_TEXT: Final = "surrogatepass"  # the environment may hold bytes that are no UTF-8
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 _GENERATE: Final = "Make one with `liverouter keys generate` and give it as LIVEROUTER_SECRET_KEYS"
 
@@ -57,7 +58,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(_bytes(self), _bytes(other))
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
@@ -82,7 +83,7 @@ class _Key:
 
     def cipher(self, purpose: str) -> AESGCM:
         # One derived key per purpose: a leak of one kind of ciphertext says nothing about another.
-        info = f"liverouter {_VERSION} {purpose}".encode()
+        info = f"liverouter {_VERSION} {purpose}".encode(errors=_ANY_TEXT)
         return AESGCM(HKDF(SHA256(), _KEY_BYTES, salt=None, info=info).derive(self.material))
 
 
@@ -156,7 +157,7 @@ def fingerprint(secret: Secret) -> str:
     alike once in four billion, while somebody who guesses secrets learns too little to recognise a provider's key, of
     which 2^100 and more share each fingerprint. A secret that a person could guess is not protected by this.
     """
-    return hmac.new(_FINGERPRINT_LABEL, secret.reveal().encode(), hashlib.sha256).hexdigest()[:8]
+    return hmac.new(_FINGERPRINT_LABEL, _bytes(secret), hashlib.sha256).hexdigest()[:8]
 
 
 def seal(name: str, secret: Secret, keyring: Keyring | None) -> str:
@@ -165,7 +166,7 @@ def seal(name: str, secret: Secret, keyring: Keyring | None) -> str:
     Raises:
         SecretError: there is no keyring (LR501).
     """
-    return seal_bytes(_secret_purpose(name), secret.reveal().encode(), keyring).decode()
+    return seal_bytes(_secret_purpose(name), _bytes(secret), keyring).decode()
 
 
 def open(name: str, sealed: str, keyring: Keyring | None) -> Secret:  # noqa: A001 - sealing.seal and sealing.open
@@ -175,7 +176,7 @@ def open(name: str, sealed: str, keyring: Keyring | None) -> Secret:  # noqa: A0
         SecretError: there is no keyring (LR501), the key is not in it (LR502, names the key id), or the envelope is
             damaged or was sealed under another name (LR503).
     """
-    return Secret(_opened(_secret_purpose(name), sealed, keyring, where=f"secrets.{name}").decode())
+    return Secret(_opened(_secret_purpose(name), sealed, keyring, where=f"secrets.{name}").decode(errors=_ANY_TEXT))
 
 
 def seal_bytes(purpose: str, data: bytes, keyring: Keyring | None) -> bytes:
@@ -187,7 +188,7 @@ def seal_bytes(purpose: str, data: bytes, keyring: Keyring | None) -> bytes:
     if keyring is None:
         raise _no_keyring(purpose)
     key, nonce = keyring._sealing(), os.urandom(_NONCE_BYTES)  # noqa: SLF001 - the keyring's other half
-    ciphertext = key.cipher(purpose).encrypt(nonce, data, purpose.encode())
+    ciphertext = key.cipher(purpose).encrypt(nonce, data, purpose.encode(errors=_ANY_TEXT))
     return f"{_VERSION}:{key.id}:{_encoded(nonce)}:{_encoded(ciphertext)}".encode()
 
 
@@ -222,7 +223,7 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
             hint=f"Add key {identity} to LIVEROUTER_SECRET_KEYS behind the newest one, or store the secret again",
         )
     try:
-        return key.cipher(purpose).decrypt(_decoded(nonce), _decoded(ciphertext), purpose.encode())
+        return key.cipher(purpose).decrypt(_decoded(nonce), _decoded(ciphertext), purpose.encode(errors=_ANY_TEXT))
     except (InvalidTag, ValueError) as exc:
         raise SecretError(
             f"the value does not open with key {identity}: damaged, or sealed for something else",
@@ -230,6 +231,10 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
             where=where,
             hint=_hint_again(where),
         ) from exc
+
+
+def _bytes(secret: Secret) -> bytes:
+    return secret.reveal().encode(errors=_ANY_TEXT)
 
 
 def _secret_purpose(name: str) -> str:

@@ -9,7 +9,7 @@ import pickle
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liverouter import sealing
@@ -58,6 +58,7 @@ class TestSecret:
 
 class TestSeal:
     @given(name=st.text(min_size=1, max_size=60), plain=st.text(max_size=5000))
+    @example(name="a", plain="not UTF-8: \udcff")
     def test_what_is_sealed_opens_to_itself(self, name: str, plain: str) -> None:
         """Any text, under any name, comes back."""
         keys = ring(NEW)
@@ -193,6 +194,7 @@ class TestFingerprint:
         assert sealing.fingerprint(Secret("sk-test ")) != sealing.fingerprint(Secret("sk-test"))
 
     @given(plain=st.text(max_size=300))
+    @example(plain="\udcff")
     def test_fingerprint_is_eight_hex_digits(self, plain: str) -> None:
         """The database takes no other."""
         assert re.fullmatch("[0-9a-f]{8}", sealing.fingerprint(Secret(plain)))
