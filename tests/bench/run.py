@@ -1,0 +1,51 @@
+"""`python3 run.py bench`: measure everything in one run, print ratios against named baselines, write JSON and plots."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ["LITELLM_MODE"], os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "PRODUCTION", "True"
+os.environ.setdefault("LIVEROUTER_LOG_LEVEL", "error")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from figures import Figure, save, table  # noqa: E402 - the path is made above
+from world import World  # noqa: E402
+
+MEASUREMENTS = ("start", "calls", "reloads", "failover", "swaps", "fleet")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the measurements; exit 0 whether goals are met or not: the table says it."""
+    parser = argparse.ArgumentParser(prog="run.py bench", description=__doc__)
+    parser.add_argument("only", nargs="*", metavar="MEASUREMENT", help=f"of {', '.join(MEASUREMENTS)}; default: all")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of samples; 0.1 for a quick look")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
+    parser.add_argument("--plots", type=Path, help="folder for the plots; none by default")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.only) - set(MEASUREMENTS):
+        parser.error(f"unknown measurement: {', '.join(sorted(unknown))}")
+    logging.disable(logging.CRITICAL)
+    figures: list[Figure] = []
+    with World(scale=options.scale) as world:
+        for name in options.only or MEASUREMENTS:
+            began = time.monotonic()
+            print(f"{name} …", end=" ", flush=True, file=sys.stderr)
+            figures += importlib.import_module(name).measure(world)
+            print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(table(figures))
+    save(figures, options.json)
+    if options.plots:
+        from plots import draw
+
+        draw(figures, options.plots)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

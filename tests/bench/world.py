@@ -1,0 +1,113 @@
+"""What every measurement needs: a PostgreSQL, stand-in providers in processes of their own, rows, and quick swaps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import asyncpg
+
+from liverouter.daemon.embedded import EmbeddedPostgres
+from liverouter.migrate import upgrade
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from liverouter.testing import MemoryRouter
+
+KEYS = {"openai_api_key": "sk-bench", "anthropic_api_key": "sk-ant-bench"}
+
+
+@dataclass
+class World:
+    """The surroundings of a run; enter it, and it is removed at the end."""
+
+    scale: float = 1.0  # of the number of samples; 0.1 for a quick look
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def __enter__(self) -> Self:
+        """Start the server and two providers."""
+        self.server = self._stack.enter_context(EmbeddedPostgres(settings={"max_connections": "2600"}))
+        self.dsn = self.server.dsn("postgres")
+        upgrade(self.dsn, echo=lambda _: None)
+        self.openai = self.provider("openai")
+        self.anthropic = self.provider("anthropic")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End everything that was started."""
+        self._stack.close()
+
+    def samples(self, full: int, least: int = 3) -> int:
+        """Return how many samples to take where a full run takes *full*."""
+        return max(least, round(full * self.scale))
+
+    def provider(self, name: str, *arguments: str) -> str:
+        """Start a stand-in in a process of its own and return its API base."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "liverouter.testing", "--provider", name, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._stack.callback(_end, process)
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
+
+    def rows(self, **more: Any) -> dict[str, Any]:
+        """Return the rows of openai with anthropic behind it, over the stand-ins."""
+        return {
+            "llm_provider": "openai",
+            "llm_model": "gpt-4o",
+            "openai_api_base": self.openai,
+            "anthropic_api_base": self.anthropic,
+            "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-6"},
+        } | more
+
+    def memory(self, **more: Any) -> MemoryRouter:
+        """Return a client over rows in memory."""
+        from liverouter.testing import MemoryRouter
+
+        return MemoryRouter(self.rows(**more), secrets=KEYS)
+
+    def write(self, **rows: Any) -> None:
+        """Commit *rows* to the database in one transaction."""
+        asyncio.run(self._write(rows))
+
+    async def _write(self, rows: dict[str, Any]) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            async with connection.transaction():
+                for key, value in rows.items():
+                    await upsert(connection, key, value)
+        finally:
+            await connection.close()
+
+    def environ(self) -> dict[str, str]:
+        """Return the environment of a child process that runs a client of the database."""
+        keys = {name.upper(): value for name, value in KEYS.items()}
+        return {**os.environ, **keys, "LIVEROUTER_DATABASE_URL": self.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
+
+
+async def upsert(connection: Any, key: str, value: Any) -> None:
+    """Write one row."""
+    await connection.execute(
+        "INSERT INTO liverouter.settings (key, value) VALUES ($1, $2)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        key,
+        json.dumps(value),
+    )
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.wait(10)
+    if process.stdout is not None:
+        process.stdout.close()
