@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from liverouter.events import Bus, Event, Observer, mask
+from liverouter.events import Bus, Event, Observer, ReadFailed, mask
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -61,7 +61,9 @@ class LogObserver:
         self._log = log if log is not None else logger()
 
     def __call__(self, event: Event) -> None:
-        """Write *event*."""
+        """Write *event*; of a database that stays away, the 1st, 2nd, 4th, 8th, … failed read."""
+        if isinstance(event, ReadFailed) and event.attempt & (event.attempt - 1):
+            return
         getattr(self._log, event.level)(event.name, **event.facts())
 
 

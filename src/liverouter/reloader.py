@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from liverouter.snapshot import Snapshot
 
 Build = Callable[["Snapshot", Generation | None, int], Awaitable[tuple[Generation, float, float]]]
+_QUIET_S: Final = 0.02  # nothing asked for during this: a short burst is over
+_LONGEST_PAUSE_S: Final = 2.0  # between two reloads of one burst
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 5.0
 Source = Literal["database", "snapshot_file"]
@@ -82,6 +84,7 @@ class Reloader:
         """Serve requests until cancelled; reads once at the start and at every poll interval."""
         self._loop = asyncio.get_running_loop()
         self._wanted.set()
+        crowded = 0  # how many more reloads lately ended with the next already asked for than did not
         while True:
             wait_s = self._poll_interval_s() * random.uniform(0.8, 1.2)  # noqa: S311 - spreads a fleet, guards nothing
             with contextlib.suppress(TimeoutError):
@@ -92,6 +95,22 @@ class Reloader:
                 await self._reload()
             except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, the next request is served
                 self._bus.emit(LoopFailed("reloader", f"{type(exc).__name__}: {mask(str(exc))}"))
+            if self._wanted.is_set() and not self._failed_reads:
+                await self._let_pass(min(_LONGEST_PAUSE_S, _QUIET_S * 2**crowded))
+                crowded = min(crowded + 1, 10)
+            else:
+                crowded = max(crowded - 1, 0)
+
+    async def _let_pass(self, pause_s: float) -> None:
+        """Wait for the end of a burst of requests, at most *pause_s*: thousands of edits cost a handful of rebuilds."""
+        loop = asyncio.get_running_loop()
+        end, quiet_s = loop.time() + pause_s, max(_QUIET_S, pause_s / 4)
+        with contextlib.suppress(TimeoutError):
+            while (left := end - loop.time()) > 0:
+                self._wanted.clear()
+                async with asyncio.timeout(min(left, quiet_s)):
+                    await self._wanted.wait()
+        self._wanted.set()
 
     async def _reload(self) -> None:
         started = time.monotonic()

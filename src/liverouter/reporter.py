@@ -23,6 +23,7 @@ from liverouter.events import (
     ListenerConnected,
     ListenerDegraded,
     ListenerLost,
+    ReadFailed,
     ReportFailed,
 )
 from liverouter.options import hostname
@@ -78,6 +79,9 @@ class Reporter:
                 self._outcomes.append((time.monotonic(), _rejected(event)))
             case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
                 pass
+            case ReadFailed():
+                self._whole = True  # with the next heartbeat: most often this cannot be told either
+                return
             case CallFailedOver() | DatabaseRecovered():
                 pass  # cooldowns that people look for, and what was missed meanwhile
             case _:

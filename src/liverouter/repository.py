@@ -79,7 +79,16 @@ class SettingsRepository:
         Raises:
             DatabaseError: it cannot be reached, is not migrated, has an unknown schema, or refuses (LR201 to LR209).
         """
-        (row,) = await self._database.select(sql.READ, {})
+        try:
+            (row,) = await self._database.select(sql.READ, {})
+        except RecursionError as exc:
+            raise DatabaseError(
+                "a row of settings holds JSON nested too deep to be read",
+                code="LR208",
+                where="settings",
+                hint="Remove it; this names the longest: "
+                "SELECT key FROM liverouter.settings ORDER BY length(value::text) DESC LIMIT 1",
+            ) from exc
         return RawConfig(
             epoch=row.epoch,
             revision=row.revision,

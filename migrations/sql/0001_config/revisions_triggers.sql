@@ -73,11 +73,12 @@ COMMENT ON FUNCTION liverouter.bump_head() IS
 CREATE FUNCTION liverouter.stamp_commit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    head liverouter.head%ROWTYPE;
 BEGIN
-    UPDATE liverouter.head SET committed_at = clock_timestamp();
-    UPDATE liverouter.revision_log l
-        SET committed_at = h.committed_at
-        FROM liverouter.head h WHERE l.revision = h.revision;
+    UPDATE liverouter.head SET committed_at = clock_timestamp() RETURNING * INTO head;
+    -- No join: without statistics its plan reads the whole log at every commit.
+    UPDATE liverouter.revision_log l SET committed_at = head.committed_at WHERE l.revision = head.revision;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION liverouter.stamp_commit() IS

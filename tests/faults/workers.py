@@ -1,0 +1,121 @@
+"""Starts and steers processes of `tests.faults.worker`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final, Self
+
+_ROOT: Final = Path(__file__).parents[2]
+
+
+class Worker:
+    """One process that follows *dsn* and calls; ended on leaving."""
+
+    def __init__(self, dsn: str, **options: str) -> None:
+        """Prepare; *options* are environment variables."""
+        self._environ = os.environ | {
+            "LIVEROUTER_DATABASE_URL": dsn,
+            "LIVEROUTER_APP": "worker",
+            "LIVEROUTER_POLL_INTERVAL_S": "1",
+            "LIVEROUTER_PROBE_INTERVAL_S": "0.5",
+            "LIVEROUTER_HEARTBEAT_INTERVAL_S": "0.5",
+            **options,
+        }
+        self._lines: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+        self._numbers = itertools.count(1)
+        self.errors = ""
+
+    def __enter__(self) -> Self:
+        argv = [sys.executable, "-m", "tests.faults.worker"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            argv, cwd=_ROOT, env=self._environ, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+        self._readers = [threading.Thread(target=self._read), threading.Thread(target=self._read_errors)]
+        for reader in self._readers:
+            reader.start()
+        self.wait(ready=True, timeout_s=60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.send_signal(signal.SIGCONT)
+        self._process.wait(10)
+        for reader in self._readers:
+            reader.join(10)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def ask(self, timeout_s: float = 10.0) -> dict[str, Any]:
+        """Return where it stands."""
+        number = str(next(self._numbers))
+        self._tell(number)
+        return self.wait(answer=number, timeout_s=timeout_s)
+
+    def stop(self, timeout_s: float = 15.0) -> int:
+        """Have it close and end; return its exit code."""
+        self._tell("stop")
+        return self.ended(timeout_s)
+
+    def ended(self, timeout_s: float) -> int:
+        """Wait for its end and return its exit code."""
+        code = self._process.wait(timeout_s)
+        for reader in self._readers:
+            reader.join(10)
+        return code
+
+    def wait(self, *, timeout_s: float = 10.0, count: int = 1, **facts: Any) -> dict[str, Any]:
+        """Return the line number *count* that has these *facts*."""
+        end = time.monotonic() + timeout_s
+        with self._news:
+            while len(found := [line for line in self._lines if facts.items() <= line.items()]) < count:
+                if not self._news.wait(end - time.monotonic()):
+                    names = [line.get("event") for line in self._lines]
+                    raise TimeoutError(f"{facts} not within {timeout_s:g} s; {names}; {self.errors}")
+            return found[count - 1]
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._news:
+                self._lines.append(_Line(json.loads(line)))
+                self._news.notify_all()
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if not line.startswith("{"):  # log lines are JSON
+                self.errors += line
+
+
+class _Line(dict[str, Any]):
+    """A line whose items may hold lists."""
+
+    def items(self) -> Any:
+        """Return the hashable items."""
+        return {(k, v) for k, v in super().items() if not isinstance(v, list | dict)}
