@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
 
 from liverouter.daemon import keeper
 from liverouter.daemon.binaries import Binaries, find_binaries, stage
@@ -211,8 +211,8 @@ class EmbeddedPostgres:
     def _start_keeper(self, folder: DataFolder, steps: list[_Step]) -> subprocess.Popen[bytes]:
         plan = {"owner": os.getpid(), "temp_dir": str(self._temp_dir), "steps": steps}
         with folder.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, json.dumps(plan)],
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__, str(folder.path)],  # the folder is for a reader of `ps`
                 cwd="/",
                 env=_environment(),
                 stdin=subprocess.PIPE,
@@ -220,7 +220,10 @@ class EmbeddedPostgres:
                 stderr=log,
                 pass_fds=[folder.lock_fd],
                 start_new_session=True,  # a terminal's Ctrl-C is for the owner, who then stops the server
+                bufsize=0,
             )
+        cast("IO[bytes]", process.stdin).write(json.dumps(plan).encode() + b"\n")
+        return process
 
     def _wait_until_ready(self, folder: DataFolder) -> bool:
         deadline = time.monotonic() + _READY_TIMEOUT_S

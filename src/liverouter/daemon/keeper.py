@@ -8,6 +8,7 @@ so the data folder stays locked until the server is really down.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import select
@@ -25,14 +26,17 @@ _OWNER_CHECK_S: Final = 1.0
 _POLITE: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
-def main(plan: dict[str, Any]) -> int:
-    """Run the plan's steps one after the other; return 0, or the exit code of the first that failed.
+def main() -> int:
+    """Run the steps of the plan, one line of JSON on standard input; return 0, or the exit code of one that failed.
 
-    A byte or the end of file on standard input, or the owner's death, shuts the running step down, removes the temp
-    folder and ends the process.
+    Any further byte, the end of the input, or the owner's death shuts the running step down, removes the temp folder
+    and ends the process.
     """
     for number in _POLITE:  # a whole group or cgroup is often told to stop; the order of the shutdown is ours
         signal.signal(number, _ignore)
+    plan: dict[str, Any] = json.loads(
+        io.FileIO(0, closefd=False).readline()
+    )  # unbuffered: takes no byte beyond the line
     keeper = _Keeper(owner=plan["owner"], temp_dir=plan["temp_dir"])
     threading.Thread(target=keeper.wait_for_the_end, daemon=True).start()
     for step in plan["steps"]:
@@ -65,7 +69,7 @@ class _Keeper:
     def wait_for_the_end(self) -> None:
         """Block until the owner says stop or is gone, then stop the step, clean up and exit."""
         # The pipe alone does not tell: a child forked by the owner holds a copy of its other end.
-        while os.getppid() == self._owner and not select.select([sys.stdin], [], [], _OWNER_CHECK_S)[0]:
+        while os.getppid() == self._owner and not select.select([0], [], [], _OWNER_CHECK_S)[0]:
             pass
         with self._lock:
             self._shut_down()
@@ -87,4 +91,4 @@ def _ignore(_number: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1])))
+    sys.exit(main())
