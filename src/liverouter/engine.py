@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.builder import Builder
 from liverouter.config import Validation, validate
+from liverouter.cooldowns import Cooldowns
 from liverouter.errors import LiveRouterError
 from liverouter.events import Bus, LoopFailed, SnapshotFileIgnored, SnapshotFileWritten, mask
 from liverouter.listener import Listener
@@ -18,6 +19,7 @@ from liverouter.reloader import Reloader
 from liverouter.reporter import Reporter
 from liverouter.repository import SettingsRepository
 from liverouter.router import cooling, load
+from liverouter.shared_cooldowns import SharedCooldowns
 from liverouter.snapshot_file import CONFIRM_EVERY_S, read_snapshot_file, write_snapshot_file
 
 if TYPE_CHECKING:
@@ -57,7 +59,11 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._litellm: asyncio.Task[Any] | None = None
         self._filed: tuple[Head, float] | None = None  # what the snapshot file holds, and since when (monotonic)
-        self.builder = Builder(client_id=client_id, usage=usage, io=io)
+        cooldowns = Cooldowns()
+        self.builder = Builder(client_id=client_id, usage=usage, io=io, cooldowns=cooldowns)
+        self.shared = (
+            SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
+        )
         self.repository = SettingsRepository(
             url=options.database_url, application_name=f"liverouter/{options.app}"[:63]
         )
@@ -104,6 +110,8 @@ class Engine:
             "listener": self.listener.run,
             "reporter": self.reporter.run,
         }
+        if self.shared is not None:
+            loops["shared cooldowns"] = self.shared.run
         self._tasks = [asyncio.create_task(self._supervise(name, run), name=name) for name, run in loops.items()]
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

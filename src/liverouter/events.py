@@ -1,4 +1,4 @@
-"""What happens in a client: a closed set of facts. Log, metrics and status interpret them; nobody else formats messages.
+"""What happens in a client: a closed set of facts. Log, metrics and status interpret them; nobody else words them.
 
 An event's name is ``noun.past_verb``; its fields are the log keys. No field may carry a secret.
 """
@@ -234,12 +234,16 @@ class SnapshotFileIgnored(Event):
 
 @dataclass(frozen=True, slots=True)
 class SharedCooldownsChanged(Event):
-    """Redis, which shares cooldowns between processes, was attached or does not answer."""
+    """Redis, which shares cooldowns between processes, answers or does not; said once each time that changes."""
 
     name: ClassVar[str] = "redis.changed"
-    level: ClassVar[Level] = "warning"
     attached: bool
     problem: Problem | None = None
+
+    @property
+    def level(self) -> Level:  # type: ignore[override]  # a class variable in all others
+        """Return warning where calls learn less than they could."""
+        return "info" if self.attached else "warning"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 from liverouter.errors import OptionsError
 
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
+_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 
 
@@ -155,6 +156,8 @@ def _clean(name: str, value: Any) -> Any:
         case "ready_timeout_s" | "poll_interval_s" | "probe_interval_s" | "heartbeat_interval_s":
             return _seconds(name, value, where)
         case _:
+            if name == "redis_url" and not str(value).startswith(_REDIS_SCHEMES):
+                raise OptionsError("the value is not a Redis URL", where=where, hint="Write redis://host:6379/0")
             return str(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from liverouter import client
 from liverouter.builder import Builder
 from liverouter.chat import LiveChatModel
 from liverouter.config import validate
+from liverouter.cooldowns import Cooldowns
 from liverouter.errors import ConfigError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, Observer
 from liverouter.loop import LoopThread
@@ -42,6 +44,7 @@ class MemoryRouter:
         secrets: secrets by name, in plain text.
         environ: what serves where no row stands; empty by default, so that a test sees its own rows only.
         observers: called with every event.
+        clock: unix seconds by which cooldowns end; a test that ticks its own need not wait for one.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class MemoryRouter:
         secrets: Mapping[str, str] | None = None,
         environ: Mapping[str, str] | None = None,
         observers: tuple[Observer, ...] = (),
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._rows, self._environ = dict(rows), dict(environ or {})
         self._keyring = Keyring.from_text(generate_key())
@@ -61,7 +65,8 @@ class MemoryRouter:
         self.client_id = str(uuid.uuid4())
         self.usage = UsageCounter(bus=self._bus)
         self.io = LoopThread("liverouter-io")
-        self._builder = Builder(client_id=self.client_id, usage=self.usage, io=self.io)
+        self.cooldowns = Cooldowns(clock=clock)
+        self._builder = Builder(client_id=self.client_id, usage=self.usage, io=self.io, cooldowns=self.cooldowns)
         self._former_model: LiveChatModel | None = None
 
     def set(self, *, secrets: Mapping[str, str] | None = None, **rows: Any) -> int:
