@@ -91,7 +91,7 @@ async def try_model(context: Using, body: shapes.TryBody) -> shapes.Answer:
 
 
 @router.get("/providers", response_model=shapes.Catalog, responses=documented())
-async def read_providers() -> dict[str, Any]:
+async def read_providers() -> shapes.Catalog:
     """What can be configured: providers with their fields, and all settings."""
     return _CATALOG
 
@@ -146,12 +146,15 @@ async def _conflict(context: Context, exc: ConflictError, expected: int | None) 
     return answer(412, [exc.problem], headers=headers, **members)
 
 
-_CATALOG: Final = {
-    "providers": [
-        {"name": spec.name, "label": spec.label, "fields": [f.__getstate__() for f in spec.fields], "needs": spec.needs}
+_CATALOG: Final = shapes.Catalog(
+    providers=[
+        shapes.Provider(
+            name=spec.name,
+            label=spec.label,
+            fields=[shapes.ProviderField.model_validate(field, from_attributes=True) for field in spec.fields],
+            needs=[list(group) for group in spec.needs],
+        )
         for spec in PROVIDERS.values()
     ],
-    "settings": [
-        {name: getattr(setting, name) for name in shapes.SettingSpec.model_fields} for setting in SETTINGS.values()
-    ],
-}
+    settings=[shapes.SettingSpec.model_validate(setting, from_attributes=True) for setting in SETTINGS.values()],
+)

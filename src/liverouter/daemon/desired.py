@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.check import check
 from liverouter.config import validate
-from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, Saved, StoredSecret
+from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.draft import lay_over
 from liverouter.errors import ConfigError, DatabaseError, Problem, SecretError, did_you_mean
@@ -125,7 +125,7 @@ class Desired:
             changes = await self._repository.diff(expected_revision or 0, newest["revision"])
         except DatabaseError:
             changes = []  # the history was pruned, or went back
-        return {"current": newest, "changes": changes}
+        return {"current": RevisionRow.model_validate(newest).model_dump(mode="json"), "changes": changes}
 
     async def history(self, limit: int) -> list[dict[str, Any]]:
         """Return the newest revisions."""

@@ -44,18 +44,17 @@ def _storable_json(value: Any, depth: int = 0) -> Any:
 
 
 def _storable_secret(value: SecretStr) -> SecretStr:
-    _storable(value.get_secret_value())
-    return value
+    """Return *value* without the blanks that copying adds."""
+    plain = _storable(value.get_secret_value()).strip()
+    if not plain:
+        raise ValueError("a secret cannot be empty; null removes it")
+    return SecretStr(plain)
 
 
 Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
 Value = Annotated[Any, AfterValidator(_storable_json)]
-SecretValue = Annotated[
-    SecretStr,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=_MAX_SECRET),
-    AfterValidator(_storable_secret),
-]
+SecretValue = Annotated[SecretStr, Field(max_length=_MAX_SECRET), AfterValidator(_storable_secret)]
 Revision = Annotated[int, Field(ge=0, le=MAX_REVISION)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ _END: Final = b""
 
 def encode(kind: str, data: Any) -> bytes:
     """Return one event as it goes over the wire."""
-    return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'), default=str)}\n\n".encode()
+    return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'), default=_as_json)}\n\n".encode()
+
+
+def _as_json(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 class Hub:

@@ -15,10 +15,10 @@ def model_names() -> dict[str, list[str]]:
     """Return the chat models that litellm knows and that are not retired, by our providers' names; loads litellm."""
     today = datetime.now(UTC).date().isoformat()
     found: dict[str, set[str]] = {name: set() for name in PROVIDERS}
-    for key, facts in load().model_cost.items():
+    for key, facts in load().model_cost.copy().items():  # a Router that is built meanwhile adds to it
         name = _short(key)
-        if facts.get("mode") != _ANSWERS_CHATS or name.startswith(("ft:", "container")):
-            continue
+        if facts.get("mode") != _ANSWERS_CHATS or name.startswith(("ft:", "container")) or "#" in name:
+            continue  # "#" stands in deployment ids, under which Routers register their prices
         if (facts.get("deprecation_date") or today) < today:
             continue
         if (provider := _provider(facts)) is not None:

@@ -23,22 +23,28 @@ export class Cards {
     this.specs = new Map(catalog.providers.map((spec) => [spec.name, spec]));
     this.settings = new Map(catalog.settings.map((setting) => [setting.name, setting]));
     $("add").addEventListener("click", () => {
-      const free = catalog.providers.find((spec) => !this.used().has(spec.name)) ?? catalog.providers[0];
-      this.draft.add(free.name);
+      this.draft.add(this.nextProvider());
       this.render(`${this.draft.size - 1}-provider`);
       this.edited();
     });
   }
 
-  used() {
-    return new Set(Array.from({ length: this.draft.size }, (_, card) => this.draft.provider(card)));
+  /** The provider that a new fallback most likely has: an unused one whose key is there, else an unused common one. */
+  nextProvider() {
+    const used = new Set(Array.from({ length: this.draft.size }, (_, card) => this.draft.provider(card)));
+    const free = this.catalog.providers.filter((spec) => !used.has(spec.name));
+    const { secrets, environment } = this.draft.base;
+    const ready = free.find((spec) => spec.fields.some((f) => f.kind === "secret" && (secrets[f.name] || environment[f.name])));
+    return (ready ?? free.find((spec) => ["anthropic", "openai"].includes(spec.name)) ?? free[0] ?? this.catalog.providers[0]).name;
   }
 
   /** Draw everything anew; the focus goes to the control with data-key *focus*, else where it was. */
   render(focus = document.activeElement?.dataset?.key) {
     const { draft } = this;
+    const open = [...document.querySelectorAll("#cards details[open]")].map((details) => details.dataset.card);
     const cards = Array.from({ length: draft.size }, (_, card) => this.card(card));
     $("cards").replaceChildren(...cards);
+    open.forEach((card) => document.querySelector(`details[data-card="${card}"]`)?.setAttribute("open", ""));
     $("cards").classList.toggle("single", draft.row("litellm_enable") === false);
     $("common").replaceChildren(h("legend", {}, "Every call"), h("div", { class: "grid" }, this.rows(COMMON)));
     $("routing-fields").replaceChildren(h("div", { class: "grid" }, this.rows(ROUTING)));
@@ -69,13 +75,13 @@ export class Cards {
     return h("li", { class: "card", "data-card": card, "aria-label": title },
       h("header", {},
         h("span", { class: "place", "aria-hidden": "true" }, card + 1), h("h3", {}, title),
-        h("p", { class: "verdict", "data-verdict": card, role: "status" }),
         card > 0 && h("div", { class: "card-actions" },
           this.mover(card, -1, "Move up", "↑", card === 1), this.mover(card, 1, "Move down", "↓", card === draft.size - 1),
           button("✕", () => { draft.remove(card); this.changed(card > 1 ? `${card - 1}-remove` : "add"); },
             { class: "icon", "aria-label": `Remove ${title}`, title: "Remove", "data-key": `${card}-remove` }))),
+      h("div", { class: "verdict", "data-verdict": card, role: "status" }),
       h("div", { class: "grid" }, this.providerChoice(card, provider), this.modelInput(card, provider), main.map((f) => this.providerField(card, f))),
-      more.length > 0 && h("details", {}, h("summary", {}, "More"), h("div", { class: "grid" }, more)));
+      more.length > 0 && h("details", { "data-card": card }, h("summary", {}, "More"), h("div", { class: "grid" }, more)));
   }
 
   mover(card, by, label, sign, disabled) {

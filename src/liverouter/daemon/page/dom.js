@@ -61,7 +61,7 @@ export function ask(title, content, ...buttons) {
     h("form", { method: "dialog" },
       h("h2", { id: "dialog-title" }, title),
       h("div", { class: "dialog-body" }, content),
-      h("div", { class: "actions" }, buttons.map(([text, value, cls]) => h("button", { value, class: cls }, text)))));
+      h("div", { class: "actions" }, buttons.map(([text, value, cls]) => h("button", { value, class: cls, autofocus: cls === "primary" }, text)))));
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));

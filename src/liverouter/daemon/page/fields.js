@@ -42,12 +42,12 @@ export function secret({ name, stored, environment, edited, example, long, onval
   const act = (text, value, label) =>
     button(text, () => { onvalue(value); onchange(key); }, { class: "plain", "aria-label": `${text} ${name}`, "data-key": label });
   if (edited === null) {
-    return h("div", { id, class: "stored", tabindex: "-1" }, h("span", {}, "Will be removed"), act("Undo", undefined, key));
+    return h("div", { id, class: "stored", tabindex: "-1" }, h("code", {}, "will be removed"), act("Undo", undefined, key));
   }
   if (edited === undefined && stored) {
     return h("div", { id, class: "stored", tabindex: "-1" },
-      h("span", {}, h("code", {}, stored.fingerprint), " stored ", ago(stored.updated_at), stored.updated_by ? ` by ${stored.updated_by}` : ""),
-      act("Replace", "", key), act("Remove", null));
+      h("code", { title: "Fingerprint of the stored secret" }, stored.fingerprint), act("Replace", "", key), act("Remove", null),
+      h("small", {}, "stored ", ago(stored.updated_at), ` by ${stored.updated_by}`));
   }
   const control = h(long ? "textarea" : "input", {
     id, type: long ? null : "password", rows: long ? "2" : null, class: long ? "hidden-text" : null,

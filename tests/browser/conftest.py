@@ -1,0 +1,85 @@
+"""A real daemon process, two real workers, stand-in providers, and the distribution's Chromium to look at it all."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from liverouter import LiveRouter
+from liverouter.sealing import generate_key
+from liverouter.testing import StandIn
+from tests.daemon import Daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+KEYS: Final = {"anthropic": "sk-ant-0123456789abcdef", "openai": "sk-0123456789abcdef"}
+_FLAGS: Final = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+_PATIENCE_MS: Final = 20_000
+
+
+@pytest.fixture(scope="session")
+def browser(needs_program: Callable[..., Path]) -> Iterator[Browser]:
+    """The distribution's Chromium; nothing is fetched."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    program = needs_program("chromium", "chromium-browser", "google-chrome", package="chromium")
+    with api.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=str(program), headless=True, args=_FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser profile of this test's own; a complaint in its console fails the test."""
+    context = browser.new_context(viewport={"width": 1360, "height": 900})
+    context.set_default_timeout(_PATIENCE_MS)
+    complaints: list[str] = []
+    context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    yield context
+    context.close()
+    # Chromium itself reports each refused request, which tests provoke on purpose.
+    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A tab."""
+    return context.new_page()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a settings page is about."""
+
+    dsn: str
+    url: str  # of the page
+    anthropic: StandIn
+    openai: StandIn
+    workers: tuple[LiveRouter, ...]
+
+
+@pytest.fixture
+def world(dsn: str, tmp_path: Path) -> Iterator[World]:
+    """A migrated, empty database; two workers and a daemon on it; two providers that know one key each."""
+    keys = generate_key()
+    with ExitStack() as stack:
+        standins = [stack.enter_context(StandIn(name, accept_keys=[key])) for name, key in KEYS.items()]
+        daemon = stack.enter_context(
+            Daemon(log=tmp_path / "daemon.log", LIVEROUTER_DATABASE_URL=dsn, LIVEROUTER_SECRET_KEYS=keys)
+        )
+        workers = tuple(
+            stack.enter_context(LiveRouter(database_url=dsn, secret_keys=keys, app=name, heartbeat_interval_s=1))
+            for name in ("worker-1", "worker-2")
+        )
+        yield World(dsn=dsn, url=daemon.url, anthropic=standins[0], openai=standins[1], workers=workers)

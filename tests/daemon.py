@@ -1,0 +1,63 @@
+"""`liverouter serve` as a process of its own, for tests that look at it from outside."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_START_S: Final = 60.0  # a busy machine, and nothing compiled yet
+_END_S: Final = 30.0
+
+
+class Daemon:
+    """One daemon on a free port; `with Daemon(...) as daemon`. Ends as a supervisor ends it, and must end with 0."""
+
+    def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
+        self._arguments, self._environment, self.log = arguments, environment, log
+        self.said: list[str] = []  # lines on standard output
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._file = self.log.open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "liverouter", "serve", "--port", "0", *self._arguments],
+            env=os.environ | self._environment,
+            stdout=subprocess.PIPE,
+            stderr=self._file,
+            text=True,
+        )
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+        while not self.url:
+            line = self._lines.get(timeout=_START_S)
+            assert line, f"it ended: {self.log.read_text()[-2000:]}"
+            self.said.append(line.strip())
+            if "serves at" in line:
+                self.url = line.split()[-1].rstrip("/")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            assert self.end(signal.SIGTERM) == 0, self.log.read_text()[-2000:]
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._file.close()
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(_END_S)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
