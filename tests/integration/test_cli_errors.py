@@ -37,7 +37,7 @@ def told(err: str) -> list[str]:
 
 def named_by_path(command: Any, *path: str) -> dict[str, Any]:
     """Return every command below *command* by what one types."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, below in getattr(command, "commands", {}).items():
         found |= {" ".join([*path, name]): below} | named_by_path(below, *path, name)
     return found
@@ -128,6 +128,12 @@ class TestOptions:
         assert f"at {variable}]" in result.err
         assert "hint: " in result.err
         assert PASSWORD not in result.err
+
+    def test_open_address_without_a_token_is_exit_code_78(self, cli: Cli) -> None:
+        """`serve` refuses before it listens anywhere."""
+        result = cli("serve", "--host", "0.0.0.0", "--port", "0")  # noqa: S104 - refused
+        assert result.code == 78
+        assert "LIVEROUTER_ADMIN_TOKEN" in result.err
 
     @pytest.mark.parametrize("arguments", [["shwo"], ["show", "--jsn"], ["diff", "1"], ["rollback", "one"]])
     def test_misuse_is_exit_code_2(self, cli: Cli, arguments: list[str]) -> None:

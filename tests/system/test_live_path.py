@@ -1,0 +1,251 @@
+"""From a row written by psql to a live model in another process, and what that process says when a row cannot work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from liverouter import LiveRouter, NotReadyError
+from liverouter.cli.app import run
+from liverouter.daemon.binaries import find_binaries
+from liverouter.testing import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEY = "sk-live-path-not-a-real-key-0123456789"
+
+# What a person types at a Python prompt, one expression a line; each is answered by one line of JSON.
+_PROMPT = """
+import json, sys
+from liverouter import get_chat_model, status
+try:
+    model = get_chat_model()
+except Exception as exc:
+    print(json.dumps({"error": type(exc).__name__, "text": str(exc)}), flush=True)
+    sys.exit(1)
+print(json.dumps("ready"), flush=True)
+for line in sys.stdin:
+    print(json.dumps(eval(line), default=str), flush=True)
+"""
+_FIRST_ROWS = """
+INSERT INTO liverouter.settings (key, value) VALUES
+  ('llm_provider', '"openai"'), ('llm_model', '"gpt-4o"'), ('openai_api_base', '"{api_base}"')
+"""
+
+
+class Prompt:
+    """A Python process of somebody's own, which knows the database's URL, a provider key and nothing else of ours."""
+
+    def __init__(self, dsn: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _PROMPT],
+            env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn} | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.first = self._read()
+
+    def _read(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()[1]
+        return json.loads(line)
+
+    def __call__(self, expression: str) -> Any:
+        """Return what *expression* gives there."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{expression}\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.process.communicate(timeout=20)  # its standard input ends, and so does it
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+
+
+@pytest.fixture
+def openai() -> Iterator[StandIn]:
+    """A stand-in for OpenAI."""
+    with StandIn("openai", accept_keys=[KEY]) as standin:
+        yield standin
+
+
+@pytest.fixture
+def psql(dsn: str) -> Callable[[str], None]:
+    """A function that runs SQL as an admin does: by psql where it is installed, else by a driver."""
+    binaries = find_binaries()
+
+    def execute(statement: str) -> None:
+        if binaries is None:
+            with psycopg.connect(dsn) as session:
+                session.execute(statement.encode())
+            return
+        command = [binaries.program("psql"), dsn, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-c", statement]
+        subprocess.run(command, check=True, timeout=30)
+
+    return execute
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], list[str]]:
+    """A function that returns what a starting client, `show` and `check` say of a database."""
+
+    def ask(url: str) -> list[str]:
+        with LiveRouter(database_url=url) as live, pytest.raises(NotReadyError) as caught:
+            live.wait_ready(0)
+        told = [str(caught.value)]
+        for command in ("show", "check"):
+            capsys.readouterr()
+            run([command, "--database-url", url])
+            told.append("".join(capsys.readouterr()))
+        assert not any("Traceback" in text for text in told)
+        return told
+
+    return ask
+
+
+def put(key: str, value: Any) -> str:
+    """Return the statement that sets one row."""
+    return (
+        f"INSERT INTO liverouter.settings (key, value) VALUES ('{key}', '{json.dumps(value)}')"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    )
+
+
+class TestRowToModel:
+    @pytest.mark.timeout(120)
+    def test_rows_by_psql_become_a_model_that_follows_them(
+        self, dsn: str, psql: Callable[[str], None], openai: StandIn, wait_until: Callable[..., None]
+    ) -> None:
+        """One URL, one key, rows: it answers; after an UPDATE the next call of the same object uses the new model."""
+        psql(_FIRST_ROWS.format(api_base=openai.api_base))
+        with Prompt(dsn, OPENAI_API_KEY=KEY) as prompt:
+            assert prompt.first == "ready"
+            assert prompt("model.invoke('hi').content") == "gpt-4o says: hi"
+            psql("""UPDATE liverouter.settings SET value = '"gpt-4.1"' WHERE key = 'llm_model'""")
+            wait_until(lambda: prompt("status().revision") == 2)
+            assert prompt("model.invoke('hi').content") == "gpt-4.1 says: hi"
+            assert prompt("model.invoke('hi').response_metadata['liverouter']['revision']") == 2
+            assert prompt("str(status().state)") == "live"
+        assert openai.violations == ()
+
+    @pytest.mark.timeout(120)
+    def test_serving_process_goes_on_serving_whatever_row_is_written(
+        self, dsn: str, psql: Callable[[str], None], openai: StandIn, wait_until: Callable[..., None]
+    ) -> None:
+        """Each bad row is refused with code and hint, calls go on under the last good one, and mending is applied."""
+        bad = [
+            (put("llm_provider", "opnai"), put("llm_provider", "openai"), "LR101", "Did you mean 'openai'?"),
+            (put("litellm_num_retries", "many"), put("litellm_num_retries", 1), "LR103", "whole number"),
+            (put("litellm_timeout", -5), put("litellm_timeout", 5), "LR104", "from 0.1 to 3600"),
+            (put("openai_api_base", "nowhere"), put("openai_api_base", openai.api_base), "LR105", "URL like"),
+            (put("llm_provider", "anthropic"), put("llm_provider", "openai"), "LR102", "anthropic_api_key"),
+            (
+                "DELETE FROM liverouter.settings WHERE key = 'llm_model'",
+                put("llm_model", "gpt-4o"),
+                "LR100",
+                "llm_model",
+            ),
+        ]
+        psql(_FIRST_ROWS.format(api_base=openai.api_base))
+        good = 1
+        with Prompt(dsn, OPENAI_API_KEY=KEY) as prompt:
+            for spoil, mend, code, hint in bad:
+                psql(spoil)
+                wait_until(lambda: prompt("status().rejected_revision") == good + 1)  # noqa: B023 - called at once
+                assert (prompt("status().revision"), prompt("status().last_error.code")) == (good, code)
+                assert hint in prompt("status().last_error.hint")
+                assert prompt("model.invoke('hi').content") == "gpt-4o says: hi"
+                psql(mend)
+                good += 2
+                wait_until(lambda: prompt("status().revision") == good)  # noqa: B023 - called at once
+                assert prompt("status().last_error") is None
+            assert prompt("model.invoke('hi').response_metadata['liverouter']['revision']") == good
+
+
+class TestNothingYet:
+    def test_no_settings_is_not_ready_with_everything_that_is_missing(self, dsn: str) -> None:
+        """After its timeout get_chat_model() raises, and lists what `show` lists."""
+        with Prompt(dsn, LIVEROUTER_READY_TIMEOUT_S="1") as prompt:
+            assert prompt.first["error"] == "NotReadyError"
+            text = prompt.first["text"]
+        assert "no config is live after 1 s [LR401]" in text
+        assert "'llm_provider' is not set [LR100 at settings.llm_provider]" in text
+        assert "liverouter set llm_provider=anthropic" in text
+        assert "'llm_model' is not set [LR100 at settings.llm_model]" in text
+
+    @pytest.mark.parametrize(
+        ("rows", "said"),
+        [
+            ([], ("LR100", "liverouter set llm_provider=anthropic")),
+            ([put("llm_provider", "openai")], ("LR100", "liverouter set llm_model=")),
+            ([put("llm_provider", "opnai"), put("llm_model", "m")], ("LR101", "Did you mean 'openai'?")),
+            ([put("llm_provider", "openai"), put("llm_model", "m")], ("LR102", "liverouter set --secret openai")),
+            ([put("llm_provider", "openai"), put("llm_model", 4)], ("LR103", "text in quotes")),
+        ],
+        ids=["no rows", "a row is missing", "unknown provider", "no key", "wrong JSON type"],
+    )
+    def test_rows_that_make_no_config_are_told_alike_everywhere(
+        self,
+        dsn: str,
+        psql: Callable[[str], None],
+        tell: Callable[[str], list[str]],
+        rows: list[str],
+        said: tuple[str, str],
+    ) -> None:
+        """One clear error with its hint from a client that starts, `liverouter show` and `liverouter check`."""
+        for row in rows:
+            psql(row)
+        code, hint = said
+        for text in tell(dsn):
+            assert f"[{code} at settings." in text
+            assert hint in text
+
+    @pytest.mark.parametrize("wrong", ["password", "schema missing", "schema newer", "nobody there"])
+    def test_database_that_cannot_be_used_is_told_alike_everywhere(
+        self, dsn: str, empty_dsn: str, psql: Callable[[str], None], tell: Callable[[str], list[str]], wrong: str
+    ) -> None:
+        """The same for the database itself; the password is in none of it."""
+        parts = urlsplit(dsn)
+        match wrong:
+            case "password":
+                login = f"{parts.username}:{KEY}@{parts.hostname}:{parts.port}"
+                url, code, hint = parts._replace(netloc=login).geturl(), "LR202", "Check user and password"
+            case "schema missing":
+                url, code, hint = empty_dsn, "LR204", "liverouter migrate"
+            case "schema newer":
+                psql("UPDATE liverouter.alembic_version SET version_num = '9999_future'")
+                psql("CREATE OR REPLACE FUNCTION liverouter.serves(client_schema text) RETURNS boolean RETURN false")
+                url, code, hint = dsn, "LR205", "Upgrade liverouter"
+            case _:
+                url, code, hint = f"postgresql://me:{KEY}@127.0.0.1:1/none", "LR201", "Is the server up"
+        for text in tell(url):
+            assert f"[{code} at database" in text
+            assert hint in text
+            assert KEY not in text
+
+
+class TestImport:
+    def test_import_loads_nothing_heavy(self) -> None:
+        """`import liverouter` is free: no litellm, no langchain, no sqlalchemy, no driver."""
+        program = "import sys, liverouter; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+        heavy = {"litellm", "langchain_core", "langchain_litellm", "sqlalchemy", "asyncpg", "fastapi", "cryptography"}
+        assert not heavy.intersection(result.stdout.split())
