@@ -1,0 +1,358 @@
+"""An attempt that only looks like a success fails over; what breaks after its first content is one error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import litellm
+import pytest
+from langchain_core.exceptions import ModelAPIError, ModelError, ModelInvalidRequestError, ModelTimeoutError
+
+from liverouter.errors import CallError
+from liverouter.testing import Reply, StandIn, ToolCall
+from tests.handle import MODELS, collect, live, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from langchain_core.messages import AIMessageChunk
+
+    from liverouter.chat import LiveChatModel
+
+WAIT_S: Final = 5.0
+WIRES: Final = [  # (provider, model): every wire format that litellm speaks for us
+    ("anthropic", "claude-sonnet-4-6"),
+    ("openai", "gpt-4o"),
+    ("azure-openai", "gpt-4o"),
+    ("vertex-ai", "gemini-2.5-flash"),
+    ("vertex-ai", "claude-sonnet-4-6"),
+    ("snowflake-cortex", "llama3.1-70b"),
+    ("snowflake-cortex", "claude-3-5-sonnet"),
+]
+ADD: Final = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Add two numbers.",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+            "required": ["a", "b"],
+        },
+    },
+}
+
+
+@pytest.fixture(params=WIRES, ids="-".join)
+def wire(request: pytest.FixtureRequest) -> Iterator[tuple[StandIn, str]]:
+    """Return a stand-in for each wire format, and the model that is served on it."""
+    provider, model = request.param
+    with StandIn(provider) as standin:
+        yield standin, model
+
+
+@pytest.fixture
+def other(wire: tuple[StandIn, str]) -> Iterator[StandIn]:
+    """Return a stand-in of another dialect, for the fallback."""
+    with StandIn("anthropic" if wire[0].provider == "openai" else "openai") as standin:
+        yield standin
+
+
+@pytest.fixture
+def anthropic() -> Iterator[StandIn]:
+    """Return a stand-in for Anthropic."""
+    with StandIn("anthropic") as standin:
+        yield standin
+
+
+@pytest.fixture
+def openai() -> Iterator[StandIn]:
+    """Return a stand-in for OpenAI."""
+    with StandIn("openai") as standin:
+        yield standin
+
+
+def read(
+    model: LiveChatModel, text: str = "one two three", **kwargs: Any
+) -> tuple[list[AIMessageChunk], Exception | None]:
+    """Stream an answer and return its chunks and the error it ended in."""
+    chunks: list[AIMessageChunk] = []
+    try:
+        for chunk in model.stream(text, **kwargs):
+            chunks.append(chunk)  # noqa: PERF402 - kept although the stream may raise
+    except ModelError as exc:
+        return chunks, exc
+    return chunks, None
+
+
+def text_of(chunks: list[AIMessageChunk]) -> str:
+    """Return what the chunks say."""
+    return "".join(str(chunk.content) for chunk in chunks)
+
+
+class TestWholeStream:
+    def test_whole_stream_arrives_with_usage_and_who_served(self, wire: tuple[StandIn, str]) -> None:
+        """A healthy stream comes through in all dialects: text, finish reason, tokens, cost, deployment."""
+        standin, name = wire
+        with live(standin, model=name) as client:
+            message = asyncio.run(collect(client.chat_model(), "one two three"))
+        assert message.content == f"{name} says: one two three"
+        assert message.response_metadata["finish_reason"] == "stop"
+        assert message.usage_metadata["output_tokens"] > 0  # type: ignore[attr-defined]
+        assert served(message)["model"] == name
+        assert served(message)["attempts"] == 1
+        assert not served(message)["failed_over"]
+        assert standin.violations == ()
+
+    def test_whole_tool_call_arrives(self, wire: tuple[StandIn, str]) -> None:
+        """A streamed tool call is whole and parsed."""
+        standin, name = wire
+        with live(standin, model=name) as client:
+            message = asyncio.run(collect(client.chat_model(), "add 2", tools=[ADD]))
+        assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2, "b": 2})]  # type: ignore[attr-defined]
+
+
+class TestBeforeContent:
+    @pytest.mark.parametrize("kind", ["empty", "html", "malformed", "preamble", "error-event", "reset", "500"])
+    def test_broken_stream_fails_over(self, wire: tuple[StandIn, str], other: StandIn, kind: str) -> None:
+        """A stream that breaks, ends or is none before its first content is answered by the fallback alone."""
+        standin, name = wire
+        standin.fail(kind)
+        with live(standin, other, model=name) as client:
+            chunks, error = read(client.chat_model())
+        assert error is None
+        assert text_of(chunks) == f"{MODELS[other.provider]} says: one two three"
+        assert served(chunks[-1])["role"] == "fallback"
+        assert served(chunks[-1])["failed_over"]
+        assert served(chunks[-1])["attempts"] == standin.hits + 1
+        assert chunks[0].response_metadata["model_name"] == MODELS[other.provider]
+        assert standin.hits == 2  # litellm_num_retries
+        assert other.hits == 1
+
+    def test_stream_that_ends_before_content_fails_over(self, wire: tuple[StandIn, str], other: StandIn) -> None:
+        """A clean end before any content is no answer."""
+        standin, name = wire
+        standin.fail("eof", after_chunks=0)
+        with live(standin, other, model=name) as client:
+            chunks, error = read(client.chat_model())
+        assert error is None
+        assert text_of(chunks).startswith(MODELS[other.provider])
+
+    def test_refused_stream_fails_over_at_once(self, wire: tuple[StandIn, str], other: StandIn) -> None:
+        """A refusal is not tried again where it came from."""
+        standin, name = wire
+        standin.fail("refusal")
+        with live(standin, other, model=name) as client:
+            chunks, error = read(client.chat_model())
+        assert error is None
+        assert text_of(chunks).startswith(MODELS[other.provider])
+        assert standin.hits == 1
+
+    def test_silent_stream_fails_over_after_the_timeout(self, wire: tuple[StandIn, str], other: StandIn) -> None:
+        """A stream that sends headers and then nothing is given up after `litellm_timeout`."""
+        standin, name = wire
+        with live(standin, other, model=name, litellm_timeout=0.5) as client:
+            model = client.chat_model()
+            read(model)  # what a process pays once is not the provider's time
+            standin.fail("stall")
+            chunks, error = read(model)
+        assert error is None
+        assert text_of(chunks).startswith(MODELS[other.provider])
+
+    @pytest.mark.parametrize(
+        ("kind", "code"), [("empty", "LR304"), ("html", "LR304"), ("preamble", "LR304"), ("refusal", "LR305")]
+    )
+    def test_without_fallback_it_is_an_error(self, wire: tuple[StandIn, str], kind: str, code: str) -> None:
+        """Nobody else can answer: the caller learns what was wrong, and with which deployment."""
+        standin, name = wire
+        standin.fail(kind)
+        with live(standin, model=name) as client:
+            chunks, error = read(client.chat_model())
+        assert chunks == []
+        assert isinstance(error, CallError)
+        assert error.code == code
+        assert f"{standin.provider}/{name}" in str(error)
+
+    def test_third_deployment_answers_where_two_are_hollow(self, wire: tuple[StandIn, str], other: StandIn) -> None:
+        """Every deployment in order gets its turn."""
+        standin, name = wire
+        with StandIn(other.provider) as third:
+            standin.fail("empty")
+            other.fail("preamble")
+            with live(standin, other, third, model=name) as client:
+                chunks, error = read(client.chat_model())
+            assert error is None
+            assert third.hits == 1
+            assert served(chunks[-1])["attempts"] == 5
+
+
+class TestAfterContent:
+    def test_cut_stream_is_an_error(self, wire: tuple[StandIn, str], other: StandIn) -> None:
+        """A stream that ends without its finish marker is never taken for a whole answer."""
+        standin, name = wire
+        standin.fail("eof", after_chunks=1)
+        with live(standin, other, model=name) as client:
+            chunks, error = read(client.chat_model())
+        assert text_of(chunks) == f"{name} "
+        assert isinstance(error, CallError)
+        assert isinstance(error, ModelAPIError)
+        assert isinstance(error, litellm.InternalServerError)
+        assert error.code == "LR303"
+        assert f"{standin.provider}/{name}" in str(error)
+        assert (standin.hits, other.hits) == (1, 0)
+
+    def test_cut_tool_call_is_never_handed_out(self, wire: tuple[StandIn, str], other: StandIn) -> None:
+        """A tool call whose arguments were cut is an error, or, where they come in one piece, answered elsewhere."""
+        standin, name = wire
+        standin.fail("eof-in-tool")
+        with live(standin, other, model=name) as client:
+            chunks, error = read(client.chat_model(), "add 2", tools=[ADD])
+        if error is None:
+            assert served(chunks[-1])["model"] == MODELS[other.provider]
+        else:
+            assert isinstance(error, CallError)
+            assert error.code == "LR303"
+
+    @pytest.mark.parametrize("kind", ["error-event", "reset", "malformed"])
+    def test_broken_stream_is_one_typed_error(self, wire: tuple[StandIn, str], other: StandIn, kind: str) -> None:
+        """What breaks after content is raised after it, typed as worth a retry; the fallback is not asked."""
+        standin, name = wire
+        standin.fail(kind, after_chunks=1)
+        with live(standin, other, model=name) as client:
+            chunks, error = read(client.chat_model())
+        assert text_of(chunks) == f"{name} "
+        assert error is not None
+        assert error.is_retryable  # type: ignore[attr-defined]
+        assert other.hits == 0
+
+    def test_silent_stream_is_a_timeout(self, wire: tuple[StandIn, str], other: StandIn) -> None:
+        """A provider that falls silent in the middle is a timeout."""
+        standin, name = wire
+        with live(standin, other, model=name, litellm_timeout=0.5) as client:
+            model = client.chat_model()
+            read(model)
+            standin.fail("hang", after_chunks=1)
+            chunks, error = read(model)
+        assert text_of(chunks) == f"{name} "
+        assert isinstance(error, ModelTimeoutError)
+
+    def test_unchecked_cut_stream_is_accepted(self, wire: tuple[StandIn, str]) -> None:
+        """`litellm_check_streams = false` is for servers that send no finish marker; empty streams stay errors."""
+        standin, name = wire
+        with live(standin, model=name, litellm_check_streams=False) as client:
+            standin.fail("eof", after_chunks=1)
+            chunks, error = read(client.chat_model())
+            assert error is None
+            assert text_of(chunks) == f"{name} "
+            standin.fail("empty")
+            chunks, error = read(client.chat_model())
+            assert isinstance(error, CallError)
+
+
+class TestHollowAnswer:
+    @pytest.mark.parametrize("kind", ["empty", "html", "malformed", "refusal"])
+    def test_broken_answer_fails_over(self, wire: tuple[StandIn, str], other: StandIn, kind: str) -> None:
+        """A whole answer that is none is answered by the fallback."""
+        standin, name = wire
+        standin.fail(kind)
+        with live(standin, other, model=name) as client:
+            message = client.chat_model().invoke("one two three")
+        assert message.content == f"{MODELS[other.provider]} says: one two three"
+        assert served(message)["attempts"] == standin.hits + 1
+
+    def test_answer_without_content_fails_over(self, wire: tuple[StandIn, str], other: StandIn) -> None:
+        """A success with nothing in it is none."""
+        standin, name = wire
+        standin.respond(*[Reply(text="")] * 2)
+        with live(standin, other, model=name) as client:
+            message = client.chat_model().invoke("one two three")
+        assert message.content == f"{MODELS[other.provider]} says: one two three"
+
+    def test_empty_answer_without_fallback_is_an_error(self, wire: tuple[StandIn, str]) -> None:
+        """The only deployment's empty answer is LR304, worth a retry."""
+        standin, name = wire
+        standin.respond(*[Reply(text="")] * 2)
+        with live(standin, model=name) as client, pytest.raises(ModelAPIError) as caught:
+            client.chat_model().invoke("one two three")
+        assert isinstance(caught.value, CallError)
+        assert caught.value.code == "LR304"
+
+    def test_refusal_without_fallback_is_an_error(self, wire: tuple[StandIn, str]) -> None:
+        """The only deployment's refusal is LR305, worth no retry."""
+        standin, name = wire
+        if (standin.provider, name) == ("snowflake-cortex", "claude-3-5-sonnet"):
+            pytest.skip("litellm reports this refusal as an empty answer, which is LR304")
+        standin.fail("refusal")
+        with live(standin, model=name) as client, pytest.raises(ModelInvalidRequestError) as caught:
+            client.chat_model().invoke("one two three")
+        assert isinstance(caught.value, CallError)
+        assert caught.value.code == "LR305"
+        assert isinstance(caught.value, litellm.ContentPolicyViolationError)
+
+    def test_tool_call_without_text_is_an_answer(self, wire: tuple[StandIn, str]) -> None:
+        """A tool call needs no words."""
+        standin, name = wire
+        standin.respond(Reply(tool_calls=(ToolCall("add", {"a": 1, "b": 2}),)))
+        with live(standin, model=name) as client:
+            message = client.chat_model().bind_tools([ADD]).invoke("go")
+        assert message.tool_calls[0]["args"] == {"a": 1, "b": 2}
+
+    def test_empty_answer_at_a_stop_sequence_is_an_answer(self, openai: StandIn) -> None:
+        """Where the caller gave stop sequences, an answer may end before it began."""
+        openai.respond(Reply(text=""), Reply(text=""))
+        with live(openai) as client:
+            assert client.chat_model().invoke("go", stop=["gpt"]).content == ""
+            assert asyncio.run(collect(client.chat_model(), "go", stop=["gpt"])).content == ""
+
+    def test_empty_answer_at_the_token_limit_is_an_answer(self, openai: StandIn) -> None:
+        """The finish reason tells the caller that his limit left no room."""
+        openai.respond(Reply(text="", finish="length"), Reply(text="", finish="length"))
+        with live(openai) as client:
+            assert client.chat_model().invoke("go").response_metadata["finish_reason"] == "length"
+            assert asyncio.run(collect(client.chat_model(), "go")).response_metadata["finish_reason"] == "length"
+
+
+class TestAccounting:
+    @pytest.mark.parametrize(("kind", "after_chunks"), [("empty", None), ("eof", 1)])
+    def test_deployment_with_bad_streams_cools(
+        self, anthropic: StandIn, openai: StandIn, kind: str, after_chunks: int | None
+    ) -> None:
+        """Hollow and cut streams count as failures: after the allowed ones the deployment is not asked any more."""
+        anthropic.fail(kind, after_chunks=after_chunks)
+        with live(anthropic, openai, litellm_num_retries=1, litellm_allowed_fails=2) as client:
+            model = client.chat_model()
+            for _ in range(3):
+                read(model)
+            hits = anthropic.hits
+            chunks, error = read(model)
+        assert error is None
+        assert text_of(chunks).startswith("gpt-4o")
+        assert anthropic.hits == hits
+
+
+class TestConnections:
+    def test_streams_of_two_clients_do_not_cut_each_other(self, anthropic: StandIn) -> None:
+        """Two clients in one process have a loop each; a stream of one survives calls of the other."""
+        with live(anthropic) as first, live(anthropic) as second, anthropic.hold(after_chunks=1) as gate:
+            chunks = first.chat_model().stream("one two three")
+            begun = [next(chunks)]
+            gate.wait_held(1, WAIT_S)
+            others = second.chat_model().stream("four five six")
+            next(others)
+            gate.wait_held(2, WAIT_S)
+            gate.open()
+            assert text_of([*begun, *chunks]) == "claude-sonnet-4-6 says: one two three"
+            list(others)
+
+    @pytest.mark.parametrize("calls", [20])
+    def test_streams_share_connections(self, wire: tuple[StandIn, str], calls: int) -> None:
+        """Streams one after the other use one connection, whole or failed."""
+        standin, name = wire
+        with live(standin, model=name) as client:
+            model = client.chat_model()
+            read(model)
+            before = standin.accepted
+            for _ in range(calls):
+                read(model)
+            assert standin.accepted - before <= 1
