@@ -12,7 +12,7 @@ from liverouter.migrate import engine
 from liverouter.schema import SCHEMA, metadata
 
 _ONE_AT_A_TIME = 0x6C72_6D69_6772  # "lrmigr": everybody's lock on migrating this database
-_LOCK_TIMEOUT = "10s"  # for a table that somebody holds: writers queue behind a migration that waits
+_LOCK_TIMEOUT_S = 10.0  # for a table that somebody holds: writers queue behind a migration that waits
 
 
 def _configure(**arguments: object) -> None:
@@ -30,9 +30,10 @@ def _configure(**arguments: object) -> None:
 def _migrate(connection: Connection) -> None:
     # Comments stand in the SQL files alone, and a test sees that every object has one.
     connection.dialect.supports_comments = False
+    lock_timeout = f"{context.config.attributes.get('lock_timeout_s', _LOCK_TIMEOUT_S)}s"
     with connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
-        connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": _LOCK_TIMEOUT})
+        connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": lock_timeout})
         if connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         _configure(connection=connection)

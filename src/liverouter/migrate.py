@@ -32,25 +32,31 @@ __all__ = ["HEAD", "check", "current", "downgrade", "engine", "install_roles", "
 
 _PACKAGE: Final = Path(__file__).parent
 _CONNECT_TIMEOUT_S: Final = 10.0  # for each host of the DSN
+_LOCK_TIMEOUT_S: Final = 10.0
 _one_at_a_time: Final = threading.Lock()  # Alembic keeps its context in module globals
 
 T = TypeVar("T")
 
 
-def upgrade(url: str, revision: str = "head", *, echo: Callable[[str], None] = print) -> str:
+def upgrade(
+    url: str, revision: str = "head", *, echo: Callable[[str], None] = print, lock_timeout_s: float = _LOCK_TIMEOUT_S
+) -> str:
     """Bring the schema of the database at *url* up to *revision* and return the revision reached.
 
-    Blocks; one transaction. A second run at the same time waits for the first and finds nothing left to do. *echo* gets
-    what a person must know, such as statements that this role may not run itself.
+    Blocks; one transaction. A second run at the same time waits for the first and finds nothing left to do. A table
+    that somebody holds longer than *lock_timeout_s* fails the run, so that it never blocks everybody behind itself.
+    *echo* gets what a person must know, such as statements that this role may not run itself.
 
     Raises:
         DatabaseError: unreachable, login refused, a right is missing, or the schema is newer than this liverouter.
     """
-    _run(url, lambda config: command.upgrade(config, revision), echo)
+    _run(url, lambda config: command.upgrade(config, revision), echo, lock_timeout_s)
     return current(url) or ""
 
 
-def downgrade(url: str, revision: str, *, echo: Callable[[str], None] = print) -> str | None:
+def downgrade(
+    url: str, revision: str, *, echo: Callable[[str], None] = print, lock_timeout_s: float = _LOCK_TIMEOUT_S
+) -> str | None:
     """Take the schema back to *revision* ("base": remove everything, the settings too); return the revision reached.
 
     Roles stay: they belong to the whole server, and logins are members of them.
@@ -58,7 +64,7 @@ def downgrade(url: str, revision: str, *, echo: Callable[[str], None] = print) -
     Raises:
         DatabaseError: as for `upgrade`.
     """
-    _run(url, lambda config: command.downgrade(config, revision), echo)
+    _run(url, lambda config: command.downgrade(config, revision), echo, lock_timeout_s)
     return current(url)
 
 
@@ -117,10 +123,14 @@ def engine(url: str) -> AsyncEngine:
     return make_engine(connect, prepare=False, poolclass=NullPool)
 
 
-def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None]) -> None:
+def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None], lock_timeout_s: float) -> None:
     config = Config()
     config.set_main_option("script_location", str(_directory()).replace("%", "%%"))
-    config.attributes |= {"url": database_url(url, "LIVEROUTER_DATABASE_URL"), "echo": echo}
+    config.attributes |= {
+        "url": database_url(url, "LIVEROUTER_DATABASE_URL"),
+        "echo": echo,
+        "lock_timeout_s": lock_timeout_s,
+    }
     with _one_at_a_time:
         try:
             _in_thread(partial(command_, config))
