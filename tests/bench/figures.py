@@ -9,11 +9,14 @@ import statistics
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+
+_TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +74,11 @@ def table(figures: Sequence[Figure]) -> str:
     """Return the figures as a markdown table."""
     lines = ["| what | ours | against | baseline | ratio | goal | met |", "| --- | --- | --- | --- | --- | --- | --- |"]
     for f in figures:
-        goal = f"≤ {f.goal:g}×" if f.goal is not None else ""
+        goal = f"≤ {f.goal:g}{_TIMES}" if f.goal is not None else ""
         if f.limit is not None:
             goal += f"{'; ' if goal else ''}≤ {f.limit:g} {f.unit}"
         baseline = f"{number(f.baseline)} {f.unit}" if f.baseline is not None else ""
-        ratio = f"{number(f.ratio)}×" if f.ratio is not None else ""
+        ratio = f"{number(f.ratio)}{_TIMES}" if f.ratio is not None else ""
         met = {True: "yes", False: "**no**", None: ""}[f.met]
         cells = [f.what, f"{number(f.ours)} {f.unit}", f.against, baseline, ratio, goal, met]
         lines.append("| " + " | ".join(cells) + " |")

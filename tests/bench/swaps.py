@@ -1,0 +1,260 @@
+"""What swapping costs those who call meanwhile, and what ten thousand swaps leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import subprocess
+import sys
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from figures import Figure, median, quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from world import World
+
+    from liverouter.testing import MemoryRouter
+
+CALLERS = 200
+
+
+def measure(world: World) -> Iterator[Figure]:
+    """Yield the figures of swaps under load, of many swaps, of the tail, and of first calls."""
+    yield from _under_load(world)
+    yield from _first_calls(world)
+    yield from _many(world)
+    yield from _tail(world)
+
+
+def _under_load(world: World) -> Iterator[Figure]:
+    slow = world.provider("openai", "--delay-ms", "2000")
+    count = world.samples(3, 1)
+    with world.memory(openai_api_base=slow) as live:
+        results = {name: asyncio.run(_load(live, count, swap=name == "swaps")) for name in ("quiet", "swaps")}
+    quiet, swaps = results["quiet"], results["swaps"]
+    yield Figure(
+        what=f"p99 of {CALLERS} calls in flight while configs are swapped",
+        ours=quantile(swaps[0], 0.99),
+        baseline=quantile(quiet[0], 0.99),
+        against="the same load without swaps",
+        unit="ms",
+        goal=1.2,
+        samples=len(swaps[0]),
+    )
+    yield Figure(
+        what="event-loop lag of the caller while swapping, p99",
+        ours=quantile(swaps[1], 0.99),
+        baseline=quantile(quiet[1], 0.99),
+        against="the same load without swaps",
+        unit="ms",
+        limit=10,
+        samples=len(swaps[1]),
+    )
+
+
+async def _load(live: MemoryRouter, count: int, *, swap: bool) -> tuple[list[float], list[float]]:
+    """Return (latencies, loop lags) in ms of *count* waves of calls, each with ten swaps in flight or none."""
+    model = live.chat_model()
+    await asyncio.gather(*(model.ainvoke("hi") for _ in range(CALLERS)))
+    latencies: list[float] = []
+    lags: list[float] = []
+
+    async def call() -> None:
+        began = time.perf_counter()
+        await model.ainvoke("hi")
+        latencies.append((time.perf_counter() - began) * 1000)
+
+    watch = asyncio.create_task(_lag(lags))
+    for _ in range(count):
+        wave = [asyncio.create_task(call()) for _ in range(CALLERS)]
+        await asyncio.sleep(1.0)  # all are with the provider now
+        for n in range(10 if swap else 0):
+            await asyncio.to_thread(live.set, litellm_timeout=100 + n)
+            await asyncio.sleep(0.03)
+        await asyncio.gather(*wave)
+    watch.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watch
+    return latencies, lags
+
+
+async def _lag(lags: list[float]) -> None:
+    while True:
+        began = time.perf_counter()
+        await asyncio.sleep(0.005)
+        lags.append((time.perf_counter() - began - 0.005) * 1000)
+
+
+_FIRST = """
+import time
+from liverouter import LiveRouter
+from liverouter.events import ConfigApplied
+from liverouter.testing import EventLog
+import asyncio, asyncpg, json, sys
+events = EventLog()
+with LiveRouter(observers=(events,)) as live:
+    model = live.chat_model()
+    model.invoke("hi"), model.invoke("hi")
+    async def write():
+        connection = await asyncpg.connect(sys.argv[1])
+        await connection.execute("UPDATE liverouter.settings SET value = '\\"anthropic\\"' WHERE key = 'llm_provider'")
+        await connection.close()
+    asyncio.run(write())
+    events.wait_for(ConfigApplied, primary="anthropic/gpt-4o")
+    times = []
+    for _ in range(2):
+        began = time.perf_counter()
+        model.invoke("hi")
+        times.append(time.perf_counter() - began)
+    print(*times)
+"""
+
+
+def _first_calls(world: World) -> Iterator[Figure]:
+    firsts, seconds = [], []
+    for _ in range(world.samples(5, 2)):
+        world.write(**world.rows(llm_fallback_config=None))
+        done = subprocess.run(
+            [sys.executable, "-c", _FIRST, world.dsn], capture_output=True, text=True, check=True, env=world.environ()
+        )
+        first, second = map(float, done.stdout.split())
+        firsts.append(first * 1000)
+        seconds.append(second * 1000)
+    yield Figure(
+        what="first call after a swap to a provider never used before",
+        ours=median(firsts),
+        baseline=median(seconds),
+        against="the second call",
+        unit="ms",
+        goal=2.0,
+        samples=len(firsts),
+    )
+
+
+def _many(world: World) -> Iterator[Figure]:
+    import litellm
+
+    count, warm = world.samples(10_000, 300), world.samples(1000, 100)
+    series: dict[str, list[float]] = {"RSS, MB": [], "descriptors": []}
+    routers: weakref.WeakSet[Any] = weakref.WeakSet()
+    with world.memory() as live:
+        model = live.chat_model()
+
+        def swap(n: int) -> None:
+            live.set(secrets={"openai_api_key": f"sk-{n}"})
+            routers.add(live.generation().router)
+            if n % 100 == 0:
+                model.invoke("hi")
+                series["RSS, MB"].append(_rss_mb())
+                series["descriptors"].append(_descriptors())
+
+        def state() -> dict[str, float]:
+            gc.collect()
+            return {
+                "RSS": _rss_mb(),
+                "descriptors": _descriptors(),
+                "live Routers": len(routers),
+                "litellm's callback lists": len(litellm._async_success_callback) + len(litellm.callbacks),  # noqa: SLF001
+                "litellm.model_cost": len(litellm.model_cost),
+            }
+
+        for n in range(warm):
+            swap(n)
+        before = state()
+        for n in range(warm, count):
+            swap(n)
+        after = state()
+    limits = {"RSS": 10.0, "descriptors": 10, "live Routers": 2, "litellm's callback lists": 0, "litellm.model_cost": 2}
+    for name, limit in limits.items():
+        grown = after[name] if name == "live Routers" else after[name] - before[name]
+        yield Figure(
+            what=f"{count:,} swaps, each a new key: {name}"
+            + ("" if name == "live Routers" else ", growth after warm-up"),
+            ours=grown,
+            baseline=None,
+            against="",
+            unit="MB" if name == "RSS" else "",
+            limit=limit,
+            samples=count,
+            series=series if name == "RSS" else {},
+        )
+
+
+def _rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096 / 1e6
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+_TAIL = """
+import asyncio, json, os, sys, time
+os.environ["LITELLM_MODE"], os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "PRODUCTION", "True"
+kind, base, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+times, lags = [], []
+async def watch():
+    while True:
+        began = time.perf_counter()
+        await asyncio.sleep(0.002)
+        lags.append((time.perf_counter() - began - 0.002) * 1000)
+async def go(call):
+    for _ in range(50): await call()
+    task = asyncio.create_task(watch())
+    for n in range(count):
+        began = time.perf_counter()
+        await call()
+        times.append((time.perf_counter() - began) * 1000)
+    task.cancel()
+if kind == "ours":
+    from liverouter.testing import MemoryRouter
+    from liverouter.router import load
+    load(freeze=True)
+    rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": base}
+    with MemoryRouter(rows, secrets={"openai_api_key": "sk-bench"}) as live:
+        model = live.chat_model()
+        asyncio.run(go(lambda: model.ainvoke("hi")))
+else:
+    import litellm
+    params = {"model": "openai/gpt-4o", "api_key": "sk-bench", "api_base": base}
+    router = litellm.Router(model_list=[{"model_name": "m", "litellm_params": params}])
+    messages = [{"role": "user", "content": "hi"}]
+    asyncio.run(go(lambda: router.acompletion(model="m", messages=messages)))
+print(json.dumps([times, lags]))
+"""
+
+
+def _tail(world: World) -> Iterator[Figure]:
+    count = world.samples(10_000, 500)
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for kind in ("litellm", "ours"):
+        done = subprocess.run(
+            [sys.executable, "-c", _TAIL, kind, world.openai, str(count)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=world.environ(),
+        )
+        found[kind] = tuple(json.loads(done.stdout.splitlines()[-1]))
+    for what, values, of in (
+        (f"p99.9 of {count:,} calls, over the median", 0, lambda v: quantile(v, 0.999) - median(v)),
+        ("longest pause of the caller's event loop", 1, max),
+    ):
+        yield Figure(
+            what=what,
+            ours=of(found["ours"][values]),
+            baseline=of(found["litellm"][values]),
+            against="litellm alone",
+            unit="ms",
+            goal=0.2,
+            samples=count,
+            series={name: sorted(v[values])[-200:] for name, v in found.items()},
+        )
