@@ -1,0 +1,260 @@
+"""What bare litellm makes of every failure of every stand-in: the ground that failover is built on.
+
+The tables are findings about litellm, not wishes. Where a row surprises, the Router, the stream guard or the error
+types of liverouter have to make up for it; a row that changes with a new litellm is a reason to look there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from liverouter.testing import Failure, StandIn
+from tests.integration.wirekit import LITELLM_WARNINGS, WEATHER, WIRES, Wire, close_clients, complete, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), *LITELLM_WARNINGS]
+
+# One wire format of each kind: Azure's two paths differ in nothing but the path.
+TRIED = tuple(wire for wire in WIRES if wire.name != "azure-v1")
+HANGING = (Failure.BLACKHOLE, Failure.HANG, Failure.STALL)
+PATIENCE_S = 20.0  # for calls that end by themselves, however busy the machine
+TIMEOUT_S = 1.0  # for those that do not
+GEMINI_STREAM_S = 2.0  # it heeds no other timeout than the one its client is made with, once per process
+
+# failure: (outcome of a whole answer, where it differs). An outcome is the exception's class, or "<finish>: <content>".
+WHOLE: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
+    Failure.REFUSED: (
+        "APIConnectionError",
+        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+    ),
+    Failure.BLACKHOLE: ("Timeout", {}),
+    Failure.HANG: ("Timeout", {}),
+    Failure.RESET: (
+        "APIConnectionError",
+        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+    ),
+    Failure.BAD_REQUEST: ("BadRequestError", {}),
+    Failure.CONTEXT_WINDOW: (
+        "ContextWindowExceededError",
+        {"vertex-claude": "BadRequestError", "snowflake": "BadRequestError", "snowflake-claude": "BadRequestError"},
+    ),
+    Failure.CONTENT_POLICY: (
+        "ContentPolicyViolationError",
+        {"snowflake": "BadRequestError", "snowflake-claude": "BadRequestError"},
+    ),
+    Failure.UNAUTHORIZED: ("AuthenticationError", {}),
+    Failure.FORBIDDEN: (
+        "PermissionDeniedError",
+        {
+            "openai": "APIError",
+            "azure": "APIError",
+            "vertex-gemini": "BadRequestError",
+            "vertex-claude": "BadRequestError",
+        },
+    ),
+    Failure.NOT_FOUND: ("NotFoundError", {}),
+    Failure.TIMEOUT: ("Timeout", {}),
+    Failure.TOO_LARGE: ("BadRequestError", {"azure": "APIError"}),
+    Failure.UNPROCESSABLE: ("BadRequestError", {}),
+    Failure.RATE_LIMIT: ("RateLimitError", {}),
+    Failure.RATE_LIMIT_RETRY_AFTER: ("RateLimitError", {}),
+    Failure.SERVER_ERROR: ("InternalServerError", {"azure": "APIError"}),
+    Failure.BAD_GATEWAY: (
+        "BadGatewayError",
+        {"vertex-gemini": "APIConnectionError", "vertex-claude": "APIConnectionError"},
+    ),
+    Failure.UNAVAILABLE: ("ServiceUnavailableError", {}),
+    Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-gemini": "InternalServerError"}),
+    Failure.MALFORMED: (
+        "APIConnectionError",
+        {"openai": "InternalServerError", "azure": "APIError", "vertex-gemini": "BadRequestError"},
+    ),
+    Failure.EMPTY: (
+        "APIConnectionError",
+        {"openai": "InternalServerError", "azure": "APIError", "vertex-gemini": "BadRequestError"},
+    ),
+    Failure.HTML: (
+        "APIConnectionError",
+        {"openai": "InternalServerError", "azure": "APIError", "vertex-gemini": "BadRequestError"},
+    ),
+    Failure.REFUSAL: ("content_filter: ", {"snowflake-claude": "stop: "}),
+    Failure.ERROR_EVENT: ("InternalServerError", {"azure": "APIError"}),
+    Failure.EOF: (
+        "APIConnectionError",
+        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+    ),
+    Failure.EOF_IN_TOOL: (
+        "APIConnectionError",
+        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+    ),
+    Failure.STALL: ("Timeout", {}),
+    Failure.PREAMBLE: (
+        "APIConnectionError",
+        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+    ),
+    Failure.SLOW: ("stop: <model> says: hi", {}),
+}
+# The same for a stream without content before the failure, but for those that only happen after content.
+STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
+    Failure.REFUSED: (
+        "InternalServerError",
+        {
+            "azure": "APIConnectionError",
+            "vertex-gemini": "MidStreamFallbackError",
+            "snowflake": "APIConnectionError",
+            "snowflake-claude": "APIConnectionError",
+        },
+    ),
+    Failure.BLACKHOLE: ("Timeout", {}),
+    Failure.HANG: ("Timeout", {}),
+    Failure.RESET: (
+        "InternalServerError",
+        {
+            "azure": "APIConnectionError",
+            "vertex-gemini": "MidStreamFallbackError",
+            "snowflake": "APIConnectionError",
+            "snowflake-claude": "APIConnectionError",
+        },
+    ),
+    Failure.BAD_REQUEST: ("BadRequestError", {}),
+    Failure.CONTEXT_WINDOW: (
+        "ContextWindowExceededError",
+        {"vertex-claude": "BadRequestError", "snowflake": "BadRequestError", "snowflake-claude": "BadRequestError"},
+    ),
+    Failure.CONTENT_POLICY: (
+        "ContentPolicyViolationError",
+        {"snowflake": "BadRequestError", "snowflake-claude": "BadRequestError"},
+    ),
+    Failure.UNAUTHORIZED: ("AuthenticationError", {}),
+    Failure.FORBIDDEN: (
+        "PermissionDeniedError",
+        {
+            "openai": "APIError",
+            "azure": "APIError",
+            "vertex-gemini": "BadRequestError",
+            "vertex-claude": "BadRequestError",
+        },
+    ),
+    Failure.NOT_FOUND: ("NotFoundError", {}),
+    Failure.TIMEOUT: ("Timeout", {}),
+    Failure.TOO_LARGE: ("BadRequestError", {"azure": "APIError"}),
+    Failure.UNPROCESSABLE: ("BadRequestError", {}),
+    Failure.RATE_LIMIT: ("RateLimitError", {"vertex-gemini": "MidStreamFallbackError"}),
+    Failure.RATE_LIMIT_RETRY_AFTER: ("RateLimitError", {"vertex-gemini": "MidStreamFallbackError"}),
+    Failure.SERVER_ERROR: ("InternalServerError", {"azure": "APIError", "vertex-gemini": "MidStreamFallbackError"}),
+    Failure.BAD_GATEWAY: (
+        "BadGatewayError",
+        {"vertex-gemini": "MidStreamFallbackError", "vertex-claude": "APIConnectionError"},
+    ),
+    Failure.UNAVAILABLE: ("ServiceUnavailableError", {"vertex-gemini": "MidStreamFallbackError"}),
+    Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-gemini": "MidStreamFallbackError"}),
+    Failure.MALFORMED: ("stop: ", {"openai": "MidStreamFallbackError", "azure": "MidStreamFallbackError"}),
+    Failure.EMPTY: ("stop: ", {}),
+    Failure.HTML: ("stop: ", {}),
+    Failure.REFUSAL: ("content_filter: ", {}),
+    Failure.ERROR_EVENT: ("MidStreamFallbackError", {"snowflake": "stop: "}),
+    Failure.EOF: ("stop: <model> ", {}),
+    Failure.EOF_IN_TOOL: ('stop: {"city":', {"vertex-gemini": "stop: ", "snowflake": 'tool_calls: {"city":'}),
+    Failure.STALL: ("MidStreamFallbackError", {}),
+    Failure.PREAMBLE: ("stop: ", {}),
+    Failure.SLOW: ("stop: <model> says: hi", {}),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def standins() -> AsyncIterator[Mapping[Wire, StandIn]]:
+    """A stand-in for each wire format, called once so that Vertex's token is there before anything fails."""
+    import litellm
+
+    patched = pytest.MonkeyPatch()
+    patched.setattr(litellm, "suppress_debug_info", True)
+    patched.setattr(litellm, "request_timeout", GEMINI_STREAM_S)
+    running = {wire: _start(wire.provider) for wire in TRIED}
+    for wire, standin in running.items():
+        await complete(wire, standin, timeout=PATIENCE_S)
+    yield running
+    for standin in running.values():
+        standin.stop()
+    await close_clients()
+    patched.undo()
+
+
+def _start(provider: str) -> StandIn:
+    """Start a stand-in on a port without 403 in it: litellm takes any Vertex error with these digits for a 403."""
+    while True:
+        standin = StandIn(provider).start()
+        if "403" not in str(standin.port):
+            return standin
+        standin.stop()
+
+
+async def outcome(wire: Wire, standin: StandIn, kind: Failure, *, stream: bool) -> str:
+    """Ask once and say what came of it."""
+    request = {"tools": [WEATHER], "tool_choice": "required"} if kind is Failure.EOF_IN_TOOL else {}
+    timeout_s = TIMEOUT_S if kind in HANGING else PATIENCE_S
+    try:
+        answer = await complete(wire, standin, stream=stream, timeout=timeout_s, **request)
+    except Exception as error:  # noqa: BLE001 - its class is the finding
+        return type(error).__name__
+    choices = [chunk.choices[0] for chunk in answer if chunk.choices] if stream else answer.choices
+    messages = [choice.delta if stream else choice.message for choice in choices]
+    text = "".join(text_of(answer)) if stream else messages[0].content or ""
+    calls = [call for message in messages for call in message.tool_calls or ()]
+    text += "".join(call.function.arguments or "" for call in calls)
+    return f"{choices[-1].finish_reason}: {text}".replace(wire.says.split()[0], "<model>")
+
+
+async def outcomes(standins: Mapping[Wire, StandIn], kind: Failure, *, stream: bool) -> dict[str, str]:
+    """Let every stand-in fail and return what came of it, by wire format."""
+    for standin in standins.values():
+        standin.forget()
+        standin.fail(kind, chunk_delay_s=0.01)
+    try:
+        found = await asyncio.gather(
+            *(outcome(wire, standin, kind, stream=stream) for wire, standin in standins.items())
+        )
+    finally:
+        for standin in standins.values():
+            standin.heal()
+    assert [violation for standin in standins.values() for violation in standin.violations] == []
+    return {wire.name: came for wire, came in zip(standins, found, strict=True)}
+
+
+def expected(row: tuple[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return a row of a table by wire format."""
+    usual, others = row
+    return {wire.name: others.get(wire.name, usual) for wire in TRIED}
+
+
+@pytest.mark.parametrize("kind", Failure, ids=str)
+class TestOutcomes:
+    async def test_a_whole_answer(self, standins: Mapping[Wire, StandIn], kind: Failure) -> None:
+        """Ends as the table says, on every wire format."""
+        assert await outcomes(standins, kind, stream=False) == expected(WHOLE[kind])
+
+    async def test_a_stream(self, standins: Mapping[Wire, StandIn], kind: Failure) -> None:
+        """Ends as the table says, on every wire format."""
+        assert await outcomes(standins, kind, stream=True) == expected(STREAMED[kind])
+
+
+class TestHits:
+    async def test_litellm_sends_a_reset_request_again_by_itself(self, standins: Mapping[Wire, StandIn]) -> None:
+        """Its own HTTP handler does, for all but the OpenAI SDK; a 500 is tried once."""
+        hits: dict[str, tuple[int, int]] = {}
+        for wire, standin in standins.items():
+            counted = []
+            for kind in (Failure.RESET, Failure.SERVER_ERROR):
+                standin.forget()
+                standin.fail(kind)
+                await outcome(wire, standin, kind, stream=False)
+                counted.append(standin.hits)
+                standin.heal()
+            hits[wire.name] = (counted[0], counted[1])
+        twice, once = (2, 1), (1, 1)
+        assert hits == {wire.name: once if wire.name in {"openai", "azure"} else twice for wire in TRIED}
