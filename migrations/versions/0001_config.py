@@ -21,6 +21,7 @@ def upgrade() -> None:
         "plain_secrets.sql",
         "begin_edit.sql",
         "history.sql",
+        "serves.sql",
     )
 
 

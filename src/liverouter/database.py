@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from sqlalchemy import event, text
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row, TextClause
 
+T = TypeVar("T")
 _GRACE_S: Final = 1.0  # the server's own timeout fires first and says more
+
+
+class _CommitError(Exception):
+    """The connection broke during a COMMIT: nobody knows whether it happened."""
 
 
 class Database:
@@ -73,14 +78,21 @@ class Database:
         """
         return await self._run(statement, values, write=True)
 
-    @asynccontextmanager
-    async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection in a READ COMMITTED transaction, committed at the end, rolled back on any error."""
-        async with self._connection(timeout_s) as connection, connection.begin():
-            if timeout_s is not None:
-                limit = f"{timeout_s + _GRACE_S:.3f}s"
-                await connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": limit})
-            yield connection
+    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
+        """Return what *work* returns, which runs in a READ COMMITTED transaction, committed when it has ended.
+
+        *work* runs again, once, where the kept connection turns out to be broken before the commit. *timeout_s* is for a
+        single statement that may take longer than others.
+
+        Raises:
+            DatabaseError: it failed; where the connection broke during the commit, it may have happened.
+        """
+        try:
+            return await self._transact(work, timeout_s)
+        except DatabaseError as exc:
+            if not is_broken(exc) or isinstance(exc.__cause__, _CommitError):
+                raise
+        return await self._transact(work, timeout_s)
 
     async def close(self) -> None:
         """Close every connection; further use opens new ones."""
@@ -100,6 +112,18 @@ class Database:
             async with held.begin():
                 return (await held.execute(statement, values)).all()
 
+    async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float | None) -> T:
+        async with self._connection(timeout_s) as connection, connection.begin() as transaction:
+            if timeout_s is not None:
+                limit = f"{timeout_s + _GRACE_S:.3f}s"
+                await connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": limit})
+            result = await work(connection)
+            try:
+                await transaction.commit()
+            except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
+                raise _CommitError from exc
+            return result
+
     @asynccontextmanager
     async def _connection(self, timeout_s: float | None) -> AsyncIterator[AsyncConnection]:
         limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S
@@ -107,7 +131,7 @@ class Database:
             engine = await self._opened()
             async with asyncio.timeout(limit_s), engine.connect() as connection:
                 yield connection
-        except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
+        except (SQLAlchemyError, _CommitError, *NETWORK_ERRORS) as exc:
             raise explain(exc, where=self.where) from exc
 
     async def _opened(self) -> AsyncEngine:
@@ -156,7 +180,7 @@ class Database:
         )
         try:
             async with asyncio.timeout(self._statement_timeout_s + _GRACE_S):
-                await _check_schema(connection)
+                await _check_schema(connection, self.where)
         except BaseException:  # cancelled as well: nobody else knows of this connection yet
             connection.terminate()
             raise
@@ -182,14 +206,14 @@ async def _is_pooled(connection: Connection) -> bool:
     return bool(connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"))
 
 
-async def _check_schema(connection: Connection) -> None:
+async def _check_schema(connection: Connection, where: str) -> None:
     """Raise the DatabaseError for a schema that this code cannot work with."""
     if await connection.fetchval("SELECT to_regclass('liverouter.alembic_version') IS NULL"):
-        raise mismatch(None)
+        raise mismatch(None, where)
     found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
     if found == HEAD:
         return
-    error = mismatch(found)
+    error = mismatch(found, where)
     if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
         raise error
 

@@ -34,6 +34,11 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "42703": ("LR206", "a column of schema liverouter is missing", _MIGRATE),
     "42501": ("LR207", "this database role lacks a right", _RIGHTS),
     "25006": ("LR209", "this database takes no writes: a standby, or set read-only", "Name the primary in the DSN"),
+    "22": (
+        "LR212",
+        "the database cannot store a value",
+        "Text holds no NUL and no half characters; numbers have bounds",
+    ),
     "23514": ("LR212", "the database refused the write", ""),
     "53300": ("LR201", "the database has no connection left", "Raise max_connections, or put a pooler before it"),
     "53": ("LR208", "the database ran out of disk, memory or another resource", "Look at its log"),

@@ -18,10 +18,11 @@ from liverouter.sealing import open as unseal
 from liverouter.sealing import seal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import TextClause
+    from sqlalchemy import Row, TextClause
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from liverouter.sealing import Keyring
 
@@ -127,7 +128,8 @@ class SettingsRepository:
         """
         values = _as_json({key: value for key, value in changes.items() if value is not UNSET})
         unset = [key for key, value in changes.items() if value is UNSET]
-        async with self._database.transaction() as connection:
+
+        async def work(connection: AsyncConnection) -> int:
             await connection.execute(
                 sql.BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment}
             )
@@ -141,6 +143,8 @@ class SettingsRepository:
             if delete:
                 await connection.execute(sql.UNSET_SECRETS, {"names": list(delete)})
             return int(await connection.scalar(sql.REVISION))
+
+        return await self._database.transact(work)
 
     async def secrets(self) -> list[dict[str, Any]]:
         """Return each stored secret without itself: name, fingerprint, key_id, updated_at, updated_by."""
@@ -174,11 +178,14 @@ class SettingsRepository:
             ConflictError: the head is not *expected_revision* any more (LR211).
             DatabaseError: there is no such revision (LR213), or any other failure; nothing was changed.
         """
-        async with self._database.transaction() as connection:
+
+        async def work(connection: AsyncConnection) -> int:
             await connection.execute(
                 sql.BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment}
             )
             return int(await connection.scalar(sql.ROLLBACK, {"revision": revision, "comment": comment}))
+
+        return await self._database.transact(work)
 
     # -- the fleet ---------------------------------------------------------------------------------------------
 
@@ -199,9 +206,12 @@ class SettingsRepository:
             RolloutError: an instance rejected it (LR403), or not all applied it within *timeout_s* seconds (LR404).
             DatabaseError: there is no such revision (LR213), or any other failure.
         """
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(sql.WAIT_APPLIED, {"revision": revision, "timeout_s": timeout_s})
+
         try:
-            async with self._database.transaction(timeout_s=timeout_s + 1) as connection:
-                await connection.execute(sql.WAIT_APPLIED, {"revision": revision, "timeout_s": timeout_s})
+            await self._database.transact(work, timeout_s=timeout_s + 1)
         except DatabaseError as exc:
             if exc.code in ("LR403", "LR404"):
                 raise RolloutError(exc.message, code=exc.code, where=f"revision {revision}", hint=exc.hint) from exc
@@ -247,19 +257,12 @@ class SettingsRepository:
             DatabaseError: any failure; nothing was changed.
         """
         newest = keyring.newest
-        renewed: dict[str, str] = {}
-        lost: dict[str, int] = {}
         edit = {"expected": None, "author": author, "comment": f"sealed with key {newest}"}
-        async with self._database.transaction() as connection:
+
+        async def work(connection: AsyncConnection) -> Resealed:
             before = await connection.scalar(sql.BEGIN_EDIT, edit)  # waits for writers, and has them wait
-            for row in (await connection.execute(sql.SEALED_OTHERWISE, {"newest": newest})).all():
-                try:
-                    renewed[row.sealed] = seal(row.name, unseal(row.name, row.sealed, keyring), keyring)
-                except SecretError:
-                    if row.current:
-                        raise
-                    key_id = row.sealed.split(":")[1]
-                    lost[key_id] = lost.get(key_id, 0) + 1
+            found = (await connection.execute(sql.SEALED_OTHERWISE, {"newest": newest})).all()
+            renewed, lost = _resealed(found, keyring)
             if renewed:
                 # The secrets first: their trigger compares them with the history.
                 mapping = {"renewed": _as_json(renewed)}
@@ -267,6 +270,8 @@ class SettingsRepository:
                 await connection.execute(sql.RESEAL_HISTORY, mapping)
                 await connection.execute(sql.MARK_ROTATED, {"before": before})
             return Resealed(int(await connection.scalar(sql.REVISION)), len(renewed), lost)
+
+        return await self._database.transact(work)
 
     async def schema_version(self) -> str:
         """Return the schema's revision.
@@ -284,6 +289,21 @@ class SettingsRepository:
     async def _rows(self, statement: TextClause, **values: object) -> list[dict[str, Any]]:
         rows = await self._database.select(statement, values)
         return [{name: _plain(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
+
+
+def _resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, str], dict[str, int]]:
+    """Return old envelope -> new envelope, and how many of the history each lost key keeps shut."""
+    renewed: dict[str, str] = {}
+    lost: dict[str, int] = {}
+    for row in found:
+        try:
+            renewed[row.sealed] = seal(row.name, unseal(row.name, row.sealed, keyring), keyring)
+        except SecretError:
+            if row.current:
+                raise
+            key_id = row.sealed.split(":")[1]
+            lost[key_id] = lost.get(key_id, 0) + 1
+    return renewed, lost
 
 
 def _plain(value: Any) -> Any:

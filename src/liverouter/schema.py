@@ -152,25 +152,25 @@ usage_minutes = Table(
 )
 
 
-def mismatch(found: str | None) -> DatabaseError:
+def mismatch(found: str | None, where: str = "database") -> DatabaseError:
     """Return the error for a database whose schema revision is *found* instead of HEAD."""
     if found is None:
         return DatabaseError(
             f"schema {SCHEMA} is not installed in this database",
             code="LR204",
-            where="database",
+            where=where,
             hint="Run `liverouter migrate` as the owner of the database",
         )
     if found in REVISIONS:
         return DatabaseError(
             f"the database's schema is {found}, this liverouter needs {HEAD}",
             code="LR206",
-            where="database",
+            where=where,
             hint="Run `liverouter migrate`: running processes of the version before go on working",
         )
     return DatabaseError(
         f"the database's schema is {found}, which this liverouter ({HEAD}) does not know",
         code="LR205",
-        where="database",
+        where=where,
         hint="Upgrade liverouter here: somebody migrated with a newer one",
     )

@@ -29,11 +29,3 @@ END $$;
 COMMENT ON FUNCTION liverouter.begin_edit(bigint, text, text) IS
     'Optional first statement of a transaction that edits: waits for other writers, refuses (LR211) where the head is no '
     'longer expected_revision, and says who edits and why. Returns the head revision. Lasts until the transaction ends.';
-
-CREATE FUNCTION liverouter.serves(client_schema text) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT client_schema IN ('0001_config')
-$$;
-COMMENT ON FUNCTION liverouter.serves(text) IS
-    'Whether clients made for that schema still work with this one; each migration answers for the version before it';

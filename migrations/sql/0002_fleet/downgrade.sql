@@ -11,7 +11,8 @@ DROP FUNCTION
 DROP TABLE liverouter.usage_minutes, liverouter.apply_log, liverouter.processes;
 
 CREATE OR REPLACE FUNCTION liverouter.serves(client_schema text) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT client_schema IN ('0001_config')
+        AND (SELECT v.version_num FROM liverouter.alembic_version v) = '0001_config'
 $$;

@@ -1,0 +1,622 @@
+"""The repository against a real PostgreSQL: what it reads and writes, and what every failure becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from liverouter import sealing
+from liverouter.errors import ConflictError, DatabaseError, RolloutError, SecretError, WriteRefusedError
+from liverouter.raw import Head, SealedSecret
+from liverouter.repository import UNSET, SettingsRepository
+from liverouter.sealing import Keyring, Secret
+from tests.faults.pgbouncer import PgBouncer
+from tests.integration.sqlkit import Process, deployment, put, put_secret, rows, value
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    import psycopg
+
+    Session = psycopg.Connection[Any]
+    Connect = Callable[..., Session]
+
+PLAIN = "-".join(
+    ["sk", "plain", "text", "key"]
+)  # in pieces: a traceback shows this line, and is searched for the whole
+OLD, NEW = sealing.generate_key(), sealing.generate_key()
+
+
+@pytest.fixture
+async def repository(dsn: str) -> AsyncIterator[SettingsRepository]:
+    """A repository on this test's database."""
+    found = SettingsRepository(url=dsn, application_name="liverouter-test")
+    yield found
+    await found.close()
+
+
+def seal(name: str, plain: str, *keys: str) -> SealedSecret:
+    """Return *plain* as it is stored under *name*."""
+    secret = Secret(plain)
+    return SealedSecret(
+        sealing.seal(name, secret, Keyring.from_text(",".join(keys or (NEW,)))), sealing.fingerprint(secret)
+    )
+
+
+def backends(db: Session) -> list[int]:
+    """Return the server processes that serve repositories."""
+    query = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'liverouter-test' AND datname = current_database()"
+    )
+    return [row["pid"] for row in rows(db, query)]
+
+
+class TestRead:
+    async def test_read_returns_the_whole_head_revision(self, repository: SettingsRepository, db: Session) -> None:
+        """Settings, sealed secrets, revision, change, epoch and the commit's age come in one piece."""
+        put_secret(db, "openai_api_key", "aaaaaaaa")
+        put(db, llm_provider="openai", llm_fallback_config=None, llm_temperature=0.2, nested={"a": [1, None, "ü"]})
+        raw = await repository.read()
+        (head,) = rows(
+            db, "SELECT revision, change_id::text, committed_at, liverouter.epoch() AS epoch FROM liverouter.head"
+        )
+        assert (raw.revision, raw.change_id, raw.committed_at, raw.epoch) == tuple(head.values())
+        assert raw.committed_at.tzinfo is not None
+        assert 0 <= raw.age_ms < 10_000
+        assert raw.settings == {
+            "llm_provider": "openai",
+            "llm_fallback_config": None,
+            "llm_temperature": 0.2,
+            "nested": {"a": [1, None, "ü"]},
+        }
+        assert set(raw.secrets) == {"openai_api_key"}
+        assert raw.secrets["openai_api_key"].fingerprint == "aaaaaaaa"
+        assert raw.standby is False
+
+    async def test_read_of_an_empty_database_is_revision_zero(self, repository: SettingsRepository) -> None:
+        """Nothing set is a config too."""
+        raw = await repository.read()
+        assert (raw.revision, dict(raw.settings), dict(raw.secrets)) == (0, {}, {})
+
+    async def test_head_is_that_of_the_read(self, repository: SettingsRepository, db: Session) -> None:
+        """The cheap question and the whole answer agree."""
+        put(db, a=1)
+        assert await repository.head() == (await repository.read()).head
+
+    async def test_repr_of_what_was_read_holds_no_ciphertext(self, repository: SettingsRepository, db: Session) -> None:
+        """A config in a log line shows fingerprints."""
+        put_secret(db, "openai_api_key", "aaaaaaaa")
+        raw = await repository.read()
+        assert raw.secrets["openai_api_key"].sealed not in repr(raw)
+        assert "aaaaaaaa" in repr(raw)
+
+    async def test_reads_during_writes_are_never_torn(self, repository: SettingsRepository, dsn: str) -> None:
+        """Settings, secrets and number are of one revision, however fast somebody writes."""
+        writer = SettingsRepository(url=dsn)
+        done = asyncio.Event()
+
+        async def write() -> None:
+            for number in range(1, 101):
+                mark = SealedSecret(seal("tag", "x").sealed, f"{number:08x}")
+                assert await writer.write({"tag": number}, {"tag": mark}) == number
+            done.set()
+
+        task = asyncio.create_task(write())
+        seen = set()
+        while not done.is_set():
+            raw = await repository.read()
+            seen.add(raw.revision)
+            if raw.revision:
+                assert raw.settings["tag"] == raw.revision
+                assert raw.secrets["tag"].fingerprint == f"{raw.revision:08x}"
+        await task
+        await writer.close()
+        assert len(seen) > 5
+
+    async def test_one_connection_is_kept_for_one_reader(self, repository: SettingsRepository, db: Session) -> None:
+        """A read after a notification pays for no login."""
+        for _ in range(5):
+            await repository.read()
+        assert len(backends(db)) == 1
+        await asyncio.gather(*(repository.read() for _ in range(20)))
+        assert len(backends(db)) <= 3
+        await repository.close()
+        await repository.read()
+
+
+class TestWrite:
+    async def test_write_is_one_revision(self, repository: SettingsRepository, db: Session) -> None:
+        """Rows set and removed, secrets stored and removed: one transaction, one number, with author and comment."""
+        await repository.write({"a": 1, "b": [1], "gone": True}, {"old": seal("old", "x")})
+        revision = await repository.write(
+            {"a": 2, "new": None, "gone": UNSET},
+            {"openai_api_key": seal("openai_api_key", PLAIN)},
+            delete=["old"],
+            author="ann",
+            comment="try it",
+        )
+        assert revision == 2
+        raw = await repository.read()
+        assert raw.settings == {"a": 2, "b": [1], "new": None}
+        stored = raw.secrets["openai_api_key"]
+        assert set(raw.secrets) == {"openai_api_key"}
+        assert sealing.open("openai_api_key", stored.sealed, Keyring.from_text(NEW)).reveal() == PLAIN
+        (row,) = await repository.history(1)
+        assert (row["author"], row["comment"], row["application"]) == ("ann", "try it", "liverouter-test")
+        assert row["changed"] == "a, gone, new, secret old, secret openai_api_key"
+        assert value(db, "SELECT count(*) FROM liverouter.revision_log") == 3
+
+    async def test_write_of_what_is_there_returns_the_head(self, repository: SettingsRepository) -> None:
+        """Saving a page without a change makes no revision."""
+        assert await repository.write({"a": 1}) == 1
+        assert await repository.write({"a": 1, "absent": UNSET}, delete=["absent"]) == 1
+        assert await repository.write({}) == 1
+
+    async def test_write_over_somebody_elses_change_is_a_conflict(self, repository: SettingsRepository) -> None:
+        """If-Match: the second of two admins is told who was faster, and nothing of his is stored."""
+        await repository.write({"a": 1}, author="ann")
+        with pytest.raises(ConflictError) as caught:
+            await repository.write({"a": 2}, expected_revision=0)
+        assert caught.value.code == "LR211"
+        assert "revision 1, not 0" in caught.value.message
+        assert "ann" in caught.value.message
+        assert (await repository.read()).settings == {"a": 1}
+        assert await repository.write({"a": 2}, expected_revision=1) == 2
+
+    async def test_two_racing_writers_lose_nothing(self, dsn: str) -> None:
+        """Read, change, write with expected_revision, again on conflict: every increment counts."""
+        both = [SettingsRepository(url=dsn), SettingsRepository(url=dsn)]
+        conflicts = 0
+
+        async def add(repository: SettingsRepository) -> None:
+            nonlocal conflicts
+            for _ in range(15):
+                while True:
+                    raw = await repository.read()
+                    number = int(str(raw.settings.get("n", 0))) + 1
+                    try:
+                        await repository.write({"n": number}, expected_revision=raw.revision)
+                        break
+                    except ConflictError:
+                        conflicts += 1
+
+        await asyncio.gather(*(add(repository) for repository in both))
+        assert (await both[0].read()).settings == {"n": 30}
+        assert conflicts > 0
+        for repository in both:
+            await repository.close()
+
+    async def test_plain_secret_is_refused_with_the_hint_of_the_database(self, repository: SettingsRepository) -> None:
+        """The trigger's sentence reaches the user; the value does not."""
+        with pytest.raises(WriteRefusedError) as caught:
+            await repository.write({"llm_provider": "openai", "openai_api_key": PLAIN})
+        assert caught.value.code == "LR212"
+        assert "settings.openai_api_key" in caught.value.message
+        assert caught.value.hint == "Store it sealed: liverouter set --secret openai_api_key"
+        assert PLAIN not in _everything(caught.value)
+        assert (await repository.head()).revision == 0
+
+    async def test_unsealed_secret_is_refused(self, repository: SettingsRepository) -> None:
+        """Nobody stores plain text through this door either."""
+        with pytest.raises(WriteRefusedError) as caught:
+            await repository.write({}, {"openai_api_key": SealedSecret(PLAIN, "12345678")})
+        assert "is not sealed" in caught.value.message
+        assert PLAIN not in _everything(caught.value)
+
+    @pytest.mark.parametrize("thing", [float("nan"), float("inf"), {1, 2}, datetime.now(UTC), b"bytes"])
+    async def test_value_that_is_no_json_is_refused(self, repository: SettingsRepository, thing: object) -> None:
+        """NaN, sets, times: refused here with a reason."""
+        with pytest.raises(WriteRefusedError) as caught:
+            await repository.write({"a": thing})
+        assert caught.value.code == "LR212"
+
+    async def test_text_that_postgresql_cannot_store_is_an_error_with_code(
+        self, repository: SettingsRepository
+    ) -> None:
+        """A NUL in a string, half a surrogate pair."""
+        for thing in ("a\x00b", "\ud800"):
+            with pytest.raises(DatabaseError) as caught:
+                await repository.write({"a": thing})
+            assert caught.value.code == "LR212"
+
+    async def test_writer_role_is_enough_to_write_and_client_role_to_read(self, login: Callable[..., str]) -> None:
+        """Least privilege works through the repository as it does in SQL."""
+        writer = SettingsRepository(url=login("liverouter_writer"))
+        reader = SettingsRepository(url=login("liverouter_client"))
+        viewer = SettingsRepository(url=login("liverouter_inspector"))
+        both = SettingsRepository(url=login("liverouter_writer", "liverouter_inspector"))
+        assert await writer.write({"a": 1}, {"x": seal("x", "y")}) == 1
+        assert await writer.write({"a": 2}, {"x": seal("x", "z")}, expected_revision=1) == 2
+        assert await writer.rollback(1) == 3
+        assert [row["name"] for row in await writer.secrets()] == ["x"]
+        assert (await reader.read()).settings == {"a": 1}
+        assert len(await viewer.history()) == 4
+        assert len(await viewer.diff(1, 2)) == 2
+        assert await both.instances() == []
+        for call in (writer.read(), reader.write({"a": 3}), viewer.read(), reader.problems()):
+            with pytest.raises(DatabaseError) as caught:
+                await call
+            assert caught.value.code == "LR207"
+            assert "permission denied" in caught.value.message
+            assert "liverouter_client" in caught.value.hint
+        for repository in (writer, reader, viewer, both):
+            await repository.close()
+
+
+class TestHistory:
+    async def test_rollback_restores_and_can_be_guarded(self, repository: SettingsRepository) -> None:
+        """Back to an old revision as a new one, signed; refused where somebody wrote meanwhile, or it never was."""
+        await repository.write({"a": 1})
+        await repository.write({"a": 2})
+        with pytest.raises(ConflictError):
+            await repository.rollback(1, expected_revision=1)
+        assert await repository.rollback(1, comment="oops", author="ann", expected_revision=2) == 3
+        assert (await repository.read()).settings == {"a": 1}
+        (row,) = await repository.history(1)
+        assert (row["kind"], row["author"], row["comment"]) == ("rollback", "ann", "oops")
+        with pytest.raises(DatabaseError) as caught:
+            await repository.rollback(99)
+        assert caught.value.code == "LR213"
+        assert "0 to 3" in caught.value.hint
+
+    async def test_diff_shows_fingerprints(self, repository: SettingsRepository) -> None:
+        """What changed, secrets as fingerprints."""
+        await repository.write({"a": 1}, {"x": SealedSecret(seal("x", "y").sealed, "aaaaaaaa")})
+        assert await repository.diff(0, 1) == [
+            {"object": "setting", "key": "a", "old": None, "new": 1},
+            {"object": "secret", "key": "x", "old": None, "new": "aaaaaaaa"},
+        ]
+        with pytest.raises(DatabaseError) as caught:
+            await repository.diff(0, 5)
+        assert caught.value.code == "LR213"
+
+
+class TestFleet:
+    async def test_report_returns_the_head(self, repository: SettingsRepository, db: Session) -> None:
+        """One call reports and polls."""
+        put(db, a=1)
+        document = {"instance": Process(db).instance, "key": "a" * 32, "app": "x"}
+        answer = await repository.report(document)
+        head = await repository.head()
+        assert answer == Head(head.epoch, head.revision, head.change_id, report_whole=True)
+        assert (await repository.instances())[0]["app"] == "x"
+
+    async def test_report_that_cannot_be_used_is_refused_with_its_reason(self, repository: SettingsRepository) -> None:
+        """A client's own mistake is told in words."""
+        with pytest.raises(WriteRefusedError) as caught:
+            await repository.report({"instance": "x"})
+        assert "instance is not a UUID" in caught.value.message
+
+    async def test_views_come_as_plain_rows(self, repository: SettingsRepository, db: Session) -> None:
+        """UUIDs as text, numbers as numbers, times as aware times."""
+        put(db, llm_provider="openai", llm_model="gpt-4o")
+        process = Process(db)
+        used = {
+            "minute": datetime.now(UTC).isoformat(),
+            "deployment_id": "d",
+            "role": "primary",
+            "calls": 2,
+            "cost_usd": 0.5,
+        }
+        process.applied(1, deployments=[deployment("openai", "gpt-4o")], usage=[used])
+        (active,) = await repository.active_config()
+        assert (active["instance"], active["order"], active["model"]) == (process.instance, 1, "gpt-4o")
+        assert (await repository.desired_config())[0]["provider"] == "openai"
+        assert (await repository.rollout(1))[0]["applied"] == 1
+        (usage,) = await repository.usage(datetime.now(UTC) - timedelta(hours=1))
+        assert (usage["calls"], usage["cost_usd"], type(usage["cost_usd"])) == (2, 0.5, float)
+        assert await repository.usage(datetime.now(UTC) + timedelta(hours=1)) == []
+        assert usage["minute"].tzinfo is not None
+        assert await repository.problems() == []
+
+    async def test_wait_applied_returns_or_says_why_not(self, dsn: str, db: Session) -> None:
+        """Done, rejected (LR403), missing (LR404), no such revision (LR213); longer than a statement may take."""
+        repository = SettingsRepository(url=dsn, statement_timeout_s=0.2)
+        process = Process(db)
+        process.run(0)
+        put(db, a=1)
+        with pytest.raises(RolloutError) as caught:
+            await repository.wait_applied(1, timeout_s=0.5)
+        assert (caught.value.code, "1 of 1 live instances" in caught.value.message) == ("LR404", True)
+        process.rejected(1, kept=0, message="the key is missing")
+        with pytest.raises(RolloutError) as caught:
+            await repository.wait_applied(1)
+        assert (caught.value.code, caught.value.hint) == ("LR403", "Store it")
+        assert "the key is missing" in caught.value.message
+        process.applied(1)
+        await repository.wait_applied(1)
+        with pytest.raises(DatabaseError) as missing:
+            await repository.wait_applied(7)
+        assert missing.value.code == "LR213"
+        await repository.close()
+
+
+class TestReseal:
+    async def test_rotation_seals_everything_anew_history_included(self, repository: SettingsRepository) -> None:
+        """After it the old key is needed by nothing: not by secrets in force, not by a rollback."""
+        await repository.write({}, {"a": seal("a", "one", OLD), "b": seal("b", "two", OLD)})
+        await repository.write({}, {"a": seal("a", "three", OLD)})
+        both, new = Keyring.from_text(f"{NEW},{OLD}"), Keyring.from_text(NEW)
+        done = await repository.reseal(both, author="ann")
+        assert (done.revision, done.renewed, done.lost) == (3, 3, {})
+        assert await repository.key_usage() == [{"key_id": new.newest, "secrets": 2, "in_history": 6}]
+        raw = await repository.read()
+        opened = {name: sealing.open(name, secret.sealed, new).reveal() for name, secret in raw.secrets.items()}
+        assert opened == {"a": "three", "b": "two"}
+        await repository.rollback(1)
+        raw = await repository.read()
+        assert sealing.open("a", raw.secrets["a"].sealed, new).reveal() == "one"
+        kinds = {row["revision"]: (row["kind"], row["author"]) for row in await repository.history()}
+        assert kinds[3] == ("rotate", "ann")
+        assert kinds[2][0] == "edit"
+        assert await repository.diff(2, 3) == []
+
+    async def test_second_rotation_changes_nothing(self, repository: SettingsRepository) -> None:
+        """Idempotent: no revision, no work."""
+        await repository.write({}, {"a": seal("a", "one", OLD)})
+        both = Keyring.from_text(f"{NEW},{OLD}")
+        await repository.reseal(both)
+        again = await repository.reseal(both)
+        assert (again.revision, again.renewed) == (2, 0)
+
+    async def test_secret_in_force_that_does_not_open_stops_the_rotation(
+        self, repository: SettingsRepository, db: Session
+    ) -> None:
+        """Nothing is half rotated: the key id that is missing is named, and everything is as before."""
+        await repository.write({}, {"a": seal("a", "one", OLD), "b": seal("b", "two", NEW)})
+        before = rows(db, "SELECT * FROM liverouter.secrets ORDER BY name")
+        with pytest.raises(SecretError) as caught:
+            await repository.reseal(Keyring.from_text(NEW))
+        assert caught.value.code == "LR502"
+        assert Keyring.from_text(OLD).newest in caught.value.message
+        assert rows(db, "SELECT * FROM liverouter.secrets ORDER BY name") == before
+
+    async def test_history_whose_key_is_lost_does_not_stop_the_rotation(self, repository: SettingsRepository) -> None:
+        """What nobody can open any more is counted and left, or keys could never be changed again."""
+        lost = sealing.generate_key()
+        await repository.write({}, {"a": seal("a", "one", lost)})
+        await repository.write({}, {"a": seal("a", "two", OLD)})
+        done = await repository.reseal(Keyring.from_text(f"{NEW},{OLD}"))
+        assert (done.renewed, done.lost) == (1, {Keyring.from_text(lost).newest: 1})
+
+    async def test_rotation_needs_the_owner(self, login: Callable[..., str], repository: SettingsRepository) -> None:
+        """A writer can neither read sealed values nor rewrite history."""
+        await repository.write({}, {"a": seal("a", "one", OLD)})
+        writer = SettingsRepository(url=login("liverouter_writer"))
+        with pytest.raises(DatabaseError) as caught:
+            await writer.reseal(Keyring.from_text(f"{NEW},{OLD}"))
+        assert caught.value.code == "LR207"
+        await writer.close()
+
+    async def test_write_during_a_rotation_waits_and_is_not_lost(
+        self, repository: SettingsRepository, dsn: str
+    ) -> None:
+        """A secret stored at the same time is there afterwards."""
+        for number in range(10):
+            await repository.write({}, {"a": seal("a", f"{number}", OLD)})
+        both = Keyring.from_text(f"{NEW},{OLD}")
+        other = SettingsRepository(url=dsn)
+        await asyncio.gather(repository.reseal(both), *(other.write({f"k{n}": n}) for n in range(5)))
+        await repository.reseal(both)
+        assert [row["key_id"] for row in await repository.key_usage()] == [both.newest]
+        assert len((await repository.read()).settings) == 5
+        await other.close()
+
+
+class TestFailures:
+    async def failure(self, url: str, **options: Any) -> DatabaseError:
+        """Return how a read of *url* fails."""
+        repository = SettingsRepository(url=url, **options)
+        try:
+            with pytest.raises(DatabaseError) as caught:
+                await repository.read()
+        finally:
+            await repository.close()
+        password = urlsplit(url).password
+        assert password is None or password not in _everything(caught.value)
+        assert caught.value.hint
+        return caught.value
+
+    async def test_each_reason_has_its_code(self, dsn: str, empty_dsn: str, server: Any, db: Session) -> None:
+        """Unreachable, wrong password, no such database, not migrated, older, newer: one clear error each."""
+        parts = urlsplit(dsn)
+        wrong = parts._replace(netloc=f"postgres:wrong-secret@{parts.hostname}:{parts.port}").geturl()
+        assert (await self.failure(wrong)).code == "LR202"
+        assert (await self.failure(server.dsn("no_such_database"))).code == "LR203"
+        assert (await self.failure(empty_dsn)).code == "LR204"
+        assert (await self.failure(f"postgresql://u:some-secret@127.0.0.1:{_free_port()}/x")).code == "LR201"
+        assert (await self.failure("postgresql://u:some-secret@no-such-host.invalid/x")).code == "LR201"
+        assert (await self.failure("postgresql:///x?host=/nowhere&user=u&password=some-secret")).code == "LR201"
+        db.execute(b"UPDATE liverouter.alembic_version SET version_num = '0001_config'")
+        older = await self.failure(dsn)
+        assert (older.code, "liverouter migrate" in older.hint) == ("LR206", True)
+        db.execute(b"UPDATE liverouter.alembic_version SET version_num = '9999_future'")
+        newer = await self.failure(dsn)
+        assert (newer.code, "9999_future" in newer.message) == ("LR205", True)
+        db.execute(b"DELETE FROM liverouter.alembic_version")
+        assert (await self.failure(dsn)).code == "LR204"
+
+    async def test_where_names_the_database_without_its_password(self, empty_dsn: str) -> None:
+        """Which of several databases is meant can be told from the error."""
+        error = await self.failure(empty_dsn)
+        parts = urlsplit(empty_dsn)
+        assert error.where == f"database {parts.hostname}:{parts.port}{parts.path}"
+
+    async def test_database_that_is_migrated_meanwhile_is_found(self, empty_dsn: str) -> None:
+        """The same repository works once somebody ran `liverouter migrate`."""
+        from liverouter.migrate import upgrade
+
+        repository = SettingsRepository(url=empty_dsn)
+        with pytest.raises(DatabaseError):
+            await repository.read()
+        upgrade(empty_dsn)
+        assert (await repository.read()).revision == 0
+        await repository.close()
+
+    async def test_dropped_table_and_revoked_right_are_named(self, repository: SettingsRepository, db: Session) -> None:
+        """DDL under a running process: the error says what happened; nothing hangs, and it heals."""
+        await repository.read()
+        db.execute(b"ALTER TABLE liverouter.settings RENAME TO elsewhere")
+        with pytest.raises(DatabaseError) as caught:
+            await repository.read()
+        assert caught.value.code == "LR204"
+        db.execute(b"ALTER TABLE liverouter.elsewhere RENAME TO settings")
+        db.execute(b"ALTER TABLE liverouter.settings RENAME COLUMN value TO elsewhere")
+        with pytest.raises(DatabaseError) as caught:
+            await repository.read()
+        assert caught.value.code == "LR206"
+        db.execute(b"ALTER TABLE liverouter.settings RENAME COLUMN elsewhere TO value")
+        assert (await repository.read()).revision == 0
+
+    async def test_killed_connection_is_replaced_without_an_error(
+        self, repository: SettingsRepository, db: Session
+    ) -> None:
+        """A backend that was ended costs the next read or write one login, not an error."""
+        await repository.read()
+        for call in (repository.read, repository.head, lambda: repository.write({"a": 1})):
+            (pid,) = backends(db)
+            db.execute(b"SELECT pg_terminate_backend(%s, 5000)", [pid])
+            await call()
+        assert (await repository.read()).settings == {"a": 1}
+
+    async def test_table_that_somebody_holds_is_a_timeout_and_not_a_hang(self, dsn: str, connect: Connect) -> None:
+        """ACCESS EXCLUSIVE for half a minute: an error after the statement's time, and all is well afterwards."""
+        repository = SettingsRepository(url=dsn, statement_timeout_s=0.3)
+        await repository.read()
+        holder = connect(autocommit=False)
+        holder.execute(b"LOCK TABLE liverouter.settings IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseError) as caught:
+            await repository.read()
+        assert (caught.value.code, "pg_locks" in caught.value.hint) == ("LR208", True)
+        holder.rollback()
+        assert (await repository.read()).revision == 0
+        await repository.close()
+
+    async def test_frozen_backend_is_given_up_after_the_timeout(self, dsn: str, db: Session) -> None:
+        """A server process that is stopped answers nothing: an error in bounded time, then a new connection."""
+        if os.environ.get("LIVEROUTER_TEST_DSN"):
+            pytest.skip("needs a server on this machine whose processes may be stopped")
+        repository = SettingsRepository(url=dsn, application_name="liverouter-test", statement_timeout_s=0.2)
+        await repository.read()
+        (pid,) = backends(db)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            start = asyncio.get_running_loop().time()
+            with pytest.raises(DatabaseError) as caught:
+                await repository.read()
+            assert caught.value.code == "LR201"
+            assert asyncio.get_running_loop().time() - start < 8
+            assert (await repository.read()).revision == 0
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await repository.close()
+
+    async def test_timeouts_of_the_role_do_not_reach_our_connections(
+        self, login: Callable[..., str], db: Session
+    ) -> None:
+        """idle, statement and lock timeouts set on the role by a careful DBA break nothing."""
+        url = login("liverouter_client", "liverouter_writer")
+        user = urlsplit(url).username
+        for setting in (
+            "statement_timeout = 1",
+            "lock_timeout = 1",
+            "idle_session_timeout = 1",
+            "default_transaction_isolation = 'serializable'",
+        ):
+            db.execute(f"ALTER ROLE {user} SET {setting}".encode())
+        repository = SettingsRepository(url=url, application_name="liverouter-test")
+        await repository.read()
+        (pid,) = backends(db)
+        settings = (await _ask(repository, "SELECT current_setting('idle_session_timeout'), pg_sleep(0.05)::text"))[0]
+        assert settings[0] == "0"
+        assert await repository.write({"a": 1}) == 1
+        assert backends(db) == [pid]
+        await repository.close()
+
+    async def test_read_only_database_refuses_writes_with_its_own_code(self, dsn: str, db: Session) -> None:
+        """A standby, or a database set read-only: reads go on, writes say so."""
+        name = urlsplit(dsn).path[1:]
+        db.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+        repository = SettingsRepository(url=dsn)
+        assert (await repository.read()).revision == 0
+        with pytest.raises(DatabaseError) as caught:
+            await repository.write({"a": 1})
+        assert caught.value.code == "LR209"
+        await repository.close()
+
+    async def test_connections_used_up_is_said(self, login: Callable[..., str]) -> None:
+        """CONNECTION LIMIT reached, or max_connections: the error says what to raise."""
+        url = login("liverouter_client", rights="CONNECTION LIMIT 1")
+        first = SettingsRepository(url=url)
+        await first.read()
+        assert (await self.failure(url)).code == "LR201"
+        await first.close()
+
+
+class TestUrls:
+    async def test_every_spelling_of_a_url_connects(self, dsn: str) -> None:
+        """postgres://, SQLAlchemy's own, hosts in the query, several hosts of which one is down, sslmode."""
+        parts = urlsplit(dsn)
+        login_, _, host = parts.netloc.rpartition("@")
+        user, _, password = login_.partition(":")
+        spellings = [
+            dsn.replace("postgresql://", "postgres://"),
+            dsn.replace("postgresql://", "postgresql+asyncpg://"),
+            f"{dsn}?sslmode=disable",
+            f"{dsn}?sslmode=prefer&target_session_attrs=read-write",
+            f"postgresql://{parts.path}?host={parts.hostname}&port={parts.port}&user={user}&password={password}",
+            f"postgresql://{login_}@127.0.0.1:{_free_port()},{host}{parts.path}",
+        ]
+        for spelling in spellings:
+            repository = SettingsRepository(url=spelling)
+            assert (await repository.read()).revision == 0
+            await repository.close()
+
+
+class TestPooler:
+    async def test_everything_works_behind_a_transaction_pooler(
+        self, dsn: str, db: Session, needs_program: Callable[..., Path]
+    ) -> None:
+        """Found out by itself: no named statement, one transaction each, and startup settings left out."""
+        with PgBouncer(needs_program("pgbouncer", package="pgbouncer"), dsn, "transaction") as pooler:
+            repositories = [SettingsRepository(url=pooler.dsn) for _ in range(3)]
+            for round_ in range(5):
+                await asyncio.gather(*(r.write({f"k{n}": round_}) for n, r in enumerate(repositories)))
+                raws = await asyncio.gather(*(r.read() for r in repositories for _ in range(5)))
+                assert all(raw.settings == {f"k{n}": round_ for n in range(3)} for raw in raws)
+            process = Process(db)
+            process.run(0)
+            await repositories[0].report({"instance": Process(db).instance, "key": "a" * 32, "app": "pooled"})
+            assert len(await repositories[1].instances()) == 2
+            with pytest.raises(ConflictError):
+                await repositories[2].write({"a": 1}, expected_revision=0)
+            for repository in repositories:
+                await repository.close()
+
+
+async def _ask(repository: SettingsRepository, query: str) -> Any:
+    from sqlalchemy import text
+
+    return await repository._database.select(text(query), {})  # noqa: SLF001 - settings of the very connection
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _everything(error: BaseException) -> str:
+    """Return what a log with traceback would show of *error* and its causes."""
+    import traceback
+
+    return "".join(traceback.format_exception(error)) + repr(error)
