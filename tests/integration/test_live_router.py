@@ -129,9 +129,8 @@ class TestFollow:
             events.wait_for(GenerationRetired, generation=10)
             assert not [c for c in litellm._async_success_callback if "Router" in repr(c)]
 
-    def test_two_clients_of_two_databases_live_side_by_side(
-        self, dsn: str, empty_dsn: str, configured: Admin, openai: StandIn
-    ) -> None:
+    @pytest.mark.usefixtures("configured")
+    def test_two_clients_of_two_databases_live_side_by_side(self, dsn: str, empty_dsn: str, openai: StandIn) -> None:
         """The explicit form serves several databases in one process."""
         from liverouter.migrate import upgrade
 
@@ -198,7 +197,8 @@ class TestNotReady:
 
 
 class TestLife:
-    def test_close_leaves_no_thread(self, dsn: str, configured: Admin) -> None:
+    @pytest.mark.usefixtures("configured")
+    def test_close_leaves_no_thread(self, dsn: str) -> None:
         """Both threads end with the client, and calls afterwards say so."""
         before = set(threading.enumerate())
         with LiveRouter(database_url=dsn) as live:
@@ -210,7 +210,8 @@ class TestLife:
             model.invoke("hi")
         assert live.status().state is State.OFFLINE
 
-    def test_listener_is_told(self, dsn: str, configured: Admin, events: EventLog) -> None:
+    @pytest.mark.usefixtures("configured")
+    def test_listener_is_told(self, dsn: str, events: EventLog) -> None:
         """State is live once notifications arrive."""
         with LiveRouter(database_url=dsn, observers=(events,)) as live:
             live.wait_ready()
@@ -261,5 +262,5 @@ class TestDefault:
                 assert asyncio.run(models[0].ainvoke("hi")).content == "gpt-4o says: hi"
             assert liverouter.status().revision == configured.revision
         finally:
-            assert client._default is not None
-            client._default.close()
+            assert client._default is not None  # noqa: SLF001 - the one place that holds it
+            client._default.close()  # noqa: SLF001
