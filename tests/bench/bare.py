@@ -15,15 +15,14 @@ import time
 os.environ["LITELLM_MODE"], os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "PRODUCTION", "True"
 
 
-async def main(dsn: str, base: str, build: bool) -> None:  # noqa: FBT001 - a script's argument
+async def main(dsn: str, base: str) -> None:
     """Listen, read, build, for ever."""
     import asyncpg
 
-    if build:
-        import litellm
+    import litellm
 
-        gc.collect()
-        gc.freeze()
+    gc.collect()
+    gc.freeze()
     listener, reader = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
     wanted = asyncio.Event()
     await listener.add_listener("liverouter", lambda *_: wanted.set())
@@ -34,20 +33,19 @@ async def main(dsn: str, base: str, build: bool) -> None:  # noqa: FBT001 - a sc
         wanted.clear()
         rows = await reader.fetch("SELECT key, value FROM liverouter.settings LIMIT 20")
         revision = await reader.fetchval("SELECT revision FROM liverouter.head")
-        if build:
-            former, key = router, "sk-bench"
-            models = [("openai/gpt-4o", base, 1), ("anthropic/claude-sonnet-4-6", base, 2)]
-            router = litellm.Router(
-                model_list=[
-                    {"model_name": "m", "litellm_params": {"model": m, "api_base": b, "api_key": key, "order": o}}
-                    for m, b, o in models
-                ]
-            )
-            if former is not None:
-                former.discard()
+        former, key = router, "sk-bench"
+        models = [("openai/gpt-4o", base, 1), ("anthropic/claude-sonnet-4-6", base, 2)]
+        router = litellm.Router(
+            model_list=[
+                {"model_name": "m", "litellm_params": {"model": m, "api_base": b, "api_key": key, "order": o}}
+                for m, b, o in models
+            ]
+        )
+        if former is not None:
+            former.discard()
         assert rows
         print(revision, time.monotonic(), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], build=True))
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures import Figure, median, quantile
+from tests.bench.figures import Figure, median, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from world import World
+    from tests.bench.world import World
 
     Calls = Mapping[str, Callable[[], Awaitable[object]]]
 

@@ -6,12 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from figures import Figure, median
+from tests.bench.figures import Figure, median
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from world import World
+    from tests.bench.world import World
 
 
 def measure(world: World) -> Iterator[Figure]:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
-from figures import Figure, median, quantile
 
 from liverouter.repository import SettingsRepository
+from tests.bench.figures import Figure, median, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from world import World
+    from tests.bench.world import World
 
 INSTANCES = 1_000
 HEARTBEAT_S = 10.0

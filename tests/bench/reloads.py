@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from figures import Figure, median, quantile
 
 from liverouter.events import Bus
 from liverouter.listener import Listener
 from liverouter.repository import SettingsRepository
+from tests.bench.figures import Figure, median, quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
-    from world import World
+    from tests.bench.world import World
 
 HERE = Path(__file__).parent
 _POLL_S = 30.0  # how often LiteLLM's proxy looks for changes
@@ -126,11 +126,8 @@ def _listeners(world: World) -> Iterator[Figure]:
         )
 
 
-Run = "Callable[[str, Callable[[int], None], asyncio.Semaphore], Awaitable[None]]"
-
-
 async def _herd(
-    world: World, run: Callable[..., Awaitable[None]], number: int, rounds: int
+    world: World, run: Callable[..., Coroutine[Any, Any, None]], number: int, rounds: int
 ) -> tuple[list[float], list[float]]:
     """Run *number* listeners in this process and return (ack, last re-read) in ms for each commit."""
     seen: dict[int, list[float]] = {}

@@ -12,10 +12,10 @@ from pathlib import Path
 
 os.environ["LITELLM_MODE"], os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "PRODUCTION", "True"
 os.environ.setdefault("LIVEROUTER_LOG_LEVEL", "error")
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from figures import Figure, save, table  # noqa: E402 - the path is made above
-from world import World  # noqa: E402
+from tests.bench.figures import Figure, save, table  # noqa: E402 - the path is made above
+from tests.bench.world import World  # noqa: E402
 
 MEASUREMENTS = ("start", "calls", "reloads", "failover", "swaps", "fleet")
 
@@ -36,12 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
         for name in options.only or MEASUREMENTS:
             began = time.monotonic()
             print(f"{name} …", end=" ", flush=True, file=sys.stderr)
-            figures += importlib.import_module(name).measure(world)
+            figures += importlib.import_module(f"tests.bench.{name}").measure(world)
             print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
     print(table(figures))
     save(figures, options.json)
     if options.plots:
-        from plots import draw
+        from tests.bench.plots import draw
 
         draw(figures, options.plots)
     return 0

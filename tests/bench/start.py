@@ -7,12 +7,12 @@ import sys
 import timeit
 from typing import TYPE_CHECKING
 
-from figures import Figure, median
+from tests.bench.figures import Figure, median
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from world import World
+    from tests.bench.world import World
 
 _CPU = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
 _WALL = "import time; began = time.perf_counter()\n{}\nprint(time.perf_counter() - began)"

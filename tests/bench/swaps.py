@@ -13,14 +13,13 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures import Figure, median, quantile
+from tests.bench.figures import Figure, median, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from world import World
-
     from liverouter.testing import MemoryRouter
+    from tests.bench.world import World
 
 CALLERS = 200
 

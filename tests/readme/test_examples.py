@@ -74,7 +74,9 @@ class TestExamples:
         """An agent built on the handle."""
         run("langgraph")
         assert capsys.readouterr().out.startswith("gpt-4o says:")
-        assert provider.requests[0].body["tools"][0]["function"]["name"] == "weather"
+        body = provider.requests[0].body
+        assert body is not None
+        assert body["tools"][0]["function"]["name"] == "weather"
 
     @pytest.mark.usefixtures("provider")
     def test_deep_agent_answers(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,60 @@
+"""The plots that the README shows: distributions of one run, ours beside the baseline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.bench.figures import Figure
+
+OURS, BASELINE = "#2563eb", "#9ca3af"
+
+
+def draw(figures: Sequence[Figure], folder: Path) -> None:
+    """Write ratios.svg (every ratio against its goal) and reloads.svg (commit → live, all samples)."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    folder.mkdir(parents=True, exist_ok=True)
+    _ratios([f for f in figures if f.ratio is not None and f.goal is not None], folder / "ratios.svg")
+    reload = next((f for f in figures if f.what.startswith("commit → live") and f.series), None)
+    if reload is not None:
+        _distribution(reload, folder / "reloads.svg")
+
+
+def _ratios(figures: Sequence[Figure], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.42 * len(figures) + 1.2), layout="constrained")
+    for row, f in enumerate(reversed(figures)):
+        assert f.ratio is not None
+        assert f.goal is not None
+        axes.barh(row, f.ratio, color=OURS if f.met else "#dc2626", height=0.6)
+        axes.plot([f.goal, f.goal], [row - 0.4, row + 0.4], color="black", linewidth=2)
+        axes.text(f.ratio, row, f" {f.ratio:.2f}", va="center", fontsize=9)
+    axes.set_yticks(range(len(figures)), [f"{f.what}\nagainst {f.against}" for f in reversed(figures)], fontsize=8)
+    axes.set_xlabel("ratio to the baseline of the same run; black line: goal (less is better)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _distribution(f: Figure, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    for name, color, label in (("floor", BASELINE, f.against), ("ours", OURS, "liverouter")):
+        values = sorted(f.series[name])
+        shares = [100 * (n + 1) / len(values) for n in range(len(values))]
+        axes.step(values, shares, where="post", color=color, linewidth=2, label=label)
+    axes.set_xscale("log")
+    axes.set_xlabel("ms from the acknowledged commit to the generation in force (log)")
+    axes.set_ylabel("% of changes live")
+    axes.legend(frameon=False, loc="lower right", fontsize=8)
+    axes.grid(visible=True, which="both", color="#e5e7eb", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    plt.close(figure)
