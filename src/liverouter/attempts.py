@@ -6,6 +6,7 @@ is the only thing litellm hands through every path.
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 class Attempts:
     """The record of one call."""
 
+    began_at: float = field(default_factory=time.monotonic)  # of the newest attempt, monotonic seconds
     count: int = 0  # attempts begun, the successful one included
     served_by: str = ""  # the Router's id of the deployment that answered; "" while none has
     failed: list[tuple[str, Exception]] = field(default_factory=list)  # in order: the Router's id, its error

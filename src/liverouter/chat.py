@@ -7,6 +7,7 @@ errors, plain data only.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
@@ -19,7 +20,7 @@ from liverouter.answers import Answer
 from liverouter.failures import translate
 from liverouter.profile import DEFAULT_PROFILE
 from liverouter.tools import BoundTools, structured, tool_request
-from liverouter.usage import CLIENT_KEY, CallCount
+from liverouter.usage import CallCount
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -240,8 +241,6 @@ class LiveChatModel(BaseChatModel):
         if stop is not None:
             request["stop"] = stop
         request = tool_request(generation, request)
-        if generation.router is not None:
-            request["metadata"] = {**(request.get("metadata") or {}), CLIENT_KEY: self.source.client_id}
         return _Call(generation, request, self.source.client_id)
 
 
@@ -262,7 +261,6 @@ class _Call:
             count.failed(exc)
             error = translate(exc, self._generation, record)
             raise error from error.__cause__
-        count.began()
         answer = Answer(self._generation, record)
         answer.finish(result)
         count.answered(answer)
@@ -271,17 +269,21 @@ class _Call:
     async def stream(self, messages: list[BaseMessage]) -> AsyncGenerator[ChatGenerationChunk, None]:
         record = attempts.record()
         count = CallCount(self._client_id, self._generation, record)
-        answer = Answer(self._generation, record)
+        answer, begun = Answer(self._generation, record), False
         chunks = self._generation.chat._astream(messages, **self._request)  # noqa: SLF001 - one trace run
         try:
             async for chunk in chunks:
-                count.began()
+                begun = True
                 answer.add(chunk)
                 yield chunk
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
             error = translate(exc, self._generation, record)
             raise error from error.__cause__
+        except (GeneratorExit, asyncio.CancelledError):
+            if begun:  # the reader has had enough
+                count.answered(answer)
+            raise
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
         count.answered(answer)

@@ -15,7 +15,10 @@ from typing import Final
 
 _FIRST_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
-_UNREADABLE: Final = 422  # what litellm calls an answer of Gemini's that it cannot read
+_UNREADABLE: Final = 422  # also what litellm calls an answer of Gemini's that it cannot read
+_NO_TOKEN: Final = frozenset({"DefaultCredentialsError", "RefreshError"})  # Google gave none for these credentials
+_TIMEOUTS: Final = frozenset({"TimeoutError", "TimeoutException"})  # Python's and httpx's, which litellm calls 500
+_UNAUTHORIZED: Final = 401
 _RATE_LIMIT: Final = 429
 _AT_ONCE: Final = frozenset({401, 402, 403, 404})  # mended by an operator, not by another try
 _TIMEOUT: Final = 408
@@ -47,21 +50,29 @@ class Cause:
 def cause_of(error: BaseException) -> Cause:
     """Return the Cause that *error*, an exception of a provider library, stands for."""
     status = getattr(error, "status_code", None)
-    if not isinstance(status, int) or status < _FIRST_ERROR or (status == _UNREADABLE and not _was_sent(error)):
+    if not isinstance(status, int) or status < _FIRST_ERROR:
         status = _SERVER_ERROR
+    if status in (_UNREADABLE, _SERVER_ERROR):
+        behind = _classes_behind(error)
+        if not behind.isdisjoint(_NO_TOKEN):
+            status = _UNAUTHORIZED
+        elif not behind.isdisjoint(_TIMEOUTS):
+            status = _TIMEOUT
+        elif "HTTPStatusError" not in behind:
+            status = _SERVER_ERROR
     return Cause(type(error).__name__, status, _retry_after_s(error))
 
 
-def _was_sent(error: BaseException) -> bool:
-    """Tell whether an HTTP error of the provider stands behind *error*."""
+def _classes_behind(error: BaseException) -> set[str]:
+    """Return the names of all classes of *error* and of what it came from."""
     link: BaseException | None = error
     seen: set[int] = set()
+    names: set[str] = set()
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        if any(base.__name__ == "HTTPStatusError" for base in type(link).__mro__):
-            return True
+        names.update(base.__name__ for base in type(link).__mro__)
         link = link.__cause__ or link.__context__
-    return False
+    return names
 
 
 def _retry_after_s(error: BaseException) -> float | None:

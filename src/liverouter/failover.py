@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
@@ -19,7 +20,7 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from litellm.router_utils.cooldown_cache import CooldownCache, CooldownCacheValue
 from litellm.types.router import RouterRateLimitError, RouterRateLimitErrorBasic
 
-from liverouter import attempts, usage
+from liverouter import attempts
 from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
 from liverouter.streams import CheckedRouter
 
@@ -96,12 +97,14 @@ class FailoverRouter(CheckedRouter):
         """Make one attempt and count its failure, if it fails, against the deployment that litellm picked."""
         for name in _BUCKETS:
             if isinstance(bucket := kwargs.get(name), dict):  # litellm writes the deployment there, and logs it later
-                kwargs[name] = usage.begin_attempt(bucket)
+                kwargs[name] = dict(bucket)
+        if (call := attempts.current()) is not None:
+            call.began_at = time.monotonic()
         try:
             return await self._before_deadline(function, args, kwargs)
         except Exception as exc:
             if identifier := getattr(exc, "failed_deployment_id", None):
-                self.attempt_failed(identifier, exc, kwargs)
+                self.attempt_failed(identifier, exc)
             raise
 
     async def _before_deadline(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -130,12 +133,10 @@ class FailoverRouter(CheckedRouter):
                 call.fail(identifier, error)
         return error  # type: ignore[no-any-return]  # litellm has no types
 
-    def attempt_failed(self, identifier: str, error: Exception, kwargs: Mapping[str, Any]) -> None:
+    def attempt_failed(self, identifier: str, error: Exception) -> None:
         """Count a failure of *identifier*; a stream comes here when it breaks after its first content."""
-        cause = cause_of(error)
         if self.cools:
-            self.cooldowns.add_failure(identifier, cause, self._limits)
-        usage.count_failure(kwargs, identifier, cause)
+            self.cooldowns.add_failure(identifier, cause_of(error), self._limits)
 
     def attempt_succeeded(self, identifier: str) -> None:
         """Note that *identifier* gave a whole answer."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.cooldowns import Cooldowns, Limits
 from liverouter.errors import ConfigError, Problem
 from liverouter.events import mask
+from liverouter.loop import unforkable
 from liverouter.providers import PROVIDERS, is_claude
-from liverouter.usage import install_logger
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,7 +60,7 @@ def load(*, freeze: bool = True) -> Any:
     global _loaded  # noqa: PLW0603 - the import is process-wide, so is this
     if _loaded is not None:
         return _loaded
-    with _loading:
+    with unforkable(), _loading:
         if _loaded is not None:
             return _loaded
         guard_environment()
@@ -83,6 +83,7 @@ def load(*, freeze: bool = True) -> Any:
 def _configure(litellm: Any) -> None:
     litellm.suppress_debug_info = True  # prints to stdout otherwise
     litellm.telemetry = False
+    litellm.expose_router_debug_in_errors = False  # it appends its settings to the provider's words
     litellm.modify_params = True  # thinking blocks of another provider in the history would be refused
     if not os.environ.get("LITELLM_LOG"):
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
@@ -95,7 +96,7 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
     Raises:
         ConfigError: litellm refused the configuration (LR301).
     """
-    install_logger(load())
+    load()
     from liverouter.failover import FailoverRouter
 
     try:

@@ -24,7 +24,7 @@ from liverouter import attempts
 from liverouter.errors import CallError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from contextlib import AsyncExitStack
 
 _HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
@@ -98,8 +98,8 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
             call.served(identifier)
         return answer
 
-    def attempt_failed(self, identifier: str, error: Exception, kwargs: Mapping[str, Any]) -> None:
-        """Hear that an attempt at *identifier*, made with *kwargs*, broke after it had begun to answer."""
+    def attempt_failed(self, identifier: str, error: Exception) -> None:
+        """Hear that *identifier* broke after it had begun to answer."""
 
     def attempt_succeeded(self, identifier: str) -> None:
         """Hear that *identifier* gave a whole answer."""
@@ -119,7 +119,7 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
             if error is None:
                 self.attempt_succeeded(identifier)
             else:
-                self.attempt_failed(identifier, error, initial_kwargs)
+                self.attempt_failed(identifier, error)
 
         stop_given = bool(initial_kwargs.get("stop"))
         stream = CheckedStream(

@@ -1,8 +1,9 @@
 """Counts per minute and deployment: calls, failures by class, failovers, tokens, cost, latency.
 
-In memory, drained by the reporter in batches, never one write per call. Three places tell what happened, each what it
-alone knows: litellm's `CustomLogger` the whole answers with their tokens and cost, streams included; `failover` each
-failed attempt; the handle who was to serve a call and who did, and without litellm all of it.
+In memory, drained by the reporter in batches, never one write per call. The handle counts, from the record that every
+call keeps anyway, with litellm and without, so that what `usage` says is the sum of what the answers say. litellm's own
+log rows, a `CustomLogger`'s, cannot be counted exactly: one worker for all loops of a process hands them on, late, and
+again or never when two loops take turns; an empty answer is a success there and a cancelled attempt nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.cooldowns import Cause, cause_of
+from liverouter.cooldowns import cause_of
 from liverouter.events import CallFailedOver
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from liverouter.snapshot import Deployment
     from liverouter.store import Generation
 
-CLIENT_KEY: Final = "liverouter_client"  # metadata key of a call: which client made it
-_BEGAN_KEY: Final = "liverouter_began_at"  # of one attempt, unix seconds
-_FAILED_KEY: Final = "liverouter_failed"  # of an attempt that litellm takes for a success
 _MAX_DEPLOYMENTS: Final = 1_000
 _MAX_CELLS: Final = 5_000  # minutes by deployments kept while the database takes no report
 _LOG_EVERY_S: Final = 10.0  # one failover line per (from, to, cause) in this time
@@ -161,12 +159,10 @@ def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | 
 
 
 _counters: Final[dict[str, UsageCounter]] = {}
-_installing: Final = threading.Lock()
-_logger: Any = None
 
 
 def register(client: str, counter: UsageCounter) -> None:
-    """Count what *client*'s calls do with *counter*."""
+    """Count what the handles of *client* do with *counter*."""
     _counters[client] = counter
 
 
@@ -176,91 +172,50 @@ def unregister(client: str) -> None:
 
 
 class CallCount:
-    """Counts one call of a handle: whether it failed over, and where litellm is off and tells nothing, all of it."""
+    """Counts one call of a handle, from what its record and its answer say; each fact once, however the call ends."""
 
-    __slots__ = ("_began", "_counter", "_generation", "_record", "_started_at")
+    __slots__ = ("_counter", "_generation", "_record", "_settled")
 
     def __init__(self, client: str, generation: Generation, record: Attempts) -> None:
-        """Count for *client* what *record* will say of a call to *generation*."""
+        """Count for *client* a call to *generation* that *record* follows."""
         self._counter, self._generation, self._record = _counters.get(client), generation, record
-        self._began, self._started_at = False, time.monotonic()
-
-    def began(self) -> None:
-        """Note that somebody answers; only the first time matters."""
-        if self._began or self._counter is None:
-            return
-        self._began = True
-        snapshot, record = self._generation.snapshot, self._record
-        served = self._generation.deployments.get(record.served_by)
-        if served is None:
-            return
-        failed = next(((i, error) for i, error in record.failed if i != served.id), None)
-        if failed is not None:
-            self._counter.add_failover(failed[0], served.id, str(cause_of(failed[1])))
-        elif served.order > snapshot.primary.order:
-            self._counter.add_failover(snapshot.primary.id, served.id, "cooldown")
-
-    def answered(self, answer: Answer) -> None:
-        """Count the whole *answer*."""
-        if self._counter is None or self._generation.router is not None:
-            return
-        tokens: Mapping[str, Any] = answer.usage or {}
-        self._counter.add_success(
-            self._generation.snapshot.primary.id,
-            prompt_tokens=tokens.get("input_tokens", 0),
-            completion_tokens=tokens.get("output_tokens", 0),
-            cost_usd=answer.cost_usd or 0.0,
-            latency_ms=(time.monotonic() - self._started_at) * 1000,
-        )
+        self._settled = False
 
     def failed(self, error: Exception) -> None:
-        """Count the call's *error*."""
-        if self._counter is not None and self._generation.router is None:
-            self._counter.add_failure(self._generation.snapshot.primary.id, str(cause_of(error)))
+        """Count that the call ended in *error*, with every attempt that failed before."""
+        if self._counter is None or self._settled:
+            return
+        self._settled = True
+        known = self._count_failures(self._counter)
+        if not any(error is failed for _, failed in known):  # a stream that broke, or litellm is off
+            self._counter.add_failure(self._served.id, str(cause_of(error)))
 
+    def answered(self, answer: Answer) -> None:
+        """Count the *answer*, with what it took: whole, or as far as its reader wanted it."""
+        if self._counter is None or self._settled:
+            return
+        self._settled = True
+        failed = self._count_failures(self._counter)
+        served, tokens = self._served, answer.usage
+        self._counter.add_success(
+            served.id,
+            prompt_tokens=tokens["input_tokens"] if tokens else 0,
+            completion_tokens=tokens["output_tokens"] if tokens else 0,
+            cost_usd=answer.cost_usd or 0.0,
+            latency_ms=(time.monotonic() - self._record.began_at) * 1000,
+        )
+        first = next(((identifier, error) for identifier, error in failed if identifier != served.id), None)
+        primary = self._generation.snapshot.primary
+        if first is not None:
+            self._counter.add_failover(first[0], served.id, str(cause_of(first[1])))
+        elif served.order > primary.order:
+            self._counter.add_failover(primary.id, served.id, "cooldown")
 
-def begin_attempt(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one attempt's own copy of a call's metadata, which litellm goes on to fill and logs after its end."""
-    return {**metadata, _BEGAN_KEY: time.time()}
+    @property
+    def _served(self) -> Deployment:
+        return self._generation.deployments.get(self._record.served_by, self._generation.snapshot.primary)
 
-
-def count_failure(request: Mapping[str, Any], deployment_id: str, cause: Cause) -> None:
-    """Count a failed attempt whose arguments were *request*; litellm may still believe that it succeeded."""
-    metadata = request.get("metadata") or {}
-    metadata[_FAILED_KEY] = True
-    if (counter := _counters.get(metadata.get(CLIENT_KEY, ""))) is not None:
-        counter.add_failure(deployment_id, str(cause))
-
-
-def install_logger(litellm: Any) -> None:
-    """Have litellm tell this module of every whole answer; once per process."""
-    global _logger  # noqa: PLW0603 - litellm's callback lists are process-wide, so is this
-    with _installing:
-        if _logger is None:
-            _logger = _make_logger()
-            litellm.callbacks.append(_logger)
-
-
-def _make_logger() -> Any:
-    from litellm.integrations.custom_logger import CustomLogger
-
-    class UsageLogger(CustomLogger):  # type: ignore[misc]  # litellm ships no types for it
-        """Hands litellm's rows of success to the counters. litellm passes these arguments by these very names."""
-
-        async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-            del response_obj
-            row = kwargs.get("standard_logging_object")
-            metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
-            counter = _counters.get(metadata.get(CLIENT_KEY, ""))
-            if counter is None or row is None or _FAILED_KEY in metadata:
-                return
-            began_at = metadata.get(_BEGAN_KEY) or start_time.timestamp()
-            counter.add_success(
-                row.get("model_id") or "",
-                prompt_tokens=row.get("prompt_tokens") or 0,
-                completion_tokens=row.get("completion_tokens") or 0,
-                cost_usd=row.get("response_cost") or 0.0,
-                latency_ms=max(0.0, end_time.timestamp() - began_at) * 1000,
-            )
-
-    return UsageLogger()
+    def _count_failures(self, counter: UsageCounter) -> Sequence[tuple[str, Exception]]:
+        for identifier, error in self._record.failed:
+            counter.add_failure(identifier, str(cause_of(error)))
+        return self._record.failed

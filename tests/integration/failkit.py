@@ -1,0 +1,198 @@
+"""Every provider and body format as a primary with a fallback behind it, over real HTTP, by a clock that tests tick."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from liverouter.testing import MemoryRouter, StandIn, service_account_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.messages import AIMessage
+
+    from liverouter.chat import LiveChatModel
+    from liverouter.snapshot import Deployment
+
+METHODS: Final = ("ainvoke", "invoke", "astream", "stream")
+PROMPT: Final = "hi there"
+LONG_S: Final = 60.0  # a timeout that nothing in a healthy test reaches
+_JWT: Final = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzdGFuZC1pbiJ9.c2lnbmF0dXJl"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One provider and body format."""
+
+    name: str
+    provider: str
+    model: str
+    base: str  # the setting that holds the base URL
+    key: str  # the setting that holds the secret
+    secret: str = ""  # a Google service account where it is empty
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self, standin: StandIn) -> dict[str, Any]:
+        """Return the settings that make this the primary."""
+        return {"llm_provider": self.provider, "llm_model": self.model, self.base: standin.api_base, **self.more}
+
+    def entry(self, standin: StandIn) -> dict[str, Any]:
+        """Return the settings that make this a fallback; its secret is called "spare"."""
+        own = {name.removeprefix("azure_openai_"): value for name, value in self.more.items()}
+        base = {"provider": self.provider, "model": self.model, "api_base": standin.api_base, **own}
+        return {**base, "api_key": {"secret": "spare"}}
+
+    def secret_for(self, standin: StandIn, owner: str) -> str:
+        """Return a secret that no other deployment has."""
+        return f"{self.secret}-of-the-{owner}" if self.secret else service_account_json(standin.base_url)
+
+
+DIALECTS: Final = {
+    d.name: d
+    for d in (
+        Dialect("anthropic", "anthropic", "claude-sonnet-4-5", "anthropic_api_base", "anthropic_api_key", "sk-ant-key"),
+        Dialect("openai", "openai", "gpt-4o", "openai_api_base", "openai_api_key", "sk-key"),
+        Dialect(
+            "azure-openai",
+            "azure-openai",
+            "prod",
+            "azure_openai_endpoint",
+            "azure_openai_api_key",
+            "azure-key",
+            {"azure_openai_base_model": "gpt-4o"},
+        ),
+        Dialect("vertex-ai", "vertex-ai", "gemini-2.5-flash", "vertex_ai_api_base", "vertex_ai_credentials"),
+        Dialect("vertex-ai claude", "vertex-ai", "claude-sonnet-4-5", "vertex_ai_api_base", "vertex_ai_credentials"),
+        Dialect(
+            "snowflake", "snowflake-cortex", "llama3.1-70b", "snowflake_api_base", "snowflake_token", "snowflake-pat"
+        ),
+        Dialect(
+            "snowflake claude", "snowflake-cortex", "claude-sonnet-4-5", "snowflake_api_base", "snowflake_token", _JWT
+        ),
+    )
+}
+
+
+class Clock:
+    """The clock of cooldowns: it stands still until it is ticked."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        """Return unix seconds."""
+        return self.now
+
+    def tick(self, seconds: float) -> None:
+        """Let *seconds* pass."""
+        self.now += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one call came to."""
+
+    seconds: float
+    primary_hits: int
+    fallback_hits: int
+    answer: AIMessage
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the answer says about who gave it."""
+        told: dict[str, Any] = self.answer.response_metadata["liverouter"]
+        return told
+
+    @property
+    def role(self) -> str:
+        """Who answered: the primary or a fallback."""
+        return str(self.told["role"])
+
+
+class World:
+    """A primary and a fallback of another provider behind one handle; stand-ins, Router and HTTP are real."""
+
+    def __init__(self, dialect: str, *, fallback: str | None = None, **rows: Any) -> None:
+        """Prepare; *fallback* None takes a provider that is not the primary's, "" takes none."""
+        self.dialect = DIALECTS[dialect]
+        if fallback is None:
+            fallback = "anthropic" if self.dialect.provider in {"openai", "azure-openai"} else "openai"
+        self._spare = DIALECTS[fallback] if fallback else None
+        self._rows = rows
+        self._stack = ExitStack()
+        self.clock = Clock()
+        self.primary: StandIn
+        self.fallback: StandIn
+        self.live: MemoryRouter
+        self.model: LiveChatModel
+
+    def __enter__(self) -> Self:
+        enter = self._stack.enter_context
+        self.primary = enter(StandIn(self.dialect.provider))
+        rows = self.dialect.rows(self.primary)
+        secrets = {self.dialect.key: self.dialect.secret_for(self.primary, "primary")}
+        if self._spare is not None:
+            self.fallback = enter(StandIn(self._spare.provider))
+            rows["llm_fallback_config"] = self._spare.entry(self.fallback)
+            secrets["spare"] = self._spare.secret_for(self.fallback, "fallback")
+        self.live = enter(MemoryRouter({**rows, **self._rows}, secrets=secrets, clock=self.clock))
+        self.model = self.live.chat_model()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def deployment(self, role: str = "primary") -> Deployment:
+        """Return the first deployment of *role*."""
+        return next(d for d in self.live.generation().snapshot.deployments if d.role == role)
+
+    def call(self, method: str = "invoke", **options: Any) -> Outcome:
+        """Make one call and return what it came to; raises what it raises."""
+        before = self.hits()
+        started = time.monotonic()
+        answer = ask(self.model, method, **options)
+        seconds = time.monotonic() - started
+        after = self.hits()
+        return Outcome(seconds, after[0] - before[0], after[1] - before[1], answer)
+
+    def hits(self) -> tuple[int, int]:
+        """Return the model calls that the primary and the fallback have seen."""
+        return self.primary.hits, self.fallback.hits if self._spare is not None else 0
+
+    def cooling_s(self, role: str = "primary") -> float:
+        """Return how much longer the first deployment of *role* cools, 0 if it does not."""
+        identifier = self.deployment(role).id
+        return self.live.cooldowns.remaining_s([identifier]).get(identifier, 0.0)
+
+    @property
+    def standins(self) -> tuple[StandIn, ...]:
+        """Every stand-in there is."""
+        return (self.primary, self.fallback) if self._spare is not None else (self.primary,)
+
+
+def ask(model: LiveChatModel, method: str = "invoke", text: str = PROMPT, **options: Any) -> AIMessage:
+    """Call *model* by *method* from this thread, which has no loop; a stream is read to its end and added up."""
+    match method:
+        case "invoke":
+            return model.invoke(text, **options)
+        case "ainvoke":
+            return asyncio.run(model.ainvoke(text, **options))
+        case "stream":
+            return _sum(list(model.stream(text, **options)))
+        case _:
+            return _sum(asyncio.run(_collect(model, text, options)))
+
+
+async def _collect(model: LiveChatModel, text: str, options: Mapping[str, Any]) -> list[Any]:
+    return [chunk async for chunk in model.astream(text, **options)]
+
+
+def _sum(chunks: list[Any]) -> AIMessage:
+    total: AIMessage = chunks[0]
+    for chunk in chunks[1:]:
+        total += chunk  # type: ignore[assignment]  # chunks add up to a chunk, which is a message
+    return total

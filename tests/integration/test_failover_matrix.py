@@ -1,0 +1,207 @@
+"""Every provider as the primary, failing in every way, asked by every method: the call is answered by the fallback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from liverouter.testing import FAILURES, Failure
+from tests.integration.failkit import DIALECTS, LONG_S, METHODS, Outcome, World
+from tests.integration.wirekit import LITELLM_WARNINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [*LITELLM_WARNINGS]
+
+TRIES, ALLOWED_FAILS, COOLDOWN_S = 2, 2, 30.0
+SLOW_TIMEOUT_S, QUICK_TIMEOUT_S = 0.5, 5.0
+SLACK_S: Final = 2.0  # what two busy cores may add to a call
+BEFORE_CONTENT: Final = (Failure.ERROR_EVENT, Failure.PREAMBLE, Failure.STALL)  # 200, then no content
+
+ROWS: Final = (*FAILURES, *BEFORE_CONTENT)
+WAITS: Final = {Failure.BLACKHOLE, Failure.HANG, Failure.STALL}  # only the timeout ends them
+CALLERS: Final = {  # the request is to blame: nothing cools
+    Failure.BAD_REQUEST,
+    Failure.CONTEXT_WINDOW,
+    Failure.CONTENT_POLICY,
+    Failure.TOO_LARGE,
+    Failure.UNPROCESSABLE,
+    Failure.REFUSAL,
+}
+AT_ONCE: Final = {
+    Failure.UNAUTHORIZED,
+    Failure.FORBIDDEN,
+    Failure.NOT_FOUND,
+    Failure.RATE_LIMIT,
+    Failure.RATE_LIMIT_RETRY_AFTER,
+}
+ONE_HIT: Final = {*CALLERS, *AT_ONCE, Failure.TIMEOUT, Failure.HANG, Failure.STALL}  # asking again would not help
+CASES: Final = sorted(
+    ((failure, dialect) for failure in ROWS for dialect in DIALECTS), key=lambda case: case[0] not in WAITS
+)
+# litellm loses Claude's refusal where Snowflake serves it whole: an empty answer is left
+UNTOLD_REFUSALS: Final = {("snowflake claude", "invoke"), ("snowflake claude", "ainvoke")}
+
+
+def expected_hits(failure: Failure, dialect: str, method: str) -> int:
+    """Return the requests that one failing call may cost the primary."""
+    if failure.is_unreachable:
+        return 0
+    if failure is Failure.REFUSAL and (dialect, method) in UNTOLD_REFUSALS:
+        return TRIES
+    return 1 if failure in ONE_HIT else TRIES
+
+
+class Worlds:
+    """One world per dialect and method, made when first asked for, kept for the module."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], World] = {}
+        self._making = threading.Lock()
+
+    def of(self, dialect: str, method: str, timeout_s: float) -> World:
+        """Return the world, with nothing failing, nothing cooling and *timeout_s* configured."""
+        with self._making:
+            world = self._made.get((dialect, method)) or self._make(dialect, method)
+        world.primary.heal()
+        world.clock.tick(10 * COOLDOWN_S)
+        if world.live.generation().snapshot.timeout_s != timeout_s:
+            world.live.set(litellm_timeout=timeout_s)
+        return world
+
+    def _make(self, dialect: str, method: str) -> World:
+        world = World(
+            dialect,
+            litellm_num_retries=TRIES,
+            litellm_allowed_fails=ALLOWED_FAILS,
+            litellm_cooldown_time=COOLDOWN_S,
+            litellm_timeout=LONG_S,
+        )
+        self._made[dialect, method] = world.__enter__()
+        assert world.call(method).role == "primary"  # loads what litellm loads late, before time counts
+        world.primary.fail(Failure.BAD_REQUEST)
+        assert world.call(method).role == "fallback"
+        return world
+
+    def all(self) -> list[World]:
+        """Return every world there is."""
+        return list(self._made.values())
+
+    def close(self) -> None:
+        """End them all."""
+        for world in reversed(self.all()):
+            world.__exit__()
+
+
+@pytest.fixture(scope="module")
+def worlds() -> Iterator[Worlds]:
+    """The worlds of this module."""
+    made = Worlds()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[dict[str, dict[str, dict[str, Any]]]]:
+    """What each case measured; written as JSON where LIVEROUTER_TEST_FAILOVER_TABLE names a file."""
+    measured: dict[str, dict[str, dict[str, Any]]] = {}
+    yield measured
+    if path := os.environ.get("LIVEROUTER_TEST_FAILOVER_TABLE"):
+        settings = {"tries": TRIES, "allowed_fails": ALLOWED_FAILS, "slow_timeout_s": SLOW_TIMEOUT_S}
+        Path(path).write_text(json.dumps({"settings": settings, "rows": measured}, indent=1), encoding="utf-8")
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """Every sleep that a library of a call's asks for, with its module."""
+    asked: list[tuple[str, float]] = []
+    sleep = asyncio.sleep
+
+    async def listen(delay: float, result: Any = None) -> Any:
+        module = sys._getframe(1).f_globals["__name__"]
+        if delay > 0 and module.partition(".")[0] in {
+            "anthropic",
+            "litellm",
+            "langchain_litellm",
+            "openai",
+            "tenacity",
+        }:
+            asked.append((module, delay))
+        return await sleep(delay, result)
+
+    monkeypatch.setattr(asyncio, "sleep", listen)
+    return asked
+
+
+class TestPrimaryFails:
+    @pytest.mark.parametrize(("failure", "dialect"), CASES, ids=lambda value: str(getattr(value, "value", value)))
+    def test_call_is_answered_by_the_fallback(
+        self,
+        failure: Failure,
+        dialect: str,
+        worlds: Worlds,
+        table: dict[str, dict[str, dict[str, Any]]],
+        sleeps: list[tuple[str, float]],
+    ) -> None:
+        """All four methods answer, within the tries, without a sleep; the primary cools as it should, then serves."""
+        with ThreadPoolExecutor(len(METHODS)) as pool:
+            first = list(pool.map(lambda method: _play(worlds, failure, dialect, method), METHODS))
+        assert sleeps == []
+        table.setdefault(failure.value, {})[dialect] = {
+            "primary_hits": max(outcome.primary_hits for outcome in first),
+            "seconds": round(max(outcome.seconds for outcome in first), 2),
+            "cools": "no" if failure in CALLERS else "at once" if failure in AT_ONCE else "counted",
+        }
+
+
+def _play(worlds: Worlds, failure: Failure, dialect: str, method: str) -> Outcome:
+    """Have the primary fail for *method*, cool and heal; return the first call's outcome."""
+    slow = failure in WAITS
+    world = worlds.of(dialect, method, SLOW_TIMEOUT_S if slow else QUICK_TIMEOUT_S)
+    world.primary.fail(failure)
+    hits = expected_hits(failure, dialect, method)
+
+    first = world.call(method)
+    _check_first(first, world, hits, slow=slow)
+    cools = failure not in CALLERS or hits == TRIES
+    if not cools:
+        assert world.cooling_s() == 0
+        assert world.call(method).primary_hits == hits, "what does not cool is asked again"
+    else:
+        if not world.cooling_s():  # it takes one more: an attempt that is not worth a retry counts one
+            assert failure not in AT_ONCE
+            second = world.call(method)
+            assert second.role == "fallback"
+            assert second.primary_hits == hits
+        assert 0 < world.cooling_s() <= COOLDOWN_S
+        resting = world.call(method)
+        assert (resting.primary_hits, resting.fallback_hits, resting.role) == (0, 1, "fallback")
+        assert resting.seconds < SLACK_S
+        assert resting.told["failed_over"] is True
+
+    world.primary.heal()
+    world.clock.tick(COOLDOWN_S + 1)
+    healed = world.call(method)
+    assert (healed.primary_hits, healed.fallback_hits, healed.role) == (1, 0, "primary"), "tried again after it"
+    return first
+
+
+def _check_first(first: Outcome, world: World, hits: int, *, slow: bool) -> None:
+    assert first.role == "fallback"
+    assert str(first.answer.content).endswith("hi there")
+    assert (first.primary_hits, first.fallback_hits) == (hits, 1)
+    assert first.told["failed_over"] is True
+    assert first.told["deployment_id"] == world.deployment("fallback").id
+    if slow:
+        assert 0.9 * SLOW_TIMEOUT_S < first.seconds < 1.1 * SLOW_TIMEOUT_S + SLACK_S
+    else:
+        assert first.seconds < min(SLACK_S, QUICK_TIMEOUT_S / 2)
