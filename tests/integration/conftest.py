@@ -74,9 +74,8 @@ class Result:
 
 
 @pytest.fixture
-def cli(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """A function that runs one command on this test's database, with *stdin* piped in."""
-    monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """A function that runs one command, with *stdin* piped in; no database is named."""
 
     def call(*arguments: str, stdin: str = "") -> Result:
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
@@ -85,3 +84,10 @@ def cli(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
         return Result(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def cli(shell: Callable[..., Result], dsn: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The same function, on this test's database."""
+    monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
+    return shell

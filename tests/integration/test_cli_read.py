@@ -199,3 +199,18 @@ class TestMigrate:
         put(db, llm_model="gpt-4o")
         assert "LR204" in cli("show", "--database-url", empty_dsn).err
         assert value(db, "SELECT count(*) FROM liverouter.settings") == 1
+
+
+class TestInspectorRole:
+    def test_inspector_sees_everything_but_secrets(self, cli: Cli, db: Session, login: Callable[..., str]) -> None:
+        """With liverouter_inspector alone one can look at all of it, but for the sealed rows."""
+        put(db, llm_provider="openai", llm_model="gpt-4o")
+        Process(db).rejected(1, kept=0)
+        url = ("--database-url", login("liverouter_inspector"))
+        shown = cli("show", *url)
+        assert (shown.code, shown.err) == (0, "")
+        assert "gpt-4o" in shown.out
+        assert "the key is missing" in shown.out
+        for command in (["history"], ["diff", "0", "1"], ["instances"], ["keys", "status"]):
+            assert (cli(*command, *url).code, cli(*command, *url).err) == (0, "")
+        assert "[LR207" in cli("show", "--settings", *url).err

@@ -104,6 +104,15 @@ def watch(dsn: str) -> Iterator[Callable[..., Watch]]:
 
 
 class TestWatch:
+    def test_inspector_may_watch(self, watch: Callable[..., Watch], db: Session, login: Callable[..., str]) -> None:
+        """The right to look is enough."""
+        watching = watch("--json", "--database-url", login("liverouter_inspector"))
+        watching.event(event="revision", revision=0)
+        put(db, llm_model="gpt-4o")
+        watching.event(event="revision", revision=1)
+        assert watching.end() == 0
+        assert watching.lines["err"] == []
+
     def test_each_change_and_each_process_is_told_as_it_happens(self, watch: Callable[..., Watch], db: Session) -> None:
         """Who changed what; who applied it after how many ms; who rejected it and why; Ctrl-C ends it with 0."""
         put(db, llm_model="gpt-4o")

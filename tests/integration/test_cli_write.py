@@ -165,6 +165,15 @@ class TestSet:
         assert [p["code"] for p in result["problems"]] == ["LR100"]
         assert set(result["problems"][0]) == {"severity", "code", "where", "message", "hint"}
 
+    def test_what_the_services_environment_has_is_not_asked_for_again(self, cli: Cli, db: Session) -> None:
+        """A process serves the stored config, so its key is there: only what the change itself lacks is told."""
+        put(db, llm_provider="openai", llm_model="gpt-4o")
+        assert "LR102" in cli("set", "llm_model=gpt-4.1").err
+        Process(db).applied(2)
+        assert cli("set", "llm_model=gpt-4.1-mini").err == ""
+        Process(db).applied(3)
+        assert "anthropic needs anthropic_api_key" in cli("set", "llm_provider=anthropic").err.replace("'", "")
+
 
 class TestWait:
     def test_wait_says_how_many_applied_it_and_after_how_many_ms(
@@ -344,3 +353,20 @@ class TestRollback:
         assert "error: there is no revision 7 [LR213 at " in result.err
         assert "hint: The history holds 0 to 0" in result.err
         assert revision(db) == 0
+
+
+class TestWriterRole:
+    @pytest.mark.usefixtures("key")
+    def test_writer_needs_no_right_to_read_secrets_or_the_fleet(
+        self, cli: Cli, db: Session, login: Callable[..., str]
+    ) -> None:
+        """With liverouter_writer alone every write works, waits included; nothing is told that it may not see."""
+        url = ("--database-url", login("liverouter_writer"))
+        result = cli("set", "llm_provider=opnai", "--secret", "openai_api_key", "--wait", *url, stdin=SECRET)
+        assert (result.code, result.out, result.err) == (0, "revision 1\nlive in every instance\n", "")
+        assert cli("set", "llm_provider=openai", "llm_temperature=0.2", *url).out == "revision 2\n"
+        assert cli("set", "llm_provider=openai", *url).out == "nothing changed: still revision 2\n"
+        assert cli("unset", "llm_temperature", "openai_api_key", *url).out == "revision 3\n"
+        assert stored(db) == {"llm_provider": "openai"}
+        assert value(db, "SELECT count(*) FROM liverouter.secrets") == 0
+        assert cli("rollback", "1", "--wait", *url).out == "revision 4\nlive in every instance\n"

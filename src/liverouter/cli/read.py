@@ -9,7 +9,7 @@ import click
 from liverouter.cli.output import ago, show_heading, show_json, show_problems, show_table, text
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config import validate
-from liverouter.errors import Problem
+from liverouter.errors import DatabaseError, Problem
 from liverouter.options import Environment
 from liverouter.sealing import Secret, fingerprint
 from liverouter.settings import SETTINGS
@@ -96,29 +96,40 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
     if facts["running"]:
         show_table(facts["running"], _RUNNING)
     if facts["problems"]:
-        show_heading("Problems", "" if facts["judged"] else "as seen with this shell's environment and keys")
+        show_heading("Problems", "as seen with this shell's environment and keys" if facts["seen_from_here"] else "")
         show_problems(facts["problems"])
 
 
 async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dict[str, Any]:
-    raw = await repository.read()
+    (revision,) = await repository.history(limit=1)
     instances = await repository.instances()
     problems = [_as_problem(row) for row in await repository.problems()]
     judged = any(
-        row["state"] != "offline" and raw.revision in (row["applied_revision"], row["rejected_revision"])
+        row["state"] != "offline" and revision["revision"] in (row["applied_revision"], row["rejected_revision"])
         for row in instances
     )
-    if not judged:  # then validation here sees more than SQL does, if not a service's environment
+    raw = None if judged else await _readable(repository)
+    if raw is not None:  # validation here sees more than SQL does, if not a service's environment
         here = validate(raw, environment=Environment(), keyring=keyring).problems
         problems = [*here, *(p for p in problems if not p.where.startswith(("settings.", "secrets.")))]
     return {
-        "revision": (await repository.history(limit=1))[0],
+        "revision": revision,
         "desired": await repository.desired_config(),
         "instances": instances,
         "running": await repository.active_config(),
         "problems": problems,
-        "judged": judged,
+        "seen_from_here": raw is not None,
     }
+
+
+async def _readable(repository: SettingsRepository) -> RawConfig | None:
+    """Return the config, None for a role that may only look at the views."""
+    try:
+        return await repository.read()
+    except DatabaseError as exc:
+        if exc.code != "LR207":
+            raise
+        return None
 
 
 def _as_problem(row: Mapping[str, Any]) -> Problem:

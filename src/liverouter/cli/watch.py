@@ -110,12 +110,12 @@ class _Fleet:
         return facts
 
     async def _revisions(self) -> list[dict[str, Any]]:
-        head, last = (await self.repository.head()).revision, self.revision
+        rows = await self.repository.history(limit=1)
+        head, last = rows[0]["revision"], self.revision
         if last == head:
             return []
         known = last if last is not None and last < head else head - 1  # a restored backup goes back
-        rows = await self.repository.history(limit=head - known)
-        while rows[-1]["revision"] > known + 1 and len(rows) < _MANY:  # more came in between
+        while rows[-1]["revision"] > known + 1 and len(rows) < _MANY:  # more may come in between
             rows = await self.repository.history(limit=min(rows[0]["revision"] - known, _MANY))
         self.revision = rows[0]["revision"]
         return [await self._revision(row) for row in reversed(rows)]

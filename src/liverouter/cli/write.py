@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from liverouter.cli.assignments import parse_assignments, secret_problem
-from liverouter.cli.output import show_json, show_problems
+from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
-from liverouter.config import validate
 from liverouter.draft import lay_over
-from liverouter.errors import ConfigError, Problem, RolloutError, SecretError, did_you_mean
+from liverouter.errors import ConfigError, Problem, SecretError, did_you_mean
 from liverouter.lookup import clip
-from liverouter.options import Environment
 from liverouter.raw import SealedSecret
 from liverouter.sealing import Secret, fingerprint, seal
 from liverouter.sealing import open as unseal
 from liverouter.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from liverouter.raw import RawConfig
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring
 
 _WAIT_S: Final = 10.0
-_DEPENDS_ON_ENVIRONMENT: Final = ("LR100", "LR102", "LR501", "LR502")  # a service's own environment may have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +39,16 @@ class _How:
     wait: bool
     timeout_s: float
     as_json: bool
+
+    @property
+    def edit(self) -> dict[str, Any]:
+        """The arguments that every write of the repository takes."""
+        return {"expected_revision": self.expect, "author": self.author, "comment": self.comment}
+
+    @property
+    def telling(self) -> dict[str, Any]:
+        """The arguments of `tell` that are the same for every write."""
+        return {"wait_s": self.timeout_s if self.wait else None, "as_json": self.as_json}
 
 
 def _write_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,14 +125,12 @@ def set_command(*, pairs: Sequence[str], secret_names: Sequence[str], database_u
     secrets = _read_secrets(secret_names, door.keyring)
 
     async def work(repository: SettingsRepository) -> None:
-        raw = await repository.read()
-        sealed = {name: _sealed(name, secret, raw, door.keyring) for name, secret in secrets.items()}
-        draft = lay_over(raw, settings=changes, secrets=sealed)
-        revision = await repository.write(
-            changes, sealed, expected_revision=how.expect, author=how.author, comment=how.comment
-        )
-        warnings = [*_unused_secrets(secrets, draft), *_remaining(draft, door.keyring)]
-        await _finish(repository, raw.revision, revision, how, warnings)
+        stored = await Stored.read(repository)
+        sealed = {name: _sealed(name, secret, stored.raw, door.keyring) for name, secret in secrets.items()}
+        revision = await repository.write(changes, sealed, **how.edit)
+        draft = lay_over(stored.raw, settings=changes, secrets=sealed) if stored.raw else None
+        problems = [*_unused_secrets(secrets, draft), *stored.remaining(draft, door.keyring)]
+        await tell(repository, before=stored.revision, revision=revision, problems=problems, **how.telling)
 
     door.run(work)
 
@@ -148,19 +153,15 @@ def unset_command(*, names: Sequence[str], database_url: str | None, how: _How) 
     async def work(repository: SettingsRepository) -> None:
         from liverouter.repository import UNSET
 
-        raw = await repository.read()
-        stored = {*raw.settings, *raw.secrets}
-        if unknown := [_nothing_called(name, stored) for name in names if name not in {*stored, *SETTINGS}]:
-            raise ConfigError(unknown)
-        revision = await repository.write(
-            {name: UNSET for name in names if name in raw.settings},
-            delete=[name for name in names if name in raw.secrets],
-            expected_revision=how.expect,
-            author=how.author,
-            comment=how.comment,
-        )
-        warnings = _remaining(lay_over(raw, remove=names), door.keyring)
-        await _finish(repository, raw.revision, revision, how, warnings)
+        stored = await Stored.read(repository)
+        if stored.raw is not None:
+            there = {*stored.raw.settings, *stored.raw.secrets}
+            if unknown := [_nothing_called(name, there) for name in names if name not in {*there, *SETTINGS}]:
+                raise ConfigError(unknown)
+        revision = await repository.write(dict.fromkeys(names, UNSET), delete=names, **how.edit)
+        draft = lay_over(stored.raw, remove=names) if stored.raw else None
+        problems = stored.remaining(draft, door.keyring)
+        await tell(repository, before=stored.revision, revision=revision, problems=problems, **how.telling)
 
     door.run(work)
 
@@ -181,53 +182,16 @@ def rollback_command(*, revision: int, database_url: str | None, how: _How) -> N
     door = access("rollback", database_url)
 
     async def work(repository: SettingsRepository) -> None:
-        before = await repository.head()
-        made = await repository.rollback(revision, expected_revision=how.expect, author=how.author, comment=how.comment)
-        await _finish(repository, before.revision, made, how, _remaining(await repository.read(), door.keyring))
+        stored = await Stored.read(repository)
+        made = await repository.rollback(revision, **how.edit)
+        now = await Stored.read(repository)
+        problems = stored.remaining(now.raw, door.keyring)
+        await tell(repository, before=stored.revision, revision=made, problems=problems, **how.telling)
 
     door.run(work)
 
 
 COMMANDS: Final = (set_command, unset_command, rollback_command)
-
-
-async def _finish(
-    repository: SettingsRepository, before: int, revision: int, how: _How, warnings: Sequence[Problem]
-) -> None:
-    """Say what was written and what is still wrong with it; wait for the instances where that was asked for."""
-    result: dict[str, Any] = {"revision": revision, "changed": revision != before, "problems": warnings}
-    if not how.as_json:
-        click.echo(f"revision {revision}" if revision != before else f"nothing changed: still revision {revision}")
-        show_problems((replace(p, severity="warning") for p in warnings), err=True)  # it was written all the same
-        if any(p.code in _DEPENDS_ON_ENVIRONMENT for p in warnings):
-            click.echo("  (seen with this shell's environment; a service may have its own)", err=True)
-    try:
-        if how.wait:
-            result["rollout"] = await _wait(repository, revision, how)
-    except RolloutError as exc:
-        result["rollout"] = {"problem": exc.problem}
-        raise
-    finally:
-        if how.as_json:
-            show_json(result)
-
-
-async def _wait(repository: SettingsRepository, revision: int, how: _How) -> dict[str, Any]:
-    """Wait until every live instance applied *revision*, and say how many did and how fast.
-
-    Raises:
-        RolloutError: one rejected it, or not all did in time.
-    """
-    await repository.wait_applied(revision, how.timeout_s)
-    live = sum(row["state"] != "offline" for row in await repository.instances())
-    row: dict[str, Any] = next((r for r in await repository.rollout() if r["revision"] == revision), {})
-    slowest_ms = row.get("p99_ms")
-    if not how.as_json:
-        said = f"live in {live} of {live} instances" if live else "no process runs a client: nobody to wait for"
-        if live and slowest_ms is not None:
-            said += f"; the slowest, {row['slowest']}, {slowest_ms:.0f} ms after the commit"
-        click.echo(said)
-    return {"live": live, "applied": row.get("applied", 0), "p50_ms": row.get("p50_ms"), "p99_ms": slowest_ms}
 
 
 def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Secret]:
@@ -251,9 +215,9 @@ def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Se
     return {names[0]: Secret(value)}
 
 
-def _sealed(name: str, secret: Secret, raw: RawConfig, keyring: Keyring | None) -> SealedSecret:
+def _sealed(name: str, secret: Secret, raw: RawConfig | None, keyring: Keyring | None) -> SealedSecret:
     """Return *secret* sealed; the stored row itself where it holds the same one already, so that nothing changes."""
-    stored = raw.secrets.get(name)
+    stored = raw.secrets.get(name) if raw is not None else None
     if stored is not None and keyring is not None and stored.sealed.split(":")[1:2] == [keyring.newest]:
         try:
             if unseal(name, stored.sealed, keyring) == secret:
@@ -263,12 +227,10 @@ def _sealed(name: str, secret: Secret, raw: RawConfig, keyring: Keyring | None) 
     return SealedSecret(seal(name, secret, keyring), fingerprint(secret))
 
 
-def _remaining(draft: RawConfig, keyring: Keyring | None) -> tuple[Problem, ...]:
-    return validate(draft, environment=Environment(), keyring=keyring).problems
-
-
-def _unused_secrets(names: Sequence[str] | dict[str, Secret], draft: RawConfig) -> list[Problem]:
+def _unused_secrets(names: Collection[str], draft: RawConfig | None) -> list[Problem]:
     """Return a warning for each secret that no provider and no fallback asks for by that name."""
+    if draft is None:
+        return []
     known = [setting.name for setting in SETTINGS.values() if setting.kind == "secret"]
     config = draft.settings.get("llm_fallback_config")
     entries = config if isinstance(config, list) else [config]

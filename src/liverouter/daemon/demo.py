@@ -99,14 +99,14 @@ def _invitation(url: str) -> list[str]:
     binaries = find_binaries()
     psql = shlex.quote(binaries.program("psql")) if binaries else "psql"
     liverouter = shlex.quote(str(Path(sys.executable).with_name("liverouter")))
-    statement = """UPDATE liverouter.settings SET value = '"claude-haiku-4-5"' WHERE key = 'llm_model'"""
+    statement = r"UPDATE liverouter.settings SET value = '\"claude-haiku-4-5\"' WHERE key = 'llm_model'"
     return [
         "Everything stays up until Ctrl-C. In another terminal:",
         "",
         f"  export LIVEROUTER_DATABASE_URL={shlex.quote(url)}",
         f"  {liverouter} show",
         f"  {liverouter} set llm_model=claude-opus-4-1 --wait",
-        f'  {psql} "$LIVEROUTER_DATABASE_URL" -c {shlex.quote(statement)}',
+        f'  {psql} "$LIVEROUTER_DATABASE_URL" -c "{statement}"',
         "",
     ]
 
