@@ -53,7 +53,7 @@ class Database:
         self._engine: AsyncEngine | None = None
         self._opening = asyncio.Lock()
         self._pooled = False
-        self.where = f"database {urlsplit(self._url).netloc.rpartition('@')[2]}{urlsplit(self._url).path}"
+        self.where = _label(self._url)
 
     async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
         """Return the rows of one reading statement, which sees one state of the database.
@@ -81,8 +81,8 @@ class Database:
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
         """Return what *work* returns, which runs in a READ COMMITTED transaction, committed when it has ended.
 
-        *work* runs again, once, where the kept connection turns out to be broken before the commit. *timeout_s* is for a
-        single statement that may take longer than others.
+        *work* runs again, once, where the kept connection turns out to be broken before the commit. *timeout_s* is for
+        one statement that may take longer than others.
 
         Raises:
             DatabaseError: it failed; where the connection broke during the commit, it may have happened.
@@ -172,12 +172,15 @@ class Database:
             "lock_timeout": "0",
             "statement_timeout": str(round(self._statement_timeout_s * 1000)),
         }
-        connection = await dial(
-            self._url,
-            application_name=self._application_name,
-            timeout_s=self._connect_timeout_s,
-            server_settings=settings,
-        )
+        try:
+            connection = await dial(
+                self._url,
+                application_name=self._application_name,
+                timeout_s=self._connect_timeout_s,
+                server_settings=settings,
+            )
+        except ValueError as exc:
+            raise explain(exc, where=self.where) from None  # its text is a piece of the URL, often of the password
         try:
             async with asyncio.timeout(self._statement_timeout_s + _GRACE_S):
                 await _check_schema(connection, self.where)
@@ -199,6 +202,17 @@ def make_engine(connect: Callable[[], Awaitable[Connection]], *, prepare: bool, 
         "postgresql+asyncpg://", creator=creator, isolation_level="READ COMMITTED", hide_parameters=True, **pool
     )
     return engine
+
+
+def _label(url: str) -> str:
+    """Return which database *url* names, for people; no more than "database" where a password may hide in the rest."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "database"
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or parts.fragment:
+        return "database"  # a password with an unescaped / ? or # splits in the wrong place
+    return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _is_pooled(connection: Connection) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _START: Final = "Is the server up, and do host and port of the DSN name it?"
+_ESCAPE: Final = "In user and password write @ : / ? # [ ] % as %40 %3A %2F %3F %23 %5B %5D %25"
 _MIGRATE: Final = "Run `liverouter migrate` as the owner of the database"
 _RIGHTS: Final = (
     "Grant what this process does: liverouter_client to services, liverouter_writer to who changes settings, "
@@ -52,15 +53,20 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "57": ("LR201", "the database is starting, stopping, or ended this connection", "It is tried again"),
     "40": ("LR208", "another transaction came in between", "Try again"),
 }
-_SYSTEM: Final[tuple[tuple[type[Exception], str, str], ...]] = (
-    (TimeoutError, "the database did not answer in time", _START),
-    (PoolTimeoutError, "the database did not answer in time", _START),
-    (socket.gaierror, "the database's host name cannot be resolved", "Check the host in the DSN, and DNS"),
-    (ssl.SSLError, "TLS to the database failed", "Check sslmode and sslrootcert in the DSN"),
-    (ConnectionRefusedError, "the database refused the connection", _START),
-    (FileNotFoundError, "the database's socket file does not exist", _START),
-    (asyncpg.InterfaceError, "the connection to the database broke", "It is tried again"),
-    (asyncpg.InternalClientError, "the connection to the database broke", "It is tried again"),
+# by class, the first that fits -> code, message, hint; no hint: what the library says of it, which is fit to be shown
+_BY_KIND: Final[tuple[tuple[type[Exception], str, str, str], ...]] = (
+    (TimeoutError, "LR201", "the database did not answer in time", _START),
+    (PoolTimeoutError, "LR201", "the database did not answer in time", _START),
+    (socket.gaierror, "LR201", "the database's host name cannot be resolved", "Check the host in the DSN, and DNS"),
+    (ssl.SSLError, "LR201", "TLS to the database failed", "Check sslmode and sslrootcert in the DSN"),
+    (ConnectionRefusedError, "LR201", "the database refused the connection", _START),
+    (FileNotFoundError, "LR201", "the database's socket file does not exist", _START),
+    (OSError, "LR201", "the database cannot be reached", _START),
+    (asyncpg.TargetServerAttributeNotMatched, *_BY_STATE["25006"]),
+    (asyncpg.ClientConfigurationError, "LR201", "the DSN cannot be used", ""),
+    (ValueError, "LR201", "the DSN cannot be read", _ESCAPE),
+    (asyncpg.InterfaceError, "LR201", "the connection to the database broke", "It is tried again"),
+    (asyncpg.InternalClientError, "LR201", "the connection to the database broke", "It is tried again"),
 )
 _OWN_STATE: Final = re.compile(r"LR\d{3}")  # our functions raise with the code itself as SQLSTATE
 
@@ -76,13 +82,9 @@ def explain(exc: BaseException, *, where: str = "database") -> DatabaseError:
     for cause in _chain(exc):
         if isinstance(cause, asyncpg.PostgresError):
             return _from_server(cause, where)
-        if isinstance(cause, asyncpg.TargetServerAttributeNotMatched):
-            code, message, hint = _BY_STATE["25006"]
-            return DatabaseError(message, code=code, where=where, hint=hint)
-        if isinstance(cause, asyncpg.ClientConfigurationError):
-            return DatabaseError("the DSN cannot be used", code="LR201", where=where, hint=str(cause.args[0]))
-        if (found := _from_system(cause)) is not None:
-            return DatabaseError(found[0], code="LR201", where=where, hint=found[1])
+        for kind, code, message, hint in _BY_KIND:
+            if isinstance(cause, kind):
+                return DatabaseError(message, code=code, where=where, hint=hint or str(cause.args[0]))
     return DatabaseError(
         f"the database driver failed: {type(exc).__name__}", code="LR208", where=where, hint="Look at the server's log"
     )
@@ -115,16 +117,6 @@ def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
     if code == "LR207":
         message = f"{message}: {exc.message}"
     return DatabaseError(message, code=code, where=where, hint=hint)
-
-
-def _from_system(exc: BaseException) -> tuple[str, str] | None:
-    """Return message and hint of an LR201, or None for an exception that says nothing."""
-    for kind, message, hint in _SYSTEM:
-        if isinstance(exc, kind):
-            return message, hint
-    if isinstance(exc, OSError):
-        return f"the database cannot be reached: {exc.strerror or type(exc).__name__}", _START
-    return None
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:

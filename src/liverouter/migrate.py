@@ -136,6 +136,8 @@ def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None
             _in_thread(partial(command_, config))
         except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
             raise explain(exc) from exc
+        except ValueError as exc:
+            raise explain(exc) from None  # its text is a piece of the URL, often of the password
         except CommandError as exc:
             found = current(url)
             if found is not None and found not in REVISIONS:
@@ -154,6 +156,8 @@ async def _current(url: str) -> str | None:
             return None if found is None else str(found)
     except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
         raise explain(exc) from exc
+    except ValueError as exc:
+        raise explain(exc) from None
     finally:
         await database.dispose()
 

@@ -13,6 +13,7 @@ import pytest
 
 from liverouter import sealing
 from liverouter.errors import ConflictError, DatabaseError, RolloutError, SecretError, WriteRefusedError
+from liverouter.migrate import current, upgrade
 from liverouter.raw import Head, SealedSecret
 from liverouter.repository import UNSET, SettingsRepository
 from liverouter.sealing import Keyring, Secret
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
 
-PLAIN = "-".join(
-    ["sk", "plain", "text", "key"]
-)  # in pieces: a traceback shows this line, and is searched for the whole
+PLAIN = f"sk-plain-{'text'}-key"  # in pieces: a traceback shows source lines, and is searched for the whole
 OLD, NEW = sealing.generate_key(), sealing.generate_key()
 
 
@@ -443,6 +442,20 @@ class TestFailures:
         db.execute(b"DELETE FROM liverouter.alembic_version")
         assert (await self.failure(dsn)).code == "LR204"
 
+    async def test_password_with_unescaped_characters_is_an_error_that_does_not_repeat_it(self) -> None:
+        """The commonest mistake in a URL: the hint says how to write it, no piece of the password shows."""
+        for character in "/?#[%":
+            for part in ("s3cretpart", "73915046"):
+                url = f"postgresql://ann:{part}{character}{part}@127.0.0.1:1/x"
+                repository = SettingsRepository(url=url)
+                with pytest.raises(DatabaseError) as caught:
+                    await repository.read()
+                assert caught.value.code == "LR201"
+                assert part not in _everything(caught.value)
+                with pytest.raises(DatabaseError) as caught:
+                    current(url)
+                assert part not in _everything(caught.value)
+
     async def test_where_names_the_database_without_its_password(self, empty_dsn: str) -> None:
         """Which of several databases is meant can be told from the error."""
         error = await self.failure(empty_dsn)
@@ -451,8 +464,6 @@ class TestFailures:
 
     async def test_database_that_is_migrated_meanwhile_is_found(self, empty_dsn: str) -> None:
         """The same repository works once somebody ran `liverouter migrate`."""
-        from liverouter.migrate import upgrade
-
         repository = SettingsRepository(url=empty_dsn)
         with pytest.raises(DatabaseError):
             await repository.read()
