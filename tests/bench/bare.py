@@ -18,7 +18,6 @@ os.environ["LITELLM_MODE"], os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "PRODUC
 async def main(dsn: str, base: str) -> None:
     """Listen, read, build, for ever."""
     import asyncpg
-
     import litellm
 
     gc.collect()

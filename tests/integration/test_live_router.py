@@ -127,7 +127,7 @@ class TestFollow:
                 events.wait_for(ConfigApplied, revision=configured.set(llm_model=f"gpt-{n}"))
                 model.invoke("hi")
             events.wait_for(GenerationRetired, generation=10)
-            assert not [c for c in litellm._async_success_callback if "Router" in repr(c)]
+            assert not [c for c in litellm._async_success_callback if "Router" in repr(c)]  # noqa: SLF001 - what leaks
 
     @pytest.mark.usefixtures("configured")
     def test_two_clients_of_two_databases_live_side_by_side(self, dsn: str, empty_dsn: str, openai: StandIn) -> None:
