@@ -77,6 +77,15 @@ def errors() -> str:
     return table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CODES.items()])
 
 
+def cli() -> str:
+    """Return every command with its summary."""
+    from liverouter.cli.app import cli as group
+
+    return table(
+        ("command", "does"), [(f"`liverouter {name}`", c.get_short_help_str(200)) for name, c in group.commands.items()]
+    )
+
+
 def sql(dsn: str) -> str:
     """Return every view, table and function of the schema with its comment, as the database at *dsn* holds it."""
     return asyncio.run(_sql(dsn))
@@ -118,6 +127,7 @@ PURE: Final[Mapping[str, Callable[[], str]]] = {
     "options": options,
     "events": event_names,
     "errors": errors,
+    "cli": cli,
 }
 
 
