@@ -63,9 +63,15 @@ def event_names() -> str:
         k for k in vars(events).values() if inspect.isclass(k) and issubclass(k, events.Event) and k is not events.Event
     ]
     rows = [
-        (f"`{k.name}`", k.level, ", ".join(f"`{f.name}`" for f in dataclasses.fields(k)), _first_line(k)) for k in kinds
+        (f"`{k.name}`", _level(k), ", ".join(f"`{f.name}`" for f in dataclasses.fields(k)), _first_line(k))
+        for k in kinds
     ]
     return table(("event", "level", "facts", "meaning"), rows)
+
+
+def _level(kind: type[events.Event]) -> str:
+    level: object = kind.level
+    return level if isinstance(level, str) else "varies"  # a property: the docstring says by what
 
 
 def _first_line(kind: type) -> str:
