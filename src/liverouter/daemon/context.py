@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from liverouter.daemon.desired import Desired
+from liverouter.daemon.fleet import Fleet, Watch
+from liverouter.daemon.metrics import Metrics
 from liverouter.daemon.models import LastError, OwnStatus
 from liverouter.daemon.problem_details import ProblemModel
+from liverouter.daemon.sse import Hub
 from liverouter.daemon.suggestions import model_names
+from liverouter.events import ConfigApplied, ConfigRejected, Event, Observer, ReloadRequested
+from liverouter.repository import SettingsRepository
 from liverouter.router import is_loaded
+from liverouter.sealing import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from liverouter.client import LiveRouter
-    from liverouter.daemon.desired import Desired
-    from liverouter.daemon.fleet import Fleet, Watch
-    from liverouter.daemon.metrics import Metrics
     from liverouter.daemon.shield import Policy
-    from liverouter.daemon.sse import Hub
 
 
 class Suggestions:
@@ -41,9 +45,10 @@ class Suggestions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The daemon's parts."""
+    """The daemon's parts; for one event loop."""
 
     live: LiveRouter
+    repository: SettingsRepository  # of that loop; the client has its own
     desired: Desired
     fleet: Fleet
     watch: Watch
@@ -74,6 +79,44 @@ class Context:
             last_error=LastError.model_validate(error, from_attributes=True) if error else None,
             problems=[ProblemModel(**p.as_dict()) for p in status.problems],
         )
+
+    def observe(self, event: Event) -> None:
+        """Count *event* and tell every open page; in the event loop of `repository`."""
+        self.metrics.observe(event)
+        if isinstance(event, ReloadRequested | ConfigApplied | ConfigRejected):
+            self.watch.wake()
+        if event.level != "debug":
+            self.hub.publish("event", {"name": event.name, "level": event.level, **event.facts()})
+            self.hub.publish("status", self.own_status().model_dump(mode="json"))
+
+
+def soon(loop: asyncio.AbstractEventLoop, observer: Observer) -> Observer:
+    """Return an observer for any thread, that has *observer* called in *loop*; it does nothing once that is closed."""
+
+    def tell(event: Event) -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(observer, event)
+
+    return tell
+
+
+def build_context(live: LiveRouter, policy: Policy, report: Callable[[str, str], None]) -> Context:
+    """Wire the parts around *live*; nothing is opened. Whoever calls closes `repository` in the end."""
+    options = live.options
+    repository = SettingsRepository(url=options.database_url, application_name="liverouter serve")
+    keyring = Keyring.from_text(options.secret_keys) if options.secret_keys.strip() else None
+    fleet, hub = Fleet(repository), Hub()
+    return Context(
+        live=live,
+        repository=repository,
+        desired=Desired(repository=repository, keyring=keyring),
+        fleet=fleet,
+        watch=Watch(fleet=fleet, hub=hub),
+        hub=hub,
+        metrics=Metrics(repository=repository, status=live.status, generation=lambda: live.store.current),
+        policy=policy,
+        report=report,
+    )
 
 
 def _context(request: Request) -> Context:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -44,11 +43,13 @@ class Metrics:
         repository: SettingsRepository,
         status: Callable[[], Status],
         generation: Callable[[], Generation | None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Count from now on."""
         self._repository, self._status, self._generation = repository, status, generation
+        self._clock = clock
         self._counting = asyncio.Lock()  # two scrapes at once would count a minute twice
-        self._counted_until = datetime.now(UTC).replace(second=0, microsecond=0)
+        self._counted_until = clock().replace(second=0, microsecond=0)
         self._registry = registry = CollectorRegistry()
         self._revision = Gauge("liverouter_revision", "Revision that this process serves", registry=registry)
         self._desired = Gauge("liverouter_desired_revision", "Newest revision that it has read", registry=registry)
@@ -100,7 +101,7 @@ class Metrics:
         ):
             gauge.set(-1 if value is None else value)
         if generation is not None:
-            self._age.set(time.time() - generation.snapshot.committed_at.timestamp())
+            self._age.set((self._clock() - generation.snapshot.committed_at).total_seconds())
         self._state.clear()
         self._state.labels(str(status.state)).set(1)
         for mode in _MODES:
@@ -121,7 +122,7 @@ class Metrics:
         self._instances.clear()
         for state, number in states.items():
             self._instances.labels(state).set(number)
-        until = datetime.now(UTC) - _SETTLED
+        until = self._clock() - _SETTLED
         since = max(self._counted_until, until - _LONGEST)
         rows = [row for row in await self._repository.usage(since) if since <= row["minute"] < until]
         for row in rows:

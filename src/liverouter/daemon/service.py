@@ -17,28 +17,20 @@ from liverouter import migrate
 from liverouter.client import LiveRouter
 from liverouter.daemon.api import create_app
 from liverouter.daemon.auth import Gate, Tries, admin_token
-from liverouter.daemon.context import Context
-from liverouter.daemon.desired import Desired
+from liverouter.daemon.context import Context, build_context, soon
 from liverouter.daemon.embedded import EmbeddedPostgres, default_data_dir
-from liverouter.daemon.fleet import Fleet, Watch
-from liverouter.daemon.metrics import Metrics
 from liverouter.daemon.shield import Policy, is_loopback
-from liverouter.daemon.sse import Hub
 from liverouter.daemon.systemd import Notifier
 from liverouter.errors import LiveRouterError, OptionsError
-from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed, ReloadRequested, mask
+from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed, mask
 from liverouter.logs import logger
-from liverouter.repository import SettingsRepository
-from liverouter.sealing import Keyring, generate_key
+from liverouter.sealing import generate_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from pathlib import Path
 
-    from liverouter.options import Options
-
 _GRACE_S: Final = 10  # for requests in flight at the end
-_QUIET: Final = ("debug",)  # levels of events that pages are not told
 
 
 def serve(
@@ -137,6 +129,19 @@ def _keyring_file(data_dir: Path) -> Path:
     return path
 
 
+def http_config(context: Context) -> uvicorn.Config:
+    """Return how the API of *context* is served: quietly, by a server that does not say what it is."""
+    return uvicorn.Config(
+        create_app(context),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers, the service has its own, and with word of when it serves."""
 
@@ -174,32 +179,11 @@ class _Service:
         self._live, self._listener = live, listener
         self._log = logger()
         self._notifier = Notifier()
-        self._hub = Hub()
-        options = live.options
-        self._repository = SettingsRepository(url=options.database_url, application_name="liverouter serve")
-        fleet = Fleet(self._repository)
-        self._watch = Watch(fleet=fleet, hub=self._hub)
-        self._metrics = Metrics(repository=self._repository, status=live.status, generation=lambda: live.store.current)
-        self._context = Context(
-            live=live,
-            desired=Desired(repository=self._repository, keyring=_keyring(options)),
-            fleet=fleet,
-            watch=self._watch,
-            hub=self._hub,
-            metrics=self._metrics,
-            policy=policy,
-            report=lambda path, error: self._log.error("request.failed", path=path, error=error),
+        self._context = context = build_context(
+            live, policy, lambda path, error: self._log.error("request.failed", path=path, error=error)
         )
         self._server = _Server(
-            uvicorn.Config(
-                create_app(self._context),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                ws="none",
-                timeout_graceful_shutdown=_GRACE_S,
-            ),
+            http_config(context),
             started=lambda: self._notifier.ready(self._words()),
         )
         self._tasks: set[asyncio.Task[None]] = set()
@@ -214,10 +198,10 @@ class _Service:
         uvicorn_log = logging.getLogger("uvicorn.error")
         uvicorn_log.propagate = False
         uvicorn_log.addHandler(_LogHandler(self._log))
-        unsubscribe = self._live.subscribe(lambda event: _soon(loop, self._observe, event))
+        unsubscribe = self._live.subscribe(soon(loop, self._observe))
         self._live.start()
         try:
-            self._start(self._watch.run(), "watch")
+            self._start(self._context.watch.run(), "watch")
             self._start(self._notifier.watch(), "watchdog")
             await self._server.serve(sockets=[self._listener])
         finally:
@@ -225,7 +209,7 @@ class _Service:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self._repository.close()
+            await self._context.repository.close()
         return 0
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -246,7 +230,7 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
         self._notifier.stopping()
-        self._hub.close()  # an open stream would hold the graceful end
+        self._context.hub.close()  # an open stream would hold the graceful end
         self._server.should_exit = True
 
     def _reload(self) -> None:
@@ -256,29 +240,9 @@ class _Service:
 
     def _observe(self, event: Event) -> None:
         """Tell pages and systemd; in this loop."""
-        self._metrics.observe(event)
-        match event:
-            case ReloadRequested():
-                self._watch.wake()
-            case ConfigRead() | ReadFailed():
-                if self._reloading:
-                    self._reloading = False
-                    self._notifier.ready(self._words())
-            case ConfigApplied() | ConfigRejected():
-                self._watch.wake()
-                self._notifier.status(self._words())
-            case _:
-                pass
-        if event.level not in _QUIET:
-            self._hub.publish("event", {"name": event.name, "level": event.level, **event.facts()})
-            self._hub.publish("status", self._context.own_status().model_dump(mode="json"))
-
-
-def _keyring(options: Options) -> Keyring | None:
-    return Keyring.from_text(options.secret_keys) if options.secret_keys.strip() else None
-
-
-def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[Event], None], event: Event) -> None:
-    """Have *callback* called in *loop*, from any thread; nothing where the loop has ended."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(callback, event)
+        self._context.observe(event)
+        if self._reloading and isinstance(event, ConfigRead | ReadFailed):
+            self._reloading = False
+            self._notifier.ready(self._words())
+        elif isinstance(event, ConfigApplied | ConfigRejected):
+            self._notifier.status(self._words())

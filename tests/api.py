@@ -1,0 +1,114 @@
+"""The daemon's API over HTTP, served from a thread of the test's process: real sockets, a client of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import httpx
+import uvicorn
+
+from liverouter import LiveRouter
+from liverouter.daemon.auth import Gate, Tries
+from liverouter.daemon.context import build_context, soon
+from liverouter.daemon.service import http_config
+from liverouter.daemon.shield import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PATIENCE_S: Final = 30.0
+
+
+class Api:
+    """One served API; `with Api(dsn) as api`. It runs a client of its own, as the daemon does."""
+
+    def __init__(self, dsn: str, *, secret_keys: str = "", token: str = "", policy: Policy | None = None) -> None:
+        self.live = LiveRouter(database_url=dsn, secret_keys=secret_keys, app="daemon", heartbeat_interval_s=1)
+        self._policy = policy or Policy(gate=Gate(token), tries=Tries(), any_host=False)
+        self.reports: list[str] = []  # errors that nobody foresaw
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="api")
+
+    def __enter__(self) -> Self:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.live.__enter__()
+        self._thread.start()
+        assert self._ready.wait(_PATIENCE_S)
+        self.client = httpx.Client(base_url=self.url, timeout=_PATIENCE_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self._loop.call_soon_threadsafe(self._end)
+        self._thread.join(_PATIENCE_S)
+        self.live.close()
+        assert self.reports == []
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._context = context = build_context(
+            self.live, self._policy, lambda path, error: self.reports.append(f"{path}: {error}")
+        )
+        self._server = uvicorn.Server(http_config(context))
+        unsubscribe = self.live.subscribe(soon(self._loop, context.observe))
+        watching = asyncio.create_task(context.watch.run())
+        self._loop.call_soon(self._ready.set)
+        await self._server.serve(sockets=[self._socket])
+        unsubscribe()
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        await context.repository.close()
+
+    def _end(self) -> None:
+        self._context.hub.close()
+        self._server.should_exit = True
+
+    # what admins do
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Return the JSON of a GET that must succeed."""
+        answer = self.client.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, **body: Any) -> Any:
+        """Return the JSON of a POST that must succeed."""
+        answer = self.client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def put(self, if_match: int | str | None = "*", **body: Any) -> httpx.Response:
+        """PUT a change to the config and return the answer."""
+        tag = f'"{if_match}"' if isinstance(if_match, int) else if_match
+        return self.client.put("/api/config", json=body, headers={} if tag is None else {"If-Match": tag})
+
+    def save(self, **body: Any) -> int:
+        """Change the config and return the revision, once this process serves it."""
+        answer = self.put(**body)
+        assert answer.status_code == 200, answer.text
+        revision = int(answer.json()["revision"])
+        assert self.live.wait_applied(revision, 20).revision == revision
+        return revision
+
+    @contextlib.contextmanager
+    def events(self) -> Iterator[Iterator[tuple[str, Any]]]:
+        """Open the stream; yields an iterator of (event, data)."""
+        with self.client.stream("GET", "/api/events") as answer:
+            yield _parsed(answer.iter_lines())
+
+
+def _parsed(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    name = ""
+    for line in lines:
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)

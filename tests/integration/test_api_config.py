@@ -1,0 +1,356 @@
+"""The config through the API: read, checked, changed, taken back, tried. Real database, HTTP and stand-in providers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+import pytest
+
+from liverouter.sealing import generate_key
+from liverouter.testing import StandIn
+from tests.api import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY: Final = "sk-test-0123456789abcdef"
+OTHER: Final = "sk-test-fedcba9876543210"
+
+
+@pytest.fixture(scope="module")
+def openai() -> Iterator[StandIn]:
+    """A stand-in for OpenAI that knows one key."""
+    with StandIn("openai", accept_keys=[KEY]) as standin:
+        yield standin
+
+
+@pytest.fixture
+def api(dsn: str) -> Iterator[Api]:
+    """The API on an empty, migrated database."""
+    with Api(dsn, secret_keys=generate_key()) as api:
+        yield api
+
+
+def first(openai: StandIn, **settings: Any) -> dict[str, Any]:
+    """Return a first config that serves."""
+    rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
+    return {"settings": rows | settings, "secrets": {"openai_api_key": KEY}}
+
+
+class TestRead:
+    def test_empty_config_says_what_to_set(self, api: Api) -> None:
+        """An empty database reads as revision 0, with a Problem and a hint per missing setting."""
+        config = api.get("/api/config")
+        assert (config["revision"], config["settings"], config["secrets"]) == (0, {}, {})
+        assert {p["where"]: p["code"] for p in config["problems"]} == {
+            "settings.llm_provider": "LR100",
+            "settings.llm_model": "LR100",
+        }
+        assert all(p["hint"] for p in config["problems"])
+
+    def test_etag_is_the_revision(self, api: Api, openai: StandIn) -> None:
+        """The ETag of the config is what If-Match wants."""
+        revision = api.save(**first(openai))
+        assert api.client.get("/api/config").headers["ETag"] == f'"{revision}"'
+
+    def test_secret_reads_as_a_fingerprint(self, api: Api, openai: StandIn) -> None:
+        """Of a secret come back fingerprint, time and author; never itself, sealed or plain."""
+        api.save(**first(openai), author="anna")
+        answer = api.client.get("/api/config")
+        stored = answer.json()["secrets"]["openai_api_key"]
+        assert stored["opens"] is True
+        assert stored["updated_by"] == "anna"
+        assert len(stored["fingerprint"]) == 8
+        assert KEY not in answer.text
+        assert "v1:" not in answer.text
+
+    def test_rows_of_other_software_are_not_shown(self, api: Api, dsn: str) -> None:
+        """A key that is no setting of ours may hold anything, so it is not shown."""
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("INSERT INTO liverouter.settings VALUES ('theme', '\"dark\"'), ('llm_model', '\"m\"')")
+        assert api.get("/api/config")["settings"] == {"llm_model": "m"}
+
+    def test_environment_is_told_by_source(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the daemon's environment gives is shown with its source; of a secret only the source."""
+        monkeypatch.setenv("LLM_TEMPERATURE", "0.5")
+        monkeypatch.setenv("OPENAI_API_KEY", OTHER)
+        answer = api.client.get("/api/config")
+        assert answer.json()["environment"] == {
+            "llm_temperature": {"source": "environment LLM_TEMPERATURE", "value": 0.5},
+            "openai_api_key": {"source": "environment OPENAI_API_KEY", "value": None},
+        }
+        assert OTHER not in answer.text
+
+    def test_plain_secret_in_the_environment_is_blanked(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A key written into LLM_FALLBACK_CONFIG, where only a reference may stand, is not repeated."""
+        config = f'{{"provider": "openai", "model": "m", "api_key": "{OTHER}"}}'
+        monkeypatch.setenv("LLM_FALLBACK_CONFIG", config)
+        answer = api.client.get("/api/config")
+        assert answer.json()["environment"]["llm_fallback_config"]["value"]["api_key"] == "***"
+        assert OTHER not in answer.text
+
+
+class TestSave:
+    def test_settings_and_secrets_are_one_revision(self, api: Api, openai: StandIn) -> None:
+        """A first config of rows and a key is one revision, live in this process, and answers a call."""
+        assert api.save(**first(openai)) == 1
+        assert api.live.chat_model().invoke("hi").text == "gpt-4o says: hi"
+
+    def test_what_is_not_named_stays(self, api: Api, openai: StandIn) -> None:
+        """A change of one setting leaves the others, and the secrets, as they are."""
+        api.save(**first(openai))
+        api.save(settings={"llm_temperature": 0.2})
+        config = api.get("/api/config")
+        assert config["settings"]["llm_model"] == "gpt-4o"
+        assert config["settings"]["llm_temperature"] == 0.2
+        assert "openai_api_key" in config["secrets"]
+
+    def test_null_removes(self, api: Api, openai: StandIn) -> None:
+        """A null removes the row or the secret."""
+        api.save(**first(openai, llm_temperature=1))
+        answer = api.put(settings={"llm_temperature": None}, secrets={"openai_api_key": None})
+        config = api.get("/api/config")
+        assert "llm_temperature" not in config["settings"]
+        assert config["secrets"] == {}
+        assert [p["code"] for p in answer.json()["problems"]] == ["LR102"]
+
+    def test_if_match_is_required(self, api: Api) -> None:
+        """A write that does not say which revision it edits is 428, and changes nothing."""
+        answer = api.put(None, settings={"llm_model": "m"})
+        assert (answer.status_code, answer.json()["code"]) == (428, "LR608")
+        assert api.get("/api/config")["revision"] == 0
+
+    @pytest.mark.parametrize("tag", ["7", 'W/"7"', '"seven"', '""', '"1", "2"'])
+    def test_if_match_without_a_revision_is_refused(self, api: Api, tag: str) -> None:
+        """Anything but one quoted number or a star is 400."""
+        answer = api.client.put("/api/config", json={"settings": {"llm_model": "m"}}, headers={"If-Match": tag})
+        assert (answer.status_code, answer.json()["where"]) == (400, "header If-Match")
+
+    def test_lost_update_is_refused(self, api: Api, openai: StandIn) -> None:
+        """Who edits a revision that is no longer the newest gets 412: who came first, and what they changed."""
+        revision = api.save(**first(openai))
+        assert api.put(revision, settings={"llm_temperature": 0.7}, author="anna", comment="bolder").status_code == 200
+        answer = api.put(revision, settings={"llm_temperature": 0.1}, author="bert")
+        said = answer.json()
+        assert (answer.status_code, said["code"]) == (412, "LR211")
+        assert answer.headers["ETag"] == f'"{revision + 1}"'
+        assert said["current"]["revision"] == revision + 1
+        assert (said["current"]["author"], said["current"]["comment"]) == ("anna", "bolder")
+        assert said["changes"] == [{"object": "setting", "key": "llm_temperature", "old": None, "new": 0.7}]
+        assert api.get("/api/config")["settings"]["llm_temperature"] == 0.7
+
+    def test_star_overwrites(self, api: Api) -> None:
+        """If-Match: * takes whatever revision there is."""
+        assert api.put("*", settings={"llm_model": "a"}).status_code == 200
+        assert api.put("*", settings={"llm_model": "b"}).json()["revision"] == 2
+
+    def test_nothing_different_makes_no_revision(self, api: Api, openai: StandIn) -> None:
+        """Saving what is stored already, the same secret included, makes no revision."""
+        api.save(**first(openai))
+        assert api.put(**first(openai)).json() == {"revision": 1, "changed": False, "problems": []}
+
+    def test_unknown_setting_is_refused_with_the_nearest_name(self, api: Api) -> None:
+        """A name that no setting has is 422 and says which one was meant."""
+        answer = api.put(settings={"llm_modle": "m"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "LR106")
+        assert answer.json()["hint"] == "Did you mean 'llm_model'?"
+
+    def test_row_of_no_setting_can_be_removed(self, api: Api, dsn: str) -> None:
+        """A misspelt row that stands there already can be removed."""
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("INSERT INTO liverouter.settings VALUES ('llm_modle', '\"m\"')")
+        assert api.put(settings={"llm_modle": None}).json()["revision"] == 2
+
+    def test_secret_among_the_settings_is_refused(self, api: Api) -> None:
+        """A secret sent as a setting is 422, is not stored, and is not repeated."""
+        answer = api.put(settings={"openai_api_key": OTHER})
+        assert (answer.status_code, answer.json()["code"]) == (422, "LR110")
+        assert OTHER not in answer.text
+
+    def test_plain_secret_in_a_fallback_is_refused(self, api: Api) -> None:
+        """A key inside llm_fallback_config is refused by the database itself, and not repeated."""
+        entry = {"provider": "openai", "model": "m", "api_key": OTHER}
+        answer = api.put(settings={"llm_fallback_config": [entry]})
+        assert (answer.status_code, answer.json()["code"]) == (422, "LR212")
+        assert OTHER not in answer.text
+
+    def test_without_a_keyring_no_secret_is_stored(self, dsn: str) -> None:
+        """A daemon without a key to seal with says so, and what to do."""
+        with Api(dsn) as api:
+            assert api.get("/api/config")["can_seal"] is False
+            answer = api.put(secrets={"openai_api_key": KEY})
+        assert (answer.status_code, answer.json()["code"]) == (409, "LR501")
+        assert "liverouter keys generate" in answer.json()["hint"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"settings": {"llm_model": "nul \0"}},
+            {"settings": {"llm_fallback_config": [{"provider": {"\0": 1}}]}},
+            {"settings": {"llm model": 1}},
+            {"secrets": {"openai_api_key": "  "}},
+            {"secrets": {"openai_api_key": 7}},
+            {"secrets": {"../x": "y"}},
+            {"unknown": 1},
+            [],
+        ],
+    )
+    def test_what_cannot_be_stored_is_refused(self, api: Api, body: Any) -> None:
+        """Text that PostgreSQL cannot hold, names and shapes that fit nothing are 422, with the place."""
+        answer = api.client.put("/api/config", json=body, headers={"If-Match": "*"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "LR603")
+        assert answer.json()["where"].startswith("body")
+
+    def test_invalid_secret_is_not_repeated(self, api: Api) -> None:
+        """An answer about a secret of the wrong shape does not hold it."""
+        answer = api.put(secrets={"openai_api_key": {"value": OTHER}})
+        assert answer.status_code == 422
+        assert OTHER not in answer.text
+
+    def test_numbers_must_be_finite(self, api: Api) -> None:
+        """NaN, which Python's JSON takes, is 422."""
+        body = b'{"settings": {"llm_temperature": NaN}}'
+        headers = {"If-Match": "*", "Content-Type": "application/json"}
+        assert api.client.put("/api/config", content=body, headers=headers).status_code == 422
+
+    def test_half_a_surrogate_pair_is_refused(self, api: Api) -> None:
+        """JSON can escape half of a pair, which no encoding holds: 422."""
+        body = b'{"comment": "\\ud800"}'
+        headers = {"If-Match": "*", "Content-Type": "application/json"}
+        assert api.client.put("/api/config", content=body, headers=headers).status_code == 422
+
+    def test_deep_nesting_is_refused(self, api: Api) -> None:
+        """A value nested beyond reason is 422, however deep."""
+        for depth in (20, 100_000):
+            body = b'{"settings": {"llm_profile": ' + b"[" * depth + b"]" * depth + b"}}"
+            headers = {"If-Match": "*", "Content-Type": "application/json"}
+            assert api.client.put("/api/config", content=body, headers=headers).status_code in (400, 422)
+
+
+class TestHistory:
+    def test_revisions_name_author_and_comment(self, api: Api, openai: StandIn) -> None:
+        """The history says who changed what, through which application, and why."""
+        api.save(**first(openai), author="anna", comment="first")
+        newest = api.get("/api/revisions", limit=1)[0]
+        assert (newest["author"], newest["comment"], newest["application"]) == ("anna", "first", "liverouter serve")
+        assert "secret openai_api_key" in newest["changed"]
+
+    def test_roll_back_brings_settings_and_secrets_back(self, api: Api, openai: StandIn) -> None:
+        """A roll back is a new revision with the old content, secrets included."""
+        api.save(**first(openai))
+        before = api.get("/api/config")
+        api.save(settings={"llm_model": "other"}, secrets={"openai_api_key": OTHER})
+        assert api.post("/api/rollback", revision=1, comment="it was better")["revision"] == 3
+        after = api.get("/api/config")
+        assert after["settings"] == before["settings"]
+        assert after["secrets"]["openai_api_key"]["fingerprint"] == before["secrets"]["openai_api_key"]["fingerprint"]
+        assert after["comment"] == "it was better"
+
+    def test_diff_shows_fingerprints(self, api: Api, openai: StandIn) -> None:
+        """A difference of secrets shows fingerprints."""
+        api.save(**first(openai))
+        api.save(secrets={"openai_api_key": OTHER})
+        (change,) = api.get("/api/diff", a=1, b=2)
+        assert (change["object"], change["key"]) == ("secret", "openai_api_key")
+        assert len(change["old"]) == len(change["new"]) == 8
+
+    @pytest.mark.parametrize("path", ["/api/diff?a=1&b=99", "/api/rollout/99"])
+    def test_unknown_revision_is_not_found(self, api: Api, path: str) -> None:
+        """A revision that the history does not hold is 404."""
+        answer = api.client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "LR213")
+
+    def test_roll_back_to_nowhere_is_not_found(self, api: Api) -> None:
+        """So is rolling back to one, and nothing is changed."""
+        assert api.client.post("/api/rollback", json={"revision": 99}).status_code == 404
+
+    def test_roll_back_heeds_if_match(self, api: Api) -> None:
+        """A roll back that names the revision it looked at is refused when another came first."""
+        api.put(settings={"llm_model": "a"})
+        answer = api.client.post("/api/rollback", json={"revision": 0}, headers={"If-Match": '"0"'})
+        assert (answer.status_code, answer.json()["current"]["revision"]) == (412, 1)
+
+
+class TestCheck:
+    def test_draft_is_judged_and_not_stored(self, api: Api) -> None:
+        """A draft's Problems come back with their places; the stored config stays as it was."""
+        found = api.post("/api/check", settings={"llm_provider": "opnai", "llm_model": "m"})
+        assert found["ok"] is False
+        assert [(p["code"], p["where"], p["hint"]) for p in found["problems"]] == [
+            ("LR101", "settings.llm_provider", "Did you mean 'openai'?")
+        ]
+        assert api.get("/api/config")["revision"] == 0
+
+    def test_live_check_calls_each_deployment(self, api: Api, openai: StandIn) -> None:
+        """A live check with a wrong key says which deployment does not answer, and what to look at."""
+        draft = first(
+            openai,
+            llm_fallback_config=[
+                {"provider": "openai", "model": "gpt-4o-mini", "api_key": {"secret": "openai_api_key_2"}}
+            ],
+        )
+        draft["secrets"] |= {"openai_api_key": OTHER, "openai_api_key_2": KEY}
+        answer = api.client.post("/api/check", json=draft | {"live": True})
+        found = answer.json()
+        assert found["ok"] is False
+        primary, fallback = found["calls"]
+        assert primary["problem"]["hint"] == "Check secret openai_api_key, and what it may use"
+        assert fallback["problem"] is None
+        assert fallback["answered_by"] == "gpt-4o-mini"
+        assert OTHER not in answer.text
+        assert api.get("/api/config")["revision"] == 0
+
+    def test_empty_draft_checks_what_is_stored(self, api: Api, openai: StandIn) -> None:
+        """Without a draft the stored config is checked."""
+        api.save(**first(openai))
+        found = api.post("/api/check")
+        assert (found["ok"], found["revision"], found["deployments"]) == (True, 1, ["openai/gpt-4o"])
+
+    def test_draft_can_take_a_setting_out(self, api: Api, openai: StandIn) -> None:
+        """A null in the draft is as if the row were not there."""
+        api.save(**first(openai))
+        found = api.post("/api/check", settings={"llm_model": None}, secrets={"openai_api_key": None})
+        assert {p["code"] for p in found["problems"]} == {"LR100"}
+
+
+class TestTry:
+    def test_answer_names_who_served(self, api: Api, openai: StandIn) -> None:
+        """A prompt is answered by the live model, and the answer says by which deployment."""
+        revision = api.save(**first(openai))
+        said = api.post("/api/try", prompt="hello")
+        assert said["answer"] == "gpt-4o says: hello"
+        assert (said["provider"], said["role"], said["revision"]) == ("openai", "primary", revision)
+        assert said["failed_over"] is False
+
+    def test_without_a_config_the_reasons_come_at_once(self, api: Api) -> None:
+        """While nothing is live, a prompt is 503 with every reason, and does not wait."""
+        answer = api.client.post("/api/try", json={"prompt": "hello"})
+        assert answer.status_code == 503
+        assert [p["where"] for p in answer.json()["problems"]] == ["settings.llm_provider", "settings.llm_model"]
+
+    def test_failing_provider_is_a_bad_gateway(self, api: Api, openai: StandIn) -> None:
+        """A provider that refuses is 502, with its reason and without the key."""
+        api.save(**{**first(openai), "secrets": {"openai_api_key": OTHER}})
+        answer = api.client.post("/api/try", json={"prompt": "hello"})
+        assert answer.status_code == 502
+        assert OTHER not in answer.text
+
+
+class TestCatalog:
+    def test_providers_tell_their_fields(self, api: Api) -> None:
+        """Each provider comes with its fields, labels and what it needs at least."""
+        catalog = api.get("/api/providers")
+        azure = next(p for p in catalog["providers"] if p["name"] == "azure-openai")
+        assert azure["needs"] == [["azure_openai_endpoint"], ["azure_openai_api_key", "azure_openai_ad_token"]]
+        assert {s["name"] for s in catalog["settings"]} >= {"llm_provider", "litellm_timeout", "snowflake_token"}
+
+    def test_models_are_those_of_the_provider(self, api: Api, openai: StandIn) -> None:
+        """Once litellm is loaded, its map gives each provider's model names, as the settings spell them."""
+        api.save(**first(openai))
+        found = api.get("/api/models")
+        assert found["ready"] is True
+        assert "claude-sonnet-4-6" in found["models"]["anthropic"]
+        assert "gpt-4o" in found["models"]["openai"]
+        assert set(found["models"]) == {p["name"] for p in api.get("/api/providers")["providers"]}
+        assert not any("#" in name or name.startswith("ft:") for names in found["models"].values() for name in names)

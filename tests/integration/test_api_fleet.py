@@ -1,0 +1,226 @@
+"""The fleet through the API: who runs what, the stream of what changes, and the endpoints that operate the process."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from liverouter import LiveRouter
+from liverouter.daemon.metrics import Metrics
+from liverouter.daemon.sse import Hub
+from liverouter.repository import SettingsRepository
+from liverouter.sealing import generate_key
+from liverouter.state import Status
+from liverouter.testing import StandIn
+from tests.api import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEY: Final = "sk-test-0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def openai() -> Iterator[StandIn]:
+    """A stand-in for OpenAI that knows one key."""
+    with StandIn("openai", accept_keys=[KEY]) as standin:
+        yield standin
+
+
+@pytest.fixture
+def api(dsn: str, openai: StandIn) -> Iterator[Api]:
+    """The API, whose own client is live on revision 1."""
+    with Api(dsn, secret_keys=generate_key()) as api:
+        rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
+        assert api.save(settings=rows, secrets={"openai_api_key": KEY}) == 1
+        yield api
+
+
+def until(events: Iterator[tuple[str, Any]], kind: str, wanted: Callable[[Any], object]) -> Any:
+    """Return the first event of *kind* that is *wanted*."""
+    return next(data for name, data in events if name == kind and wanted(data))
+
+
+class TestFleet:
+    def test_instance_says_what_it_runs_and_how_fast(self, api: Api) -> None:
+        """A process shows its state and revision, and the milliseconds from commit to live."""
+        (one,) = api.get("/api/instances")
+        assert (one["app"], one["state"], one["applied_revision"]) == ("daemon", "live", 1)
+        assert 0 <= one["commit_to_live_ms"] < 20_000
+
+    def test_serving_counts_processes_by_deployment(self, api: Api) -> None:
+        """What serves is told once per deployment, with the number of processes."""
+        (one,) = api.get("/api/serving")
+        assert (one["provider"], one["model"], one["role"], one["processes"]) == ("openai", "gpt-4o", "primary", 1)
+
+    def test_rollout_counts_who_applied(self, api: Api) -> None:
+        """A revision's rollout says how many applied it and how long that took."""
+        row = api.get("/api/rollout/1")
+        assert (row["applied"], row["rejected"], row["pending"]) == (1, 0, 0)
+        assert row["p50_ms"] is not None
+
+    def test_refusal_is_a_problem_with_its_reason(self, api: Api, wait_until: Callable[..., None]) -> None:
+        """A process that refuses a revision shows there with code and hint, and goes on with the one it has."""
+        api.put(settings={"llm_provider": "nobody"})
+        wait_until(lambda: api.get("/api/instances")[0]["rejected_revision"] == 2)
+        (one,) = api.get("/api/instances")
+        assert (one["applied_revision"], one["error_code"]) == (1, "LR101")
+        assert "LR403" in {p["code"] for p in api.get("/api/problems")}
+
+    def test_usage_counts_calls(self, api: Api, wait_until: Callable[..., None]) -> None:
+        """Calls show up by minute and deployment."""
+        api.post("/api/try", prompt="hi")
+        wait_until(lambda: api.get("/api/usage", minutes=5))
+        (point,) = api.get("/api/usage", minutes=5)
+        assert (point["model"], point["role"], point["calls"], point["failures"]) == ("gpt-4o", "primary", 1, 0)
+
+
+class TestStream:
+    def test_first_event_tells_everything(self, api: Api) -> None:
+        """A page that connects is told status, head, processes, deployments, problems and usage at once."""
+        with api.events() as events:
+            name, data = next(events)
+        assert name == "hello"
+        assert set(data) == {"status", "database", "head", "instances", "serving", "problems", "usage"}
+        assert (data["status"]["state"], data["head"]["revision"]) == ("live", 1)
+
+    def test_change_turns_the_processes_one_by_one(self, api: Api, dsn: str) -> None:
+        """A change written by plain SQL is told as a new head, then as each process turns to it, with its time."""
+        with (
+            LiveRouter(database_url=dsn, secret_keys=api.live.options.secret_keys, app="worker"),
+            api.events() as events,
+        ):
+            until(events, "instances", lambda data: {"worker"} & {row["app"] for row in data["changed"]})
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("INSERT INTO liverouter.settings VALUES ('llm_temperature', '0.5')")
+            until(events, "head", lambda head: head["revision"] == 2)
+            turned: set[str] = set()
+            for name, data in events:
+                if name == "instances":
+                    turned |= {
+                        r["app"] for r in data["changed"] if r["applied_revision"] == 2 and r["commit_to_live_ms"]
+                    }
+                if turned == {"worker", "daemon"}:
+                    break
+
+    def test_own_events_come_through(self, api: Api) -> None:
+        """What happens in this process is told as it happens, with its facts."""
+        with api.events() as events:
+            next(events)
+            api.put(settings={"llm_temperature": 0.5})
+            applied = until(events, "event", lambda event: event["name"] == "config.applied")
+        assert applied["revision"] == 2
+
+    def test_process_that_ends_is_gone(self, api: Api, dsn: str) -> None:
+        """A process that says goodbye leaves the list."""
+        with api.events() as events:
+            with LiveRouter(database_url=dsn, secret_keys=api.live.options.secret_keys, app="worker") as worker:
+                until(events, "instances", lambda data: worker.client_id in {r["instance"] for r in data["changed"]})
+            until(events, "instances", lambda data: worker.client_id in data["gone"])
+
+    def test_lost_database_is_told(self, api: Api, dsn: str) -> None:
+        """While the database does not answer, the stream says so and stays open."""
+        name = dsn.rpartition("/")[2]
+        with psycopg.connect(dsn.replace(name, "postgres"), autocommit=True) as admin, api.events() as events:
+            next(events)
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            lost = until(events, "database", lambda data: data is not None)
+            assert lost["code"].startswith("LR20")
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+            until(events, "database", lambda data: data is None)
+
+    async def test_reader_that_lags_is_cut_off(self) -> None:
+        """A stream whose reader lags far behind ends, and the others go on."""
+        hub = Hub()
+        slow, quick = hub.stream(b"hello"), hub.stream(b"hello")
+        await anext(slow)
+        await anext(quick)
+        for number in range(1000):
+            hub.publish("number", number)
+            await anext(quick)
+        assert len([message async for message in slow]) < 300
+        hub.publish("number", 1000)
+        assert await anext(quick) == b"event: number\ndata: 1000\n\n"
+
+    async def test_close_ends_every_stream(self) -> None:
+        """At the end of the process every stream ends, those opened later too."""
+        hub = Hub()
+        stream = hub.stream(b"hello")
+        await anext(stream)
+        hub.close()
+        assert [message async for message in stream] == []
+        assert len([message async for message in hub.stream(b"late")]) == 1
+
+
+class TestProcess:
+    def test_ready_once_a_config_is_live(self, api: Api, empty_dsn: str) -> None:
+        """The readiness probe is 200 with a live config, and 503 with the codes of what is missing without one."""
+        answer = api.client.get("/readyz")
+        assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+        with Api(empty_dsn) as unmigrated:
+            answer = unmigrated.client.get("/readyz")
+            assert (answer.status_code, answer.json()["degraded"]) == (503, ["LR204"])
+            assert unmigrated.client.get("/livez").status_code == 200
+
+    def test_lost_database_leaves_it_ready(self, api: Api, dsn: str, wait_until: Callable[..., None]) -> None:
+        """A process that serves stays ready when its database goes, says that it is degraded, and answers calls."""
+        name = dsn.rpartition("/")[2]
+        with psycopg.connect(dsn.replace(name, "postgres"), autocommit=True) as admin:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            api.live.reload()
+            wait_until(lambda: api.client.get("/readyz").json()["state"] == "stale")
+            answer = api.client.get("/readyz")
+            assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+            assert api.post("/api/try", prompt="hi")["answer"] == "gpt-4o says: hi"
+            assert "liverouter_database_up 0.0" in api.client.get("/metrics").text
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+    def test_metrics_tell_config_and_listener(self, api: Api) -> None:
+        """Prometheus reads revision, generation, age, reloads by result, apply latency, listener and fleet."""
+        text = api.client.get("/metrics").text
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+        assert found["liverouter_revision",] == found["liverouter_generation",] == 1
+        assert found["liverouter_config_age_seconds",] >= 0
+        assert found["liverouter_listener", "listen"] == 1
+        assert found["liverouter_database_up",] == 1
+        assert found["liverouter_instances", "live"] == 1
+        assert KEY not in text
+
+    async def test_metrics_count_the_calls_of_the_whole_fleet(self, dsn: str) -> None:
+        """Minutes that have settled are counted once, however often somebody scrapes; younger ones later."""
+        start = datetime.now(UTC).replace(second=0, microsecond=0)
+        now = [start]
+        repository = SettingsRepository(url=dsn)
+        metrics = Metrics(
+            repository=repository, status=lambda: Status(since=start), generation=lambda: None, clock=lambda: now[0]
+        )
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            for minute, calls in ((-1, 100), (0, 5), (1, 7)):
+                await connection.execute(
+                    "INSERT INTO liverouter.usage_minutes VALUES (gen_random_uuid(), %s, 'openai/gpt-4o#1', 'primary',"
+                    " 'openai', 'gpt-4o', %s, '{\"Timeout\": 2}', 1, 10, 10, 0.5, 100, 50)",
+                    (start + timedelta(minutes=minute), calls),
+                )
+        counted = []
+        for minutes in (1, 2.5, 2.5, 3.5, 9):
+            now[0] = start + timedelta(minutes=minutes)
+            lines = (await metrics.scrape()).decode().splitlines()
+            counted.append([line.split()[-1] for line in lines if line.startswith("liverouter_calls_total{")])
+        await repository.close()
+        assert counted == [[], ["5.0"], ["5.0"], ["12.0"], ["12.0"]]
+
+    def test_openapi_names_every_route(self, api: Api) -> None:
+        """The document lists what there is, for other UIs."""
+        paths = api.get("/api/openapi.json")["paths"]
+        assert set(islice(paths, 100)) >= {"/api/config", "/api/events", "/api/check", "/api/rollback", "/readyz"}
