@@ -7,6 +7,7 @@ them all.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -57,6 +58,7 @@ _BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
 )
 _classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
 _LIBRARIES: Final = ("litellm", "openai", "anthropic", "google", "httpx", "httpx2")
+_TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 
 
@@ -131,9 +133,11 @@ def _kind(exc: BaseException) -> type[core.ModelError] | None:
         return next(base for base in type(exc).__mro__ if base.__module__ == core.__name__)
     if not _from_library(exc):
         return None
-    if any(base.__name__ == "ContextWindowExceededError" for base in type(exc).__mro__):
-        return core.ContextOverflowError
     status = getattr(exc, "status_code", None)
+    if any(base.__name__ == "ContextWindowExceededError" for base in type(exc).__mro__) or (
+        status == 400 and _TOO_LONG.search(str(exc))  # noqa: PLR2004 - litellm tells it for some providers only
+    ):
+        return core.ContextOverflowError
     if isinstance(status, int) and (kind := _of_status(status)) is not None and not _is_connection(exc):
         return kind
     if _is_connection(exc) and any("Timeout" in type(link).__name__ for link in _chain(exc)):

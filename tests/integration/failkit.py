@@ -194,5 +194,5 @@ async def _collect(model: LiveChatModel, text: str, options: Mapping[str, Any]) 
 def _sum(chunks: list[Any]) -> AIMessage:
     total: AIMessage = chunks[0]
     for chunk in chunks[1:]:
-        total += chunk  # type: ignore[assignment]  # chunks add up to a chunk, which is a message
+        total += chunk
     return total

@@ -48,6 +48,25 @@ ONE_HIT: Final = {*CALLERS, *AT_ONCE, Failure.TIMEOUT, Failure.HANG, Failure.STA
 CASES: Final = sorted(
     ((failure, dialect) for failure in ROWS for dialect in DIALECTS), key=lambda case: case[0] not in WAITS
 )
+BODY: Final = {  # every parameter that a call without tools may send, streamed or not
+    "anthropic": {"model", "messages", "max_tokens", "temperature", "stream"},
+    "openai": {"model", "messages", "max_tokens", "temperature", "stream", "stream_options"},
+    "azure-openai": {"model", "messages", "max_tokens", "temperature", "stream", "stream_options"},
+    "vertex-ai": {"contents", "generationConfig"},
+    "vertex-ai claude": {"anthropic_version", "messages", "max_tokens", "temperature", "stream"},
+    "snowflake": {"model", "messages", "max_completion_tokens", "temperature", "stream"},
+    "snowflake claude": {"model", "messages", "max_tokens", "temperature", "stream"},
+}
+HTTP: Final = {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"}
+HEADERS: Final = {  # beside HTTP's own and those in which OpenAI's library names itself
+    "anthropic": {"anthropic-version", "x-api-key"},
+    "openai": {"authorization"},
+    "azure-openai": {"api-key"},
+    "vertex-ai": {"authorization"},
+    "vertex-ai claude": {"anthropic-version", "authorization", "x-api-key"},
+    "snowflake": {"authorization", "x-snowflake-authorization-token-type"},
+    "snowflake claude": {"anthropic-version", "authorization", "x-snowflake-authorization-token-type"},
+}
 # litellm loses Claude's refusal where Snowflake serves it whole: an empty answer is left
 UNTOLD_REFUSALS: Final = {("snowflake claude", "invoke"), ("snowflake claude", "ainvoke")}
 
@@ -85,6 +104,8 @@ class Worlds:
             litellm_allowed_fails=ALLOWED_FAILS,
             litellm_cooldown_time=COOLDOWN_S,
             litellm_timeout=LONG_S,
+            llm_temperature=0.5,
+            llm_max_tokens=100,
         )
         self._made[dialect, method] = world.__enter__()
         assert world.call(method).role == "primary"  # loads what litellm loads late, before time counts
@@ -127,7 +148,7 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     sleep = asyncio.sleep
 
     async def listen(delay: float, result: Any = None) -> Any:
-        module = sys._getframe(1).f_globals["__name__"]
+        module = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 - there is no other way to know who sleeps
         if delay > 0 and module.partition(".")[0] in {
             "anthropic",
             "litellm",
@@ -205,3 +226,47 @@ def _check_first(first: Outcome, world: World, hits: int, *, slow: bool) -> None
         assert 0.9 * SLOW_TIMEOUT_S < first.seconds < 1.1 * SLOW_TIMEOUT_S + SLACK_S
     else:
         assert first.seconds < min(SLACK_S, QUICK_TIMEOUT_S / 2)
+
+
+class TestWire:
+    """What all of the above sent."""
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    def test_request_holds_the_provider_s_parameters_and_nothing_else(self, dialect: str, worlds: Worlds) -> None:
+        """No parameter, header or query is outside the provider's list, and none was refused as unknown."""
+        for method in METHODS:
+            world = worlds.of(dialect, method, LONG_S)
+            world.call(method)
+            for standin in world.standins:
+                assert standin.violations == ()
+            for request in world.primary.requests:
+                if request.kind != "chat":
+                    continue
+                assert request.body is not None
+                assert set(request.body) <= BODY[dialect]
+                own = {name for name in request.headers if not name.startswith("x-stainless-")}
+                assert own - HTTP <= HEADERS[dialect]
+                assert set(request.query.items()) <= {("alt", "sse"), ("api-version", "2024-10-21")}
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    def test_secret_goes_to_its_own_provider_only(self, dialect: str, worlds: Worlds) -> None:
+        """Neither deployment ever sees a secret of the other."""
+        for method in METHODS:
+            world = worlds.of(dialect, method, LONG_S)
+            world.primary.fail(Failure.BAD_REQUEST)
+            world.call(method)
+            deployments = world.live.generation().snapshot.deployments
+            for deployment, other in zip(world.standins, reversed(deployments), strict=True):
+                secrets = [part for secret in other.secrets.values() for part in _parts(secret.reveal())]
+                assert secrets
+                for request in deployment.requests:
+                    text = json.dumps([request.path, dict(request.query), dict(request.headers), request.body])
+                    assert not [secret for secret in secrets if secret in text]
+
+
+def _parts(secret: str) -> list[str]:
+    """Return what of a secret must not be seen: the whole, or a service account's private key and its id."""
+    if not secret.startswith("{"):
+        return [secret]
+    account = json.loads(secret)
+    return [json.dumps(account["private_key"])[1:-1], account["private_key_id"]]
