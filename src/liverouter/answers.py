@@ -32,6 +32,7 @@ class Answer:
     def add(self, chunk: ChatGenerationChunk) -> None:
         """Clean one chunk of a stream and remember what it says of usage and cost."""
         message = chunk.message
+        self._cost = message.response_metadata.get("response_cost", self._cost)
         self._clean(message)
         if (usage := getattr(message, "usage_metadata", None)) is not None:
             self.usage = usage if self.usage is None else _larger(self.usage, usage)

@@ -8,6 +8,7 @@ errors, plain data only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
@@ -18,6 +19,7 @@ from pydantic import Field
 from liverouter import attempts
 from liverouter.answers import Answer
 from liverouter.failures import translate
+from liverouter.messages import portable
 from liverouter.profile import DEFAULT_PROFILE
 from liverouter.tools import BoundTools, structured, tool_request
 from liverouter.usage import CallCount
@@ -120,8 +122,9 @@ class LiveChatModel(BaseChatModel):
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
         """Stream as the base class does, once there is a generation; the caller's loop is free meanwhile."""
         await self.source.async_generation()
-        async for chunk in super().astream(*args, **kwargs):
-            yield chunk
+        async with contextlib.aclosing(super().astream(*args, **kwargs)) as chunks:  # type: ignore[type-var]  # a generator
+            async for chunk in chunks:
+                yield chunk
 
     def _generate(
         self,
@@ -256,7 +259,7 @@ class _Call:
         record = attempts.record()
         count = CallCount(self._client_id, self._generation, record)
         try:
-            result = await self._generation.chat._agenerate(messages, **self._request)  # noqa: SLF001 - one trace run
+            result = await self._generation.chat._agenerate(self._portable(messages), **self._request)  # noqa: SLF001 - one trace run
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
             error = translate(exc, self._generation, record)
@@ -270,7 +273,7 @@ class _Call:
         record = attempts.record()
         count = CallCount(self._client_id, self._generation, record)
         answer, begun = Answer(self._generation, record), False
-        chunks = self._generation.chat._astream(messages, **self._request)  # noqa: SLF001 - one trace run
+        chunks = self._generation.chat._astream(self._portable(messages), **self._request)  # noqa: SLF001 - one trace run
         try:
             async for chunk in chunks:
                 begun = True
@@ -289,6 +292,9 @@ class _Call:
         count.answered(answer)
         message = AIMessageChunk(content="", response_metadata=answer.metadata(), chunk_position="last")
         yield ChatGenerationChunk(message=message)
+
+    def _portable(self, messages: list[BaseMessage]) -> list[BaseMessage]:
+        return messages if self._generation.router is None else portable(messages)
 
 
 class _Pinned:

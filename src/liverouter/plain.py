@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     _Built = tuple[BaseChatModel, Any]  # the model, and what has the `aclose` of its connections
 
+_ANTHROPIC_VERSION: Final = "2023-06-01"  # as litellm sends; the newest takes no temperature
+_VERTEX_VERSION: Final = "2023-10-16"  # the same
 _GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -123,6 +125,7 @@ def _anthropic(deployment: Deployment, snapshot: Snapshot) -> _Built:
         base_url=deployment.settings.get("anthropic_api_base"),
         timeout=snapshot.timeout_s,
         max_retries=snapshot.num_retries,
+        default_headers={"anthropic-version": _ANTHROPIC_VERSION},
         **deployment.params,
     )
     # the package's own client is one for the whole process, whatever loop its pooled connections belong to
@@ -156,21 +159,26 @@ def _vertex_gemini(deployment: Deployment, snapshot: Snapshot) -> _Built:
 
 def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
     import anthropic
-    from langchain_google_vertexai.model_garden import ChatAnthropicVertex
+    from langchain_anthropic import ChatAnthropic
 
     credentials, project = _google_credentials(deployment)
     base = deployment.settings.get("vertex_ai_api_base")
-    client = anthropic.DefaultAsyncHttpxClient(**_client_options(snapshot))
-    model = ChatAnthropicVertex(
+    model = ChatAnthropic(
         model_name=deployment.model,
-        project=project,
-        location=deployment.settings["vertex_ai_location"],
+        api_key=SecretStr("unused"),
+        model_kwargs={"extra_body": {"anthropic_version": f"vertex-{_VERTEX_VERSION}"}},
+        **deployment.params,
+    )
+    client = anthropic.DefaultAsyncHttpxClient(**_client_options(snapshot))
+    # langchain-google-vertexai's class would do the same, but passes parameters that this client no longer knows
+    model.__dict__["_async_client"] = anthropic.AsyncAnthropicVertex(
+        project_id=project or anthropic.NOT_GIVEN,
+        region=deployment.settings["vertex_ai_location"],
         credentials=credentials,
-        api_endpoint=f"{base}/v1" if base else None,
+        base_url=f"{base}/v1" if base else None,
         timeout=snapshot.timeout_s,
         max_retries=snapshot.num_retries,
-        async_http_client=client,
-        **deployment.params,
+        http_client=client,
     )
     return model, client
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,11 +36,27 @@ class BoundTools(list[dict[str, Any]]):
         super().__init__(convert_to_openai_tool(tool, strict=strict) for tool in tools)
 
 
+class BoundFormat(dict[str, Any]):
+    """A response format as OpenAI takes it, and the JSON schema that it stands for."""
+
+    schema: dict[str, Any]
+
+    def __init__(self, form: Mapping[str, Any], *, schema: Any) -> None:
+        super().__init__(form)
+        self.schema = convert_to_json_schema(schema)
+
+
 def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, Any]:
-    """Return *request* with its tools and its schema in the format of *generation*'s model."""
+    """Return *request* with its tools and its schema in the format of *generation*'s model.
+
+    Raises:
+        ValueError: it asks for a model that is not configured, or for JSON in a way that the provider does not know.
+    """
     tools = request.pop("tools", None)
     if generation.router is None:
         return _plain_request(generation, request, tools)
+    if (model := request.get("model")) is not None:
+        request["model"] = _deployment_id(generation, model)
     strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
     if tools is None:
         return request
@@ -49,12 +66,47 @@ def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, A
     return {name: value for name, value in bound.kwargs.items() if value is not None}  # type: ignore[attr-defined]
 
 
+def _deployment_id(generation: Generation, model: str) -> str:
+    """Return the id of the deployment that a call names by its id, its model, or ``provider/model``."""
+    snapshot = generation.snapshot
+    for deployment in snapshot.deployments:
+        if model in (deployment.id, deployment.label, deployment.model):
+            return deployment.id
+    if model == snapshot.model_name:
+        return model
+    known = ", ".join(d.label for d in snapshot.deployments)
+    raise ValueError(f"no deployment serves {model!r}; revision {snapshot.revision} has {known}")
+
+
 def _plain_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
+    """Return *request* as the provider's own class wants it, which knows best what it wants."""
+    chat, response_format = generation.chat, request.get("response_format")
+    if response_format is not None and not _takes_openai_format(chat):
+        del request["response_format"]
+        request |= _own_format(chat, response_format)
     if tools is None:
         return request
+    if "strict" not in inspect.signature(chat.bind_tools).parameters:
+        request.pop("strict", None)
+    if request.get("tool_choice") in ("required", True):
+        request["tool_choice"] = "any"
     raw = tools.raw if isinstance(tools, BoundTools) else tools
-    bound = generation.chat.bind_tools(raw, **request)
-    return dict(bound.kwargs)  # type: ignore[attr-defined]
+    bound = chat.bind_tools(raw, **request)
+    return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
+
+
+def _takes_openai_format(chat: BaseChatModel) -> bool:
+    return any(base.__name__ == "BaseChatOpenAI" for base in type(chat).__mro__)
+
+
+def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters by which *chat*'s class asks for a schema."""
+    schema = response_format.schema if isinstance(response_format, BoundFormat) else None
+    schema = schema or (response_format.get("json_schema") or {}).get("schema")
+    if schema is None:
+        raise ValueError("this provider promises JSON only to a schema: use with_structured_output, or 'json_schema'")
+    bound = chat.with_structured_output(schema, method="json_schema").first  # type: ignore[attr-defined]  # a sequence
+    return {name: value for name, value in bound.kwargs.items() if name != "ls_structured_output_format"}
 
 
 def structured(
@@ -101,11 +153,9 @@ def structured(
     return RunnableMap(raw=bound) | parse.with_fallbacks([failed], exception_key="parsing_error")
 
 
-def _response_format(schema: Any, method: Method, *, strict: bool | None) -> Mapping[str, Any]:
+def _response_format(schema: Any, method: Method, *, strict: bool | None) -> BoundFormat:
     if method == "json_mode":
-        return {"type": "json_object"}
+        return BoundFormat({"type": "json_object"}, schema=schema)
     function = convert_to_openai_tool(schema, strict=strict is not False)["function"]
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": function["name"], "schema": function["parameters"], "strict": strict is not False},
-    }
+    described = {"name": function["name"], "schema": function["parameters"], "strict": strict is not False}
+    return BoundFormat({"type": "json_schema", "json_schema": described}, schema=schema)
