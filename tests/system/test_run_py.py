@@ -37,10 +37,10 @@ class Checkout:
         (root / "tests" / "alembic_check.py").write_text("print('alembic check')\n")
         bin_dir = self.venv / "bin"
         bin_dir.mkdir(parents=True)
-        (bin_dir / "python").symlink_to(sys.executable)
-        for tool in TOOLS:
-            (bin_dir / tool).write_text(_TOOL)
-            (bin_dir / tool).chmod(0o755)
+        tools = dict.fromkeys(TOOLS, _TOOL) | {"python": f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'}
+        for name, script in tools.items():
+            (bin_dir / name).write_text(script)
+            (bin_dir / name).chmod(0o755)
         self.mark_installed()
 
     def mark_installed(self) -> None:
@@ -185,6 +185,7 @@ class TestEnvironment:
         """Without an index run.py gives the installer's reason and its own, and starts nothing."""
         lines = (checkout.root / "requirements.lock").read_text().partition("\nuv==")
         (checkout.root / "requirements.lock").write_text("".join(lines[1:]).lstrip())  # the shortest lock there is
+        (checkout.venv / "liverouter-unfinished").touch()
         result = checkout.run("demo")
         assert (result.returncode, result.stdout) == (1, "")
         assert "No matching distribution found" in result.stderr
