@@ -1,4 +1,8 @@
-"""Snapshot to Generation, and its release: Router, inner model and profile are made and retired together."""
+"""Snapshot to Generation: Router, inner model and profile are made together.
+
+A generation needs no release: nothing global holds its Router, calls in flight keep it as long as they last, and provider
+connections belong to the I/O loop.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from liverouter.cooldowns import Cooldowns
 from liverouter.inner import build_inner
+from liverouter.loop import unforkable
 from liverouter.profile import combine
-from liverouter.router import build_router, forget_models, retire_router
+from liverouter.router import build_router
 from liverouter.store import Generation
 from liverouter.usage import UsageCounter, register, unregister
 
@@ -25,15 +30,14 @@ class Builder:
         """Build for calls that run on *io*, are counted by *usage* under *client_id* and share *cooldowns*."""
         self._client_id, self._usage, self._io = client_id, usage, io
         self._cooldowns = cooldowns or Cooldowns()  # of all generations, so that a swap forgets none
-        self._unused: set[str] = set()  # deployment ids that only calls still in flight may use
 
-    def build(self, snapshot: Snapshot, former: Generation | None, number: int) -> Generation:
+    @unforkable()
+    def build(self, snapshot: Snapshot, number: int) -> Generation:
         """Return a new generation, which knows what cools; sends nothing to any provider.
 
         Raises:
             ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
         """
-        del former
         self._usage.know(snapshot.deployments)
         register(self._client_id, self._usage)
         router = build_router(snapshot, self._cooldowns) if snapshot.litellm_enable else None
@@ -47,17 +51,6 @@ class Builder:
             deployments={d.id: d for d in snapshot.deployments},
         )
 
-    def retire(self, former: Generation, successor: Generation | None) -> None:
-        """Let go of *former*; its price entries go one generation later, when the calls on it have ended."""
-        kept = set(successor.deployments) if successor else set()
-        forget_models(self._unused - kept - set(former.deployments))
-        self._unused = set(former.deployments) - kept
-        if former.router is not None:
-            retire_router(former.router)
-
-    def close(self, last: Generation | None) -> None:
-        """Retire *last*, the generation in force at the end, and stop counting."""
-        if last is not None:
-            self.retire(last, None)
-        forget_models(self._unused)
+    def close(self) -> None:
+        """Stop counting."""
         unregister(self._client_id)

@@ -12,6 +12,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _AHEAD: Final = 64  # items that a stream may be ahead of its reader
+_PATIENCE_S: Final = 15.0  # a fork waits this long for an import of litellm, and no longer
 _END: Final = object()
 
 
@@ -280,10 +282,70 @@ _alive: Final[weakref.WeakSet[LoopThread]] = weakref.WeakSet()
 _inherited: Final[list[asyncio.AbstractEventLoop]] = []
 
 
+_unforkable: Final = threading.RLock()
+_fork = threading.local()  # what the forking thread has to undo afterwards
+
+
+@contextlib.contextmanager
+def unforkable() -> Generator[None, None, None]:
+    """Let no fork happen inside: what a thread has half done, an import above all, a child could never finish."""
+    with _unforkable:
+        yield
+
+
+def _pause() -> None:
+    """Before a fork: hold every loop between two of its steps, where it owns no lock and is in no import.
+
+    A child has none of the parent's threads but all of their locks, as they were. Waits for whoever is busy, at most
+    `_PATIENCE_S`.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    _fork.resume = resume = threading.Event()
+    _fork.locked = _unforkable.acquire(timeout=_PATIENCE_S)
+    for thread in [thread for thread in _alive if not thread.is_current()]:
+        at_rest = threading.Event()
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            thread._loop.call_soon_threadsafe(_rest, at_rest, resume)  # noqa: SLF001 - this module's own class
+            while not at_rest.wait(0.05) and thread._thread.is_alive() and time.monotonic() < deadline:  # noqa: SLF001
+                pass
+
+
+def _rest(at_rest: threading.Event, resume: threading.Event) -> None:
+    at_rest.set()
+    resume.wait(_PATIENCE_S)
+
+
+def _resume() -> None:
+    """After a fork, in the parent: let the loops go on."""
+    _fork.resume.set()
+    if _fork.locked:
+        _unforkable.release()
+
+
 def _keep_inherited() -> None:
     """In a forked child: keep the parent's loops for ever. Clients are cached by id(loop), so none may be reused."""
-    _inherited.extend(thread._loop for thread in _alive)  # noqa: SLF001 - this module's own class
+    for thread in _alive:
+        _inherited.append(thread._loop)  # noqa: SLF001 - this module's own class
+        _detach(thread._loop)  # noqa: SLF001
     _alive.clear()
+    if _fork.locked:
+        _unforkable.release()
 
 
-os.register_at_fork(after_in_child=_keep_inherited)
+def _detach(loop: asyncio.AbstractEventLoop) -> None:
+    """Turn every descriptor of an inherited loop into /dev/null.
+
+    Child and parent share sockets and the epoll that watches them: whatever a child's clean-up closes, says goodbye to
+    or stops watching (litellm's exit hooks do all three) would be cut off in the parent, which then waits for ever.
+    """
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - they go on, in the parent
+    if (selector := getattr(loop, "_selector", None)) is None:
+        return
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in [*selector.get_map(), selector.fileno()]:
+        os.dup2(null, descriptor, inheritable=False)
+    os.close(null)
+
+
+os.register_at_fork(before=_pause, after_in_parent=_resume, after_in_child=_keep_inherited)

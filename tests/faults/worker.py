@@ -1,4 +1,4 @@
-"""A process that uses liverouter and never stops calling, for tests to freeze and to end: python -m tests.faults.worker.
+"""A process that uses liverouter and never stops calling, to be frozen and ended: python -m tests.faults.worker.
 
 It is configured by the environment, writes one JSON line for each event and answers "ask" lines on standard input.
 """
