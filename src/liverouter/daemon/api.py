@@ -71,13 +71,19 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         document["components"]["securitySchemes"] = _SECURITY
         for path, operations in document["paths"].items():
-            for operation in operations.values():
-                _finish(path, operation)
+            for method, operation in operations.items():
+                _finish(path, method, operation)
         app.openapi_schema = document
     return app.openapi_schema
 
 
-def _finish(path: str, operation: dict[str, Any]) -> None:
+def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] == "if-match":
+            parameter["schema"].pop("anyOf")  # "or null": a header is there or not
+            parameter["required"] = (
+                method == "put"
+            )  # its absence has a status of its own, so routes take it as optional
     if path not in _OPEN:
         operation["security"] = [{"token": []}, {}]  # {}: where no token is configured
     for answer in operation["responses"].values():

@@ -17,7 +17,13 @@ from liverouter.events import mask
 from liverouter.providers import PROVIDERS
 from liverouter.settings import SETTINGS
 
-IfMatch = Annotated[str | None, Header(description='The revision that is edited, `"7"`; `*`: whichever it is.')]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description='The revision that is edited, `"7"`; `*`: whichever it is.',
+        json_schema_extra={"type": "string", "pattern": r'^("\d{1,18}"|\*)$'},
+    ),
+]
 
 _ETAG: Final = re.compile(r'"(\d{1,18})"')
 _TRY_S: Final = 180.0

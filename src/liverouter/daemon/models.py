@@ -55,6 +55,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
 Value = Annotated[Any, AfterValidator(_storable_json)]
 SecretValue = Annotated[SecretStr, Field(max_length=_MAX_SECRET), AfterValidator(_storable_secret)]
+_NAMED: Final[dict[str, Any]] = {"additionalProperties": False}  # beside the pattern that names must match
 Revision = Annotated[int, Field(ge=0, le=MAX_REVISION)]
 
 
@@ -67,9 +68,14 @@ class _Body(BaseModel):
 class Draft(_Body):
     """Changes to the stored config; what is not named stays as it is."""
 
-    settings: dict[Name, Value] = Field({}, max_length=200, description="Key to JSON value; null removes the row.")
+    settings: dict[Name, Value] = Field(
+        {}, max_length=200, description="Key to JSON value; null removes the row.", json_schema_extra=_NAMED
+    )
     secrets: dict[Name, SecretValue | None] = Field(
-        {}, max_length=100, description="Name to value, sealed before it is stored and never returned; null removes it."
+        {},
+        max_length=100,
+        description="Name to value, sealed before it is stored and never returned; null removes it.",
+        json_schema_extra=_NAMED,
     )
 
 

@@ -1,0 +1,77 @@
+"""Whatever is sent to the API, its answer is one that the OpenAPI document announces, and never an accident."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import hypothesis
+import psycopg
+import pytest
+import schemathesis
+from fastapi.routing import APIRoute
+from schemathesis import GenerationMode
+from schemathesis.checks import positive_data_acceptance
+
+from liverouter import migrate
+from liverouter.daemon import api_config, api_fleet, api_process
+from liverouter.sealing import generate_key
+from liverouter.testing import StandIn
+from tests.api import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schemathesis import Case
+
+KEY: Final = "sk-test-0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def served(server: Any) -> Iterator[Api]:
+    """The API with a live config, so that every route can do its work."""
+    name = f"liverouter_{os.getpid()}_schema"
+    with psycopg.connect(server.admin_dsn, autocommit=True) as admin, StandIn("openai") as openai:
+        admin.execute(f'CREATE DATABASE "{name}"')
+        migrate.upgrade(server.dsn(name))
+        with Api(server.dsn(name), secret_keys=generate_key()) as api:
+            rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
+            api.save(settings=rows, secrets={"openai_api_key": KEY})
+            yield api
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="module")
+def document(served: Api) -> Any:
+    """The API's own description."""
+    return schemathesis.openapi.from_url(f"{served.url}/api/openapi.json")
+
+
+ROUTES: Final = [
+    (method, route.path)
+    for module in (api_config, api_fleet, api_process)
+    for route in module.router.routes
+    if isinstance(route, APIRoute) and route.include_in_schema
+    for method in sorted(route.methods or ())
+    if route.path != "/api/events"  # never ends; tested elsewhere
+]
+
+
+# schemathesis draws what it learned from former answers
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda part: part)
+def test_every_answer_is_announced(document: Any, method: str, path: str, mode: GenerationMode) -> None:
+    """No 5xx, no status, type, header or shape that the document does not have; what is invalid is refused."""
+    operation = document[path][method]
+    # Whether names are settings, and whether a revision is the newest, no document can say.
+    judged_by_content = [positive_data_acceptance] if method in ("POST", "PUT") else []
+
+    @hypothesis.settings(max_examples=20, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: Case[Any]) -> None:
+        case.call_and_validate(excluded_checks=judged_by_content)
+
+    if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query or operation.path_parameters):
+        return  # takes nothing that could be wrong
+    check()
