@@ -1,7 +1,7 @@
 """Snapshot to Generation: Router, inner model and profile are made together.
 
-A generation needs no release: nothing global holds its Router, calls in flight keep it as long as they last, and provider
-connections belong to the I/O loop.
+A generation needs no release: nothing global holds its Router, calls in flight keep it as long as they last, and
+provider connections belong to the I/O loop.
 """
 
 from __future__ import annotations

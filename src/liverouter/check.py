@@ -129,7 +129,8 @@ def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
 def _try_to_build(snapshot: Snapshot, io: LoopThread) -> tuple[Problem, ...]:
     builder = _builder(io)
     try:
-        builder.close(builder.build(snapshot, None, 0))
+        builder.build(snapshot, 0)
+        builder.close()
     except ConfigError as exc:
         return exc.problems
     return ()
@@ -142,7 +143,7 @@ def _builder(io: LoopThread) -> Builder:
 async def _call(snapshot: Snapshot, io: LoopThread) -> Call:
     """Return how the one deployment of *snapshot* answers."""
     deployment, builder = snapshot.primary, _builder(io)
-    generation = await asyncio.to_thread(builder.build, snapshot, None, 0)
+    generation = await asyncio.to_thread(builder.build, snapshot, 0)
     said: dict[str, Any] | None = None
     problem = None
     started = time.monotonic()
@@ -154,7 +155,7 @@ async def _call(snapshot: Snapshot, io: LoopThread) -> Call:
         problem = _problem(deployment, exc)
     finally:
         duration_ms = (time.monotonic() - started) * 1000
-        await asyncio.to_thread(builder.close, generation)
+        builder.close()
     return Call(
         provider=deployment.provider,
         model=deployment.model,

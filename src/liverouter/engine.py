@@ -72,7 +72,6 @@ class Engine:
             environment=Environment,
             validate=self._validate,
             build=self._build,
-            retire=self.builder.retire,
             store=self._store,
             bus=self._bus,
             poll_interval_s=self._poll_interval_s,
@@ -146,14 +145,12 @@ class Engine:
     def _validate(self, raw: RawConfig, environment: Environment) -> Validation:
         return validate(raw, environment=environment, keyring=self._keyring)
 
-    async def _build(
-        self, snapshot: Snapshot, former: Generation | None, number: int
-    ) -> tuple[Generation, float, float]:
+    async def _build(self, snapshot: Snapshot, number: int) -> tuple[Generation, float, float]:
         """Return a generation that is ready to serve its first call, and what building and warming took."""
         if snapshot.litellm_enable and self._litellm is not None:
             await asyncio.shield(self._litellm)
         started = time.monotonic()
-        generation = await asyncio.to_thread(self.builder.build, snapshot, former, number)
+        generation = await asyncio.to_thread(self.builder.build, snapshot, number)
         built_at = time.monotonic()
         return generation, (built_at - started) * 1000, (time.monotonic() - built_at) * 1000
 

@@ -184,7 +184,7 @@ class ConfigRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class GenerationRetired(Event):
-    """The former generation was released; calls in flight on it finish."""
+    """The former generation is out of force; calls in flight on it finish."""
 
     name: ClassVar[str] = "generation.retired"
     level: ClassVar[Level] = "debug"

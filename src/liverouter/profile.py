@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,13 +91,19 @@ def _from_map(deployment: Deployment) -> dict[str, Any] | None:
 
 def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
     """Return what litellm's model map says of *deployment*, None where it does not know it or is not loaded."""
-    litellm = sys.modules.get("litellm")
-    if litellm is None:
+    if "litellm" not in sys.modules:
         return None
-    provider = PROVIDERS[deployment.provider].litellm_provider
-    for name in (deployment.settings.get("azure_openai_base_model"), deployment.model):
-        if not name:
-            continue
+    return _known(
+        PROVIDERS[deployment.provider].litellm_provider,
+        deployment.model,
+        deployment.settings.get("azure_openai_base_model", ""),
+    )
+
+
+@lru_cache(maxsize=256)  # a look-up of a name that litellm spells otherwise costs milliseconds
+def _known(provider: str, model: str, base_model: str) -> Mapping[str, Any] | None:
+    litellm = sys.modules["litellm"]
+    for name in filter(None, (base_model, model)):
         try:
             info: Mapping[str, Any] = litellm.get_model_info(model=name, custom_llm_provider=provider)
         except Exception:  # noqa: BLE001, S112 - litellm raises a bare Exception for a model it does not know

@@ -1,4 +1,4 @@
-"""request → read → validate → build → activate → retire. Level-triggered, single flight: the one writer of the store."""
+"""request → read → validate → build → activate. Level-triggered, single flight: the one writer of the store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from liverouter.raw import RawConfig
     from liverouter.snapshot import Snapshot
 
-Build = Callable[["Snapshot", Generation | None, int], Awaitable[tuple[Generation, float, float]]]
+Build = Callable[["Snapshot", int], Awaitable[tuple[Generation, float, float]]]
 _QUIET_S: Final = 0.02  # nothing asked for during this: a short burst is over
 _LONGEST_PAUSE_S: Final = 2.0  # between two reloads of one burst
 _FIRST_RETRY_S: Final = 0.1
@@ -52,8 +52,7 @@ class Reloader:
         read: Callable[[], Awaitable[RawConfig]],
         environment: Callable[[], Environment],
         validate: Callable[[RawConfig, Environment], Validation],
-        build: Build,  # (snapshot, former, number) -> generation, build_ms, warm_ms
-        retire: Callable[[Generation, Generation | None], None],  # (former, its successor)
+        build: Build,  # (snapshot, number) -> generation, build_ms, warm_ms
         store: Store,
         bus: Bus,
         poll_interval_s: Callable[[], float],  # asked before each wait; shorter while notifications fail
@@ -62,7 +61,7 @@ class Reloader:
     ) -> None:
         """Wire the steps; nothing runs before `run`."""
         self._read, self._environment, self._validate = read, environment, validate
-        self._build, self._retire, self._store, self._bus = build, retire, store, bus
+        self._build, self._store, self._bus = build, store, bus
         self._poll_interval_s, self._read_file, self._activated = poll_interval_s, read_file, activated
         self._wanted = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -198,7 +197,6 @@ class Reloader:
             )
         )
         if former is not None and former.chat is not generation.chat:
-            self._retire(former, generation)
             self._bus.emit(GenerationRetired(former.number))
         return True
 
@@ -211,7 +209,7 @@ class Reloader:
             )
             self._generations = number
             return built, 0.0, 0.0
-        result = await self._build(snapshot, former, number)
+        result = await self._build(snapshot, number)
         self._generations = number
         return result
 

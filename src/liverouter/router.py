@@ -1,11 +1,10 @@
-"""Snapshot to `litellm.Router` and back: load litellm, build, retire. The only module that configures litellm.
+"""Snapshot to `litellm.Router`. The only module that loads and configures litellm.
 
 litellm costs seconds to import, so it is loaded once, by `load`, off the path of whoever waits for an error message.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import logging
@@ -20,8 +19,6 @@ from liverouter.loop import unforkable
 from liverouter.providers import PROVIDERS, is_claude
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from liverouter.failover import FailoverRouter
     from liverouter.snapshot import Deployment, Snapshot
 
@@ -36,6 +33,7 @@ _CACHE_POINTS: Final = (
     {"location": "message", "role": "system"},
     {"location": "message", "index": -1},
 )
+_OURS: Final = "liverouter"  # marks our deployments in litellm's model_info
 _loading = threading.Lock()
 _loaded: Any = None
 
@@ -88,6 +86,22 @@ def _configure(litellm: Any) -> None:
     if not os.environ.get("LITELLM_LOG"):
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs request bodies; our events say what matters
+    _stay_unlisted(litellm.Router)
+
+
+def _stay_unlisted(router_class: Any) -> None:
+    """Keep our deployments out of litellm's process-wide price list, in which other Routers' go on being registered.
+
+    An entry per deployment id would be left there by every key that was ever used, and writing it is most of a build.
+    Prices and limits come from the model's own entry.
+    """
+    register = router_class._register_deployment_pricing  # noqa: SLF001 - litellm has no switch for it
+
+    def register_others(deployment: Any) -> None:
+        if not deployment.model_info.get(_OURS):
+            register(deployment)
+
+    router_class._register_deployment_pricing = staticmethod(register_others)  # noqa: SLF001
 
 
 def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> FailoverRouter:
@@ -137,7 +151,7 @@ def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
     }
     if is_claude(deployment.model) and deployment.provider in ("anthropic", "vertex-ai"):
         params["cache_control_injection_points"] = [dict(point) for point in _CACHE_POINTS]
-    info: dict[str, Any] = {"id": deployment.id}
+    info: dict[str, Any] = {"id": deployment.id, _OURS: True}
     if base := deployment.settings.get("azure_openai_base_model"):
         info["base_model"] = base
     return {"model_name": snapshot.model_name, "litellm_params": params, "model_info": info}
@@ -146,16 +160,3 @@ def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
 def cooling(router: FailoverRouter) -> dict[str, float]:
     """Return the remaining seconds of every active cooldown of *router*'s deployments by id; no I/O."""
     return router.cooldowns.remaining_s(router.get_model_ids()) if router.cools else {}
-
-
-def retire_router(router: FailoverRouter) -> None:
-    """Let go of *router*: calls in flight on it finish, shared clients stay open."""
-    router.discard()
-
-
-def forget_models(identifiers: Collection[str]) -> None:
-    """Drop the price entries that litellm registered for deployments no Router holds any more."""
-    litellm = load()
-    for identifier in identifiers:
-        with contextlib.suppress(KeyError):
-            del litellm.model_cost[identifier]

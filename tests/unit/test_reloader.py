@@ -1,4 +1,4 @@
-"""request → read → validate → build → activate → retire, level-triggered and single-flight."""
+"""request → read → validate → build → activate, level-triggered and single-flight."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ class World:
         self.environ = {"OPENAI_API_KEY": "one"}
         self.file: RawConfig | None = None
         self.written: list[int] = []
-        self.retired: list[int] = []
         self.events: list[Event] = []
         self.changed = asyncio.Event()
         self.store = Store()
@@ -47,7 +46,6 @@ class World:
             environment=lambda: Environment(self.environ),
             validate=self.validate,
             build=self.build,
-            retire=lambda former, _: self.retired.append(former.number),
             store=self.store,
             bus=Bus(self.observe),
             poll_interval_s=lambda: 3600.0,
@@ -95,11 +93,8 @@ class World:
         )
         return Validation(Snapshot("e", raw.revision, raw.change_id, raw.committed_at, (deployment,)), ())
 
-    async def build(
-        self, snapshot: Snapshot, former: Generation | None, number: int
-    ) -> tuple[Generation, float, float]:
+    async def build(self, snapshot: Snapshot, number: int) -> tuple[Generation, float, float]:
         """Build, or raise what the test prepared."""
-        del former
         self.builds += 1
         if error := self.unbuildable.get(snapshot.revision):
             raise error
@@ -151,11 +146,11 @@ class TestActivate:
         assert world.written == [10]
 
     async def test_newer_revision_replaces_and_retires_the_former(self, world: World) -> None:
-        """The former generation is retired after the swap, never before."""
+        """The former generation is told to be retired after the swap, never before."""
         await world.until(lambda: world.live == 10)
         world.write(20)
-        await world.until_event(GenerationRetired)
-        assert (world.live, world.retired) == (20, [1])
+        assert (await world.until_event(GenerationRetired)).generation == 1
+        assert world.live == 20
         names = [type(e).__name__ for e in world.events]
         assert names.index("GenerationRetired") > len(names) - 1 - names[::-1].index("ConfigApplied")
 
@@ -174,7 +169,7 @@ class TestActivate:
         assert world.builds == 1
         assert world.store.current is not None
         assert world.store.current.chat is chat
-        assert world.retired == []
+        assert not any(isinstance(e, GenerationRetired) for e in world.events)
         assert [e.rebuilt for e in world.events if isinstance(e, ConfigApplied)] == [True, False]
 
     async def test_same_revision_is_not_applied_twice(self, world: World) -> None:

@@ -90,13 +90,11 @@ class MemoryRouter:
             if former is not None and validation.snapshot.serves_like(former.snapshot):
                 generation = replace(former, number=number, snapshot=validation.snapshot)
             else:
-                generation = self._builder.build(validation.snapshot, former, number)
+                generation = self._builder.build(validation.snapshot, number)
         except ConfigError as exc:
             raise self._rejected(exc.problems) from exc
         self.store.activate(generation)
         self._bus.emit(_applied(generation))
-        if former is not None and former.chat is not generation.chat:
-            self._builder.retire(former, generation)
         return self._revision
 
     def chat_model(self) -> LiveChatModel:
@@ -132,7 +130,8 @@ class MemoryRouter:
         """Give `get_chat_model()` back and end the thread."""
         client._model = self._former_model  # noqa: SLF001 - see above
         self.io.stop(_STOP_S)
-        self._builder.close(self.store.clear())
+        self._builder.close()
+        self.store.clear()
 
     def _seal(self, name: str, value: str) -> SealedSecret:
         return SealedSecret(seal(name, Secret(value), self._keyring), fingerprint(Secret(value)))
