@@ -1,4 +1,4 @@
-"""docs/adopting.md, run as it stands: a product's own settings table is mirrored by one trigger."""
+"""The README's "Adopt an existing settings table", run as it stands: a product's own settings table is mirrored by one trigger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
 
-PAGE = Path(__file__).parents[2] / "docs" / "adopting.md"
+PAGE = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SECTION = PAGE.partition("### Adopt an existing settings table\n")[2].partition("\n### ")[0]
 SAVE = b"""
     INSERT INTO app_settings VALUES (%s, %s, %s)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_by = excluded.changed_by
@@ -27,7 +28,7 @@ SAVE = b"""
 @pytest.fixture
 def product(db: Session, login: Callable[..., str], connect: Callable[..., Session]) -> Session:
     """A product's session: it owns its table, with rows from before, and may write liverouter's settings."""
-    table, trigger = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    table, trigger = re.findall(r"```sql\n(.*?)```", SECTION, flags=re.DOTALL)
     session = connect(login("liverouter_writer"))
     db.execute(f"CREATE SCHEMA AUTHORIZATION {session.info.user}".encode())
     session.execute(table.encode())
