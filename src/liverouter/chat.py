@@ -277,6 +277,7 @@ class _Call:
         try:
             async for chunk in chunks:
                 begun = True
+                count.began()
                 answer.add(chunk)
                 yield chunk
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised

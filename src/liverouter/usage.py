@@ -174,42 +174,50 @@ def unregister(client: str) -> None:
 class CallCount:
     """Counts one call of a handle, from what its record and its answer say; each fact once, however the call ends."""
 
-    __slots__ = ("_counter", "_generation", "_record", "_settled")
+    __slots__ = ("_begun", "_counter", "_generation", "_record", "_settled")
 
     def __init__(self, client: str, generation: Generation, record: Attempts) -> None:
         """Count for *client* a call to *generation* that *record* follows."""
         self._counter, self._generation, self._record = _counters.get(client), generation, record
-        self._settled = False
+        self._begun = self._settled = False
 
-    def failed(self, error: Exception) -> None:
-        """Count that the call ended in *error*, with every attempt that failed before."""
-        if self._counter is None or self._settled:
+    def began(self) -> None:
+        """Count what it took until somebody answers: failed attempts, and whether it is a fallback that does."""
+        if self._counter is None or self._begun:
             return
-        self._settled = True
-        known = self._count_failures(self._counter)
-        if not any(error is failed for _, failed in known):  # a stream that broke, or litellm is off
-            self._counter.add_failure(self._served.id, str(cause_of(error)))
+        self._begun = True
+        failed = self._count_failures(self._counter)
+        served, primary = self._served, self._generation.snapshot.primary
+        first = next(((identifier, error) for identifier, error in failed if identifier != served.id), None)
+        if first is not None:
+            self._counter.add_failover(first[0], served.id, str(cause_of(first[1])))
+        elif served.order > primary.order:
+            self._counter.add_failover(primary.id, served.id, "cooldown")
 
     def answered(self, answer: Answer) -> None:
-        """Count the *answer*, with what it took: whole, or as far as its reader wanted it."""
+        """Count the *answer*: whole, or as far as its reader wanted it."""
         if self._counter is None or self._settled:
             return
+        self.began()
         self._settled = True
-        failed = self._count_failures(self._counter)
-        served, tokens = self._served, answer.usage
+        tokens = answer.usage
         self._counter.add_success(
-            served.id,
+            self._served.id,
             prompt_tokens=tokens["input_tokens"] if tokens else 0,
             completion_tokens=tokens["output_tokens"] if tokens else 0,
             cost_usd=answer.cost_usd or 0.0,
             latency_ms=(time.monotonic() - self._record.began_at) * 1000,
         )
-        first = next(((identifier, error) for identifier, error in failed if identifier != served.id), None)
-        primary = self._generation.snapshot.primary
-        if first is not None:
-            self._counter.add_failover(first[0], served.id, str(cause_of(first[1])))
-        elif served.order > primary.order:
-            self._counter.add_failover(primary.id, served.id, "cooldown")
+
+    def failed(self, error: Exception) -> None:
+        """Count that the call ended in *error*: with all its attempts, or with a stream that broke."""
+        if self._counter is None or self._settled:
+            return
+        self._settled = True
+        if self._begun or self._generation.router is None:
+            self._counter.add_failure(self._served.id, str(cause_of(error)))
+        else:
+            self._count_failures(self._counter)
 
     @property
     def _served(self) -> Deployment:
