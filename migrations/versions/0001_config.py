@@ -20,6 +20,7 @@ def upgrade() -> None:
         "revisions_triggers.sql",
         "plain_secrets.sql",
         "begin_edit.sql",
+        "set_secret.sql",
         "history.sql",
         "serves.sql",
     )

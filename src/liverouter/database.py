@@ -68,6 +68,7 @@ class Database:
         except DatabaseError as exc:
             if not is_broken(exc):
                 raise
+        await self.close()
         return await self._run(statement, values, write=False)
 
     async def execute(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
@@ -92,6 +93,7 @@ class Database:
         except DatabaseError as exc:
             if not is_broken(exc) or isinstance(exc.__cause__, _CommitError):
                 raise
+        await self.close()
         return await self._transact(work, timeout_s)
 
     async def close(self) -> None:

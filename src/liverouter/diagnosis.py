@@ -91,8 +91,10 @@ def explain(exc: BaseException, *, where: str = "database") -> DatabaseError:
 
 
 def is_broken(exc: BaseException) -> bool:
-    """Tell whether *exc* means that the connection is gone, so that a fresh one may succeed at once."""
+    """Tell whether the connection is gone, or what was prepared on it is, so that another try may succeed at once."""
     for cause in _chain(exc):
+        if isinstance(cause, asyncpg.InvalidCachedStatementError | asyncpg.InternalClientError):
+            return True  # a migration changed the columns of a view
         if isinstance(cause, asyncpg.PostgresError):
             state = cause.sqlstate or ""
             # 26000 and 42P05: a pooler put another server behind our prepared statements

@@ -34,11 +34,9 @@ SET: Final = text("""
     ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value IS DISTINCT FROM excluded.value
 """)
 UNSET: Final = text("DELETE FROM liverouter.settings WHERE key = ANY(CAST(:keys AS text[]))")
-# Not excluded.sealed: that would want the right to read the column, which writers do not have.
-SET_SECRET: Final = text("""
-    INSERT INTO liverouter.secrets (name, sealed, fingerprint) VALUES (:name, :sealed, :fingerprint)
-    ON CONFLICT (name) DO UPDATE SET sealed = :sealed, fingerprint = :fingerprint
-""")
+SET_SECRET: Final = text("SELECT liverouter.set_secret(:name, :sealed, :fingerprint)").bindparams(
+    bindparam("name", type_=Text), bindparam("sealed", type_=Text), bindparam("fingerprint", type_=Text)
+)
 UNSET_SECRETS: Final = text("DELETE FROM liverouter.secrets WHERE name = ANY(CAST(:names AS text[]))")
 REVISION: Final = text("SELECT h.revision FROM liverouter.head h")
 ROLLBACK: Final = text("SELECT liverouter.rollback(:revision, :comment)").bindparams(

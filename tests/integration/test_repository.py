@@ -486,6 +486,16 @@ class TestFailures:
         db.execute(b"ALTER TABLE liverouter.settings RENAME COLUMN elsewhere TO value")
         assert (await repository.read()).revision == 0
 
+    async def test_view_that_a_migration_widens_is_read_on(self, repository: SettingsRepository, db: Session) -> None:
+        """What was prepared for the old columns is prepared anew, without an error."""
+        await repository.problems()
+        (query,) = rows(db, "SELECT pg_get_viewdef('liverouter.secret_keys') AS sql")
+        await repository.key_usage()
+        wider = query["sql"].replace(" AS in_history", " AS in_history, count(*) AS added", 1)
+        db.execute(f"CREATE OR REPLACE VIEW liverouter.secret_keys AS {wider}".encode())
+        put_secret(db, "x")
+        assert list((await repository.key_usage())[0]) == ["key_id", "secrets", "in_history", "added"]
+
     async def test_killed_connection_is_replaced_without_an_error(
         self, repository: SettingsRepository, db: Session
     ) -> None:

@@ -74,6 +74,7 @@ FORBIDDEN = {
         "UPDATE liverouter.secrets SET sealed = 'x'",
         "DELETE FROM liverouter.secrets",
         "SELECT liverouter.begin_edit()",
+        "SELECT liverouter.set_secret('a', 'x', 'x')",
         "SELECT liverouter.rollback(0)",
         "SELECT * FROM liverouter.revision_diff(0, 0)",
         *(f"SELECT * FROM liverouter.{view}" for view in VIEWS),
@@ -178,7 +179,7 @@ class TestRights:
             writer.execute(b"SELECT liverouter.begin_edit(0, 'ann', 'first')")
             put(writer, llm_provider="openai", llm_model="gpt-4o")
             put_secret(writer, "openai_api_key", "aaaaaaaa")
-        put_secret(writer, "openai_api_key", "bbbbbbbb")
+        assert value(writer, "SELECT liverouter.set_secret('openai_api_key', %s, 'bbbbbbbb')", sealed()) == 2
         writer.execute(b"UPDATE liverouter.settings SET value = '\"gpt-5\"' WHERE key = 'llm_model'")
         assert rows(writer, "SELECT name, fingerprint, updated_by FROM liverouter.secrets") == [
             {"name": "openai_api_key", "fingerprint": "bbbbbbbb", "updated_by": writer.info.user}
@@ -260,6 +261,31 @@ class TestInstall:
             finally:
                 admin.execute(f"REASSIGN OWNED BY {user} TO CURRENT_USER; DROP OWNED BY {user}".encode())
                 admin.execute(f'ALTER DATABASE "{name}" OWNER TO CURRENT_USER'.encode())
+
+    def test_migration_into_a_schema_of_the_administrator_says_what_he_has_to_grant(
+        self, empty_dsn: str, login: Login
+    ) -> None:
+        """A role that may create nothing but tables in a schema made for it installs, and asks for what it lacks."""
+        owner = login()
+        user = psycopg.conninfo.conninfo_to_dict(owner)["user"]
+        url = owner.rpartition("/")[0] + f"/{psycopg.conninfo.conninfo_to_dict(empty_dsn)['dbname']}"
+        with psycopg.connect(empty_dsn, autocommit=True) as admin:
+            admin.execute(f"CREATE SCHEMA liverouter; GRANT USAGE, CREATE ON SCHEMA liverouter TO {user}".encode())
+            try:
+                said: list[str] = []
+                upgrade(url, echo=said.append)
+                roles = ("liverouter_client", "liverouter_writer", "liverouter_inspector")
+                assert said[1:] == [f"GRANT USAGE ON SCHEMA liverouter TO {role};" for role in roles]
+                for statement in said[1:]:
+                    admin.execute(statement.encode())
+                with psycopg.connect(url, autocommit=True) as session:
+                    assert rows(session, "SELECT liverouter.install_roles()") == []
+                    assert put(session, a=1) == 1
+                admin.execute(b"SET ROLE liverouter_client")
+                assert value(admin, "SELECT revision FROM liverouter.head") == 1
+                admin.execute(b"RESET ROLE")
+            finally:
+                admin.execute(f"REASSIGN OWNED BY {user} TO CURRENT_USER; DROP OWNED BY {user}".encode())
 
     def test_downgrade_leaves_roles_that_other_databases_use(self, dsn: str, login: Login, connect: Connect) -> None:
         """Roles and their members belong to the server: they survive, and the next upgrade gives the rights again."""

@@ -4,8 +4,13 @@ AS $$
 DECLARE
     wanted record;
     lacks  boolean := false;
+    -- An administrator may have made the schema for us: then its tables are ours to grant, and the schema is not.
+    schema_is_ours boolean := (
+        SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace n WHERE n.nspname = 'liverouter');
 BEGIN
-    REVOKE ALL ON SCHEMA liverouter FROM PUBLIC;
+    IF schema_is_ours THEN
+        REVOKE ALL ON SCHEMA liverouter FROM PUBLIC;
+    END IF;
     REVOKE ALL ON ALL TABLES IN SCHEMA liverouter FROM PUBLIC;
     REVOKE ALL ON ALL FUNCTIONS IN SCHEMA liverouter FROM PUBLIC;
 
@@ -41,7 +46,8 @@ BEGIN
             ('liverouter_writer', 'SELECT (name, fingerprint, key_id, updated_at, updated_by), INSERT (name, sealed, fingerprint), '
                                   'UPDATE (name, sealed, fingerprint), DELETE ON liverouter.secrets'),
             ('liverouter_writer', 'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), '
-                                  'liverouter.begin_edit(bigint, text, text), liverouter.rollback(bigint, text), '
+                                  'liverouter.begin_edit(bigint, text, text), liverouter.set_secret(text, text, text), '
+                                  'liverouter.rollback(bigint, text), '
                                   'liverouter.revision_diff(bigint, bigint), liverouter.wait_applied(bigint, numeric)'),
 
             ('liverouter_inspector', 'USAGE ON SCHEMA liverouter'),
@@ -52,11 +58,17 @@ BEGIN
                                      'liverouter.revision_diff(bigint, bigint), liverouter.wait_applied(bigint, numeric)')
         ) g (role, rights)
     LOOP
-        IF to_regrole(wanted.role) IS NOT NULL THEN
+        IF wanted.rights = 'USAGE ON SCHEMA liverouter' AND NOT schema_is_ours THEN
+            IF NOT EXISTS (
+                SELECT FROM pg_roles r WHERE r.rolname = wanted.role AND has_schema_privilege(r.oid, 'liverouter', 'USAGE'))
+            THEN
+                RETURN NEXT format('GRANT %s TO %I;', wanted.rights, wanted.role);
+            END IF;
+        ELSIF to_regrole(wanted.role) IS NOT NULL THEN
             EXECUTE format('GRANT %s TO %I', wanted.rights, wanted.role);
         END IF;
     END LOOP;
-    IF lacks THEN
+    IF lacks THEN  -- last: it needs the roles
         RETURN NEXT format('SET ROLE %I; SELECT liverouter.install_roles(); RESET ROLE;', current_user);
     END IF;
 END $$;
