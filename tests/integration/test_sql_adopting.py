@@ -1,4 +1,4 @@
-"""The README's "Adopt an existing settings table", run as it stands: a product's own settings table is mirrored by one trigger."""
+"""The how-to "Adopt an existing settings table" of the README, run as it stands: one trigger mirrors the rows."""
 
 from __future__ import annotations
 
