@@ -1,7 +1,7 @@
 """Asks a config before anybody lives by it: validates, builds, and on demand calls each deployment once.
 
 Nothing is activated and nothing is stored. A client that runs in the same process is not disturbed: the check has a
-builder of its own, and deployment ids that nobody else's prices or callbacks are kept under.
+builder of its own, and so cooldowns and counts of its own.
 """
 
 from __future__ import annotations
@@ -93,16 +93,21 @@ async def check(
     lets the check open one and end it. Takes seconds where litellm is not imported yet.
     """
     validation = validate(raw, environment=environment, keyring=keyring)
-    if validation.snapshot is None:
+    if (snapshot := validation.snapshot) is None:
         return CheckReport(revision=raw.revision, problems=validation.problems)
-    snapshot = _renamed(validation.snapshot)
     loop = io or LoopThread("liverouter-check")
+    client_id = f"check-{secrets.token_hex(4)}"
+    builder = Builder(client_id=client_id, usage=UsageCounter(bus=Bus()), io=loop)
+    problems: tuple[Problem, ...] = ()
     calls: list[Call] = []
     try:
-        problems = await asyncio.to_thread(_try_to_build, snapshot, loop)
-        if live and not problems:
-            calls = await asyncio.gather(*(_call(alone, loop) for alone in _each_alone(snapshot)))
+        alone = _each_alone(snapshot) if live else []
+        _, *generations = await asyncio.to_thread(lambda: [builder.build(s, 0) for s in (snapshot, *alone)])
+        calls = await asyncio.gather(*(_call(_Source(client_id, loop, generation)) for generation in generations))
+    except ConfigError as exc:
+        problems = exc.problems
     finally:
+        builder.close()
         if io is None:
             await asyncio.to_thread(loop.stop, _CLOSE_S)
     return CheckReport(
@@ -113,49 +118,27 @@ async def check(
     )
 
 
-def _renamed(snapshot: Snapshot) -> Snapshot:
-    """Return *snapshot* with deployment ids that no other Router in this process has."""
-    prefix = f"check-{secrets.token_hex(4)}:"
-    return replace(snapshot, deployments=tuple(replace(d, id=prefix + d.id) for d in snapshot.deployments))
-
-
 def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
     """Return one snapshot per deployment that would serve, each without a second try."""
     serving = snapshot.deployments if snapshot.litellm_enable else snapshot.deployments[:1]
-    tries = 1 if snapshot.litellm_enable else 0  # see the table of settings: litellm counts tries, plain models retries
+    tries = 1 if snapshot.litellm_enable else 0  # litellm counts tries, plain models further tries
     return [replace(snapshot, deployments=(deployment,), num_retries=tries) for deployment in serving]
 
 
-def _try_to_build(snapshot: Snapshot, io: LoopThread) -> tuple[Problem, ...]:
-    builder = _builder(io)
-    try:
-        builder.build(snapshot, 0)
-        builder.close()
-    except ConfigError as exc:
-        return exc.problems
-    return ()
-
-
-def _builder(io: LoopThread) -> Builder:
-    return Builder(client_id=f"check-{secrets.token_hex(4)}", usage=UsageCounter(bus=Bus()), io=io)
-
-
-async def _call(snapshot: Snapshot, io: LoopThread) -> Call:
-    """Return how the one deployment of *snapshot* answers."""
-    deployment, builder = snapshot.primary, _builder(io)
-    generation = await asyncio.to_thread(builder.build, snapshot, 0)
+async def _call(source: _Source) -> Call:
+    """Return how the one deployment of the source's generation answers."""
+    snapshot = source.current.snapshot
+    deployment = snapshot.primary
     said: dict[str, Any] | None = None
     problem = None
     started = time.monotonic()
     try:
-        model = LiveChatModel(source=_Fixed(generation, io), max_tokens=_MAX_TOKENS)
+        model = LiveChatModel(source=source, max_tokens=_MAX_TOKENS)
         async with asyncio.timeout(snapshot.timeout_s + _GRACE_S):
             said = (await model.ainvoke(_PROMPT)).response_metadata
     except Exception as exc:  # noqa: BLE001 - whatever a provider's library raises is the finding
         problem = _problem(deployment, exc)
-    finally:
-        duration_ms = (time.monotonic() - started) * 1000
-        builder.close()
+    duration_ms = (time.monotonic() - started) * 1000
     return Call(
         provider=deployment.provider,
         model=deployment.model,
@@ -169,23 +152,17 @@ async def _call(snapshot: Snapshot, io: LoopThread) -> Call:
     )
 
 
-class _Fixed:
-    """A chat model's source that knows one generation; counted under no client."""
+class _Source:
+    """A chat model's source that knows one generation, which no store holds."""
 
-    client_id = ""
-
-    def __init__(self, generation: Generation, io: LoopThread) -> None:
-        self._generation, self.io = generation, io
-
-    @property
-    def current(self) -> Generation | None:
-        return self._generation
+    def __init__(self, client_id: str, io: LoopThread, current: Generation) -> None:
+        self.client_id, self.io, self.current = client_id, io, current
 
     def generation(self) -> Generation:
-        return self._generation
+        return self.current
 
     async def async_generation(self) -> Generation:
-        return self._generation
+        return self.current
 
 
 def _problem(deployment: Deployment, exc: Exception) -> Problem:
