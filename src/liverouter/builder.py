@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from liverouter.cooldowns import Cooldowns
-from liverouter.inner import build_inner
+from liverouter.inner import build_inner, preload
 from liverouter.loop import unforkable
 from liverouter.profile import combine
 from liverouter.router import build_router
@@ -50,6 +50,15 @@ class Builder:
             profile=combine(snapshot, chat.profile),
             deployments={d.id: d for d in snapshot.deployments},
         )
+
+    @unforkable()
+    def warm(self, generation: Generation) -> None:
+        """Load what the first call of *generation* needs, so that no caller pays; blocks for seconds the first time."""
+        preload(generation.snapshot)
+        if generation.router is not None:
+            from liverouter.rehearsal import rehearse  # imports litellm, so not without a Router
+
+            rehearse(generation.snapshot.deployments)
 
     def close(self) -> None:
         """Stop counting."""

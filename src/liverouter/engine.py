@@ -152,6 +152,7 @@ class Engine:
         started = time.monotonic()
         generation = await asyncio.to_thread(self.builder.build, snapshot, number)
         built_at = time.monotonic()
+        await asyncio.to_thread(self.builder.warm, generation)
         return generation, (built_at - started) * 1000, (time.monotonic() - built_at) * 1000
 
     async def _read(self) -> RawConfig:

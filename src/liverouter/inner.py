@@ -6,7 +6,9 @@ The handle (`chat`) delegates to it; nobody else does. It is built off the path 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+import importlib
+from typing import TYPE_CHECKING, Final
 
 from liverouter.plain import build_plain
 from liverouter.providers import is_claude
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
 
     from liverouter.loop import LoopThread
     from liverouter.snapshot import Snapshot
-    from liverouter.store import Generation
+
+_LATE: Final = (
+    "anyio._backends._asyncio",
+    "langchain_core.messages.block_translators.langchain_v0",
+    "langchain_core.tracers.langchain",
+    "langchain_core.tracers.run_collector",
+    "langchain_core.tracers.stdout",
+    "langsmith.run_helpers",
+)
+_LATE_GOOGLE: Final = ("google.auth.transport.requests", "google.oauth2.service_account")
 
 
 def build_inner(snapshot: Snapshot, router: Router | None, io: LoopThread) -> BaseChatModel:
@@ -41,13 +52,12 @@ def build_inner(snapshot: Snapshot, router: Router | None, io: LoopThread) -> Ba
     return ChatLiteLLMRouter(router=router, model=snapshot.model_name)
 
 
-async def warm(generation: Generation, io: LoopThread) -> None:
-    """Load what *generation*'s first call needs, so that no caller pays for it; sends nothing."""
-    await io.acall(_warm, generation)
-
-
-async def _warm(generation: Generation) -> None:
-    generation.chat._get_ls_params()  # noqa: SLF001 - an inner model's hook
+def preload(snapshot: Snapshot) -> None:
+    """Import what LangChain and Google's library would import in the middle of the first call."""
+    google = any(deployment.provider == "vertex-ai" for deployment in snapshot.deployments)
+    for name in (*_LATE, *(_LATE_GOOGLE if google else ())):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 async def close_litellm_clients() -> None:

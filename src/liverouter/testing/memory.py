@@ -91,6 +91,7 @@ class MemoryRouter:
                 generation = replace(former, number=number, snapshot=validation.snapshot)
             else:
                 generation = self._builder.build(validation.snapshot, number)
+                self._builder.warm(generation)
         except ConfigError as exc:
             raise self._rejected(exc.problems) from exc
         self.store.activate(generation)

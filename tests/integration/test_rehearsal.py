@@ -1,0 +1,52 @@
+"""No call pays for what a process has to load once: it is loaded before a config goes live."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+SCRIPT: Final = """
+import sys
+import warnings
+
+warnings.simplefilter("error", RuntimeWarning)
+from liverouter.testing import StandIn
+from tests.handle import live
+
+SCHEMA = {"type": "object", "properties": {}}
+TOOL = {"type": "function", "function": {"name": "add", "description": "", "parameters": SCHEMA}}
+PAID_BEFORE = {"litellm", "mcp", "fastapi", "starlette", "openai", "anthropic", "google", "langchain_litellm", "tiktoken"}
+
+def late(names):
+    return sorted(name for name in names if name.partition(".")[0] in PAID_BEFORE)
+
+for provider, model in (
+    ("anthropic", None), ("azure-openai", None), ("openai", None), ("snowflake-cortex", None),
+    ("snowflake-cortex", "claude-3-5-sonnet"), ("vertex-ai", None), ("vertex-ai", "claude-sonnet-4-6"),
+):
+    with StandIn(provider) as standin, live(standin, model=model) as client:
+        assert standin.requests == (), "building a generation sent something"
+        handle, before = client.chat_model(), set(sys.modules)
+        handle.invoke("hi")
+        list(handle.stream("hi"))
+        handle.bind_tools([TOOL]).invoke("add")
+        standin.fail("401")
+        try:
+            handle.invoke("hi")
+        except Exception:
+            pass
+        print(provider, model, *late(set(sys.modules) - before))
+"""
+
+
+def test_first_calls_import_nothing() -> None:
+    """After a config is live, the first answer, stream, tool call and error of each provider load no module."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 7
+    assert [line for line in lines if len(line.split()) > 2] == []
