@@ -22,6 +22,7 @@ _UNAUTHORIZED: Final = 401
 _RATE_LIMIT: Final = 429
 _AT_ONCE: Final = frozenset({401, 402, 403, 404})  # mended by an operator, not by another try
 _TIMEOUT: Final = 408
+_SAME_S: Final = 1.0  # two cooldowns that end closer together than this are one, told by two clocks
 _MAX_COUNTED: Final = 1_000  # deployments with a count of failures
 
 
@@ -157,9 +158,10 @@ class Cooldowns:
                 self._failures.pop(identifier, None)
 
     def adopt(self, identifier: str, cooldown: Cooldown) -> None:
-        """Take over a cooldown that another process began."""
-        if cooldown.ends_at > self._clock():
-            with self._lock:
+        """Take over a cooldown that another process began, unless it is known, or a longer one is."""
+        with self._lock:
+            known = self._active.get(identifier)
+            if cooldown.ends_at > (known.ends_at + _SAME_S if known is not None else self._clock()):
                 self._begin(identifier, cooldown)
 
     def active(self) -> Mapping[str, Cooldown]:

@@ -76,7 +76,11 @@ class SharedCooldowns:
     async def _share(self, redis: Any) -> None:
         """Connect, catch up, then hear and tell until the connection fails."""
         client = redis.Redis.from_url(
-            self._url, socket_timeout=_COMMAND_S, socket_connect_timeout=_COMMAND_S, decode_responses=True
+            self._url,
+            socket_timeout=_COMMAND_S,
+            socket_connect_timeout=_COMMAND_S,
+            decode_responses=True,
+            encoding_errors="replace",  # anybody may write anything there
         )
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(client.aclose)
@@ -150,7 +154,7 @@ class SharedCooldowns:
             began_at, length_s = float(told["began_at"]) - self._offset_s, float(told["length_s"])
             cause = Cause(str(told["cause"])[:100], int(told["status"]))
         except (ValueError, TypeError, KeyError):
-            return False  # not ours: anybody who reaches this Redis may write there
+            return False  # not ours
         now = self._wall()
         if not (length_s <= _LONGEST_S and began_at <= now + _COMMAND_S and began_at + length_s > now):
             return False

@@ -1,0 +1,512 @@
+"""Cooldowns shared by Redis: one process learns, the others know; and whatever Redis does, no call feels it.
+
+Run against a TCP fake everywhere, and against a real server where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import psycopg
+import pytest
+import redis
+from fakeredis import TcpFakeServer
+from psycopg.types.json import Jsonb
+
+from liverouter import LiveRouter
+from liverouter.cooldowns import Cause, Cooldown, Cooldowns, Limits
+from liverouter.errors import OptionsError
+from liverouter.events import Bus, SharedCooldownsChanged
+from liverouter.options import load
+from liverouter.shared_cooldowns import NAME, SharedCooldowns
+from liverouter.testing import EventLog, Failure, MemoryRouter, StandIn
+from tests.integration.failkit import DIALECTS, ask
+from tests.integration.wirekit import LITELLM_WARNINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [*LITELLM_WARNINGS]
+
+MODEL: Final = "openai/gpt-4o#00000000"
+DOWN: Final = Cause("AuthenticationError", 401)
+LIMITS: Final = Limits(allowed_fails=3, cooldown_time_s=60.0)
+BY_REDIS_S: Final = 0.25  # no call may get slower than this by anything Redis does
+BUSY: Final = 4  # times the slowest of five calls without Redis: what else runs on this machine may cost
+
+
+class FakeServer:
+    """A Redis that speaks over TCP, in this process."""
+
+    def __init__(self) -> None:
+        self.server = TcpFakeServer(("127.0.0.1", 0))
+        self.server.daemon_threads = True
+        self.port: int = self.server.server_address[1]
+        self._thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, connections included."""
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join(10)
+
+
+class RealServer:
+    """Debian's redis-server on a port of its own."""
+
+    def __init__(self, program: Path, port: int = 0) -> None:
+        self.port = port or free_port()
+        options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+        self.process = subprocess.Popen([program, "--port", str(self.port), *options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(redis.ConnectionError), redis.Redis(port=self.port) as client:
+                client.ping()
+                return
+        self.stop()
+        raise TimeoutError("redis-server did not answer within 10 s")
+
+    def stop(self) -> None:
+        """Kill it."""
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait(10)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def needs_redis(needs_program: Callable[..., Path]) -> Callable[[], Path]:
+    """A function that returns redis-server, or skips the test."""
+    return lambda: needs_program("redis-server", package="redis-server")
+
+
+@pytest.fixture(params=["fake", "real"])
+def cache(request: pytest.FixtureRequest) -> Iterator[FakeServer | RealServer]:
+    """A Redis: a fake everywhere, a real one where it is installed."""
+    running: FakeServer | RealServer
+    running = FakeServer() if request.param == "fake" else RealServer(request.getfixturevalue("needs_redis")())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def best_cache() -> Iterator[FakeServer | RealServer]:
+    """The best Redis there is here."""
+    running: FakeServer | RealServer = RealServer(Path(found)) if (found := which("redis-server")) else FakeServer()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def real(needs_redis: Callable[[], Path]) -> Iterator[RealServer]:
+    """A real Redis."""
+    running = RealServer(needs_redis())
+    yield running
+    running.stop()
+
+
+class Peer:
+    """What one process holds: cooldowns, events, and the loop that shares them."""
+
+    def __init__(self, port: int, *, url: str = "", offset_s: float = 0.0, cooldowns: Cooldowns | None = None) -> None:
+        self.events = EventLog()
+        self.cooldowns = cooldowns or Cooldowns(clock=lambda: time.time() + offset_s)
+        self._loop = asyncio.new_event_loop()
+        shared = SharedCooldowns(
+            url=url or f"redis://127.0.0.1:{port}/0",
+            cooldowns=self.cooldowns,
+            bus=Bus(self.events),
+            wall=lambda: time.time() + offset_s,
+            probe_s=0.2,
+            first_retry_s=0.05,
+        )
+        self._task = self._loop.create_task(shared.run())
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._task)
+        self._loop.close()
+
+    def fails(self, identifier: str = MODEL) -> None:
+        """See *identifier* answer 401."""
+        self.cooldowns.add_failure(identifier, DOWN, LIMITS)
+
+    def knows(self, identifier: str = MODEL) -> bool:
+        """Tell whether *identifier* cools here."""
+        return identifier in self.cooldowns.active()
+
+    def attached(self, count: int = 1) -> None:
+        """Wait until Redis was taken up for the *count*-th time."""
+        self.events.wait_for(SharedCooldownsChanged, attached=True, count=count)
+
+    def lost(self, count: int = 1) -> SharedCooldownsChanged:
+        """Wait until Redis was given up for the *count*-th time."""
+        return self.events.wait_for(SharedCooldownsChanged, attached=False, count=count)
+
+    def close(self) -> None:
+        """End the loop."""
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., Peer]]:
+    """A function that starts a peer; ended with the test."""
+    made: list[Peer] = []
+
+    def start(port: int, **options: Any) -> Peer:
+        made.append(Peer(port, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+class HangUp:
+    """A server that hangs up on every caller, and counts them."""
+
+    def __init__(self) -> None:
+        self.callers = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller, _ = self._listener.accept()
+                caller.close()
+                self.callers += 1
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+
+class TestSharing:
+    def test_what_one_learns_the_other_knows(
+        self, cache: FakeServer | RealServer, peer: Callable[..., Peer], wait_until: Callable[..., None]
+    ) -> None:
+        """A cooldown begun here is known there, with its cause and its end."""
+        one, other = peer(cache.port), peer(cache.port)
+        one.attached()
+        other.attached()
+        one.fails()
+        wait_until(other.knows)
+        there, here = other.cooldowns.active()[MODEL], one.cooldowns.active()[MODEL]
+        assert there.cause == DOWN
+        assert there.ends_at == pytest.approx(here.ends_at, abs=0.5)
+
+    def test_newcomer_reads_what_was_learnt_before_it_came(
+        self, cache: FakeServer | RealServer, peer: Callable[..., Peer], wait_until: Callable[..., None]
+    ) -> None:
+        """A process that starts during an outage does not have to find out by itself."""
+        one = peer(cache.port)
+        one.attached()
+        one.fails()
+        with redis.Redis(port=cache.port) as client:
+            wait_until(lambda: client.hexists(NAME, MODEL))
+        late = peer(cache.port)
+        late.attached()
+        assert late.knows()
+
+    def test_clocks_that_disagree_do_not_matter(
+        self, cache: FakeServer | RealServer, peer: Callable[..., Peer], wait_until: Callable[..., None]
+    ) -> None:
+        """A host whose clock is minutes off cools as long as the others."""
+        one, off = peer(cache.port), peer(cache.port, offset_s=-300.0)
+        one.attached()
+        off.attached()
+        one.fails()
+        wait_until(off.knows)
+        assert off.cooldowns.remaining_s([MODEL])[MODEL] == pytest.approx(60, abs=2)
+
+    def test_nonsense_in_redis_is_ignored(
+        self, cache: FakeServer | RealServer, peer: Callable[..., Peer], wait_until: Callable[..., None]
+    ) -> None:
+        """Whatever else stands in the hash or comes by the channel harms nobody, and sharing goes on."""
+        now = time.time()
+        for_ever = json.dumps({"began_at": now, "length_s": 1e9, "cause": "x", "status": 500})
+        later = json.dumps({"began_at": now + 9_000, "length_s": 60, "cause": "x", "status": 500})
+        with redis.Redis(port=cache.port) as client:
+            for number, text in enumerate(["", "{", "[]", '{"began_at": null}', for_ever, later]):
+                client.hset(NAME, f"nonsense/{number}", text)
+            one = peer(cache.port)
+            one.attached()
+            for said in (b"", b"\n", b"a\nb", f"b\n{for_ever}".encode(), b"\xff\n\xff"):
+                client.publish(NAME, said)
+            good = json.dumps({"began_at": now, "length_s": 60, "cause": "Timeout", "status": 408})
+            client.publish(NAME, f"{MODEL}\n{good}")
+            wait_until(one.knows)
+            assert set(one.cooldowns.active()) == {MODEL}
+            assert client.hlen(NAME) == 0, "what is over, or never was, is swept out"
+
+    def test_shorter_cooldown_of_another_does_not_end_a_longer_one(
+        self, cache: FakeServer | RealServer, peer: Callable[..., Peer], wait_until: Callable[..., None]
+    ) -> None:
+        """Of two cooldowns of one deployment the later end counts."""
+        one, other = peer(cache.port), peer(cache.port)
+        one.attached()
+        other.attached()
+        one.fails()
+        wait_until(other.knows)
+        before = one.cooldowns.active()[MODEL].ends_at
+        other.cooldowns.adopt(MODEL, Cooldown(time.time(), 1.0, DOWN))
+        other.fails("other/model#1")
+        wait_until(lambda: one.knows("other/model#1"))
+        assert one.cooldowns.active()[MODEL].ends_at == before
+
+
+class TestRedisFails:
+    def test_trouble_is_said_once_and_without_the_password(
+        self, peer: Callable[..., Peer], wait_until: Callable[..., None]
+    ) -> None:
+        """A Redis that does not serve costs one line in the log, however often it is tried; it says how calls go on."""
+        with HangUp() as server:
+            one = peer(server.port, url=f"redis://user:very-secret@127.0.0.1:{server.port}/0")
+            event = one.lost()
+            one.fails()
+            assert one.knows(), "its own cooldowns are in force"
+            tried = server.callers
+            wait_until(lambda: server.callers >= tried + 5)
+            assert len(one.events.of(SharedCooldownsChanged)) == 1
+        assert event.problem is not None
+        assert event.problem.code == "LR306"
+        assert event.level == "warning"
+        assert "very-secret" not in str(event.facts())
+        assert f"127.0.0.1:{server.port}" in event.problem.message
+        assert "Calls go on" in event.problem.hint
+
+    def test_refused_is_said(self, peer: Callable[..., Peer]) -> None:
+        """A port that nobody listens on is told as such."""
+        event = peer(free_port()).lost()
+        assert event.problem is not None
+        assert "ConnectionError" in event.problem.message
+
+    def test_killed_and_restarted_is_taken_up_again(
+        self, needs_redis: Callable[[], Path], peer: Callable[..., Peer], wait_until: Callable[..., None]
+    ) -> None:
+        """What was learnt while Redis was away is told when it is back, empty as it is."""
+        first = RealServer(needs_redis())
+        one, other = peer(first.port), peer(first.port)
+        one.attached()
+        other.attached()
+        first.stop()
+        one.lost()
+        other.lost()
+        one.fails()
+        assert not other.knows()
+        second = RealServer(needs_redis(), first.port)
+        try:
+            one.attached(2)
+            other.attached(2)
+            wait_until(other.knows)
+            assert [e.attached for e in one.events.of(SharedCooldownsChanged)] == [True, False, True]
+        finally:
+            second.stop()
+
+    def test_frozen_is_noticed_and_forgiven(
+        self, real: RealServer, peer: Callable[..., Peer], wait_until: Callable[..., None]
+    ) -> None:
+        """A server that is stopped but not gone is given up within two probes, and taken up when it thaws."""
+        one, other = peer(real.port), peer(real.port)
+        one.attached()
+        other.attached()
+        real.process.send_signal(signal.SIGSTOP)
+        one.lost()
+        one.fails()
+        real.process.send_signal(signal.SIGCONT)
+        one.attached(2)
+        wait_until(other.knows, 20)
+
+    def test_missing_package_is_said(self, peer: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without the extra the event names the pip command, and calls go on."""
+        monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+        event = peer(1).lost()
+        assert event.problem is not None
+        assert "pip install 'liverouter[redis]'" in event.problem.hint
+
+
+@pytest.fixture(scope="module")
+def standins() -> Iterator[tuple[StandIn, StandIn]]:
+    """A primary and a fallback."""
+    with StandIn("openai") as primary, StandIn("anthropic") as fallback:
+        yield primary, fallback
+
+
+class Calls:
+    """A client whose cooldowns are shared, as an engine wires it, and what its calls cost."""
+
+    def __init__(self, standins: tuple[StandIn, StandIn], port: int) -> None:
+        self.primary, self.fallback = standins
+        for standin in standins:
+            standin.heal()
+        rows = {
+            **DIALECTS["openai"].rows(self.primary),
+            "llm_fallback_config": DIALECTS["anthropic"].entry(self.fallback),
+            "litellm_allowed_fails": 1000,
+        }
+        self.live = MemoryRouter(rows, secrets={"openai_api_key": "sk-key", "spare": "sk-ant-key"}).__enter__()
+        for _ in range(2):  # the first calls of both load what litellm loads late
+            ask(self.live.chat_model())
+            self.primary.fail(Failure.BAD_REQUEST, times=1)
+        self.baseline_s = max(self._timed() for _ in range(5))
+        self.peer = Peer(port, cooldowns=self.live.cooldowns)
+
+    def _timed(self) -> float:
+        started = time.monotonic()
+        ask(self.live.chat_model())
+        return time.monotonic() - started
+
+    def check(self, calls: int = 20) -> None:
+        """Have *calls* succeed, half of them with the primary failing, none slower by Redis than allowed."""
+        for number in range(calls):
+            if number == calls // 2:
+                self.primary.fail(Failure.UNAUTHORIZED)
+            assert self._timed() < BUSY * self.baseline_s + BY_REDIS_S
+
+    def close(self) -> None:
+        """End it."""
+        self.peer.close()
+        self.live.__exit__()
+        self.primary.heal()
+
+
+class TestCalls:
+    def test_no_call_feels_that_redis_is_refused(self, standins: tuple[StandIn, StandIn]) -> None:
+        """With nothing listening, calls go on as before."""
+        calls = Calls(standins, free_port())
+        try:
+            calls.peer.lost()
+            calls.check()
+        finally:
+            calls.close()
+
+    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+    def test_no_call_feels_that_redis_dies(
+        self, standins: tuple[StandIn, StandIn], real: RealServer, how: signal.Signals
+    ) -> None:
+        """Killed or frozen under calls: none fails, none waits, the first one after it included."""
+        calls = Calls(standins, real.port)
+        try:
+            calls.peer.attached()
+            real.process.send_signal(how)
+            calls.check()
+            calls.peer.lost()
+            calls.check()
+        finally:
+            calls.close()
+
+
+OTHER_PROCESS: Final = """
+import sys
+from liverouter import LiveRouter
+from liverouter.events import SharedCooldownsChanged
+from liverouter.router import cooling
+from liverouter.testing import EventLog
+events = EventLog()
+with LiveRouter(observers=(events,)) as live:
+    model = live.chat_model()
+    events.wait_for(SharedCooldownsChanged, attached=True)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if line == "cooling\\n":
+            print(len(cooling(live.router())), flush=True)
+        else:
+            print(model.invoke("hi").response_metadata["liverouter"]["role"], flush=True)
+"""
+
+
+class TestTwoProcesses:
+    def test_second_process_does_not_try_what_the_first_saw_fail(
+        self,
+        dsn: str,
+        best_cache: FakeServer | RealServer,
+        standins: tuple[StandIn, StandIn],
+        wait_until: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Two real processes on one database and one Redis: the 401 that one met, the other never sends for."""
+        primary, fallback = standins
+        _configure(dsn, primary, fallback)
+        monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
+        monkeypatch.setenv("LIVEROUTER_REDIS_URL", f"redis://127.0.0.1:{best_cache.port}/0")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-key")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-key")
+        command = [sys.executable, "-c", OTHER_PROCESS]
+        events = EventLog()
+        with (
+            subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True) as other,
+            LiveRouter(observers=(events,)) as live,
+        ):
+            events.wait_for(SharedCooldownsChanged, attached=True)
+            assert _line(other) == "ready"
+            assert _ask(other) == ask(live.chat_model()).response_metadata["liverouter"]["role"] == "primary"
+            primary.fail(Failure.UNAUTHORIZED)
+            hits = primary.hits
+            assert ask(live.chat_model()).response_metadata["liverouter"]["role"] == "fallback"
+            assert primary.hits == hits + 1
+            wait_until(lambda: _ask(other, "cooling") == "1")
+            assert _ask(other) == "fallback"
+            assert primary.hits == hits + 1, "the second process did not try it"
+            other.communicate(timeout=20)
+        primary.heal()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def _ask(process: subprocess.Popen[str], what: str = "call") -> str:
+    assert process.stdin is not None
+    process.stdin.write(f"{what}\n")
+    process.stdin.flush()
+    return _line(process)
+
+
+def _configure(dsn: str, primary: StandIn, fallback: StandIn) -> None:
+    rows = {
+        "llm_provider": "openai",
+        "llm_model": "gpt-4o",
+        "openai_api_base": primary.api_base,
+        "anthropic_api_base": fallback.api_base,
+        "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-5"},
+    }
+    with psycopg.connect(dsn) as db:
+        for key, value in rows.items():
+            db.execute("INSERT INTO liverouter.settings (key, value) VALUES (%s, %s)", [key, Jsonb(value)])
+
+
+def test_url_that_is_no_redis_url_is_refused() -> None:
+    """A wrong LIVEROUTER_REDIS_URL is an option that cannot be used, said at the start."""
+    with pytest.raises(OptionsError, match="LIVEROUTER_REDIS_URL"):
+        load({"LIVEROUTER_DATABASE_URL": "postgresql://a@b/c", "LIVEROUTER_REDIS_URL": "http://cache"})
