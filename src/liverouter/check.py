@@ -121,8 +121,7 @@ async def check(
 def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
     """Return one snapshot per deployment that would serve, each without a second try."""
     serving = snapshot.deployments if snapshot.litellm_enable else snapshot.deployments[:1]
-    tries = 1 if snapshot.litellm_enable else 0  # litellm counts tries, plain models further tries
-    return [replace(snapshot, deployments=(deployment,), num_retries=tries) for deployment in serving]
+    return [replace(snapshot, deployments=(deployment,), num_retries=1) for deployment in serving]
 
 
 async def _call(source: _Source) -> Call:

@@ -109,7 +109,7 @@ def _openai_like(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
 
     return deployment.params | {
         "timeout": snapshot.timeout_s,
-        "max_retries": snapshot.num_retries,
+        "max_retries": snapshot.tries - 1,
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
         "http_async_client": openai.DefaultAsyncHttpxClient(**_client_options(snapshot)),
     }
@@ -124,7 +124,7 @@ def _anthropic(deployment: Deployment, snapshot: Snapshot) -> _Built:
         api_key=_required(deployment, "anthropic_api_key"),
         base_url=deployment.settings.get("anthropic_api_base"),
         timeout=snapshot.timeout_s,
-        max_retries=snapshot.num_retries,
+        max_retries=snapshot.tries - 1,
         default_headers={"anthropic-version": _ANTHROPIC_VERSION},
         **deployment.params,
     )
@@ -151,7 +151,7 @@ def _vertex_gemini(deployment: Deployment, snapshot: Snapshot) -> _Built:
         credentials=credentials,
         base_url=deployment.settings.get("vertex_ai_api_base"),
         timeout=snapshot.timeout_s,
-        max_retries=snapshot.num_retries,
+        max_retries=snapshot.tries,  # of this package: attempts in all
         **deployment.params,
     )
     return model, model._client_cleanup  # noqa: SLF001 - closes on the loop that was used, and does not hold the model
@@ -177,7 +177,7 @@ def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
         credentials=credentials,
         base_url=f"{base}/v1" if base else None,
         timeout=snapshot.timeout_s,
-        max_retries=snapshot.num_retries,
+        max_retries=snapshot.tries - 1,
         http_client=client,
     )
     return model, client

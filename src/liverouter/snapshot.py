@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Mapping
+    from datetime import datetime
+
     from liverouter.sealing import Secret
 
 Role = Literal["primary", "fallback"]
@@ -69,6 +70,11 @@ class Snapshot:
     def primary(self) -> Deployment:
         """Return the deployment of the lowest order."""
         return self.deployments[0]
+
+    @property
+    def tries(self) -> int:
+        """Return how often one deployment is asked when it answers 5xx; at least once."""
+        return max(self.num_retries, 1)
 
     @property
     def fallbacks(self) -> tuple[Deployment, ...]:
