@@ -109,7 +109,7 @@ def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
     if _OWN_STATE.fullmatch(state) and state in CODES:
         kind = {"LR211": ConflictError, "LR212": WriteRefusedError}.get(state, DatabaseError)
         return kind(exc.message or CODES[state], code=state, where=where, hint=exc.hint or "")
-    if state in ("23514", "22023"):  # our triggers' and report()'s, which write what people should read
+    if state == "23514":  # our triggers', which write what people should read
         return WriteRefusedError(exc.message or CODES["LR212"], code="LR212", where=where, hint=exc.hint or "")
     found = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
     if found is None:

@@ -188,7 +188,7 @@ class TestMalformed:
             (good | {"app": "x" * 1_100_000}, "larger than 1 MB"),
         ]
         for document, reason in cases:
-            with refused("22023") as refusal:
+            with refused("LR212") as refusal:
                 db.execute(b"SELECT liverouter.report(%s)", [Jsonb(document)])
             assert reason in refusal.message
         assert rows(db, "SELECT * FROM liverouter.processes") == []

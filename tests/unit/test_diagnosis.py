@@ -55,6 +55,7 @@ class TestExplain:
             (server("40001"), "LR208"),
             (server("40P01"), "LR208"),
             (server("22P05"), "LR212"),
+            (server("22023"), "LR212"),
             (server("XX000"), "LR208"),
             (ValueError(SECRET), "LR201"),
             (RuntimeError(SECRET), "LR208"),
@@ -75,7 +76,6 @@ class TestExplain:
             "LR212": (WriteRefusedError, "LR212"),
             "LR213": (DatabaseError, "LR213"),
             "23514": (WriteRefusedError, "LR212"),
-            "22023": (WriteRefusedError, "LR212"),
         }
         for sqlstate, (kind, code) in cases.items():
             found = explain(server(sqlstate, "what happened", "how to mend it"), where="database x")

@@ -5,7 +5,7 @@ SELECT
     f.pid,
     f.applied_revision AS revision,
     d.value ->> 'role' AS role,
-    (d.value -> 'order')::integer AS "order",
+    (d.value ->> 'order')::integer AS "order",
     d.value ->> 'provider' AS provider,
     d.value ->> 'model' AS model,
     d.value -> 'params' AS params,
@@ -14,7 +14,7 @@ SELECT
     CASE WHEN (d.value ->> 'cooling_until')::timestamptz > clock_timestamp()
          THEN date_trunc('second', (d.value ->> 'cooling_until')::timestamptz) END AS cooling_until,
     f.applied_at,
-    (d.value -> 'weight')::integer AS weight,
+    (d.value ->> 'weight')::integer AS weight,
     d.value ->> 'endpoint' AS endpoint,
     d.value ->> 'deployment_id' AS deployment_id,
     f.instance

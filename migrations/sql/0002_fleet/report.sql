@@ -24,7 +24,7 @@ BEGIN
     END IF;
     IF fault IS NOT NULL THEN
         RAISE EXCEPTION 'this report cannot be used: %', fault USING
-            ERRCODE = '22023', HINT = 'Only liverouter''s clients report. Is this one of another version?';
+            ERRCODE = 'LR212', HINT = 'Only liverouter''s clients report. Is this one of another version?';
     END IF;
     -- A lost heartbeat comes again by itself: nobody waits for the disk. Lasts until the caller's transaction ends.
     PERFORM set_config('synchronous_commit', 'off', true);
