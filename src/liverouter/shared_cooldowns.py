@@ -70,6 +70,8 @@ class SharedCooldowns:
                 failures = 1 if self._attached else failures + 1
                 error = next(_leaves(group))
                 self._say_lost(f"{type(error).__name__}: {mask(str(error))}", _HINT)
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # a TaskGroup forgets it when a task of its own fails at the same moment
             longest_s = min(_LAST_RETRY_S, self._first_retry_s * 2 ** min(failures, 10))
             await asyncio.sleep(random.uniform(self._first_retry_s, longest_s))  # noqa: S311 - spreads a fleet
 
