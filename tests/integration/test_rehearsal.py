@@ -17,7 +17,7 @@ from tests.handle import live
 
 SCHEMA = {"type": "object", "properties": {}}
 TOOL = {"type": "function", "function": {"name": "add", "description": "", "parameters": SCHEMA}}
-PAID_BEFORE = {"litellm", "mcp", "fastapi", "starlette", "openai", "anthropic", "google", "langchain_litellm", "tiktoken"}
+PAID_BEFORE = {"litellm", "mcp", "fastapi", "starlette", "openai", "anthropic", "google", "tiktoken"}
 
 def late(names):
     return sorted(name for name in names if name.partition(".")[0] in PAID_BEFORE)
