@@ -175,6 +175,7 @@ async def standins() -> AsyncIterator[Mapping[Wire, StandIn]]:
     patched = pytest.MonkeyPatch()
     patched.setattr(litellm, "suppress_debug_info", True)
     patched.setattr(litellm, "request_timeout", GEMINI_STREAM_S)
+    patched.delitem(vars(litellm), "module_level_aclient", raising=False)  # the client of Gemini's streams
     running = {wire: _start(wire.provider) for wire in TRIED}
     for wire, standin in running.items():
         await complete(wire, standin, timeout=PATIENCE_S)
@@ -199,7 +200,8 @@ async def outcome(wire: Wire, standin: StandIn, kind: Failure, *, stream: bool) 
     request = {"tools": [WEATHER], "tool_choice": "required"} if kind is Failure.EOF_IN_TOOL else {}
     timeout_s = TIMEOUT_S if kind in HANGING else PATIENCE_S
     try:
-        answer = await complete(wire, standin, stream=stream, timeout=timeout_s, **request)
+        async with asyncio.timeout(2 * PATIENCE_S):
+            answer = await complete(wire, standin, stream=stream, timeout=timeout_s, **request)
     except Exception as error:  # noqa: BLE001 - its class is the finding
         return type(error).__name__
     choices = [chunk.choices[0] for chunk in answer if chunk.choices] if stream else answer.choices

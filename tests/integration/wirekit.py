@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,12 @@ def text_of(chunks: list[Any]) -> list[str]:
 
 
 async def close_clients() -> None:
-    """Close the clients that litellm keeps for this event loop."""
+    """Close the clients that litellm keeps for this event loop, and forget them: the next loop may get the same id.
+
+    The client of Gemini's streams is kept for the whole process, with the timeout that was in force when it was made.
+    """
     litellm = sys.modules["litellm"]
-    await litellm.close_litellm_async_clients()
+    kept: dict[str, Any] = litellm.in_memory_llm_clients_cache.cache_dict
+    for key in [key for key in kept if key.endswith(f"-{id(asyncio.get_running_loop())}")]:
+        await kept.pop(key).close()
+    vars(litellm).pop("module_level_aclient", None)  # made anew when it is next asked for
