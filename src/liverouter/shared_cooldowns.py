@@ -66,12 +66,9 @@ class SharedCooldowns:
         while True:
             try:
                 await self._share(redis)
-            except* lost as group:
+            except lost as exc:
                 failures = 1 if self._attached else failures + 1
-                error = next(_leaves(group))
-                self._say_lost(f"{type(error).__name__}: {mask(str(error))}", _HINT)
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError  # a TaskGroup forgets it when a task of its own fails at the same moment
+                self._say_lost(f"{type(exc).__name__}: {mask(str(exc))}", _HINT)
             longest_s = min(_LAST_RETRY_S, self._first_retry_s * 2 ** min(failures, 10))
             await asyncio.sleep(random.uniform(self._first_retry_s, longest_s))  # noqa: S311 - spreads a fleet
 
@@ -93,9 +90,9 @@ class SharedCooldowns:
             if not self._attached:
                 self._attached = True
                 self._bus.emit(SharedCooldownsChanged(attached=True))
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._hear(inbox))
-                tasks.create_task(self._tell(client))
+            telling = asyncio.create_task(self._tell(client), name="shared cooldowns, telling")
+            stack.callback(telling.cancel)
+            await self._hear(inbox, telling)
 
     async def _catch_up(self, client: Any) -> None:
         """Take what others know, tell what they cannot know yet, and drop what is over."""
@@ -110,9 +107,9 @@ class SharedCooldowns:
             if identifier not in known or identifier in over:
                 await self._put(client, identifier, cooldown)
 
-    async def _hear(self, inbox: Any) -> None:
+    async def _hear(self, inbox: Any, telling: asyncio.Task[None]) -> None:
         asked = False
-        while True:
+        while not telling.done():
             message = await inbox.get_message(timeout=self._probe_s)
             if message is None:
                 if asked:
@@ -122,6 +119,7 @@ class SharedCooldowns:
                 identifier, _, text = message["data"].partition("\n")
                 self._take(identifier, text)
             asked = message is None
+        await telling  # its error is the reason
 
     async def _tell(self, client: Any) -> None:
         while True:
@@ -178,11 +176,3 @@ def _library() -> Any:
         return importlib.import_module("redis.asyncio")
     except ImportError:
         return None
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> Any:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
