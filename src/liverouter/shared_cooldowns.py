@@ -69,6 +69,8 @@ class SharedCooldowns:
             except lost as exc:
                 failures = 1 if self._attached else failures + 1
                 self._say_lost(f"{type(exc).__name__}: {mask(str(exc))}", _HINT)
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # which a library forgot over a connection that broke at the same moment
             longest_s = min(_LAST_RETRY_S, self._first_retry_s * 2 ** min(failures, 10))
             await asyncio.sleep(random.uniform(self._first_retry_s, longest_s))  # noqa: S311 - spreads a fleet
 
