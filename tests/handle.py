@@ -93,3 +93,8 @@ async def collect(model: LiveChatModel, text: str = "hi", **kwargs: Any) -> Base
         whole = chunk if whole is None else whole + chunk
     merged: BaseMessage = whole
     return merged
+
+
+def bodies(standin: StandIn) -> list[dict[str, Any]]:
+    """Return the JSON bodies that *standin* was sent, oldest first."""
+    return [request.body for request in standin.requests if request.body is not None]
