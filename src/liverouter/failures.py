@@ -57,7 +57,7 @@ _BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
     }
 )
 _classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
-_LIBRARIES: Final = ("litellm", "openai", "anthropic", "google", "httpx", "httpx2")
+_LIBRARIES: Final = ("litellm", "openai", "anthropic", "google", "langchain_google_genai", "httpx", "httpx2")
 _TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 
@@ -133,7 +133,7 @@ def _kind(exc: BaseException) -> type[core.ModelError] | None:
         return next(base for base in type(exc).__mro__ if base.__module__ == core.__name__)
     if not _from_library(exc):
         return None
-    status = getattr(exc, "status_code", None)
+    status = _status(exc)
     if any(base.__name__ == "ContextWindowExceededError" for base in type(exc).__mro__) or (
         status == 400 and _TOO_LONG.search(str(exc))  # noqa: PLR2004 - litellm tells it for some providers only
     ):
@@ -144,6 +144,15 @@ def _kind(exc: BaseException) -> type[core.ModelError] | None:
         return core.ModelTimeoutError
     by_name = next((_BY_NAME[base.__name__] for base in type(exc).__mro__ if base.__name__ in _BY_NAME), None)
     return by_name or (core.ModelConnectionError if _is_connection(exc) else None)
+
+
+def _status(exc: BaseException) -> int | None:
+    """Return the HTTP status that *exc*, or what it came from, was made of; Google's library calls it a code."""
+    for link in _chain(exc):
+        for status in (getattr(link, "status_code", None), getattr(link, "code", None)):
+            if isinstance(status, int):
+                return status
+    return None
 
 
 def _is_connection(exc: BaseException) -> bool:
