@@ -10,6 +10,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,7 +40,9 @@ class Daemon:
         threading.Thread(target=self._read, daemon=True).start()
         while not self.url:
             line = self._lines.get(timeout=_START_S)
-            assert line, f"it ended: {self.log.read_text()[-2000:]}"
+            if not line:
+                self._close()
+                pytest.fail(f"it ended: {self.log.read_text()[-2000:]}")
             self.said.append(line.strip())
             if "serves at" in line:
                 self.url = line.split()[-1].rstrip("/")
@@ -47,6 +51,10 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             assert self.end(signal.SIGTERM) == 0, self.log.read_text()[-2000:]
+        self._close()
+
+    def _close(self) -> None:
+        self.process.wait(_END_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._file.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -92,13 +92,13 @@ async def sign_out() -> Response:
 
 
 @router.get("/", include_in_schema=False)
-async def page(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+async def page(request: Request) -> Response:
     """Return the settings page."""
-    return _ASSETS["index.html"].answer(if_none_match)
+    return _ASSETS["index.html"].answer(request)
 
 
 @router.get("/page/{name}", include_in_schema=False)
-async def page_file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+async def page_file(name: str, request: Request) -> Response:
     """Return one of its files."""
     asset = _ASSETS.get(name)
-    return asset.answer(if_none_match) if asset else from_status(404, "there is no such file")
+    return asset.answer(request) if asset else from_status(404, "there is no such file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.requests import Request
+
 _FOLDER: Final = Path(__file__).with_name("page")
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 
 
@@ -25,15 +29,18 @@ class Asset:
     """One file of the page."""
 
     content: bytes
+    packed: bytes  # the same, by gzip
     media_type: str
     etag: str
 
-    def answer(self, if_none_match: str | None) -> Response:
-        """Return the file, or 304 where the browser has this very one."""
-        headers = {"ETag": self.etag, "Cache-Control": "no-cache"}
-        if if_none_match == self.etag:
+    def answer(self, request: Request) -> Response:
+        """Return the file, packed where the browser unpacks it, or 304 where it has this very one."""
+        headers = {"ETag": self.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if request.headers.get("if-none-match", "").removeprefix("W/") == self.etag:
             return Response(status_code=304, headers=headers)
-        return Response(self.content, media_type=self.media_type, headers=headers)
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(self.content, media_type=self.media_type, headers=headers)
+        return Response(self.packed, media_type=self.media_type, headers=headers | {"Content-Encoding": "gzip"})
 
 
 def load_assets() -> Mapping[str, Asset]:
@@ -43,4 +50,5 @@ def load_assets() -> Mapping[str, Asset]:
 
 def _asset(path: Path) -> Asset:
     content = path.read_bytes()
-    return Asset(content, _TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:20]}"')
+    tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+    return Asset(content, gzip.compress(content, mtime=0), _TYPES[path.suffix], tag)

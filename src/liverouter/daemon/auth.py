@@ -10,10 +10,10 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from liverouter.errors import OptionsError
-from liverouter.options import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,10 +31,19 @@ def admin_token(environ: Mapping[str, str] | None = None) -> str:
     Raises:
         OptionsError: the file cannot be read.
     """
-    found = Environment(os.environ if environ is None else environ).get("liverouter_admin_token")
-    if found is not None and found.error:
-        raise OptionsError(found.error, where="LIVEROUTER_ADMIN_TOKEN_FILE", hint="Name a text file this user may read")
-    return found.text if found is not None else ""
+    environ = os.environ if environ is None else environ
+    if token := environ.get("LIVEROUTER_ADMIN_TOKEN", "").strip():
+        return token
+    if not (path := environ.get("LIVEROUTER_ADMIN_TOKEN_FILE", "").strip()):
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as exc:
+        raise OptionsError(
+            f"the file cannot be read: {type(exc).__name__}",
+            where="LIVEROUTER_ADMIN_TOKEN_FILE",
+            hint="Name a text file that this user may read",
+        ) from exc
 
 
 class Gate:

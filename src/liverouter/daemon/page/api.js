@@ -1,52 +1,32 @@
 // The daemon's API: calls that throw its problem details, and its stream of events.
 
-/** A refused call: `status`, and the RFC 9457 object as `body`. */
+/** A refused call: its HTTP status, its RFC 9457 object, and the Problems in it. */
 export class ApiError extends Error {
-  constructor(status, body) {
-    super(body.detail ?? `HTTP ${status}`);
-    this.status = status;
-    this.body = body;
-    this.problems = body.problems ?? [{ severity: "error", code: "", where: "", message: this.message, hint: "" }];
-  }
+	constructor(status, body) {
+		super(body.detail ?? `HTTP ${status}`);
+		Object.assign(this, { status, body, problems: body.problems ?? [{ severity: "error", where: "", message: this.message, hint: body.hint }] });
+	}
 }
 
-let signInNeeded = () => {};
-
-/** Call *callback* whenever the daemon wants a token. */
-export const onSignInNeeded = (callback) => { signInNeeded = callback; };
-
-/** Return the JSON answer of the API, null for an empty one; ETag and the like via *headers* and `call.raw`. */
+/** Return the JSON that the API answers, null where it has nothing to say. */
 export async function call(method, path, body, headers = {}) {
-  let response;
-  try {
-    response = await fetch(path, {
-      method,
-      headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-  } catch {
-    throw new ApiError(0, { detail: "the daemon does not answer", hint: "Is `liverouter serve` running?" });
-  }
-  const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
-  if (response.ok) return answer;
-  if (response.status === 401 && !path.endsWith("/session")) signInNeeded();
-  throw new ApiError(response.status, answer ?? {});
+	if (body !== undefined) headers["Content-Type"] = "application/json";
+	const response = await fetch(path, { method, headers, body: JSON.stringify(body) }).catch(() => {
+		throw new ApiError(0, { detail: "the daemon does not answer", hint: "Is `liverouter serve` running?" });
+	});
+	const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
+	if (response.ok) return answer;
+	if (response.status === 401 && path !== "/api/session") dispatchEvent(new Event("signed-out"));
+	throw new ApiError(response.status, answer ?? {});
 }
 
-/** Listen to the daemon for ever: *handlers* by event name, and `lost` when the connection broke. */
+/** Listen to the daemon for ever: *handlers* by the name of the event, and `lost` while the connection is broken. */
 export function listen(handlers) {
-  let source;
-  const open = () => {
-    source = new EventSource("/api/events");
-    for (const [name, handle] of Object.entries(handlers)) {
-      if (name !== "lost") source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
-    }
-    source.onerror = () => {
-      handlers.lost();
-      if (source.readyState !== EventSource.CLOSED) return; // it connects again by itself
-      setTimeout(() => call("GET", "/api/status").then(open, (error) => error.status === 401 || open()), 2000);
-    };
-  };
-  open();
-  return () => source.close();
+	const source = new EventSource("/api/events");
+	for (const [name, handle] of Object.entries(handlers)) source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+	source.onerror = () => {
+		handlers.lost();
+		if (source.readyState !== EventSource.CLOSED) return; // it connects again by itself
+		setTimeout(() => call("GET", "/api/status").then(() => listen(handlers), (error) => error.status === 401 || listen(handlers)), 2000);
+	};
 }

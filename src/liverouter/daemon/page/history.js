@@ -3,61 +3,45 @@
 import { call } from "./api.js";
 import { $, ago, ask, button, h } from "./dom.js";
 
-const STEP = 20;
+const NEWEST = 50; // older ones: `liverouter history`
 
-/** The list of revisions. *rolledBack* is called with the revision that a roll back made. */
+/** The list of revisions. *head* gives the current one; *rolledBack* is called with the revision that a roll back made. */
 export class History {
-  constructor({ head, author, rolledBack }) {
-    Object.assign(this, { head, author, rolledBack, limit: STEP });
-    $("older").addEventListener("click", () => { this.limit = Math.min(this.limit + 3 * STEP, 1000); this.load(); });
-  }
+	constructor({ head, author, rolledBack }) {
+		Object.assign(this, { head, author, rolledBack });
+	}
 
-  async load() {
-    const rows = await call("GET", `/api/revisions?limit=${this.limit}`);
-    const open = new Set([...$("history").querySelectorAll("details[open]")].map((d) => d.dataset.revision));
-    $("history").replaceChildren(...rows.map((row) => this.row(row, open.has(String(row.revision)))));
-    $("older").hidden = rows.length < this.limit || this.limit >= 1000;
-  }
+	async load() {
+		const rows = await call("GET", `/api/revisions?limit=${NEWEST}`);
+		const open = [...document.querySelectorAll("#history details[open]")].map((details) => Number(details.dataset.revision));
+		$("history").replaceChildren(...rows.map((row) => this.row(row, open.includes(row.revision))));
+	}
 
-  row(row, open) {
-    const current = row.revision === this.head();
-    const body = h("div", { class: "diff" });
-    const details = h("details", { "data-revision": row.revision, open, ontoggle: () => details.open && fillDiff(body, row.revision - 1, row.revision) },
-      h("summary", {},
-        h("span", { class: "number" }, row.revision),
-        h("span", { class: "changed" }, row.kind === "edit" ? "" : h("em", {}, row.kind === "rollback" ? "roll back " : "new keys "), row.changed || "nothing yet"),
-        h("span", { class: "by quiet" }, `${row.author}${row.application ? ` · ${row.application}` : ""} · `, ago(row.committed_at))),
-      row.comment && h("p", { class: "comment" }, row.comment),
-      row.revision > 0 ? body : null);
-    return h("li", { class: current ? "current" : "" }, details,
-      current ? h("span", { class: "badge" }, "current") : button("Roll back", () => this.rollBack(row), { class: "plain", "aria-label": `Roll back to revision ${row.revision}` }));
-  }
+	row(row, open) {
+		const { revision } = row, diff = h("div");
+		const details = h("details", { "data-revision": revision, open, ontoggle: () => revision && details.open && showDiff(diff, revision - 1, revision) },
+			h("summary", {}, h("b", {}, revision), h("span", { class: "changed" }, { rollback: "roll back: ", rotate: "new keys: " }[row.kind], row.changed ?? "nothing"),
+				h("small", {}, [row.author, row.application].filter(Boolean).join(" · "), " · ", ago(row.committed_at))),
+			row.comment && h("p", {}, row.comment), diff);
+		return h("li", {}, details, revision === this.head() ? h("b", { class: "good" }, "current") :
+			button("Roll back", () => this.rollBack(revision), { class: "plain", "aria-label": `Roll back to revision ${revision}` }));
+	}
 
-  async rollBack(row) {
-    const body = h("div", { class: "diff" });
-    const why = h("input", { maxlength: 500, placeholder: "for the history", "aria-label": "Why" });
-    fillDiff(body, this.head(), row.revision);
-    const chosen = await ask(`Back to revision ${row.revision}?`,
-      [h("p", {}, "Settings and secrets become as they were then, as a new revision. This will change:"), body, h("label", { class: "inline" }, "Why ", why)],
-      ["Cancel", ""], ["Roll back", "go", "primary"]);
-    if (chosen !== "go") return;
-    const saved = await call("POST", "/api/rollback", { revision: row.revision, comment: why.value.trim() || null, author: this.author() });
-    this.rolledBack(saved.revision);
-  }
+	async rollBack(revision) {
+		const diff = h("div"), why = h("input", { maxlength: 500, placeholder: "Why", "aria-label": "Why, for the history" });
+		showDiff(diff, this.head(), revision);
+		const body = [h("p", {}, "Settings and secrets become as they were then, as a new revision:"), diff, why];
+		if (await ask(`Back to revision ${revision}?`, body, ["Cancel", ""], ["Roll back", "go", "primary"]) !== "go") return;
+		this.rolledBack((await call("POST", "/api/rollback", { revision, comment: why.value.trim() || null, author: this.author() })).revision);
+	}
 }
 
-async function fillDiff(element, a, b) {
-  const changes = await call("GET", `/api/diff?a=${a}&b=${b}`).catch((error) => error);
-  element.replaceChildren(changes instanceof Error ? h("p", { class: "fault" }, changes.message) : diffTable(changes));
-}
+const showDiff = async (element, a, b) =>
+	element.replaceChildren(await call("GET", `/api/diff?a=${a}&b=${b}`).then(diffTable, (error) => h("p", { class: "fault" }, error.message)));
 
 /** A table of differences, as GET /api/diff gives them. */
-export function diffTable(changes) {
-  if (!changes.length) return h("p", { class: "quiet" }, "No difference.");
-  return h("table", {},
-    h("thead", { class: "only-read" }, h("tr", {}, ["What", "Before", "After"].map((text) => h("th", { scope: "col" }, text)))),
-    h("tbody", {}, changes.map(({ object, key, old, new: now }) =>
-      h("tr", {}, h("th", { scope: "row" }, object === "secret" ? `secret ${key}` : key), h("td", { class: "old" }, shown(old)), h("td", { class: "new" }, shown(now))))));
-}
+export const diffTable = (changes) => (changes.length ? h("table", {}, h("tbody", {}, changes.map((change) => h("tr", {},
+	h("th", { scope: "row" }, change.object === "secret" ? `secret ${change.key}` : change.key),
+	h("td", { class: "old", "aria-label": "before" }, shown(change.old)), h("td", { class: "new", "aria-label": "after" }, shown(change.new)))))) : h("p", { class: "quiet" }, "No difference."));
 
-export const shown = (value) => (value == null ? h("span", { class: "quiet" }, "not set") : h("code", {}, typeof value === "string" ? value : JSON.stringify(value, null, 1)));
+export const shown = (value) => (value == null ? "not set" : h("code", {}, typeof value === "string" ? value : JSON.stringify(value, null, 1)));

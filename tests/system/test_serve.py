@@ -1,0 +1,200 @@
+"""`liverouter serve` as supervisors, operators and newcomers meet it: a real process, real signals, real exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import psycopg
+import pytest
+
+from liverouter import migrate
+from tests.daemon import Daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_PATIENCE_S: Final = 60.0
+
+
+def serve_to_the_end(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a `serve` that must end by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "liverouter", "serve", "--port", "0", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_S,
+        check=False,
+    )
+
+
+def log_of(daemon: Daemon) -> list[dict[str, Any]]:
+    """Return the daemon's log so far; every line of it must be JSON."""
+    return [json.loads(line) for line in daemon.log.read_text().splitlines()]
+
+
+class TestOwnDatabase:
+    def test_keeps_config_and_secrets_over_a_restart(self, shared_tmp_path: Path, tmp_path: Path) -> None:
+        """Without a DSN it runs a PostgreSQL of its own, migrated, durable, and says how to reach it."""
+        folder = shared_tmp_path / "data"
+        with Daemon("--data-dir", str(folder), log=tmp_path / "log") as daemon:
+            exports = dict(shlex.split(line)[1].split("=", 1) for line in daemon.said if line.startswith("export "))
+            assert httpx.get(f"{daemon.url}/").status_code == 200
+            body = {"settings": {"llm_model": "m"}, "secrets": {"openai_api_key": "sk-0123456789abcdef"}}
+            httpx.put(f"{daemon.url}/api/config", json=body, headers={"If-Match": '"0"'}).raise_for_status()
+            with psycopg.connect(exports["LIVEROUTER_DATABASE_URL"]) as connection:
+                assert connection.execute("SELECT value FROM liverouter.settings").fetchall() == [("m",)]
+            second = serve_to_the_end("--data-dir", str(folder))
+            assert (second.returncode, "LR220" in second.stderr) == (1, True)
+        keys = folder / "secret-keys"
+        assert exports["LIVEROUTER_SECRET_KEYS_FILE"] == str(keys)
+        assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+        with Daemon("--data-dir", str(folder), log=tmp_path / "log") as daemon:
+            config = httpx.get(f"{daemon.url}/api/config").json()
+        assert config["settings"] == {"llm_model": "m"}
+        assert config["secrets"]["openai_api_key"]["opens"] is True
+        assert "sk-0123456789abcdef" not in (tmp_path / "log").read_text()
+
+
+class TestGivenDatabase:
+    def test_empty_one_is_named_and_waited_for(
+        self, empty_dsn: str, tmp_path: Path, wait_until: Callable[..., None]
+    ) -> None:
+        """A database without the schema is not migrated: it stays up, says what to run, and goes on once it was."""
+        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=empty_dsn) as daemon:
+            answer = httpx.get(f"{daemon.url}/api/config")
+            assert (answer.status_code, answer.json()["code"]) == (503, "LR204")
+            assert "liverouter migrate" in answer.json()["hint"]
+            assert httpx.get(f"{daemon.url}/readyz").status_code == 503
+            assert migrate.current(empty_dsn) is None
+            migrate.upgrade(empty_dsn, echo=lambda _: None)
+            wait_until(lambda: httpx.get(f"{daemon.url}/readyz").json()["degraded"] == ["LR100"])
+            failed = [line for line in log_of(daemon) if line["event"] == "database.read_failed"]
+            assert failed[0]["code"] == "LR204"
+
+    def test_no_settings_end_nothing(self, dsn: str, tmp_path: Path, wait_until: Callable[..., None]) -> None:
+        """Without any setting it stays up: log, problems and page say what to set."""
+        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
+            wait_until(lambda: any(line["event"] == "config.rejected" for line in log_of(daemon)))
+            rejected = next(line for line in log_of(daemon) if line["event"] == "config.rejected")
+            assert "liverouter set llm_provider=" in rejected["reasons"][0]
+            wheres = {problem["where"] for problem in httpx.get(f"{daemon.url}/api/config").json()["problems"]}
+            assert wheres == {"settings.llm_provider", "settings.llm_model"}
+
+
+class TestSignals:
+    def test_sigterm_ends_it_with_streams_open(self, dsn: str, tmp_path: Path) -> None:
+        """An open stream does not hold the graceful end: it is closed, and the exit code is 0."""
+        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
+            with httpx.stream("GET", f"{daemon.url}/api/events", timeout=_PATIENCE_S) as stream:
+                lines = stream.iter_lines()
+                next(lines)
+                started = time.monotonic()
+                assert daemon.end(signal.SIGTERM) == 0
+                assert time.monotonic() - started < 8
+                assert "event: bye" not in list(lines)  # it ended, and was not cut off: no error was raised
+            assert log_of(daemon)[-1]["event"] == "client.closed"
+
+    def test_second_signal_ends_it_at_once(self, dsn: str, tmp_path: Path) -> None:
+        """Who asks twice does not wait for a request that hangs."""
+        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon, socket.socket() as slow:
+            host, _, port = daemon.url.removeprefix("http://").partition(":")
+            slow.connect((host, int(port)))
+            slow.sendall(b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
+            httpx.get(f"{daemon.url}/livez").raise_for_status()  # the request before it has arrived
+            daemon.process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                daemon.process.wait(1)
+            assert daemon.end(signal.SIGTERM) == -signal.SIGTERM
+
+
+class TestSystemd:
+    @pytest.fixture
+    def supervisor(self, tmp_path: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:
+        """Systemd's end of the notify socket: its address, and the messages so far."""
+        address = f"{tmp_path}/notify"
+        messages: list[dict[str, str]] = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.bind(address)
+
+            def read() -> None:
+                while datagram := channel.recv(4096):
+                    messages.append(dict(line.split("=", 1) for line in datagram.decode().splitlines()))
+
+            thread = threading.Thread(target=read)
+            thread.start()
+            yield address, messages
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+                end.sendto(b"", address)
+            thread.join()
+
+    def test_is_told_of_every_step(
+        self, dsn: str, tmp_path: Path, supervisor: Any, wait_until: Callable[..., None]
+    ) -> None:
+        """READY once it serves, WATCHDOG from its loop, RELOADING with a timestamp until READY, STOPPING at the end."""
+        address, messages = supervisor
+
+        def told(key: str) -> list[dict[str, str]]:
+            return [message for message in messages if key in message]
+
+        environment = {"LIVEROUTER_DATABASE_URL": dsn, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000"}
+        with Daemon(log=tmp_path / "log", **environment) as daemon:
+            wait_until(lambda: told("READY"))
+            assert "revision" in told("READY")[0]["STATUS"]
+            pings = len(told("WATCHDOG"))
+            wait_until(lambda: len(told("WATCHDOG")) >= pings + 3)
+            daemon.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: len(told("READY")) == 2)
+            (reloading,) = told("RELOADING")
+            assert int(reloading["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            order = [key for message in messages for key in message if key in ("READY", "RELOADING")]
+            assert order == ["READY", "RELOADING", "READY"]
+            assert daemon.end(signal.SIGTERM) == 0
+        assert told("STOPPING")
+
+
+class TestExitCodes:
+    def test_address_in_use_is_a_failure(self, dsn: str) -> None:
+        """A port that is taken: 1, with code and hint, before anything else was started."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            ended = serve_to_the_end("--port", port, LIVEROUTER_DATABASE_URL=dsn)
+        assert (ended.returncode, "LR610" in ended.stderr, "Traceback" in ended.stderr) == (1, True, False)
+
+    @pytest.mark.parametrize(
+        ("arguments", "environment", "name"),
+        [
+            (["--host", "0.0.0.0"], {}, "LIVEROUTER_ADMIN_TOKEN"),  # noqa: S104 - it must be refused
+            ([], {"LIVEROUTER_DATABASE_URL": "mysql://x"}, "LIVEROUTER_DATABASE_URL"),
+            ([], {"LIVEROUTER_SECRET_KEYS": "short"}, "LIVEROUTER_SECRET_KEYS"),
+            ([], {"LIVEROUTER_ADMIN_TOKEN_FILE": "/nowhere"}, "LIVEROUTER_ADMIN_TOKEN_FILE"),
+        ],
+    )
+    def test_bad_option_is_78(self, dsn: str, arguments: list[str], environment: dict[str, str], name: str) -> None:
+        """An option that cannot work is 78, which tells a supervisor not to try again; the message names it."""
+        ended = serve_to_the_end(*arguments, **{"LIVEROUTER_DATABASE_URL": dsn} | environment)
+        assert (ended.returncode, name in ended.stderr, "Traceback" in ended.stderr) == (78, True, False)
+
+    def test_other_address_serves_with_a_token(self, dsn: str, tmp_path: Path) -> None:
+        """With a token it serves on every address, and wants it."""
+        environment = {"LIVEROUTER_DATABASE_URL": dsn, "LIVEROUTER_ADMIN_TOKEN": "a-long-random-token"}
+        with Daemon("--host", "0.0.0.0", log=tmp_path / "log", **environment) as daemon:  # noqa: S104 - that is the point
+            url = daemon.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - see above
+            assert httpx.get(f"{url}/api/status").status_code == 401
+            assert (
+                httpx.get(f"{url}/api/status", headers={"Authorization": "Bearer a-long-random-token"}).status_code
+                == 200
+            )
+            assert httpx.get(f"{url}/readyz").status_code == 503
