@@ -168,6 +168,10 @@ def _of_status(status: int) -> type[core.ModelError] | None:
 
 def _typed(exc: Exception) -> Exception:
     """Return *exc*, now also an instance of LangChain's type for it."""
+    if type(exc) is TimeoutError:  # Google's library lets Python's own through, which takes no other class
+        error = core.ModelTimeoutError("the provider did not answer in time")
+        error.__cause__ = exc
+        return error
     if isinstance(exc, core.ModelError | LiveRouterError) or (kind := _kind(exc)) is None:
         return exc
     exc.__class__ = _combined(type(exc), kind)

@@ -54,7 +54,7 @@ class Dialect:
 DIALECTS: Final = {
     d.name: d
     for d in (
-        Dialect("anthropic", "anthropic", "claude-sonnet-4-5", "anthropic_api_base", "anthropic_api_key", "sk-ant-key"),
+        Dialect("anthropic", "anthropic", "claude-sonnet-4-6", "anthropic_api_base", "anthropic_api_key", "sk-ant-key"),
         Dialect("openai", "openai", "gpt-4o", "openai_api_base", "openai_api_key", "sk-key"),
         Dialect(
             "azure-openai",
@@ -66,12 +66,12 @@ DIALECTS: Final = {
             {"azure_openai_base_model": "gpt-4o"},
         ),
         Dialect("vertex-ai", "vertex-ai", "gemini-2.5-flash", "vertex_ai_api_base", "vertex_ai_credentials"),
-        Dialect("vertex-ai claude", "vertex-ai", "claude-sonnet-4-5", "vertex_ai_api_base", "vertex_ai_credentials"),
+        Dialect("vertex-ai claude", "vertex-ai", "claude-sonnet-4-6", "vertex_ai_api_base", "vertex_ai_credentials"),
         Dialect(
             "snowflake", "snowflake-cortex", "llama3.1-70b", "snowflake_api_base", "snowflake_token", "snowflake-pat"
         ),
         Dialect(
-            "snowflake claude", "snowflake-cortex", "claude-sonnet-4-5", "snowflake_api_base", "snowflake_token", _JWT
+            "snowflake claude", "snowflake-cortex", "claude-sonnet-4-6", "snowflake_api_base", "snowflake_token", _JWT
         ),
     )
 }

@@ -499,7 +499,7 @@ def _configure(dsn: str, primary: StandIn, fallback: StandIn) -> None:
         "llm_model": "gpt-4o",
         "openai_api_base": primary.api_base,
         "anthropic_api_base": fallback.api_base,
-        "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-5"},
+        "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-6"},
     }
     with psycopg.connect(dsn) as db:
         for key, value in rows.items():

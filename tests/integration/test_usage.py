@@ -317,7 +317,7 @@ def _configure(db: psycopg.Connection[dict[str, Any]], world: World) -> None:
         "llm_model": "gpt-4o",
         "openai_api_base": world.primary.api_base,
         "anthropic_api_base": world.fallback.api_base,
-        "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-5"},
+        "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-6"},
     }
     with db.transaction():
         for key, value in rows.items():
