@@ -95,6 +95,11 @@ class TestLifecycle:
         with pytest.raises(RuntimeError, match="context manager"):
             _ = StandIn("openai").base_url
 
+    def test_importing_it_loads_neither_litellm_nor_langchain(self) -> None:
+        """They cost seconds, and a stand-in needs neither."""
+        loaded = "import sys, liverouter.testing; print({'litellm', 'langchain_core', 'fastapi'} & set(sys.modules))"
+        assert subprocess.check_output([sys.executable, "-c", loaded], text=True).strip() == "set()"
+
     async def test_it_is_an_async_context_manager(self) -> None:
         """Inside an event loop start, waits and stop do not block it."""
         async with (
@@ -242,6 +247,8 @@ class TestUnreachable:
             standin.fail("refused")
             gate.open()
             assert said(call.result(WAIT_S)) == "gpt-4o says: hi"
+        with pytest.raises(httpx.ReadError):  # the connection was kept, the provider is gone
+            ask(http)
 
     def test_hang_reads_the_request_and_answers_nothing(self, standin: StandIn, http: httpx.Client) -> None:
         """A read timeout at the client, a disconnect at the provider."""
@@ -282,6 +289,16 @@ class TestStreams:
             assert "c" not in before.rsplit('"content"', 1)[1]
             gate.open()
             assert "[DONE]" in "".join(piece.decode() for piece in pieces)
+
+    def test_an_older_gate_does_not_open_a_newer_one(self, standin: StandIn, http: httpx.Client) -> None:
+        """Each holds what came in its time."""
+        with ThreadPoolExecutor(1) as pool:
+            old, new = standin.hold(), standin.hold()
+            old.open()
+            call = pool.submit(ask, http)
+            new.wait_held(1, WAIT_S)
+            new.open()
+            assert said(call.result(WAIT_S)) == "gpt-4o says: hi"
 
     def test_leaving_a_stream_early_is_a_disconnect(self, standin: StandIn, http: httpx.Client) -> None:
         """Cancellation reaches the provider, and is counted."""
@@ -375,10 +392,14 @@ class TestRecording:
             ask(http, stream=stream)
         assert (standin.hits, standin.accepted, standin.open_connections) == (4, 1, 1)
 
-    def test_a_list_of_models_is_no_hit(self, standin: StandIn, http: httpx.Client) -> None:
+    @pytest.mark.parametrize("provider", ["openai", "anthropic"])
+    def test_a_list_of_models_is_no_hit(self, provider: str) -> None:
         """Only calls of the model count."""
-        assert http.get("/models").json()["data"][0]["id"] == "stand-in"
-        assert (standin.hits, standin.requests[0].kind) == (0, "models")
+        headers = {"authorization": "Bearer k", "anthropic-version": "2023-06-01"}
+        with StandIn(provider) as standin:
+            listed = httpx.get(standin.base_url + "/v1/models", headers=headers, trust_env=False)
+            assert listed.json()["data"][0]["id"] == "stand-in"
+            assert (standin.hits, standin.requests[0].kind) == (0, "models")
 
     def test_forget_starts_anew(self, standin: StandIn, http: httpx.Client) -> None:
         """Requests, violations and counts are dropped, open connections are still known."""

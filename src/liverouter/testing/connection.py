@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         self._recorder = recorder
         self._peers = peers
         self._http = h11.Connection(h11.SERVER)
-        self._request: h11.Request | None = None
+        self._request: h11.Request  # the one being read
         self._content: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
@@ -47,8 +47,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server's transport is one; tells mypy
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # as every TCP server's is
         self._peers.add(self)
         self._recorder.count(accepted=1, open_connections=1)
 
@@ -91,7 +90,6 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         request = self._request
-        assert request is not None  # noqa: S101 - h11 gives no end before the beginning; tells mypy
         target = urlsplit(request.target.decode("ascii"))
         incoming = Incoming(
             method=request.method.decode("ascii"),

@@ -160,13 +160,13 @@ class Responder:
             connection.send(reply)
             return True
         match fault.kind:
-            case Failure.HANG | Failure.REFUSED | Failure.BLACKHOLE:  # those two: on a connection that was open before
+            case Failure.HANG | Failure.BLACKHOLE:  # the latter: on a connection that was open before
                 await _for_ever()
             case Failure.STALL:
                 if chat.ask.stream:
                     connection.start_stream(chat.endpoint.wire.stream_type)
                 await _for_ever()
-            case Failure.RESET:
+            case Failure.RESET | Failure.REFUSED:  # the latter: on a connection that was open before
                 connection.reset()
             case _:
                 return False

@@ -64,10 +64,16 @@ class Script:
         with self._lock:
             self._replies.extend(replies)
 
-    def hold(self, gate: Gate | None) -> None:
-        """Hold every request from now on at *gate*; None lets them pass."""
+    def hold(self, gate: Gate) -> None:
+        """Hold every request from now on at *gate*, and at no other."""
         with self._lock:
             self._gate = gate
+
+    def release(self, gate: Gate) -> None:
+        """Hold no request at *gate* any more."""
+        with self._lock:
+            if self._gate is gate:
+                self._gate = None
 
     def plan(self) -> Plan:
         """Take the next request's fault and what else is in force."""
@@ -108,7 +114,7 @@ class Gate:
 
     def open(self) -> None:
         """Let all held requests go on and hold no more. Does not block."""
-        self._script.hold(None)
+        self._script.release(self)
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._event.set)
 
