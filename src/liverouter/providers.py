@@ -1,6 +1,6 @@
-"""What each provider needs, as data: its settings, how they become litellm parameters, which LangChain class serves plain.
+"""What each provider needs: its settings, which are secret, how they become litellm parameters. Pure, no I/O.
 
-Pure: no litellm, no langchain, no I/O. A sixth provider is one `ProviderSpec` here and one stand-in in `liverouter.testing`.
+Adding a provider is one `ProviderSpec` here, one plain model in `plain` and one stand-in in `testing.providers`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
     from liverouter.snapshot import Deployment
 
+_JWT_PARTS: Final = 3
 Kind = Literal["secret", "url", "text"]
 
 
@@ -61,13 +63,14 @@ def snowflake_base(settings: Mapping[str, str]) -> str:
     """Return the Snowflake REST root, ending in /api/v2, from the account or the explicit base."""
     if base := settings.get("snowflake_api_base"):
         return base
-    account = settings.get("snowflake_account", "").removesuffix(".snowflakecomputing.com").replace("_", "-")
+    host = re.sub(r"^https?://|/.*$", "", settings.get("snowflake_account", "").lower())  # people paste the whole URL
+    account = host.removesuffix(".snowflakecomputing.com").replace("_", "-")  # no host name holds an underscore
     return f"https://{account}.snowflakecomputing.com/api/v2"
 
 
 def is_jwt(token: str) -> bool:
     """Tell a JSON web token (three dotted parts) from a programmatic access token."""
-    return token.startswith("eyJ") and token.count(".") == 2
+    return token.startswith("eyJ") and len(token.split(".")) == _JWT_PARTS
 
 
 def _origin_and_path(url: str) -> tuple[str, str]:
@@ -77,12 +80,12 @@ def _origin_and_path(url: str) -> tuple[str, str]:
 
 def _anthropic_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"/v1(/messages)?$", "", path)  # litellm appends /v1/messages itself
+    return origin + re.sub(r"(/v1)+(/messages)?$", "", path)  # litellm appends /v1/messages itself
 
 
 def _openai_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + (re.sub(r"/chat/completions$", "", path) or "/v1")  # a bare origin serves no OpenAI path
+    return origin + (re.sub(r"(/chat/completions)+$", "", path) or "/v1")  # a bare origin serves no OpenAI path
 
 
 def _azure_url(url: str) -> str:
@@ -92,7 +95,7 @@ def _azure_url(url: str) -> str:
 
 def _vertex_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"/v1(beta1?)?(/projects/.*)?$", "", path)
+    return origin + re.sub(r"(/v1(beta1?)?)+(/projects/.*)?$", "", path)
 
 
 def _snowflake_url(url: str) -> str:
@@ -227,7 +230,7 @@ _AZURE = ProviderSpec(
     extra="openai",
 )
 
-_PASSWORD_HINT = (
+_TOKEN_HINT: Final = (
     "The Cortex REST API takes no user and password: store a programmatic access token or a JWT instead, "
     "`liverouter set --secret snowflake_token`, and remove this setting"
 )
@@ -253,7 +256,7 @@ _SNOWFLAKE = ProviderSpec(
     litellm_provider="snowflake",
     langchain_package="langchain_openai",
     extra="openai",
-    rejected=MappingProxyType({"snowflake_user": _PASSWORD_HINT, "snowflake_password": _PASSWORD_HINT}),
+    rejected=MappingProxyType({"snowflake_user": _TOKEN_HINT, "snowflake_password": _TOKEN_HINT}),
 )
 
 PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
