@@ -117,7 +117,7 @@ def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
         return DatabaseError(message, code="LR208", where=where, hint="Look at the server's log")
     code, message, hint = found
     if code == "LR207":
-        message = f"{message}: {exc.message}"
+        message, hint = f"{message}: {exc.message}", exc.hint or hint
     return DatabaseError(message, code=code, where=where, hint=hint)
 
 

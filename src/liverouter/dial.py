@@ -19,6 +19,30 @@ _KEEPALIVE: Final = (  # a peer that vanished is noticed by the kernel within a 
     ("TCP_KEEPCNT", 3),
     ("TCP_USER_TIMEOUT", 30_000),  # ms; Linux
 )
+_LIBPQ_ONLY: Final = (
+    frozenset(  # what hosts put into their URLs and asyncpg would hand on to a server that knows none of it
+        {
+            "channel_binding",
+            "connect_timeout",
+            "fallback_application_name",
+            "gssdelegation",
+            "gssencmode",
+            "hostaddr",
+            "keepalives",
+            "keepalives_count",
+            "keepalives_idle",
+            "keepalives_interval",
+            "load_balance_hosts",
+            "require_auth",
+            "requirepeer",
+            "sslcertmode",
+            "sslcompression",
+            "sslcrldir",
+            "sslsni",
+            "tcp_user_timeout",
+        }
+    )
+)
 NETWORK_ERRORS: Final = (  # TimeoutError is an OSError
     OSError,
     asyncpg.PostgresError,
@@ -54,7 +78,7 @@ async def dial(
     Raises:
         OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what the last host that failed said.
     """
-    hosts, settings = single_host_dsns(dsn), dict(server_settings or {})
+    hosts, settings = single_host_dsns(_without_libpq_options(dsn)), dict(server_settings or {})
     standby: Connection | None = None
     failure: Exception = ConnectionError("the DSN names no host")
     try:
@@ -95,6 +119,13 @@ def single_host_dsns(dsn: str) -> list[str]:
         before = dsn.partition("?")[0]  # urlunsplit would lose the empty host's slashes
         return [f"{before}?{urlencode([*rest, *one])}" for one in each]
     return [dsn]
+
+
+def _without_libpq_options(dsn: str) -> str:
+    parts = urlsplit(dsn)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(key, value) for key, value in query if key not in _LIBPQ_ONLY]
+    return dsn if len(kept) == len(query) else urlunsplit(parts._replace(query=urlencode(kept)))
 
 
 async def _dial_host(

@@ -592,6 +592,8 @@ class TestUrls:
             dsn.replace("postgresql://", "postgresql+asyncpg://"),
             f"{dsn}?sslmode=disable",
             f"{dsn}?sslmode=prefer&target_session_attrs=read-write",
+            f"{dsn}?channel_binding=prefer&connect_timeout=10&keepalives_idle=30&gssencmode=disable",
+            f"{dsn}?options=-c%20search_path%3Dpg_catalog&application_name=theirs",
             f"postgresql://{parts.path}?host={parts.hostname}&port={parts.port}&user={user}&password={password}",
             f"postgresql://{login_}@127.0.0.1:{_free_port()},{host}{parts.path}",
         ]

@@ -276,6 +276,8 @@ class TestRollout:
         for number in range(3):
             put(db, a=number)
         process.applied(3)
+        refuser = Process(db)
+        refuser.rejected(3, kept=0)
         found = rows(db, "SELECT applied, pending FROM liverouter.rollout WHERE revision IN (1, 2)")
         assert found == [{"applied": 0, "pending": 0}] * 2
 

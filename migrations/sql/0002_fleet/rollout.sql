@@ -1,16 +1,5 @@
 CREATE VIEW liverouter.rollout WITH (security_barrier) AS
-WITH outcome AS (
-    SELECT
-        l.revision,
-        count(*) FILTER (WHERE l.outcome = 'applied') AS applied,
-        count(*) FILTER (WHERE l.outcome = 'rejected') AS rejected,
-        round(percentile_cont(0.5) WITHIN GROUP (ORDER BY l.lag_ms)::numeric, 1) AS p50_ms,
-        round(percentile_cont(0.99) WITHIN GROUP (ORDER BY l.lag_ms)::numeric, 1) AS p99_ms,
-        (array_agg(l.instance ORDER BY l.lag_ms DESC) FILTER (WHERE l.lag_ms IS NOT NULL))[1] AS slowest
-    FROM liverouter.apply_log l
-    GROUP BY l.revision
-),
-live AS (
+WITH live AS (
     SELECT CASE WHEN f.epoch = liverouter.epoch() THEN f.applied_revision END AS applied, f.rejected_revision AS rejected,
            count(*) AS n
     FROM liverouter.fleet f
@@ -20,17 +9,26 @@ live AS (
 SELECT
     r.revision,
     r.committed_at,
-    coalesce(o.applied, 0) AS applied,
-    coalesce(o.rejected, 0) AS rejected,
-    -- who skipped a revision for a newer one does not wait for it any more
+    o.applied,
+    o.rejected,
+    -- who skipped a revision for a newer one, applied or refused, does not wait for it any more
     (SELECT coalesce(sum(l.n), 0)::bigint FROM live l
-     WHERE coalesce(l.applied < r.revision, true) AND l.rejected IS DISTINCT FROM r.revision) AS pending,
+     WHERE coalesce(l.applied < r.revision, true) AND coalesce(l.rejected < r.revision, true)) AS pending,
     o.p50_ms,
     o.p99_ms,
     s.label AS slowest,
     o.slowest AS slowest_instance
 FROM liverouter.revision_log r
-LEFT JOIN outcome o ON o.revision = r.revision
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) FILTER (WHERE l.outcome = 'applied') AS applied,
+        count(*) FILTER (WHERE l.outcome = 'rejected') AS rejected,
+        round(percentile_cont(0.5) WITHIN GROUP (ORDER BY l.lag_ms)::numeric, 1) AS p50_ms,
+        round(percentile_cont(0.99) WITHIN GROUP (ORDER BY l.lag_ms)::numeric, 1) AS p99_ms,
+        (array_agg(l.instance ORDER BY l.lag_ms DESC) FILTER (WHERE l.lag_ms IS NOT NULL))[1] AS slowest
+    FROM liverouter.apply_log l
+    WHERE l.revision = r.revision
+) o
 LEFT JOIN liverouter.fleet s ON s.instance = o.slowest
 ORDER BY r.revision DESC;
 
