@@ -23,7 +23,7 @@ _RATE_LIMIT: Final = 429
 _AT_ONCE: Final = frozenset({401, 402, 403, 404})  # mended by an operator, not by another try
 _TIMEOUT: Final = 408
 _SAME_S: Final = 1.0  # two cooldowns that end closer together than this are one, told by two clocks
-_MAX_COUNTED: Final = 1_000  # deployments with a count of failures
+_MAX_DEPLOYMENTS: Final = 1_000  # remembered at once; far more than any config has
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,8 @@ class Cooldowns:
         """Take over a cooldown that another process began, unless it is known, or a longer one is."""
         with self._lock:
             known = self._active.get(identifier)
-            if cooldown.ends_at > (known.ends_at + _SAME_S if known is not None else self._clock()):
+            full = known is None and len(self._active) >= _MAX_DEPLOYMENTS
+            if not full and cooldown.ends_at > (known.ends_at + _SAME_S if known is not None else self._clock()):
                 self._begin(identifier, cooldown)
 
     def active(self) -> Mapping[str, Cooldown]:
@@ -190,7 +191,7 @@ class Cooldowns:
         count = count + 1 if now < forgotten_at else 1
         cools = count >= limits.allowed_fails
         remembered_s = limits.cooldown_time_s * (2 if cools else 1)  # beyond the cooldown: then one failure is enough
-        if len(self._failures) >= _MAX_COUNTED and identifier not in self._failures:
+        if len(self._failures) >= _MAX_DEPLOYMENTS and identifier not in self._failures:
             self._failures.clear()
         self._failures[identifier] = (count, now + remembered_s)
         return limits.cooldown_time_s if cools else 0.0

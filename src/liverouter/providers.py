@@ -230,7 +230,7 @@ _AZURE = ProviderSpec(
     extra="openai",
 )
 
-_TOKEN_HINT: Final = (
+_TOKEN_HINT: Final = (  # noqa: S105 - words for people
     "The Cortex REST API takes no user and password: store a programmatic access token or a JWT instead, "
     "`liverouter set --secret snowflake_token`, and remove this setting"
 )
