@@ -28,7 +28,7 @@ COLUMNS = {
     " python labels started_at epoch instance",
     "problems": "severity code object message hint",
     "revisions": "revision committed_at author application kind changed comment role",
-    "rollout": "revision committed_at applied rejected pending p50_ms p99_ms slowest slowest_instance",
+    "rollout": "revision committed_at applied rejected pending p50_ms p99_ms slowest waiting_for slowest_instance",
     "secret_keys": "key_id secrets in_history",
     "usage": "minute app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
     " cost_usd latency_ms latency_ms_max deployment_id instance",
@@ -252,6 +252,7 @@ class TestRollout:
             {"revision": 0, "applied": 0, "rejected": 0, "pending": 0},
         ]
         assert found[0]["slowest"] == "billing on host-1, pid 3"
+        assert value(db, "SELECT waiting_for FROM liverouter.rollout LIMIT 1") == "billing on host-1, pid 5"
 
     def test_rollout_times_are_percentiles_of_commit_to_applied(self, db: Session) -> None:
         """p50 and p99 in milliseconds over the processes that were there at the commit."""

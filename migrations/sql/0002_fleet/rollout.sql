@@ -1,7 +1,7 @@
 CREATE VIEW liverouter.rollout WITH (security_barrier) AS
 WITH live AS (
     SELECT CASE WHEN f.epoch = liverouter.epoch() THEN f.applied_revision END AS applied, f.rejected_revision AS rejected,
-           count(*) AS n
+           count(*) AS n, array_agg(f.label ORDER BY f.label) AS labels
     FROM liverouter.fleet f
     WHERE f.live
     GROUP BY 1, 2
@@ -11,12 +11,11 @@ SELECT
     r.committed_at,
     o.applied,
     o.rejected,
-    -- who skipped a revision for a newer one, applied or refused, does not wait for it any more
-    (SELECT coalesce(sum(l.n), 0)::bigint FROM live l
-     WHERE coalesce(l.applied < r.revision, true) AND coalesce(l.rejected < r.revision, true)) AS pending,
+    p.pending,
     o.p50_ms,
     o.p99_ms,
     s.label AS slowest,
+    p.waiting_for,
     o.slowest AS slowest_instance
 FROM liverouter.revision_log r
 CROSS JOIN LATERAL (
@@ -29,6 +28,12 @@ CROSS JOIN LATERAL (
     FROM liverouter.apply_log l
     WHERE l.revision = r.revision
 ) o
+CROSS JOIN LATERAL (
+    -- who skipped a revision for a newer one, applied or refused, does not wait for it any more
+    SELECT coalesce(sum(l.n), 0)::bigint, string_agg(array_to_string(l.labels[:20], '; '), '; ')
+    FROM live l
+    WHERE coalesce(l.applied < r.revision, true) AND coalesce(l.rejected < r.revision, true)
+) p (pending, waiting_for)
 LEFT JOIN liverouter.fleet s ON s.instance = o.slowest
 ORDER BY r.revision DESC;
 
@@ -43,4 +48,5 @@ COMMENT ON COLUMN liverouter.rollout.p50_ms IS
     'Half of the processes served calls by it within so many milliseconds after the commit; processes started later do not count';
 COMMENT ON COLUMN liverouter.rollout.p99_ms IS '99 of 100 did';
 COMMENT ON COLUMN liverouter.rollout.slowest IS 'The process that took longest';
-COMMENT ON COLUMN liverouter.rollout.slowest_instance IS 'Its identity, as in instances';
+COMMENT ON COLUMN liverouter.rollout.waiting_for IS 'Who is pending; of many processes in one state the first twenty';
+COMMENT ON COLUMN liverouter.rollout.slowest_instance IS 'Identity of the slowest one, as in instances';
