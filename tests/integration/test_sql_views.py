@@ -356,14 +356,16 @@ class TestProblems:
         assert f"revision {head} is pending" in problem["message"]
         assert f"runs {head - 1}" in problem["message"]
 
-    def test_process_on_another_line_of_history_is_pending_even_with_a_higher_number(self, db: Session) -> None:
-        """After a restore, revision 9 of the old line is not the head 1 of the new one."""
+    def test_process_on_another_line_of_history_is_pending_whatever_its_number(self, db: Session) -> None:
+        """After a restore, neither revision 9 nor revision 1 of the old line is the head 1 of the new one."""
         put(db, llm_provider="openai", llm_model="gpt-4o")
-        Process(db).run(9, epoch="elsewhere")
+        Process(db, pid=1).run(1, epoch="elsewhere")
+        Process(db, pid=9).run(9, epoch="elsewhere")
         for table in ("head SET committed_at = committed_at", "processes SET started_at = started_at"):
             db.execute(f"UPDATE liverouter.{table} - interval '9 s'".encode())
-        (problem,) = problems(db, "LR404")
-        assert "another line of history" in problem["message"]
+        found = problems(db, "LR404")
+        assert [problem["object"][-5:] for problem in found] == ["pid 1", "pid 9"]
+        assert all("another line of history" in problem["message"] for problem in found)
 
     def test_deaf_listener_is_named_with_its_cause(self, db: Session) -> None:
         """Polling because of a pooler: what to give it instead."""
