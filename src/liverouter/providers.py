@@ -230,7 +230,7 @@ _AZURE = ProviderSpec(
     extra="openai",
 )
 
-_TOKEN_HINT: Final = (  # noqa: S105 - words for people
+_CORTEX_HINT: Final = (
     "The Cortex REST API takes no user and password: store a programmatic access token or a JWT instead, "
     "`liverouter set --secret snowflake_token`, and remove this setting"
 )
@@ -256,7 +256,7 @@ _SNOWFLAKE = ProviderSpec(
     litellm_provider="snowflake",
     langchain_package="langchain_openai",
     extra="openai",
-    rejected=MappingProxyType({"snowflake_user": _TOKEN_HINT, "snowflake_password": _TOKEN_HINT}),
+    rejected=MappingProxyType({"snowflake_user": _CORTEX_HINT, "snowflake_password": _CORTEX_HINT}),
 )
 
 PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(

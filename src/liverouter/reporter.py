@@ -1,4 +1,4 @@
-"""Status, outcomes and usage to PostgreSQL: at once when something changed, else as a heartbeat that doubles as a poll."""
+"""Status, outcomes and usage to PostgreSQL: at once when something changed, else as a heartbeat that is a poll, too."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from liverouter.options import hostname
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
     from liverouter.options import Options
     from liverouter.raw import Head
     from liverouter.state import Status

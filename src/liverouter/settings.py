@@ -1,11 +1,11 @@
-"""The closed list of settings rows: name, type, bounds, default. Pure data, read by validation, command line and page."""
+"""The closed list of settings rows: name, type, bounds, default. Pure data for validation, command line and page."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from liverouter.errors import LiveRouterError
 from liverouter.providers import PROVIDERS

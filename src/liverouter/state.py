@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from liverouter.events import (
     ClientClosed,
@@ -20,8 +20,9 @@ from liverouter.events import (
 )
 
 if TYPE_CHECKING:
-    from liverouter.errors import Problem
     from datetime import datetime
+
+    from liverouter.errors import Problem
 
 Mode = Literal["listen", "poll_only", "none"]
 
@@ -82,7 +83,7 @@ def fold(status: Status, event: Event, at: datetime) -> Status:
     return replace(new, state=state, since=at if state is not status.state else status.since)
 
 
-def _apply(status: Status, event: Event) -> Status:
+def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case, one outcome
     match event:
         case ConfigRead():
             error = status.last_error

@@ -13,7 +13,6 @@ from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_google_genai import ChatGoogleGenerativeAI
-from langchain_google_vertexai.model_garden import ChatAnthropicVertex
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
@@ -104,17 +103,6 @@ def _gemini(standin: StandIn) -> BaseChatModel:
     )
 
 
-def _vertex_claude(standin: StandIn) -> BaseChatModel:
-    return ChatAnthropicVertex(
-        model_name=_CLAUDE,
-        project="standin-project",
-        location="us-east5",
-        credentials=_credentials(standin),
-        api_endpoint=standin.api_base + "/v1",
-        max_retries=1,
-    )
-
-
 def _cortex(standin: StandIn) -> BaseChatModel:
     base_url = standin.api_base + "/cortex/v1"
     return ChatOpenAI(model="llama3.1-70b", base_url=base_url, api_key=_KEY, stream_usage=True, max_retries=0)
@@ -125,7 +113,6 @@ CLIENTS = (
     Client("azure", "azure-openai", "my-deployment says: ", _azure, lambda model: model.root_async_client.close()),
     Client("anthropic", "anthropic", "claude-sonnet-4-6 says: ", _anthropic, _close_anthropic),
     Client("gemini", "vertex-ai", "gemini-2.5-flash says: ", _gemini, lambda model: model.client.aio.aclose()),
-    Client("vertex-claude", "vertex-ai", f"{_CLAUDE} says: ", _vertex_claude, lambda model: model.async_client.close()),
     Client("cortex", "snowflake-cortex", "llama3.1-70b says: ", _cortex, lambda model: model.root_async_client.close()),
 )
 

@@ -42,7 +42,7 @@ class ProviderError(Exception):
         self.response = type("Response", (), {"headers": headers})() if headers is not None else None
 
 
-class HTTPStatusError(Exception):  # noqa: N818 - httpx's own name
+class HTTPStatusError(Exception):
     """What stands behind an error that a provider did send."""
 
 
@@ -50,7 +50,7 @@ class RefreshError(Exception):
     """What stands behind credentials that Google gives no token for."""
 
 
-class ReadTimeout(TimeoutError):
+class ReadTimeout(TimeoutError):  # noqa: N818 - its name is looked at
     """What stands behind an answer that did not come in time."""
 
 
