@@ -50,7 +50,7 @@ class RefreshError(Exception):
     """What stands behind credentials that Google gives no token for."""
 
 
-class ReadTimeout(TimeoutError):  # noqa: N818 - its name is looked at
+class ReadTimeout(TimeoutError):  # noqa: N818 - httpx's own name  # noqa: N818 - its name is looked at
     """What stands behind an answer that did not come in time."""
 
 
