@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import dataclasses
 import inspect
@@ -92,6 +93,17 @@ def cli() -> str:
     )
 
 
+def faults() -> str:
+    """Return every fault that is injected, with what its test holds to."""
+    rows = []
+    for path in sorted((README.parent / "tests" / "faults").glob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                said = " ".join((ast.get_docstring(node) or "").split())
+                rows.append((node.name.removeprefix("test_").replace("_", " "), said))
+    return table(("fault", "what users see"), rows)
+
+
 def sql(dsn: str) -> str:
     """Return every view, table and function of the schema with its comment, as the database at *dsn* holds it."""
     return asyncio.run(_sql(dsn))
@@ -134,6 +146,7 @@ PURE: Final[Mapping[str, Callable[[], str]]] = {
     "events": event_names,
     "errors": errors,
     "cli": cli,
+    "faults": faults,
 }
 
 

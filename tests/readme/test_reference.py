@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 
@@ -39,3 +42,21 @@ class TestReference:
     def test_every_block_is_known(self) -> None:
         """No block of the README is one that nothing fills."""
         assert blocks.names(TEXT) == {*blocks.PURE, "sql"}
+
+
+class TestDeploy:
+    def test_kubernetes_snippet_is_yaml_with_the_daemons_probes(self) -> None:
+        """The snippet parses, and names paths and variables that exist."""
+        found = yaml.safe_load(TEXT.partition("<!-- check: yaml -->\n```yaml\n")[2].partition("```")[0])
+        (container,) = found["containers"]
+        assert {container[f"{p}Probe"]["httpGet"]["path"] for p in ("liveness", "readiness")} == {"/livez", "/readyz"}
+        assert {v["name"] for v in found["volumes"]} == {m["name"] for m in container["volumeMounts"]}
+
+    def test_systemd_unit_is_accepted(self, needs_program: Callable[..., Path], tmp_path: Path) -> None:
+        """Systemd itself reads the unit, but for the program that is not installed there."""
+        program = needs_program("systemd-analyze", package="systemd")
+        unit = tmp_path / "liverouter.service"
+        text = TEXT.partition("<!-- check: systemd -->\n```ini\n")[2].partition("```")[0]
+        unit.write_text(text.replace("/opt/liverouter/bin/liverouter", "/bin/true"), encoding="utf-8")
+        done = subprocess.run([program, "verify", unit], capture_output=True, text=True, timeout=30, check=False)
+        assert str(unit.name) not in done.stderr, done.stderr
