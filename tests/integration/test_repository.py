@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from liverouter import sealing
@@ -23,8 +24,6 @@ from tests.integration.sqlkit import Process, deployment, put, put_secret, rows,
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
-
-    import psycopg
 
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
@@ -620,6 +619,8 @@ class TestPooler:
             assert len(await repositories[1].instances()) == 2
             with pytest.raises(ConflictError):
                 await repositories[2].write({"a": 1}, expected_revision=0)
+            with psycopg.connect(pooler.dsn) as session:  # on a server connection that our statements ran on
+                assert value(session, "SELECT count(*) FROM pg_prepared_statements") == 0
             for repository in repositories:
                 await repository.close()
 
