@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 POLL_S = 1.2  # the longest poll interval of `kit.QUICK`, jitter included
 NOTIFY_S = 2.0  # a notification takes milliseconds; this machine may be busy
 HALF_OPEN_S = 2 * (0.6 + 2.0) + 2.0  # two probes and their timeouts
+CONNECT_S = 5.0  # a connection that hangs is given up
 
 
 class TestEnded:
@@ -128,7 +129,8 @@ class TestSilent:
             proxy.hang_new()
             admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
             follower.events.wait_for(ListenerLost)
-            follower.applies(admin.set(llm_model="polled"), within_s=2 * POLL_S)
+            # a read that meets a report wants a second connection, and gives it up after the connect timeout
+            follower.applies(admin.set(llm_model="polled"), within_s=2 * POLL_S + CONNECT_S)
             follower.until_status(mode="poll_only", mode_cause="unreachable")
             follower.load.go_on()
             proxy.heal()
