@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 KEYS: Final = {"anthropic": "sk-ant-0123456789abcdef", "openai": "sk-0123456789abcdef"}
 _FLAGS: Final = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-_PATIENCE_MS: Final = 20_000
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_PATIENCE_MS: Final = 45_000  # litellm is being imported in three processes
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ function showConfig() {
 	const { revision, author: by, committed_at, can_seal, problems } = draft.base;
 	world.newer = null;
 	cards.draw();
-	saving.bar();
+	saving.bar(saving.said);
 	saving.show(problems);
 	$("saved").replaceChildren(...(revision ? [`Revision ${revision} by ${by}, `, ago(committed_at)] : []));
 	$("welcome").hidden = Boolean(draft.row("llm_provider"));
@@ -112,11 +112,9 @@ async function loadModels() {
 }
 
 async function start() {
-	const session = await call("GET", "/api/session");
+	const [config, catalog, session] = await Promise.all(["config", "providers", "session"].map((name) => call("GET", `/api/${name}`)));
 	$("sign-out").hidden = !session.token_needed;
-	if (!session.signed_in) return signIn();
 	$("main").hidden = false;
-	const [catalog, config] = await Promise.all([call("GET", "/api/providers"), call("GET", "/api/config")]);
 	draft = new Draft(config);
 	saving = new Saving({ draft, author, reload, left: (left) => take({ left }) });
 	cards = new Cards({ draft, catalog, edited: () => saving.edited() });
@@ -127,9 +125,10 @@ async function start() {
 	loadModels();
 }
 
-/** Start; where that fails, the database is away for example, say why and try again. */
+/** Start; where that fails, say why and try again. */
 const begin = () => start().catch((error) => {
 	if (error.status === 401) return;
+	$("main").hidden = false;
 	$("problems").replaceChildren(h("p", { class: "notice error" }, (error.problems ?? [error]).map(tell)));
 	setTimeout(begin, 2000);
 });

@@ -49,7 +49,8 @@ export class Cards {
 			$(id).replaceChildren(...Object.entries(labels).map(([name, label]) => this.row(this.settings.get(name), label)));
 		}
 		this.drawModels();
-		if (focus) document.querySelector(`[data-key="${focus}"]`)?.focus();
+		const target = focus && document.querySelector(`[data-key="${focus}"]`);
+		(target?.disabled ? target.parentElement.querySelector("button:enabled") : target)?.focus();
 	}
 
 	redraw(focus) {
@@ -57,7 +58,6 @@ export class Cards {
 		this.edited();
 	}
 
-	/** Fill the lists behind the model inputs; *models* come later than the page. */
 	drawModels(models = this.models) {
 		this.models = models;
 		document.querySelectorAll("datalist").forEach((list) =>

@@ -13,7 +13,7 @@ export class Draft {
 		this.load(config);
 	}
 
-	/** Start over from *config*; unsaved edits are gone. */
+	/** Start over from *config*. */
 	load(config) {
 		const { [FALLBACKS]: fallbacks, ...rows } = structuredClone(config.settings);
 		Object.assign(this, { base: config, rows, fallbacks: entriesOf(fallbacks), secrets: {} }); // secrets: null removes one

@@ -6,8 +6,8 @@ let serial = 0;
 
 /** A control with its label, help, and a slot for the Problems at the places *where*. */
 export function field(label, control, { help, where = [], wide } = {}) {
-	const id = (control.id ||= `f${++serial}`);
-	control.setAttribute("aria-describedby", `${id}-help ${id}-fault`);
+	const target = control.querySelector(":is(input, textarea)") ?? control, id = (target.id ||= `f${++serial}`);
+	target.setAttribute("aria-describedby", `${id}-help ${id}-fault`);
 	return h("div", { class: wide ? "field wide" : "field" }, h("label", { for: id }, label), control,
 		help && h("p", { class: "help", id: `${id}-help` }, help),
 		h("p", { class: "fault", id: `${id}-fault`, "data-where": where.join("|"), "data-for": id, hidden: true }));

@@ -17,7 +17,7 @@ export class Saving {
 			event.preventDefault();
 			if (draft.changed.length) this.busy($("save"), "Saving…", () => this.save());
 		});
-		$("discard").addEventListener("click", () => { this.asked = false; draft.load(draft.base); reload({ keep: false }); });
+		$("discard").addEventListener("click", () => { this.asked = false; this.said = ""; reload({ keep: false }); });
 	}
 
 	get isSaving() {
@@ -25,11 +25,12 @@ export class Saving {
 	}
 
 	bar(text, fault = false) {
+		this.said = text;
 		const { changed } = this.draft;
 		$("save").disabled = $("discard").hidden = $("signature").hidden = !changed.length;
 		$("bar").classList.toggle("dirty", changed.length > 0);
 		$("bar-text").classList.toggle("fault", fault);
-		say($("bar-text"), text ?? (changed.length ? `${count(changed.length, "unsaved change")}: ${changed.join(", ")}` : "Everything is saved"));
+		say($("bar-text"), text || (changed.length ? `${count(changed.length, "unsaved change")}: ${changed.join(", ")}` : "Everything is saved"));
 	}
 
 	/** After each keystroke: show what is not saved, and soon its Problems. */

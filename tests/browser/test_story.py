@@ -1,0 +1,197 @@
+"""The admin's story, played in a real browser against a real daemon, two real workers and stand-in providers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import KEYS, World
+from tests.browser.settings import Settings, set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
+
+
+def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(
+    world: World, page: Page, wait_until: Callable[..., None]
+) -> None:
+    """From an empty database to two live workers, through a wrong key, a failover, a conflict, and back."""
+    settings = Settings(page, world.url)
+    meet_an_empty_database(settings)
+    set_up(settings, world, "sk-ant-wrong")
+    check_finds_the_wrong_key(settings)
+    save_anyway_and_fail_over(settings, world)
+    replace_the_key(settings)
+    wait_until(lambda: world.workers[0].chat_model().invoke("hi").text == "claude-sonnet-4-6 says: hi")
+    expect(settings.ask("And now?")).to_contain_text("claude-sonnet-4-6 says: And now?")
+    edit_in_two_tabs(settings, Settings(page.context.new_page(), world.url))
+    roll_back(settings)
+
+
+def meet_an_empty_database(settings: Settings) -> None:
+    """What to do is said, and nobody is blamed yet."""
+    page = settings.page
+    expect(page.get_by_role("heading", name="Set up your first model")).to_be_visible()
+    expect(settings.process("worker-1")).to_contain_text("waits for a config")
+    expect(page.locator("[aria-invalid]")).to_have_count(0)
+
+
+def check_finds_the_wrong_key(settings: Settings) -> None:
+    """Check says so beside the deployment, before anything is saved."""
+    settings.press("Check")
+    expect(settings.card(0).locator(".verdict")).to_contain_text("Check secret anthropic_api_key")
+    expect(settings.card(1).locator(".verdict")).to_contain_text("Answered in")
+    expect(settings.bar).to_have_text("1 of 2 deployments did not answer")
+    expect(settings.page.locator("#history li")).to_have_count(1)
+
+
+def save_anyway_and_fail_over(settings: Settings, world: World) -> None:
+    """Both workers turn to it before the admin's eyes, and calls go through the fallback."""
+    page = settings.page
+    page.get_by_label("Your name").fill("Anna")
+    page.get_by_label("Why, for the history").fill("first config")
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Saved as revision 1")
+    for name in ("worker-1", "worker-2", "liverouter"):
+        expect(settings.process(name)).to_contain_text(re.compile(r"revision 1 \d"))
+    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
+    assert [worker.chat_model().invoke("hi").text for worker in world.workers] == ["gpt-4o says: hi"] * 2
+    answer = settings.ask("Who are you?")
+    expect(answer).to_contain_text("gpt-4o says: Who are you?")
+    expect(answer).to_contain_text("failed over")
+    expect(page.locator("#serving")).to_contain_text("by failover")
+    expect(page.locator("#chart svg")).to_have_attribute("aria-label", re.compile("answered by a fallback"))
+
+
+def replace_the_key(settings: Settings) -> None:
+    """The right key goes live like any other change; the stored one is shown as a fingerprint only."""
+    expect(settings.card(0).locator(".stored")).to_contain_text("by Anna")
+    settings.press("Replace anthropic_api_key")
+    settings.card(0).get_by_label("API key").fill(KEYS["anthropic"])
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Saved as revision 2")
+    expect(settings.page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 2")
+    assert KEYS["anthropic"] not in settings.page.content()
+
+
+def edit_in_two_tabs(settings: Settings, other: Settings) -> None:
+    """The second to save is told, loses nothing, and overwrites nothing unseen."""
+    page = settings.page
+    settings.temperature().fill("0.2")
+    other.temperature().fill("0.7")
+    other.longest_answer().fill("500")
+    other.press("Save")
+    expect(other.bar).to_have_text("Saved as revision 3")
+    expect(page.locator("#problems")).to_contain_text("Revision 3 was saved meanwhile")
+    settings.press("Save")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Revision 3 came first")
+    expect(dialog.locator("tr").filter(has_text="changed by both")).to_contain_text("0.2")
+    settings.press("Keep my edits")
+    expect(settings.temperature()).to_have_value("0.2")
+    expect(settings.longest_answer()).to_have_value("500")
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Saved as revision 4")
+    expect(other.temperature()).to_have_value("0.2")
+
+
+def roll_back(settings: Settings) -> None:
+    """One click takes everything back to what Anna had, secrets included."""
+    page = settings.page
+    settings.press("Roll back to revision 2")
+    expect(page.get_by_role("dialog")).to_contain_text("llm_temperature")
+    settings.press("Roll back")
+    expect(settings.bar).to_have_text("Rolled back: revision 5")
+    expect(settings.temperature()).to_have_value("")
+    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 5")
+    expect(page.locator("#history li").first).to_contain_text("roll back: llm_max_tokens, llm_temperature")
+
+
+def test_refusal_is_shown_with_its_reason(world: World, page: Page) -> None:
+    """A config that cannot work is saved only on demand; each process shows that it keeps the old one, and why."""
+    settings = Settings(page, world.url)
+    set_up(settings, world, KEYS["anthropic"])
+    settings.press("Save")
+    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
+    settings.card(0).get_by_label("Model").fill("")
+    settings.press("Save")
+    expect(page.get_by_role("dialog")).to_contain_text("'llm_model' is not set")
+    settings.press("Go back")
+    expect(settings.card(0).get_by_label("Model")).to_be_focused()
+    expect(settings.card(0).locator(".fault:visible")).to_contain_text("'llm_model' is not set")
+    settings.press("Save")
+    settings.press("Save anyway")
+    for name in ("worker-1", "worker-2", "liverouter"):
+        expect(settings.process(name)).to_contain_text("keeps revision 1")
+        expect(settings.process(name)).to_contain_text("'llm_model' is not set")
+    assert world.workers[0].chat_model().invoke("hi").text == "claude-sonnet-4-6 says: hi"
+
+
+def test_change_by_plain_sql_appears_by_itself(world: World, page: Page) -> None:
+    """What somebody writes in psql shows on the open page: the value, the history, the processes."""
+    settings = Settings(page, world.url)
+    set_up(settings, world, KEYS["anthropic"])
+    settings.press("Save")
+    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
+    with psycopg.connect(world.dsn, autocommit=True) as connection:
+        connection.execute("UPDATE liverouter.settings SET value = '\"claude-opus-4-6\"' WHERE key = 'llm_model'")
+    expect(settings.card(0).get_by_label("Model")).to_have_value("claude-opus-4-6")
+    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 2")
+    expect(page.locator("#history li").first).to_contain_text("llm_model")
+
+
+def test_fallbacks_are_added_moved_and_removed_by_keyboard(world: World, page: Page) -> None:
+    """The list of fallbacks is worked by keys alone; the focus stays with what was moved."""
+    settings = Settings(page, world.url)
+    for model in ("one", "two"):
+        page.get_by_role("button", name="Add a fallback").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")  # from the provider to the model
+        page.keyboard.type(model)
+    second = settings.card(2)
+    expect(second.get_by_label("Model")).to_have_value("two")
+    second.get_by_role("button", name="Move up").focus()
+    page.keyboard.press("Enter")
+    expect(settings.card(1).get_by_label("Model")).to_have_value("two")
+    expect(settings.card(1).locator(":focus")).to_have_count(1)
+    settings.card(2).get_by_role("button", name="Remove").focus()
+    page.keyboard.press("Enter")
+    expect(settings.card(2)).to_have_count(0)
+    settings.press("Discard")
+    expect(settings.card(1)).to_have_count(0)
+    expect(settings.bar).to_have_text("Everything is saved")
+
+
+def test_page_looks_right_in_the_dark_and_on_a_phone(
+    world: World, browser: Browser, page: Page, tmp_path: Path
+) -> None:
+    """Dark mode is dark; on a phone nothing is wider than the screen. The pictures are kept for people to look at."""
+    settings = Settings(page, world.url)
+    set_up(settings, world, KEYS["anthropic"])
+    settings.press("Save")
+    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
+    looks: dict[str, Any] = {
+        "light": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},
+        "dark": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "dark"},
+        "phone": {"viewport": {"width": 360, "height": 740}, "color_scheme": "light", "has_touch": True},
+    }
+    grounds = {}
+    for name, options in looks.items():
+        context = browser.new_context(**options)
+        seen = Settings(context.new_page(), world.url)
+        expect(seen.process("worker-2")).to_contain_text("revision 1")
+        seen.page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+        grounds[name] = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert seen.page.evaluate(overflow) == 0, name
+        context.close()
+    assert grounds["light"] == grounds["phone"] != grounds["dark"]
