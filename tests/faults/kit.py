@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import psycopg
 
 from liverouter import LiveRouter
-from liverouter.events import ConfigApplied, Event
+from liverouter.events import ConfigApplied, Event, Observer
 from liverouter.testing.events import EventLog
 from tests.faults.waiting import until
 
@@ -129,13 +129,15 @@ class Load:
 class Follower:
     """A client with callers; leaving it checks what must hold after every fault."""
 
-    def __init__(self, admin: Admin, dsn: str = "", *, threads: int = 2, **options: Any) -> None:
+    def __init__(
+        self, admin: Admin, dsn: str = "", *, threads: int = 2, observers: tuple[Observer, ...] = (), **options: Any
+    ) -> None:
         """Follow *dsn*, by default the admin's own."""
         self._admin = admin
         self._threads = threads
         self.events = EventLog()
         self._goes_back = False
-        self.live = LiveRouter(database_url=dsn or admin.dsn, observers=(self.events,), **(QUICK | options))
+        self.live = LiveRouter(database_url=dsn or admin.dsn, observers=(*observers, self.events), **(QUICK | options))
 
     def __enter__(self) -> Self:
         self.live.__enter__()

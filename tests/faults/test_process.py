@@ -1,0 +1,364 @@
+"""Around the client: its process, its callers, its providers, its clock, its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import psutil
+import pytest
+
+from liverouter import LiveRouter, NotReadyError, State
+from liverouter.events import (
+    ConfigApplied,
+    Event,
+    ListenerConnected,
+    SnapshotFileIgnored,
+    SnapshotFileWritten,
+)
+from liverouter.sealing import generate_key
+from liverouter.testing import StandIn
+from liverouter.testing.events import EventLog
+from tests.faults.kit import QUICK, UNPOLLED, Follower
+from tests.faults.waiting import until
+from tests.faults.workers import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.faults.kit import Admin
+    from tests.faults.proxy import FaultProxy
+
+ROOT = Path(__file__).parents[2]
+NOTIFY_S = 2.0
+RETRY_S = 6.0
+DAY_S = 86_400.0
+
+
+class TestCallers:
+    async def test_blocked_event_loop_of_the_caller(self, admin: Admin) -> None:
+        """An application that blocks its own event loop does not keep the config from being followed."""
+        with Follower(admin, **UNPOLLED) as follower:
+            follower.events.wait_for(ListenerConnected)
+            follower.applies(admin.set(llm_model="meanwhile"), within_s=NOTIFY_S)  # this blocks the running loop
+            answer = await follower.live.chat_model().ainvoke("hi")
+            assert answer.content == "meanwhile says: hi"
+
+    def test_raising_observer(self, admin: Admin) -> None:
+        """A user's callback that raises on every event is told once, and stops nothing."""
+
+        def bad(_: Event) -> NoReturn:
+            raise RuntimeError("a user's mistake")
+
+        with Follower(admin, **UNPOLLED, observers=(bad,)) as follower:
+            follower.events.wait_for(ListenerConnected)
+            follower.applies(admin.set(llm_model="regardless"), within_s=NOTIFY_S)
+            follower.until_status(state=State.LIVE)
+
+    @pytest.mark.timeout(120)
+    async def test_swap_under_a_thousand_concurrent_calls(self, admin: Admin, standin: StandIn) -> None:
+        """A thousand calls are in flight when the config changes: each ends on the revision it began with."""
+        calls = 1000
+        with Follower(admin, **UNPOLLED, threads=1) as follower:
+            follower.events.wait_for(ListenerConnected)
+            follower.load.stop()
+            model = follower.live.chat_model()
+            with standin.hold():
+                flying = [asyncio.create_task(model.ainvoke("hi")) for _ in range(calls)]
+                # litellm opens 500 connections and has the other calls wait for one
+                await standin.wait_until_async(lambda s: s.in_flight >= 500, 60)
+                revision = admin.set(llm_model="second")
+                await asyncio.to_thread(follower.applies, revision, 10)
+            answers = await asyncio.gather(*flying)
+            assert {str(a.content) for a in answers} == {"first says: hi"}
+            assert {a.response_metadata["liverouter"]["revision"] for a in answers} == {revision - 1}
+            assert (await model.ainvoke("hi")).content == "second says: hi"
+
+
+class TestProviders:
+    def test_provider_dies_mid_swap(self, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The primary dies while the config is moved away from it: the fallback carries every call over the gap."""
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-fault")
+        with StandIn("openai") as dying, StandIn("anthropic") as steady:
+            admin.set(
+                openai_api_base=dying.api_base,
+                anthropic_api_base=steady.api_base,
+                llm_fallback_config={"provider": "anthropic", "model": "claude-sonnet-4-6"},
+            )
+            with LiveRouter(database_url=admin.dsn, **QUICK) as live:
+                live.wait_ready()
+                failures: list[Exception] = []
+                served: list[str] = []
+                ended = threading.Event()
+
+                def call() -> None:
+                    while not ended.is_set():
+                        try:
+                            served.append(str(live.chat_model().invoke("hi").content))
+                        except Exception as exc:  # noqa: BLE001 - what a caller sees is the finding
+                            failures.append(exc)
+
+                callers = [threading.Thread(target=call) for _ in range(2)]
+                for caller in callers:
+                    caller.start()
+                until(lambda: len(served) > 5)
+                dying.fail("refused")
+                revision = admin.set(llm_provider="anthropic", llm_model="claude-haiku-4-5", llm_fallback_config=None)
+                until(lambda: live.status().revision == revision)
+                count = len(served)
+                until(lambda: len(served) > count + 10)
+                ended.set()
+                for caller in callers:
+                    caller.join()
+                assert not failures, failures[0]
+                assert served[-1] == "claude-haiku-4-5 says: hi"
+
+
+class TestClock:
+    # litellm drops its idle HTTP clients, unclosed, when it believes that an hour has passed
+    @pytest.mark.filterwarnings("ignore:.*nclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.parametrize("shift_s", [DAY_S, -DAY_S])
+    def test_wall_clock_moved_a_day(self, admin: Admin, monkeypatch: pytest.MonkeyPatch, shift_s: float) -> None:
+        """Intervals are measured by the monotonic clock, times are told by the database's."""
+        with Follower(admin) as follower:
+            follower.events.wait_for(ListenerConnected)
+            follower.applies(admin.set(llm_model="before"), within_s=NOTIFY_S)
+            clock = time.time
+            monkeypatch.setattr(time, "time", lambda: clock() + shift_s)
+            applied = follower.applies(admin.set(llm_model="after"), within_s=NOTIFY_S)
+            assert applied.commit_to_live_ms is not None
+            assert 0 <= applied.commit_to_live_ms < 5000
+            follower.load.go_on(20)
+            admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
+            follower.events.wait_for(ListenerConnected, count=2)
+            follower.applies(admin.set(llm_model="later"), within_s=NOTIFY_S)
+            follower.reports(state="live")
+            (age_s,) = admin.ask(
+                "SELECT extract(epoch FROM clock_timestamp() - applied_at)::float FROM liverouter.instances"
+                " WHERE instance = %s",
+                follower.live.client_id,
+            )
+            assert 0 <= age_s < 60
+
+
+class TestProcess:
+    @pytest.mark.timeout(120)
+    def test_process_stopped_and_resumed(self, admin: Admin) -> None:
+        """A process that stood still, and whose connections were ended meanwhile, catches up at once."""
+        with Worker(admin.dsn) as worker:
+            worker.wait(event="listener.connected")
+            worker.signal(signal.SIGSTOP)
+            revision = [admin.set(llm_model=f"missed-{n}") for n in range(3)][-1]
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'liverouter%%'"
+                " AND datname = current_database()"
+            )
+            time.sleep(4)  # longer than two probes: nothing in the process can tell
+            worker.signal(signal.SIGCONT)
+            worker.wait(event="config.applied", revision=revision, timeout_s=RETRY_S)
+            worker.wait(event="listener.connected", count=2, timeout_s=RETRY_S)
+            until(lambda: worker.ask()["last"] == "missed-2")
+            status = worker.ask()
+            assert (status["state"], status["failures"]) == ("live", [])
+            assert worker.stop() == 0
+            assert worker.errors == ""
+
+    @pytest.mark.timeout(120)
+    def test_sigterm_during_a_reload(self, admin: Admin, proxy: FaultProxy) -> None:
+        """A process that is told to end while it reads ends in good order, soon and silent, and says goodbye."""
+        with Worker(proxy.dsn) as worker:
+            worker.wait(event="listener.connected")
+            proxy.hold(b"llm_model")
+            admin.set(llm_model="never-read")
+            until(lambda: proxy.is_holding)
+            started = time.monotonic()
+            worker.signal(signal.SIGTERM)
+            assert worker.ended(10) == 0
+            assert time.monotonic() - started < 8
+            assert worker.errors == ""
+            until(lambda: not proxy.open_connections or proxy.is_holding)
+            assert admin.ask("SELECT count(*) FROM liverouter.instances")[0] == 0, "it said goodbye"
+
+    @pytest.mark.timeout(120)
+    @pytest.mark.parametrize("ending", ["falls off the end", "sys.exit", "raises"])
+    def test_interpreter_exit_is_quick_and_silent(self, admin: Admin, ending: str) -> None:
+        """A script that never closes anything ends as quickly and silently as one that used nothing."""
+        script = (
+            "import sys, time, liverouter\n"
+            "print(liverouter.get_chat_model().invoke('hi').content)\n"
+            "print(time.monotonic(), flush=True)\n"
+        )
+        script += {"falls off the end": "", "sys.exit": "sys.exit(0)\n", "raises": "raise SystemExit\n"}[ending]
+        environ = os.environ | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
+        argv = [sys.executable, "-W", "error", "-c", script]
+        done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=90, check=False)
+        answer, last = done.stdout.split("\n")[:2]
+        assert (done.returncode, answer, done.stderr) == (0, "first says: hi", "")
+        assert time.monotonic() - float(last) < 3.0
+
+    def test_close_leaves_nothing(self, admin: Admin, recwarn: pytest.WarningsRecorder) -> None:
+        """No thread, task, socket or warning is left of a client that was closed."""
+        process = psutil.Process()
+        with Follower(admin) as warm:  # what litellm keeps for the process is not the client's
+            warm.events.wait_for(ListenerConnected)
+        gc.collect()
+        threads, descriptors = set(threading.enumerate()), process.num_fds()
+        for _ in range(3):
+            with Follower(admin) as follower:
+                follower.events.wait_for(ListenerConnected)
+                follower.applies(admin.set(llm_model=f"m{admin.revision}"), within_s=NOTIFY_S)
+        gc.collect()
+        assert set(threading.enumerate()) - threads == set()
+        assert process.num_fds() <= descriptors
+        assert [str(w.message) for w in recwarn if "liverouter" in str(w.filename)] == []
+        until(
+            lambda: (
+                admin.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'liverouter%%'")[0] == 0
+            )
+        )
+
+    async def test_cancelled_lifespan_leaves_nothing(self, admin: Admin) -> None:
+        """A task that is cancelled inside ``async with LiveRouter`` closes it all the same."""
+        entered = asyncio.Event()
+
+        async def serve() -> None:
+            async with LiveRouter(database_url=admin.dsn, **QUICK) as live:
+                await live.chat_model().ainvoke("hi")
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(serve())
+        await asyncio.wait_for(entered.wait(), 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not [t for t in threading.enumerate() if t.name.startswith("liverouter")]
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Path:
+    """Where a client keeps its last-known-good."""
+    return tmp_path / "last.snapshot"
+
+
+class TestSnapshotFile:
+    def test_start_without_the_database(self, admin: Admin, proxy: FaultProxy, snapshot: Path) -> None:
+        """With a snapshot file a process serves though the database does not answer, and follows it once it does."""
+        options: dict[str, Any] = {"snapshot_file": snapshot, "secret_keys": generate_key()}
+        with Follower(admin, proxy.dsn, **options) as follower:
+            follower.events.wait_for(SnapshotFileWritten, revision=admin.revision)
+        revision = admin.set(llm_model="unknown-to-the-file")
+        proxy.refuse_new()
+        with Follower(admin, proxy.dsn, **options) as follower:
+            applied = follower.events.wait_for(ConfigApplied)
+            assert (applied.source, applied.revision) == ("snapshot_file", revision - 1)
+            status = follower.until_status(state=State.STALE, revision=revision - 1)
+            assert status.last_error is not None
+            assert status.last_error.code == "LR201"
+            proxy.heal()
+            follower.applies(revision, within_s=RETRY_S)
+            follower.until_status(state=State.LIVE, timeout_s=20)
+            follower.events.wait_for(SnapshotFileWritten, revision=revision)
+
+    @pytest.mark.parametrize(
+        ("harm", "reason"),
+        [
+            ("missing", "does not exist"),
+            ("corrupt", "is damaged"),
+            ("truncated", "is damaged"),
+            ("foreign", "not a liverouter snapshot"),
+            ("wrong key", "not in the keyring"),
+            ("other database", "belongs to database"),
+            ("stale", "last confirmed by the database 31 days ago"),
+            ("writable by others", "written by other users"),
+        ],
+    )
+    def test_unusable_file_is_named_and_ignored(
+        self, admin: Admin, proxy: FaultProxy, snapshot: Path, harm: str, reason: str
+    ) -> None:
+        """A file that cannot be believed is named with the reason; the process goes on trying the database."""
+        key = generate_key()
+        options: dict[str, Any] = {"snapshot_file": snapshot}
+        first = admin.dsn if harm == "other database" else proxy.dsn
+        with Follower(admin, first, secret_keys=key, **options) as follower:
+            follower.events.wait_for(SnapshotFileWritten)
+        _harm(snapshot, harm)
+        events = EventLog()
+        proxy.refuse_new()
+        keys = generate_key() if harm == "wrong key" else key
+        with LiveRouter(database_url=proxy.dsn, observers=(events,), secret_keys=keys, **QUICK, **options) as live:
+            ignored = events.wait_for(SnapshotFileIgnored)
+            assert ignored.problem.code == "LR504"
+            assert reason in ignored.problem.message
+            with pytest.raises(NotReadyError):
+                live.wait_ready(0.05)
+            proxy.heal()
+            assert live.wait_ready(RETRY_S).snapshot.primary.model == "first"
+            if harm != "foreign":
+                events.wait_for(SnapshotFileWritten)
+
+    @pytest.mark.parametrize("fault", ["full", "read-only", "gone"])
+    def test_disk_that_takes_no_file(self, admin: Admin, tmp_path: Path, fault: str) -> None:
+        """A disk that is full, read-only or gone is reported; calls, swaps and the former file are unharmed."""
+        with _disk(tmp_path, fault) as folder:
+            with Follower(admin, snapshot_file=folder / "last.snapshot", secret_keys=generate_key()) as follower:
+                follower.events.wait_for(ListenerConnected)
+                ignored = follower.events.wait_for(SnapshotFileIgnored)
+                assert ignored.problem.code == "LR504"
+                assert "cannot be written" in ignored.problem.message
+                follower.applies(admin.set(llm_model="all-the-same"), within_s=NOTIFY_S)
+                follower.events.wait_for(SnapshotFileIgnored, count=2)
+                follower.until_status(state=State.LIVE)
+            assert not list(folder.glob("*.new")) if folder.is_dir() else True
+
+
+def _harm(file: Path, harm: str) -> None:
+    data = file.read_bytes()
+    match harm:
+        case "missing":
+            file.unlink()
+        case "corrupt":
+            file.write_bytes(data[:60] + bytes([data[60] ^ 1]) + data[61:])
+        case "truncated":
+            file.write_bytes(data[: len(data) // 2])
+        case "foreign":
+            file.write_bytes(b"#!/bin/sh\n")
+        case "stale":
+            month_ago = file.stat().st_mtime - 31 * DAY_S
+            os.utime(file, (month_ago, month_ago))
+        case "writable by others":
+            file.chmod(0o666)
+
+
+@contextlib.contextmanager
+def _disk(folder: Path, fault: str) -> Iterator[Path]:
+    """A folder on a disk with the fault."""
+    if fault == "gone":
+        (folder / "file").write_text("")
+        yield folder / "file"
+        return
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a disk")
+    disk = folder / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=False)  # noqa: S607
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a disk")
+    try:
+        if fault == "full":
+            with contextlib.suppress(OSError):
+                (disk / "ballast").write_bytes(b"x" * 65_536)
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)  # noqa: S607
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)  # noqa: S607
