@@ -259,7 +259,7 @@ class _Call:
         record = attempts.record()
         count = CallCount(self._client_id, self._generation, record)
         try:
-            result = await self._generation.chat._agenerate(self._portable(messages), **self._request)  # noqa: SLF001 - one trace run
+            result = await self._generation.chat._agenerate(portable(messages, self._generation), **self._request)  # noqa: SLF001 - one trace run
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
             error = translate(exc, self._generation, record)
@@ -273,7 +273,7 @@ class _Call:
         record = attempts.record()
         count = CallCount(self._client_id, self._generation, record)
         answer, begun = Answer(self._generation, record), False
-        chunks = self._generation.chat._astream(self._portable(messages), **self._request)  # noqa: SLF001 - one trace run
+        chunks = self._generation.chat._astream(portable(messages, self._generation), **self._request)  # noqa: SLF001 - one trace run
         try:
             async for chunk in chunks:
                 begun = True
@@ -293,9 +293,6 @@ class _Call:
         count.answered(answer)
         message = AIMessageChunk(content="", response_metadata=answer.metadata(), chunk_position="last")
         yield ChatGenerationChunk(message=message)
-
-    def _portable(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        return messages if self._generation.router is None else portable(messages)
 
 
 class _Pinned:

@@ -1,40 +1,77 @@
-"""Histories as every provider takes them: blocks in Anthropic's own format become what litellm can translate."""
+"""Histories as the model in force takes them: what another provider's model left in them becomes what all understand.
+
+A run may be served by several providers, one after the other. Text, tool calls and tool results mean the same to all;
+reasoning is accepted only where it was signed, and every library puts other things beside them.
+"""
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from liverouter.providers import is_claude
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_NATIVE: Final = frozenset({"image", "document", "tool_result"})
+    from liverouter.store import Generation
+
+_REASONING: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
+_NATIVE: Final = frozenset({"image", "document", "tool_result"})  # Anthropic's own
+_ORIGINS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {  # whose reasoning a plain model takes back, as `model_provider` says
+        "anthropic": frozenset({"anthropic"}),
+        "azure-openai": frozenset({"azure", "openai"}),
+        "openai": frozenset({"openai"}),
+        "snowflake-cortex": frozenset(),
+        "vertex-ai": frozenset({"google_genai"}),
+    }
+)
 
 
-def portable(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return *messages* with Anthropic's images and documents as standard blocks and its tool results as messages."""
-    return [part for message in messages for part in (_split(message) if _is_native(message) else (message,))]
+def portable(messages: Sequence[BaseMessage], generation: Generation) -> list[BaseMessage]:
+    """Return *messages* as *generation*'s model takes them, whoever wrote them; what needs no change stays the same."""
+    primary = generation.snapshot.primary
+    if generation.router is not None:  # LangChain's litellm model keeps signed reasoning elsewhere, and checks it there
+        origins: frozenset[str] = frozenset()
+    else:
+        origins = _ORIGINS["anthropic" if is_claude(primary.model) else primary.provider]
+    keeps_native = "anthropic" in origins
+    return [part for message in messages for part in _parts(message, origins, keeps_native=keeps_native)]
 
 
-def _is_native(message: BaseMessage) -> bool:
-    content = message.content
-    return isinstance(content, list) and any(
-        isinstance(block, dict) and block.get("type") in _NATIVE and ("source" in block or "tool_use_id" in block)
-        for block in content
-    )
+def _parts(message: BaseMessage, origins: frozenset[str], *, keeps_native: bool) -> Iterator[BaseMessage]:
+    update: dict[str, Any] = {}
+    if isinstance(message, AIMessage) and message.tool_calls and "function_call" in message.additional_kwargs:
+        kept = {name: value for name, value in message.additional_kwargs.items() if name != "function_call"}
+        update["additional_kwargs"] = kept  # it says the same call again
+    if isinstance(message.content, list):
+        blocks = message.content
+        if not keeps_native and isinstance(message, HumanMessage):
+            results = [b for b in blocks if isinstance(b, dict) and b.get("type") == "tool_result"]
+            yield from map(_tool_message, results)
+            blocks = [block for block in blocks if block not in results]
+            if results and not blocks:
+                return
+        own = message.response_metadata.get("model_provider") in origins
+        content = [made for block in blocks if (made := _block(block, own=own, native=keeps_native)) is not None]
+        if content != message.content:
+            update["content"] = content or ""
+    yield message.model_copy(update=update) if update else message
 
 
-def _split(message: BaseMessage) -> Iterator[BaseMessage]:
-    """Yield the tool results in *message* and then what else it says, as the two come in one turn at Anthropic."""
-    rest: list[Any] = []
-    for block in message.content:
-        if isinstance(block, dict) and block.get("type") == "tool_result" and isinstance(message, HumanMessage):
-            yield _tool_message(block)
-        else:
-            rest.append(_standard(block) if isinstance(block, dict) else block)
-    if rest:
-        yield message.model_copy(update={"content": rest})
+def _block(block: Any, *, own: bool, native: bool) -> Any:
+    """Return *block* as every provider takes it, None for what must not be sent."""
+    if isinstance(block, str):
+        return {"type": "text", "text": block} if block else None
+    kind = block.get("type")
+    if kind in _REASONING:
+        return block if own else None
+    if kind == "text" and block.get("text") == "":
+        return None  # left by a stream; Anthropic refuses it
+    return block if native else _standard(block)
 
 
 def _tool_message(block: Mapping[str, Any]) -> ToolMessage:
@@ -48,7 +85,7 @@ def _tool_message(block: Mapping[str, Any]) -> ToolMessage:
 def _standard(block: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return LangChain's standard block for an image or document of Anthropic's; any other as it is."""
     source = block.get("source")
-    if block.get("type") not in ("image", "document") or not isinstance(source, dict):
+    if block.get("type") not in _NATIVE or not isinstance(source, dict):
         return block
     kept = {"cache_control": block["cache_control"]} if "cache_control" in block else {}
     kind = "image" if block["type"] == "image" else "file"

@@ -39,7 +39,7 @@ _ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
         "structured_output": "supports_response_schema",
     }
 )
-_GEMINI_WITHOUT_BOTH: Final = re.compile(r"gemini-[12]\b|gemini-[12]\.")  # no tools beside a response schema
+_GEMINI_WITHOUT_BOTH: Final = re.compile(r"gemini-[12]\b")  # no tools beside a response schema
 
 
 def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelProfile:
@@ -83,6 +83,8 @@ def _from_map(deployment: Deployment) -> dict[str, Any] | None:
         return None
     profile: dict[str, Any] = {name: bool(known.get(theirs)) for name, theirs in _ABILITIES.items()}
     profile |= {"text_inputs": True, "text_outputs": True}
+    if deployment.provider == "snowflake-cortex":
+        profile["structured_output"] = False  # the models can, litellm does not ask them
     profile["max_input_tokens"] = known.get("max_input_tokens") or known.get("max_tokens") or DEFAULT_MAX_INPUT_TOKENS
     if known.get("max_output_tokens"):
         profile["max_output_tokens"] = known["max_output_tokens"]

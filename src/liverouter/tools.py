@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import operator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from langchain_core.output_parsers import (
+    BaseCumulativeTransformOutputParser,
     JsonOutputKeyToolsParser,
     JsonOutputParser,
     PydanticOutputParser,
@@ -17,12 +19,14 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.outputs import Generation as ModelGeneration
 
     from liverouter.store import Generation
 
+_FUNCTION_KEYS: Final = frozenset({"function", "name", "title"})  # of OpenAI's, Anthropic's and plain JSON schemas
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
 
@@ -33,17 +37,27 @@ class BoundTools(list[dict[str, Any]]):
 
     def __init__(self, tools: Sequence[Any], *, strict: bool | None = None) -> None:
         self.raw = tuple(tools)
-        super().__init__(convert_to_openai_tool(tool, strict=strict) for tool in tools)
+        super().__init__(
+            dict(tool) if _is_built_in(tool) else convert_to_openai_tool(tool, strict=strict) for tool in tools
+        )
+
+
+def _is_built_in(tool: Any) -> bool:
+    """Tell a provider's own tool, ``{"type": "web_search_20250305", …}`` or ``{"googleSearch": {}}``, by its shape."""
+    if not isinstance(tool, Mapping):
+        return False
+    return tool.get("type", "function") not in ("function", "object") or not tool.keys() & _FUNCTION_KEYS
 
 
 class BoundFormat(dict[str, Any]):
-    """A response format as OpenAI takes it, and the JSON schema that it stands for."""
+    """A response format as OpenAI takes it, the JSON schema that it stands for, and the tool that would do as well."""
 
     schema: dict[str, Any]
+    tool: BoundTools
 
     def __init__(self, form: Mapping[str, Any], *, schema: Any) -> None:
         super().__init__(form)
-        self.schema = convert_to_json_schema(schema)
+        self.schema, self.tool = convert_to_json_schema(schema), BoundTools([schema])
 
 
 def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, Any]:
@@ -57,13 +71,18 @@ def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, A
         return _plain_request(generation, request, tools)
     if (model := request.get("model")) is not None:
         request["model"] = _deployment_id(generation, model)
+    form = request.get("response_format")
+    if isinstance(form, BoundFormat) and tools is None and generation.profile.get("structured_output") is False:
+        del request["response_format"]  # litellm would drop it where it knows of no such ability, and prose come back
+        tools, request["tool_choice"] = form.tool, "any"
     strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
     if tools is None:
         return request
     ours = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
-    choice = request.pop("tool_choice", None)
-    bound = generation.chat.bind_tools(list(ours), tool_choice=choice, **request)
-    return {name: value for name, value in bound.kwargs.items() if value is not None}  # type: ignore[attr-defined]
+    choice, functions = request.pop("tool_choice", None), [tool for tool in ours if "function" in tool]
+    bound = generation.chat.bind_tools(functions, tool_choice=choice, **request)
+    given = {name: value for name, value in bound.kwargs.items() if value is not None}  # type: ignore[attr-defined]
+    return given | {"tools": list(ours)}  # with the built-in ones, which the binding would make functions of
 
 
 def _deployment_id(generation: Generation, model: str) -> str:
@@ -128,11 +147,7 @@ def structured(
         bound = model.bind_tools(
             [schema, *(tools or ())], tool_choice=name, strict=strict, ls_structured_output_format=traced, **kwargs
         )
-        parser = (
-            PydanticToolsParser(tools=[schema], first_tool_only=True)
-            if is_pydantic
-            else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-        )
+        parser = _tool_parser(schema)
     elif method in ("json_schema", "json_mode"):
         if method == "json_mode" and strict is not None:
             raise ValueError("json_mode takes no 'strict': it promises JSON, not a schema")
@@ -143,7 +158,8 @@ def structured(
             **extra,
             **kwargs,
         )
-        parser = PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()
+        content = PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()
+        parser = _AnswerParser(content=content, tool=_tool_parser(schema))
     else:
         raise ValueError(f"method is 'json_schema', 'function_calling' or 'json_mode', not {method!r}")
     if not include_raw:
@@ -151,6 +167,34 @@ def structured(
     parse = RunnablePassthrough.assign(parsed=operator.itemgetter("raw") | parser, parsing_error=lambda _: None)
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=bound) | parse.with_fallbacks([failed], exception_key="parsing_error")
+
+
+def _tool_parser(schema: Any) -> BaseCumulativeTransformOutputParser[Any]:
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        return PydanticToolsParser(tools=[schema], first_tool_only=True)
+    return JsonOutputKeyToolsParser(key_name=convert_to_openai_tool(schema)["function"]["name"], first_tool_only=True)
+
+
+class _AnswerParser(BaseCumulativeTransformOutputParser[Any]):
+    """Reads an answer to a schema, whether it came as text or as a tool call: the model in force decides."""
+
+    content: BaseCumulativeTransformOutputParser[Any]
+    tool: BaseCumulativeTransformOutputParser[Any]
+
+    @property
+    def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
+        return self.content.OutputType
+
+    def get_format_instructions(self) -> str:
+        return self.content.get_format_instructions()
+
+    def parse(self, text: str) -> Any:
+        return self.content.parse(text)
+
+    def parse_result(self, result: list[ModelGeneration], *, partial: bool = False) -> Any:
+        message = getattr(result[0], "message", None)
+        came_as_tool = getattr(message, "tool_calls", None) or getattr(message, "tool_call_chunks", None)
+        return (self.tool if came_as_tool else self.content).parse_result(result, partial=partial)
 
 
 def _response_format(schema: Any, method: Method, *, strict: bool | None) -> BoundFormat:
