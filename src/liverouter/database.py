@@ -33,8 +33,9 @@ class _CommitError(Exception):
 class Database:
     """One or a few connections to one database, for the event loop that uses them.
 
-    Directly connected, statements are prepared once and a read is one round trip. Behind a transaction pooler (found
-    out, not configured) nothing is prepared under a name and every statement runs inside a transaction.
+    A transaction pooler may stand between: nothing is prepared under a name, each statement goes out whole (parse,
+    bind, execute) in one message, and nothing is left behind on a session. What is known of a statement's columns is
+    kept, so that a read is one round trip.
     """
 
     def __init__(
@@ -51,8 +52,6 @@ class Database:
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
         self._max_connection_age_s = max_connection_age_s
         self._engine: AsyncEngine | None = None
-        self._opening = asyncio.Lock()
-        self._pooled = False
         self.where = _label(self._url)
 
     async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
@@ -64,12 +63,12 @@ class Database:
             DatabaseError: it failed.
         """
         try:
-            return await self._run(statement, values, write=False)
+            return await self.execute(statement, values)
         except DatabaseError as exc:
             if not is_broken(exc):
                 raise
         await self.close()
-        return await self._run(statement, values, write=False)
+        return await self.execute(statement, values)
 
     async def execute(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
         """Return the rows of one statement that may write, committed by itself.
@@ -77,7 +76,10 @@ class Database:
         Raises:
             DatabaseError: it failed; where the connection broke it may have been committed.
         """
-        return await self._run(statement, values, write=True)
+        async with self._connection(None) as connection:
+            # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
+            alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            return (await alone.execute(statement, values)).all()
 
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
         """Return what *work* returns, which runs in a READ COMMITTED transaction, committed when it has ended.
@@ -102,18 +104,6 @@ class Database:
         if engine is not None:
             await engine.dispose()
 
-    async def _run(self, statement: TextClause, values: Mapping[str, object], *, write: bool) -> Sequence[Row[Any]]:
-        async with self._connection(None) as connection:
-            if not self._pooled:
-                # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
-                autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
-                return (await autocommit.execute(statement, values)).all()
-            # A pooler may put another server behind every message (parse, then execute) unless a transaction holds it.
-            isolation = "READ COMMITTED" if write else "REPEATABLE READ"
-            held = await connection.execution_options(isolation_level=isolation, postgresql_readonly=not write)
-            async with held.begin():
-                return (await held.execute(statement, values)).all()
-
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float | None) -> T:
         async with self._connection(timeout_s) as connection, connection.begin() as transaction:
             if timeout_s is not None:
@@ -130,41 +120,22 @@ class Database:
     async def _connection(self, timeout_s: float | None) -> AsyncIterator[AsyncConnection]:
         limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S
         try:
-            engine = await self._opened()
-            async with asyncio.timeout(limit_s), engine.connect() as connection:
+            async with asyncio.timeout(limit_s), self._opened().connect() as connection:
                 yield connection
         except (SQLAlchemyError, _CommitError, *NETWORK_ERRORS) as exc:
             raise explain(exc, where=self.where) from exc
 
-    async def _opened(self) -> AsyncEngine:
+    def _opened(self) -> AsyncEngine:
         if self._engine is None:
-            async with self._opening:
-                if self._engine is None:
-                    self._engine = await self._open()
+            self._engine = make_engine(
+                self._dial,
+                pool_size=1,
+                max_overflow=2,
+                pool_timeout=self._statement_timeout_s,
+                pool_recycle=self._max_connection_age_s,
+            )
+            event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         return self._engine
-
-    async def _open(self) -> AsyncEngine:
-        connection = await self._dial()
-        try:
-            self._pooled = await _is_pooled(connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        first = [connection]
-
-        async def connect() -> Connection:
-            return first.pop() if first else await self._dial()
-
-        engine = make_engine(
-            connect,
-            prepare=not self._pooled,
-            pool_size=1,
-            max_overflow=2,
-            pool_timeout=self._statement_timeout_s,
-            pool_recycle=self._max_connection_age_s,
-        )
-        event.listen(engine.sync_engine, "checkout", _refuse_closed)
-        return engine
 
     async def _dial(self) -> Connection:
         settings = {
@@ -192,18 +163,11 @@ class Database:
         return connection
 
 
-def make_engine(connect: Callable[[], Awaitable[Connection]], *, prepare: bool, **pool: Any) -> AsyncEngine:
-    """Return an engine over what *connect* opens; *prepare* statements once, or never under a name."""
-    named: dict[str, Any] = {} if prepare else {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
-
-    def creator() -> Any:
-        driver: Any = engine.dialect.dbapi
-        return driver.connect(async_creator_fn=connect, **named)  # SQLAlchemy's async_creator would drop *named*
-
-    engine = create_async_engine(
-        "postgresql+asyncpg://", creator=creator, isolation_level="READ COMMITTED", hide_parameters=True, **pool
+def make_engine(connect: Callable[[], Awaitable[Connection]], **pool: Any) -> AsyncEngine:
+    """Return an engine over what *connect* opens."""
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, isolation_level="READ COMMITTED", hide_parameters=True, **pool
     )
-    return engine
 
 
 def _label(url: str) -> str:
@@ -215,11 +179,6 @@ def _label(url: str) -> str:
     if "@" in f"{parts.path}{parts.query}{parts.fragment}" or parts.fragment:
         return "database"  # a password with an unescaped / ? or # splits in the wrong place
     return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-async def _is_pooled(connection: Connection) -> bool:
-    """Tell whether a pooler sits between: the backend that answers is not the one that the login named."""
-    return bool(connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"))
 
 
 async def _check_schema(connection: Connection, where: str) -> None:

@@ -117,10 +117,10 @@ def install_roles() -> None:
 
 
 def engine(url: str) -> AsyncEngine:
-    """Return an engine without a pool; nothing is prepared under a name, so a pooler may sit between."""
+    """Return an engine without a pool of its own; a pooler may stand between."""
     dsn = database_url(url, "LIVEROUTER_DATABASE_URL")
     connect = partial(dial, dsn, application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
-    return make_engine(connect, prepare=False, poolclass=NullPool)
+    return make_engine(connect, poolclass=NullPool)
 
 
 def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None], lock_timeout_s: float) -> None:

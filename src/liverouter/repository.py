@@ -58,7 +58,7 @@ class SettingsRepository:
     def __init__(
         self,
         *,
-        url: str,  # postgresql://…, as libpq takes it; a pooler is found out
+        url: str,  # postgresql://…, as libpq takes it; a pooler may stand between
         application_name: str = "liverouter",
         statement_timeout_s: float = 10.0,
         connect_timeout_s: float = 5.0,  # for each host of the DSN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from datetime import UTC, datetime, timedelta
@@ -606,7 +607,7 @@ class TestPooler:
     async def test_everything_works_behind_a_transaction_pooler(
         self, dsn: str, db: Session, needs_program: Callable[..., Path]
     ) -> None:
-        """Found out by itself: no named statement, one transaction each, and startup settings left out."""
+        """No statement with a name, nothing left on a session, and startup settings left out where they are refused."""
         with PgBouncer(needs_program("pgbouncer", package="pgbouncer"), dsn, "transaction") as pooler:
             repositories = [SettingsRepository(url=pooler.dsn) for _ in range(3)]
             for round_ in range(5):
@@ -619,8 +620,9 @@ class TestPooler:
             assert len(await repositories[1].instances()) == 2
             with pytest.raises(ConflictError):
                 await repositories[2].write({"a": 1}, expected_revision=0)
-            with psycopg.connect(pooler.dsn) as session:  # on a server connection that our statements ran on
-                assert value(session, "SELECT count(*) FROM pg_prepared_statements") == 0
+            with contextlib.ExitStack() as stack:  # every server connection of the pool at the same time
+                sessions = [stack.enter_context(psycopg.connect(pooler.dsn)) for _ in range(5)]
+                assert [rows(session, "SELECT name FROM pg_prepared_statements") for session in sessions] == [[]] * 5
             for repository in repositories:
                 await repository.close()
 
