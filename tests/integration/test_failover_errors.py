@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 from langchain_core import exceptions as core
+from litellm.integrations.custom_logger import CustomLogger
 
 from liverouter.failures import EveryDeploymentFailedError
 from liverouter.testing import Failure
@@ -15,7 +16,7 @@ from tests.integration.failkit import DIALECTS, PROMPT, World
 from tests.integration.wirekit import LITELLM_WARNINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = [*LITELLM_WARNINGS]
 
@@ -220,6 +221,35 @@ class TestTheRouterItself:
             with pytest.raises(litellm.InternalServerError) as caught:
                 await world.live.io.acall(router.acompletion, **request)
             assert any("AuthenticationError 401" in note for note in caught.value.__notes__)
+
+    def test_application_s_own_litellm_logger_hears_every_attempt(
+        self, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+    ) -> None:
+        """Who listens to litellm still hears each attempt, failed or not, under the deployment that made it."""
+        heard: list[tuple[str, str]] = []
+
+        class Logger(CustomLogger):  # type: ignore[misc]  # litellm has no types
+            async def async_log_success_event(
+                self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+            ) -> None:
+                del response_obj, start_time, end_time  # litellm passes them by these names
+                heard.append(("success", kwargs["standard_logging_object"]["model_id"]))
+
+            async def async_log_failure_event(
+                self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+            ) -> None:
+                del response_obj, start_time, end_time
+                heard.append(("failure", kwargs["standard_logging_object"]["model_id"]))
+
+        for name in ("success_callback", "failure_callback", "_async_success_callback", "_async_failure_callback"):
+            monkeypatch.setattr(litellm, name, [])  # litellm moves what stands in `callbacks` into all of them
+        monkeypatch.setattr(litellm, "callbacks", [Logger()])
+        with World("openai") as world:
+            world.primary.fail(Failure.SERVER_ERROR)
+            world.call()
+            primary, fallback = world.deployment().id, world.deployment("fallback").id
+            wait_until(lambda: len(heard) >= 3)
+        assert sorted(heard) == sorted([("failure", primary), ("failure", primary), ("success", fallback)])
 
     async def test_disable_fallbacks_asks_one_deployment_only(self) -> None:
         """An argument of litellm's own, for a caller that wants no second opinion, is heeded."""

@@ -7,6 +7,8 @@ import gc
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +16,7 @@ import litellm
 import pytest
 
 from liverouter.testing import FAILURES, Failure
-from tests.integration.failkit import DIALECTS, PROMPT, World, ask
+from tests.integration.failkit import DIALECTS, METHODS, PROMPT, World, ask
 from tests.integration.wirekit import LITELLM_WARNINGS
 
 if TYPE_CHECKING:
@@ -86,6 +88,21 @@ class TestFiftyCallers:
         assert [one["role"] for one in told] == ["fallback"] * CALLERS
         assert world.primary.hits - hits <= 2 * CALLERS
         assert seconds < (1.1 * TIMEOUT_S if failure in WAITS else 0) + 15
+
+
+class TestSeveralLoops:
+    def test_clients_of_one_process_do_not_disturb_each_other(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Three clients, each with an I/O loop of its own: no call is made twice, and nothing fails behind them."""
+        with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+            worlds = [stack.enter_context(World("openai", fallback="")) for _ in range(3)]
+            for world in worlds:
+                world.call()
+            before = [world.primary.hits for world in worlds]
+            calls = [pool.submit(world.call, method) for method in METHODS * 15 for world in worlds]
+            assert {call.result().told["attempts"] for call in calls} == {1}
+            assert [world.primary.hits for world in worlds] == [hits + 60 for hits in before]
+        gc.collect()
+        assert "LoggingWorker" not in caplog.text
 
 
 class TestSwaps:

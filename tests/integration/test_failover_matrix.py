@@ -15,6 +15,7 @@ import pytest
 
 from liverouter.testing import FAILURES, Failure
 from tests.integration.failkit import DIALECTS, LONG_S, METHODS, Outcome, World
+from tests.integration.failover_table import README, VARIABLE, filled, markdown
 from tests.integration.wirekit import LITELLM_WARNINGS
 
 if TYPE_CHECKING:
@@ -133,10 +134,10 @@ def worlds() -> Iterator[Worlds]:
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[dict[str, dict[str, dict[str, Any]]]]:
-    """What each case measured; written as JSON where LIVEROUTER_TEST_FAILOVER_TABLE names a file."""
+    """What each case measured; written as JSON where `failover_table` asks for it."""
     measured: dict[str, dict[str, dict[str, Any]]] = {}
     yield measured
-    if path := os.environ.get("LIVEROUTER_TEST_FAILOVER_TABLE"):
+    if path := os.environ.get(VARIABLE):
         settings = {"tries": TRIES, "allowed_fails": ALLOWED_FAILS, "slow_timeout_s": SLOW_TIMEOUT_S}
         Path(path).write_text(json.dumps({"settings": settings, "rows": measured}, indent=1), encoding="utf-8")
 
@@ -226,6 +227,16 @@ def _check_first(first: Outcome, world: World, hits: int, *, slow: bool) -> None
         assert 0.9 * SLOW_TIMEOUT_S < first.seconds < 1.1 * SLOW_TIMEOUT_S + SLACK_S
     else:
         assert first.seconds < min(SLACK_S, QUICK_TIMEOUT_S / 2)
+
+
+class TestReadme:
+    def test_readme_shows_what_this_run_measured(self, table: dict[str, dict[str, dict[str, Any]]]) -> None:
+        """The README's table is no claim: it is what the run above saw, cell by cell."""
+        if sum(len(cells) for cells in table.values()) < len(CASES):
+            pytest.skip("needs the whole matrix in this run")
+        text = README.read_text(encoding="utf-8")
+        assert "<!-- measured: failover -->" in text
+        assert filled(text, markdown(table)) == text, "python tests/integration/failover_table.py writes it"
 
 
 class TestWire:

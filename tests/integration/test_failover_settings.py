@@ -161,13 +161,18 @@ class TestTimeout:
                     assert outcome.role == "fallback"
                     assert 0.9 * timeout_s < outcome.seconds < 1.1 * timeout_s + min(SLACK_S, 0.8)
 
-    @pytest.mark.parametrize("method", ["invoke", "stream"])
-    def test_caller_may_ask_for_another(self, world: World, method: str) -> None:
-        """A timeout given with the call wins over the configured one."""
-        world.primary.fail(Failure.HANG)
-        outcome = world.call(method, timeout=0.3)
-        assert outcome.role == "fallback"
-        assert outcome.seconds < 0.33 + SLACK_S
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    def test_caller_may_ask_for_another(self, dialect: str) -> None:
+        """A timeout given with the call wins over the configured one, also where the provider's client forgets it."""
+        with World(dialect, litellm_timeout=60) as world:
+            for method in ("invoke", "stream"):
+                world.call(method)
+                world.primary.fail(Failure.BAD_REQUEST, times=1)
+                world.call(method)
+                world.primary.fail(Failure.STALL, times=1)
+                outcome = world.call(method, timeout=0.6)
+                assert outcome.role == "fallback"
+                assert outcome.seconds < 0.66 + SLACK_S
 
 
 class Chain:

@@ -1,0 +1,78 @@
+"""The README's failover table, made from what a run of the matrix measured.
+
+`python tests/integration/failover_table.py` runs the matrix and writes the table into README.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+README: Final = Path(__file__).parents[2] / "README.md"
+VARIABLE: Final = "LIVEROUTER_TEST_FAILOVER_TABLE"  # where the matrix writes what it measured
+_MATRIX: Final = Path(__file__).with_name("test_failover_matrix.py")
+_BLOCK: Final = re.compile(r"(<!-- measured: failover -->\n).*?(\n<!-- end measured -->)", re.DOTALL)
+_WORDS: Final = {  # what the primary does, by the stand-in's name for it
+    "refused": "refuses the connection",
+    "blackhole": "swallows the connection",
+    "hang": "never answers",
+    "reset": "resets the connection",
+    "400": "400",
+    "400-context-window": "400, context window",
+    "400-content-policy": "400, content policy",
+    "429-retry-after": "429 with Retry-After",
+    "malformed": "200 with broken JSON",
+    "empty": "200 with no body",
+    "html": "200 with an HTML page",
+    "refusal": "200, refuses to answer",
+    "error-event": "200, then an error event",
+    "preamble": "200, ends before content",
+    "stall": "200, then silence",
+}
+_COOLS: Final = {"no": "no", "at once": "at once", "counted": "at the n-th"}
+
+
+def markdown(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Return the table: per failure and provider the requests that one failing call cost the primary."""
+    dialects = list(dict.fromkeys(name for cells in rows.values() for name in cells))
+    lines = [["the primary", "cools", *dialects], ["---"] * (2 + len(dialects))]
+    for failure in sorted(rows, key=list(_order(rows)).index):
+        cells = rows[failure]
+        cools = next(iter(cells.values()))["cools"]
+        hits = [str(cells[name]["primary_hits"]) if name in cells else "" for name in dialects]
+        lines.append([_WORDS.get(failure, failure), _COOLS[cools], *hits])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _order(rows: Mapping[str, Any]) -> list[str]:
+    from liverouter.testing import Failure
+
+    return [kind.value for kind in Failure if kind.value in rows]
+
+
+def filled(text: str, table: str) -> str:
+    """Return *text* with its table replaced by *table*."""
+    return _BLOCK.sub(lambda match: f"{match[1]}{table}{match[2]}", text)
+
+
+def main() -> None:
+    """Run the matrix and write README.md."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "measured.json"
+        command = [sys.executable, "-m", "pytest", "-q", str(_MATRIX), "-k", "TestPrimaryFails"]
+        subprocess.run(command, env={**os.environ, VARIABLE: str(path)}, cwd=README.parent, check=True)
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    README.write_text(filled(README.read_text(encoding="utf-8"), markdown(rows)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
