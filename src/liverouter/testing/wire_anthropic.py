@@ -143,22 +143,23 @@ class Messages(Wire):
         return self._version
 
     def _cache(self, body: JsonObject) -> tuple[int, int]:
-        """Return the tokens read from and written to the prompt cache: all up to the last marked block."""
+        """Return the tokens read from and written to the prompt cache: together all up to the last marked block.
+
+        Read is the longest beginning that an earlier request marked the end of.
+        """
         blocks = [*objects(body.get("tools")), *objects(body.get("system"))]
         for message in body["messages"]:
             blocks += objects(message["content"])
         marked = [at for at, block in enumerate(blocks) if block.get("cache_control")]
         if not marked:
             return 0, 0
-        prefix = [
-            {key: value for key, value in block.items() if key != "cache_control"} for block in blocks[: marked[-1] + 1]
-        ]
-        digest = hashlib.sha256(json.dumps(prefix, sort_keys=True).encode()).digest()
-        tokens = tokens_of(prefix)
-        if digest in self._cached:
-            return tokens, 0
-        self._cached.add(digest)
-        return 0, tokens
+        plain = [{key: value for key, value in block.items() if key != "cache_control"} for block in blocks]
+        prefixes = [plain[: at + 1] for at in range(marked[-1] + 1)]
+        digests = [hashlib.sha256(json.dumps(prefix, sort_keys=True).encode()).digest() for prefix in prefixes]
+        known = [at for at, digest in enumerate(digests) if digest in self._cached]
+        read = tokens_of(prefixes[known[-1]]) if known else 0
+        self._cached.update(digests[at] for at in marked)
+        return read, tokens_of(prefixes[-1]) - read
 
     def body(self, answer: Answer) -> JsonObject:
         """Write the whole answer."""
