@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -88,11 +89,15 @@ class Call:
 class Load:
     """Threads that call a model for ever, and remember every answer and failure."""
 
-    def __init__(self, model: LiveChatModel, *, threads: int = 2, pause_s: float = 0.01) -> None:
-        """Start calling."""
+    def __init__(
+        self, model: LiveChatModel, *, threads: int = 2, pause_s: float = 0.01, keep: int | None = None
+    ) -> None:
+        """Start calling; *keep* bounds the number of answers remembered."""
         self._model, self._pause_s = model, pause_s
         self._ended = threading.Event()
-        self.calls: list[Call] = []
+        self._counting = threading.Lock()
+        self.count = 0  # answers
+        self.calls: deque[Call] = deque(maxlen=keep)
         self.failures: list[BaseException] = []
         self._threads = [threading.Thread(target=self._run, name=f"caller-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
@@ -107,12 +112,14 @@ class Load:
                 continue
             served = answer.response_metadata["liverouter"]
             model = str(answer.content).partition(" says")[0]
-            self.calls.append(Call(time.monotonic(), model, served["revision"]))
+            with self._counting:
+                self.count += 1
+                self.calls.append(Call(time.monotonic(), model, served["revision"]))
 
     def go_on(self, count: int = 6, timeout_s: float = 10.0) -> None:
         """Wait until *count* further calls were answered; fail where one failed."""
-        before = len(self.calls)
-        until(lambda: self.failures or len(self.calls) >= before + count, timeout_s, f"{count} more calls")
+        before = self.count
+        until(lambda: self.failures or self.count >= before + count, timeout_s, f"{count} more calls")
         assert not self.failures, self.failures[0]
 
     def serve(self, model: str, timeout_s: float = 10.0) -> None:

@@ -43,7 +43,7 @@ def main() -> None:
 
     with LiveRouter(observers=(tell,)) as live:
         live.wait_ready()
-        load = Load(live.chat_model(), threads=int(os.environ.get("WORKER_THREADS", "1")))
+        load = Load(live.chat_model(), threads=int(os.environ.get("WORKER_THREADS", "1")), keep=100)
         process = psutil.Process()
         say(ready=True, pid=os.getpid())
         for line in sys.stdin:
@@ -54,8 +54,9 @@ def main() -> None:
                 answer=line.strip(),
                 state=status.state,
                 revision=status.revision,
-                calls=len(load.calls),
+                calls=load.count,
                 last=load.calls[-1].model if load.calls else None,
+                failed=len(load.failures),
                 failures=[repr(f) for f in load.failures[:3]],
                 rss_mb=process.memory_info().rss / 2**20,
                 descriptors=process.num_fds(),

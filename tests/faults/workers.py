@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -29,7 +30,8 @@ class Worker:
             "LIVEROUTER_HEARTBEAT_INTERVAL_S": "0.5",
             **options,
         }
-        self._lines: list[dict[str, Any]] = []
+        self._lines: deque[dict[str, Any]] = deque(maxlen=10_000)
+        self.revision = 0  # that it applied last
         self._news = threading.Condition()
         self._numbers = itertools.count(1)
         self.errors = ""
@@ -103,7 +105,10 @@ class Worker:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             with self._news:
-                self._lines.append(_Line(json.loads(line)))
+                facts = json.loads(line)
+                self._lines.append(_Line(facts))
+                if facts.get("event") == "config.applied":
+                    self.revision = facts["revision"]
                 self._news.notify_all()
 
     def _read_errors(self) -> None:
