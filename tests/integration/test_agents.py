@@ -68,7 +68,7 @@ def client(anthropic: StandIn, openai: StandIn) -> Iterator[MemoryRouter]:
 
 def ask(agent: CompiledStateGraph[Any, Any, Any, Any], text: str, thread: str = "1") -> list[Any]:
     """Run one turn of a thread and return its history."""
-    config = {"configurable": {"thread_id": thread}}
+    config: Any = {"configurable": {"thread_id": thread}}
     state = agent.invoke({"messages": [HumanMessage(text)]}, config)
     return list(state["messages"])
 
@@ -99,7 +99,7 @@ class TestCreateAgent:
         self, client: MemoryRouter, anthropic: StandIn, openai: StandIn
     ) -> None:
         """`stream_mode="messages"`: a swap between the tool call and its result moves the next model call only."""
-        agent = create_agent(client.chat_model(), [add])
+        agent: Any = create_agent(client.chat_model(), [add])
         swapped, seen = False, []
         for chunk, _ in agent.stream({"messages": [HumanMessage("add")]}, stream_mode="messages"):
             if isinstance(chunk, ToolMessage) and not swapped:
