@@ -27,5 +27,6 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION liverouter.begin_edit(bigint, text, text) IS
-    'Optional first statement of a transaction that edits: waits for other writers, refuses (LR211) where the head is no '
-    'longer expected_revision, and says who edits and why. Returns the head revision. Lasts until the transaction ends.';
+    'Optional first statement of a transaction that edits: waits for other writers, refuses (LR211) where the head is '
+    'no longer expected_revision, and says who edits and why. Returns the head revision. Lasts until the transaction '
+    'ends.';

@@ -1,4 +1,5 @@
-DROP FUNCTION liverouter.rollback(bigint, text), liverouter.revision_diff(bigint, bigint), liverouter.revision_of(bigint);
+DROP FUNCTION
+    liverouter.rollback(bigint, text), liverouter.revision_diff(bigint, bigint), liverouter.revision_of(bigint);
 DROP TABLE liverouter.settings, liverouter.secrets, liverouter.head, liverouter.revision_log;
 DROP FUNCTION
     liverouter.keep_head(), liverouter.epoch(), liverouter.settings_content(), liverouter.secrets_content(),

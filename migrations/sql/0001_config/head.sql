@@ -10,11 +10,13 @@ CREATE TABLE liverouter.head (
 COMMENT ON TABLE liverouter.head IS
     'One row: the newest revision. Its lock puts writers in commit order, so no slower writer is ever overtaken.';
 COMMENT ON COLUMN liverouter.head.only_row IS 'Always true: keeps the table at one row';
-COMMENT ON COLUMN liverouter.head.revision IS 'Number of the desired config; follows commit order, without gaps; 0 = nothing set yet';
+COMMENT ON COLUMN liverouter.head.revision IS
+    'Number of the desired config; follows commit order, without gaps; 0 = nothing set yet';
 COMMENT ON COLUMN liverouter.head.change_id IS
     'New with every change: tells two revisions of the same number apart after a restore or a failover';
 COMMENT ON COLUMN liverouter.head.committed_at IS 'When the revision was committed, to within the commit itself';
-COMMENT ON COLUMN liverouter.head.xid IS 'Transaction that made the revision: further statements of it belong to the same revision';
+COMMENT ON COLUMN liverouter.head.xid IS
+    'Transaction that made the revision: further statements of it belong to the same revision';
 COMMENT ON COLUMN liverouter.head.xact_at IS
     'Start of that transaction: a number alone could come again after a dump was restored elsewhere';
 
@@ -25,7 +27,8 @@ BEGIN
     RAISE EXCEPTION 'the row of liverouter.head cannot be removed'
         USING ERRCODE = 'LR212', HINT = 'To go back, use: SELECT liverouter.rollback(revision)';
 END $$;
-COMMENT ON FUNCTION liverouter.keep_head() IS 'Trigger: refuses to remove the head row, on whose lock every write depends';
+COMMENT ON FUNCTION liverouter.keep_head() IS
+    'Trigger: refuses to remove the head row, on whose lock every write depends';
 
 CREATE TRIGGER head_is_kept BEFORE DELETE OR TRUNCATE ON liverouter.head
     FOR EACH STATEMENT EXECUTE FUNCTION liverouter.keep_head();

@@ -9,8 +9,10 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'LR213',
             MESSAGE = format('there is no revision %s', coalesce(revision_of.revision::text, 'NULL')),
-            HINT = (SELECT format('The history holds %s to %s: SELECT * FROM liverouter.revisions', min(l.revision), max(l.revision))
-                    FROM liverouter.revision_log l);
+            HINT = (
+                SELECT format('The history holds %s to %s: SELECT * FROM liverouter.revisions',
+                    min(l.revision), max(l.revision))
+                FROM liverouter.revision_log l);
     END IF;
     RETURN entry;
 END $$;
@@ -24,7 +26,8 @@ DECLARE
     goal   liverouter.revision_log%ROWTYPE;
     head   liverouter.head%ROWTYPE;
 BEGIN
-    PERFORM liverouter.begin_edit(comment => coalesce(nullif(rollback.comment, ''), format('back to revision %s', rollback.revision)));
+    PERFORM liverouter.begin_edit(
+        comment => coalesce(nullif(rollback.comment, ''), format('back to revision %s', rollback.revision)));
     goal := liverouter.revision_of(rollback.revision);
     before := (SELECT h.change_id FROM liverouter.head h);
 
@@ -45,10 +48,11 @@ BEGIN
     RETURN head.revision;
 END $$;
 COMMENT ON FUNCTION liverouter.rollback(bigint, text) IS
-    'Restores settings and secrets as they were at a revision, as a new revision, which it returns; where nothing differs, '
-    'the head. Undo it by rolling back to the revision before.';
+    'Restores settings and secrets as they were at a revision, as a new revision, which it returns; where nothing '
+    'differs, the head. Undo it by rolling back to the revision before.';
 
-CREATE FUNCTION liverouter.revision_diff(a bigint, b bigint, OUT object text, OUT key text, OUT old jsonb, OUT new jsonb)
+CREATE FUNCTION liverouter.revision_diff(
+    a bigint, b bigint, OUT object text, OUT key text, OUT old jsonb, OUT new jsonb)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -67,5 +71,5 @@ BEGIN
         ORDER BY 1 DESC, 2;
 END $$;
 COMMENT ON FUNCTION liverouter.revision_diff(bigint, bigint) IS
-    'What differs between two revisions: object (setting or secret), key, old and new value. NULL = not there. Of a secret '
-    'the fingerprint is shown, never the value.';
+    'What differs between two revisions: object (setting or secret), key, old and new value. NULL = not there. Of a '
+    'secret the fingerprint is shown, never the value.';

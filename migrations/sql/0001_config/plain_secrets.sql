@@ -22,10 +22,13 @@ COMMENT ON FUNCTION liverouter.looks_like_key(text) IS
 CREATE FUNCTION liverouter.is_secret_name(name text) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT lower(name) ~ '((api|access|account|private|secret|shared|signing|subscription)[^a-z0-9]?key|token|password|passwd|passphrase|credentials?|secret|authorization)$'
+    SELECT lower(name) ~ (
+        '((api|access|account|private|secret|shared|signing|subscription)[^a-z0-9]?key'
+        '|token|password|passwd|passphrase|credentials?|secret|authorization)$')
 $$;
 COMMENT ON FUNCTION liverouter.is_secret_name(text) IS
-    'Whether a setting, or a member of one, is named like a secret: …api_key, …token, …password, …credentials, …secret';
+    'Whether a setting, or a member of one, is named like a secret: …api_key, …token, …password, …credentials, '
+    '…secret';
 
 CREATE FUNCTION liverouter.is_secret_reference(value jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -50,8 +53,9 @@ AS $$
         FROM node n
         CROSS JOIN LATERAL (
             SELECT '.' || CASE
-                       WHEN m.key ~ '^[A-Za-z0-9_.-]{1,40}$' AND NOT liverouter.looks_like_key(m.key) THEN m.key ELSE '…'
-                   END, m.key, m.value
+                       WHEN m.key ~ '^[A-Za-z0-9_.-]{1,40}$' AND NOT liverouter.looks_like_key(m.key)
+                       THEN m.key ELSE '…' END,
+                   m.key, m.value
             FROM jsonb_each(CASE n.kind WHEN 'object' THEN n.value END) m
             UNION ALL
             SELECT '[' || e.position - 1 || ']', NULL, e.value
@@ -75,8 +79,8 @@ AS $$
     SELECT j.place, j.reason FROM judged j WHERE j.reason IS NOT NULL ORDER BY j.depth, j.place LIMIT 1
 $$;
 COMMENT ON FUNCTION liverouter.plain_secret(text, jsonb) IS
-    'Where in a setting a plain secret stands (a path, empty for the row itself) and what gave it away: its name, the look '
-    'of a key, or a URL that carries one. NULL where there is none.';
+    'Where in a setting a plain secret stands (a path, empty for the row itself) and what gave it away: its name, the '
+    'look of a key, or a URL that carries one. NULL where there is none.';
 
 CREATE FUNCTION liverouter.refuse_plain_secrets() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -124,7 +128,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     shown text := CASE
-        WHEN NEW.name ~ '^[A-Za-z0-9_.-]{1,63}$' AND NOT liverouter.looks_like_key(NEW.name) THEN NEW.name ELSE 'NAME' END;
+        WHEN NEW.name ~ '^[A-Za-z0-9_.-]{1,63}$' AND NOT liverouter.looks_like_key(NEW.name)
+        THEN NEW.name ELSE 'NAME' END;
 BEGIN
     IF NEW.name IS NULL OR NEW.name !~ '^[A-Za-z][A-Za-z0-9_.-]{0,62}$' OR liverouter.looks_like_key(NEW.name) THEN
         RAISE EXCEPTION 'a secret needs a name of letters, digits, _, . and -, 63 at most' USING
@@ -133,7 +138,8 @@ BEGIN
     IF NEW.sealed IS NULL OR NEW.sealed !~ '^v1:[0-9a-f]{8}:[A-Za-z0-9_-]{16}:[A-Za-z0-9_-]{22,}$' THEN
         RAISE EXCEPTION 'secrets.% is not sealed: plain text is refused', shown USING
             ERRCODE = '23514',
-            HINT = format('Let liverouter seal it, with a key this database never sees: liverouter set --secret %s', shown);
+            HINT = format(
+                'Let liverouter seal it, with a key this database never sees: liverouter set --secret %s', shown);
     END IF;
     IF NEW.fingerprint IS NULL OR NEW.fingerprint !~ '^[0-9a-f]{8}$' THEN
         RAISE EXCEPTION 'the fingerprint of secrets.% is not eight hex digits', shown USING
@@ -141,7 +147,8 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION liverouter.refuse_unsealed() IS 'Trigger: refuses a secret that is not sealed (23514), without repeating it';
+COMMENT ON FUNCTION liverouter.refuse_unsealed() IS
+    'Trigger: refuses a secret that is not sealed (23514), without repeating it';
 
 CREATE TRIGGER b_refuse_plain_secrets BEFORE INSERT OR UPDATE ON liverouter.settings
     FOR EACH ROW EXECUTE FUNCTION liverouter.refuse_plain_secrets();

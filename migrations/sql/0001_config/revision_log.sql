@@ -12,10 +12,12 @@ CREATE TABLE liverouter.revision_log (
 );
 
 COMMENT ON TABLE liverouter.revision_log IS
-    'Every revision with its whole content, the way back. Read it through the views revisions and revision_diff(a, b).';
+    'Every revision with its whole content, the way back. Read it through the views revisions and revision_diff(a, '
+    'b).';
 COMMENT ON COLUMN liverouter.revision_log.revision IS 'Number of the revision';
 COMMENT ON COLUMN liverouter.revision_log.change_id IS 'Identity of the change, as in liverouter.head';
-COMMENT ON COLUMN liverouter.revision_log.kind IS 'edit, rollback (old content restored) or rotate (secrets sealed anew)';
+COMMENT ON COLUMN liverouter.revision_log.kind IS
+    'edit, rollback (old content restored) or rotate (secrets sealed anew)';
 COMMENT ON COLUMN liverouter.revision_log.author_role IS 'Login role of the session that made it';
 COMMENT ON COLUMN liverouter.revision_log.author IS 'The application''s user, where it said so (liverouter.author)';
 COMMENT ON COLUMN liverouter.revision_log.application_name IS 'application_name of that session';

@@ -1,4 +1,4 @@
--- Statement-level triggers: whoever changes settings or secrets, by whatever client, makes one revision per transaction.
+-- Statement-level triggers: whoever changes settings or secrets, by whatever client, makes one revision a transaction.
 
 CREATE FUNCTION liverouter.settings_content() RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -29,7 +29,8 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION liverouter.lock_head() IS 'Trigger: takes the head row''s lock before a write to settings or secrets';
+COMMENT ON FUNCTION liverouter.lock_head() IS
+    'Trigger: takes the head row''s lock before a write to settings or secrets';
 
 CREATE FUNCTION liverouter.bump_head() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -68,7 +69,8 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION liverouter.bump_head() IS
-    'Trigger: after a write that changed something, the transaction''s revision, its row in revision_log and the NOTIFY';
+    'Trigger: after a write that changed something, the transaction''s revision, its row in revision_log and the '
+    'NOTIFY';
 
 CREATE FUNCTION liverouter.stamp_commit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -82,7 +84,8 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION liverouter.stamp_commit() IS
-    'Deferred trigger: takes committed_at at COMMIT, so that a transaction left open does not look like a slow rollout';
+    'Deferred trigger: takes committed_at at COMMIT, so that a transaction left open does not look like a slow '
+    'rollout';
 
 CREATE FUNCTION liverouter.stamp_row() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -121,7 +124,8 @@ CREATE CONSTRAINT TRIGGER head_stamp_commit AFTER UPDATE OF revision ON liverout
 
 INSERT INTO liverouter.head (revision, change_id, committed_at, xid, xact_at)
     VALUES (0, gen_random_uuid(), clock_timestamp(), pg_current_xact_id()::text::bigint, '-infinity');
-INSERT INTO liverouter.revision_log (revision, change_id, kind, author_role, application_name, comment, committed_at, content, sealed)
+INSERT INTO liverouter.revision_log
+    (revision, change_id, kind, author_role, application_name, comment, committed_at, content, sealed)
     SELECT h.revision, h.change_id, 'edit', session_user, nullif(current_setting('application_name'), ''),
            'empty: the schema was installed', h.committed_at, '{}', '{}'
     FROM liverouter.head h;

@@ -11,5 +11,5 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION liverouter.set_secret(text, text, text) IS
-    'Stores a sealed secret, or replaces it; returns the revision. Runs with the caller''s own rights. The plain value is '
-    'sealed before it comes here: `liverouter set --secret NAME`.';
+    'Stores a sealed secret, or replaces it; returns the revision. Runs with the caller''s own rights. The plain '
+    'value is sealed before it comes here: `liverouter set --secret NAME`.';

@@ -38,8 +38,10 @@ COMMENT ON COLUMN liverouter.active_config.credential_source IS
     'Where its credential comes from: secret NAME, environment NAME, file …, ambient';
 COMMENT ON COLUMN liverouter.active_config.fingerprint IS
     'Tells one credential from another without revealing it; compare with desired_config';
-COMMENT ON COLUMN liverouter.active_config.cooling_until IS 'Until when calls avoid it after failures; NULL = it serves';
-COMMENT ON COLUMN liverouter.active_config.applied_at IS 'When the revision began to serve there, by this database''s clock';
+COMMENT ON COLUMN liverouter.active_config.cooling_until IS
+    'Until when calls avoid it after failures; NULL = it serves';
+COMMENT ON COLUMN liverouter.active_config.applied_at IS
+    'When the revision began to serve there, by this database''s clock';
 COMMENT ON COLUMN liverouter.active_config.weight IS 'Its share of the calls within one order';
 COMMENT ON COLUMN liverouter.active_config.endpoint IS 'Where calls go';
 COMMENT ON COLUMN liverouter.active_config.deployment_id IS 'Provider, model and a digest of endpoint and credential';

@@ -14,7 +14,8 @@ entry AS (
     FROM config c
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(c.settings -> 'llm_fallback_config')
         WHEN 'array' THEN c.settings -> 'llm_fallback_config'
-        WHEN 'object' THEN jsonb_build_array(c.settings -> 'llm_fallback_config') END) WITH ORDINALITY e (value, position)
+        WHEN 'object' THEN jsonb_build_array(c.settings -> 'llm_fallback_config')
+        END) WITH ORDINALITY e (value, position)
     WHERE jsonb_typeof(e.value) = 'object' AND c.settings -> 'litellm_enable' IS DISTINCT FROM 'false'
 )
 SELECT
@@ -55,16 +56,18 @@ LEFT JOIN LATERAL (
 ORDER BY 3, e.position;
 
 COMMENT ON VIEW liverouter.desired_config IS
-    'What should run: the head revision as rows say it, one row per deployment. Where a row is missing, the environment of each '
-    'process decides, which only active_config can tell.';
+    'What should run: the head revision as rows say it, one row per deployment. Where a row is missing, the '
+    'environment of each process decides, which only active_config can tell.';
 COMMENT ON COLUMN liverouter.desired_config.revision IS 'The head revision';
 COMMENT ON COLUMN liverouter.desired_config.role IS 'primary or fallback';
 COMMENT ON COLUMN liverouter.desired_config."order" IS '1 = primary; a higher one serves when those before it cannot';
-COMMENT ON COLUMN liverouter.desired_config.provider IS 'anthropic, azure-openai, openai, snowflake-cortex or vertex-ai';
+COMMENT ON COLUMN liverouter.desired_config.provider IS
+    'anthropic, azure-openai, openai, snowflake-cortex or vertex-ai';
 COMMENT ON COLUMN liverouter.desired_config.model IS 'The model, as the provider names it';
 COMMENT ON COLUMN liverouter.desired_config.params IS 'Sampling parameters that are sent';
 COMMENT ON COLUMN liverouter.desired_config.credential_source IS
-    'secret NAME where one is stored; else environment NAME, which each process must have (vertex-ai: or ambient credentials)';
+    'secret NAME where one is stored; else environment NAME, which each process must have (vertex-ai: or ambient '
+    'credentials)';
 COMMENT ON COLUMN liverouter.desired_config.fingerprint IS
     'Of the stored secret: tells one credential from another without revealing it';
 COMMENT ON COLUMN liverouter.desired_config.weight IS 'Its share of the calls within one order';

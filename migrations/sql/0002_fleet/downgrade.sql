@@ -5,7 +5,8 @@ DROP FUNCTION liverouter.wait_applied(bigint, numeric), liverouter.fleet_at(bigi
 DROP VIEW liverouter.fleet;
 DROP FUNCTION
     liverouter.report(jsonb), liverouter.report_fault(jsonb), liverouter.report_applies(jsonb, timestamptz),
-    liverouter.report_deployments(jsonb, timestamptz), liverouter.report_problems(jsonb), liverouter.report_problem(jsonb),
+    liverouter.report_deployments(jsonb, timestamptz),
+    liverouter.report_problems(jsonb), liverouter.report_problem(jsonb),
     liverouter.whole_number(jsonb),
     liverouter.add_usage(uuid, jsonb, timestamptz), liverouter.summed(jsonb), liverouter.prune(integer, interval);
 DROP TABLE liverouter.usage_minutes, liverouter.apply_log, liverouter.processes;

@@ -5,8 +5,8 @@ SELECT
     p.listener, p.deployments, p.started_at, p.heartbeat_at, p.bye_at,
     l.live,
     CASE WHEN l.live THEN p.state ELSE 'offline' END AS state,
-    format('%s on %s, pid %s', coalesce(nullif(p.app, ''), '?'), coalesce(nullif(p.host, ''), '?'), coalesce(p.pid::text, '?'))
-        AS label
+    format('%s on %s, pid %s',
+        coalesce(nullif(p.app, ''), '?'), coalesce(nullif(p.host, ''), '?'), coalesce(p.pid::text, '?')) AS label
 FROM liverouter.processes p
 CROSS JOIN LATERAL (
     -- heartbeats come every 10 s; three may be lost; the database's clock judges, whatever a process thinks the time is

@@ -31,26 +31,29 @@ WHERE f.bye_at IS NULL AND f.heartbeat_at > clock_timestamp() - interval '1 day'
 ORDER BY f.app, f.host, f.pid, f.instance;
 
 COMMENT ON VIEW liverouter.instances IS
-    'Each process that runs a client, and those that died within a day without saying goodbye: state, what it applied and '
-    'rejected and why, how it hears of changes.';
+    'Each process that runs a client, and those that died within a day without saying goodbye: state, what it applied '
+    'and rejected and why, how it hears of changes.';
 COMMENT ON COLUMN liverouter.instances.app IS 'LIVEROUTER_APP, else the program''s name';
 COMMENT ON COLUMN liverouter.instances.host IS 'Host name of its machine or container';
 COMMENT ON COLUMN liverouter.instances.pid IS 'Process id there';
 COMMENT ON COLUMN liverouter.instances.state IS
-    'initializing (nothing live yet), live, stale (serves the last good revision, cannot read the database), poll_only (serves, '
-    'hears of changes late), offline (no report for 35 s)';
+    'initializing (nothing live yet), live, stale (serves the last good revision, cannot read the database), '
+    'poll_only (serves, hears of changes late), offline (no report for 35 s)';
 COMMENT ON COLUMN liverouter.instances.applied_revision IS 'Revision it serves calls with';
 COMMENT ON COLUMN liverouter.instances.rejected_revision IS 'Newer revision it refused; see error and hint';
 COMMENT ON COLUMN liverouter.instances.error_code IS 'Code of its last error, LR101 for example';
 COMMENT ON COLUMN liverouter.instances.error IS 'Its last error in words';
 COMMENT ON COLUMN liverouter.instances.hint IS 'How to mend it';
 COMMENT ON COLUMN liverouter.instances.mode IS 'How it hears of changes: listen, poll_only or none';
-COMMENT ON COLUMN liverouter.instances.mode_cause IS 'Why it does not listen: pooler, standby, refused, half_open, unreachable';
+COMMENT ON COLUMN liverouter.instances.mode_cause IS
+    'Why it does not listen: pooler, standby, refused, half_open, unreachable';
 COMMENT ON COLUMN liverouter.instances.heartbeat_at IS 'Its last report, by this database''s clock';
 COMMENT ON COLUMN liverouter.instances.since IS 'Since when it is in the state that it reported, by its own clock';
-COMMENT ON COLUMN liverouter.instances.applied_at IS 'When the applied revision began to serve, by this database''s clock';
+COMMENT ON COLUMN liverouter.instances.applied_at IS
+    'When the applied revision began to serve, by this database''s clock';
 COMMENT ON COLUMN liverouter.instances.generation IS 'How many activations the process has made';
-COMMENT ON COLUMN liverouter.instances.litellm_enable IS 'false: it serves the primary''s plain LangChain model, without failover';
+COMMENT ON COLUMN liverouter.instances.litellm_enable IS
+    'false: it serves the primary''s plain LangChain model, without failover';
 COMMENT ON COLUMN liverouter.instances.listener_pid IS 'Backend of its LISTEN connection: pg_stat_activity.pid';
 COMMENT ON COLUMN liverouter.instances.reconnects IS 'How often that connection was made anew';
 COMMENT ON COLUMN liverouter.instances.probe_age_ms IS 'Age of its last answered probe when it reported';

@@ -10,44 +10,51 @@ fleet AS (
     FROM liverouter.fleet f CROSS JOIN head h
 ),
 desired AS (
-    SELECT array_agg(format('%s %s/%s', d.role, d.provider, d.model) ORDER BY d."order", d.role DESC, d.provider, d.model) AS places,
+    SELECT array_agg(format('%s %s/%s', d.role, d.provider, d.model)
+                     ORDER BY d."order", d.role DESC, d.provider, d.model) AS places,
            bool_and(d.provider IS NOT NULL AND d.model IS NOT NULL) AND bool_or(d.role = 'primary') AS whole,
            array_agg(d.fingerprint) FILTER (WHERE d.fingerprint IS NOT NULL) AS fingerprints
     FROM liverouter.desired_config d
 ),
 active AS (
     SELECT a.instance,
-           array_agg(format('%s %s/%s', a.role, a.provider, a.model) ORDER BY a."order", a.role DESC, a.provider, a.model) AS places,
+           array_agg(format('%s %s/%s', a.role, a.provider, a.model)
+                     ORDER BY a."order", a.role DESC, a.provider, a.model) AS places,
            array_agg(a.fingerprint) FILTER (WHERE a.credential_source LIKE 'secret %') AS fingerprints
     FROM liverouter.active_config a
     GROUP BY a.instance
 ),
--- What rows lack or hold wrong, as far as SQL can see; silent where a process runs the head, for it knows its environment.
+-- What rows lack or hold wrong, as far as SQL can see; silent where a process runs the head: it knows its environment.
 setting AS (
     SELECT 'LR100', 'error', 'settings.' || want.key, format('''%s'' is not set', want.key),
-           format('Set it: liverouter set %s=%s; or the environment variable %s of each process', want.key, want.example, upper(want.key))
+           format('Set it: liverouter set %s=%s; or the environment variable %s of each process',
+               want.key, want.example, upper(want.key))
     FROM config c, (VALUES ('llm_provider', 'anthropic'), ('llm_model', 'claude-sonnet-4-6')) want (key, example)
     WHERE coalesce(c.settings -> want.key, 'null') = 'null'
     UNION ALL
-    SELECT 'LR103', 'error', 'settings.' || wrong.key, format('%s stands where %s belongs', jsonb_typeof(c.settings -> wrong.key), wrong.want),
+    SELECT 'LR103', 'error', 'settings.' || wrong.key,
+           format('%s stands where %s belongs', jsonb_typeof(c.settings -> wrong.key), wrong.want),
            format('Write it like this: %s', wrong.example)
     FROM config c, (VALUES
         ('llm_provider', 'text', '{string,"null"}'::text[], '"anthropic"'),
         ('llm_model', 'text', '{string,"null"}', '"claude-sonnet-4-6"'),
         ('litellm_enable', 'true or false', '{boolean,"null"}', 'true'),
-        ('llm_fallback_config', 'an object, a list of them or null', '{object,array,"null"}', '{"provider": "openai", "model": "gpt-4o"}')
+        ('llm_fallback_config', 'an object, a list of them or null', '{object,array,"null"}',
+         '{"provider": "openai", "model": "gpt-4o"}')
     ) wrong (key, want, kinds, example)
     WHERE c.settings ? wrong.key AND jsonb_typeof(c.settings -> wrong.key) <> ALL (wrong.kinds)
     UNION ALL
     SELECT 'LR101', 'error', CASE d.role WHEN 'primary' THEN 'settings.llm_provider' ELSE d.place || '.provider' END,
-           format('provider ''%s'' is not one of anthropic, azure-openai, openai, snowflake-cortex, vertex-ai', left(d.provider, 60)),
+           format('provider ''%s'' is not one of anthropic, azure-openai, openai, snowflake-cortex, vertex-ai',
+               left(d.provider, 60)),
            'Choose one of them'
     FROM liverouter.desired_config d
     WHERE d.provider NOT IN ('anthropic', 'azure-openai', 'openai', 'snowflake-cortex', 'vertex-ai')
     UNION ALL
     SELECT 'LR100', 'error', d.place || '.' || missing.member, format('the fallback has no ''%s''', missing.member),
            'Write it like this: {"provider": "openai", "model": "gpt-4o"}'
-    FROM liverouter.desired_config d, LATERAL (VALUES ('provider', d.provider), ('model', d.model)) missing (member, value)
+    FROM liverouter.desired_config d
+    CROSS JOIN LATERAL (VALUES ('provider', d.provider), ('model', d.model)) missing (member, value)
     WHERE d.role = 'fallback' AND missing.value IS NULL
     UNION ALL
     SELECT 'LR102', 'warning', 'secrets.' || lower(split_part(d.credential_source, ' ', 2)),
@@ -55,11 +62,12 @@ setting AS (
            format('Store it: liverouter set --secret %s; or set the environment variable %s of each process',
                lower(split_part(d.credential_source, ' ', 2)), split_part(d.credential_source, ' ', 2))
     FROM liverouter.desired_config d
-    WHERE d.credential_source LIKE 'environment %' AND d.provider <> 'vertex-ai'      -- which has ambient credentials as well
+    WHERE d.credential_source LIKE 'environment %' AND d.provider <> 'vertex-ai'  -- which has ambient credentials, too
 ),
 instance AS (
     SELECT coalesce(p.value ->> 'code', ''), CASE p.value ->> 'severity' WHEN 'warning' THEN 'warning' ELSE 'error' END,
-           f.label || coalesce(', ' || nullif(p.value ->> 'where', ''), ''), p.value ->> 'message', coalesce(p.value ->> 'hint', '')
+           f.label || coalesce(', ' || nullif(p.value ->> 'where', ''), ''),
+           p.value ->> 'message', coalesce(p.value ->> 'hint', '')
     FROM fleet f CROSS JOIN LATERAL jsonb_array_elements(f.problems) p
     WHERE f.live
     UNION ALL
@@ -74,7 +82,8 @@ instance AS (
            format('revision %s is pending there for %s s: it %s', h.revision,
                round(extract(epoch FROM clock_timestamp() - h.committed_at)),
                CASE WHEN f.applied_revision IS NULL THEN 'has none to serve with'
-                    WHEN f.epoch IS DISTINCT FROM h.epoch THEN format('runs revision %s of another line of history', f.applied_revision)
+                    WHEN f.epoch IS DISTINCT FROM h.epoch
+                    THEN format('runs revision %s of another line of history', f.applied_revision)
                     ELSE 'runs ' || f.applied_revision END),
            'It follows by polling within a minute. If not, look at its log.'
     FROM fleet f CROSS JOIN head h
@@ -82,7 +91,8 @@ instance AS (
       AND h.committed_at < clock_timestamp() - interval '5 seconds'
       AND f.started_at < clock_timestamp() - interval '5 seconds'
     UNION ALL
-    SELECT 'LR210', 'warning', f.label, 'it hears of changes by polling only' || coalesce(': ' || nullif(f.mode_cause, ''), ''),
+    SELECT 'LR210', 'warning', f.label,
+           'it hears of changes by polling only' || coalesce(': ' || nullif(f.mode_cause, ''), ''),
            CASE f.mode_cause
                WHEN 'pooler' THEN 'Give it a direct DSN for LISTEN: LIVEROUTER_LISTEN_URL'
                WHEN 'standby' THEN 'Name the primary in its DSN: a standby delivers no notifications'
@@ -92,7 +102,8 @@ instance AS (
     WHERE f.live AND f.mode = 'poll_only'
     UNION ALL
     SELECT 'LR407', 'warning', f.label,
-           format('no report for %s s, and it did not say that it ends', round(extract(epoch FROM clock_timestamp() - f.heartbeat_at))),
+           format('no report for %s s, and it did not say that it ends',
+               round(extract(epoch FROM clock_timestamp() - f.heartbeat_at))),
            'It was killed, hangs, or cannot reach this database. It leaves this list an hour after its last report.'
     FROM fleet f
     WHERE NOT f.live AND f.bye_at IS NULL AND f.heartbeat_at > clock_timestamp() - interval '1 hour'
@@ -123,9 +134,11 @@ FROM (
 ORDER BY p.severity, p.code, p.object, p.message;
 
 COMMENT ON VIEW liverouter.problems IS
-    'The first thing to look at: everything that is wrong with rows, processes and this database, and how to mend it. Empty = all well.';
+    'The first thing to look at: everything that is wrong with rows, processes and this database, and how to mend it. '
+    'Empty = all well.';
 COMMENT ON COLUMN liverouter.problems.severity IS 'error: somebody must act; warning: calls are served';
-COMMENT ON COLUMN liverouter.problems.code IS 'LR1xx config, LR2xx database, LR3xx router, LR4xx processes, LR5xx secrets';
+COMMENT ON COLUMN liverouter.problems.code IS
+    'LR1xx config, LR2xx database, LR3xx router, LR4xx processes, LR5xx secrets';
 COMMENT ON COLUMN liverouter.problems.object IS 'The setting, secret or process';
 COMMENT ON COLUMN liverouter.problems.message IS 'What is wrong';
 COMMENT ON COLUMN liverouter.problems.hint IS 'How to mend it';

@@ -38,17 +38,21 @@ COMMENT ON COLUMN liverouter.processes.labels IS 'LIVEROUTER_LABELS';
 COMMENT ON COLUMN liverouter.processes.versions IS 'Versions of liverouter, litellm, python, …';
 COMMENT ON COLUMN liverouter.processes.state IS 'State it reported: initializing, live, stale, poll_only, offline';
 COMMENT ON COLUMN liverouter.processes.mode IS 'How it hears of changes: listen, poll_only or none';
-COMMENT ON COLUMN liverouter.processes.mode_cause IS 'Why it does not listen: pooler, standby, refused, half_open, unreachable';
+COMMENT ON COLUMN liverouter.processes.mode_cause IS
+    'Why it does not listen: pooler, standby, refused, half_open, unreachable';
 COMMENT ON COLUMN liverouter.processes.since IS 'Since when it is in this state, by its own clock';
 COMMENT ON COLUMN liverouter.processes.epoch IS 'Line of history that applied_revision belongs to, see epoch()';
 COMMENT ON COLUMN liverouter.processes.applied_revision IS 'Revision it serves calls with';
 COMMENT ON COLUMN liverouter.processes.applied_at IS 'Since when, by this database''s clock';
 COMMENT ON COLUMN liverouter.processes.generation IS 'How many activations the process has made';
-COMMENT ON COLUMN liverouter.processes.litellm_enable IS 'Whether it serves through litellm, or by the primary''s plain model';
-COMMENT ON COLUMN liverouter.processes.rejected_revision IS 'Newer revision it refused; it serves the last good one meanwhile';
+COMMENT ON COLUMN liverouter.processes.litellm_enable IS
+    'Whether it serves through litellm, or by the primary''s plain model';
+COMMENT ON COLUMN liverouter.processes.rejected_revision IS
+    'Newer revision it refused; it serves the last good one meanwhile';
 COMMENT ON COLUMN liverouter.processes.problems IS 'What it finds wrong: [{severity, code, where, message, hint}]';
 COMMENT ON COLUMN liverouter.processes.last_error IS 'Its last error: {code, message, hint, revision, where}';
-COMMENT ON COLUMN liverouter.processes.listener IS 'Its LISTEN connection: {backend_pid, reconnects, last_probe_age_ms}';
+COMMENT ON COLUMN liverouter.processes.listener IS
+    'Its LISTEN connection: {backend_pid, reconnects, last_probe_age_ms}';
 COMMENT ON COLUMN liverouter.processes.deployments IS 'What it would send a call to, in order, without secrets';
 COMMENT ON COLUMN liverouter.processes.started_at IS 'Its first report';
 COMMENT ON COLUMN liverouter.processes.heartbeat_at IS 'Its last report; live = within the last 35 seconds';

@@ -19,12 +19,15 @@ BEGIN
     GET DIAGNOSTICS rows = ROW_COUNT;
     removed := removed + rows;
     DELETE FROM liverouter.processes p
-        WHERE p.heartbeat_at < clock_timestamp() - CASE WHEN p.bye_at IS NULL THEN dead_after ELSE least(dead_after, '1 hour') END
-          AND NOT EXISTS (SELECT FROM liverouter.usage_minutes u WHERE u.instance = p.instance)   -- it names their app and host
+        WHERE p.heartbeat_at < clock_timestamp()
+                - CASE WHEN p.bye_at IS NULL THEN dead_after ELSE least(dead_after, '1 hour') END
+          -- usage and rollout name their app and host
+          AND NOT EXISTS (SELECT FROM liverouter.usage_minutes u WHERE u.instance = p.instance)
           AND NOT EXISTS (SELECT FROM liverouter.apply_log l WHERE l.instance = p.instance);
     GET DIAGNOSTICS rows = ROW_COUNT;
     RETURN removed + rows;
 END $$;
 COMMENT ON FUNCTION liverouter.prune(integer, interval) IS
-    'Removes usage and outcomes older than usage_days, at most 10000 rows of usage at a time, and processes that have been '
-    'dead for dead_after and are named by neither. Runs by itself about once in a thousand reports. Returns the rows removed.';
+    'Removes usage and outcomes older than usage_days, at most 10000 rows of usage at a time, and processes that have '
+    'been dead for dead_after and are named by neither. Runs by itself about once in a thousand reports. Returns the '
+    'rows removed.';

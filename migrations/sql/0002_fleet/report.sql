@@ -14,10 +14,10 @@ BEGIN
     IF fault IS NULL THEN
         BEGIN
             SELECT * INTO d FROM jsonb_to_record(doc) AS r (
-                instance uuid, key text, app text, labels jsonb, host text, pid integer, versions jsonb, state text, mode text,
-                mode_cause text, since timestamptz, epoch text, applied_revision bigint, generation bigint,
-                litellm_enable boolean, rejected_revision bigint, problems jsonb, last_error jsonb, listener jsonb,
-                deployments jsonb, bye boolean);
+                instance uuid, key text, app text, labels jsonb, host text, pid integer, versions jsonb,
+                state text, mode text, mode_cause text, since timestamptz, epoch text,
+                applied_revision bigint, generation bigint, litellm_enable boolean, rejected_revision bigint,
+                problems jsonb, last_error jsonb, listener jsonb, deployments jsonb, bye boolean);
         EXCEPTION WHEN data_exception THEN
             fault := SQLERRM;
         END;
@@ -39,7 +39,8 @@ BEGIN
     END IF;
     IF process.key_hash <> sha256(convert_to(d.key, 'UTF8')) OR process.role <> session_user THEN
         RAISE EXCEPTION 'this instance belongs to another process' USING
-            ERRCODE = '42501', HINT = 'A process reports with an instance id and a key of its own, always as the same role.';
+            ERRCODE = '42501',
+            HINT = 'A process reports with an instance id and a key of its own, always as the same role.';
     END IF;
 
     UPDATE liverouter.processes p SET
@@ -59,7 +60,8 @@ BEGIN
         applied_at = coalesce(
             (SELECT max(a.finished_at) FROM liverouter.report_applies(doc, moment) a
              WHERE a.outcome = 'applied' AND a.revision = d.applied_revision),
-            CASE WHEN doc ? 'applied_revision' AND (d.applied_revision, d.epoch) IS DISTINCT FROM (p.applied_revision, p.epoch)
+            CASE WHEN doc ? 'applied_revision'
+                      AND (d.applied_revision, d.epoch) IS DISTINCT FROM (p.applied_revision, p.epoch)
                  THEN CASE WHEN d.applied_revision IS NOT NULL THEN moment END
                  ELSE p.applied_at END),
         generation = CASE WHEN doc ? 'generation' THEN d.generation ELSE p.generation END,
@@ -78,7 +80,8 @@ BEGIN
 
     IF doc ? 'applies' THEN
         INSERT INTO liverouter.apply_log AS l
-            (revision, instance, outcome, stage, finished_at, lag_ms, read_ms, validate_ms, build_ms, warm_ms, code, message)
+            (revision, instance, outcome, stage, finished_at, lag_ms, read_ms, validate_ms, build_ms, warm_ms,
+             code, message)
         SELECT DISTINCT ON (a.revision)
             a.revision, d.instance, a.outcome, left(a.stage, 20), a.finished_at,
             CASE WHEN a.outcome = 'applied' AND process.started_at <= h.committed_at
@@ -89,7 +92,8 @@ BEGIN
         WHERE coalesce(a.epoch, d.epoch, process.epoch) = epoch_is    -- else the number means another revision
         ORDER BY a.revision, a.finished_at DESC
         ON CONFLICT (revision, instance) DO UPDATE SET
-            outcome = excluded.outcome, stage = excluded.stage, finished_at = excluded.finished_at, lag_ms = excluded.lag_ms,
+            outcome = excluded.outcome, stage = excluded.stage,
+            finished_at = excluded.finished_at, lag_ms = excluded.lag_ms,
             read_ms = excluded.read_ms, validate_ms = excluded.validate_ms, build_ms = excluded.build_ms,
             warm_ms = excluded.warm_ms, code = excluded.code, message = excluded.message;
     END IF;
@@ -103,7 +107,7 @@ BEGIN
     SELECT h.revision, h.change_id, epoch_is INTO STRICT revision, change_id, epoch FROM liverouter.head h;
 END $$;
 COMMENT ON FUNCTION liverouter.report(jsonb) IS
-    'A process reports what it runs; made by liverouter''s clients. Keys that are absent keep their value, so a heartbeat is '
-    'instance and key alone. Returns the head, so that a heartbeat is a poll as well, and whether everything is wanted next. '
-    'Ages are given in milliseconds and become times by this database''s clock. Refuses a report for another''s instance. '
-    'Commits asynchronously; never notifies.';
+    'A process reports what it runs; made by liverouter''s clients. Keys that are absent keep their value, so a '
+    'heartbeat is instance and key alone. Returns the head, so that a heartbeat is a poll as well, and whether '
+    'everything is wanted next. Ages are given in milliseconds and become times by this database''s clock. Refuses a '
+    'report for another''s instance. Commits asynchronously; never notifies.';

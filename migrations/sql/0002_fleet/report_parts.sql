@@ -6,9 +6,11 @@ AS $$
     SELECT CASE
         WHEN jsonb_typeof(doc) IS DISTINCT FROM 'object' THEN 'it is not a JSON object'
         WHEN pg_column_size(doc) > 1000000 THEN 'it is larger than 1 MB'
-        WHEN coalesce(doc ->> 'instance', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN 'instance is not a UUID'
+        WHEN coalesce(doc ->> 'instance', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+            THEN 'instance is not a UUID'
         WHEN coalesce(doc ->> 'key', '') !~ '^[0-9A-Za-z_-]{32,128}$' THEN 'key is not 32 to 128 letters and digits'
-        WHEN doc ->> 'state' NOT IN ('initializing', 'live', 'stale', 'poll_only', 'offline') THEN 'state is none of ours'
+        WHEN doc ->> 'state' NOT IN ('initializing', 'live', 'stale', 'poll_only', 'offline')
+            THEN 'state is none of ours'
         WHEN doc ->> 'mode' NOT IN ('listen', 'poll_only', 'none') THEN 'mode is none of ours'
         ELSE (
             SELECT format('%s is not a JSON %s', m.key, want.kind)
@@ -30,7 +32,8 @@ COMMENT ON FUNCTION liverouter.report_fault(jsonb) IS 'What is wrong with the sh
 CREATE FUNCTION liverouter.whole_number(value jsonb) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN jsonb_typeof(value) = 'number' THEN round(least(greatest(value::numeric, 0), 2147483647))::bigint END
+    SELECT CASE WHEN jsonb_typeof(value) = 'number'
+                THEN round(least(greatest(value::numeric, 0), 2147483647))::bigint END
 $$;
 COMMENT ON FUNCTION liverouter.whole_number(jsonb) IS
     'Part of report(): a number from 0 to 2147483647, or NULL; whatever a process reports, no view breaks on it';
@@ -46,7 +49,8 @@ AS $$
         'hint', left(problem ->> 'hint', 1000),
         'revision', liverouter.whole_number(problem -> 'revision'))
 $$;
-COMMENT ON FUNCTION liverouter.report_problem(jsonb) IS 'Part of report(): one of its problems, or its last error, cut to size';
+COMMENT ON FUNCTION liverouter.report_problem(jsonb) IS
+    'Part of report(): one of its problems, or its last error, cut to size';
 
 CREATE FUNCTION liverouter.report_problems(problems jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -68,13 +72,15 @@ AS $$
             'weight', liverouter.whole_number(d.value -> 'weight'),
             'provider', left(d.value ->> 'provider', 100),
             'model', left(d.value ->> 'model', 200),
-            'params', CASE WHEN jsonb_typeof(d.value -> 'params') = 'object' AND length((d.value -> 'params')::text) <= 4000
+            'params', CASE WHEN jsonb_typeof(d.value -> 'params') = 'object'
+                                AND length((d.value -> 'params')::text) <= 4000
                            THEN d.value -> 'params' ELSE '{}' END,
             'endpoint', left(d.value ->> 'endpoint', 500),
             'credential_source', left(d.value ->> 'credential_source', 300),
             'credential_fingerprint', left(d.value ->> 'credential_fingerprint', 8),
             'cooling_until',
-                moment + make_interval(secs => liverouter.whole_number(d.value -> 'cooling_ms') / 1000.0::double precision))
+                moment + make_interval(
+                    secs => liverouter.whole_number(d.value -> 'cooling_ms') / 1000.0::double precision))
         ORDER BY d.position), '[]')
     FROM jsonb_array_elements(deployments) WITH ORDINALITY d (value, position)
     WHERE d.position <= 100
@@ -84,8 +90,8 @@ COMMENT ON FUNCTION liverouter.report_deployments(jsonb, timestamptz) IS
 
 CREATE FUNCTION liverouter.report_applies(
     doc jsonb, moment timestamptz, OUT revision bigint, OUT epoch text, OUT outcome text, OUT stage text,
-    OUT finished_at timestamptz, OUT read_ms double precision, OUT validate_ms double precision, OUT build_ms double precision,
-    OUT warm_ms double precision, OUT code text, OUT message text)
+    OUT finished_at timestamptz, OUT read_ms double precision, OUT validate_ms double precision,
+    OUT build_ms double precision, OUT warm_ms double precision, OUT code text, OUT message text)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -97,7 +103,8 @@ AS $$
         validate_ms double precision, build_ms double precision, warm_ms double precision, code text, message text)
     WHERE a.outcome IN ('applied', 'rejected') AND a.revision IS NOT NULL
 $$;
-COMMENT ON FUNCTION liverouter.report_applies(jsonb, timestamptz) IS 'Part of report(): its applies, with times instead of ages';
+COMMENT ON FUNCTION liverouter.report_applies(jsonb, timestamptz) IS
+    'Part of report(): its applies, with times instead of ages';
 
 CREATE FUNCTION liverouter.summed(counts jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -108,14 +115,15 @@ AS $$
         WHERE jsonb_typeof(c.value) = 'number'
         GROUP BY 1) s
 $$;
-COMMENT ON FUNCTION liverouter.summed(jsonb) IS 'Adds up counts by class: [{"a": 1}, {"a": 2, "b": 1}] becomes {"a": 3, "b": 1}';
+COMMENT ON FUNCTION liverouter.summed(jsonb) IS
+    'Adds up counts by class: [{"a": 1}, {"a": 2, "b": 1}] becomes {"a": 3, "b": 1}';
 
 CREATE FUNCTION liverouter.add_usage(instance uuid, usage jsonb, moment timestamptz) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO liverouter.usage_minutes AS m
-        (instance, minute, deployment_id, role, provider, model, calls, failures, failovers, prompt_tokens, completion_tokens,
-         cost_usd, latency_ms_sum, latency_ms_max)
+        (instance, minute, deployment_id, role, provider, model, calls, failures, failovers, prompt_tokens,
+         completion_tokens, cost_usd, latency_ms_sum, latency_ms_max)
     SELECT
         add_usage.instance, u.minute, u.deployment_id, u.role, max(u.provider), max(u.model), sum(u.calls),
         liverouter.summed(jsonb_agg(u.failures)), sum(u.failovers), sum(u.prompt_tokens), sum(u.completion_tokens),
@@ -123,13 +131,17 @@ AS $$
     FROM (
         SELECT
             -- a process whose clock is off must not write into the future, nor where it would be pruned at once
-            date_trunc('minute', least(greatest(coalesce(x.minute, moment), moment - interval '7 days'), moment)) AS minute,
+            date_trunc('minute', least(greatest(coalesce(x.minute, moment), moment - interval '7 days'), moment))
+                AS minute,
             left(coalesce(x.deployment_id, ''), 300) AS deployment_id, left(coalesce(x.role, ''), 20) AS role,
             left(coalesce(x.provider, ''), 100) AS provider, left(coalesce(x.model, ''), 200) AS model,
             greatest(coalesce(x.calls, 0), 0) AS calls, coalesce(x.failures, '{}') AS failures,
-            greatest(coalesce(x.failovers, 0), 0) AS failovers, greatest(coalesce(x.prompt_tokens, 0), 0) AS prompt_tokens,
-            greatest(coalesce(x.completion_tokens, 0), 0) AS completion_tokens, greatest(coalesce(x.cost_usd, 0), 0) AS cost_usd,
-            greatest(coalesce(x.latency_ms_sum, 0), 0) AS latency_ms_sum, greatest(coalesce(x.latency_ms_max, 0), 0) AS latency_ms_max
+            greatest(coalesce(x.failovers, 0), 0) AS failovers,
+            greatest(coalesce(x.prompt_tokens, 0), 0) AS prompt_tokens,
+            greatest(coalesce(x.completion_tokens, 0), 0) AS completion_tokens,
+            greatest(coalesce(x.cost_usd, 0), 0) AS cost_usd,
+            greatest(coalesce(x.latency_ms_sum, 0), 0) AS latency_ms_sum,
+            greatest(coalesce(x.latency_ms_max, 0), 0) AS latency_ms_max
         FROM jsonb_to_recordset(jsonb_path_query_array(add_usage.usage, '$[0 to 9999]')) AS x (
             minute timestamptz, deployment_id text, role text, provider text, model text, calls bigint, failures jsonb,
             failovers bigint, prompt_tokens bigint, completion_tokens bigint, cost_usd numeric,

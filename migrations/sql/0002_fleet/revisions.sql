@@ -20,7 +20,8 @@ LEFT JOIN liverouter.revision_log p ON p.revision = r.revision - 1
 ORDER BY r.revision DESC;
 
 COMMENT ON VIEW liverouter.revisions IS
-    'Who changed what, when, through which application, and why. What exactly: revision_diff(a, b). The way back: rollback(revision).';
+    'Who changed what, when, through which application, and why. What exactly: revision_diff(a, b). The way back: '
+    'rollback(revision).';
 COMMENT ON COLUMN liverouter.revisions.revision IS 'The revision, newest first';
 COMMENT ON COLUMN liverouter.revisions.committed_at IS 'When it was committed';
 COMMENT ON COLUMN liverouter.revisions.author IS 'The application''s user where it named one, else the login role';

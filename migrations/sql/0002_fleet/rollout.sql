@@ -1,7 +1,7 @@
 CREATE VIEW liverouter.rollout WITH (security_barrier) AS
 WITH live AS (
-    SELECT CASE WHEN f.epoch = liverouter.epoch() THEN f.applied_revision END AS applied, f.rejected_revision AS rejected,
-           count(*) AS n, array_agg(f.label ORDER BY f.label) AS labels
+    SELECT CASE WHEN f.epoch = liverouter.epoch() THEN f.applied_revision END AS applied,
+           f.rejected_revision AS rejected, count(*) AS n, array_agg(f.label ORDER BY f.label) AS labels
     FROM liverouter.fleet f
     WHERE f.live
     GROUP BY 1, 2
@@ -38,14 +38,18 @@ LEFT JOIN liverouter.fleet s ON s.instance = o.slowest
 ORDER BY r.revision DESC;
 
 COMMENT ON VIEW liverouter.rollout IS
-    'How each revision came to the processes: who applied it, who refused it, who is still to come, and how long it took.';
+    'How each revision came to the processes: who applied it, who refused it, who is still to come, and how long it '
+    'took.';
 COMMENT ON COLUMN liverouter.rollout.revision IS 'The revision, newest first';
 COMMENT ON COLUMN liverouter.rollout.committed_at IS 'When it was committed';
-COMMENT ON COLUMN liverouter.rollout.applied IS 'Processes that applied it; one that went on to a newer one at once is not among them';
+COMMENT ON COLUMN liverouter.rollout.applied IS
+    'Processes that applied it; one that went on to a newer one at once is not among them';
 COMMENT ON COLUMN liverouter.rollout.rejected IS 'Processes that refused it';
-COMMENT ON COLUMN liverouter.rollout.pending IS 'Live processes that have neither applied it, nor a newer one, nor refused it';
+COMMENT ON COLUMN liverouter.rollout.pending IS
+    'Live processes that have neither applied it, nor a newer one, nor refused it';
 COMMENT ON COLUMN liverouter.rollout.p50_ms IS
-    'Half of the processes served calls by it within so many milliseconds after the commit; processes started later do not count';
+    'Half of the processes served calls by it within so many milliseconds after the commit; processes started later '
+    'do not count';
 COMMENT ON COLUMN liverouter.rollout.p99_ms IS '99 of 100 did';
 COMMENT ON COLUMN liverouter.rollout.slowest IS 'The process that took longest';
 COMMENT ON COLUMN liverouter.rollout.waiting_for IS 'Who is pending; of many processes in one state the first twenty';

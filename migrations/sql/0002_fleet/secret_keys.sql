@@ -10,7 +10,9 @@ GROUP BY k.key_id
 ORDER BY 2 DESC, 3 DESC, 1;
 
 COMMENT ON VIEW liverouter.secret_keys IS
-    'How many values each key of the keyring has sealed. A key that is not listed here can leave LIVEROUTER_SECRET_KEYS.';
+    'How many values each key of the keyring has sealed. A key that is not listed here can leave '
+    'LIVEROUTER_SECRET_KEYS.';
 COMMENT ON COLUMN liverouter.secret_keys.key_id IS 'First eight hex digits of the key''s SHA-256';
 COMMENT ON COLUMN liverouter.secret_keys.secrets IS 'Secrets in force that it sealed';
-COMMENT ON COLUMN liverouter.secret_keys.in_history IS 'Secrets of all revisions that it sealed: rollback needs it for them';
+COMMENT ON COLUMN liverouter.secret_keys.in_history IS
+    'Secrets of all revisions that it sealed: rollback needs it for them';

@@ -22,7 +22,8 @@ LEFT JOIN liverouter.processes p ON p.instance = u.instance
 ORDER BY u.minute DESC, p.app, p.host, p.pid, u.role DESC, u.deployment_id;
 
 COMMENT ON VIEW liverouter.usage IS
-    'What was called, per minute, deployment and process: calls, failures, failovers, tokens, cost, latency. Kept for 35 days.';
+    'What was called, per minute, deployment and process: calls, failures, failovers, tokens, cost, latency. Kept for '
+    '35 days.';
 COMMENT ON COLUMN liverouter.usage.minute IS 'Start of the minute, newest first';
 COMMENT ON COLUMN liverouter.usage.app IS 'LIVEROUTER_APP, else the program''s name';
 COMMENT ON COLUMN liverouter.usage.host IS 'Host name of the process';
@@ -32,7 +33,8 @@ COMMENT ON COLUMN liverouter.usage.model IS 'The deployment''s model';
 COMMENT ON COLUMN liverouter.usage.role IS 'primary or fallback at that time';
 COMMENT ON COLUMN liverouter.usage.calls IS 'Calls that the deployment answered';
 COMMENT ON COLUMN liverouter.usage.failures IS 'Attempts at it that failed, by class: {"RateLimitError 429": 2}';
-COMMENT ON COLUMN liverouter.usage.failovers IS 'Of its calls, those it answered because a deployment before it could not';
+COMMENT ON COLUMN liverouter.usage.failovers IS
+    'Of its calls, those it answered because a deployment before it could not';
 COMMENT ON COLUMN liverouter.usage.prompt_tokens IS 'Tokens sent';
 COMMENT ON COLUMN liverouter.usage.completion_tokens IS 'Tokens received';
 COMMENT ON COLUMN liverouter.usage.cost_usd IS 'US dollars, by litellm''s price list';

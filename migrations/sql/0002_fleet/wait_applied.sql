@@ -4,7 +4,8 @@ RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p.label, a.done, NOT a.done AND coalesce(p.rejected_revision >= fleet_at.revision, false),
-           coalesce(p.last_error ->> 'message', 'it gave no reason') || coalesce(' [' || (p.last_error ->> 'code') || ']', ''),
+           coalesce(p.last_error ->> 'message', 'it gave no reason')
+               || coalesce(' [' || (p.last_error ->> 'code') || ']', ''),
            coalesce(p.last_error ->> 'hint', '')
     FROM liverouter.fleet p
     CROSS JOIN LATERAL (
@@ -20,7 +21,8 @@ AS $$
 DECLARE
     head     liverouter.head%ROWTYPE;
     epoch_is text := liverouter.epoch();
-    deadline timestamptz := clock_timestamp() + make_interval(secs => least(greatest(timeout_s, 0), 86400)::double precision);
+    deadline timestamptz :=
+        clock_timestamp() + make_interval(secs => least(greatest(timeout_s, 0), 86400)::double precision);
     nap_s    double precision := 0.002;
     live     bigint;
     missing  text[];
@@ -51,20 +53,23 @@ BEGIN
         IF missing = '{}' THEN
             RETURN true;
         END IF;
-        SELECT * INTO refusal FROM liverouter.fleet_at(wait_applied.revision, epoch_is) f WHERE f.refused ORDER BY f.label LIMIT 1;
+        SELECT * INTO refusal FROM liverouter.fleet_at(wait_applied.revision, epoch_is) f
+            WHERE f.refused ORDER BY f.label LIMIT 1;
         IF FOUND THEN
-            RAISE EXCEPTION 'revision % was rejected by %: %', wait_applied.revision, refusal.label, refusal.message USING
-                ERRCODE = 'LR403', HINT = refusal.hint;
+            RAISE EXCEPTION 'revision % was rejected by %: %', wait_applied.revision, refusal.label, refusal.message
+                USING ERRCODE = 'LR403', HINT = refusal.hint;
         END IF;
         IF clock_timestamp() >= deadline THEN
             RAISE EXCEPTION 'after % s revision % is missing in % of % live instances: %',
-                timeout_s, wait_applied.revision, cardinality(missing), live, left(array_to_string(missing, '; '), 1000) USING
-                ERRCODE = 'LR404', HINT = 'See why: SELECT * FROM liverouter.problems';
+                timeout_s, wait_applied.revision, cardinality(missing), live,
+                left(array_to_string(missing, '; '), 1000)
+                USING ERRCODE = 'LR404', HINT = 'See why: SELECT * FROM liverouter.problems';
         END IF;
         PERFORM pg_sleep(least(nap_s, greatest(extract(epoch FROM deadline - clock_timestamp()), 0.001)));
         nap_s := least(nap_s * 1.5, 0.1);
     END LOOP;
 END $$;
 COMMENT ON FUNCTION liverouter.wait_applied(bigint, numeric) IS
-    'Waits until every live instance has applied the revision or a newer one: true. Fails at once when one rejects it (LR403, '
-    'says who and why), and after timeout_s seconds (LR404, says who is missing). With no live instance: true, at once.';
+    'Waits until every live instance has applied the revision or a newer one: true. Fails at once when one rejects it '
+    '(LR403, says who and why), and after timeout_s seconds (LR404, says who is missing). With no live instance: '
+    'true, at once.';

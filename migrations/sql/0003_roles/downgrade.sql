@@ -6,7 +6,8 @@ BEGIN
     FOREACH role_name IN ARRAY '{liverouter_client,liverouter_writer,liverouter_inspector}'::text[] LOOP
         IF to_regrole(role_name) IS NOT NULL THEN
             EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA liverouter FROM %I', role_name);
-            EXECUTE format('REVOKE ALL (name, sealed, fingerprint, key_id, updated_at, updated_by) ON liverouter.secrets FROM %I', role_name);
+            EXECUTE format('REVOKE ALL (name, sealed, fingerprint, key_id, updated_at, updated_by)'
+                           ' ON liverouter.secrets FROM %I', role_name);
             EXECUTE format('REVOKE ALL (key, value) ON liverouter.settings FROM %I', role_name);
             EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA liverouter FROM %I', role_name);
             EXECUTE format('REVOKE ALL ON SCHEMA liverouter FROM %I', role_name);

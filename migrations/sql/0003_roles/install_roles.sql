@@ -36,31 +36,38 @@ BEGIN
     FOR wanted IN
         SELECT * FROM (VALUES
             ('liverouter_client', 'USAGE ON SCHEMA liverouter'),
-            ('liverouter_client', 'SELECT ON liverouter.alembic_version, liverouter.settings, liverouter.secrets, liverouter.head'),
-            ('liverouter_client', 'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), liverouter.report(jsonb), '
-                                  'liverouter.wait_applied(bigint, numeric)'),
+            ('liverouter_client',
+             'SELECT ON liverouter.alembic_version, liverouter.settings, liverouter.secrets, liverouter.head'),
+            ('liverouter_client',
+             'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), liverouter.report(jsonb), '
+             'liverouter.wait_applied(bigint, numeric)'),
 
             ('liverouter_writer', 'USAGE ON SCHEMA liverouter'),
             ('liverouter_writer', 'SELECT ON liverouter.alembic_version, liverouter.settings, liverouter.head'),
             ('liverouter_writer', 'INSERT (key, value), UPDATE (key, value), DELETE ON liverouter.settings'),
-            ('liverouter_writer', 'SELECT (name, fingerprint, key_id, updated_at, updated_by), INSERT (name, sealed, fingerprint), '
-                                  'UPDATE (name, sealed, fingerprint), DELETE ON liverouter.secrets'),
-            ('liverouter_writer', 'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), '
-                                  'liverouter.begin_edit(bigint, text, text), liverouter.set_secret(text, text, text), '
-                                  'liverouter.rollback(bigint, text), '
-                                  'liverouter.revision_diff(bigint, bigint), liverouter.wait_applied(bigint, numeric)'),
+            ('liverouter_writer',
+             'SELECT (name, fingerprint, key_id, updated_at, updated_by), '
+             'INSERT (name, sealed, fingerprint), UPDATE (name, sealed, fingerprint), DELETE ON liverouter.secrets'),
+            ('liverouter_writer',
+             'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), '
+             'liverouter.begin_edit(bigint, text, text), liverouter.set_secret(text, text, text), '
+             'liverouter.rollback(bigint, text), liverouter.revision_diff(bigint, bigint), '
+             'liverouter.wait_applied(bigint, numeric)'),
 
             ('liverouter_inspector', 'USAGE ON SCHEMA liverouter'),
-            ('liverouter_inspector', 'SELECT ON liverouter.alembic_version, liverouter.active_config, liverouter.desired_config, '
-                                     'liverouter.instances, liverouter.rollout, liverouter.problems, liverouter.revisions, '
-                                     'liverouter.usage, liverouter.secret_keys'),
-            ('liverouter_inspector', 'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), '
-                                     'liverouter.revision_diff(bigint, bigint), liverouter.wait_applied(bigint, numeric)')
+            ('liverouter_inspector',
+             'SELECT ON liverouter.alembic_version, liverouter.active_config, liverouter.desired_config, '
+             'liverouter.instances, liverouter.rollout, liverouter.problems, liverouter.revisions, liverouter.usage, '
+             'liverouter.secret_keys'),
+            ('liverouter_inspector',
+             'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), '
+             'liverouter.revision_diff(bigint, bigint), liverouter.wait_applied(bigint, numeric)')
         ) g (role, rights)
     LOOP
         IF wanted.rights = 'USAGE ON SCHEMA liverouter' AND NOT schema_is_ours THEN
             IF NOT EXISTS (
-                SELECT FROM pg_roles r WHERE r.rolname = wanted.role AND has_schema_privilege(r.oid, 'liverouter', 'USAGE'))
+                SELECT FROM pg_roles r
+                WHERE r.rolname = wanted.role AND has_schema_privilege(r.oid, 'liverouter', 'USAGE'))
             THEN
                 RETURN NEXT format('GRANT %s TO %I;', wanted.rights, wanted.role);
             END IF;
@@ -73,6 +80,6 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION liverouter.install_roles() IS
-    'Creates the roles liverouter_client, liverouter_writer and liverouter_inspector where they are missing and gives them their '
-    'rights in this database. Returns the statements that somebody with more rights has to run instead; none = all done. '
-    'For the owner; can be run again at any time.';
+    'Creates the roles liverouter_client, liverouter_writer and liverouter_inspector where they are missing and gives '
+    'them their rights in this database. Returns the statements that somebody with more rights has to run instead; '
+    'none = all done. For the owner; can be run again at any time.';
