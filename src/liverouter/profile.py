@@ -65,8 +65,8 @@ def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelPr
 
 
 def _least(profiles: Iterable[Mapping[str, Any]], name: str) -> int | None:
-    values: list[int] = [profile[name] for profile in profiles if profile.get(name)]
-    return min(values, default=None)
+    values = [profile.get(name) for profile in profiles]
+    return min((value for value in values if type(value) is int and value > 0), default=None)  # true is no limit
 
 
 def _profile(deployment: Deployment, known: Mapping[str, Any] | None) -> dict[str, Any]:
