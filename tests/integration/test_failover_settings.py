@@ -264,6 +264,15 @@ class TestMoreThanTwo:
                 assert provider == "snowflake-cortex"
                 assert hits[1] <= 1
 
+    def test_cooling_equal_is_passed_over(self) -> None:
+        """Of two equals the one that cools is not drawn."""
+        with Chain(second={"order": 2}, third={"order": 2}) as chain:
+            chain.standins[0].fail(Failure.UNAUTHORIZED)
+            chain.standins[1].fail(Failure.UNAUTHORIZED)
+            while not chain.call()[1][1]:
+                pass  # until the second was drawn once, and cools
+            assert [chain.call()[1] for _ in range(8)] == [[0, 0, 1]] * 8
+
     def test_equal_of_the_primary_shares_its_load(self) -> None:
         """A fallback of order 1 is a second primary."""
         random.seed(7)
