@@ -71,8 +71,7 @@ def serve(
 
 
 def _policy(host: str, token: str) -> Policy:
-    loopback = is_loopback(host)
-    if not loopback and not token:
+    if not token and not is_loopback(host):
         raise OptionsError(
             f"{host} can be reached by others, and no token is set",
             where="LIVEROUTER_ADMIN_TOKEN",
@@ -80,7 +79,7 @@ def _policy(host: str, token: str) -> Policy:
         )
     names = os.environ.get("LIVEROUTER_ALLOWED_HOSTS", "").split(",")
     hosts = frozenset(name.strip().lower() for name in names if name.strip())
-    return Policy(gate=Gate(token), tries=Tries(), any_host=not loopback and not hosts, hosts=hosts)
+    return Policy(gate=Gate(token), tries=Tries(), any_host=bool(token) and not hosts, hosts=hosts)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from liverouter.daemon.auth import Gate, Tries
 
 MAX_BODY_BYTES: Final = 256 * 1024
+_MOST_READ_BYTES: Final = 8 * 1024 * 1024  # of a longer body: who is still sending does not hear the answer
 _BODY_TIMEOUT_S: Final = 20.0
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
-_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _OPEN_PATHS: Final = frozenset({"/api/session", "/api/openapi.json"})  # of /api, what needs no token
 _GUARDED_PATHS: Final = frozenset({"/metrics"})  # outside /api, what does
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     ),
@@ -51,19 +51,27 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What the shield admits."""
 
     gate: Gate
     tries: Tries
-    any_host: bool  # the token protects; the name under which a proxy is reached is not known here
-    hosts: frozenset[str] = field(default=frozenset())  # further names, beside those of loopback
+    any_host: bool  # a token protects, and the name under which a proxy is reached is not known here
+    hosts: frozenset[str] = field(default=frozenset())  # names beside localhost
 
     def admits_host(self, host: str) -> bool:
-        """Tell whether the Host header *host* names us: a name that an attacker's DNS points here does not."""
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        return self.any_host or name.lower() in _LOOPBACK_NAMES or name.lower() in self.hosts
+        """Tell whether the Host header *host* may name us: an address, which no DNS makes up, or a known name."""
+        name = (host if host.endswith("]") else host.rsplit(":", 1)[0]).lower()
+        return self.any_host or name == "localhost" or name in self.hosts or _is_address(name)
 
 
 class Shield:
@@ -171,23 +179,23 @@ async def _with_whole_body(scope: Scope, receive: Receive) -> Receive:
     if scope["method"] in _SAFE:
         return receive
     headers = Headers(scope=scope)
-    _check_length(headers)
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(_BODY_TIMEOUT_S):
-            while True:
+            while size < _MOST_READ_BYTES:
                 message = await receive()
                 if message["type"] != "http.request":
                     break  # the client left; the application finds out by itself
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-                if size > MAX_BODY_BYTES:
-                    raise _too_large()
+                size += len(message.get("body", b""))
+                if size <= MAX_BODY_BYTES:
+                    chunks.append(message.get("body", b""))
                 if not message.get("more_body", False):
                     break
     except TimeoutError as exc:
         raise ApiError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time", code="LR603") from exc
+    if size > MAX_BODY_BYTES:
+        raise _too_large()
     if size and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -202,12 +210,6 @@ async def _with_whole_body(scope: Scope, receive: Receive) -> Receive:
         return whole.pop() if whole else await receive()
 
     return replay
-
-
-def _check_length(headers: Headers) -> None:
-    length = headers.get("content-length", "0")
-    if length.isdigit() and int(length) > MAX_BODY_BYTES:
-        raise _too_large()
 
 
 def _too_large() -> ApiError:
