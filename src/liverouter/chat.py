@@ -12,7 +12,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from pydantic import Field
 
@@ -20,7 +21,7 @@ from liverouter import attempts
 from liverouter.answers import Answer
 from liverouter.failures import translate
 from liverouter.messages import portable
-from liverouter.profile import DEFAULT_PROFILE
+from liverouter.profile import DEFAULT_PROFILE, count_tokens
 from liverouter.tools import BoundTools, structured, tool_request
 from liverouter.usage import CallCount
 
@@ -215,6 +216,22 @@ class LiveChatModel(BaseChatModel):
             ValueError: an unknown *method*, or json_mode with *strict*.
         """
         return structured(self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Return the tokens of *text* by the tokenizer of the primary's model, or an estimate; fetches nothing."""
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens(text)
+        counted = count_tokens(self.source.generation().snapshot.primary, text=text)
+        return count_tokens_approximately([text], extra_tokens_per_message=0) if counted is None else counted
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Return the tokens of *messages* and *tools*, as :meth:`get_num_tokens` counts them."""
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens_from_messages(messages, tools)
+        bound = BoundTools(tools) if tools else None
+        primary = self.source.generation().snapshot.primary
+        counted = count_tokens(primary, messages=convert_to_openai_messages(messages), tools=bound)
+        return count_tokens_approximately(messages, tools=bound) if counted is None else counted
 
     # -- one handle, everywhere ---------------------------------------------------------------------------------
 

@@ -91,6 +91,18 @@ def _from_map(deployment: Deployment) -> dict[str, Any] | None:
     return profile
 
 
+def count_tokens(deployment: Deployment, **said: Any) -> int | None:
+    """Return the tokens of *said*, ``text`` or OpenAI ``messages`` and ``tools``; None where litellm is not loaded.
+
+    Exact for OpenAI's models, an estimate for others; neither an image nor a tokenizer is fetched.
+    """
+    if "litellm" not in sys.modules:
+        return None
+    name = deployment.settings.get("azure_openai_base_model") or deployment.model
+    count = sys.modules["litellm"].token_counter
+    return int(count(name, {"type": "openai_tokenizer"}, use_default_image_token_count=True, **said))
+
+
 def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
     """Return what litellm's model map says of *deployment*, None where it does not know it or is not loaded."""
     if "litellm" not in sys.modules:

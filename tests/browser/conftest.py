@@ -33,9 +33,12 @@ _FLAGS: Final = (
 _PATIENCE_MS: Final = 45_000  # litellm is being imported in three processes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(needs_program: Callable[..., Path]) -> Iterator[Browser]:
-    """The distribution's Chromium; nothing is fetched."""
+    """The distribution's Chromium; nothing is fetched.
+
+    It ends with the module: its driver keeps an event loop running in this thread, where other tests start theirs.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     program = needs_program("chromium", "chromium-browser", "google-chrome", package="chromium")
     with api.sync_playwright() as driver:

@@ -12,7 +12,7 @@ from liverouter.testing import StandIn
 from tests.api import Api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KEY: Final = "sk-test-0123456789abcdef"
 OTHER: Final = "sk-test-fedcba9876543210"
@@ -354,3 +354,24 @@ class TestCatalog:
         assert "gpt-4o" in found["models"]["openai"]
         assert set(found["models"]) == {p["name"] for p in api.get("/api/providers")["providers"]}
         assert not any("#" in name or name.startswith("ft:") for names in found["models"].values() for name in names)
+
+
+class TestRoles:
+    def test_three_roles_are_enough(self, login: Callable[..., str], openai: StandIn) -> None:
+        """A daemon whose login is client, writer and inspector can do all that the page offers; it owns nothing."""
+        url = login("liverouter_client", "liverouter_writer", "liverouter_inspector")
+        with Api(url, secret_keys=generate_key()) as api:
+            assert api.save(**first(openai)) == 1
+            assert api.save(settings={"llm_model": "gpt-4o-mini"}) == 2
+            assert api.post("/api/rollback", revision=1)["revision"] == 3
+            assert api.post("/api/check", live=True)["ok"] is True
+            for path in (
+                "/api/revisions",
+                "/api/diff?a=1&b=2",
+                "/api/instances",
+                "/api/serving",
+                "/api/problems",
+                "/api/usage",
+            ):
+                assert api.client.get(path).status_code == 200, path
+            assert api.get("/api/config")["secrets"]["openai_api_key"]["opens"] is True

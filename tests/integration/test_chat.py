@@ -7,13 +7,14 @@ import copy
 import pickle
 import random
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.load import dumps, loads
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, trim_messages
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tracers.context import collect_runs
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -407,6 +408,33 @@ class TestStreaming:
         with live(openai) as client:
             message: Any = asyncio.run(collect(client.chat_model(), "go", tools=[tool]))
         assert [call["args"] for call in message.tool_calls] == [{"a": 1}, {"a": 2}]
+
+
+class TestTokens:
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_tokens_are_counted_offline(self, client: MemoryRouter, *, enabled: bool) -> None:
+        """Histories can be trimmed with the handle as the counter, without a request to anybody."""
+        client.set(litellm_enable=enabled)
+        model = client.chat_model()
+        assert 5 <= model.get_num_tokens("one two three four five") <= 8
+        history: list[Any] = [HumanMessage("word " * 50) for _ in range(4)]
+        assert 200 <= model.get_num_tokens_from_messages(history) <= 240
+        kept = trim_messages(history, max_tokens=120, token_counter=model, strategy="last")
+        assert len(kept) == 2
+
+    def test_tokens_are_estimated_without_litellm(self, client: MemoryRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process that never loaded litellm estimates; it does not import it for that, nor fetch a tokenizer."""
+        client.set(litellm_enable=False)
+        monkeypatch.delitem(sys.modules, "litellm")
+        model = client.chat_model()
+        assert 6 <= model.get_num_tokens("word " * 6) <= 12
+        assert 50 <= model.get_num_tokens_from_messages([HumanMessage("word " * 50)]) <= 80
+        assert "litellm" not in sys.modules
+
+    def test_own_counter_wins(self, client: MemoryRouter) -> None:
+        """A caller's own tokenizer is used where he gives one."""
+        model = LiveChatModel(source=client, custom_get_token_ids=lambda text: [1] * len(text))
+        assert model.get_num_tokens("four") == 4
 
 
 class TestFirstConfig:

@@ -11,12 +11,10 @@ import click
 from liverouter.cli.assignments import parse_assignments, secret_problem
 from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
-from liverouter.draft import lay_over
+from liverouter.draft import lay_over, seal_over
 from liverouter.errors import ConfigError, Problem, SecretError, did_you_mean
 from liverouter.lookup import clip
-from liverouter.raw import SealedSecret
-from liverouter.sealing import Secret, fingerprint, seal
-from liverouter.sealing import open as unseal
+from liverouter.sealing import Secret
 from liverouter.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -126,7 +124,7 @@ def set_command(*, pairs: Sequence[str], secret_names: Sequence[str], database_u
 
     async def work(repository: SettingsRepository) -> None:
         stored = await Stored.read(repository)
-        sealed = {name: _sealed(name, secret, stored.raw, door.keyring) for name, secret in secrets.items()}
+        sealed = {name: seal_over(stored.raw, name, secret, door.keyring) for name, secret in secrets.items()}
         revision = await repository.write(changes, sealed, **how.edit)
         draft = lay_over(stored.raw, settings=changes, secrets=sealed) if stored.raw else None
         problems = [*_unused_secrets(secrets, draft), *stored.remaining(draft, door.keyring)]
@@ -213,18 +211,6 @@ def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Se
     if not value:
         raise click.UsageError(f"standard input is empty: pipe the value of '{names[0]}' in")
     return {names[0]: Secret(value)}
-
-
-def _sealed(name: str, secret: Secret, raw: RawConfig | None, keyring: Keyring | None) -> SealedSecret:
-    """Return *secret* sealed; the stored row itself where it holds the same one already, so that nothing changes."""
-    stored = raw.secrets.get(name) if raw is not None else None
-    if stored is not None and keyring is not None and stored.sealed.split(":")[1:2] == [keyring.newest]:
-        try:
-            if unseal(name, stored.sealed, keyring) == secret:
-                return stored
-        except SecretError:
-            pass  # damaged: sealed anew
-    return SealedSecret(seal(name, secret, keyring), fingerprint(secret))
 
 
 def _unused_secrets(names: Collection[str], draft: RawConfig | None) -> list[Problem]:

@@ -8,14 +8,12 @@ from liverouter.check import check
 from liverouter.config import validate
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
-from liverouter.draft import lay_over
-from liverouter.errors import ConfigError, DatabaseError, Problem, SecretError, did_you_mean
+from liverouter.draft import lay_over, seal_over
+from liverouter.errors import ConfigError, DatabaseError, Problem, did_you_mean
 from liverouter.options import Environment
 from liverouter.providers import PROVIDERS
-from liverouter.raw import SealedSecret
 from liverouter.repository import UNSET
-from liverouter.sealing import Secret, fingerprint, seal
-from liverouter.sealing import open as unseal
+from liverouter.sealing import Secret
 from liverouter.settings import SETTINGS, SettingValueError, parse
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from liverouter.daemon.models import CheckBody, Edit, RollbackBody
     from liverouter.loop import LoopThread
-    from liverouter.raw import RawConfig
+    from liverouter.raw import RawConfig, SealedSecret
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring
 
@@ -150,21 +148,10 @@ class Desired:
 
     def _sealed(self, draft: Draft, raw: RawConfig) -> dict[str, SealedSecret]:
         return {
-            name: self._seal(name, Secret(value.get_secret_value()), raw)
+            name: seal_over(raw, name, Secret(value.get_secret_value()), self._keyring)
             for name, value in draft.secrets.items()
             if value is not None
         }
-
-    def _seal(self, name: str, secret: Secret, raw: RawConfig) -> SealedSecret:
-        """Return *secret* sealed; the stored row itself where it holds the same one, so that nothing changes."""
-        mark, stored = fingerprint(secret), raw.secrets.get(name)
-        if stored is not None and stored.fingerprint == mark:
-            try:
-                if unseal(name, stored.sealed, self._keyring) == secret:
-                    return stored
-            except SecretError:
-                pass  # sealed with a key that is lost: sealed anew
-        return SealedSecret(seal(name, secret, self._keyring), mark)
 
 
 def _is_plain(name: str) -> bool:
