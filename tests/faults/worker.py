@@ -1,6 +1,7 @@
 """A process that uses liverouter and never stops calling, to be frozen and ended: python -m tests.faults.worker.
 
-It is configured by the environment, writes one JSON line for each event and answers "ask" lines on standard input.
+It is configured by the environment, writes one JSON line for each event and answers each line on standard input; at
+"call" it calls once more.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ def main() -> None:
         for line in sys.stdin:
             if line.strip() == "stop":
                 break
+            if line.strip() == "call":
+                say(answer="call", text=live.chat_model().invoke("hi").text)
+                continue
             status = live.status()
             say(
                 answer=line.strip(),

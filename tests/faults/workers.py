@@ -34,6 +34,7 @@ class Worker:
         self.revision = 0  # that it applied last
         self._news = threading.Condition()
         self._numbers = itertools.count(1)
+        self._calls = 0
         self.errors = ""
 
     def __enter__(self) -> Self:
@@ -73,6 +74,12 @@ class Worker:
         number = str(next(self._numbers))
         self._tell(number)
         return self.wait(answer=number, timeout_s=timeout_s)
+
+    def call(self, timeout_s: float = 10.0) -> str:
+        """Have it call once and return the answer."""
+        self._calls += 1
+        self._tell("call")
+        return str(self.wait(answer="call", count=self._calls, timeout_s=timeout_s)["text"])
 
     def stop(self, timeout_s: float = 15.0) -> int:
         """Have it close and end; return its exit code."""

@@ -47,7 +47,7 @@ class TestReference:
 
     def test_every_block_is_known(self) -> None:
         """No block of the README is one that nothing fills."""
-        assert blocks.names(TEXT) == {*blocks.PURE, "sql"}
+        assert blocks.names(TEXT) == {*blocks.PURE, "sql", "operators"}
 
 
 class TestDeploy:
