@@ -231,7 +231,7 @@ class LiveChatModel(BaseChatModel):
         bound = BoundTools(tools) if tools else None
         primary = self.source.generation().snapshot.primary
         counted = count_tokens(primary, messages=convert_to_openai_messages(messages), tools=bound)
-        return count_tokens_approximately(messages, tools=bound) if counted is None else counted
+        return count_tokens_approximately(messages, tools=[*bound] if bound else None) if counted is None else counted
 
     # -- one handle, everywhere ---------------------------------------------------------------------------------
 

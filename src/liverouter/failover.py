@@ -9,9 +9,11 @@ failures, and a deadline is whatever the provider's client makes of it. Importin
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import sys
 import time
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
@@ -46,6 +48,7 @@ _WATCHERS: Final = (
 _BUCKETS: Final = ("metadata", "litellm_metadata")
 _GRACE: Final = 1.1  # of the timeout: litellm's own error says more than ours, so it comes first where it comes
 _HTTP_HANDLER: Final = ("anthropic/", "snowflake/", "vertex_ai/")  # models that litellm calls through its own client
+_timeout_s: Final[ContextVar[float | None]] = ContextVar("liverouter_timeout_s", default=None)  # of the attempt here
 
 
 class FailoverRouter(CheckedRouter):
@@ -121,7 +124,9 @@ class FailoverRouter(CheckedRouter):
     async def _before_deadline(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Return the answer, or a stream that has begun to answer; some providers' clients heed no timeout."""
         asked_s = kwargs.get("timeout")
-        limit_s = (asked_s if isinstance(asked_s, int | float) else self.timeout) * _GRACE
+        timeout_s = float(asked_s if isinstance(asked_s, int | float) else self.timeout)
+        _timeout_s.set(timeout_s)
+        limit_s = timeout_s * _GRACE
         deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
@@ -246,6 +251,34 @@ class _SingleSend(AsyncHTTPHandler):  # type: ignore[misc]  # litellm has no typ
     async def single_connection_post_request(self, *_: Any, **__: Any) -> NoReturn:
         """Raise the connection error that litellm is about to answer with a second request."""
         raise sys.exception() or RuntimeError("litellm resends without an error")
+
+
+@functools.cache
+def hurry_google_tokens() -> None:
+    """Have litellm fetch Google's tokens within the attempt's timeout; once per process.
+
+    Google's library waits 120 seconds for one, in a thread that nothing cancels: the next token waits behind it, and so
+    does the end of the process.
+    """
+    from litellm.llms.vertex_ai.vertex_llm_base import VertexBase
+
+    refresh_auth = VertexBase.refresh_auth
+
+    def hurried(self: Any, credentials: Any) -> None:
+        timeout_s = _timeout_s.get()
+        refresh_auth(self, credentials if timeout_s is None else _Hurried(credentials, timeout_s))
+
+    VertexBase.refresh_auth = hurried
+
+
+class _Hurried:
+    """Google's credentials, of which litellm calls one method."""
+
+    def __init__(self, credentials: Any, timeout_s: float) -> None:
+        self._credentials, self._timeout_s = credentials, timeout_s
+
+    def refresh(self, request: Callable[..., Any]) -> None:
+        self._credentials.refresh(functools.partial(request, timeout=self._timeout_s))
 
 
 class _CooldownView(CooldownCache):  # type: ignore[misc]  # litellm has no types

@@ -43,8 +43,11 @@ def build_inner(snapshot: Snapshot, router: Router | None, io: LoopThread) -> Ba
         return build_plain(snapshot, io)
     from langchain_litellm import ChatLiteLLMRouter  # imports litellm, so not before a Router exists
 
-    from liverouter.streams import mark_gemini_ends  # the same
+    from liverouter.failover import hurry_google_tokens  # the same
+    from liverouter.streams import mark_gemini_ends
 
+    if any(d.provider == "vertex-ai" for d in snapshot.deployments):
+        hurry_google_tokens()
     if any(d.provider == "vertex-ai" and not is_claude(d.model) for d in snapshot.deployments):
         mark_gemini_ends()
     router.check_streams = snapshot.check_streams

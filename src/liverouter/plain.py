@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import weakref
 from types import MappingProxyType
@@ -174,7 +175,7 @@ def _vertex(deployment: Deployment, snapshot: Snapshot) -> _Built:
 def _vertex_gemini(deployment: Deployment, snapshot: Snapshot) -> _Built:
     from langchain_google_genai import ChatGoogleGenerativeAI
 
-    credentials, project = _google_credentials(deployment)
+    credentials, project = _google_credentials(deployment, snapshot)
     model = ChatGoogleGenerativeAI(
         model=deployment.model,
         vertexai=True,
@@ -193,7 +194,7 @@ def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
     import anthropic
     from langchain_anthropic import ChatAnthropic
 
-    credentials, project = _google_credentials(deployment)
+    credentials, project = _google_credentials(deployment, snapshot)
     base = deployment.settings.get("vertex_ai_api_base")
     model = ChatAnthropic(
         model_name=deployment.model,
@@ -223,17 +224,29 @@ def _secret(deployment: Deployment, name: str) -> SecretStr | None:
     return _required(deployment, name) if name in deployment.secrets else None
 
 
-def _google_credentials(deployment: Deployment) -> tuple[Any, str | None]:
+def _google_credentials(deployment: Deployment, snapshot: Snapshot) -> tuple[Any, str | None]:
     """Return the service account's credentials, None for ambient ones, and the project."""
-    from google.oauth2 import service_account
-
     project = deployment.settings.get("vertex_ai_project_id")
     if (secret := deployment.secrets.get("vertex_ai_credentials")) is None:
         return None, project
     account = json.loads(secret.reveal())
-    make = service_account.Credentials.from_service_account_info
-    credentials = make(account, scopes=[_GOOGLE_SCOPE])  # type: ignore[no-untyped-call]  # google-auth has no types
+    credentials = _service_account().from_service_account_info(account, scopes=[_GOOGLE_SCOPE])
+    credentials.timeout_s = snapshot.timeout_s
     return credentials, project or account.get("project_id")
+
+
+@functools.cache
+def _service_account() -> Any:
+    """Return Google's class for a service account, fetching its tokens within a timeout: its own is 120 seconds."""
+    from google.oauth2 import service_account
+
+    class Hurried(service_account.Credentials):
+        timeout_s: float = 120.0  # what Google waits; ours is set on each
+
+        def refresh(self, request: Callable[..., Any]) -> None:
+            super().refresh(functools.partial(request, timeout=self.timeout_s))  # type: ignore[no-untyped-call]  # google-auth has no types
+
+    return Hurried
 
 
 _BUILDERS: Final[Mapping[str, Callable[[Deployment, Snapshot], _Built]]] = MappingProxyType(

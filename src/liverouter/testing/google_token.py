@@ -32,9 +32,8 @@ def _throw_away_key() -> RSAPrivateKey:
 def service_account_json(base_url: str, *, project: str = "standin-project") -> str:
     """Return a service account's JSON whose `token_uri` is the stand-in at *base_url*.
 
-    The key is made once per process and opens nothing but stand-ins of this process. Google's library waits up to 120
-    seconds for a token whatever the caller's timeout is, so a stand-in that is unreachable before its first call needs
-    its tokens from another one: name that one's *base_url* here.
+    The key is made once per process and opens nothing but stand-ins of this process. A stand-in may get its tokens from
+    another one: name that one's *base_url* here.
     """
     from cryptography.hazmat.primitives import serialization
 

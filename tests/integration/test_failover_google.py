@@ -1,0 +1,74 @@
+"""Google's token desk may hang too: it gets the time that `litellm_timeout` gives to an attempt, and no more."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from langchain_core import exceptions as core
+
+from liverouter.testing import MemoryRouter, StandIn, service_account_json
+from tests.integration.failkit import DIALECTS, METHODS, ask
+from tests.integration.wirekit import LITELLM_WARNINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [*LITELLM_WARNINGS]
+
+TIMEOUT_S = 0.5
+SLACK_S = 2.0  # what two busy cores may add to a call
+VERTEX = ["vertex-ai", "vertex-ai claude"]
+
+
+@pytest.fixture
+def silent_desk() -> Iterator[str]:
+    """The origin of a server that takes every request and answers none."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+class TestSilentDesk:
+    @pytest.mark.parametrize("dialect", VERTEX)
+    @pytest.mark.parametrize("method", METHODS)
+    def test_call_fails_over_in_time_and_a_mended_key_serves_at_once(
+        self, dialect: str, method: str, silent_desk: str
+    ) -> None:
+        """No token is a timeout like any other; nothing of it stands in the way of the next key's token."""
+        with ExitStack() as stack:
+            vertex, openai = (stack.enter_context(StandIn(name)) for name in ("vertex-ai", "openai"))
+            rows = DIALECTS[dialect].rows(vertex) | {
+                "llm_fallback_config": DIALECTS["openai"].entry(openai),
+                "litellm_timeout": TIMEOUT_S,
+            }
+            secrets = {"vertex_ai_credentials": service_account_json(silent_desk), "spare": "sk-key"}
+            live = stack.enter_context(MemoryRouter(rows, secrets=secrets))
+            started = time.monotonic()
+            told = ask(live.chat_model(), method).response_metadata["liverouter"]
+            assert (told["role"], told["attempts"], vertex.requests) == ("fallback", 2, ())
+            assert 0.9 * TIMEOUT_S < time.monotonic() - started < 1.1 * TIMEOUT_S + SLACK_S
+
+            live.set(litellm_timeout=5, secrets={"vertex_ai_credentials": service_account_json(vertex.base_url)})
+            assert ask(live.chat_model(), method).response_metadata["liverouter"]["role"] == "primary"
+
+    @pytest.mark.parametrize("dialect", VERTEX)
+    @pytest.mark.parametrize("method", METHODS)
+    def test_plain_call_times_out(self, dialect: str, method: str, silent_desk: str) -> None:
+        """With litellm off it is the same timeout."""
+        with StandIn("vertex-ai") as vertex:
+            rows = DIALECTS[dialect].rows(vertex) | {
+                "litellm_enable": False,
+                "litellm_timeout": TIMEOUT_S,
+                "litellm_num_retries": 1,
+            }
+            secrets = {"vertex_ai_credentials": service_account_json(silent_desk)}
+            with MemoryRouter(rows, secrets=secrets) as live:
+                started = time.monotonic()
+                with pytest.raises(core.ModelTimeoutError):
+                    ask(live.chat_model(), method)
+                assert time.monotonic() - started < 1.1 * TIMEOUT_S + SLACK_S
