@@ -17,6 +17,7 @@ from liverouter.daemon.auth import Gate, Tries
 from liverouter.daemon.context import build_context, soon
 from liverouter.daemon.service import http_config
 from liverouter.daemon.shield import Policy
+from tests.ledger import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,8 @@ class Api:
         self.live.__enter__()
         self._thread.start()
         assert self._ready.wait(_PATIENCE_S)
-        self.client = httpx.Client(base_url=self.url, timeout=_PATIENCE_S)
+        hooks = {"response": [LEDGER.tell_answer]}
+        self.client = httpx.Client(base_url=self.url, timeout=_PATIENCE_S, event_hooks=hooks)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -18,6 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql import factories
 
 from liverouter.daemon.embedded import EmbeddedPostgres
+from tests.ledger import LEDGER
+from tests.wiretap import WIRETAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,10 +113,39 @@ postgresql = factories.postgresql("_template")
 empty_postgresql = factories.postgresql("_empty")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _watch() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        LEDGER.watch(patch)
+        WIRETAP.watch(patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_told(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test: no event, error, log line, API answer, view or statement of it held a secret of it."""
+    LEDGER.clear()
+    yield
+    for when, kind, text in request.node._report_sections:  # noqa: SLF001 - what pytest captured, known nowhere else
+        LEDGER.tell(f"{kind} of {when}", text)
+    assert LEDGER.leaks() == []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_strange_is_sent(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test: no stand-in was sent what its provider does not know, nor a secret of another provider."""
+    yield
+    found = WIRETAP.take()
+    if not request.node.path.name.startswith("test_standin"):  # these send wrong requests themselves
+        assert found == []
+
+
 @pytest.fixture
-def dsn(server: Server, postgresql: psycopg.Connection) -> str:
-    """The URL of a database of this test's own, migrated to the head."""
-    return server.dsn(postgresql.info.dbname)
+def dsn(server: Server, postgresql: psycopg.Connection) -> Iterator[str]:
+    """The URL of a database of this test's own, migrated to the head; searched for secrets at the end."""
+    url = server.dsn(postgresql.info.dbname)
+    yield url
+    LEDGER.tell_database(url)
 
 
 @pytest.fixture

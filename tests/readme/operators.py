@@ -1,4 +1,4 @@
-"""The README's operator questions with what psql answers. `python -m tests.readme.operators` writes them into README.md.
+"""The README's operator questions with what psql answers: `python -m tests.readme.operators` writes README.md.
 
 Three real processes are asked about, of which one lacks a key and one is frozen.
 """

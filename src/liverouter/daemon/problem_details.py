@@ -127,7 +127,7 @@ def unforeseen() -> JSONResponse:
 
 
 def _place(loc: Sequence[Any]) -> str:
-    return ".".join(str(part)[:80] for part in loc[:6])
+    return ".".join(mask(str(part), 80) for part in loc[:6])
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
