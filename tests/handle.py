@@ -39,16 +39,17 @@ def settings(standin: StandIn) -> dict[str, Any]:
 
 
 def secrets(standin: StandIn) -> dict[str, str]:
-    """Return the secrets that *standin*'s provider needs."""
+    """Return the secrets that *standin*'s provider needs, and no other provider has."""
+    key = f"{KEY}-{standin.provider}"
     match standin.provider:
         case "azure-openai":
-            return {"azure_openai_api_key": KEY}
+            return {"azure_openai_api_key": key}
         case "vertex-ai":
             return {"vertex_ai_credentials": service_account_json(standin.base_url)}
         case "snowflake-cortex":
-            return {"snowflake_token": KEY}
+            return {"snowflake_token": key}
         case name:
-            return {f"{name}_api_key": KEY}
+            return {f"{name}_api_key": key}
 
 
 def primary(standin: StandIn, model: str | None = None) -> dict[str, Any]:

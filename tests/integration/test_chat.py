@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import pickle
 import random
 import re
@@ -25,7 +26,9 @@ from liverouter.testing import Reply, StandIn, ToolCall
 from tests.handle import KEY, bodies, collect, fallback, live, primary, secrets, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from langchain_core.messages import AIMessageChunk
 
     from liverouter.testing import MemoryRouter
 
@@ -170,31 +173,47 @@ class TestSwap:
         assert served(whole)["revision"] == 1
 
     async def test_no_stream_mixes_generations(self, client: MemoryRouter, anthropic: StandIn, openai: StandIn) -> None:
-        """60 concurrent streams over 200 random swaps: each is whole, and of one generation."""
+        """60 streams open at once, 200 random swaps: each stream is whole, and of the generation it began with."""
         model, chosen = client.chat_model(), random.Random(7)  # noqa: S311 - not for secrets
-        words = " ".join(f"word{number}" for number in range(12))
-        models = {1: "claude-sonnet-4-6"}
-        seen: list[tuple[str, int]] = []
-        done = asyncio.Event()
+        numbers = iter(range(200))
 
-        async def stream_on() -> None:
-            while not done.is_set():
-                message = await collect(model, words)
-                seen.append((str(message.content), served(message)["revision"]))
+        def swap(times: int) -> tuple[int, str]:
+            for number in itertools.islice(numbers, times):
+                standin, other = chosen.sample([anthropic, openai], 2)
+                name = f"{'claude' if standin is anthropic else 'gpt'}-{number}x"
+                spare = chosen.choice([None, fallback(other)])
+                client.set(
+                    **primary(standin, name),
+                    llm_fallback_config=spare,
+                    litellm_enable=chosen.random() < 0.7,
+                    litellm_timeout=60,
+                )
+            snapshot = client.generation().snapshot
+            return snapshot.revision, snapshot.primary.model
 
-        def swap() -> None:
-            for number in range(200):
-                standin = chosen.choice([anthropic, openai])
-                name = f"{'claude' if standin is anthropic else 'gpt'}-{number}"
-                models[client.set(**primary(standin, name), llm_fallback_config=None)] = name
+        async def finish(chunks: AsyncIterator[AIMessageChunk], whole: AIMessageChunk) -> AIMessageChunk:
+            async for chunk in chunks:
+                whole += chunk  # type: ignore[assignment]  # chunks add up to a chunk
+            return whole
 
-        streams = [asyncio.create_task(stream_on()) for _ in range(60)]
-        await asyncio.to_thread(swap)
-        done.set()
-        await asyncio.gather(*streams)
-        assert len(seen) >= 60
-        assert len({revision for _, revision in seen}) > 3
-        assert [content for content, revision in seen if content != f"{models[revision]} says: {words}"] == []
+        begun: list[tuple[tuple[int, str], str, AsyncIterator[AIMessageChunk], AIMessageChunk]] = []
+        with anthropic.hold(after_chunks=2) as one, openai.hold(after_chunks=2) as other:
+            for number in range(60):
+                expected = await asyncio.to_thread(swap, 2)
+                text = " ".join(f"word{number}.{at}" for at in range(12))
+                chunks = model.astream(text)
+                begun.append((expected, text, chunks, await anext(chunks)))
+            assert anthropic.in_flight + openai.in_flight == 60
+            one.open()
+            other.open()
+            swapping = asyncio.create_task(asyncio.to_thread(swap, 80))  # while the rest of the chunks flows
+            wholes = await asyncio.gather(*(finish(chunks, first) for _, _, chunks, first in begun))
+            assert await swapping == (client.generation().snapshot.revision, served(await model.ainvoke("hi"))["model"])
+        assert next(numbers, None) is None
+        assert len({expected for expected, *_ in begun}) == 60
+        for whole, ((revision, name), text, *_) in zip(wholes, begun, strict=True):
+            assert whole.text == f"{name} says: {text}"
+            assert (served(whole)["revision"], served(whole)["model"]) == (revision, name)
 
     def test_litellm_off_and_on_again(self, client: MemoryRouter, anthropic: StandIn) -> None:
         """`litellm_enable` swaps the inner model under the same handle, there and back."""
