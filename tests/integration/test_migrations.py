@@ -130,6 +130,17 @@ class TestUpgrade:
             assert caught.value.code == "LR208"
         assert migrate.current(dsn) == HEAD
 
+    def test_busy_table_is_migrated_without_waiting_for_its_writers(self, empty_dsn: str) -> None:
+        """A step up goes past open transactions that read and wrote settings, and past their locks."""
+        migrate.upgrade(empty_dsn, REVISIONS[-2])
+        with psycopg.connect(empty_dsn) as writer, psycopg.connect(empty_dsn) as reader:
+            put(writer, llm_model="m")
+            assert value(reader, "SELECT count(*) FROM liverouter.settings") == 0
+            assert migrate.upgrade(empty_dsn, lock_timeout_s=0.1) == HEAD
+            writer.commit()
+            reader.rollback()
+            assert value(reader, "SELECT count(*) FROM liverouter.settings") == 1
+
     def test_works_inside_a_running_event_loop_and_in_a_thread(self, empty_dsn: str) -> None:
         """A web service may migrate at its start, whatever runs it."""
 
