@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -55,6 +56,9 @@ for _name in list(os.environ):
 # Before anything imports litellm, here and in every process that a test starts: load no .env, fetch nothing.
 os.environ["LITELLM_MODE"] = "PRODUCTION"
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+# What runs in the background of a shell is deaf to Ctrl-C, and so would be every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and no deadline: this machine may be busy with something else.
 hypothesis.settings.register_profile("liverouter", deadline=None, derandomize=True)

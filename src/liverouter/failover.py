@@ -45,6 +45,7 @@ _WATCHERS: Final = (
     "_async_success_callback",
     "_async_failure_callback",
 )
+_NOBODY: Final = "cache"  # what litellm's Vertex AI module puts there as it is imported; no log row comes of it
 _BUCKETS: Final = ("metadata", "litellm_metadata")
 _GRACE: Final = 1.1  # of the timeout: litellm's own error says more than ours, so it comes first where it comes
 _HTTP_HANDLER: Final = ("anthropic/", "snowflake/", "vertex_ai/")  # models that litellm calls through its own client
@@ -186,7 +187,8 @@ def _is_watched(request: Mapping[str, Any]) -> bool:
     Else litellm is told to make none, which saves an eighth of a call's CPU. Its worker for them belongs to one event
     loop at a time: where two loops of a process make calls, it fails in the background.
     """
-    return bool(litellm.max_budget) or any(getattr(litellm, name) or request.get(name) for name in _WATCHERS)
+    watchers = (watcher for name in _WATCHERS for watcher in (*getattr(litellm, name), *(request.get(name) or ())))
+    return bool(litellm.max_budget) or any(watcher != _NOBODY for watcher in watchers)
 
 
 class _Walk:

@@ -45,6 +45,10 @@ def ask(http: httpx.Client, text: str = "hi", **more: Any) -> httpx.Response:
     return http.post("/chat/completions", json=body(text, **more))
 
 
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "standin-openai"}
+
+
 def said(response: httpx.Response) -> str:
     """Return the text of a whole answer."""
     text: str = response.raise_for_status().json()["choices"][0]["message"]["content"]
@@ -55,10 +59,10 @@ class TestLifecycle:
     def test_stop_leaves_no_thread_connection_or_port(self, standin: StandIn, http: httpx.Client) -> None:
         """After `stop` the thread is gone, the client's connection is ended and the port is free."""
         ask(http)
-        port = standin.port
+        port, running = standin.port, _threads()
         standin.stop()
         assert standin.open_connections == 0
-        assert not [thread for thread in threading.enumerate() if thread.name == "standin-openai"]
+        assert len(running - _threads()) == 1
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", port))
