@@ -42,7 +42,8 @@ class LoopThread:
         """Start the thread *name*; blocks for a millisecond."""
         self.name = name
         self._loop = asyncio.new_event_loop()
-        self._lock = threading.Lock()  # nothing is submitted once `_closing` is seen as true
+        # nothing is submitted once `_closing` is seen as true; a finaliser may submit in the middle of a submit
+        self._lock = threading.RLock()
         self._closing = False
         self._last_steps: dict[Callable[[], Awaitable[None]], None] = {}
         started = threading.Event()

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +19,7 @@ from liverouter.loop import LoopThread
 from tests.faults.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Coroutine, Iterator
 
 WAIT_S = 5.0
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
@@ -94,6 +94,20 @@ class TestCall:
         """A sync call runs in the background thread and returns here."""
         assert io.call(ident) != threading.get_ident()
         assert io.call(ident) == io.call(ident)
+
+    def test_submit_in_the_middle_of_a_submit_does_not_wait_for_itself(self, io: LoopThread) -> None:
+        """Garbage may be collected at any point, and finalisers submit: a model's connections close on the loop."""
+        threads: list[int] = []
+
+        def interrupted() -> Coroutine[Any, Any, int]:
+            io.submit(ident).add_done_callback(lambda done: threads.append(done.result()))
+            return ident()
+
+        caller = threading.Thread(target=lambda: threads.append(io.call(interrupted)), daemon=True)
+        caller.start()
+        caller.join(WAIT_S)
+        assert len(threads) == 2
+        assert len({*threads}) == 1
 
     def test_call_raises_what_the_coroutine_raised(self, io: LoopThread) -> None:
         """An error crosses the bridge as it is."""
