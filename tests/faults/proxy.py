@@ -173,10 +173,13 @@ class FaultProxy:
 
     async def _stop(self) -> None:
         await self._close_server()
+        for _ in range(5):
+            await asyncio.sleep(0)  # a connection accepted just now becomes a link, so that it is ended, too
         tasks = [link.task for link in self._links]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted closes its socket in the next round
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
