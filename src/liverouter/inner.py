@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.plain import build_plain
 from liverouter.providers import is_claude
@@ -48,11 +49,28 @@ def build_inner(snapshot: Snapshot, router: Router | None, io: LoopThread) -> Ba
 
     if any(d.provider == "vertex-ai" for d in snapshot.deployments):
         hurry_google_tokens()
+    if any(d.provider == "snowflake-cortex" and is_claude(d.model) for d in snapshot.deployments):
+        _name_stops_as_claude_does()
     if any(d.provider == "vertex-ai" and not is_claude(d.model) for d in snapshot.deployments):
         mark_gemini_ends()
     router.check_streams = snapshot.check_streams
     io.at_stop(close_litellm_clients)
     return ChatLiteLLMRouter(router=router, model=snapshot.model_name)
+
+
+@functools.cache
+def _name_stops_as_claude_does() -> None:
+    """Have litellm send `stop` to Claude at Snowflake under the name it has there; once per process."""
+    from litellm.llms.snowflake.chat.transformation import SnowflakeConfig
+
+    transform = SnowflakeConfig._transform_request_anthropic  # noqa: SLF001 - litellm has no switch for it
+
+    def renaming(self: Any, model: str, messages: Any, optional_params: dict[str, Any], *others: Any) -> Any:
+        if (stop := optional_params.pop("stop", None)) is not None:
+            optional_params["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+        return transform(self, model, messages, optional_params, *others)
+
+    SnowflakeConfig._transform_request_anthropic = renaming  # noqa: SLF001
 
 
 def preload(snapshot: Snapshot) -> None:

@@ -151,6 +151,8 @@ def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
     }
     if is_claude(deployment.model) and deployment.provider in ("anthropic", "vertex-ai"):
         params["cache_control_injection_points"] = [dict(point) for point in _CACHE_POINTS]
+    if deployment.provider == "snowflake-cortex":  # litellm knows of neither there, and would drop them
+        params["allowed_openai_params"] = ["stop"] if is_claude(deployment.model) else ["response_format", "stop"]
     info: dict[str, Any] = {"id": deployment.id, _OURS: True}
     if base := deployment.settings.get("azure_openai_base_model"):
         info["base_model"] = base

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from liverouter.store import Generation
 
 _FUNCTION_KEYS: Final = frozenset({"function", "name", "title"})  # of OpenAI's, Anthropic's and plain JSON schemas
+_GOOGLES: Final = {"max_tokens": "max_output_tokens", "n": "candidate_count"}  # its class takes no other name in a call
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
 
@@ -100,6 +101,8 @@ def _deployment_id(generation: Generation, model: str) -> str:
 def _plain_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
     """Return *request* as the provider's own class wants it, which knows best what it wants."""
     chat, response_format = generation.chat, request.get("response_format")
+    if "max_output_tokens" in type(chat).model_fields:
+        request = {_GOOGLES.get(name, name): value for name, value in request.items()}
     if response_format is not None and not _takes_openai_format(chat):
         del request["response_format"]
         request |= _own_format(chat, response_format)
