@@ -132,7 +132,8 @@ def _no_secret_is_told(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     for when, kind, text in request.node._report_sections:  # noqa: SLF001 - what pytest captured, known nowhere else
         LEDGER.tell(f"{kind} of {when}", text)
-    assert LEDGER.leaks() == []
+    if leaks := LEDGER.leaks():
+        pytest.fail("\n".join(leaks), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

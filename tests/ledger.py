@@ -54,13 +54,14 @@ class Ledger:
         self._texts.append((where, text))
 
     def leaks(self) -> list[str]:
-        """Return one line for each secret in a text, without the secret."""
-        return [
-            f"{where}: …{text.replace(secret, '<SECRET>')[max(0, text.index(secret) - 100) :][:220]}…"
+        """Return one line for each kind of text that holds a secret, without the secret."""
+        found = {
+            where: f"{where}: …{text.replace(secret, '<SECRET>')[max(0, text.index(secret) - 100) :][:220]}…"
             for where, text in self._texts
             for secret in self._secrets
             if secret in text
-        ]
+        }
+        return sorted(found.values())
 
     def tell_database(self, dsn: str) -> None:
         """Search every view, table and statement of the database, where there is something to search for."""
