@@ -171,13 +171,7 @@ def make_engine(connect: Callable[[], Awaitable[Connection]], **pool: Any) -> As
 
 
 def _label(url: str) -> str:
-    """Return which database *url* names, for people; no more than "database" where a password may hide in the rest."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "database"
-    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or parts.fragment:
-        return "database"  # a password with an unescaped / ? or # splits in the wrong place
+    parts = urlsplit(url)
     return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
 
 

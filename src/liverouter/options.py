@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from liverouter.errors import OptionsError
 
@@ -129,15 +129,31 @@ def database_url(url: str, where: str) -> str:
             where=where,
             hint="Write postgresql://user:password@host:5432/name",
         )
+    if _is_split_wrong(url):
+        raise OptionsError(
+            "the PostgreSQL URL cannot be read",
+            where=where,
+            hint="Write postgresql://user:password@host:5432/name, and in the password %2F for /, %3F for ?, %23 for "
+            "#, %5B for [, %40 for @, %25 for %",
+        )
     return f"postgresql://{rest}"
 
 
-def database_label(url: str) -> str:
-    """Return *url* with its password blanked, for people."""
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    shown = f"{quote(unquote(user.partition(':')[0]))}{at}{hosts}" if user else hosts
-    return urlunsplit((parts.scheme, shown, parts.path, "", ""))
+def _is_split_wrong(url: str) -> bool:
+    """Tell whether a password's unescaped / ? # or [ makes one of its pieces look like host, name or option."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    ports = [host.rpartition(":")[2] for host in hosts if ":" in host and not host.endswith("]")]
+    options = parts.query.split("&") if parts.query else []
+    return (
+        bool(parts.fragment)
+        or "@" in parts.path
+        or any("=" not in option for option in options)
+        or not all(port.isdigit() or not port for port in ports)
+    )
 
 
 def _clean(name: str, value: Any) -> Any:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from liverouter import sealing
-from liverouter.errors import ConflictError, DatabaseError, RolloutError, SecretError, WriteRefusedError
+from liverouter import LiveRouter, sealing
+from liverouter.errors import ConflictError, DatabaseError, OptionsError, RolloutError, SecretError, WriteRefusedError
 from liverouter.migrate import current, upgrade
 from liverouter.raw import Head, SealedSecret
 from liverouter.repository import UNSET, SettingsRepository
@@ -447,14 +447,29 @@ class TestFailures:
         for character in "/?#[%":
             for part in ("s3cretpart", "73915046"):
                 url = f"postgresql://ann:{part}{character}{part}@127.0.0.1:1/x"
-                repository = SettingsRepository(url=url)
-                with pytest.raises(DatabaseError) as caught:
-                    await repository.read()
-                assert caught.value.code == "LR201"
+                with pytest.raises((OptionsError, DatabaseError)) as caught:
+                    await SettingsRepository(url=url).read()
+                assert caught.value.code == ("LR201" if character == "%" else "LR405")
                 assert part not in _everything(caught.value)
-                with pytest.raises(DatabaseError) as caught:
+                assert character == "%" or "%2F for /" in caught.value.hint
+                with pytest.raises((OptionsError, DatabaseError)) as caught:
                     current(url)
                 assert part not in _everything(caught.value)
+                with pytest.raises(OptionsError) if character != "%" else contextlib.nullcontext():
+                    assert part not in repr(LiveRouter(database_url=url))
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql:///x?host=/nowhere&user=ann@host",
+            "postgresql://ann:pass@[::1]:1/x?sslmode=disable",
+            "postgresql://ann:p@ss@127.0.0.1:1,localhost:1/x",
+            "postgres://127.0.0.1/x?user=ann&password=a@b",
+        ],
+    )
+    async def test_unusual_urls_are_read(self, url: str) -> None:
+        """What PostgreSQL's own programs take is taken: several hosts, an IPv6 address, a socket folder."""
+        assert (await self.failure(url)).code == "LR201"
 
     async def test_where_names_the_database_without_its_password(self, empty_dsn: str) -> None:
         """Which of several databases is meant can be told from the error."""
