@@ -193,7 +193,7 @@ class TestSwap:
 
         async def finish(chunks: AsyncIterator[AIMessageChunk], whole: AIMessageChunk) -> AIMessageChunk:
             async for chunk in chunks:
-                whole += chunk  # type: ignore[assignment]  # chunks add up to a chunk
+                whole += chunk
             return whole
 
         begun: list[tuple[tuple[int, str], str, AsyncIterator[AIMessageChunk], AIMessageChunk]] = []
