@@ -63,10 +63,11 @@ class Echo:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                said = f"Incorrect API key provided: {self.headers} {self.path} {body}"
+                key = (self.headers["authorization"] or self.headers["x-api-key"]).removeprefix("Bearer ")
+                said = f"Incorrect API key provided: {key}. Heard {self.headers} {self.path} {body}"
                 heard.append(said)
                 answer = json.dumps({"error": {"message": said, "type": "auth", "code": "invalid_api_key"}}).encode()
-                self.send_response(401, self.headers.get("authorization") or self.headers.get("x-api-key"))
+                self.send_response(401, key)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
