@@ -14,10 +14,15 @@ from liverouter.events import ConfigApplied, Event, ListenerConnected
 heard = threading.Event()
 
 
+def say(line: str) -> None:
+    """Tell the parent *line*, from any thread."""
+    print(line + "\n", end="", flush=True)  # noqa: T201 - in one piece: print() writes the newline by itself
+
+
 def observe(event: Event) -> None:
     """Print activations; note that notifications arrive."""
     if isinstance(event, ConfigApplied):
-        print(event.revision, time.monotonic(), flush=True)  # noqa: T201 - the parent reads it
+        say(f"{event.revision} {time.monotonic()}")
     elif isinstance(event, ListenerConnected):
         heard.set()
 
@@ -26,5 +31,5 @@ if __name__ == "__main__":
     with LiveRouter(observers=(observe,)) as live:
         live.wait_ready()
         heard.wait()
-        print("ready", flush=True)  # noqa: T201
+        say("ready")
         threading.Event().wait()
