@@ -18,7 +18,7 @@ from liverouter.options import Environment, Options
 from liverouter.reloader import Reloader
 from liverouter.reporter import Reporter
 from liverouter.repository import SettingsRepository
-from liverouter.router import cooling, load
+from liverouter.router import collecting_later, cooling, freeze, load
 from liverouter.shared_cooldowns import SharedCooldowns
 from liverouter.snapshot_file import CONFIRM_EVERY_S, read_snapshot_file, write_snapshot_file
 
@@ -101,9 +101,7 @@ class Engine:
 
     async def run(self) -> None:
         """Run all loops until `close`."""
-        self._litellm = asyncio.create_task(
-            asyncio.to_thread(load, freeze=self._options.gc_freeze), name="litellm import"
-        )
+        self._litellm = asyncio.create_task(asyncio.to_thread(load), name="litellm import")
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "reloader": self.reloader.run,
             "listener": self.listener.run,
@@ -149,11 +147,15 @@ class Engine:
         """Return a generation that is ready to serve its first call, and what building and warming took."""
         if snapshot.litellm_enable and self._litellm is not None:
             await asyncio.shield(self._litellm)
-        started = time.monotonic()
-        generation = await asyncio.to_thread(self.builder.build, snapshot, number)
-        built_at = time.monotonic()
-        await asyncio.to_thread(self.builder.warm, generation)
-        return generation, (built_at - started) * 1000, (time.monotonic() - built_at) * 1000
+        with collecting_later():
+            started = time.monotonic()
+            generation = await asyncio.to_thread(self.builder.build, snapshot, number)
+            built_at = time.monotonic()
+            await asyncio.to_thread(self.builder.warm, generation)
+            warmed_at = time.monotonic()
+        if self._options.gc_freeze:
+            freeze()
+        return generation, (built_at - started) * 1000, (warmed_at - built_at) * 1000
 
     async def _read(self) -> RawConfig:
         raw = await self.repository.read()

@@ -37,7 +37,7 @@ class Options:
     poll_interval_s: float = 30.0  # safety poll; 2 s while notifications do not arrive
     probe_interval_s: float = 10.0  # liveness query on the listening connection
     heartbeat_interval_s: float = 10.0  # report to the database
-    gc_freeze: bool = True  # gc.freeze() once after litellm is loaded: no 230 ms pauses
+    gc_freeze: bool = True  # gc.freeze() once, with the first generation: no 230 ms pauses
 
     @property
     def listen_dsn(self) -> str:

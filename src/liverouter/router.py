@@ -5,6 +5,7 @@ litellm costs seconds to import, so it is loaded once, by `load`, off the path o
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import logging
@@ -19,6 +20,8 @@ from liverouter.loop import unforkable
 from liverouter.providers import PROVIDERS, is_claude
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from liverouter.failover import FailoverRouter
     from liverouter.snapshot import Deployment, Snapshot
 
@@ -36,6 +39,7 @@ _CACHE_POINTS: Final = (
 _OURS: Final = "liverouter"  # marks our deployments in litellm's model_info
 _loading = threading.Lock()
 _loaded: Any = None
+_frozen = False
 
 
 def guard_environment() -> None:
@@ -49,12 +53,33 @@ def is_loaded() -> bool:
     return _loaded is not None
 
 
-def load(*, freeze: bool = True) -> Any:
-    """Import and configure litellm once and return it; blocks for seconds the first time, from any thread.
+@contextlib.contextmanager
+def collecting_later() -> Iterator[None]:
+    """Put off garbage collection: going through all that is new, over and over, is a quarter of a start."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
-    With *freeze*, everything alive afterwards is exempt from garbage collection: a full collection of litellm's
-    360 000 objects otherwise stops the process for 230 ms.
+
+def freeze() -> None:
+    """Exempt everything alive from garbage collection, once per process.
+
+    For when litellm and what its first calls load are there: a full collection of that, which is never garbage, stops
+    a process for 230 ms. Nothing is collected before: what was imported leaves next to no garbage.
     """
+    global _frozen  # noqa: PLW0603 - it is the process that is frozen
+    with _loading:
+        if not _frozen:
+            _frozen = True
+            gc.freeze()
+
+
+def load() -> Any:
+    """Import and configure litellm once and return it; blocks for seconds the first time, from any thread."""
     global _loaded  # noqa: PLW0603 - the import is process-wide, so is this
     if _loaded is not None:
         return _loaded
@@ -62,18 +87,10 @@ def load(*, freeze: bool = True) -> Any:
         if _loaded is not None:
             return _loaded
         guard_environment()
-        collecting = gc.isenabled()
-        gc.disable()  # saves a quarter of the import
-        try:
+        with collecting_later():
             litellm = importlib.import_module("litellm")
             importlib.import_module("langchain_litellm")
-        finally:
-            if collecting:
-                gc.enable()
         _configure(litellm)
-        if freeze:
-            gc.collect()
-            gc.freeze()
         _loaded = litellm
         return litellm
 

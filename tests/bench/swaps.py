@@ -215,10 +215,10 @@ async def go(call):
     task.cancel()
 if kind == "ours":
     from liverouter.testing import MemoryRouter
-    from liverouter.router import load
-    load(freeze=True)
+    from liverouter.router import freeze
     rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": base}
     with MemoryRouter(rows, secrets={"openai_api_key": "sk-bench"}) as live:
+        freeze()  # as a client of a database does with its first generation
         model = live.chat_model()
         asyncio.run(go(lambda: model.ainvoke("hi")))
 else:

@@ -23,7 +23,7 @@ GPT = ("openai", "gpt-4o")
 @pytest.fixture(autouse=True, scope="module")
 def litellm() -> None:
     """Have litellm's model map at hand."""
-    load(freeze=False)
+    load()
 
 
 def deployment(provider: str, model: str, **fields: Any) -> Deployment:
