@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from liverouter.errors import Problem, SecretError, Severity
+from liverouter.plain_secrets import plain_secrets
 from liverouter.sealing import Secret
 from liverouter.sealing import open as unseal
 from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
@@ -42,8 +43,11 @@ class Lookup:
         """Return the value of a non-secret setting: the row, else the environment, else the default."""
         setting = SETTINGS[name]
         if name in self.raw.settings:
-            value = self.raw.settings[name]
-            return setting.default if value is None else self.checked(setting, value, f"settings.{name}")
+            value, where = self.raw.settings[name], f"settings.{name}"
+            if plain := plain_secrets(name, value, where):
+                self.problems += (p for p in plain if p not in self.problems)
+                return setting.default  # looked at no further: what else is wrong with it might be told with it
+            return setting.default if value is None else self.checked(setting, value, where)
         if (found := self.environment.get(name)) is None:
             return setting.default
         if found.error:

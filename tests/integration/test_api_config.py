@@ -169,11 +169,19 @@ class TestSave:
         assert OTHER not in answer.text
 
     def test_plain_secret_in_a_fallback_is_refused(self, api: Api) -> None:
-        """A key inside llm_fallback_config is refused by the database itself, and not repeated."""
+        """A key inside llm_fallback_config is refused with its place, and not repeated."""
         entry = {"provider": "openai", "model": "m", "api_key": OTHER}
         answer = api.put(settings={"llm_fallback_config": [entry]})
-        assert (answer.status_code, answer.json()["code"]) == (422, "LR212")
+        assert (answer.status_code, answer.json()["code"]) == (422, "LR110")
+        assert answer.json()["where"] == "settings.llm_fallback_config[0].api_key"
         assert OTHER not in answer.text
+
+    def test_key_as_a_name_is_refused(self, api: Api) -> None:
+        """A key sent where the name of a setting or a secret belongs is 422 and not repeated."""
+        for body in ({"settings": {OTHER: "x"}}, {"secrets": {OTHER: "x"}}):
+            for answer in (api.put(**body), api.client.post("/api/check", json=body)):
+                assert (answer.status_code, answer.json()["code"]) == (422, "LR110")
+                assert OTHER not in answer.text
 
     def test_without_a_keyring_no_secret_is_stored(self, dsn: str) -> None:
         """A daemon without a key to seal with says so, and what to do."""
@@ -280,6 +288,34 @@ class TestCheck:
         assert [(p["code"], p["where"], p["hint"]) for p in found["problems"]] == [
             ("LR101", "settings.llm_provider", "Did you mean 'openai'?")
         ]
+        assert api.get("/api/config")["revision"] == 0
+
+    @pytest.mark.parametrize(
+        ("settings", "where"),
+        [
+            ({"llm_model": OTHER}, "settings.llm_model"),
+            ({"llm_provider": OTHER}, "settings.llm_provider"),
+            ({"openai_api_base": f"https://h/v1?api_key={OTHER}"}, "settings.openai_api_base"),
+            ({"litellm_model_name": OTHER}, "settings.litellm_model_name"),
+            (
+                {"llm_fallback_config": [{"provider": "openai", "model": OTHER}]},
+                "settings.llm_fallback_config[0].model",
+            ),
+        ],
+    )
+    def test_plain_secret_in_a_draft_is_refused_as_saving_refuses_it(
+        self, api: Api, openai: StandIn, settings: dict[str, Any], where: str
+    ) -> None:
+        """A key in a plain setting is the same Problem at its place in a check and in a save; nobody repeats it."""
+        draft = first(openai)
+        draft["settings"] |= settings
+        checked = api.client.post("/api/check", json=draft | {"live": True})
+        found = checked.json()
+        assert (checked.status_code, found["ok"], found["deployments"], found["calls"]) == (200, False, [], [])
+        assert [(p["code"], p["where"]) for p in found["problems"]] == [("LR110", where)]
+        saved = api.put(**draft)
+        assert (saved.status_code, saved.json()["problems"]) == (422, found["problems"])
+        assert OTHER not in checked.text + saved.text
         assert api.get("/api/config")["revision"] == 0
 
     def test_live_check_calls_each_deployment(self, api: Api, openai: StandIn) -> None:

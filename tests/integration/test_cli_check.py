@@ -85,6 +85,17 @@ class TestCheck:
         assert "[LR106 at settings.llm_modle]" in cli("check", "llm_modle=x").err
         assert revision(configured) == 1
 
+    @pytest.mark.parametrize("key", ["llm_model", "llm_provider", "openai_api_base", "litellm_model_name"])
+    def test_key_in_a_plain_setting_is_refused_as_set_refuses_it(self, cli: Cli, configured: Session, key: str) -> None:
+        """What the database would not store is a Problem before anything is asked; the key is not repeated."""
+        secret = "sk-ant-0123456789abcdef"
+        for command in ("check", "set"):
+            result = cli(command, f"{key}={secret}")
+            assert (result.code, result.out) == (1, "")
+            assert f"[LR110 at settings.{key}]" in result.err
+            assert secret not in result.err
+        assert revision(configured) == 1
+
     def test_refused_build_is_a_problem(self, cli: Cli, configured: Session, monkeypatch: pytest.MonkeyPatch) -> None:
         """What only shows when it is built: the package that litellm_enable=false needs is missing."""
         monkeypatch.setitem(__import__("sys").modules, "langchain_openai", None)

@@ -133,13 +133,13 @@ class TestSet:
         assert "warning: openai needs openai_api_key [LR102" in result.err.replace("'", "")
         assert "seen with this shell's environment" in result.err
 
-    def test_plain_secret_in_the_fallback_is_refused_by_the_database(self, cli: Cli, db: Session) -> None:
+    def test_plain_secret_in_the_fallback_is_refused(self, cli: Cli, db: Session) -> None:
         """Nothing is stored, the hint says how to do it, the secret is not repeated, not even with -v."""
         fallback = f'{{"provider": "openai", "model": "m", "api_key": "{SECRET}"}}'
         result = cli("set", f"llm_fallback_config={fallback}", "-v")
         assert result.code == 1
-        assert "[LR212 at " in result.err
-        assert "hint:" in result.err
+        assert "[LR110 at settings.llm_fallback_config.api_key]" in result.err
+        assert "hint: " in result.err
         assert SECRET not in result.err + result.out
         assert revision(db) == 0
 

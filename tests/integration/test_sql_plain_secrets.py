@@ -5,8 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+from liverouter.plain_secrets import plain_secrets
 from tests.integration.sqlkit import put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -49,6 +53,20 @@ NAMES = [
     "openai-api-key",
     "apiKey",
 ]
+
+
+def values() -> st.SearchStrategy[Any]:
+    """JSON in which keys, references and names of secrets stand about, whole and spoilt."""
+    parts = [*KEYS.values(), *URLS.values(), *NAMES, "m", "a.b", "sk-", "://u:p@h", "?sig=1", "1" * 24, "-", " ", "\n"]
+    text = st.lists(st.sampled_from(parts), max_size=3).map("".join)
+    names = st.one_of(st.sampled_from(["secret", "model", "api_key", "max_token", *NAMES]), text)
+    leaf = st.one_of(st.none(), st.booleans(), st.integers(0, 9), text)
+    reference = st.one_of(st.sampled_from(["openai_api_key_2", "x"]), text).map(lambda name: {"secret": name})
+    return st.recursive(
+        st.one_of(leaf, reference),
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=3)),
+        max_leaves=6,
+    )
 
 
 class TestSettings:
@@ -136,6 +154,15 @@ class TestSettings:
         ]
         for number, settings in enumerate(honest, start=1):
             assert put(db, **settings) == number
+
+    @given(name=st.sampled_from([*NAMES, "llm_model", "llm_fallback_config"]), value=values())
+    @hypothesis.settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_rule_is_known_before_a_write(self, db: Session, name: str, value: Any) -> None:
+        """What the database will refuse, a check that writes nothing refuses as well, and nothing else."""
+        query = b"SELECT place FROM liverouter.plain_secret(%s, %s)"
+        (place,) = db.execute(query, [name, Jsonb(value)]).fetchone() or (None,)
+        places = [problem.where for problem in plain_secrets(name, value, "")]
+        assert place in places if place is not None else places == []
 
     def test_key_that_no_shell_can_name_is_refused(self, db: Session) -> None:
         """A setting's key has 1 to 100 characters and no blanks."""

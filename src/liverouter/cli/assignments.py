@@ -11,6 +11,7 @@ import click
 from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.lookup import Lookup, clip, url_fault
 from liverouter.options import Environment
+from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import PROVIDERS
 from liverouter.raw import RawConfig
 from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
@@ -68,6 +69,8 @@ def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
         parsed = parse(setting, value)
     except SettingValueError as exc:
         return None, [exc.problem]
+    if plain := plain_secrets(key, parsed, where):
+        return None, plain
     return parsed, [] if parsed is None else _misfits(setting, parsed, where)
 
 

@@ -11,6 +11,7 @@ from liverouter.daemon.problem_details import ProblemModel
 from liverouter.draft import lay_over, seal_over
 from liverouter.errors import ConfigError, DatabaseError, Problem, did_you_mean
 from liverouter.options import Environment
+from liverouter.plain_secrets import looks_like_key, plain_secrets
 from liverouter.providers import PROVIDERS
 from liverouter.repository import UNSET
 from liverouter.sealing import Secret
@@ -67,12 +68,13 @@ class Desired:
         """Store *edit* in one transaction.
 
         Raises:
-            ConfigError: a name is none of a setting, or one of a secret.
+            ConfigError: a name is none of a setting, or one of a secret; or a setting holds a plain secret.
             ConflictError: the head is not *expected_revision*.
             SecretError: there is no keyring to seal with.
             DatabaseError: any other failure; nothing was changed.
         """
         _check_names(edit)
+        _check_values(edit)
         raw = await self._repository.read()
         sealed = self._sealed(edit, raw)
         revision = await self._repository.write(
@@ -162,6 +164,9 @@ def _is_plain(name: str) -> bool:
 def _check_names(draft: Draft) -> None:
     """Refuse what no setting is called; to remove such a row is allowed."""
     problems = []
+    if any(looks_like_key(name) for name in (*draft.settings, *draft.secrets)):
+        hint = 'Send a key as the value of its name: {"secrets": {"openai_api_key": "…"}}'
+        raise ConfigError([Problem("LR110", "what looks like a key stands where a name belongs", "body", hint)])
     for name, value in draft.settings.items():
         if name not in SETTINGS and value is not None:
             hint = did_you_mean(name, SETTINGS) or "GET /api/providers lists the settings"
@@ -170,6 +175,13 @@ def _check_names(draft: Draft) -> None:
             hint = 'Send it in "secrets", where it is sealed'
             problems.append(Problem("LR110", f"'{name}' is a secret", f"settings.{name}", hint))
     if problems:
+        raise ConfigError(problems)
+
+
+def _check_values(draft: Draft) -> None:
+    """Refuse what the database would: it says so for one setting only, and a page shows each beside its field."""
+    settings = draft.settings.items()
+    if problems := [p for name, value in settings for p in plain_secrets(name, value, f"settings.{name}")]:
         raise ConfigError(problems)
 
 

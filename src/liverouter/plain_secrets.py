@@ -1,0 +1,118 @@
+"""The database's rule on plain secrets, for an answer before anything is written: settings take none. Pure.
+
+The rule itself is `migrations/sql/0001_config/plain_secrets.sql`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KEY: Final = re.compile(
+    r"(^|[^A-Za-z0-9_-])("
+    r"sk-[A-Za-z0-9_-]{8}"
+    r"|(gh[oprsu]|github_pat|glpat|hf|gsk|xai|pplx|r8|nvapi|lsv2|xox[abeprs])[_-][A-Za-z0-9_-]{16}"
+    r"|pat[/_-][A-Za-z0-9_.-]{16}"
+    r"|dapi[0-9a-f]{32}"
+    r"|AIza[A-Za-z0-9_-]{30}|ya29\.[A-Za-z0-9_-]{16}"
+    r"|(AKIA|ASIA)[A-Z0-9]{16}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8}"
+    r"|(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8}"
+    r")"
+    r'|-----BEGIN [A-Z0-9 ]*PRIVATE KEY|"private_key" *:'
+)
+_URL: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://[^/?#\s]*:[^/?#\s]*@"
+    r"|[?&][^=&#]*(key|token|password|secret|signature|sig)=[^&#]",
+    re.IGNORECASE,
+)
+_NAME: Final = re.compile(
+    r"((api|access|account|private|secret|shared|signing|subscription)[^a-z0-9]?key"
+    r"|token|password|passwd|passphrase|credentials?|secret|authorization)\Z"
+)
+_REFERENCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
+_PASTED: Final = re.compile(r"[A-Za-z0-9]{24}")  # a key where its name belongs
+_STEP: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+
+_WORDS: Final = {
+    "key": (
+        "what looks like a key or a token stands here",
+        "A key belongs into its own field, where it is sealed; in a shell: liverouter set --secret NAME",
+    ),
+    "url": (
+        "a URL with a password or a key in it stands here",
+        "Leave user, password and key out of the URL, and store the key sealed: liverouter set --secret NAME",
+    ),
+    "name": (
+        "a plain value stands where a reference to a secret belongs",
+        'Store it sealed, liverouter set --secret NAME, and write {"secret": "NAME"} here',
+    ),
+}
+
+_CORTEX: Final = (
+    "Snowflake Cortex takes no password: make a programmatic access token and store it sealed, "
+    "liverouter set --secret snowflake_token"
+)
+
+
+def looks_like_key(text: str) -> bool:
+    """Tell whether *text* holds what a provider's key, an access token or a private key looks like."""
+    return _KEY.search(text) is not None
+
+
+def plain_secrets(name: str, value: Any, where: str) -> list[Problem]:
+    """Return a Problem for each plain secret in the setting *name*, none of which repeats it; *where* it stands."""
+    problems = []
+    for place, reason in _found(name, value):
+        message, hint = _WORDS[reason]
+        hint = _CORTEX if place.endswith(".snowflake_password") else hint
+        problems.append(Problem("LR110", message, where + place, hint))
+    return problems
+
+
+def _found(name: str, value: Any) -> list[tuple[str, str]]:
+    """Return path and reason of each, those nearest to the row first."""
+    nodes = _nodes(name, value)
+    found = [(depth, place, reason) for place, depth, key, node in nodes if (reason := _reason(depth, key, node))]
+    return [(place, reason) for _, place, reason in sorted(found)]
+
+
+def _nodes(name: str, value: Any) -> Iterator[tuple[str, int, str, Any]]:
+    """Yield path, depth, name and value of each node; an element goes by its list's name."""
+    waiting: list[tuple[str, int, str, Any]] = [("", 0, name, value)]
+    while waiting:  # not recursive: a row may be nested deeper than calls
+        place, depth, key, node = waiting.pop()
+        yield place, depth, key, node
+        if isinstance(node, Mapping) and not (depth and _is_reference(node)):
+            waiting += [(f"{place}.{_step(str(k))}", depth + 1, str(k), member) for k, member in node.items()]
+        elif isinstance(node, list):
+            waiting += [(f"{place}[{index}]", depth + 1, key, element) for index, element in enumerate(node)]
+
+
+def _reason(depth: int, name: str, value: Any) -> str:
+    is_text = isinstance(value, str)
+    if looks_like_key(name) or (is_text and looks_like_key(value)):
+        return "key"
+    if is_text and _URL.search(value):
+        return "url"
+    if value is None or (depth and _is_reference(value)) or not _NAME.search(name.lower()):
+        return ""
+    # a number is a limit or a price there, max_token or cost_per_token, unless it is the row itself
+    return "name" if depth == 0 or isinstance(value, str | Mapping) else ""
+
+
+def _is_reference(value: Any) -> bool:
+    if not isinstance(value, Mapping) or set(value) != {"secret"} or not isinstance(value["secret"], str):
+        return False
+    name = value["secret"]
+    return bool(_REFERENCE.fullmatch(name)) and not _PASTED.search(name) and not looks_like_key(name)
+
+
+def _step(key: str) -> str:
+    return key if _STEP.fullmatch(key) and not looks_like_key(key) else "…"
