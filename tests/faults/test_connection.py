@@ -15,6 +15,16 @@ from liverouter.events import (
     ListenerLost,
     ReloadRequested,
 )
+from tests.faults.bounds import (
+    AT_ONCE,
+    CONNECT_HANGS,
+    MISSED_PROBE,
+    POLLED,
+    POLLED_KNOWINGLY,
+    READ_HANGS,
+    RECONNECTED,
+    SLOW_LINE,
+)
 from tests.faults.kit import UNPOLLED, Follower
 from tests.faults.pgbouncer import PgBouncer
 from tests.faults.proxy import is_config_notification, notification
@@ -27,10 +37,7 @@ if TYPE_CHECKING:
     from tests.faults.kit import Admin
     from tests.faults.proxy import FaultProxy
 
-POLL_S = 1.2  # the longest poll interval of `kit.QUICK`, jitter included
-NOTIFY_S = 2.0  # a notification takes milliseconds; this machine may be busy
 HALF_OPEN_S = 2 * (0.6 + 2.0) + 2.0  # two probes and their timeouts
-CONNECT_S = 5.0  # a connection that hangs is given up
 
 
 class TestEnded:
@@ -41,9 +48,9 @@ class TestEnded:
             admin.execute("SELECT pg_terminate_backend(%s)", pid)
             revision = admin.set(llm_model="while-away")
             follower.events.wait_for(ListenerLost)
-            follower.applies(revision, within_s=NOTIFY_S + 0.2)
+            follower.applies(revision, within_s=RECONNECTED.limit)
             assert follower.events.wait_for(ListenerConnected, count=2).reconnects == 1
-            follower.applies(admin.set(llm_model="after"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="after"), within_s=AT_ONCE.limit)
             follower.load.serve("after")
 
     def test_every_backend_terminated(self, admin: Admin) -> None:
@@ -54,7 +61,7 @@ class TestEnded:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name LIKE 'liverouter%%' AND datname = current_database()"
             )
-            follower.applies(admin.set(llm_model="after"), within_s=NOTIFY_S + 0.2)
+            follower.applies(admin.set(llm_model="after"), within_s=RECONNECTED.limit)
             follower.events.wait_for(ListenerConnected, count=2)
             follower.until_status(state=State.LIVE)
 
@@ -65,7 +72,7 @@ class TestEnded:
             follower.events.wait_for(ListenerConnected)
             getattr(proxy, fault)()
             revision = admin.set(llm_model="while-away")
-            follower.applies(revision, within_s=NOTIFY_S + 0.2)
+            follower.applies(revision, within_s=RECONNECTED.limit)
             follower.events.wait_for(ListenerConnected, count=2)
             follower.until_status(state=State.LIVE, mode="listen")
 
@@ -78,7 +85,7 @@ class TestEnded:
             until(lambda: proxy.is_holding)
             revision = admin.set(llm_model="in-the-gap")
             proxy.release()
-            follower.applies(revision, within_s=NOTIFY_S)
+            follower.applies(revision, within_s=AT_ONCE.limit)
 
     def test_write_during_a_read(self, admin: Admin, proxy: FaultProxy) -> None:
         """A commit that a read in progress cannot see any more is announced to a later one: no wake-up is lost."""
@@ -90,7 +97,20 @@ class TestEnded:
             revision = admin.set(llm_model="just-too-late")
             follower.events.wait_for(ReloadRequested, reason="notification")
             proxy.release()
-            follower.applies(revision, within_s=NOTIFY_S)
+            follower.applies(revision, within_s=AT_ONCE.limit)
+
+    def test_write_between_listen_and_read(self, admin: Admin, proxy: FaultProxy) -> None:
+        """A commit after LISTEN is in force, too late for the read that follows it, is heard and read as well."""
+        with Follower(admin, proxy.dsn, **UNPOLLED) as follower:
+            follower.events.wait_for(ListenerConnected)
+            proxy.hold(b"llm_model")
+            admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
+            follower.events.wait_for(ListenerConnected, count=2)
+            until(lambda: proxy.is_holding)
+            revision = admin.set(llm_model="just-too-late")
+            follower.events.wait_for(ReloadRequested, reason="notification")
+            proxy.release()
+            follower.applies(revision, within_s=AT_ONCE.limit)
 
 
 class TestSilent:
@@ -108,15 +128,15 @@ class TestSilent:
             assert follower.status.last_error.code == "LR201"
             assert not follower.events.of(ConfigApplied, revision=revision)
             proxy.heal()
-            follower.applies(revision, within_s=12)
+            follower.applies(revision, within_s=READ_HANGS.limit)
             follower.until_status(state=State.LIVE, timeout_s=40)
 
     def test_listening_connection_alone_goes_dead(self, admin: Admin, proxy: FaultProxy) -> None:
-        """Only the listening connection is dead: the poll takes over at once, then it is replaced."""
-        with Follower(admin, listen_url=proxy.dsn, poll_interval_s=1.0) as follower:
+        """Only the listening connection is dead: at the first missed probe polling takes over, then it is replaced."""
+        with Follower(admin, listen_url=proxy.dsn, **UNPOLLED) as follower:
             follower.events.wait_for(ListenerConnected)
             proxy.black_hole()
-            follower.applies(admin.set(llm_model="polled"), within_s=2 * POLL_S + 1)
+            follower.applies(admin.set(llm_model="polled"), within_s=MISSED_PROBE.limit)
             follower.events.wait_for(ListenerDegraded, cause="half_open", timeout_s=HALF_OPEN_S)
             proxy.heal()
             follower.events.wait_for(ListenerConnected, count=2, timeout_s=40)
@@ -130,7 +150,7 @@ class TestSilent:
             admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
             follower.events.wait_for(ListenerLost)
             # a read that meets a report wants a second connection, and gives it up after the connect timeout
-            follower.applies(admin.set(llm_model="polled"), within_s=2 * POLL_S + CONNECT_S)
+            follower.applies(admin.set(llm_model="polled"), within_s=CONNECT_HANGS.limit)
             follower.until_status(mode="poll_only", mode_cause="unreachable")
             follower.load.go_on()
             proxy.heal()
@@ -141,17 +161,19 @@ class TestSilent:
         with Follower(admin, proxy.dsn) as follower:
             follower.events.wait_for(ListenerConnected)
             proxy.split(50, 0.001)
-            follower.applies(admin.set(llm_model="dribbled"), within_s=5)
+            follower.applies(admin.set(llm_model="dribbled"), within_s=SLOW_LINE.limit)
             assert not follower.events.of(ListenerLost)
 
 
 class TestNotifications:
-    def test_lost(self, admin: Admin, proxy: FaultProxy) -> None:
-        """A notification that never comes costs one poll interval."""
-        with Follower(admin, proxy.dsn) as follower:
+    @pytest.mark.parametrize("net", ["poll", "heartbeat"])
+    def test_lost(self, admin: Admin, proxy: FaultProxy, net: str) -> None:
+        """A notification that never comes costs one poll interval; the answer to a heartbeat tells of it, too."""
+        interval = {"poll": "poll_interval_s", "heartbeat": "heartbeat_interval_s"}[net]
+        with Follower(admin, proxy.dsn, **UNPOLLED | {interval: 1.0}) as follower:
             follower.events.wait_for(ListenerConnected)
             proxy.rewrite(lambda frame: [] if is_config_notification(frame) else [frame])
-            follower.applies(admin.set(llm_model="unannounced"), within_s=POLL_S + 1)
+            follower.applies(admin.set(llm_model="unannounced"), within_s=POLLED.limit)
             assert not follower.events.of(ReloadRequested, reason="notification")
 
     def test_doubled_forged_and_garbage(self, admin: Admin, proxy: FaultProxy) -> None:
@@ -161,11 +183,11 @@ class TestNotifications:
             follower.events.wait_for(ListenerConnected)
             proxy.rewrite(lambda frame: [frame, frame, *forged] if is_config_notification(frame) else [frame])
             revision = admin.set(llm_model="true")
-            follower.applies(revision, within_s=NOTIFY_S)
+            follower.applies(revision, within_s=AT_ONCE.limit)
             for payload in ("31337", "garbage", ""):
                 admin.execute("SELECT pg_notify('liverouter', %s)", payload)
             follower.events.wait_for(ReloadRequested, reason="notification", count=4 * 8)
-            follower.applies(admin.set(llm_model="last"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="last"), within_s=AT_ONCE.limit)
             assert [e.revision for e in follower.events.of(ConfigApplied)] == [revision - 1, revision, revision + 1]
 
     def test_stranger_may_forge_but_not_harm(self, admin: Admin) -> None:
@@ -183,6 +205,7 @@ class TestNotifications:
                 follower.events.wait_for(ReloadRequested, reason="notification", count=100)
                 follower.load.go_on()
                 assert len(follower.events.of(ConfigApplied)) == 1
+                follower.applies(admin.set(llm_model="true"), within_s=AT_ONCE.limit)
         finally:
             admin.execute("DROP ROLE stranger")
 
@@ -199,7 +222,7 @@ class TestPooler:
             assert degraded.problem.where == "LIVEROUTER_LISTEN_URL"
             follower.until_status(state=State.POLL_ONLY, mode_cause="pooler")
             for model in ("one", "two", "three"):
-                follower.applies(admin.set(llm_model=model), within_s=POLL_S + 1)
+                follower.applies(admin.set(llm_model=model), within_s=POLLED_KNOWINGLY.limit)
             assert not follower.events.of(ListenerConnected)
 
     def test_direct_listen_url_beside_a_pooler(self, admin: Admin, needs_program: Callable[..., Path]) -> None:
@@ -210,7 +233,7 @@ class TestPooler:
         ):
             follower.events.wait_for(ListenerConnected)
             follower.until_status(state=State.LIVE)
-            follower.applies(admin.set(llm_model="announced"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="announced"), within_s=AT_ONCE.limit)
 
     def test_session_pooler(self, admin: Admin, needs_program: Callable[..., Path]) -> None:
         """A pooler in session mode passes notifications on, so it counts as listening."""
@@ -219,5 +242,5 @@ class TestPooler:
             Follower(admin, pooler.dsn, **UNPOLLED) as follower,
         ):
             follower.events.wait_for(ListenerConnected)
-            follower.applies(admin.set(llm_model="announced"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="announced"), within_s=AT_ONCE.limit)
             assert not follower.events.of(ListenerDegraded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import partial
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,8 +13,8 @@ import pytest
 from liverouter import LiveRouter, NotReadyError, RolloutError, State
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, ListenerConnected, ListenerDegraded, ReadFailed
 from liverouter.migrate import upgrade
-from liverouter.repository import SettingsRepository
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
+from tests.faults.bounds import AT_ONCE, BURST, POLLED, RETRIED
 from tests.faults.kit import QUICK, UNPOLLED, Admin, Follower
 from tests.faults.waiting import until
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from liverouter.testing import StandIn
 
-NOTIFY_S = 2.0
-RETRY_S = 6.0
 LISTEN_S = 15.0
+GIVEN_UP_S = 15.0  # a read that waits for a lock
 _EDITS = """
     DO $$ BEGIN
         FOR n IN 1..{edits} LOOP
@@ -58,22 +57,24 @@ def drop_schema(admin: Admin) -> None:
 
 
 class TestLocks:
-    def test_access_exclusive_lock(self, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A migration holds the table: reads give up in time, calls go on, and what it commits is applied."""
-        short = partial(SettingsRepository, statement_timeout_s=1.0)
-        monkeypatch.setattr("liverouter.engine.SettingsRepository", short)
+    @pytest.mark.timeout(120)
+    def test_access_exclusive_lock(self, admin: Admin) -> None:
+        """A migration holds the table for 30 s: reads give up in time, calls go on, and what it commits is applied."""
         with Follower(admin) as follower, psycopg.connect(admin.dsn) as migration:
             follower.events.wait_for(ListenerConnected)
             migration.execute("LOCK TABLE liverouter.settings IN ACCESS EXCLUSIVE MODE")
+            locked_at = time.monotonic()
             migration.execute("UPDATE liverouter.settings SET value = '\"migrated\"' WHERE key = 'llm_model'")
-            stale = follower.until_status(state=State.STALE, timeout_s=10)
+            stale = follower.until_status(state=State.STALE, timeout_s=GIVEN_UP_S)
             assert stale.last_error is not None
             assert stale.last_error.code == "LR208"
             assert stale.mode == "listen", "the listener needs no table"
             follower.reports(state="stale", error_code="LR208")
             follower.load.go_on()
+            until(lambda: time.monotonic() > locked_at + 30, 30)
+            follower.load.go_on()
             migration.commit()
-            follower.applies(admin.revision, within_s=NOTIFY_S)
+            follower.applies(admin.revision, within_s=AT_ONCE.limit)
             follower.until_status(state=State.LIVE)
 
     def test_timeouts_set_on_the_role(self, admin: Admin, service: str) -> None:
@@ -87,7 +88,7 @@ class TestLocks:
         ) as follower:
             first = follower.events.wait_for(ListenerConnected)
             for n in range(3):
-                follower.applies(admin.set(llm_model=f"timed-{n}"), within_s=NOTIFY_S)
+                follower.applies(admin.set(llm_model=f"timed-{n}"), within_s=AT_ONCE.limit)
                 follower.load.go_on(60)  # longer than the idle timeout
             assert follower.status.backend_pid == first.backend_pid
             assert not follower.events.of(ReadFailed)
@@ -108,7 +109,7 @@ class TestRights:
             follower.load.go_on()
             assert not follower.events.of(ConfigApplied, revision=revision)
             admin.execute(f"GRANT liverouter_client TO {role}")
-            follower.applies(revision, within_s=RETRY_S)
+            follower.applies(revision, within_s=RETRIED.limit)
             follower.until_status(state=State.LIVE, last_error=None)
 
     def test_changed_password(self, admin: Admin, service: str) -> None:
@@ -118,7 +119,7 @@ class TestRights:
             follower.events.wait_for(ListenerConnected)
             admin.execute(f"ALTER ROLE {role} PASSWORD 'second'")
             revision = admin.set(llm_model="still-heard")
-            follower.applies(revision, within_s=NOTIFY_S)
+            follower.applies(revision, within_s=AT_ONCE.limit)
             _end_sessions(admin, role)
             degraded = follower.events.wait_for(ListenerDegraded, cause="refused")
             assert degraded.problem is not None
@@ -130,7 +131,7 @@ class TestRights:
             follower.load.go_on()
             revision = admin.set(llm_model="unheard")
             admin.execute(f"ALTER ROLE {role} PASSWORD 'first'")
-            follower.applies(revision, within_s=RETRY_S)
+            follower.applies(revision, within_s=RETRIED.limit)
             follower.until_status(state=State.LIVE, timeout_s=LISTEN_S)
 
 
@@ -146,14 +147,14 @@ class TestSchema:
             assert "liverouter migrate" in stale.last_error.hint
             follower.load.go_on()
             admin.execute("ALTER TABLE liverouter.head RENAME COLUMN gone TO change_id")
-            follower.applies(admin.set(llm_model="whole-again"), within_s=RETRY_S)
+            follower.applies(admin.set(llm_model="whole-again"), within_s=RETRIED.limit)
             follower.until_status(state=State.LIVE, last_error=None)
 
     def test_dropped_schema(self, admin: Admin, standin: StandIn) -> None:
         """The whole schema is gone: calls go on with what is known; migrated and filled anew, it is followed."""
         with Follower(admin) as follower:
             follower.events.wait_for(ListenerConnected)
-            follower.applies(admin.set(llm_model="before"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="before"), within_s=AT_ONCE.limit)
             drop_schema(admin)
             stale = follower.until_status(state=State.STALE)
             assert stale.last_error is not None
@@ -161,7 +162,7 @@ class TestSchema:
             follower.load.go_on()
             upgrade(admin.dsn)
             admin.set(llm_provider="openai", llm_model="new-world", openai_api_base=standin.api_base)
-            follower.load.serve("new-world", timeout_s=RETRY_S)
+            follower.load.serve("new-world", timeout_s=RETRIED.limit)
             until(lambda: follower.status.state is State.LIVE, LISTEN_S)
             follower.goes_back()
 
@@ -170,7 +171,7 @@ class TestSchema:
         with Follower(admin, **UNPOLLED) as follower:
             follower.events.wait_for(ListenerConnected)
             admin.execute("ALTER TABLE liverouter.settings ADD COLUMN mine text")
-            follower.applies(admin.set(llm_model="after", somebody_elses={"a": [1]}), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="after", somebody_elses={"a": [1]}), within_s=AT_ONCE.limit)
             assert not follower.events.of(ReadFailed)
 
 
@@ -180,12 +181,12 @@ class TestHistory:
         with Follower(admin) as follower:
             follower.events.wait_for(ListenerConnected)
             newest = [admin.set(llm_model=f"m{n}") for n in range(4)][-1]
-            follower.applies(newest, within_s=NOTIFY_S)
+            follower.applies(newest, within_s=AT_ONCE.limit)
             admin.execute("UPDATE liverouter.head SET revision = %s, change_id = gen_random_uuid()", newest - 3)
-            until(lambda: follower.status.revision == newest - 3, RETRY_S)
+            until(lambda: follower.status.revision == newest - 3, POLLED.limit)
             admin.execute("UPDATE liverouter.head SET change_id = gen_random_uuid()")
             count = len(follower.events.of(ConfigApplied))
-            until(lambda: len(follower.events.of(ConfigApplied)) > count, RETRY_S)
+            until(lambda: len(follower.events.of(ConfigApplied)) > count, POLLED.limit)
             follower.load.go_on()
             follower.goes_back()
 
@@ -194,9 +195,9 @@ class TestHistory:
         with Follower(admin, **UNPOLLED) as follower:
             follower.events.wait_for(ListenerConnected)
             good = admin.set(llm_model="good")
-            follower.applies(admin.set(llm_model="worse"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="worse"), within_s=AT_ONCE.limit)
             (revision,) = admin.ask("SELECT liverouter.rollback(%s, 'undo')", good)
-            follower.applies(revision, within_s=NOTIFY_S)
+            follower.applies(revision, within_s=AT_ONCE.limit)
             follower.load.serve("good")
 
 
@@ -213,7 +214,7 @@ class TestRejected:
             assert len(follower.events.of(ConfigRejected)) == 1
             follower.reports(rejected_revision=bad, error_code="LR101", hint="Did you mean 'openai'?")
             follower.load.go_on()
-            follower.applies(admin.set(llm_provider="openai", llm_model="good"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_provider="openai", llm_model="good"), within_s=AT_ONCE.limit)
             follower.reports(rejected_revision=None, error_code=None)
 
     def test_changed_environment_is_tried_again(self, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +226,7 @@ class TestRejected:
             )
             follower.events.wait_for(ConfigRejected, revision=revision)
             monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-late")
-            follower.applies(revision, within_s=2 * 1.2)
+            follower.applies(revision, within_s=POLLED.limit)
 
     def test_three_instances_of_which_one_lacks_a_key(self, admin: Admin) -> None:
         """Two apply, one rejects and says so; a wait for the rollout fails at once and names it."""
@@ -246,8 +247,8 @@ class TestRejected:
                     *("openai_api_key", sealed, fingerprint(secret)),
                 )
                 revision = admin.set(llm_model="with-stored-key")
-            one.applies(revision, within_s=NOTIFY_S)
-            two.applies(revision, within_s=NOTIFY_S)
+            one.applies(revision, within_s=AT_ONCE.limit)
+            two.applies(revision, within_s=AT_ONCE.limit)
             rejected = three.events.wait_for(ConfigRejected, revision=revision)
             assert [p.code for p in rejected.problems] == ["LR502"]
             assert three.status.revision == revision - 1
@@ -269,7 +270,7 @@ class TestRejected:
                 live.wait_ready(0.1)
             assert [p.code for p in caught.value.problems] == ["LR101"]
             admin.set(llm_provider="openai")
-            live.wait_ready(NOTIFY_S)
+            live.wait_ready(AT_ONCE.limit)
 
     def test_row_that_no_parser_takes(self, admin: Admin) -> None:
         """A row nested deeper than Python's parser goes is an error with a name, and goes when it goes."""
@@ -282,7 +283,7 @@ class TestRejected:
             assert stale.last_error.code == "LR208"
             follower.load.go_on()
             admin.execute("DELETE FROM liverouter.settings WHERE key = 'my_deep_row'")
-            follower.applies(admin.set(llm_model="flat"), within_s=RETRY_S)
+            follower.applies(admin.set(llm_model="flat"), within_s=RETRIED.limit)
 
 
 class TestBursts:
@@ -293,7 +294,7 @@ class TestBursts:
             follower.events.wait_for(ListenerConnected)
             admin.execute(_EDITS.format(edits=edits))
             assert admin.revision == edits + 1
-            follower.applies(edits + 1, within_s=3)
+            follower.applies(edits + 1, within_s=BURST.limit)
             assert len(follower.events.of(ConfigApplied)) < 40
 
     def test_two_admins_racing(self, admin: Admin) -> None:
@@ -317,7 +318,7 @@ class TestBursts:
             for racer in racers:
                 racer.join()
             assert admin.revision == 1 + 2 * edits
-            follower.applies(admin.revision, within_s=NOTIFY_S)
+            follower.applies(admin.revision, within_s=BURST.limit)
             snapshot = follower.live.generation().snapshot
             assert (snapshot.primary.max_tokens, snapshot.timeout_s) == (edits + 100, edits + 100.0)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.faults.bounds import FORKED
 from tests.faults.forks import WORKERS
 from tests.faults.waiting import until
 
@@ -28,7 +29,7 @@ class TestFork:
     @pytest.mark.timeout(120)
     def test_children_have_clients_of_their_own(self, admin: Admin, kind: str) -> None:
         """Parent and children answer, listen on connections of their own, and follow the next revision."""
-        lines, errors, code = _run(admin, kind)
+        lines, errors, code = _run(admin, kind, FORKED.limit)
         assert code == 0, errors
         assert errors == "", "silent, the interpreter's exit included"
         parents = [line for line in lines if line["who"] == "parent"]
@@ -50,8 +51,8 @@ def _kill_children(lines: list[dict[str, Any]]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _run(admin: Admin, kind: str) -> tuple[list[dict[str, Any]], str, int]:
-    """Run the program; write the second revision once everybody listens."""
+def _run(admin: Admin, kind: str, start_s: float) -> tuple[list[dict[str, Any]], str, int]:
+    """Run the program; write the second revision once everybody listens, at most *start_s* later."""
     environ = os.environ | {
         "LIVEROUTER_DATABASE_URL": admin.dsn,
         "LIVEROUTER_APP": "forks",
@@ -75,7 +76,7 @@ def _run(admin: Admin, kind: str) -> tuple[list[dict[str, Any]], str, int]:
         try:
             until(
                 lambda: sum("hears" in line for line in lines) == 1 + WORKERS[kind] or process.poll() is not None,
-                60,
+                start_s,
                 "everybody listens",
             )
             admin.set(llm_model="second")

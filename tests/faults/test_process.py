@@ -28,6 +28,7 @@ from liverouter.events import (
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
+from tests.faults.bounds import AT_ONCE, CLOSED, EXITED, GONE, RETRIED, UNDER_LOAD
 from tests.faults.kit import QUICK, UNPOLLED, Follower
 from tests.faults.waiting import until
 from tests.faults.workers import Worker
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from tests.faults.proxy import FaultProxy
 
 ROOT = Path(__file__).parents[2]
-NOTIFY_S = 2.0
-RETRY_S = 6.0
 DAY_S = 86_400.0
 
 
@@ -49,11 +48,11 @@ class TestCallers:
         """An application that blocks its own event loop does not keep the config from being followed."""
         with Follower(admin, **UNPOLLED) as follower:
             follower.events.wait_for(ListenerConnected)
-            follower.applies(admin.set(llm_model="meanwhile"), within_s=NOTIFY_S)  # this blocks the running loop
+            follower.applies(admin.set(llm_model="meanwhile"), within_s=AT_ONCE.limit)  # this blocks the running loop
             answer = await follower.live.chat_model().ainvoke("hi")
             assert answer.content == "meanwhile says: hi"
 
-    def test_raising_observer(self, admin: Admin) -> None:
+    def test_raising_observer(self, admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
         """A user's callback that raises on every event is told once, and stops nothing."""
 
         def bad(_: Event) -> NoReturn:
@@ -61,8 +60,11 @@ class TestCallers:
 
         with Follower(admin, **UNPOLLED, observers=(bad,)) as follower:
             follower.events.wait_for(ListenerConnected)
-            follower.applies(admin.set(llm_model="regardless"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="regardless"), within_s=AT_ONCE.limit)
             follower.until_status(state=State.LIVE)
+        told = [line for line in capsys.readouterr().err.splitlines() if "observer.failed" in line]
+        assert len(told) == 1
+        assert "a user's mistake" in told[0]
 
     @pytest.mark.timeout(120)
     async def test_swap_under_a_thousand_concurrent_calls(self, admin: Admin, standin: StandIn) -> None:
@@ -77,7 +79,7 @@ class TestCallers:
                 # litellm opens 500 connections and has the other calls wait for one
                 await standin.wait_until_async(lambda s: s.in_flight >= 500, 60)
                 revision = admin.set(llm_model="second")
-                await asyncio.to_thread(follower.applies, revision, 10)
+                await asyncio.to_thread(follower.applies, revision, UNDER_LOAD.limit)
             answers = await asyncio.gather(*flying)
             assert {str(a.content) for a in answers} == {"first says: hi"}
             assert {a.response_metadata["liverouter"]["revision"] for a in answers} == {revision - 1}
@@ -113,7 +115,7 @@ class TestProviders:
                 until(lambda: len(served) > 5)
                 dying.fail("refused")
                 revision = admin.set(llm_provider="anthropic", llm_model="claude-haiku-4-5", llm_fallback_config=None)
-                until(lambda: live.status().revision == revision)
+                until(lambda: live.status().revision == revision, AT_ONCE.limit)
                 count = len(served)
                 until(lambda: len(served) > count + 10)
                 ended.set()
@@ -131,16 +133,16 @@ class TestClock:
         """Intervals are measured by the monotonic clock, times are told by the database's."""
         with Follower(admin) as follower:
             follower.events.wait_for(ListenerConnected)
-            follower.applies(admin.set(llm_model="before"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="before"), within_s=AT_ONCE.limit)
             clock = time.time
             monkeypatch.setattr(time, "time", lambda: clock() + shift_s)
-            applied = follower.applies(admin.set(llm_model="after"), within_s=NOTIFY_S)
+            applied = follower.applies(admin.set(llm_model="after"), within_s=AT_ONCE.limit)
             assert applied.commit_to_live_ms is not None
             assert 0 <= applied.commit_to_live_ms < 5000
             follower.load.go_on(20)
             admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
             follower.events.wait_for(ListenerConnected, count=2)
-            follower.applies(admin.set(llm_model="later"), within_s=NOTIFY_S)
+            follower.applies(admin.set(llm_model="later"), within_s=AT_ONCE.limit)
             follower.reports(state="live")
             (age_s,) = admin.ask(
                 "SELECT extract(epoch FROM clock_timestamp() - applied_at)::float FROM liverouter.instances"
@@ -151,9 +153,9 @@ class TestClock:
 
 
 class TestProcess:
-    @pytest.mark.timeout(120)
+    @pytest.mark.timeout(180)
     def test_process_stopped_and_resumed(self, admin: Admin) -> None:
-        """A process that stood still, and whose connections were ended meanwhile, catches up at once."""
+        """A process that stood still for a minute, and whose connections were ended meanwhile, catches up."""
         with Worker(admin.dsn) as worker:
             worker.wait(event="listener.connected")
             worker.signal(signal.SIGSTOP)
@@ -162,10 +164,10 @@ class TestProcess:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'liverouter%%'"
                 " AND datname = current_database()"
             )
-            time.sleep(4)  # longer than two probes: nothing in the process can tell
+            time.sleep(60)  # nothing in the process can tell
             worker.signal(signal.SIGCONT)
-            worker.wait(event="config.applied", revision=revision, timeout_s=RETRY_S)
-            worker.wait(event="listener.connected", count=2, timeout_s=RETRY_S)
+            worker.wait(event="config.applied", revision=revision, timeout_s=RETRIED.limit)
+            worker.wait(event="listener.connected", count=2, timeout_s=RETRIED.limit)
             until(lambda: worker.ask()["last"] == "missed-2")
             status = worker.ask()
             assert (status["state"], status["failures"]) == ("live", [])
@@ -180,10 +182,8 @@ class TestProcess:
             proxy.hold(b"llm_model")
             admin.set(llm_model="never-read")
             until(lambda: proxy.is_holding)
-            started = time.monotonic()
             worker.signal(signal.SIGTERM)
-            assert worker.ended(10) == 0
-            assert time.monotonic() - started < 8
+            assert worker.ended(CLOSED.limit) == 0
             assert worker.errors == ""
             until(lambda: not proxy.open_connections or proxy.is_holding)
             assert admin.ask("SELECT count(*) FROM liverouter.instances")[0] == 0, "it said goodbye"
@@ -191,7 +191,7 @@ class TestProcess:
     @pytest.mark.timeout(120)
     @pytest.mark.parametrize("ending", ["falls off the end", "sys.exit", "raises"])
     def test_interpreter_exit_is_quick_and_silent(self, admin: Admin, ending: str) -> None:
-        """A script that never closes anything ends as quickly and silently as one that used nothing."""
+        """A script that never closes anything ends as quickly and silently as one that does, and says goodbye."""
         script = (
             "import sys, time, liverouter\n"
             "print(liverouter.get_chat_model().invoke('hi').content)\n"
@@ -203,7 +203,8 @@ class TestProcess:
         done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=90, check=False)
         answer, last = done.stdout.split("\n")[:2]
         assert (done.returncode, answer, done.stderr) == (0, "first says: hi", "")
-        assert time.monotonic() - float(last) < 3.0
+        assert time.monotonic() - float(last) < EXITED.limit
+        assert admin.ask("SELECT count(*) FROM liverouter.instances")[0] == 0, "it said goodbye"
 
     def test_close_leaves_nothing(self, admin: Admin, recwarn: pytest.WarningsRecorder) -> None:
         """No thread, task, socket or warning is left of a client that was closed."""
@@ -215,7 +216,7 @@ class TestProcess:
         for _ in range(3):
             with Follower(admin) as follower:
                 follower.events.wait_for(ListenerConnected)
-                follower.applies(admin.set(llm_model=f"m{admin.revision}"), within_s=NOTIFY_S)
+                follower.applies(admin.set(llm_model=f"m{admin.revision}"), within_s=AT_ONCE.limit)
         gc.collect()
         assert set(threading.enumerate()) - threads == set()
         assert process.num_fds() <= descriptors
@@ -223,7 +224,8 @@ class TestProcess:
         until(
             lambda: (
                 admin.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'liverouter%%'")[0] == 0
-            )
+            ),
+            GONE.limit,
         )
 
     async def test_cancelled_lifespan_leaves_nothing(self, admin: Admin) -> None:
@@ -240,7 +242,7 @@ class TestProcess:
         await asyncio.wait_for(entered.wait(), 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            await asyncio.wait_for(task, GONE.limit)
         assert not [t for t in threading.enumerate() if t.name.startswith("liverouter")]
 
 
@@ -265,7 +267,7 @@ class TestSnapshotFile:
             assert status.last_error is not None
             assert status.last_error.code == "LR201"
             proxy.heal()
-            follower.applies(revision, within_s=RETRY_S)
+            follower.applies(revision, within_s=RETRIED.limit)
             follower.until_status(state=State.LIVE, timeout_s=20)
             follower.events.wait_for(SnapshotFileWritten, revision=revision)
 
@@ -302,23 +304,30 @@ class TestSnapshotFile:
             with pytest.raises(NotReadyError):
                 live.wait_ready(0.05)
             proxy.heal()
-            assert live.wait_ready(RETRY_S).snapshot.primary.model == "first"
+            assert live.wait_ready(RETRIED.limit).snapshot.primary.model == "first"
             if harm != "foreign":
                 events.wait_for(SnapshotFileWritten)
 
     @pytest.mark.parametrize("fault", ["full", "read-only", "gone"])
     def test_disk_that_takes_no_file(self, admin: Admin, tmp_path: Path, fault: str) -> None:
         """A disk that is full, read-only or gone is reported; calls, swaps and the former file are unharmed."""
-        with _disk(tmp_path, fault) as folder:
-            with Follower(admin, snapshot_file=folder / "last.snapshot", secret_keys=generate_key()) as follower:
+        with _disk(tmp_path) as folder:
+            file = folder / "last.snapshot"
+            with Follower(admin, snapshot_file=file, secret_keys=generate_key()) as follower:
                 follower.events.wait_for(ListenerConnected)
+                follower.events.wait_for(SnapshotFileWritten)
+                former = file.read_bytes()
+                _break(folder, fault)
+                long = "x" * 20_000  # needs more room than the former file
+                follower.applies(admin.set(llm_model="all-the-same", somebody_elses=long), within_s=AT_ONCE.limit)
                 ignored = follower.events.wait_for(SnapshotFileIgnored)
                 assert ignored.problem.code == "LR504"
                 assert "cannot be written" in ignored.problem.message
-                follower.applies(admin.set(llm_model="all-the-same"), within_s=NOTIFY_S)
-                follower.events.wait_for(SnapshotFileIgnored, count=2)
                 follower.until_status(state=State.LIVE)
-            assert not list(folder.glob("*.new")) if folder.is_dir() else True
+                follower.load.serve("all-the-same")
+            if fault != "gone":
+                assert file.read_bytes() == former
+                assert not list(folder.glob("*.new"))
 
 
 def _harm(file: Path, harm: str) -> None:
@@ -340,25 +349,30 @@ def _harm(file: Path, harm: str) -> None:
 
 
 @contextlib.contextmanager
-def _disk(folder: Path, fault: str) -> Iterator[Path]:
-    """A folder on a disk with the fault."""
-    if fault == "gone":
-        (folder / "file").write_text("")
-        yield folder / "file"
-        return
+def _disk(folder: Path) -> Iterator[Path]:
+    """A folder on a small disk of its own."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount a disk")
     disk = folder / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=False)  # noqa: S607
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=False)  # noqa: S607
     if mounted.returncode:
         pytest.skip("needs the right to mount a disk")
     try:
-        if fault == "full":
-            with contextlib.suppress(OSError):
-                (disk / "ballast").write_bytes(b"x" * 65_536)
-        else:
-            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)  # noqa: S607
         yield disk
     finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)  # noqa: S607
+        subprocess.run(["umount", "-l", str(disk)], check=False)  # noqa: S607 - the fault may have done it
+
+
+def _break(disk: Path, fault: str) -> None:
+    """Have the disk take no file any more."""
+    match fault:
+        case "full":
+            with contextlib.suppress(OSError):
+                (disk / "ballast").write_bytes(b"x" * 65_536)
+        case "read-only":
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)  # noqa: S607
+        case "gone":
+            subprocess.run(["umount", "-l", str(disk)], check=True)  # noqa: S607
+            disk.rmdir()
+            disk.write_text("")

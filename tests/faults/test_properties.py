@@ -19,11 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from liverouter import LiveRouter
 from liverouter.events import ConfigApplied, Event
 from liverouter.repository import SettingsRepository
+from tests.faults.bounds import QUIET
 from tests.faults.kit import QUICK, Admin
 from tests.faults.proxy import FaultProxy, is_config_notification
 from tests.faults.waiting import until
 
-QUIET_S = 20.0  # after the last fault and write: a read that hangs is given up after 12 s, then retried within 5 s
 FORK_S = 30.0
 
 
@@ -57,10 +57,10 @@ class Instance:
 class Machine(RuleBasedStateMachine):
     """Writers, faults and two instances: one behind a faulty network, one beside it."""
 
-    def __init__(self, admin: Admin, proxy: FaultProxy) -> None:
-        """Start both instances."""
+    def __init__(self, admin: Admin, proxy: FaultProxy, quiet_s: float) -> None:
+        """Start both instances, which have *quiet_s* to catch up."""
         super().__init__()
-        self.admin, self.proxy = admin, proxy
+        self.admin, self.proxy, self.quiet_s = admin, proxy, quiet_s
         self.number = admin.revision
         self.write_by_sql()
         self.instances = [Instance(proxy.dsn), Instance(admin.dsn)]
@@ -145,7 +145,7 @@ class Machine(RuleBasedStateMachine):
         self.frozen = False
         revision = self.admin.set(**self._rows("openai"))
         for instance in self.instances:
-            until(lambda i=instance: i.live.status().revision == revision, QUIET_S, "the newest revision")  # type: ignore[misc]
+            until(lambda i=instance: i.live.status().revision == revision, self.quiet_s, "the newest revision")  # type: ignore[misc]
             assert instance.live.chat_model().invoke("hi").content == f"m{self.number} says: hi"
 
     @invariant()
@@ -192,7 +192,7 @@ def _serve_as_child(live: LiveRouter, revision: int) -> None:
 def test_any_sequence_of_writes_and_faults_ends_on_the_newest_revision(admin: Admin, proxy: FaultProxy) -> None:
     """Writes good and bad, rollbacks, notifications forged and lost, connections broken and frozen, restarts, forks."""
     run_state_machine_as_test(
-        lambda: Machine(admin, proxy),  # type: ignore[arg-type]  # a factory serves as well as a class
+        lambda: Machine(admin, proxy, QUIET.limit),  # type: ignore[arg-type]  # a factory serves as well as a class
         settings=settings(
             max_examples=8,
             stateful_step_count=12,

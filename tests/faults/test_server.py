@@ -14,6 +14,7 @@ from liverouter import LiveRouter, State
 from liverouter.events import ListenerConnected, ListenerDegraded, ListenerLost
 from liverouter.listener import Listener
 from liverouter.repository import SettingsRepository
+from tests.faults.bounds import AT_ONCE, MOVED, POLLED_KNOWINGLY, PROMOTED, READ_HANGS, RETRIED
 from tests.faults.cluster import Cluster, follows
 from tests.faults.kit import QUICK, UNPOLLED, Follower
 from tests.faults.proxy import FaultProxy
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     MakeAdmin = Callable[[str], Admin]
 
-RETRY_S = 5.0 + 1.0  # the longest pause between two reads of a database that does not answer, and the read
 LISTEN_S = 15.0  # until LISTEN is won back after a short absence; until then polling follows
 
 
@@ -42,7 +42,7 @@ class TestDown:
             follower.load.go_on()
             until(lambda: _answers(cluster))
             admin.reconnect()
-            follower.applies(admin.set(llm_model="after"), within_s=RETRY_S)
+            follower.applies(admin.set(llm_model="after"), within_s=RETRIED.limit)
             follower.until_status(state=State.LIVE, timeout_s=LISTEN_S)
 
     def test_server_stopped_and_started(self, cluster: Cluster, make_admin: MakeAdmin) -> None:
@@ -51,7 +51,7 @@ class TestDown:
         with Follower(admin) as follower:
             follower.events.wait_for(ListenerConnected)
             revision = admin.set(llm_model="before")
-            follower.applies(revision, within_s=2)
+            follower.applies(revision, within_s=AT_ONCE.limit)
             cluster.stop()
             stale = follower.until_status(state=State.STALE)
             assert stale.last_error is not None
@@ -60,7 +60,7 @@ class TestDown:
             follower.load.go_on()
             cluster.start()
             admin.reconnect()
-            follower.applies(admin.set(llm_model="after"), within_s=RETRY_S)
+            follower.applies(admin.set(llm_model="after"), within_s=RETRIED.limit)
             status = follower.until_status(state=State.LIVE, timeout_s=LISTEN_S)
             assert status.last_error is None
             follower.reports(state="live", mode="listen", error_code=None)
@@ -75,7 +75,7 @@ class TestDown:
             follower.load.go_on()
             cluster.start()
             admin.reconnect()
-            follower.applies(admin.set(llm_model="after"), within_s=RETRY_S)
+            follower.applies(admin.set(llm_model="after"), within_s=RETRIED.limit)
 
     def test_server_frozen(self, cluster: Cluster, make_admin: MakeAdmin) -> None:
         """Every process of the server is stopped: connections stay open and silent, new ones hang."""
@@ -87,7 +87,7 @@ class TestDown:
             follower.until_status(mode="poll_only")
             follower.load.go_on()
             cluster.thaw()
-            follower.applies(admin.set(llm_model="thawed"), within_s=15)
+            follower.applies(admin.set(llm_model="thawed"), within_s=READ_HANGS.limit)
             follower.until_status(state=State.LIVE, timeout_s=LISTEN_S + 10)
 
     def test_started_before_the_server(self, cluster: Cluster, make_admin: MakeAdmin) -> None:
@@ -98,7 +98,7 @@ class TestDown:
             assert live.status().state is State.INITIALIZING
             assert live.status().last_error is not None
             cluster.start()
-            assert live.wait_ready(RETRY_S).snapshot.primary.model == "first"
+            assert live.wait_ready(RETRIED.limit).snapshot.primary.model == "first"
             assert live.chat_model().invoke("hi").content == "first says: hi"
 
 
@@ -117,7 +117,7 @@ class TestFull:
                 degraded = follower.events.wait_for(ListenerDegraded, cause="refused")
                 assert degraded.problem is not None
                 assert "no connection left" in degraded.problem.message
-                follower.applies(admin.set(llm_model="polled"), within_s=2 * 1.2 + 1)
+                follower.applies(admin.set(llm_model="polled"), within_s=POLLED_KNOWINGLY.limit)
                 follower.until_status(state=State.POLL_ONLY, mode_cause="refused")
                 for connection in greedy:
                     connection.close()
@@ -143,7 +143,7 @@ class TestFull:
                 follower.reports(state="poll_only", mode_cause="refused")
                 stranger.execute("ROLLBACK")
                 follower.until_status(state=State.LIVE, timeout_s=LISTEN_S)
-                follower.applies(admin.set(llm_model="drained"), within_s=2)
+                follower.applies(admin.set(llm_model="drained"), within_s=AT_ONCE.limit)
 
 
 class TestStandby:
@@ -155,7 +155,7 @@ class TestStandby:
             with Follower(admin, standby.dsn) as follower:
                 follower.events.wait_for(ListenerDegraded, cause="standby")
                 follower.until_status(state=State.POLL_ONLY, mode_cause="standby")
-                follower.applies(admin.set(llm_model="streamed"), within_s=2 * 1.2 + 1)
+                follower.applies(admin.set(llm_model="streamed"), within_s=POLLED_KNOWINGLY.limit)
                 follower.load.go_on()
 
     def test_promotion(self, seed: Seed, make_admin: MakeAdmin) -> None:
@@ -165,7 +165,7 @@ class TestStandby:
             with Follower(admin, _both(primary, standby)) as follower:
                 follower.events.wait_for(ListenerConnected)
                 revision = admin.set(llm_model="last-of-the-old")
-                follower.applies(revision, within_s=2)
+                follower.applies(revision, within_s=AT_ONCE.limit)
                 _caught_up(admin, standby)
                 primary.crash()
                 follower.until_status(mode="poll_only")
@@ -173,7 +173,7 @@ class TestStandby:
                 standby.execute("SELECT pg_promote()")
                 admin.reconnect(standby.dsn)
                 revision = admin.set(llm_model="first-of-the-new")
-                follower.applies(revision, within_s=RETRY_S + 2)
+                follower.applies(revision, within_s=PROMOTED.limit)
                 follower.until_status(state=State.LIVE, timeout_s=LISTEN_S)
                 assert admin.ask("SELECT pg_is_in_recovery()") == (False,)
 
@@ -192,10 +192,10 @@ class TestStandby:
                 address.retarget(standby.dsn)
                 admin.reconnect(standby.dsn)
                 revision = admin.set(llm_model="of-the-new")
-                follower.applies(revision, within_s=5)
+                follower.applies(revision, within_s=MOVED.limit)
                 second = follower.events.wait_for(ListenerConnected, count=2)
                 assert second.backend_pid != first.backend_pid
-                follower.applies(admin.set(llm_model="heard"), within_s=3)
+                follower.applies(admin.set(llm_model="heard"), within_s=AT_ONCE.limit)
                 assert primary.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'") == 0
 
 
@@ -216,11 +216,11 @@ class TestBackInTime:
                 cluster.stop()
                 with backup:
                     address.retarget(backup.dsn)
-                    until(lambda: live.status().revision == revision - 3, RETRY_S)
+                    until(lambda: live.status().revision == revision - 3, RETRIED.limit)
                     assert live.chat_model().invoke("hi").content == "old says: hi"
                     admin.reconnect(backup.dsn)
                     admin.set(llm_model="new-history")
-                    until(lambda: live.chat_model().invoke("hi").content == "new-history says: hi", RETRY_S)
+                    until(lambda: live.chat_model().invoke("hi").content == "new-history says: hi", RETRIED.limit)
 
 
 class _pair:  # noqa: N801 - reads as a function in `with`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.bounds import GROWTH
 from tests.faults.swaps import measure_swaps
 
 
@@ -11,4 +12,4 @@ class TestSwaps:
     @pytest.mark.timeout(120)
     def test_a_thousand_swaps_leave_two_routers_and_no_memory(self) -> None:
         """Memory does not grow with swaps, and no more than two Routers are ever alive."""
-        assert measure_swaps(1000, limit_mb=10)
+        assert measure_swaps(1000, limit_mb=GROWTH.limit)

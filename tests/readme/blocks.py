@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import inspect
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -94,14 +95,26 @@ def cli() -> str:
 
 
 def faults() -> str:
-    """Return every fault that is injected, with what its test holds to."""
+    """Return every fault that is injected, what its test holds to, and the longest bound that the test waits for."""
+    folder = README.parent / "tests" / "faults"
+    bounds = runpy.run_path(str(folder / "bounds.py"))
     rows = []
-    for path in sorted((README.parent / "tests" / "faults").glob("test_*.py")):
+    for path in sorted(folder.glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 said = " ".join((ast.get_docstring(node) or "").split())
-                rows.append((node.name.removeprefix("test_").replace("_", " "), said))
-    return table(("fault", "what users see"), rows)
+                rows.append((node.name.removeprefix("test_").replace("_", " "), said, _bound(node, bounds)))
+    return table(("fault", "what users see", "bound"), rows)
+
+
+def _bound(test: ast.AST, bounds: Mapping[str, Any]) -> str:
+    waits = [
+        bounds[node.value.id]
+        for node in ast.walk(test)
+        if isinstance(node, ast.Attribute) and node.attr == "limit" and isinstance(node.value, ast.Name)
+    ]
+    words: str = max(waits, key=lambda bound: bound.limit).words
+    return words
 
 
 def sql(dsn: str) -> str:

@@ -1,0 +1,37 @@
+"""How long what was committed may take to be live: from the commit or, where that is later, from the fault's end.
+
+The README's table of faults quotes the words of the longest bound that a test waits for; the test fails at the limit.
+Imports nothing of its own: the README's tables are made from it alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Bound(NamedTuple):
+    """One bound."""
+
+    words: str  # for the README, with the default intervals
+    limit: float  # for the tests, with those of `kit.QUICK` and room for a busy machine; seconds, where nothing is said
+
+
+AT_ONCE: Final = Bound("milliseconds", 2.0)
+RECONNECTED: Final = Bound("0.2 s + time to connect", 2.2)
+BURST: Final = Bound("2 s + one reload", 3.0)
+POLLED_KNOWINGLY: Final = Bound("5 s: two polls of 2 s ± 20 %", 2 * 1.2 + 1.0)
+RETRIED: Final = Bound("5 s + time to connect", 5.0 + 1.0)
+PROMOTED: Final = Bound("5 s + time to connect, per host", 5.0 + 3.0)
+CONNECT_HANGS: Final = Bound("10 s: two polls of 2 s ± 20 %, and a connect timeout of 5 s", 2 * 1.2 + 5.0)
+MISSED_PROBE: Final = Bound("14 s: one probe interval ± 20 %, and its timeout of 2 s", 0.6 + 2.0 + 1.0)
+READ_HANGS: Final = Bound("17 s: a read is given up after 12 s, retried within 5 s", 17.0)
+POLLED: Final = Bound("36 s: one poll interval ± 20 %", 1.2 + 1.0)
+SLOW_LINE: Final = Bound("what the line takes for 20 kB", 5.0)
+MOVED: Final = Bound("156 s: a connection's age of 120 s, and one poll interval ± 20 %", 5.0)  # tests: 1 s
+UNDER_LOAD: Final = Bound("one reload beside that load", 10.0)
+FORKED: Final = Bound("the child's first call, which starts its client", 60.0)
+CLOSED: Final = Bound("8 s until the process has ended", 8.0)
+EXITED: Final = Bound("3 s until the process has ended", 3.0)
+GONE: Final = Bound("nothing is left when it returns", 10.0)  # until PostgreSQL shows it, too
+QUIET: Final = Bound("20 s after the last fault", 20.0)
+GROWTH: Final = Bound("10 MB", 10.0)  # megabytes
