@@ -178,8 +178,12 @@ class TestSave:
 
     def test_key_as_a_name_is_refused(self, api: Api) -> None:
         """A key sent where the name of a setting or a secret belongs is 422 and not repeated."""
-        for body in ({"settings": {OTHER: "x"}}, {"secrets": {OTHER: "x"}}):
-            for answer in (api.put(**body), api.client.post("/api/check", json=body)):
+        for part in ("settings", "secrets"):
+            body = {part: {OTHER: "x"}}
+            for answer in (
+                api.client.put("/api/config", json=body, headers={"If-Match": "*"}),
+                api.client.post("/api/check", json=body),
+            ):
                 assert (answer.status_code, answer.json()["code"]) == (422, "LR110")
                 assert OTHER not in answer.text
 

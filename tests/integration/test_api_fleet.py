@@ -195,7 +195,21 @@ class TestProcess:
         assert found["liverouter_listener", "listen"] == 1
         assert found["liverouter_database_up",] == 1
         assert found["liverouter_instances", "live"] == 1
+        assert found["liverouter_reload_total", "applied"] == found["liverouter_apply_seconds_count",] == 1
+        assert found["liverouter_reload_total", "read_failed"] == 0
         assert KEY not in text
+
+    def test_metrics_count_refusals(self, api: Api, wait_until: Callable[..., None]) -> None:
+        """A revision that is refused counts as such; the one in force stays."""
+
+        def sample(name: str) -> float:
+            lines = api.client.get("/metrics").text.splitlines()
+            return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
+
+        before = sample('liverouter_reload_total{result="rejected"}')
+        assert api.put(settings={"llm_provider": "nobody"}).status_code == 200
+        wait_until(lambda: sample('liverouter_reload_total{result="rejected"}') == before + 1)
+        assert (sample("liverouter_revision"), sample("liverouter_desired_revision")) == (1, 2)
 
     async def test_metrics_count_the_calls_of_the_whole_fleet(self, dsn: str) -> None:
         """Minutes that have settled are counted once, however often somebody scrapes; younger ones later."""
@@ -219,6 +233,8 @@ class TestProcess:
             counted.append([line.split()[-1] for line in lines if line.startswith("liverouter_calls_total{")])
         await repository.close()
         assert counted == [[], ["5.0"], ["5.0"], ["12.0"], ["12.0"]]
+        labels = '{deployment_id="openai/gpt-4o#1",model="gpt-4o",provider="openai",role="primary"}'
+        assert {f"liverouter_failures_total{labels} 4.0", f"liverouter_failovers_total{labels} 2.0"} <= set(lines)
 
     def test_openapi_names_every_route(self, api: Api) -> None:
         """The document lists what there is, for other UIs."""

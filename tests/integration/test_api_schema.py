@@ -57,6 +57,12 @@ ROUTES: Final = [
 ]
 
 
+def test_every_operation_is_tried(document: Any) -> None:
+    """What the document lists is what is tried below, all but the stream."""
+    listed = {(method.upper(), path) for path, item in document.raw_schema["paths"].items() for method in item}
+    assert listed == {*ROUTES, ("GET", "/api/events")}
+
+
 # schemathesis draws what it learned from former answers
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.parametrize("mode", list(GenerationMode))

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
+from packaging.specifiers import SpecifierSet
+
+from liverouter.cli.app import cli
+from liverouter.sealing import generate_key
+from tests.daemon import Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +36,11 @@ def _blocks() -> ModuleType:
 blocks = _blocks()
 TEXT = blocks.README.read_text(encoding="utf-8")
 MEND = "python tests/readme/blocks.py writes it anew"
+
+
+def checked(mark: str, language: str) -> str:
+    """Return the block of the README that is marked so."""
+    return TEXT.partition(f"<!-- check: {mark} -->\n```{language}\n")[2].partition("```")[0]
 
 
 class TestReference:
@@ -51,18 +65,55 @@ class TestReference:
 
 
 class TestDeploy:
-    def test_kubernetes_snippet_is_yaml_with_the_daemons_probes(self) -> None:
-        """The snippet parses, and names paths and variables that exist."""
-        found = yaml.safe_load(TEXT.partition("<!-- check: yaml -->\n```yaml\n")[2].partition("```")[0])
+    def test_kubernetes_snippet_and_container_serve(self, dsn: str, tmp_path: Path) -> None:
+        """The container's command serves with the snippet's variables and files: probes by address, else by token."""
+        found = yaml.safe_load(checked("yaml", "yaml"))
         (container,) = found["containers"]
-        assert {container[f"{p}Probe"]["httpGet"]["path"] for p in ("liveness", "readiness")} == {"/livez", "/readyz"}
-        assert {v["name"] for v in found["volumes"]} == {m["name"] for m in container["volumeMounts"]}
+        (mount,) = container["volumeMounts"]
+        assert [volume["name"] for volume in found["volumes"]] == [mount["name"]]
+        files = {
+            "admin-token": "a-long-random-token",
+            "keyring": generate_key(),
+            "anthropic": "sk-ant-0123456789abcdef",
+        }
+        for name, text in files.items():
+            (tmp_path / name).write_text(f"{text}\n", encoding="utf-8")
+        environment = {
+            v["name"]: v.get("value", dsn).replace(mount["mountPath"], str(tmp_path)) for v in container["env"]
+        }
+        assert {Path(path).name for path in environment.values() if path != dsn} == set(files)
+        (host,) = re.findall(r'"--host", "([0-9.]+)"', checked("container", "dockerfile"))
+        with Daemon("--host", host, log=tmp_path / "log", **environment) as daemon:
+            url = daemon.url.replace(host, "127.0.0.1")
+            pod = {"Host": f"10.1.2.3:{container['ports'][0]['containerPort']}"}  # as the kubelet asks
+            probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("liveness", "readiness")}
+            assert httpx.get(url + probes["liveness"], headers=pod).status_code == 200
+            assert httpx.get(url + probes["readiness"], headers=pod).json()["degraded"] == ["LR100"]
+            assert httpx.get(f"{url}/api/config", headers=pod).status_code == 401
+            token = {"Authorization": f"Bearer {files['admin-token']}"}
+            config = httpx.get(f"{url}/api/config", headers=pod | token).json()
+            assert config["can_seal"]
+            assert config["environment"]["anthropic_api_key"]["source"] == f"file {tmp_path}/anthropic"
+
+    def test_container_file_names_what_there_is(self) -> None:
+        """Its Python is new enough, its extras exist, its command is one, and its port is the one served by default."""
+        text = checked("container", "dockerfile")
+        project = tomllib.loads((blocks.README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        (version,) = re.findall(r"^FROM python:([0-9.]+)-slim$", text, re.MULTILINE)
+        assert SpecifierSet(project["requires-python"]).contains(version)
+        (extras,) = re.findall(r"liverouter\[([a-z,-]+)\]", text)
+        assert set(extras.split(",")) <= set(project["optional-dependencies"])
+        (command,) = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
+        program, name, *options = json.loads(command)
+        assert program in project["scripts"]
+        serve = cli.commands[name].make_context(name, options)
+        assert f"EXPOSE {serve.params['port']}\n" in text
 
     def test_systemd_unit_is_accepted(self, needs_program: Callable[..., Path], tmp_path: Path) -> None:
         """Systemd itself reads the unit, but for the program that is not installed there."""
         program = needs_program("systemd-analyze", package="systemd")
         unit = tmp_path / "liverouter.service"
-        text = TEXT.partition("<!-- check: systemd -->\n```ini\n")[2].partition("```")[0]
+        text = checked("systemd", "ini")
         unit.write_text(text.replace("/opt/liverouter/bin/liverouter", "/bin/true"), encoding="utf-8")
         done = subprocess.run([program, "verify", unit], capture_output=True, text=True, timeout=30, check=False)
         assert str(unit.name) not in done.stderr, done.stderr
