@@ -45,7 +45,9 @@ _OWN = (
     ),
     Setting("litellm_num_retries", "integer", "tries on one deployment for 5xx before the next", 2, 0, 10),
     Setting("litellm_allowed_fails", "integer", "failures before a deployment cools", 3, 0, 1000),
-    Setting("litellm_cooldown_time", "number", "seconds that a deployment cools", 60.0, 0, 86_400),
+    Setting(
+        "litellm_cooldown_time", "number", "seconds that a deployment cools: others take its calls", 60.0, 0, 86_400
+    ),
     Setting("litellm_timeout", "number", "seconds for one attempt", 120.0, 0.1, 3_600),
     Setting("litellm_model_name", "text", "the logical name in the Router, traces and metrics", default="ekaiX-model"),
     Setting(
