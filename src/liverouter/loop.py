@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import os
 import queue
+import socket
 import threading
 import time
 import weakref
@@ -41,7 +42,7 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         """Start the thread *name*; blocks for a millisecond."""
         self.name = name
-        self._loop = asyncio.new_event_loop()
+        self._loop = _new_loop()
         # nothing is submitted once `_closing` is seen as true; a finaliser may submit in the middle of a submit
         self._lock = threading.RLock()
         self._closing = False
@@ -204,7 +205,8 @@ class LoopThread:
             for step in list(self._last_steps):
                 await step()
             await self._loop.shutdown_asyncgens()
-            await self._loop.shutdown_default_executor()
+            with contextlib.suppress(RuntimeError):  # it takes a thread, which an ending interpreter does not start
+                await self._loop.shutdown_default_executor()
             await asyncio.sleep(0)  # transports that were closed above leave the selector in the next round
         finally:
             self._loop.stop()
@@ -220,6 +222,22 @@ class LoopThread:
 
     def _ended(self) -> Exception:
         return ClosedError() if self._closing else concurrent.futures.CancelledError()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop that resolves host names to the very end of the process, to say goodbye to the database."""
+    loop = asyncio.new_event_loop()
+    if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, have threads of their own for it
+        resolve = loop.getaddrinfo
+
+        async def resolve_to_the_end(host: Any, port: Any, **how: int) -> Any:
+            try:
+                return await resolve(host, port, **how)
+            except RuntimeError:  # before exit hooks run, the interpreter has ended every pool of threads
+                return socket.getaddrinfo(host, port, **how)
+
+        loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
+    return loop
 
 
 class _Brake:

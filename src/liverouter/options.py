@@ -120,7 +120,7 @@ def database_url(url: str, where: str) -> str:
             "no database is named",
             where=where,
             hint="Set LIVEROUTER_DATABASE_URL=postgresql://user:password@host:5432/name (or DATABASE_URL), "
-            "or pass database_url=",
+            "or pass database_url= (--database-url on the command line)",
         )
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in _SCHEMES:

@@ -45,6 +45,29 @@ class TestShow:
         assert "the key is missing [LR102 at billing on host-1, pid 7, secrets.x]" in runs
         assert "hint: Store it" in runs
 
+    def test_what_several_processes_tell_stands_there_once(self, cli: Cli, db: Session) -> None:
+        """A row that all of a fleet refuse is one problem with those who refuse it, not two lines of each."""
+        put(db, llm_provider="openai", llm_model="gpt-4o")
+        put(db, llm_provider="opnai")
+        message = "provider 'opnai' is not one of anthropic, azure-openai, openai, snowflake-cortex, vertex-ai"
+        hint = "Did you mean 'openai'?"
+        problem = {"severity": "error", "code": "LR101", "where": "settings.llm_provider"}
+        problem |= {"message": message, "hint": hint}
+        for pid in range(1, 8):
+            refusal = {"rejected_revision": 2, "problems": [problem], "last_error": problem | {"revision": 2}}
+            Process(db, pid=pid).run(1, **refusal)
+        lines = cli("show").out.partition("Problems\n")[2].splitlines()
+        refusers = "; ".join(f"billing on host-1, pid {pid}" for pid in range(1, 6))
+        assert lines[:6] == [
+            f"error: {message} [LR101 at settings.llm_provider]",
+            f"  hint: {hint}",
+            f"  in: {refusers} and 2 more",
+            "error: it rejected revision 2 and goes on with 1 [LR403]",
+            f"  hint: {hint}",
+            f"  in: {refusers} and 2 more",
+        ]
+        assert [p["code"] for p in cli("show", "--json").json["problems"]].count("LR101") == 8
+
     def test_config_that_no_process_judged_is_judged_here(self, cli: Cli, db: Session) -> None:
         """It finds what SQL cannot see, and says that this shell's environment was used."""
         put(db, llm_provider="openai", llm_model="gpt-4o", openai_api_base="nowhere", litellm_timeout=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -126,9 +127,9 @@ class TestStory:
         assert "Did you mean 'anthropic'?" in demo.output
 
         url = demo.wait_for(r"export LIVEROUTER_DATABASE_URL=(\S+)")[1]
-        command = demo.wait_for(r"  (\S+) set (llm_model=\S+) --wait")
+        command = demo.wait_for(r"\n  (.+ set llm_model=\S+ --wait)\n")[1]
         result = subprocess.run(
-            [command[1], "set", command[2], "--wait"],
+            shlex.split(command),  # as a shell would: the checkout may lie in a folder with a space
             env=os.environ | {"LIVEROUTER_DATABASE_URL": url},
             capture_output=True,
             text=True,

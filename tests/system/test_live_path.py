@@ -180,6 +180,19 @@ class TestRowToModel:
             assert prompt("model.invoke('hi').response_metadata['liverouter']['revision']") == good
 
 
+class TestExit:
+    @pytest.mark.timeout(120)
+    def test_script_whose_database_has_a_name_and_no_answer_ends_without_a_traceback(self) -> None:
+        """Exit hooks run when no thread can be started any more; names are resolved all the same, and it is silent."""
+        url = "postgresql://user:password@localhost:1/name"
+        with Prompt(url, LIVEROUTER_READY_TIMEOUT_S="1") as prompt:
+            assert prompt.first["error"] == "NotReadyError"
+            assert "[LR201 at database localhost:1/name]" in prompt.first["text"]
+            _, said = prompt.process.communicate(timeout=60)
+        assert '"client.closed"' in said
+        assert not [word for word in ("Traceback", "RuntimeError", "loop.failed") if word in said], said
+
+
 class TestNothingYet:
     def test_no_settings_is_not_ready_with_everything_that_is_missing(self, dsn: str) -> None:
         """After its timeout get_chat_model() raises, and lists what `show` lists."""

@@ -103,7 +103,8 @@ def show_problems(problems: Iterable[Problem], *, err: bool = False) -> None:
     """Print each Problem on a line, its hint on the next."""
     for problem in problems:
         label = click.style(problem.severity, fg=_COLOURS[problem.severity], bold=True)
-        click.echo(f"{label}: {problem.message} [{problem.code} at {problem.where}]", err=err)
+        where = f" at {problem.where}" if problem.where else ""
+        click.echo(f"{label}: {problem.message} [{problem.code}{where}]", err=err)
         if problem.hint:
             click.echo(f"  hint: {problem.hint}", err=err)
 

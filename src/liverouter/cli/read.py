@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -58,6 +60,8 @@ _REVISION: Final = {
     "changed": "CHANGED",
     "comment": "COMMENT",
 }
+_PROCESS: Final = re.compile(r"(.+ on .+, pid \d+)(?:, (.+))?")  # as SQL names a process, and a place in what it saw
+_NAMED: Final = 5  # processes that have the same problem
 _DIFF: Final = {"object": "OBJECT", "key": "KEY", "old": "OLD", "new": "NEW"}
 _SETTING: Final = {"name": "SETTING", "value": "VALUE", "source": "FROM", "type": "TYPE", "default": "DEFAULT"}
 
@@ -97,7 +101,30 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
         show_table(facts["running"], _RUNNING)
     if facts["problems"]:
         show_heading("Problems", "as seen with this shell's environment and keys" if facts["seen_from_here"] else "")
-        show_problems(facts["problems"])
+        for problem, processes in _gather(facts["problems"]):
+            show_problems([problem])
+            if processes:
+                more = f" and {len(processes) - _NAMED} more" if len(processes) > _NAMED else ""
+                click.echo(f"  in: {'; '.join(processes[:_NAMED])}{more}")
+
+
+def _gather(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]:
+    """Return each Problem once, with the processes that have it where it is told in several places."""
+    groups: dict[tuple[str, ...], list[tuple[Problem, str]]] = {}
+    for problem in problems:
+        found = _PROCESS.fullmatch(problem.where)
+        process, place = found.groups(default="") if found else ("", problem.where)
+        groups.setdefault((problem.code, problem.severity, problem.message, place), []).append((problem, process))
+    gathered: list[tuple[Problem, list[str]]] = []
+    for (*_, place), told in groups.items():
+        first = told[0][0]
+        if len(told) == 1:
+            gathered.append((first, []))
+            continue
+        hint = next((problem.hint for problem, process in told if process), first.hint)  # a process sees more than SQL
+        processes = [process for _, process in told if process]
+        gathered.append((replace(first, where=place, hint=hint), processes))
+    return gathered
 
 
 async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dict[str, Any]:
