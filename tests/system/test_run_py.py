@@ -129,7 +129,7 @@ class TestCommands:
         (checkout.root / "tests" / "test_it.py").write_text("def test_it(): pass\n")
         (checkout.root / "pyproject.toml").write_text("")
         checkout.mark_installed()
-        result = checkout.run("test", "tests/test_it.py", "-q")
+        result = checkout.run("test", "tests/test_it.py", "-q", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # they take seconds
         assert "1 passed" in result.stdout, result
 
     def test_check_runs_every_check_and_names_those_that_failed(self, checkout: Checkout) -> None:
