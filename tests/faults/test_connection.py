@@ -13,6 +13,7 @@ from liverouter.events import (
     ListenerConnected,
     ListenerDegraded,
     ListenerLost,
+    ListenerProbed,
     ReloadRequested,
 )
 from tests.faults.bounds import (
@@ -85,6 +86,7 @@ class TestEnded:
             until(lambda: proxy.is_holding)
             revision = admin.set(llm_model="in-the-gap")
             proxy.release()
+            follower.events.wait_for(ReloadRequested, reason="listening", count=2)  # not left to the next poll
             follower.applies(revision, within_s=AT_ONCE.limit)
 
     def test_write_during_a_read(self, admin: Admin, proxy: FaultProxy) -> None:
@@ -160,9 +162,11 @@ class TestSilent:
         """A line that passes a few bytes at a time is slow, and nothing else."""
         with Follower(admin, proxy.dsn) as follower:
             follower.events.wait_for(ListenerConnected)
-            proxy.split(50, 0.001)
+            proxy.split(10, 0.005)
             follower.applies(admin.set(llm_model="dribbled"), within_s=SLOW_LINE.limit)
+            follower.events.wait_for(ListenerProbed, count=len(follower.events.of(ListenerProbed)) + 3)
             assert not follower.events.of(ListenerLost)
+            assert not follower.events.of(ListenerDegraded)
 
 
 class TestNotifications:
