@@ -29,6 +29,14 @@ _MOST_BYTES: Final = 60_000
 _USEFUL_MS: Final = 300
 _TRIES: Final = 40
 _FLEET: Final = 500
+_MOST_NOTICES: Final = 6
+_STOP: Final = """() => {
+    const stop = document.activeElement, bar = document.querySelector("#bar");
+    const at = stop.getBoundingClientRect(), top = bar.getBoundingClientRect();
+    const covered = !bar.contains(stop) && document.querySelector("#config").contains(stop) && at.bottom > top.top;
+    const name = stop.ariaLabel || stop.labels?.[0]?.textContent || stop.textContent || stop.id;
+    return [name, getComputedStyle(stop).outlineStyle, covered];
+}"""
 
 
 class TestAccessibility:
@@ -56,6 +64,23 @@ class TestAccessibility:
         page.locator("#history summary").first.click()
         expect(page.locator("#history table")).to_be_visible()
         check_with_axe(page, f"{scheme}, saved")
+        context.close()
+
+    def test_focus_is_seen_wherever_it_goes(self, world: World, browser: Browser) -> None:
+        """Tab leads through the whole page: each stop has an outline, and the bar at the bottom covers none of them."""
+        context = browser.new_context(viewport={"width": 1000, "height": 500})
+        settings = Settings(context.new_page(), world.url)
+        set_up(settings, world, KEYS["anthropic"])
+        page = settings.page
+        page.get_by_role("link", name="Skip").focus()
+        stops = []
+        while "Metrics" not in stops:
+            page.keyboard.press("Tab")
+            name, outline, is_covered = page.evaluate(_STOP)
+            assert (outline, is_covered) == ("solid", False), name
+            stops.append(name)
+            assert len(stops) < _TRIES * 2
+        assert {"Check", "Save", "Ask", "Add a fallback", "Remove: fallback 1"} <= set(stops)
         context.close()
 
 
@@ -126,6 +151,9 @@ class TestFleet:
             assert took < 500
             connection.execute("INSERT INTO liverouter.settings VALUES ('llm_temperature', '1')")
             expect(page.locator("#fleet-sum")).to_contain_text("on revision 1")
+            # One trouble of so many is one notice, not a page of them.
+            expect(page.locator("#problems")).to_contain_text(" more:")
+            assert page.locator("#problems .notice").count() < _MOST_NOTICES
 
 
 class TestLoss:

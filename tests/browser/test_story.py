@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
 
+# text that is wider than its place and neither scrolls nor ends in an ellipsis
+_CUT_OFF = """[...document.querySelectorAll("main *:not(input, select, textarea, option, svg *)")].filter((element) =>
+    element.checkVisibility() && element.clientWidth && element.scrollWidth > element.clientWidth + 1 &&
+    getComputedStyle(element).textOverflow !== "ellipsis").map((element) => element.outerHTML.slice(0, 120))"""
+
 
 def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(
     world: World, page: Page, wait_until: Callable[..., None]
@@ -136,6 +141,24 @@ def test_refusal_is_shown_with_its_reason(world: World, page: Page) -> None:
     assert world.workers[0].chat_model().invoke("hi").text == "claude-sonnet-4-6 says: hi"
 
 
+def test_key_in_a_plain_field_is_not_saved(world: World, page: Page) -> None:
+    """What the database would refuse is marked while it is typed, and no dialog offers to save it anyway."""
+    settings = Settings(page, world.url)
+    set_up(settings, world, KEYS["anthropic"])
+    settings.card(1).get_by_label("Model").fill(KEYS["openai"])
+    fault = settings.card(1).locator(".fault:visible")
+    expect(fault).to_contain_text("What looks like a key")
+    settings.press("Check")
+    expect(settings.bar).to_have_text("1 problem to mend")
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Not saved: 1 problem to mend")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(settings.card(1).get_by_label("Model")).to_be_focused()
+    expect(page.locator("#history li")).to_have_count(1)
+    settings.card(1).get_by_label("Model").fill("gpt-4o")
+    expect(fault).to_have_count(0)
+
+
 def test_change_by_plain_sql_appears_by_itself(world: World, page: Page) -> None:
     """What somebody writes in psql shows on the open page: the value, the history, the processes."""
     settings = Settings(page, world.url)
@@ -189,9 +212,12 @@ def test_page_looks_right_in_the_dark_and_on_a_phone(
         context = browser.new_context(**options)
         seen = Settings(context.new_page(), world.url)
         expect(seen.process("worker-2")).to_contain_text("revision 1")
+        seen.page.locator("#history summary").first.click()
+        expect(seen.page.locator("#history table")).to_be_visible()
         seen.page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
         grounds[name] = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert seen.page.evaluate(overflow) == 0, name
+        assert seen.page.evaluate(_CUT_OFF) == [], name
         context.close()
     assert grounds["light"] == grounds["phone"] != grounds["dark"]

@@ -41,8 +41,10 @@ function showConfig() {
 function showProblems() {
 	const ofProcesses = world.problems.filter(({ code }) => /^LR[24]/.test(code) && !BESIDE.includes(code));
 	const all = [world.lost && LOST, world.database, ...world.left, ...ofProcesses].filter(Boolean);
-	const notices = all.slice(0, SHOWN).map((problem) => h("p", { class: `notice ${problem.severity}` }, problem.where && h("b", {}, `${problem.where}: `), tell(problem)));
-	if (all.length > SHOWN) notices.push(h("p", { class: "quiet" }, `and ${all.length - SHOWN} more in liverouter.problems`));
+	const alike = Object.values(Object.groupBy(all, ({ code, hint }) => code + hint));
+	const notices = alike.slice(0, SHOWN).map(([problem, ...more]) => h("p", { class: `notice ${problem.severity}` },
+		problem.where && h("b", {}, problem.where, more.length > 0 && ` and ${more.length} more`, ": "), tell(problem)));
+	if (alike.length > SHOWN) notices.push(h("p", { class: "quiet" }, `and ${alike.length - SHOWN} more in liverouter.problems`));
 	if (world.newer) notices.unshift(h("p", { class: "notice info" }, `Revision ${world.newer} was saved meanwhile. Your edits are kept: when you save, you see both.`));
 	if ($("problems").textContent !== notices.map((notice) => notice.textContent).join("")) $("problems").replaceChildren(...notices);
 }

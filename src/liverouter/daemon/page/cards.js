@@ -1,25 +1,24 @@
-// The form's contents: one card per deployment, in the order in which they are tried, and what holds for every call.
+// The form: one card per deployment, in the order they are tried, and what holds for every call.
 
-import { $, button, h } from "./dom.js";
+import { $, button, h, sentence } from "./dom.js";
 import { field, input, secret, select } from "./fields.js";
 
-const LONG_SECRETS = ["vertex_ai_credentials"]; // a whole JSON file
 const COMMON = { llm_temperature: "Temperature", llm_max_tokens: "Longest answer (tokens)" };
 const ROUTING = {
 	litellm_enable: "LiteLLM: failover, retries, cooldowns",
-	litellm_num_retries: "Tries on one deployment",
-	litellm_allowed_fails: "Failures before it cools",
+	litellm_num_retries: "Tries",
+	litellm_allowed_fails: "Allowed failures",
 	litellm_cooldown_time: "Cooldown (seconds)",
-	litellm_timeout: "Timeout of one attempt (seconds)",
+	litellm_timeout: "Timeout (seconds)",
 	litellm_model_name: "Logical model name",
-	litellm_check_streams: "Treat streams without an end as cut off",
+	litellm_check_streams: "Check that streams are whole",
 };
 const MEMBERS = [
 	["temperature", "Temperature", "as every call"], ["max_tokens", "Longest answer (tokens)", "as every call"],
-	["order", "Order", "by its place", "Equal orders share the calls"], ["weight", "Weight", "1"],
+	["order", "Order", "by its place", "Equal orders share the calls"], ["weight", "Weight", "1", "Its share of them"],
 ];
 
-/** Draws the form. *catalog* is what GET /api/providers says; *edited* is called after every keystroke. */
+/** Draws the form. *catalog*: GET /api/providers; *edited* is called after every keystroke. */
 export class Cards {
 	constructor({ draft, catalog, edited }) {
 		Object.assign(this, { draft, catalog, edited, models: {} });
@@ -31,14 +30,14 @@ export class Cards {
 		});
 	}
 
-	/** The provider that a new fallback most likely has: an unused one, best with a key that is stored already. */
+	/** The likely provider of a new fallback: an unused one, best with a key that is stored already. */
 	nextProvider() {
 		const { draft, catalog: { providers } } = this, used = Array.from({ length: draft.size }, (_, card) => draft.provider(card));
 		const free = providers.filter((spec) => !used.includes(spec.name));
 		return (free.find((spec) => spec.fields.some((f) => draft.base.secrets[f.name])) ?? free.find((spec) => spec.name === "openai") ?? free[0] ?? providers[0]).name;
 	}
 
-	/** Draw everything; the focus goes to the control with data-key *focus*, else stays. */
+	/** Draw everything; the focus goes to data-key *focus*, else stays. */
 	draw(focus = document.activeElement?.dataset?.key) {
 		const { draft } = this;
 		const open = [...document.querySelectorAll("#cards details[open]")].map((details) => details.dataset.more);
@@ -125,7 +124,7 @@ export class Cards {
 		const { draft } = this, { secrets, environment } = draft.base, name = draft.secret(card, spec), key = `${card}-${spec.name}`;
 		const slot = field(spec.label, secret({
 			name, key, stored: secrets[name], environment: environment[name], edited: draft.secrets[name], example: spec.example,
-			long: LONG_SECRETS.includes(spec.name), redraw: (focus) => this.redraw(focus),
+			long: spec.name === "vertex_ai_credentials", redraw: (focus) => this.redraw(focus),
 			onvalue: (value) => {
 				if (value === undefined) delete draft.secrets[name];
 				else draft.secrets[name] = value;
@@ -150,9 +149,9 @@ export class Cards {
 		}), { help, where: [this.at(card, "", name)] });
 	}
 
-	row({ name, kind, variable, default: standard, low, high }, label) {
+	row({ name, kind, doc, variable, default: standard, low, high }, label) {
 		const { draft } = this, environment = draft.base.environment[name], otherwiseValue = environment?.value ?? standard;
-		const props = { help: otherwise(environment), where: [`settings.${name}`, `environment ${variable}`], wide: kind === "boolean" };
+		const props = { help: otherwise(environment) ?? (name.startsWith("litellm") && sentence(doc.replace("false", "off"))), where: [`settings.${name}`, `environment ${variable}`], wide: kind === "boolean" };
 		if (kind !== "boolean") {
 			return field(label, input({
 				value: draft.rows[name], type: kind === "text" ? "text" : "number", min: low, max: high, placeholder: otherwiseValue ?? "not sent",
@@ -168,7 +167,7 @@ export class Cards {
 
 const otherwise = (environment) => environment && `${environment.source}, unless you set it here`;
 
-/** Whether most people need it: the first of a group of which one is needed, and what stands alone. */
+/** Whether most need it: the first of a group of which one is needed, and what stands alone. */
 function isMain(spec, f) {
 	const group = spec.needs.find((names) => names.includes(f.name));
 	return group ? group[0] === f.name : f.kind === "secret" || Boolean(f.default);

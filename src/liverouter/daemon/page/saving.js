@@ -28,7 +28,6 @@ export class Saving {
 		this.said = text;
 		const { changed } = this.draft;
 		$("save").disabled = $("discard").hidden = $("signature").hidden = !changed.length;
-		$("bar").classList.toggle("dirty", changed.length > 0);
 		$("bar-text").classList.toggle("fault", fault);
 		say($("bar-text"), text || (changed.length ? `${count(changed.length, "unsaved change")}: ${changed.join(", ")}` : "Everything is saved"));
 	}
@@ -89,7 +88,7 @@ export class Saving {
 
 	async save() {
 		const errors = (await this.check(false)).problems.filter(isError);
-		if (errors.length && !(await this.saveAnyway(errors))) {
+		if (errors.length && (errors.some(({ code }) => code === "LR110") || !(await this.saveAnyway(errors)))) { // the database refuses keys
 			this.bar(`Not saved: ${count(errors.length, "problem")} to mend`, true);
 			document.querySelector("[aria-invalid]")?.focus();
 			return;

@@ -8,7 +8,7 @@ const total = (points, name) => points.reduce((sum, point) => sum + point[name],
 
 /** Draw *serving* and *usage*, as GET /api/serving and /api/usage give them. */
 export function drawUsage(serving, usage) {
-	$("serving").replaceChildren(...serving.map((one) => deployment(one, usage.filter((point) => point.deployment_id === one.deployment_id))));
+	$("serving").replaceChildren(...(serving.length ? [] : [h("li", {}, "Nothing yet")]), ...serving.map((one) => deployment(one, usage.filter((point) => point.deployment_id === one.deployment_id))));
 	const now = Math.floor(Date.now() / 60000), minutes = Array.from({ length: MINUTES }, () => ({ primary: 0, fallback: 0, failure: 0 }));
 	for (const point of usage) {
 		const minute = minutes[MINUTES - 1 - now + Math.floor(new Date(point.minute) / 60000)] ?? {};
@@ -20,7 +20,7 @@ export function drawUsage(serving, usage) {
 	const label = `Calls a minute: ${kinds.map((kind) => `${total(minutes, kind)} ${KINDS[kind]}`).join(", ")}`;
 	$("chart").replaceChildren(...(kinds.length ? [
 		s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, preserveAspectRatio: "none" },
-			s("rect", { class: "axis", y: HEIGHT - 1, width: WIDTH, height: 1 }), minutes.flatMap((minute, index) => bars(minute, index, highest))),
+			s("rect", { y: HEIGHT - 1, width: WIDTH, height: 1 }), minutes.flatMap((minute, index) => bars(minute, index, highest))),
 		h("figcaption", { class: "facts" }, h("span", {}, `up to ${count(highest, "call")} a minute`), kinds.map((kind) => h("span", { class: `key ${kind}` }, KINDS[kind]))),
 	] : []));
 }
