@@ -186,6 +186,7 @@ class TestExitCodes:
         [
             ("::", {}, "LIVEROUTER_ADMIN_TOKEN"),
             ("127.0.0.1", {"LIVEROUTER_ADMIN_TOKEN_FILE": "/nowhere"}, "LIVEROUTER_ADMIN_TOKEN_FILE"),
+            ("127.0.0.1", {"LIVEROUTER_ADMIN_TOKEN_FILE": os.devnull}, "LIVEROUTER_ADMIN_TOKEN_FILE"),
             ("127.0.0.1", {"LIVEROUTER_DATABASE_URL": "mysql://x"}, "LIVEROUTER_DATABASE_URL"),
             ("127.0.0.1", {"LIVEROUTER_SECRET_KEYS": "short"}, "LIVEROUTER_SECRET_KEYS"),
         ],

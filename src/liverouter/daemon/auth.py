@@ -29,21 +29,21 @@ def admin_token(environ: Mapping[str, str] | None = None) -> str:
     """Return the token of LIVEROUTER_ADMIN_TOKEN or the file that LIVEROUTER_ADMIN_TOKEN_FILE names; "" without one.
 
     Raises:
-        OptionsError: the file cannot be read.
+        OptionsError: the file cannot be read, or is empty: who names one wants to be asked for a token.
     """
     environ = os.environ if environ is None else environ
     if token := environ.get("LIVEROUTER_ADMIN_TOKEN", "").strip():
         return token
     if not (path := environ.get("LIVEROUTER_ADMIN_TOKEN_FILE", "").strip()):
         return ""
+    where, hint = "LIVEROUTER_ADMIN_TOKEN_FILE", "Name a text file that this user may read, with the token in it"
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        token = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as exc:
-        raise OptionsError(
-            f"the file cannot be read: {type(exc).__name__}",
-            where="LIVEROUTER_ADMIN_TOKEN_FILE",
-            hint="Name a text file that this user may read",
-        ) from exc
+        raise OptionsError(f"the file cannot be read: {type(exc).__name__}", where=where, hint=hint) from exc
+    if not token:
+        raise OptionsError("the file is empty", where=where, hint=hint)
+    return token
 
 
 class Gate:
