@@ -227,6 +227,7 @@ class TestProcess:
                     (start + timedelta(minutes=minute), calls),
                 )
         counted = []
+        lines: list[str] = []
         for minutes in (1, 2.5, 2.5, 3.5, 9):
             now[0] = start + timedelta(minutes=minutes)
             lines = (await metrics.scrape()).decode().splitlines()

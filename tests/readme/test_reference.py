@@ -40,7 +40,8 @@ MEND = "python tests/readme/blocks.py writes it anew"
 
 def checked(mark: str, language: str) -> str:
     """Return the block of the README that is marked so."""
-    return TEXT.partition(f"<!-- check: {mark} -->\n```{language}\n")[2].partition("```")[0]
+    text: str = TEXT.partition(f"<!-- check: {mark} -->\n```{language}\n")[2].partition("```")[0]
+    return text
 
 
 class TestReference:
