@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -52,6 +53,7 @@ class Database:
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
         self._max_connection_age_s = max_connection_age_s
         self._engine: AsyncEngine | None = None
+        self._dialled: weakref.WeakSet[Connection] = weakref.WeakSet()
         self.where = _label(self._url)
 
     async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
@@ -67,7 +69,7 @@ class Database:
         except DatabaseError as exc:
             if not is_broken(exc):
                 raise
-        await self.close()
+        await self._drop_idle()
         return await self.execute(statement, values)
 
     async def execute(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
@@ -95,11 +97,16 @@ class Database:
         except DatabaseError as exc:
             if not is_broken(exc) or isinstance(exc.__cause__, _CommitError):
                 raise
-        await self.close()
+        await self._drop_idle()
         return await self._transact(work, timeout_s)
 
     async def close(self) -> None:
-        """Close every connection; further use opens new ones."""
+        """Close every connection, those in use as well; further use opens new ones."""
+        await self._drop_idle()
+        for connection in list(self._dialled):  # SQLAlchemy forgets one whose set-up was cancelled, and leaves it open
+            connection.terminate()
+
+    async def _drop_idle(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
@@ -160,6 +167,7 @@ class Database:
         except BaseException:  # cancelled as well: nobody else knows of this connection yet
             connection.terminate()
             raise
+        self._dialled.add(connection)
         return connection
 
 
