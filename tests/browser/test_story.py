@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
 
-# text that is wider than its place and neither scrolls nor ends in an ellipsis
-_CUT_OFF = """[...document.querySelectorAll("main *:not(input, select, textarea, option, svg *)")].filter((element) =>
-    element.checkVisibility() && element.clientWidth && element.scrollWidth > element.clientWidth + 1 &&
-    getComputedStyle(element).textOverflow !== "ellipsis").map((element) => element.outerHTML.slice(0, 120))"""
-
 
 def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(
     world: World, page: Page, wait_until: Callable[..., None]
@@ -218,6 +213,5 @@ def test_page_looks_right_in_the_dark_and_on_a_phone(
         grounds[name] = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert seen.page.evaluate(overflow) == 0, name
-        assert seen.page.evaluate(_CUT_OFF) == [], name
         context.close()
     assert grounds["light"] == grounds["phone"] != grounds["dark"]
