@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -19,7 +20,7 @@ import psutil
 import psycopg
 import pytest
 
-from liverouter.daemon import binaries
+from liverouter.daemon import binaries, data_folder
 from liverouter.daemon.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
 
 if TYPE_CHECKING:
@@ -276,6 +277,19 @@ class TestDurable:
             assert ask(server.dsn(), "SELECT 1") == 1
         with durable(data_dir) as server:
             assert (server.port, server.port != taken) == (moved, True)
+
+    def test_port_that_is_taken_at_the_last_moment_costs_a_second_launch(
+        self, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the look at a port and the server's bind another program may be quicker; nothing is left of that."""
+        with durable(data_dir) as server:
+            taken = server.port
+        free, look = data_folder._is_free, iter([True])  # noqa: SLF001 - the moment between look and bind is short
+        monkeypatch.setattr(data_folder, "_is_free", lambda port: next(look, False) or free(port))
+        with socket.create_server(("127.0.0.1", taken)), server:
+            assert server.port != taken
+            assert ask(server.dsn(), "SELECT 1") == 1
+            gc.collect()  # a pipe that nobody closed would be told here
 
     def test_data_survives_the_death_of_everybody(self, data_dir: Path) -> None:
         """Committed rows are there after SIGKILL of owner, keeper and server."""

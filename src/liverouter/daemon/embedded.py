@@ -205,6 +205,7 @@ class EmbeddedPostgres:
             said = folder.log_since(log_start)
             if "could not create any TCP/IP sockets" not in said:
                 raise EmbeddedError(f"PostgreSQL did not start: {said}", where=folder.path, hint=_USE_A_DSN)
+            self._keeper.communicate()  # it has ended; its pipe has not
             steps = []
         raise EmbeddedError("every port tried was taken meanwhile", where=HOST, hint="Start it again.")
 
