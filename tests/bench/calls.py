@@ -64,6 +64,7 @@ def measure(world: World) -> Iterator[Figure]:
         ]
         yield from asyncio.run(_compare_all(loads, world.samples(100, 20)))
         yield from _sync(ours, stock, world.samples(150, 20))
+        yield _replaced(world, ours, world.samples(50, 10))
 
 
 async def _compare_all(loads: Sequence[tuple[str, Calls, int]], count: int) -> list[Figure]:
@@ -167,6 +168,35 @@ def _sync(ours: Any, stock: Any, count: int) -> Iterator[Figure]:
         against="ChatLiteLLMRouter.invoke",
         unit="",
         limit=2,
+    )
+
+
+def _replaced(world: World, ours: Any, count: int) -> Figure:
+    """Compare with the design that this replaces: each call builds its Router from the settings of the moment."""
+    import litellm
+    from langchain_litellm import ChatLiteLLMRouter
+
+    params = {"model": "openai/gpt-4o", "api_base": world.openai, "api_key": "sk-bench"}
+
+    def rebuilt() -> None:
+        router = litellm.Router(model_list=[{"model_name": "m", "litellm_params": dict(params)}])
+        ChatLiteLLMRouter(router=router, model="m").invoke(PROMPT)
+        router.discard()
+
+    times: dict[str, list[float]] = {"ours": [], "rebuilt": []}
+    for n in range(count + 3):
+        for name, call in (("ours", lambda: ours.invoke(PROMPT)), ("rebuilt", rebuilt)):
+            began = time.perf_counter()
+            call()
+            if n >= 3:
+                times[name].append((time.perf_counter() - began) * 1000)
+    return Figure(
+        what="sync invoke, median",
+        ours=median(times["ours"]),
+        baseline=median(times["rebuilt"]),
+        against="a Router built for each call, the design this replaces",
+        unit="ms",
+        samples=count,
     )
 
 

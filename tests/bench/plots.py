@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tests.bench.figures import Figure
 
 OURS, BASELINE = "#2563eb", "#9ca3af"
+_HERD = re.compile(r"last of (\d+) listeners has re-read")
 
 
 def draw(figures: Sequence[Figure], folder: Path) -> None:
-    """Write ratios.svg (every ratio against its goal) and reloads.svg (commit → live, all samples)."""
+    """Write ratios.svg (against the goals), reloads.svg (commit → live, all samples), listeners.svg (their growth)."""
     import matplotlib as mpl
 
     mpl.use("svg")
+    mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "liverouter"}  # text stays text; the same ids every time
     folder.mkdir(parents=True, exist_ok=True)
     _ratios([f for f in figures if f.ratio is not None and f.goal is not None], folder / "ratios.svg")
     reload = next((f for f in figures if f.what.startswith("commit → live") and f.series), None)
     if reload is not None:
         _distribution(reload, folder / "reloads.svg")
+    herds = {int(found[1]): f for f in figures if (found := _HERD.search(f.what))}
+    if len(herds) > 1:
+        _growth(herds, folder / "listeners.svg")
 
 
 def _ratios(figures: Sequence[Figure], path: Path) -> None:
@@ -55,6 +61,24 @@ def _distribution(f: Figure, path: Path) -> None:
     axes.set_ylabel("% of changes live")
     axes.legend(frameon=False, loc="lower right", fontsize=8)
     axes.grid(visible=True, which="both", color="#e5e7eb", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _growth(herds: Mapping[int, Figure], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    sizes = sorted(herds)
+    axes.plot(sizes, [herds[n].baseline or 0.0 for n in sizes], "o-", color=BASELINE, label="bare listeners that re-read")
+    axes.plot(sizes, [herds[n].ours for n in sizes], "o-", color=OURS, label="liverouter")
+    axes.set_xlabel("listeners, all in one process, on one PostgreSQL")
+    axes.set_ylabel("ms until the last has re-read")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, loc="upper left", fontsize=8)
+    axes.grid(visible=True, color="#e5e7eb", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
     plt.close(figure)
