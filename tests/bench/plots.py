@@ -71,7 +71,9 @@ def _growth(herds: Mapping[int, Figure], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
     sizes = sorted(herds)
-    axes.plot(sizes, [herds[n].baseline or 0.0 for n in sizes], "o-", color=BASELINE, label="bare listeners that re-read")
+    axes.plot(
+        sizes, [herds[n].baseline or 0.0 for n in sizes], "o-", color=BASELINE, label="bare listeners that re-read"
+    )
     axes.plot(sizes, [herds[n].ours for n in sizes], "o-", color=OURS, label="liverouter")
     axes.set_xlabel("listeners, all in one process, on one PostgreSQL")
     axes.set_ylabel("ms until the last has re-read")
