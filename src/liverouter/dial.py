@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
+from asyncpg import connect_utils
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,18 @@ class Connection(asyncpg.Connection):
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
         _keep_alive(transport.get_extra_info("socket"))
+
+
+class _TLSUpgrade(connect_utils.TLSUpgradeProto):
+    """asyncpg's question whether the server speaks TLS, without a complaint where a timeout ended it unasked."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if not self.on_data.cancelled():
+            self.on_data.exception()  # retrieved: a connect that was cancelled early awaits it never
+
+
+connect_utils.TLSUpgradeProto = _TLSUpgrade  # type: ignore[misc]  # asyncpg takes it from there for every connect
 
 
 async def dial(

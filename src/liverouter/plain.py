@@ -7,7 +7,6 @@ its configuration, and a call in flight keeps what it uses.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import json
@@ -15,16 +14,16 @@ import weakref
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 from pydantic import SecretStr
 
 from liverouter import attempts
+from liverouter.drain import read_to_its_end
 from liverouter.errors import ClosedError, ConfigError, Problem
 from liverouter.events import mask
 from liverouter.providers import PROVIDERS, is_claude, is_jwt, snowflake_base
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from langchain_core.language_models import BaseChatModel
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
     _Built = tuple[BaseChatModel, Any]  # the model, and what has the `aclose` of its connections
 
-_TAIL: Final = 64  # bytes; more than the end of a stream of events takes
-_DRAIN_S: Final = 0.5  # what is still to come after [DONE] is on its way already
 _ANTHROPIC_VERSION: Final = "2023-06-01"  # as litellm sends; the newest takes no temperature
 _VERTEX_VERSION: Final = "2023-10-16"  # the same
 _GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
@@ -113,39 +110,13 @@ def _openai_like(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
     import openai
 
     options = _client_options(snapshot)
-    options["event_hooks"]["response"] = [_read_to_its_end]
+    options["event_hooks"]["response"] = [read_to_its_end]
     return deployment.params | {
         "timeout": snapshot.timeout_s,
         "max_retries": snapshot.tries - 1,
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
         "http_async_client": openai.DefaultAsyncHttpxClient(**options),
     }
-
-
-async def _read_to_its_end(response: httpx.Response) -> None:
-    """Have *response*, if it is a stream of events, read to its end, so that its connection serves again."""
-    if isinstance(response.stream, httpx.AsyncByteStream):
-        response.stream = _EventStream(response.stream)
-
-
-class _EventStream(httpx.AsyncByteStream):
-    """A stream that OpenAI's client leaves at ``[DONE]``, a few bytes before its end, and so a connection each time."""
-
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
-        self._stream, self._chunks, self._tail = stream, aiter(stream), b""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._chunks:
-            self._tail = (self._tail + chunk)[-_TAIL:]
-            yield chunk
-
-    async def aclose(self) -> None:
-        if b"[DONE]" in self._tail:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_DRAIN_S):
-                    async for _ in self._chunks:
-                        pass
-        await self._stream.aclose()
 
 
 def _anthropic(deployment: Deployment, snapshot: Snapshot) -> _Built:

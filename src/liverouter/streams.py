@@ -21,6 +21,7 @@ from litellm.exceptions import MidStreamFallbackError
 from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
 from liverouter import attempts
+from liverouter.drain import read_to_its_end
 from liverouter.errors import CallError, Problem
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
     ) -> CheckedStream:
         """Return the stream once it has shown content; whatever is wrong before that is this attempt's failure."""
         del messages
+        response = getattr(model_response.completion_stream, "response", None)
+        if isinstance(response, httpx.Response):  # of OpenAI's client
+            await read_to_its_end(response)
         identifier = (model_response._hidden_params or {}).get("model_id") or ""  # noqa: SLF001 - litellm keeps it there
 
         def ended(error: Exception | None) -> None:

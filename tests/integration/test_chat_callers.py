@@ -74,6 +74,17 @@ class TestConnections:
         assert standin.accepted <= 5
         assert descriptors() <= before + 5
 
+    def test_streams_whose_end_comes_late_keep_their_connection(
+        self, standin_and_client: tuple[StandIn, MemoryRouter]
+    ) -> None:
+        """A body that ends in a packet after its last event, as most servers send it, is read to that end."""
+        standin, client = standin_and_client
+        model = client.chat_model()
+        standin.delay(chunk_delay_s=0.005)
+        for _ in range(10):
+            assert len(list(model.stream("hi"))) > 1
+        assert standin.accepted <= 2
+
     def test_threads_share_the_loop(self, standin_and_client: tuple[StandIn, MemoryRouter]) -> None:
         """Eight threads need no more than eight connections for all their calls."""
         standin, client = standin_and_client

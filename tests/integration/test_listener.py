@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import socket
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -168,6 +169,23 @@ class TestListen:
             assert found == {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
         finally:
             connection.terminate()
+
+    async def test_a_connect_that_is_given_up_leaves_no_complaint(self) -> None:
+        """Whichever step of it a timeout ends, a process that stood still among them, asyncio has nothing to report."""
+        reported: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            dsn = f"postgresql://u:p@127.0.0.1:{mute.getsockname()[1]}/d"
+            for steps in range(30):
+                task = asyncio.create_task(dial(dsn, application_name=NAME, timeout_s=5))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                await asyncio.sleep(0)
+        gc.collect()
+        assert reported == []
 
     async def test_timeouts_set_on_the_role_do_not_end_it(self, dsn: str, admin: asyncpg.Connection) -> None:
         """Idle, statement and lock timeouts that a role carries do not apply to a session that only listens."""

@@ -260,6 +260,7 @@ class Responder:
                 connection.send_chunk(self._error_frame(chat, fault))
             case _:
                 connection.send_chunk(frames.closing)
+                await asyncio.sleep(chat.plan.chunk_delay_s)
         connection.end_stream()
 
 
