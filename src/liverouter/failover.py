@@ -17,7 +17,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
+from litellm import Router
 from litellm.constants import _DEFAULT_TTL_FOR_HTTPX_CLIENTS
+from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from litellm.router_utils.cooldown_cache import CooldownCache, CooldownCacheValue
 from litellm.types.router import RouterRateLimitError, RouterRateLimitErrorBasic
@@ -49,6 +51,8 @@ _NOBODY: Final = "cache"  # what litellm's Vertex AI module puts there as it is 
 _BUCKETS: Final = ("metadata", "litellm_metadata")
 _GRACE: Final = 1.1  # of the timeout: litellm's own error says more than ours, so it comes first where it comes
 _HTTP_HANDLER: Final = ("anthropic/", "snowflake/", "vertex_ai/")  # models that litellm calls through its own client
+_SESSION: Final = "liverouter_session"  # in litellm's cache of clients: by event loop, and closed with it
+_FOR_EVER_S: Final = 1e9
 _timeout_s: Final[ContextVar[float | None]] = ContextVar("liverouter_timeout_s", default=None)  # of the attempt here
 
 
@@ -162,9 +166,13 @@ class FailoverRouter(CheckedRouter):
     def _get_async_openai_model_client(self, deployment: dict[str, Any], kwargs: dict[str, Any]) -> Any:
         """Return the HTTP client of an attempt: litellm asks here for OpenAI's, and passes on that of any provider.
 
-        Left to itself it streams from Claude with one client for all loops, and from Gemini without the timeout.
+        Left to itself it streams from Claude with one client for all loops, and from Gemini without the timeout. A
+        client of OpenAI's belongs to one key and one timeout; its connections outlive it and serve the next one's calls
+        (Azure's do not: litellm passes the session on to OpenAI's alone).
         """
         if not deployment["litellm_params"]["model"].startswith(_HTTP_HANDLER):
+            if "client" not in kwargs:
+                kwargs["shared_session"] = _connections()
             return super()._get_async_openai_model_client(deployment=deployment, kwargs=kwargs)
         cache = litellm.in_memory_llm_clients_cache  # by event loop; closes what it drops, once nobody can use it
         key = f"liverouter_{self.timeout}"
@@ -181,14 +189,30 @@ class FailoverRouter(CheckedRouter):
         """Do nothing: litellm counts tokens per minute for limits, and none are set here."""
 
 
+def _connections() -> Any:
+    """Return the pool of connections of the running loop, made as litellm makes them; None where it uses httpx's."""
+    cache = litellm.in_memory_llm_clients_cache
+    session = cache.get_cache(_SESSION)
+    if session is None or session.closed:
+        transport = AsyncHTTPHandler.create_async_transport()
+        if not isinstance(transport, LiteLLMAiohttpTransport):
+            return None
+        session = transport.get_valid_client_session()
+        cache.set_cache(_SESSION, session, ttl=_FOR_EVER_S)
+    return session
+
+
 def _is_watched(request: Mapping[str, Any]) -> bool:
     """Tell whether anybody wants litellm's log rows of a call.
 
-    Else litellm is told to make none, which saves an eighth of a call's CPU. Its worker for them belongs to one event
-    loop at a time: where two loops of a process make calls, it fails in the background.
+    Another Router of the process wants those of its own calls only. Else litellm is told to make none, which saves an
+    eighth of a call's CPU. Its worker for them belongs to one event loop at a time: where two loops of a process make
+    calls, it fails in the background.
     """
     watchers = (watcher for name in _WATCHERS for watcher in (*getattr(litellm, name), *(request.get(name) or ())))
-    return bool(litellm.max_budget) or any(watcher != _NOBODY for watcher in watchers)
+    return bool(litellm.max_budget) or any(
+        watcher != _NOBODY and not isinstance(getattr(watcher, "__self__", None), Router) for watcher in watchers
+    )
 
 
 class _Walk:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import httpx
 import litellm
+import openai
 from langchain_core.exceptions import ModelAPIError, ModelInvalidRequestError
 from litellm import Router
 from litellm.exceptions import MidStreamFallbackError
@@ -25,7 +26,7 @@ from liverouter.drain import read_to_its_end
 from liverouter.errors import CallError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
     from contextlib import AsyncExitStack
 
 _HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
@@ -83,7 +84,8 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
         """Make one attempt: the Router comes here for the first, for each retry and for each fallback."""
         call = attempts.current()
         try:
-            answer = await super()._acompletion(model, messages, **kwargs)
+            # litellm imports its proxy's MCP gateway for the first call with tools, a second where `mcp` is installed
+            answer = await super()._acompletion(model, messages, _skip_mcp_handler=True, **kwargs)
             identifier = (answer._hidden_params or {}).get("model_id") or ""  # noqa: SLF001 - litellm keeps it there
             if not isinstance(answer, CheckedStream):
                 self._refuse_hollow(answer, identifier, kwargs)
@@ -114,9 +116,10 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
     ) -> CheckedStream:
         """Return the stream once it has shown content; whatever is wrong before that is this attempt's failure."""
         del messages
-        response = getattr(model_response.completion_stream, "response", None)
-        if isinstance(response, httpx.Response):  # of OpenAI's client
-            await read_to_its_end(response)
+        source = model_response.completion_stream
+        if isinstance(source, openai.AsyncStream):
+            await read_to_its_end(source.response)
+            model_response.completion_stream = _Iterator(source)
         identifier = (model_response._hidden_params or {}).get("model_id") or ""  # noqa: SLF001 - litellm keeps it there
 
         def ended(error: Exception | None) -> None:
@@ -148,6 +151,26 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
 def _note(error: Exception, call: attempts.Attempts | None) -> None:
     if call is not None and (failed := getattr(error, "failed_deployment_id", None)):
         call.fail(failed, error)
+
+
+class _Iterator:
+    """OpenAI's stream as its one iterator.
+
+    litellm asks for an iterator for every chunk, and OpenAI's stream makes a new one each time: a generator, which
+    asyncio then finds abandoned and closes in a task of its own.
+    """
+
+    def __init__(self, stream: openai.AsyncStream[Any]) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        return self._stream.__anext__()
+
+    async def aclose(self) -> None:
+        await self._stream.close()
 
 
 class CheckedStream:

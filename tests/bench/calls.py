@@ -23,22 +23,27 @@ ROUNDS = 7
 
 def measure(world: World) -> Iterator[Figure]:
     """Yield the cost of calls, CPU and wall, one caller and fifty."""
+    import litellm
     from langchain_litellm import ChatLiteLLMRouter
     from langchain_openai import ChatOpenAI
 
     with world.memory() as live:
         router = live.generation().router
-        assert router is not None
+        params = [
+            {"model": "openai/gpt-4o", "api_base": world.openai, "api_key": "sk-bench", "order": 1},
+            {"model": "anthropic/claude-sonnet-4-6", "api_base": world.anthropic, "api_key": "sk-bench", "order": 2},
+        ]
+        own = litellm.Router(model_list=[{"model_name": "m", "litellm_params": each} for each in params])
         ours = live.chat_model()
         stock = ChatLiteLLMRouter(router=router, model="ekaiX-model")
         plain = ChatOpenAI(model="gpt-4o", base_url=world.openai, api_key="sk-bench", stream_usage=True)  # type: ignore[arg-type]
         messages = [{"role": "user", "content": PROMPT}]
 
         async def bare() -> object:
-            return await router.acompletion(model="ekaiX-model", messages=messages)
+            return await own.acompletion(model="m", messages=messages)
 
         async def bare_stream() -> None:
-            async for _ in await router.acompletion(model="ekaiX-model", messages=messages, stream=True):
+            async for _ in await own.acompletion(model="m", messages=messages, stream=True):
                 pass
 
         async def consume(model: Any) -> None:
@@ -48,13 +53,13 @@ def measure(world: World) -> Iterator[Figure]:
         invokes: Calls = {
             "ours": lambda: ours.ainvoke(PROMPT),
             "ChatLiteLLMRouter": lambda: stock.ainvoke(PROMPT),
-            "Router.acompletion": bare,
+            "a bare Router": bare,
             "ChatOpenAI": lambda: plain.ainvoke(PROMPT),
         }
         streams: Calls = {
             "ours": lambda: consume(ours),
             "ChatLiteLLMRouter": lambda: consume(stock),
-            "Router.acompletion": bare_stream,
+            "a bare Router": bare_stream,
             "ChatOpenAI": lambda: consume(plain),
         }
         loads = [
@@ -63,8 +68,11 @@ def measure(world: World) -> Iterator[Figure]:
             for callers in (1, 50)
         ]
         yield from asyncio.run(_compare_all(loads, world.samples(100, 20)))
-        yield from _sync(ours, stock, world.samples(150, 20))
+        yield from _sync("sync invoke", ours, stock, world.samples(150, 20))
         yield _replaced(world, ours, world.samples(50, 10))
+    with world.memory(openai_api_base=world.behind_tls(world.openai)) as live:
+        stock = ChatLiteLLMRouter(router=live.generation().router, model="ekaiX-model")
+        yield from _sync("sync invoke over TLS", live.chat_model(), stock, world.samples(150, 20))
 
 
 async def _compare_all(loads: Sequence[tuple[str, Calls, int]], count: int) -> list[Figure]:
@@ -79,7 +87,7 @@ async def _compare_all(loads: Sequence[tuple[str, Calls, int]], count: int) -> l
 
 
 def _compared(what: str, count: int, cpu: dict[str, list[float]], wall: dict[str, list[float]]) -> Iterator[Figure]:
-    for baseline, goal in (("ChatLiteLLMRouter", 1.05), ("Router.acompletion", 1.1), ("ChatOpenAI", None)):
+    for baseline, goal in (("ChatLiteLLMRouter", 1.05), ("a bare Router", 1.1), ("ChatOpenAI", None)):
         yield Figure(
             what=f"CPU per call, {what}",
             ours=median(cpu["ours"]),
@@ -130,7 +138,7 @@ async def _load(call: Callable[[], Awaitable[object]], callers: int, count: int)
     await asyncio.gather(*(caller() for _ in range(callers)))
 
 
-def _sync(ours: Any, stock: Any, count: int) -> Iterator[Figure]:
+def _sync(what: str, ours: Any, stock: Any, count: int) -> Iterator[Figure]:
     times: dict[str, list[float]] = {"ours": [], "ChatLiteLLMRouter": []}
     opened: dict[str, int] = {}
     models = {"ours": ours, "ChatLiteLLMRouter": stock}
@@ -144,7 +152,7 @@ def _sync(ours: Any, stock: Any, count: int) -> Iterator[Figure]:
             times[name].append((time.perf_counter() - began) * 1000)
         opened[name] = _descriptors() - opened[name]
     yield Figure(
-        what="sync invoke, median",
+        what=f"{what}, median",
         ours=median(times["ours"]),
         baseline=median(times["ChatLiteLLMRouter"]),
         against="ChatLiteLLMRouter.invoke",
@@ -154,7 +162,7 @@ def _sync(ours: Any, stock: Any, count: int) -> Iterator[Figure]:
         series=times,
     )
     yield Figure(
-        what="sync invoke, p99",
+        what=f"{what}, p99",
         ours=quantile(times["ours"], 0.99),
         baseline=quantile(times["ChatLiteLLMRouter"], 0.99),
         against="ChatLiteLLMRouter.invoke",
@@ -162,7 +170,7 @@ def _sync(ours: Any, stock: Any, count: int) -> Iterator[Figure]:
         samples=count,
     )
     yield Figure(
-        what=f"descriptors opened by {count} sync calls",
+        what=f"{what}: descriptors opened by {count} calls",
         ours=opened["ours"],
         baseline=opened["ChatLiteLLMRouter"],
         against="ChatLiteLLMRouter.invoke",

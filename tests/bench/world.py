@@ -8,8 +8,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -52,11 +55,20 @@ class World:
 
     def provider(self, name: str, *arguments: str) -> str:
         """Start a stand-in in a process of its own and return its API base."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "liverouter.testing", "--provider", name, *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        return self._start("-m", "liverouter.testing", "--provider", name, *arguments)
+
+    def behind_tls(self, base: str) -> str:
+        """Return *base*, an ``http`` URL, as ``https``; clients made from now on trust its certificate."""
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        parts = urlsplit(base)
+        port = self._start(str(Path(__file__).with_name("tls.py")), str(parts.port), str(folder))
+        os.environ["SSL_CERT_FILE"] = str(folder / "ca.pem")
+        self._stack.callback(os.environ.pop, "SSL_CERT_FILE")
+        return f"https://127.0.0.1:{port}{parts.path}"
+
+    def _start(self, *arguments: str) -> str:
+        """Start a Python process, to be ended with the run, and return the line it prints."""
+        process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
         self._stack.callback(_end, process)
         assert process.stdout is not None
         return process.stdout.readline().strip()

@@ -15,7 +15,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from liverouter.errors import LiveRouterError
 from liverouter.testing import StandIn
-from tests.handle import MODELS, collect, live
+from tests.handle import MODELS, collect, live, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +105,21 @@ class TestConnections:
         standin.wait_until(lambda s: s.open_connections == 0, WAIT_S)
         assert threading.active_count() <= threads
         assert descriptors() <= before
+
+    @pytest.mark.parametrize("provider", ["anthropic", "openai", "snowflake-cortex"])
+    def test_a_new_key_keeps_the_connection(self, provider: str) -> None:
+        """However often a key is changed, calls with the next one go over the connection that is there."""
+        with StandIn(provider) as standin, live(standin) as client:
+            model = client.chat_model()
+            model.invoke("hi")
+            before = descriptors()
+            for number in range(10):
+                (name,) = secrets(standin)
+                client.set(secrets={name: f"sk-test-rotated-{number}-0123456789"})
+                model.invoke("hi")
+                assert f"rotated-{number}-" in str(standin.requests[-1].headers)
+            assert standin.accepted == 1
+            assert descriptors() <= before
 
     def test_retired_generations_let_go_of_their_connections(self, anthropic: StandIn) -> None:
         """With litellm off, each config has its own client, which closes when its last call has ended."""
