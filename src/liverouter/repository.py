@@ -241,6 +241,10 @@ class SettingsRepository:
         """Return view `usage` from *since* (aware) on, newest first."""
         return await self._rows(sql.USAGE, since=since)
 
+    async def usage_totals(self, since: datetime) -> list[dict[str, Any]]:
+        """Return calls, failures, failovers and cost of each minute and deployment, all processes together."""
+        return await self._rows(sql.USAGE_TOTALS, since=since)
+
     # -- keys and schema ---------------------------------------------------------------------------------------
 
     async def key_usage(self) -> list[dict[str, Any]]:

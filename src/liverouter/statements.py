@@ -61,6 +61,12 @@ ROLLOUT: Final = text("SELECT * FROM liverouter.rollout ORDER BY revision DESC L
 USAGE: Final = text("""
     SELECT * FROM liverouter.usage WHERE minute >= :since ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
 """)
+USAGE_TOTALS: Final = text("""
+    SELECT u.minute, u.provider, u.model, u.deployment_id, u.role, sum(u.calls)::bigint AS calls,
+           coalesce(sum((SELECT sum(f.value::bigint) FROM jsonb_each_text(u.failures) f)), 0)::bigint AS failures,
+           sum(u.failovers)::bigint AS failovers, sum(u.cost_usd)::float8 AS cost_usd
+    FROM liverouter.usage u WHERE u.minute >= :since GROUP BY 1, 2, 3, 4, 5
+""")
 KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys")
 SCHEMA_VERSION: Final = text("SELECT version_num FROM liverouter.alembic_version")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -135,10 +135,37 @@ class TestStream:
             admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
             until(events, "database", lambda data: data is None)
 
+    def test_page_opened_without_the_database_is_told_everything_later(self, api: Api, dsn: str) -> None:
+        """Whoever connects meanwhile lacks what the others know, and gets it once the database is back."""
+        name = dsn.rpartition("/")[2]
+        with psycopg.connect(dsn.replace(name, "postgres"), autocommit=True) as admin, api.events() as first:
+            next(first)
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            until(first, "database", lambda data: data is not None)
+            with api.events() as second:
+                kind, hello = next(second)
+                assert (kind, "head" in hello) == ("hello", False)
+                admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+                told = {kind for kind, _ in takewhile(lambda one: one != ("database", None), second)}
+            assert told >= {"head", "instances", "serving"}
+
+    async def test_what_happens_during_the_hello_follows_it(self) -> None:
+        """A stream hears from its beginning on, so that nothing falls between the first state and the changes."""
+        hub = Hub()
+
+        async def hello() -> bytes:
+            hub.publish("number", 1)
+            return b"hello"
+
+        stream = hub.stream(hello)
+        assert (await anext(stream)).endswith(b"hello")
+        assert await anext(stream) == b"event: number\ndata: 1\n\n"
+
     async def test_reader_that_lags_is_cut_off(self) -> None:
         """A stream whose reader lags far behind ends, and the others go on."""
         hub = Hub()
-        slow, quick = hub.stream(b"hello"), hub.stream(b"hello")
+        slow, quick = hub.stream(hello), hub.stream(hello)
         await anext(slow)
         await anext(quick)
         for number in range(1000):
@@ -151,11 +178,16 @@ class TestStream:
     async def test_close_ends_every_stream(self) -> None:
         """At the end of the process every stream ends, those opened later too."""
         hub = Hub()
-        stream = hub.stream(b"hello")
+        stream = hub.stream(hello)
         await anext(stream)
         hub.close()
         assert [message async for message in stream] == []
-        assert len([message async for message in hub.stream(b"late")]) == 1
+        assert len([message async for message in hub.stream(hello)]) == 1
+
+
+async def hello() -> bytes:
+    """Return what a stream begins with."""
+    return b"hello"
 
 
 class TestProcess:
@@ -212,30 +244,42 @@ class TestProcess:
         assert (sample("liverouter_revision"), sample("liverouter_desired_revision")) == (1, 2)
 
     async def test_metrics_count_the_calls_of_the_whole_fleet(self, dsn: str) -> None:
-        """Minutes that have settled are counted once, however often somebody scrapes; younger ones later."""
+        """Each call since the start is counted once, however often somebody scrapes, however late it is reported."""
         start = datetime.now(UTC).replace(second=0, microsecond=0)
         now = [start]
         repository = SettingsRepository(url=dsn)
         metrics = Metrics(
             repository=repository, status=lambda: Status(since=start), generation=lambda: None, clock=lambda: now[0]
         )
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-            for minute, calls in ((-1, 100), (0, 5), (1, 7)):
-                await connection.execute(
-                    "INSERT INTO liverouter.usage_minutes VALUES (gen_random_uuid(), %s, 'openai/gpt-4o#1', 'primary',"
-                    " 'openai', 'gpt-4o', %s, '{\"Timeout\": 2}', 1, 10, 10, 0.5, 100, 50)",
-                    (start + timedelta(minutes=minute), calls),
-                )
         counted = []
         lines: list[str] = []
-        for minutes in (1, 2.5, 2.5, 3.5, 9):
-            now[0] = start + timedelta(minutes=minutes)
-            lines = (await metrics.scrape()).decode().splitlines()
-            counted.append([line.split()[-1] for line in lines if line.startswith("liverouter_calls_total{")])
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            # minute of the scrape; minute, process and calls of a report before it
+            for minutes, *report in (
+                (0, -1, 1, 100),
+                (0, 0, 1, 5),
+                (1, 0, 1, 8),
+                (1,),
+                (9, 1, 1, 7),
+                (30, 2, 2, 4),
+                (90,),
+            ):
+                if report:
+                    minute, process, calls = report
+                    await connection.execute(
+                        "INSERT INTO liverouter.usage_minutes VALUES (lpad(%s::text, 32, '0')::uuid, %s,"
+                        " 'openai/gpt-4o#1', 'primary', 'openai', 'gpt-4o', %s, '{\"Timeout\": 2}',"
+                        " 1, 10, 10, 0.5, 100, 50)"
+                        " ON CONFLICT (instance, minute, deployment_id, role) DO UPDATE SET calls = excluded.calls",
+                        (process, start + timedelta(minutes=minute), calls),
+                    )
+                now[0] = start + timedelta(minutes=minutes)
+                lines = (await metrics.scrape()).decode().splitlines()
+                counted.append([line.split()[-1] for line in lines if line.startswith("liverouter_calls_total{")])
         await repository.close()
-        assert counted == [[], ["5.0"], ["5.0"], ["12.0"], ["12.0"]]
+        assert counted == [[], ["5.0"], ["8.0"], ["8.0"], ["15.0"], ["19.0"], ["19.0"]]
         labels = '{deployment_id="openai/gpt-4o#1",model="gpt-4o",provider="openai",role="primary"}'
-        assert {f"liverouter_failures_total{labels} 4.0", f"liverouter_failovers_total{labels} 2.0"} <= set(lines)
+        assert {f"liverouter_failures_total{labels} 6.0", f"liverouter_failovers_total{labels} 3.0"} <= set(lines)
 
     def test_openapi_names_every_route(self, api: Api) -> None:
         """The document lists what there is, for other UIs."""

@@ -72,7 +72,8 @@ class TestToken:
         """After so many wrong tokens an address must wait, even with the right one, at both doors."""
         with Api(database, token=TOKEN) as api:
             for number in range(TRIES):
-                assert api.client.get("/api/status", headers=bearer(f"guess {number}")).status_code == 401
+                headers = bearer(f"guess {number}") | {"X-Forwarded-For": f"192.0.2.{number}"}  # anybody can write that
+                assert api.client.get("/api/status", headers=headers).status_code == 401
             answer = api.client.get("/api/status", headers=bearer(TOKEN))
             assert (answer.status_code, answer.json()["code"]) == (429, "LR606")
             assert int(answer.headers["Retry-After"]) > 0
@@ -106,6 +107,22 @@ class TestSession:
         """A cookie that was not signed with the token opens nothing."""
         headers = {"Cookie": f"liverouter_session={value}"}
         assert httpx.get(f"{guarded.url}/api/status", headers=headers).status_code == 401
+
+    @pytest.mark.parametrize("others", ['prefs={"a":1}; {}', "a=b c; {}", "=; {}; ;", "a[]=1;{}", '{}; quoted="x;y"'])
+    def test_cookies_of_others_do_not_matter(self, others: str) -> None:
+        """Cookies of one host are everybody's on it, whatever port and spelling: ours is found among them."""
+        gate = Gate(TOKEN)
+        assert gate.knows(others.replace("{}", f"liverouter_session={gate.new_session()}"))
+
+    def test_address_is_believed_where_the_proxy_is_named(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Behind a proxy that FORWARDED_ALLOW_IPS names, each visitor counts, and a session is for https only."""
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
+        with Api(database, token=TOKEN) as api:
+            for number in range(TRIES + 1):
+                headers = bearer(f"guess {number}") | {"X-Forwarded-For": f"192.0.2.{number}"}
+                assert api.client.get("/api/status", headers=headers).status_code == 401
+            answer = api.client.post("/api/session", json={"token": TOKEN}, headers={"X-Forwarded-Proto": "https"})
+            assert "secure" in answer.headers["Set-Cookie"].lower()
 
     def test_session_ends_by_itself(self) -> None:
         """A session holds until its expiry, and no longer."""

@@ -13,8 +13,9 @@ from liverouter.cli.session import access, database_options, json_option
 from liverouter.config import validate
 from liverouter.errors import DatabaseError, Problem
 from liverouter.options import Environment
+from liverouter.plain_secrets import plain_secrets
 from liverouter.sealing import Secret, fingerprint
-from liverouter.settings import SETTINGS
+from liverouter.settings import SETTINGS, SettingValueError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from liverouter.raw import RawConfig
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring
+    from liverouter.settings import Setting
 
 _DEPLOYMENT: Final = {
     "role": "ROLE",
@@ -194,8 +196,17 @@ def _setting_row(name: str, raw: RawConfig, environment: Environment) -> dict[st
     elif name in raw.settings:
         return row | {"value": raw.settings[name], "source": "row"}
     elif found is not None and not found.error:
-        return row | {"value": found.text, "source": found.source}
+        return row | {"value": _public(setting, found.text), "source": found.source}
     return row | {"value": setting.default, "source": "default" if setting.default is not None else ""}
+
+
+def _public(setting: Setting, text: str) -> str:
+    """Return *text* of the environment, blanked where it holds what only a secret may."""
+    try:
+        value = parse(setting, text)
+    except SettingValueError:
+        value = text
+    return "*** (holds a secret)" if plain_secrets(setting.name, value, "") else text
 
 
 @click.command("history")

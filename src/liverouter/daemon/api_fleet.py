@@ -72,7 +72,10 @@ async def read_events(context: Using) -> StreamingResponse:
     if context.hub.streams >= MAX_STREAMS:
         hint = "Close a page, or ask again later"
         raise ApiError(503, "too many streams", code="LR609", hint=hint, headers={"Retry-After": "10"})
-    hello = encode("hello", await _everything(context))
+
+    async def hello() -> bytes:
+        return encode("hello", await _everything(context))
+
     return StreamingResponse(
         context.hub.stream(hello),
         media_type="text/event-stream",
@@ -90,5 +93,6 @@ async def _everything(context: Context) -> dict[str, Any]:
             fleet.instances(head), fleet.serving(), fleet.problems(), fleet.usage(USAGE_MINUTES)
         )
     except DatabaseError as exc:
+        context.watch.forget()  # this page lacks what all others know
         return known | {"database": exc.problem.as_dict()}
     return known | {"head": head, "instances": instances, "serving": serving, "problems": problems, "usage": usage}

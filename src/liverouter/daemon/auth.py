@@ -9,9 +9,10 @@ import os
 import secrets
 import time
 from collections import OrderedDict, deque
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from starlette.requests import cookie_parser
 
 from liverouter.errors import OptionsError
 
@@ -71,11 +72,8 @@ class Gate:
 
     def knows(self, cookie_header: str) -> bool:
         """Tell whether *cookie_header* carries a session of ours that has not expired."""
-        try:
-            morsel = SimpleCookie(cookie_header).get(COOKIE)
-        except CookieError:
-            return False
-        claim, _, signature = (morsel.value if morsel else "").rpartition(".")
+        # not the standard library's parser: it gives up at a cookie that another application of this host spelt its way
+        claim, _, signature = cookie_parser(cookie_header).get(COOKIE, "").rpartition(".")
         if not hmac.compare_digest(self._sign(claim).encode(), signature.encode("utf-8", "replace")):
             return False
         return int(claim.partition(".")[0]) > self._clock()

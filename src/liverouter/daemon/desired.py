@@ -196,9 +196,10 @@ def _from_environment(name: str, environment: Environment) -> FromEnvironment | 
     if setting.kind == "secret":
         return FromEnvironment(source=found.source, value=None)
     try:
-        return FromEnvironment(source=found.source, value=_shown(parse(setting, found.text)))
+        value = parse(setting, found.text)
     except SettingValueError:
-        return FromEnvironment(source=found.source, value=None)  # the Problem says what is wrong with it
+        value = None  # the Problem says what is wrong with it
+    return FromEnvironment(source=found.source, value=None if plain_secrets(name, value, "") else _shown(value))
 
 
 def _shown(value: Any, name: str = "") -> Any:

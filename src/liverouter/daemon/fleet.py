@@ -80,6 +80,12 @@ class Watch:
         self._quick_until = time.monotonic() + _QUICK_FOR_S
         self._woken.set()
 
+    def forget(self) -> None:
+        """Tell everything again, with the next look."""
+        self._known, self._instances = {}, {}
+        self._all_at = self._usage_at = -_USAGE_EVERY_S
+        self._woken.set()
+
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -18,15 +18,14 @@ from liverouter.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from liverouter.repository import SettingsRepository
     from liverouter.state import Status
     from liverouter.store import Generation
 
 _LATENCY_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
-_SETTLED: Final = timedelta(minutes=2)  # processes report every 10 s: a minute that old does not change any more
-_LONGEST: Final = timedelta(minutes=60)  # how far back one scrape looks after a pause
+_LOOK_BACK: Final = timedelta(minutes=60)  # a process without its database reports its minutes when it is back
 _MODES: Final = ("listen", "poll_only", "none")
 _DEPLOYMENT: Final = ("provider", "model", "deployment_id", "role")
 
@@ -48,8 +47,9 @@ class Metrics:
         """Count from now on."""
         self._repository, self._status, self._generation = repository, status, generation
         self._clock = clock
-        self._counting = asyncio.Lock()  # two scrapes at once would count a minute twice
-        self._counted_until = clock().replace(second=0, microsecond=0)
+        self._counting = asyncio.Lock()  # two scrapes at once would count a call twice
+        self._began = clock().replace(second=0, microsecond=0)
+        self._counted: dict[tuple[Any, ...], Mapping[str, float]] = {}  # by minute and deployment
         self._registry = registry = CollectorRegistry()
         self._revision = Gauge("liverouter_revision", "Revision that this process serves", registry=registry)
         self._desired = Gauge("liverouter_desired_revision", "Newest revision that it has read", registry=registry)
@@ -64,14 +64,15 @@ class Metrics:
             "liverouter_apply_seconds", "From commit to live", buckets=_LATENCY_S, registry=registry
         )
         self._instances = Gauge("liverouter_instances", "Processes by state", ["state"], registry=registry)
-        self._calls = Counter("liverouter_calls", "Calls answered, all processes", _DEPLOYMENT, registry=registry)
-        self._failures = Counter(
-            "liverouter_failures", "Attempts failed, all processes", _DEPLOYMENT, registry=registry
-        )
-        self._failovers = Counter(
-            "liverouter_failovers", "Calls it answered for another", _DEPLOYMENT, registry=registry
-        )
-        self._cost = Counter("liverouter_cost_usd", "Cost, by litellm's price list", _DEPLOYMENT, registry=registry)
+        self._of_fleet = {
+            name: Counter(f"liverouter_{name}", help_, _DEPLOYMENT, registry=registry)
+            for name, help_ in (
+                ("calls", "Calls answered, all processes"),
+                ("failures", "Attempts failed, all processes"),
+                ("failovers", "Calls it answered for another"),
+                ("cost_usd", "Cost, by litellm's price list"),
+            )
+        }
         for result in ("applied", "rejected", "read_failed"):
             self._reloads.labels(result)
 
@@ -115,20 +116,20 @@ class Metrics:
         return generate_latest(self._registry)
 
     async def _count_fleet(self) -> None:
-        """Add the minutes that have settled since the last scrape; each is counted once."""
+        """Add what the minutes since the start, or of the last hour, hold more than they did; late reports count."""
         states: dict[str, int] = {}
         for row in await self._repository.instances():
             states[row["state"]] = states.get(row["state"], 0) + 1
         self._instances.clear()
         for state, number in states.items():
             self._instances.labels(state).set(number)
-        until = self._clock() - _SETTLED
-        since = max(self._counted_until, until - _LONGEST)
-        rows = [row for row in await self._repository.usage(since) if since <= row["minute"] < until]
+        since = max(self._began, self._clock() - _LOOK_BACK)
+        rows = await self._repository.usage_totals(since)
+        former, self._counted = self._counted, {}
         for row in rows:
             labels = [row[name] for name in _DEPLOYMENT]
-            self._calls.labels(*labels).inc(row["calls"])
-            self._failures.labels(*labels).inc(sum((row["failures"] or {}).values()))
-            self._failovers.labels(*labels).inc(row["failovers"])
-            self._cost.labels(*labels).inc(row["cost_usd"])
-        self._counted_until = max([since, *(row["minute"] + timedelta(minutes=1) for row in rows)])
+            key = (row["minute"], *labels)
+            before = former.get(key, {})
+            self._counted[key] = {name: max(row[name], before.get(name, 0)) for name in self._of_fleet}
+            for name, counter in self._of_fleet.items():
+                counter.labels(*labels).inc(self._counted[key][name] - before.get(name, 0))

@@ -135,6 +135,7 @@ def http_config(context: Context) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(os.environ.get("FORWARDED_ALLOW_IPS")),  # uvicorn's own variable: whose headers it believes
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=_GRACE_S,

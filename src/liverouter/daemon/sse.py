@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 MAX_STREAMS: Final = 100
 _MAX_WAITING: Final = 256  # events that a slow reader may lag behind
@@ -54,15 +54,18 @@ class Hub:
             elif queue.qsize() == _MAX_WAITING:
                 queue.put_nowait(_END)
 
-    async def stream(self, first: bytes) -> AsyncIterator[bytes]:
-        """Yield *first*, then every event, and a comment in each silence; ends when the reader lags, or at `close`."""
+    async def stream(self, first: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+        """Yield *first*, then every event, and a comment in each silence; ends when the reader lags, or at `close`.
+
+        *first* is made once the stream hears events: what changes while it is made follows it.
+        """
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._queues.add(queue)
         self.wanted.set()
         if self._closed:
             queue.put_nowait(_END)
         try:
-            yield f"retry: {_RETRY_MS}\n\n".encode() + first
+            yield f"retry: {_RETRY_MS}\n\n".encode() + await first()
             while True:
                 try:
                     async with asyncio.timeout(_PING_S):
