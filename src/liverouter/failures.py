@@ -80,7 +80,8 @@ class EveryDeploymentFailedError(CallError):
 
 def translate(exc: Exception, generation: Generation, call: Attempts) -> Exception:
     """Return the error to raise for a call that ended in *exc*; its text and its causes' are free of secrets."""
-    secrets = [secret.reveal() for d in generation.snapshot.deployments for secret in d.secrets.values()]
+    revealed = (secret.reveal() for d in generation.snapshot.deployments for secret in d.secrets.values())
+    secrets = [text for text in revealed if text.strip()]  # an empty one is in every text, between any two letters
     for error in (exc, *(failed for _, failed in call.failed)):
         _scrub(error, secrets)
     if call.served_by or not _from_library(exc):  # after the first content, or nothing a provider did

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from liverouter.sealing import Keyring
 
 _LONGEST_TEXT: Final = 2_000
+_MEND_FILE: Final = "Mount the file and write the value into it, or unset the variable that names it"
 
 
 class Lookup:
@@ -51,7 +52,7 @@ class Lookup:
         if (found := self.environment.get(name)) is None:
             return setting.default
         if found.error:
-            self.report("LR100", found.error, found.source, "Mount the file, or unset the variable that names it")
+            self.report("LR100", found.error, found.source, _MEND_FILE)
             return setting.default
         try:
             value = parse(setting, found.text)
@@ -86,15 +87,20 @@ class Lookup:
     def secret(self, name: str) -> tuple[Secret, str] | None:
         """Return the secret *name* and its source: stored in the database, else from the environment, else None."""
         if (stored := self.raw.secrets.get(name)) is not None:
+            where = f"secrets.{clip(name)}"
             try:
-                return unseal(name, stored.sealed, self.keyring), f"secret {name}"
+                secret = unseal(name, stored.sealed, self.keyring)
             except SecretError as exc:
-                self.report(exc.code, exc.message, f"secrets.{clip(name)}", exc.hint)
+                self.report(exc.code, exc.message, where, exc.hint)
                 return None
+            if not secret.reveal().strip():
+                self.report("LR102", "the stored secret is empty", where, HINTS["secret"].replace("NAME", clip(name)))
+                return None
+            return secret, f"secret {name}"
         if (found := self.environment.get(name)) is None:
             return None
         if found.error:
-            self.report("LR102", found.error, found.source, "Mount the file, or unset the variable that names it")
+            self.report("LR102", found.error, found.source, _MEND_FILE)
             return None
         return Secret(found.text), found.source
 

@@ -222,7 +222,7 @@ class EnvironmentValue:
 
     text: str = field(repr=False)
     source: str  # "environment OPENAI_API_KEY", "file /run/secrets/openai"
-    error: str = ""  # why the file could not be read
+    error: str = ""  # why it gives no value: the file cannot be read, or is empty
 
 
 class Environment:
@@ -255,9 +255,11 @@ class Environment:
             return None
         shown = path.encode(errors="backslashreplace").decode()[:200]
         try:
-            return EnvironmentValue(Path(path).read_text(encoding="utf-8").strip(), f"file {shown}")
+            text = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as exc:  # ValueError: what is in it, or the path itself, is no UTF-8
             return EnvironmentValue("", f"file {shown}", f"{shown} cannot be read ({type(exc).__name__})")
+        # empty: whoever replaces a secret truncates the file first
+        return EnvironmentValue(text, f"file {shown}", "" if text else f"{shown} is empty")
 
 
 # A row may name any variable as a secret, and an endpoint to send it to: this process's own keys are not among them.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from liverouter import LiveRouter
-from liverouter.events import ConfigRejected
+from liverouter.events import ConfigApplied, ConfigRejected
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog, StandIn
 from tests.api import Api
@@ -15,6 +15,7 @@ from tests.integration.sqlkit import put, revision, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import psycopg
 
@@ -100,3 +101,24 @@ class TestProviderKey:
         with LiveRouter(database_url=dsn) as live:
             assert live.wait_applied(revision(db), 30).revision == revision(db)
             assert used(live, openai) == FIRST
+
+    def test_key_file_that_is_empty_for_a_moment_is_rejected_and_the_last_good_one_serves(
+        self, dsn: str, openai: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever writes a new key truncates the file first: a read in between says so and costs no call."""
+        file, events = tmp_path / "key", EventLog()
+        file.write_text(f"{FIRST}\n")
+        monkeypatch.setenv("OPENAI_API_KEY_FILE", str(file))
+        with LiveRouter(database_url=dsn, observers=(events,)) as live:
+            assert used(live, openai) == FIRST
+            file.write_text("\n")
+            live.reload()
+            rejected = events.wait_for(ConfigRejected)
+            assert [(p.code, p.where, p.message) for p in rejected.problems] == [
+                ("LR102", f"file {file}", f"{file} is empty")
+            ]
+            assert used(live, openai) == FIRST
+            file.write_text(f"{SECOND}\n")
+            live.reload()
+            events.wait_for(ConfigApplied, count=2)
+            assert used(live, openai) == SECOND

@@ -158,6 +158,14 @@ class TestSources:
         codes = rejected(PRIMARY, {"ANTHROPIC_API_KEY_FILE": str(tmp_path / "gone")})
         assert ("LR102", f"file {tmp_path / 'gone'}") in codes
 
+    @pytest.mark.parametrize("text", ["", " \n"])
+    def test_empty_file_is_a_problem_that_names_it(self, tmp_path: Path, text: str) -> None:
+        """A file without a value, of a secret or of a setting, is said, and never taken for a value."""
+        path = tmp_path / "value"
+        path.write_text(text)
+        assert rejected(PRIMARY, {"ANTHROPIC_API_KEY_FILE": str(path)}) == [("LR102", f"file {path}")]
+        assert rejected(PRIMARY, KEYS | {"LITELLM_TIMEOUT_FILE": str(path)}) == [("LR100", f"file {path}")]
+
     def test_environment_remembers_what_it_was_asked(self) -> None:
         """Only a change of something that validation used counts as a changed environment."""
         environ = dict(KEYS)
@@ -184,6 +192,11 @@ class TestSecrets:
         assert validation.snapshot is None
         assert {"LR502"} <= {p.code for p in validation.problems}
         assert KEYRING.newest in " ".join(str(p) for p in validation.problems)
+
+    @pytest.mark.parametrize("stored", ["", " \t\n"])
+    def test_stored_secret_without_content_is_refused(self, stored: str) -> None:
+        """A secret that opens to nothing is no key, and no reason to fall back to the environment."""
+        assert rejected(PRIMARY, secrets={"anthropic_api_key": stored}) == [("LR102", "secrets.anthropic_api_key")]
 
     def test_plain_secret_in_settings_is_refused(self) -> None:
         """Should a plain key get past the database, it is refused here, and not repeated."""

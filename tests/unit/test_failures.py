@@ -1,0 +1,46 @@
+"""The text of a failed call: what the provider said, without what nobody may read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from liverouter.attempts import Attempts
+from liverouter.failures import translate
+from liverouter.sealing import Secret
+from liverouter.snapshot import Deployment, Snapshot
+from liverouter.store import Generation
+
+
+def generation(secret: str) -> Generation:
+    """Return a generation of one deployment with *secret*, ready for errors alone."""
+    deployment = Deployment(
+        id="openai/m",
+        provider="openai",
+        model="m",
+        role="primary",
+        order=1,
+        weight=1,
+        settings={},
+        secrets={"openai_api_key": Secret(secret)},
+        endpoint="",
+        credential_source="",
+        credential_fingerprint="",
+    )
+    snapshot = Snapshot("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), (deployment,))
+    return Generation(1, snapshot, cast("Any", object()), None, {})
+
+
+class TestText:
+    @pytest.mark.parametrize("secret", ["", " ", "\n"])
+    def test_secret_without_content_leaves_the_text_alone(self, secret: str) -> None:
+        """An empty secret is in every text, between any two letters: none of it is blanked."""
+        error = translate(RuntimeError("no key was sent\nat all"), generation(secret), Attempts())
+        assert str(error) == "no key was sent\nat all"
+
+    def test_secret_is_blanked(self) -> None:
+        """A provider that repeats the key gives nothing away."""
+        error = translate(RuntimeError("key made-up-key is wrong"), generation("made-up-key"), Attempts())
+        assert str(error) == "key *** is wrong"
