@@ -230,8 +230,8 @@ class _Walk:
         """Return the arguments that lead litellm to the next deployment, None where none is left to ask."""
         if self._again is not None and self._again not in cooling:
             return {"model": self._again}
-        if not self._errors and not cooling and self._trusts_litellm:
-            return {"model": self._group}
+        if not self._errors and (not self._orders or (not cooling and self._trusts_litellm)):
+            return {"model": self._group}  # without orders it is one deployment, by name: asked though it cools
         if self._errors and (self._alone or not self._orders):
             return None
         fresh = [identifier for identifier in self._orders if identifier not in self._spent]

@@ -174,7 +174,7 @@ class World:
         return (self.primary, self.fallback) if self._spare is not None else (self.primary,)
 
 
-def ask(model: LiveChatModel, method: str = "invoke", text: str = PROMPT, **options: Any) -> AIMessage:
+def ask(model: LiveChatModel, method: str = "invoke", text: str = PROMPT, /, **options: Any) -> AIMessage:
     """Call *model* by *method* from this thread, which has no loop; a stream is read to its end and added up."""
     match method:
         case "invoke":

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from langchain_core.exceptions import ModelAuthenticationError
 
 from liverouter.testing import Failure, MemoryRouter, StandIn
 from tests.integration.failkit import DIALECTS, PROMPT, Clock, World, ask
@@ -141,6 +142,35 @@ class TestCooldownTime:
         """A provider that says "again at once" is asked again at once."""
         world.primary.fail(Failure.RATE_LIMIT_RETRY_AFTER, retry_after_s=0)
         assert [world.call().primary_hits for _ in range(2)] == [1, 1]
+
+
+class TestNamed:
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    @pytest.mark.parametrize("form", ["model", "label", "id"])
+    def test_named_deployment_is_asked_though_it_cools(self, world: World, method: str, form: str) -> None:
+        """Whoever names a deployment means that one: it is asked, and answers, whatever it did before."""
+        world.primary.fail(Failure.UNAUTHORIZED, times=1)
+        world.call()
+        assert world.cooling_s() > 0
+        outcome = world.call(method, model=getattr(world.deployment(), form))
+        assert (outcome.role, outcome.primary_hits, outcome.fallback_hits) == ("primary", 1, 0)
+
+    @pytest.mark.parametrize("form", ["model", "label", "id"])
+    def test_named_fallback_answers_while_the_primary_cools(self, world: World, form: str) -> None:
+        """A healthy deployment that is named is asked at once, whoever cools beside it."""
+        world.primary.fail(Failure.UNAUTHORIZED, times=1)
+        world.call()
+        assert world.cooling_s() > 0
+        outcome = world.call(model=getattr(world.deployment("fallback"), form))
+        assert (outcome.role, outcome.primary_hits, outcome.fallback_hits) == ("fallback", 0, 1)
+
+    def test_named_deployment_that_still_fails_tells_its_own_error(self, world: World) -> None:
+        """The error is the provider's, not one of the walk through the others."""
+        world.primary.fail(Failure.UNAUTHORIZED)
+        world.call()
+        with pytest.raises(ModelAuthenticationError):
+            world.call(model=world.deployment().label)
+        assert world.cooling_s() > 0
 
 
 class TestTimeout:
