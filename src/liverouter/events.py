@@ -157,7 +157,7 @@ class ConfigApplied(Event):
     validate_ms: float
     build_ms: float
     warm_ms: float
-    commit_to_live_ms: float | None  # None: committed before this process started, or from a snapshot file
+    commit_to_live_ms: float | None  # None: live before, committed before this process started, or of a snapshot file
     rebuilt: bool = True  # False: the revision's content equals the generation in force
     warnings: tuple[Problem, ...] = ()
 

@@ -174,9 +174,9 @@ class Reloader:
             return False
         self._store.activate(generation)
         now = time.monotonic()
-        live_ms: float | None = raw.age_ms + (now - read_at) * 1000
-        if source == "snapshot_file" or (live_ms is not None and live_ms > (now - self._started) * 1000):
-            live_ms = None  # committed before this process could hear of it
+        live_ms = raw.age_ms + (now - read_at) * 1000
+        again = former is not None and former.snapshot.change_id == raw.change_id  # a standby promoted, a key replaced
+        unheard = live_ms > (now - self._started) * 1000  # committed before this process could hear of it
         snapshot = generation.snapshot
         self._bus.emit(
             ConfigApplied(
@@ -191,7 +191,7 @@ class Reloader:
                 validate_ms=(validated_at - read_at) * 1000,
                 build_ms=build_ms,
                 warm_ms=warm_ms,
-                commit_to_live_ms=live_ms,
+                commit_to_live_ms=None if again or unheard or source == "snapshot_file" else live_ms,
                 rebuilt=former is None or generation.chat is not former.chat,
                 warnings=validation.warnings,
             )

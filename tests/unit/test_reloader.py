@@ -29,7 +29,7 @@ class World:
     """A database of one number, and a builder that can be told to fail."""
 
     def __init__(self) -> None:
-        self.revision, self.reads, self.builds = 1, 0, 0
+        self.epoch, self.revision, self.reads, self.builds = "e", 1, 0, 0
         self.invalid: set[int] = set()
         self.unbuildable: dict[int, Exception] = {}
         self.unreadable = 0
@@ -60,7 +60,7 @@ class World:
 
     def raw(self, revision: int) -> RawConfig:
         """Return what the database holds at *revision*."""
-        return RawConfig("e", revision, f"c{revision}", datetime(2026, 11, 23, tzinfo=UTC), 1.0, {}, {})
+        return RawConfig(self.epoch, revision, f"c{revision}", datetime(2026, 11, 23, tzinfo=UTC), 0.0, {}, {})
 
     async def read(self) -> RawConfig:
         """Read as the repository does; waits at the gate after the number was read."""
@@ -91,7 +91,7 @@ class World:
             credential_source="",
             credential_fingerprint="",
         )
-        return Validation(Snapshot("e", raw.revision, raw.change_id, raw.committed_at, (deployment,)), ())
+        return Validation(Snapshot(raw.epoch, raw.revision, raw.change_id, raw.committed_at, (deployment,)), ())
 
     async def build(self, snapshot: Snapshot, number: int) -> tuple[Generation, float, float]:
         """Build, or raise what the test prepared."""
@@ -171,6 +171,22 @@ class TestActivate:
         assert world.store.current.chat is chat
         assert not any(isinstance(e, GenerationRetired) for e in world.events)
         assert [e.rebuilt for e in world.events if isinstance(e, ConfigApplied)] == [True, False]
+
+    @pytest.mark.parametrize("change", ["standby promoted", "mounted key replaced"])
+    async def test_revision_applied_again_has_no_time_since_its_commit(self, world: World, change: str) -> None:
+        """It has been live all along: the days since its commit are nobody's latency."""
+        await world.until(lambda: world.live == 10)
+        world.write(20)
+        await world.until(lambda: world.live == 20)
+        if change == "standby promoted":
+            world.epoch = "f"
+        else:
+            world.environ["OPENAI_API_KEY"] = "two"
+        world.reloader.request("poll")
+        await world.until(lambda: sum(isinstance(e, ConfigApplied) for e in world.events) == 3)
+        times = [e.commit_to_live_ms for e in world.events if isinstance(e, ConfigApplied) and e.revision == 20]
+        assert times[0] is not None
+        assert times[1] is None
 
     async def test_same_revision_is_not_applied_twice(self, world: World) -> None:
         """A doubled notification costs a read and nothing else."""
