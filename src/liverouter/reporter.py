@@ -200,6 +200,7 @@ def _applied(event: ConfigApplied) -> dict[str, Any]:
         "epoch": event.epoch,
         "outcome": "applied",
         "stage": "live",
+        "timed": event.commit_to_live_ms is not None,
         "read_ms": event.read_ms,
         "validate_ms": event.validate_ms,
         "build_ms": event.build_ms,

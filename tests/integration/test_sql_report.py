@@ -261,6 +261,38 @@ class TestApplies:
         (row,) = rows(db, "SELECT revision, applied, p50_ms FROM liverouter.rollout WHERE revision = 1")
         assert row == {"revision": 1, "applied": 1, "p50_ms": None}
 
+    def test_revision_applied_again_keeps_its_first_time(self, db: Session) -> None:
+        """A key replaced days later, a standby promoted: it served all along, in rollout and in the lists."""
+        process = Process(db)
+        process.run(0)
+        put(db, a=1)
+        process.applied(1)
+        applied_at = instance(db, process)["applied_at"]
+        (first,) = rows(db, "SELECT lag_ms, p50_ms FROM liverouter.apply_log JOIN liverouter.rollout USING (revision)")
+        assert first["lag_ms"] is not None
+        again = {"revision": 1, "outcome": "applied", "stage": "live", "age_ms": 0, "timed": False}
+        process.run(1, applies=[again])
+        process.rejected(1, kept=1)
+        process.run(1, applies=[again], epoch="promoted")
+        (row,) = rows(db, "SELECT lag_ms, p50_ms FROM liverouter.apply_log JOIN liverouter.rollout USING (revision)")
+        assert row == first
+        assert instance(db, process)["applied_at"] == applied_at
+        db.execute(b"DELETE FROM liverouter.apply_log")  # written after the standby's last look
+        process.run(1, applies=[again])
+        assert value(db, "SELECT lag_ms FROM liverouter.apply_log") is None
+
+    def test_revision_applied_twice_while_nobody_heard_has_the_first_time(self, db: Session) -> None:
+        """One report after an outage brings both: the time is that of the first."""
+        process = Process(db)
+        process.run(0)
+        put(db, a=1)
+        db.execute(b"UPDATE liverouter.revision_log SET committed_at = committed_at - interval '1 h'")
+        db.execute(b"UPDATE liverouter.processes SET started_at = started_at - interval '2 h'")
+        first = {"revision": 1, "outcome": "applied", "stage": "live", "age_ms": 3_599_000}
+        process.run(1, applies=[first, first | {"age_ms": 0, "timed": False}])
+        assert 500 < value(db, "SELECT lag_ms FROM liverouter.apply_log") < 30_000
+        assert value(db, "SELECT clock_timestamp() - applied_at > interval '59 min' FROM liverouter.instances") is True
+
     def test_last_outcome_of_a_revision_counts(self, db: Session) -> None:
         """Rejected for a missing key, applied once the key is there: applied."""
         put(db, a=1)

@@ -22,7 +22,7 @@ COMMENT ON COLUMN liverouter.apply_log.outcome IS 'applied or rejected; the last
 COMMENT ON COLUMN liverouter.apply_log.stage IS 'live, or where it was refused: validate, build, warm';
 COMMENT ON COLUMN liverouter.apply_log.finished_at IS 'When, by this database''s clock';
 COMMENT ON COLUMN liverouter.apply_log.lag_ms IS
-    'From commit until calls were served by it; NULL where it was rejected, or the process started after the commit';
+    'From commit until calls were first served by it; NULL where none was, or the process started after the commit';
 COMMENT ON COLUMN liverouter.apply_log.read_ms IS 'Milliseconds of that for reading the rows';
 COMMENT ON COLUMN liverouter.apply_log.validate_ms IS 'Milliseconds for validating them';
 COMMENT ON COLUMN liverouter.apply_log.build_ms IS 'Milliseconds for building the router';

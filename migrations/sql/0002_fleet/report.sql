@@ -57,13 +57,14 @@ BEGIN
         since = CASE WHEN doc ? 'since' THEN d.since ELSE p.since END,
         epoch = CASE WHEN doc ? 'epoch' THEN left(d.epoch, 200) ELSE p.epoch END,
         applied_revision = CASE WHEN doc ? 'applied_revision' THEN d.applied_revision ELSE p.applied_revision END,
-        applied_at = coalesce(
-            (SELECT max(a.finished_at) FROM liverouter.report_applies(doc, moment) a
-             WHERE a.outcome = 'applied' AND a.revision = d.applied_revision),
-            CASE WHEN doc ? 'applied_revision'
-                      AND (d.applied_revision, d.epoch) IS DISTINCT FROM (p.applied_revision, p.epoch)
-                 THEN CASE WHEN d.applied_revision IS NOT NULL THEN moment END
-                 ELSE p.applied_at END),
+        applied_at = CASE
+            WHEN NOT doc ? 'applied_revision' THEN p.applied_at
+            WHEN d.applied_revision IS NOT NULL THEN coalesce(
+                (SELECT min(a.finished_at) FROM liverouter.report_applies(doc, moment) a
+                 WHERE a.outcome = 'applied' AND a.revision = d.applied_revision
+                   AND (a.timed OR d.applied_revision IS DISTINCT FROM p.applied_revision)),
+                CASE WHEN d.applied_revision IS NOT DISTINCT FROM p.applied_revision THEN p.applied_at END,
+                moment) END,
         generation = CASE WHEN doc ? 'generation' THEN d.generation ELSE p.generation END,
         litellm_enable = CASE WHEN doc ? 'litellm_enable' THEN d.litellm_enable ELSE p.litellm_enable END,
         rejected_revision = CASE WHEN doc ? 'rejected_revision' THEN d.rejected_revision ELSE p.rejected_revision END,
@@ -84,16 +85,19 @@ BEGIN
              code, message)
         SELECT DISTINCT ON (a.revision)
             a.revision, d.instance, a.outcome, left(a.stage, 20), a.finished_at,
-            CASE WHEN a.outcome = 'applied' AND process.started_at <= h.committed_at
-                 THEN greatest(0, extract(epoch FROM a.finished_at - h.committed_at) * 1000) END,
+            CASE WHEN process.started_at <= h.committed_at AND bool_or(a.outcome = 'applied' AND a.timed) OVER same
+                 THEN greatest(0, extract(epoch FROM
+                          min(a.finished_at) FILTER (WHERE a.outcome = 'applied' AND a.timed) OVER same
+                          - h.committed_at) * 1000) END,
             a.read_ms, a.validate_ms, a.build_ms, a.warm_ms, left(a.code, 20), left(a.message, 1000)
         FROM liverouter.report_applies(doc, moment) a
         JOIN liverouter.revision_log h ON h.revision = a.revision
         WHERE coalesce(a.epoch, d.epoch, process.epoch) = epoch_is    -- else the number means another revision
+        WINDOW same AS (PARTITION BY a.revision)
         ORDER BY a.revision, a.finished_at DESC
         ON CONFLICT (revision, instance) DO UPDATE SET
             outcome = excluded.outcome, stage = excluded.stage,
-            finished_at = excluded.finished_at, lag_ms = excluded.lag_ms,
+            finished_at = excluded.finished_at, lag_ms = coalesce(l.lag_ms, excluded.lag_ms),
             read_ms = excluded.read_ms, validate_ms = excluded.validate_ms, build_ms = excluded.build_ms,
             warm_ms = excluded.warm_ms, code = excluded.code, message = excluded.message;
     END IF;

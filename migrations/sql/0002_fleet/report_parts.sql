@@ -90,21 +90,22 @@ COMMENT ON FUNCTION liverouter.report_deployments(jsonb, timestamptz) IS
 
 CREATE FUNCTION liverouter.report_applies(
     doc jsonb, moment timestamptz, OUT revision bigint, OUT epoch text, OUT outcome text, OUT stage text,
-    OUT finished_at timestamptz, OUT read_ms double precision, OUT validate_ms double precision,
+    OUT timed boolean, OUT finished_at timestamptz, OUT read_ms double precision, OUT validate_ms double precision,
     OUT build_ms double precision, OUT warm_ms double precision, OUT code text, OUT message text)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT a.revision, a.epoch, a.outcome, a.stage,
+    SELECT a.revision, a.epoch, a.outcome, a.stage, coalesce(a.timed, true),
            moment - make_interval(secs => least(greatest(coalesce(a.age_ms, 0), 0), 604800000) / 1000),
            a.read_ms, a.validate_ms, a.build_ms, a.warm_ms, a.code, a.message
     FROM jsonb_to_recordset(jsonb_path_query_array(doc, '$.applies[0 to 999] ? (@.type() == "object")')) AS a (
-        revision bigint, epoch text, outcome text, stage text, age_ms double precision, read_ms double precision,
-        validate_ms double precision, build_ms double precision, warm_ms double precision, code text, message text)
+        revision bigint, epoch text, outcome text, stage text, timed boolean, age_ms double precision,
+        read_ms double precision, validate_ms double precision, build_ms double precision, warm_ms double precision,
+        code text, message text)
     WHERE a.outcome IN ('applied', 'rejected') AND a.revision IS NOT NULL
 $$;
 COMMENT ON FUNCTION liverouter.report_applies(jsonb, timestamptz) IS
-    'Part of report(): its applies, with times instead of ages';
+    'Part of report(): its applies, with times instead of ages; timed = it had not been live before';
 
 CREATE FUNCTION liverouter.summed(counts jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
