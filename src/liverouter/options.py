@@ -19,6 +19,8 @@ from liverouter.errors import OptionsError
 
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_LAST_PORT: Final = 65_535
+_ESCAPED: Final = "in the password %2F for /, %3F for ?, %23 for #, %5B for [, %40 for @, %25 for %"
 _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 
 
@@ -133,8 +135,7 @@ def database_url(url: str, where: str) -> str:
         raise OptionsError(
             "the PostgreSQL URL cannot be read",
             where=where,
-            hint="Write postgresql://user:password@host:5432/name, and in the password %2F for /, %3F for ?, %23 for "
-            "#, %5B for [, %40 for @, %25 for %",
+            hint=f"Write postgresql://user:password@host:5432/name, the port from 1 to {_LAST_PORT}, and {_ESCAPED}",
         )
     return f"postgresql://{rest}"
 
@@ -147,13 +148,18 @@ def _is_split_wrong(url: str) -> bool:
         return True
     hosts = parts.netloc.rpartition("@")[2].split(",")
     ports = [host.rpartition(":")[2] for host in hosts if ":" in host and not host.endswith("]")]
+    ports += dict(parse_qsl(parts.query)).get("port", "").split(",")
     options = parts.query.split("&") if parts.query else []
     return (
         bool(parts.fragment)
         or "@" in parts.path
         or any("=" not in option for option in options)
-        or not all(port.isdigit() or not port for port in ports)
+        or not all(_is_port(port) for port in ports if port)
     )
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LAST_PORT
 
 
 def _clean(name: str, value: Any) -> Any:

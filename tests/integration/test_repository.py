@@ -461,6 +461,26 @@ class TestFailures:
     @pytest.mark.parametrize(
         "url",
         [
+            "postgresql://ann@127.0.0.1:65536/x",
+            "postgresql://ann@127.0.0.1:0/x",
+            "postgresql://ann@127.0.0.1:54321234567890123/x",
+            "postgresql://ann@127.0.0.1:\N{SUPERSCRIPT TWO}/x",
+            "postgresql://ann@127.0.0.1:5432,localhost:70000/x",
+            "postgresql:///x?host=127.0.0.1&port=70000",
+            "postgresql:///x?host=127.0.0.1,localhost&port=5432,no",
+        ],
+    )
+    def test_port_that_no_server_can_have_is_an_option_problem(self, url: str) -> None:
+        """It is said when the client is made, with the bounds, and not by a socket later."""
+        with pytest.raises(OptionsError, match="the port from 1 to 65535"):
+            LiveRouter(database_url=url)
+        with pytest.raises(OptionsError):
+            LiveRouter(database_url="postgresql://ann@127.0.0.1/x", listen_url=url)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://ann@127.0.0.1:/x?connect_timeout=1&port=1",
             "postgresql:///x?host=/nowhere&user=ann@host",
             "postgresql://ann:pass@[::1]:1/x?sslmode=disable",
             "postgresql://ann:p@ss@127.0.0.1:1,localhost:1/x",
