@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import platform
 import secrets
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from liverouter.store import Generation
 
 _MAX_OUTCOMES: Final = 100  # kept for a database that does not answer; the newest ones tell the story
+_MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes no report above 1 MB
 _COMPLAIN_EVERY_S: Final = 60.0
 
 
@@ -104,12 +106,15 @@ class Reporter:
             self._changed.clear()
 
     async def say_goodbye(self) -> None:
-        """Tell the database that this process ended by intention, with the last counts; best effort."""
+        """Tell the database that this process ended by intention, with all that it was not told yet; best effort."""
+        more = True
         with contextlib.suppress(DatabaseError):
-            await self._send({"instance": self._instance, "key": self._key, "bye": True, "usage": self._usage()})
+            while more:
+                document, _, _, more = self._document()
+                await self._send(document | {"bye": True})
 
     async def _report(self) -> None:
-        document, outcomes, usage = self._document()
+        document, outcomes, usage, more = self._document()
         try:
             head = await self._send(document)
         except DatabaseError as exc:
@@ -122,14 +127,15 @@ class Reporter:
             return
         if head.report_whole:
             self._whole = True
+        if head.report_whole or more:
             self._changed.set()
         self._on_head(head)
 
-    def _document(self) -> tuple[dict[str, Any], list[tuple[float, dict[str, Any]]], list[dict[str, Any]]]:
-        """Return what to send now, and what to take back if it does not arrive."""
+    def _document(self) -> tuple[dict[str, Any], list[tuple[float, dict[str, Any]]], list[dict[str, Any]], bool]:
+        """Return what to send now, what of it to take back if it does not arrive, and whether more waits."""
         outcomes, self._outcomes = self._outcomes, []
         whole, self._whole = self._whole, False
-        usage = self._usage()
+        usage, more = self._oldest_usage()
         document: dict[str, Any] = {"instance": self._instance, "key": self._key}
         generation = self._generation()
         if whole:
@@ -141,7 +147,17 @@ class Reporter:
             document["applies"] = [{**outcome, "age_ms": (now - at) * 1000} for at, outcome in outcomes]
         if usage:
             document["usage"] = usage
-        return document, outcomes, usage
+        return document, outcomes, usage, more
+
+    def _oldest_usage(self) -> tuple[list[dict[str, Any]], bool]:
+        """Return as many counts as one report takes, and whether newer ones wait for the next."""
+        rows, size = sorted(self._usage(), key=lambda row: row["minute"]), 0
+        for number, row in enumerate(rows):
+            size += len(json.dumps(row))
+            if size > _MAX_USAGE_BYTES and number:
+                self._unsent_usage(rows[number:])
+                return rows[:number], True
+        return rows, False
 
     def _everything(self) -> dict[str, Any]:
         status = self._status()

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter
-from liverouter.events import Bus, CallFailedOver
+from liverouter.events import Bus, CallFailedOver, ReportFailed
 from liverouter.testing import EventLog, Failure, MemoryRouter
 from liverouter.usage import UsageCounter
 from tests.integration.failkit import DIALECTS, METHODS, PROMPT, World, ask
@@ -281,6 +281,28 @@ class TestBatches:
         assert len(rows) == 5_000
         assert max(row["minute"] for row in rows).startswith("1970-01-05T03:59")
 
+    def test_counts_of_a_long_outage_arrive_soon_after_it(self, dsn: str, wait_until: Callable[..., None]) -> None:
+        """More than one report may hold comes in several, one after the other, without a heartbeat between."""
+        events = EventLog()
+        live = LiveRouter(database_url=dsn, heartbeat_interval_s=15)
+        live.subscribe(events)
+        _tell(live.usage, [("success", f"openai/gpt-4o#{number:08x}", 3) for number in range(4_500)])
+        with live, psycopg.connect(dsn, autocommit=True) as db:
+            wait_until(lambda: _total(db) == (4_500, 13_500), timeout_s=10)
+        assert events.of(ReportFailed) == []
+
+    def test_counts_that_wait_when_a_process_ends_arrive_with_its_goodbye(
+        self, dsn: str, wait_until: Callable[..., None]
+    ) -> None:
+        """However many: those that one report holds with the first word of the end, the others behind it."""
+        live = LiveRouter(database_url=dsn, heartbeat_interval_s=15)
+        with live, psycopg.connect(dsn, autocommit=True) as db:
+            wait_until(lambda: db.execute("SELECT FROM liverouter.instances WHERE error_code IS NOT NULL").rowcount)
+            _tell(live.usage, [("success", f"openai/gpt-4o#{number:08x}", 3) for number in range(4_000)])
+        with psycopg.connect(dsn, autocommit=True) as db:
+            assert _total(db) == (4_000, 12_000)
+            assert db.execute("SELECT FROM liverouter.processes WHERE bye_at IS NULL").rowcount == 0
+
     def test_counting_costs_microseconds(self) -> None:
         """A call's counts cost less than a hundredth of a call."""
         counter = _counter()
@@ -326,6 +348,11 @@ def _configure(db: psycopg.Connection[dict[str, Any]], world: World) -> None:
 
 def _counter() -> UsageCounter:
     return UsageCounter(bus=Bus(), wall=lambda: 120.0)
+
+
+def _total(db: psycopg.Connection[Any]) -> tuple[int, int] | None:
+    query = "SELECT coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0) FROM liverouter.usage"
+    return db.execute(query).fetchone()
 
 
 def _tell(counter: UsageCounter, facts: list[tuple[str, str, Any]]) -> None:
