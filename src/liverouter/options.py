@@ -158,6 +158,33 @@ def _is_split_wrong(url: str) -> bool:
     )
 
 
+def _redis_url(url: str, where: str) -> str:
+    """Return *url*.
+
+    Raises:
+        OptionsError: it is no Redis URL; the message never repeats the password.
+    """
+    if not url.startswith(_REDIS_SCHEMES):
+        raise OptionsError("the value is not a Redis URL", where=where, hint="Write redis://host:6379/0")
+    if _is_redis_split_wrong(url):
+        raise OptionsError(
+            "the Redis URL cannot be read",
+            where=where,
+            hint=f"Write redis://user:password@host:6379/0, the port from 1 to {_LAST_PORT}, and {_ESCAPED}",
+        )
+    return url
+
+
+def _is_redis_split_wrong(url: str) -> bool:
+    """Tell the same of a Redis URL, of which a password is in no option unless it is escaped."""
+    if url.startswith("unix:///"):
+        return "#" in url
+    if _is_split_wrong(url):
+        return True
+    parts = urlsplit(url)
+    return "," in parts.netloc.rpartition("@")[2] or ("@" in parts.query and "@" not in parts.netloc)
+
+
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LAST_PORT
 
@@ -165,8 +192,8 @@ def _is_port(text: str) -> bool:
 def _clean(name: str, value: Any) -> Any:
     where = _VARIABLES[name]
     match name:
-        case "listen_url":
-            return database_url(str(value), where)
+        case "listen_url" | "redis_url":
+            return (database_url if name == "listen_url" else _redis_url)(str(value), where)
         case "labels":
             return _labels(value, where)
         case "snapshot_file":
@@ -178,8 +205,6 @@ def _clean(name: str, value: Any) -> Any:
         case "ready_timeout_s" | "poll_interval_s" | "probe_interval_s" | "heartbeat_interval_s":
             return _seconds(name, value, where)
         case _:
-            if name == "redis_url" and not str(value).startswith(_REDIS_SCHEMES):
-                raise OptionsError("the value is not a Redis URL", where=where, hint="Write redis://host:6379/0")
             return str(value)
 
 

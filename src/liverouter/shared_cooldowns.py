@@ -14,7 +14,7 @@ import json
 import random
 import time
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from liverouter.cooldowns import Cause, Cooldown, Cooldowns
 from liverouter.errors import Problem
@@ -30,6 +30,7 @@ _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
 _LONGEST_S: Final = 86_400  # the longest cooldown there is; the hash is gone after that
 _HINT: Final = "Calls go on, each process with its own cooldowns; Redis is taken up again when it answers."
+_HINT_OPTIONS: Final = "Remove what stands behind the ? in it, or name it as that package does: ?socket_keepalive=1"
 
 
 class SharedCooldowns:
@@ -63,26 +64,46 @@ class SharedCooldowns:
             await asyncio.sleep(_LONGEST_S)
         lost = (redis.RedisError, OSError, TimeoutError)
         failures = 0
+        while not self._is_understood(redis):
+            self._say_lost("its URL holds an option that the package 'redis' does not take", _HINT_OPTIONS)
+            await asyncio.sleep(_LONGEST_S)
         while True:
             try:
-                await self._share(redis)
+                await self._share(self._client(redis))
             except lost as exc:
                 failures = 1 if self._attached else failures + 1
-                self._say_lost(f"{type(exc).__name__}: {mask(str(exc))}", _HINT)
+                self._say_lost(f"{type(exc).__name__}: {mask(self._blanked(str(exc)))}", _HINT)
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError  # which a library forgot over a connection that broke at the same moment
             longest_s = min(_LAST_RETRY_S, self._first_retry_s * 2 ** min(failures, 10))
             await asyncio.sleep(random.uniform(self._first_retry_s, longest_s))  # noqa: S311 - spreads a fleet
 
-    async def _share(self, redis: Any) -> None:
-        """Connect, catch up, then hear and tell until the connection fails."""
-        client = redis.Redis.from_url(
+    def _client(self, redis: Any) -> Any:
+        return redis.Redis.from_url(
             self._url,
             socket_timeout=_COMMAND_S,
             socket_connect_timeout=_COMMAND_S,
             decode_responses=True,
             encoding_errors="replace",  # anybody may write anything there
         )
+
+    def _is_understood(self, redis: Any) -> bool:
+        """Tell whether the package takes the URL's options; the errors it raises repeat them. Opens nothing."""
+        try:
+            self._client(redis).connection_pool.make_connection()
+        except (ValueError, TypeError, AttributeError, redis.RedisError):
+            return False
+        return True
+
+    def _blanked(self, text: str) -> str:
+        """Return *text* without the password: a server that knows no AUTH repeats all that it was sent."""
+        parts = urlsplit(self._url)
+        for password in (unquote(parts.password or ""), *parse_qs(parts.query).get("password", ())):
+            text = text.replace(password, "***") if password else text
+        return text
+
+    async def _share(self, client: Any) -> None:
+        """Connect, catch up, then hear and tell until the connection fails."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(client.aclose)
             inbox = client.pubsub()

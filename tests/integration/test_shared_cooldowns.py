@@ -510,3 +510,81 @@ def test_url_that_is_no_redis_url_is_refused() -> None:
     """A wrong LIVEROUTER_REDIS_URL is an option that cannot be used, said at the start."""
     with pytest.raises(OptionsError, match="LIVEROUTER_REDIS_URL"):
         load({"LIVEROUTER_DATABASE_URL": "postgresql://a@b/c", "LIVEROUTER_REDIS_URL": "http://cache"})
+
+
+@pytest.mark.parametrize("prefix", ["redis://default:", "rediss://:", "unix://default:", "redis://"])
+@pytest.mark.parametrize(
+    "password", ["Ab3kQ/x9zzz", "Ab3kQ?x9zzz", "Ab3kQ#x9zzz", "Ab3kQ[x9zzz", "4242/x9zzz", "4242?x9=zzz"]
+)
+def test_password_with_unescaped_characters_is_refused_and_not_repeated(prefix: str, password: str) -> None:
+    """No piece of the password gets past the options, so none is taken for a host or a port and logged."""
+    environ = {
+        "LIVEROUTER_DATABASE_URL": "postgresql://a@b/c",
+        "LIVEROUTER_REDIS_URL": f"{prefix}{password}@cache:6379/0",
+    }
+    with pytest.raises(OptionsError, match="%2F for /") as caught:
+        load(environ)
+    assert caught.value.where == "LIVEROUTER_REDIS_URL"
+    for piece in ("Ab3kQ", "x9", "zzz", "4242"):
+        assert piece not in repr(caught.value)
+
+
+@pytest.mark.parametrize("host", ["cache:port", "cache:65536", "cache:0", "one:6379,two:6379"])
+def test_redis_that_no_server_can_be_is_refused(host: str) -> None:
+    """A port out of range, or several hosts, which Redis's client cannot ask."""
+    with pytest.raises(OptionsError, match="the port from 1 to 65535"):
+        load({"LIVEROUTER_DATABASE_URL": "postgresql://a@b/c", "LIVEROUTER_REDIS_URL": f"redis://{host}/0"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://cache",
+        "redis://default:p%40%2Fss@cache:6379/0",
+        "rediss://:p@ss@[::1]:6379/0?socket_timeout=1",
+        "unix:///run/redis@1/server.sock?db=2&password=a@b",
+        "redis://cache?password=a%40b",
+    ],
+)
+def test_redis_url_of_any_form_is_taken(url: str) -> None:
+    """What Redis's own client reads is let through as it is."""
+    found = load({"LIVEROUTER_DATABASE_URL": "postgresql://a@b/c", "LIVEROUTER_REDIS_URL": url})
+    assert found.redis_url == url
+    redis.Redis.from_url(url).connection_pool.make_connection()
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        "option", ["x9zzz=1", "db=x9zzz", "ssl_cert_reqs=x9zzz", "protocol=9", "connection_class=x9zzz", "retry=x9zzz"]
+    )
+    def test_option_that_redis_does_not_take_is_said_without_it(self, peer: Callable[..., Peer], option: str) -> None:
+        """One LR306 that says where to look, instead of a loop that fails for ever; no text of the URL is in it."""
+        problem = peer(0, url=f"redis://default:Ab3kQ@127.0.0.1:{free_port()}/0?{option}").lost().problem
+        assert problem is not None
+        assert (problem.code, problem.where) == ("LR306", "LIVEROUTER_REDIS_URL")
+        assert "holds an option" in problem.message
+        assert "x9zzz" not in str(problem)
+        assert "Ab3kQ" not in str(problem)
+
+    def test_server_that_repeats_the_password_is_not_repeated(self, peer: Callable[..., Peer]) -> None:
+        """A Redis, or a proxy, that knows no AUTH answers with all that it was sent."""
+        with Parrot() as server:
+            one = peer(server.port, url=f"redis://default:Ab3kQ%2Fx9@127.0.0.1:{server.port}/0")
+            problem = one.lost().problem
+        assert problem is not None
+        assert "unknown command" in problem.message
+        assert "***" in problem.message
+        assert "Ab3kQ" not in str(problem)
+
+
+class Parrot(HangUp):
+    """A server that knows no command, and repeats what it was asked."""
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller, _ = self._listener.accept()
+                with caller:
+                    words = caller.recv(4096).decode().split("\r\n")
+                    told = " ".join(f"`{word}`" for word in words if word[:1] not in ("*", "$"))
+                    caller.sendall(f"-ERR unknown command, with args beginning with: {told}\r\n".encode() * 3)
