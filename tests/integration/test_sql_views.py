@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from liverouter.config import validate
 from liverouter.errors import CODES
+from liverouter.options import Environment
 from liverouter.providers import PROVIDERS
+from liverouter.raw import RawConfig
 from tests.integration.sqlkit import Process, deployment, put, put_secret, revision, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -44,6 +50,19 @@ def problems(db: Session, *codes: str) -> list[dict[str, Any]]:
 def two_deployments() -> list[dict[str, Any]]:
     """Return what a process runs that follows `put_two`."""
     return [deployment("openai", "gpt-4o"), deployment("anthropic", "claude-sonnet-4-6", 2)]
+
+
+def follow(db: Session, **environ: str) -> dict[str, Any]:
+    """Return what a process with keys and *environ* in its environment reports of the rows that it applied."""
+    settings = value(db, "SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM liverouter.settings")
+    raw = RawConfig("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, settings, {})
+    keys = {"OPENAI_API_KEY": "key-one", "ANTHROPIC_API_KEY": "key-two"}
+    snapshot = validate(raw, environment=Environment(keys | environ), keyring=None).snapshot
+    assert snapshot is not None
+    return {
+        "litellm_enable": snapshot.litellm_enable,
+        "deployments": [deployment(d.provider, d.model, d.order, role=d.role) for d in snapshot.deployments],
+    }
 
 
 def put_two(db: Session) -> int:
@@ -406,6 +425,75 @@ class TestProblems:
         right = keyed | {"credential_fingerprint": "aaaaaaaa"}
         process.applied(head, deployments=[right, fallback])
         assert problems(db) == []
+
+    @pytest.mark.parametrize(
+        ("settings", "environ"),
+        [
+            pytest.param({"llm_fallback_config": FALLBACK | {"order": 1}}, {}, id="fallback of order 1"),
+            pytest.param({"llm_fallback_config": FALLBACK}, {"LITELLM_ENABLE": "false"}, id="litellm off outside"),
+            pytest.param(
+                {"llm_fallback_config": [FALLBACK | {"order": 1}]}, {"LITELLM_ENABLE": "false"}, id="both of these"
+            ),
+            pytest.param(
+                {},
+                {"LLM_FALLBACK_CONFIG": '{"provider": "anthropic", "model": "claude-haiku-4-5"}'},
+                id="fallback outside",
+            ),
+            pytest.param({"llm_model": " gpt-4o\u3000", "llm_provider": "openai\xa0\n"}, {}, id="blanks around"),
+            pytest.param(
+                {"llm_fallback_config": [{"provider": "anthropic ", "model": "\tclaude-sonnet-4-6"}]},
+                {},
+                id="blanks around the fallback's",
+            ),
+            pytest.param({"llm_fallback_config": None}, {"LLM_FALLBACK_CONFIG": '{"provider": "x"}'}, id="null wins"),
+        ],
+    )
+    def test_process_that_follows_rows_and_its_environment_has_not_drifted(
+        self, db: Session, settings: dict[str, Any], environ: dict[str, str]
+    ) -> None:
+        """What rows leave to the environment is no drift, nor is what both sides only write differently."""
+        head = put(db, **({"llm_provider": "openai", "llm_model": "gpt-4o"} | settings))
+        Process(db).applied(head, **follow(db, **environ))
+        assert problems(db) == []
+
+    @pytest.mark.parametrize(
+        ("settings", "environ"),
+        [
+            ({"llm_fallback_config": FALLBACK | {"order": 1}}, {}),
+            ({"llm_fallback_config": FALLBACK}, {"LITELLM_ENABLE": "false"}),
+            ({}, {"LLM_FALLBACK_CONFIG": '{"provider": "anthropic", "model": "claude-haiku-4-5"}'}),
+        ],
+    )
+    def test_process_that_runs_another_primary_has_drifted_whatever_its_environment(
+        self, db: Session, settings: dict[str, Any], environ: dict[str, str]
+    ) -> None:
+        """The primary stands in rows: what the environment says of fallbacks excuses no other one."""
+        head = put(db, llm_provider="openai", llm_model="gpt-4o", **settings)
+        runs = follow(db, **environ)
+        runs["deployments"][0]["model"] = "gpt-3"
+        Process(db).applied(head, **runs)
+        (problem,) = problems(db)
+        assert problem["code"] == "LR408"
+        assert problem["message"].startswith("it runs primary ")
+        assert "primary openai/gpt-3" in problem["message"]
+
+    def test_process_without_litellm_against_its_row_has_drifted(self, db: Session) -> None:
+        """Where a row says true, no environment turns it off."""
+        head = put(db, llm_provider="openai", llm_model="gpt-4o", llm_fallback_config=FALLBACK, litellm_enable=True)
+        Process(db).applied(head, **(follow(db) | {"litellm_enable": False}))
+        (problem,) = problems(db, "LR408")
+        assert problem["message"].startswith("it runs primary openai/gpt-4o, rows say primary openai/gpt-4o, fallback")
+
+    def test_stored_key_of_a_fallback_that_no_row_names_is_no_drift(self, db: Session) -> None:
+        """The environment may name a stored secret; only another value of it is drift."""
+        put_secret(db, "anthropic_api_key", "bbbbbbbb")
+        head = put(db, llm_provider="openai", llm_model="gpt-4o")
+        process = Process(db)
+        for fingerprint, codes in (("bbbbbbbb", []), ("99999999", ["LR408"])):
+            keyed = {"credential_source": "secret anthropic_api_key", "credential_fingerprint": fingerprint}
+            fallback = deployment("anthropic", "claude-sonnet-4-6", 2, **keyed)
+            process.applied(head, deployments=[deployment("openai", "gpt-4o"), fallback])
+            assert [p["code"] for p in problems(db)] == codes
 
     def test_three_instances_tell_their_three_stories(self, db: Session) -> None:
         """One runs the head, one lacks a key, one is frozen: one query says all of it."""

@@ -3,25 +3,34 @@ WITH config AS (
     SELECT coalesce(jsonb_object_agg(s.key, s.value), '{}') AS settings FROM liverouter.settings s
 ),
 entry AS (
-    SELECT 'settings' AS place, 'primary' AS role, 0 AS position, '{}'::jsonb AS own,
+    SELECT 'settings' AS place, 0 AS position, '{}'::jsonb AS own,
            c.settings ->> 'llm_provider' AS provider, c.settings ->> 'llm_model' AS model
     FROM config c
     WHERE c.settings ->> 'llm_provider' IS NOT NULL OR c.settings ->> 'llm_model' IS NOT NULL
     UNION ALL
     SELECT 'settings.llm_fallback_config' || CASE jsonb_typeof(c.settings -> 'llm_fallback_config')
                WHEN 'array' THEN format('[%s]', e.position - 1) ELSE '' END,
-           'fallback', e.position::integer, e.value, e.value ->> 'provider', e.value ->> 'model'
+           e.position::integer, e.value, e.value ->> 'provider', e.value ->> 'model'
     FROM config c
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(c.settings -> 'llm_fallback_config')
         WHEN 'array' THEN c.settings -> 'llm_fallback_config'
         WHEN 'object' THEN jsonb_build_array(c.settings -> 'llm_fallback_config')
         END) WITH ORDINALITY e (value, position)
     WHERE jsonb_typeof(e.value) = 'object' AND c.settings -> 'litellm_enable' IS DISTINCT FROM 'false'
+),
+deployment AS (
+    SELECT e.place, e.position, e.own,
+           coalesce(jsonb_path_query_first(e.own, '$.order ? (@ >= 1 && @ <= 1000)')::integer, e.position + 1)
+               AS "order",
+           btrim(e.provider, blank.characters) AS provider, btrim(e.model, blank.characters) AS model
+    FROM entry e, (VALUES (  -- what processes strip: all that is blank in Unicode
+        E' \t\n\u000b\f\r\u001c\u001d\u001e\u001f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006'
+        '\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000')) blank (characters)
 )
 SELECT
     h.revision,
-    e.role,
-    coalesce(jsonb_path_query_first(e.own, '$.order ? (@ >= 1 && @ <= 1000)')::integer, e.position + 1) AS "order",
+    CASE e."order" WHEN 1 THEN 'primary' ELSE 'fallback' END AS role,
+    e."order",
     e.provider,
     e.model,
     jsonb_strip_nulls(jsonb_build_object(
@@ -32,7 +41,7 @@ SELECT
     credential.fingerprint,
     coalesce(jsonb_path_query_first(e.own, '$.weight ? (@ >= 1 && @ <= 1000)')::integer, 1) AS weight,
     e.place
-FROM entry e
+FROM deployment e
 CROSS JOIN config c
 CROSS JOIN liverouter.head h
 LEFT JOIN LATERAL (
@@ -59,7 +68,7 @@ COMMENT ON VIEW liverouter.desired_config IS
     'What should run: the head revision as rows say it, one row per deployment. Where a row is missing, the '
     'environment of each process decides, which only active_config can tell.';
 COMMENT ON COLUMN liverouter.desired_config.revision IS 'The head revision';
-COMMENT ON COLUMN liverouter.desired_config.role IS 'primary or fallback';
+COMMENT ON COLUMN liverouter.desired_config.role IS 'primary, of order 1, or fallback';
 COMMENT ON COLUMN liverouter.desired_config."order" IS '1 = primary; a higher one serves when those before it cannot';
 COMMENT ON COLUMN liverouter.desired_config.provider IS
     'anthropic, azure-openai, openai, snowflake-cortex or vertex-ai';

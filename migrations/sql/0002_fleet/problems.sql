@@ -12,17 +12,33 @@ fleet AS (
 desired AS (
     SELECT array_agg(format('%s %s/%s', d.role, d.provider, d.model)
                      ORDER BY d."order", d.role DESC, d.provider, d.model) AS places,
-           bool_and(d.provider IS NOT NULL AND d.model IS NOT NULL) AND bool_or(d.role = 'primary') AS whole,
-           array_agg(d.fingerprint) FILTER (WHERE d.fingerprint IS NOT NULL) AS fingerprints
+           array_agg(format('%s %s/%s', d.role, d.provider, d.model)) FILTER (WHERE d.place = 'settings') AS alone,
+           bool_and(d.provider IS NOT NULL AND d.model IS NOT NULL) AND bool_or(d.place = 'settings') AS whole
     FROM liverouter.desired_config d
 ),
 active AS (
     SELECT a.instance,
            array_agg(format('%s %s/%s', a.role, a.provider, a.model)
                      ORDER BY a."order", a.role DESC, a.provider, a.model) AS places,
-           array_agg(a.fingerprint) FILTER (WHERE a.credential_source LIKE 'secret %') AS fingerprints
+           bool_or(a.credential_source LIKE 'secret %' AND NOT EXISTS (
+               SELECT FROM liverouter.secrets s
+               WHERE 'secret ' || s.name = a.credential_source AND s.fingerprint = a.fingerprint)) AS otherwise_keyed
     FROM liverouter.active_config a
     GROUP BY a.instance
+),
+-- What of it can be compared: fallbacks that are in no row, or off by no row, are the environment's business.
+drift AS (
+    SELECT f.label, s.runs, s.wanted, a.otherwise_keyed
+    FROM fleet f CROSS JOIN desired d CROSS JOIN config c JOIN active a ON a.instance = f.instance
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN fallbacks.known THEN a.places
+                    ELSE ARRAY[format('%s %s/%s', p ->> 'role', p ->> 'provider', p ->> 'model')] END,
+               CASE WHEN fallbacks.known THEN d.places ELSE d.alone END
+        FROM (VALUES (f.deployments -> 0)) first (p), (VALUES (
+            c.settings ? 'llm_fallback_config'
+            AND (c.settings ? 'litellm_enable' OR f.litellm_enable IS DISTINCT FROM false))) fallbacks (known)
+    ) s (runs, wanted)
+    WHERE f.live AND f.current AND d.whole
 ),
 -- What rows lack or hold wrong, as far as SQL can see; silent where a process runs the head: it knows its environment.
 setting AS (
@@ -44,7 +60,7 @@ setting AS (
     ) wrong (key, want, kinds, example)
     WHERE c.settings ? wrong.key AND jsonb_typeof(c.settings -> wrong.key) <> ALL (wrong.kinds)
     UNION ALL
-    SELECT 'LR101', 'error', CASE d.role WHEN 'primary' THEN 'settings.llm_provider' ELSE d.place || '.provider' END,
+    SELECT 'LR101', 'error', CASE d.place WHEN 'settings' THEN 'settings.llm_provider' ELSE d.place || '.provider' END,
            format('provider ''%s'' is not one of anthropic, azure-openai, openai, snowflake-cortex, vertex-ai',
                left(d.provider, 60)),
            'Choose one of them'
@@ -55,7 +71,7 @@ setting AS (
            'Write it like this: {"provider": "openai", "model": "gpt-4o"}'
     FROM liverouter.desired_config d
     CROSS JOIN LATERAL (VALUES ('provider', d.provider), ('model', d.model)) missing (member, value)
-    WHERE d.role = 'fallback' AND missing.value IS NULL
+    WHERE d.place <> 'settings' AND missing.value IS NULL
     UNION ALL
     SELECT 'LR102', 'warning', 'secrets.' || lower(split_part(d.credential_source, ' ', 2)),
            format('no secret for %s/%s is stored', d.provider, d.model),
@@ -108,14 +124,13 @@ instance AS (
     FROM fleet f
     WHERE NOT f.live AND f.bye_at IS NULL AND f.heartbeat_at > clock_timestamp() - interval '1 hour'
     UNION ALL
-    SELECT 'LR408', 'warning', f.label,
-           CASE WHEN a.places IS DISTINCT FROM d.places
-                THEN format('it runs %s, rows say %s', array_to_string(a.places, ', '), array_to_string(d.places, ', '))
+    SELECT 'LR408', 'warning', d.label,
+           CASE WHEN d.runs IS DISTINCT FROM d.wanted
+                THEN format('it runs %s, rows say %s', array_to_string(d.runs, ', '), array_to_string(d.wanted, ', '))
                 ELSE 'it runs with another credential than the stored one' END,
            'Compare liverouter.active_config with liverouter.desired_config; restart it if this stays'
-    FROM fleet f CROSS JOIN desired d JOIN active a ON a.instance = f.instance
-    WHERE f.live AND f.current AND d.whole
-      AND (a.places IS DISTINCT FROM d.places OR NOT a.fingerprints <@ d.fingerprints)
+    FROM drift d
+    WHERE d.runs IS DISTINCT FROM d.wanted OR d.otherwise_keyed
 ),
 server AS (
     SELECT 'LR208', 'error', 'database', format('the notification queue is %s %% full', round(100 * q.usage::numeric)),
