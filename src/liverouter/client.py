@@ -170,8 +170,8 @@ class LiveRouter:
         return Rollout(revision, (time.monotonic() - started) * 1000)
 
     def reload(self) -> None:
-        """Ask for a read of the settings, soon; returns at once."""
-        self.start().engine.reloader.request("asked by the application")
+        """Ask for a read of the settings, soon, and for another try of a rejected revision; returns at once."""
+        self.start().engine.reloader.request("asked by the application", insist=True)
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Call *observer* with every event from now on; the returned function ends that."""

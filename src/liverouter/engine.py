@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from liverouter.builder import Builder
 from liverouter.config import Validation, validate
@@ -57,7 +57,7 @@ class Engine:
         self._client_id, self._options, self._keyring, self._io = client_id, options, keyring, io
         self._store, self._bus, self._usage, self._status = store, bus, usage, status
         self._tasks: list[asyncio.Task[None]] = []
-        self._litellm: asyncio.Task[Any] | None = None
+        self._litellm: asyncio.Task[None] | None = None
         self._filed: tuple[Head, float] | None = None  # what the snapshot file holds, and since when (monotonic)
         cooldowns = Cooldowns()
         self.builder = Builder(client_id=client_id, usage=usage, io=io, cooldowns=cooldowns)
@@ -101,7 +101,7 @@ class Engine:
 
     async def run(self) -> None:
         """Run all loops until `close`."""
-        self._litellm = asyncio.create_task(asyncio.to_thread(load), name="litellm import")
+        self._litellm = asyncio.create_task(_import_litellm(), name="litellm import")
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "reloader": self.reloader.run,
             "listener": self.listener.run,
@@ -182,6 +182,11 @@ class Engine:
             return
         self._filed = (raw.head, time.monotonic())
         self._bus.emit(SnapshotFileWritten(str(path), raw.revision))
+
+
+async def _import_litellm() -> None:
+    with contextlib.suppress(Exception):  # whoever builds a Router imports it again, and tells what fails
+        await asyncio.to_thread(load)
 
 
 def _cooling(generation: Generation) -> dict[str, float]:

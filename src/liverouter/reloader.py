@@ -43,7 +43,8 @@ class Reloader:
     """Keeps the store on the newest valid revision.
 
     `request` may be called from any thread, as often as one likes: at most one wake-up is pending. Everything else
-    runs in the engine's loop. A revision that cannot be applied leaves the store as it was.
+    runs in the engine's loop. A revision that cannot be applied leaves the store as it was, and is tried again once it,
+    the environment or, where that was the fault, the machine has changed.
     """
 
     def __init__(
@@ -67,12 +68,19 @@ class Reloader:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seen: tuple[str, int, str] | None = None  # epoch, revision, change id of the last revision handled
         self._seen_environment: Environment | None = None
+        self._rejected: tuple[Problem, ...] = ()  # of the revision seen last; empty where it is in force
+        self._may_pass = False  # it was rejected for what is not of the rows: every poll tries again
+        self._insisted = False  # somebody asked to have it tried again
         self._failed_reads = 0
         self._generations = 0
         self._started = time.monotonic()
 
-    def request(self, reason: str) -> None:
-        """Ask for a read, soon; returns at once. Callable from any thread."""
+    def request(self, reason: str, *, insist: bool = False) -> None:
+        """Ask for a read, soon; returns at once. Callable from any thread.
+
+        Who *insists* has a rejected revision tried again, and told again, though nothing changed.
+        """
+        self._insisted = self._insisted or insist
         self._bus.emit(ReloadRequested(reason))
         loop = self._loop
         if loop is not None:
@@ -125,9 +133,13 @@ class Reloader:
         self._bus.emit(ConfigRead(raw.epoch, raw.revision, (read_at - started) * 1000))
         environment = self._environment()
         key = (raw.epoch, raw.revision, raw.change_id)
-        if key == self._seen and self._seen_environment is not None and not environment.differs(self._seen_environment):
+        former, insisted, self._insisted = self._seen_environment, self._insisted, False
+        known = key == self._seen and former is not None and not environment.differs(former)
+        if known and not self._may_pass and not (insisted and self._rejected):
             return
-        self._seen, self._seen_environment = key, environment
+        if insisted or not known:
+            self._rejected = ()  # to be told, though it be the same again
+        self._seen, self._seen_environment, self._may_pass = key, environment, False
         if await self._apply(raw, environment, "database", started, read_at) and self._activated is not None:
             await self._activated(raw)
 
@@ -161,18 +173,19 @@ class Reloader:
         try:
             generation, build_ms, warm_ms = await self._next(validation.snapshot, former)
         except ConfigError as exc:
-            self._reject(raw, "build", exc.problems)
+            self._reject(raw, "build", exc.problems, may_pass=_may_pass(exc))
             return False
         except LiveRouterError as exc:
             self._reject(raw, "build", (exc.problem,))
             return False
         except Exception as exc:  # noqa: BLE001 - a third party's constructor; the revision is rejected, the process serves on
-            problem = Problem(
-                "LR301", f"{type(exc).__name__}: {mask(str(exc))}", "settings", "Check provider and model"
-            )
-            self._reject(raw, "build", (problem,))
+            may_pass = _may_pass(exc)
+            hint = "It is tried again at every poll" if may_pass else "Check provider and model"
+            problem = Problem("LR301", f"{type(exc).__name__}: {mask(str(exc))}", "settings", hint)
+            self._reject(raw, "build", (problem,), may_pass=may_pass)
             return False
         self._store.activate(generation)
+        self._rejected = ()
         now = time.monotonic()
         live_ms = raw.age_ms + (now - read_at) * 1000
         again = former is not None and former.snapshot.change_id == raw.change_id  # a standby promoted, a key replaced
@@ -214,7 +227,21 @@ class Reloader:
         return result
 
     def _reject(
-        self, raw: RawConfig, stage: Literal["validate", "build", "warm"], problems: tuple[Problem, ...]
+        self,
+        raw: RawConfig,
+        stage: Literal["validate", "build", "warm"],
+        problems: tuple[Problem, ...],
+        *,
+        may_pass: bool = False,
     ) -> None:
-        kept = self._store.current
-        self._bus.emit(ConfigRejected(raw.epoch, raw.revision, stage, problems, kept.number if kept else None))
+        told, self._rejected, self._may_pass = self._rejected, problems, may_pass
+        if problems != told:  # of one revision once, however often it is tried again
+            kept = self._store.current
+            self._bus.emit(ConfigRejected(raw.epoch, raw.revision, stage, problems, kept.number if kept else None))
+
+
+def _may_pass(exc: BaseException) -> bool:
+    """Tell a failure that is not of the rows: files, threads, memory or a package may be there at the next try."""
+    if isinstance(exc, ConfigError):  # says what it came from in the words of the rows
+        return exc.__context__ is not None and _may_pass(exc.__context__)
+    return isinstance(exc, OSError | RuntimeError | ImportError | MemoryError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +14,16 @@ import pytest
 
 import liverouter
 from liverouter import ClosedError, LiveRouter, NotReadyError, OptionsError, State
+from liverouter.builder import Builder
 from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, ListenerConnected
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from liverouter.snapshot import Snapshot
+    from liverouter.store import Generation
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +163,42 @@ class TestReject:
             events.wait_for(ConfigApplied, revision=mended)
             assert live.status().last_error is None
             assert live.chat_model().invoke("hi").content == "gpt-4.1 says: hi"
+
+    def test_build_that_fails_for_the_machine_is_tried_again(
+        self, dsn: str, configured: Admin, events: EventLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No descriptor left for a moment: the revision is told, and live by the next poll or the next `reload()`."""
+        build, faults = Builder.build, [OSError(errno.EMFILE, "Too many open files"), RuntimeError("no new thread")]
+
+        def failing(self: Builder, snapshot: Snapshot, number: int) -> Generation:
+            if snapshot.revision > 1 and faults:
+                raise faults.pop(0)
+            return build(self, snapshot, number)
+
+        monkeypatch.setattr(Builder, "build", failing)
+        with LiveRouter(database_url=dsn, observers=(events,), poll_interval_s=3600, heartbeat_interval_s=30) as live:
+            live.wait_ready()
+            events.wait_for(ListenerConnected)
+            revision = configured.set(llm_model="gpt-4.1")
+            rejected = events.wait_for(ConfigRejected, revision=revision)
+            assert "Too many open files" in str(rejected.problems[0])
+            live.reload()
+            events.wait_for(ConfigRejected, revision=revision, count=2)
+            assert live.chat_model().invoke("hi").content == "gpt-4o says: hi"
+            live.reload()
+            events.wait_for(ConfigApplied, revision=revision)
+            assert live.chat_model().invoke("hi").content == "gpt-4.1 says: hi"
+
+    @pytest.mark.usefixtures("configured")
+    def test_import_that_failed_ahead_of_time_is_repeated(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What goes wrong while litellm is imported, beside the first read, spoils no revision."""
+
+        def fail() -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr("liverouter.engine.load", fail)
+        with LiveRouter(database_url=dsn, ready_timeout_s=10) as live:
+            assert live.chat_model().invoke("hi").content == "gpt-4o says: hi"
 
 
 class TestNotReady:

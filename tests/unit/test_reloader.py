@@ -96,6 +96,7 @@ class World:
     async def build(self, snapshot: Snapshot, number: int) -> tuple[Generation, float, float]:
         """Build, or raise what the test prepared."""
         self.builds += 1
+        self.changed.set()
         if error := self.unbuildable.get(snapshot.revision):
             raise error
         return Generation(number, snapshot, cast("Any", object()), None, {}), 1.0, 1.0
@@ -263,6 +264,81 @@ class TestReject:
         world.environ["OPENAI_API_KEY"] = "two"
         world.reloader.request("poll")
         await world.until(lambda: world.live == 20)
+
+    async def test_insisting_tries_a_rejected_revision_again_and_tells_it_again(self, world: World) -> None:
+        """Whoever asks for a reload gets a try and an answer, also where nothing that is known of has changed."""
+        await world.until(lambda: world.live == 10)
+        world.invalid.add(20)
+        world.write(20)
+        await world.until_event(ConfigRejected)
+        world.reloader.request("operator", insist=True)
+        await world.until(lambda: sum(isinstance(e, ConfigRejected) for e in world.events) == 2)
+        world.invalid.clear()
+        world.reloader.request("operator", insist=True)
+        await world.until(lambda: world.live == 20)
+
+    async def test_insisting_leaves_a_revision_in_force_alone(self, world: World) -> None:
+        """What is live already is not activated once more."""
+        await world.until(lambda: world.live == 10)
+        world.reloader.request("operator", insist=True)
+        await world.until(lambda: world.reads == 2)
+        world.write(20)
+        await world.until(lambda: world.live == 20)
+        assert sum(isinstance(e, ConfigApplied) for e in world.events) == 2
+
+
+def missing_package() -> ConfigError:
+    """Return what a builder raises where a package is not installed."""
+    error = ConfigError([Problem("LR109", "not installed", "settings.llm_provider", "pip install it")])
+    error.__context__ = ImportError("no module")
+    return error
+
+
+class TestPassing:
+    @pytest.mark.parametrize(
+        "error",
+        [OSError(24, "Too many files"), RuntimeError("can't start new thread"), ImportError("x"), missing_package()],
+        ids=lambda error: type(error).__name__,
+    )
+    async def test_build_that_failed_for_the_machine_is_tried_again(self, world: World, error: Exception) -> None:
+        """What is not of the rows may pass: each poll tries again, the rejection is told once, and then it is live."""
+        await world.until(lambda: world.live == 10)
+        world.unbuildable[20] = error
+        world.write(20)
+        await world.until_event(ConfigRejected)
+        for builds in (3, 4):
+            world.reloader.request("poll")
+            await world.until(lambda builds=builds: world.builds == builds)  # type: ignore[misc]
+        assert world.live == 10
+        world.unbuildable.clear()
+        world.reloader.request("poll")
+        await world.until(lambda: world.live == 20)
+        assert sum(isinstance(e, ConfigRejected) for e in world.events) == 1
+
+    async def test_another_reason_is_told(self, world: World) -> None:
+        """A second try that fails for something else is news."""
+        await world.until(lambda: world.live == 10)
+        world.unbuildable[20] = OSError(24, "Too many open files")
+        world.write(20)
+        await world.until_event(ConfigRejected)
+        world.unbuildable[20] = ConfigError([BAD])
+        world.reloader.request("poll")
+        await world.until(lambda: sum(isinstance(e, ConfigRejected) for e in world.events) == 2)
+        last = [e for e in world.events if isinstance(e, ConfigRejected)][-1]
+        assert last.problems == (BAD,)
+
+    async def test_refused_build_is_not_tried_again(self, world: World) -> None:
+        """Rows that a builder refuses are refused again: no poll tries."""
+        await world.until(lambda: world.live == 10)
+        world.unbuildable[20] = ValueError("no such model")
+        world.write(20)
+        await world.until_event(ConfigRejected)
+        reads = world.reads
+        world.reloader.request("poll")
+        await world.until(lambda: world.reads > reads)
+        world.write(30)
+        await world.until(lambda: world.live == 30)
+        assert world.builds == 3
 
 
 class TestUnreadable:
