@@ -1,6 +1,6 @@
 // The daemon's API: calls that throw its problem details, and its stream of events.
 
-/** A refused call: its HTTP status, its RFC 9457 object, and the Problems in it. */
+// A refused call: its HTTP status, its RFC 9457 object, and the Problems in it.
 export class ApiError extends Error {
 	constructor(status, body) {
 		super(body.detail ?? `HTTP ${status}`);
@@ -8,7 +8,7 @@ export class ApiError extends Error {
 	}
 }
 
-/** Return the JSON that the API answers, null where it has nothing to say. */
+// The JSON that the API answers, null where it is silent.
 export async function call(method, path, body, headers = {}) {
 	if (body !== undefined) headers["Content-Type"] = "application/json";
 	const response = await fetch(path, { method, headers, body: JSON.stringify(body) }).catch(() => {
@@ -20,7 +20,7 @@ export async function call(method, path, body, headers = {}) {
 	throw new ApiError(response.status, answer ?? {});
 }
 
-/** Listen to the daemon for ever: *handlers* by the name of the event, and `lost` while the connection is broken. */
+// Listen for ever: *handlers* by event, and `lost` while the connection is broken.
 export function listen(handlers) {
 	const source = new EventSource("/api/events");
 	for (const [name, handle] of Object.entries(handlers)) source.addEventListener(name, (event) => handle(JSON.parse(event.data)));

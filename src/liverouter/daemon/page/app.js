@@ -45,7 +45,7 @@ function showProblems() {
 	const notices = alike.slice(0, SHOWN).map(([problem, ...more]) => h("p", { class: `notice ${problem.severity}` },
 		problem.where && h("b", {}, problem.where, more.length > 0 && ` and ${more.length} more`, ": "), tell(problem)));
 	if (alike.length > SHOWN) notices.push(h("p", { class: "quiet" }, `and ${alike.length - SHOWN} more in liverouter.problems`));
-	if (world.newer) notices.unshift(h("p", { class: "notice info" }, `Revision ${world.newer} was saved meanwhile. Your edits are kept: when you save, you see both.`));
+	if (world.newer) notices.unshift(h("p", { class: "notice info" }, `Revision ${world.newer} was saved meanwhile. Your edits are kept; when you save, you see both.`));
 	if ($("problems").textContent !== notices.map((notice) => notice.textContent).join("")) $("problems").replaceChildren(...notices);
 }
 
@@ -63,11 +63,13 @@ function onHead(head) {
 	fleet.head = head;
 	fleet.draw();
 	if (head.revision === draft.base.revision || saving.isSaving) return;
-	if (!draft.changed.length) reload({ keep: false }).catch(() => {});
+	if (!draft.changed.length) reload({ keep: true }).catch(() => {}); // what is typed meanwhile stays
 	else world.newer = head.revision;
 	history.load().catch(() => {});
 	showProblems();
 }
+
+const idle = () => fleet?.head?.revision > draft.base.revision && onHead(fleet.head); // saved by others meanwhile
 
 function take(news) {
 	Object.assign(world, news);
@@ -92,6 +94,7 @@ const handlers = {
 
 async function tryIt(event) {
 	event.preventDefault();
+	if ($("ask").hasAttribute("aria-busy")) return;
 	$("ask").setAttribute("aria-busy", "true");
 	try {
 		const said = await call("POST", "/api/try", { prompt: $("prompt").value });
@@ -118,16 +121,18 @@ async function start() {
 	$("sign-out").hidden = !session.token_needed;
 	$("main").hidden = false;
 	draft = new Draft(config);
-	saving = new Saving({ draft, author, reload, left: (left) => take({ left }) });
+	saving = new Saving({ draft, author, reload, left: (left) => take({ left }), idle });
 	cards = new Cards({ draft, catalog, edited: () => saving.edited() });
 	fleet = new Fleet();
-	history = new History({ head: () => draft.base.revision, author, rolledBack: async (revision) => { await reload({ keep: true }); saving.bar(`Rolled back: revision ${revision}`); } });
+	history = new History({
+		author, rolledBack: async (revision) => { await reload({ keep: true }); saving.bar(`Rolled back: revision ${revision}`); }, failed: (error) => saving.failed(error),
+	});
 	showConfig();
 	listen(handlers);
 	loadModels();
 }
 
-/** Start; where that fails, say why and try again. */
+// Start; where that fails, say why and try again.
 const begin = () => start().catch((error) => {
 	if (error.status === 401) return;
 	$("main").hidden = false;
@@ -146,9 +151,10 @@ $("sign-in-form").addEventListener("submit", (event) => {
 	event.preventDefault();
 	call("POST", "/api/session", { token: $("token").value }).then(() => location.reload(), (error) => say($("sign-in-error"), sentence(error.message) + sentence(error.body.hint)));
 });
-$("sign-out").addEventListener("click", () => call("DELETE", "/api/session").then(() => location.reload()));
+$("sign-out").addEventListener("click", () => call("DELETE", "/api/session").then(() => location.reload(), (error) => saving.failed(error)));
 $("who").value = localStorage.getItem("liverouter-who") ?? "";
 $("who").addEventListener("input", () => localStorage.setItem("liverouter-who", $("who").value));
+$("dialog").addEventListener("close", idle);
 addEventListener("signed-out", signIn);
 addEventListener("beforeunload", (event) => draft?.changed.length && event.preventDefault());
 begin();

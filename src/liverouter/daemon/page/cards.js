@@ -1,6 +1,6 @@
 // The form: one card per deployment, in the order they are tried, and what holds for every call.
 
-import { $, button, h, sentence } from "./dom.js";
+import { $, button, h, say, sentence } from "./dom.js";
 import { field, input, secret, select } from "./fields.js";
 
 const COMMON = { llm_temperature: "Temperature", llm_max_tokens: "Longest answer (tokens)" };
@@ -18,7 +18,7 @@ const MEMBERS = [
 	["order", "Order", "by its place", "Equal orders share the calls"], ["weight", "Weight", "1", "Its share of them"],
 ];
 
-/** Draws the form. *catalog*: GET /api/providers; *edited* is called after every keystroke. */
+// *catalog*: GET /api/providers; *edited* is called after every keystroke.
 export class Cards {
 	constructor({ draft, catalog, edited }) {
 		Object.assign(this, { draft, catalog, edited, models: {} });
@@ -30,14 +30,13 @@ export class Cards {
 		});
 	}
 
-	/** The likely provider of a new fallback: an unused one, best with a key that is stored already. */
+	// For a new fallback: an unused provider, best with a key that is stored already.
 	nextProvider() {
-		const { draft, catalog: { providers } } = this, used = Array.from({ length: draft.size }, (_, card) => draft.provider(card));
-		const free = providers.filter((spec) => !used.includes(spec.name));
+		const { draft, catalog: { providers } } = this, free = providers.filter((spec) => !draft.providers.includes(spec.name));
 		return (free.find((spec) => spec.fields.some((f) => draft.base.secrets[f.name])) ?? free.find((spec) => spec.name === "openai") ?? free[0] ?? providers[0]).name;
 	}
 
-	/** Draw everything; the focus goes to data-key *focus*, else stays. */
+	// Draw everything; the focus goes to data-key *focus*, else stays.
 	draw(focus = document.activeElement?.dataset?.key) {
 		const { draft } = this;
 		const open = [...document.querySelectorAll("#cards details[open]")].map((details) => details.dataset.more);
@@ -47,6 +46,7 @@ export class Cards {
 		for (const [id, labels] of [["common", COMMON], ["routing", ROUTING]]) {
 			$(id).replaceChildren(...Object.entries(labels).map(([name, label]) => this.row(this.settings.get(name), label)));
 		}
+		say($("elsewhere"), draft.size > 1 || "llm_fallback_config" in draft.base.settings ? "" : otherwise(draft.base.environment.llm_fallback_config) ?? "");
 		this.drawModels();
 		const target = focus && document.querySelector(`[data-key="${focus}"]`);
 		(target?.disabled ? target.parentElement.querySelector("button:enabled") : target)?.focus();
@@ -82,7 +82,7 @@ export class Cards {
 			more.length > 0 && h("details", { "data-more": card }, h("summary", {}, "More"), h("div", { class: "grid" }, more)));
 	}
 
-	/** The place that a Problem names: a row, or a member of a fallback's entry. */
+	// The place that a Problem names: a row, or a member of a fallback's entry.
 	at(card, row, member) {
 		return card ? `settings.llm_fallback_config[${card - 1}]${member && `.${member}`}` : `settings.${row}`;
 	}
@@ -167,7 +167,7 @@ export class Cards {
 
 const otherwise = (environment) => environment && `${environment.source}, unless you set it here`;
 
-/** Whether most need it: the first of a group of which one is needed, and what stands alone. */
+// Whether most need it: the first of a group, and what stands alone.
 function isMain(spec, f) {
 	const group = spec.needs.find((names) => names.includes(f.name));
 	return group ? group[0] === f.name : f.kind === "secret" || Boolean(f.default);

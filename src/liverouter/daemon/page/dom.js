@@ -2,10 +2,9 @@
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element: on… are listeners; a null or false attribute or child is left out. */
+// An element: on… are listeners; a null or false attribute or child is left out.
 export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
 
-/** The same for SVG. */
 export const s = (tag, props, ...children) => fill(document.createElementNS("http://www.w3.org/2000/svg", tag), props, children);
 
 function fill(element, props, children) {
@@ -17,10 +16,9 @@ function fill(element, props, children) {
 	return element;
 }
 
-/** A button that submits nothing. */
 export const button = (text, onclick, props) => h("button", { type: "button", onclick, ...props }, text);
 
-/** Set the text only when it differs: a live region is not read aloud again for nothing. */
+// Set the text where it differs: a live region is not read aloud for nothing.
 export function say(element, text) {
 	if (element.textContent !== text) element.textContent = text;
 }
@@ -28,10 +26,8 @@ export function say(element, text) {
 export const count = (n, noun, many = noun + "s") => `${n} ${n === 1 ? noun : many}`;
 export const ms = (value) => (value < 9950 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
 
-/** "what happened" as "What happened." */
 export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? " " : ". ") : "");
 
-/** A Problem in words. */
 export const tell = (problem) => sentence(problem.message) + sentence(problem.hint);
 
 const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
@@ -42,11 +38,11 @@ function since(at) {
 	return unit ? words.format(-Math.floor(seconds / length), unit) : "just now";
 }
 
-/** A <time> that says how long ago, and goes on saying it. */
+// A <time> that says how long ago, and goes on saying it.
 export const ago = (iso) => h("time", { datetime: iso, title: new Date(iso).toLocaleString() }, since(new Date(iso)));
 setInterval(() => document.querySelectorAll("time").forEach((time) => say(time, since(new Date(time.dateTime)))), 15000);
 
-/** Show the dialog; resolve with the value of the button that closed it, "" for Escape. */
+// Show the dialog; resolve with the value of the button that closed it, "" for Escape.
 export function ask(title, content, ...buttons) {
 	const dialog = $("dialog");
 	dialog.replaceChildren(h("form", { method: "dialog" }, h("h2", { id: "dialog-title" }, title), h("div", { class: "stack" }, content),

@@ -8,18 +8,16 @@ const spelt = (value) => JSON.stringify(value, (_, part) => (isObject(part) ? Ob
 const same = (a, b) => spelt(a) === spelt(b); // whatever the order of keys
 
 export class Draft {
-	/** *config* as GET /api/config gives it. */
 	constructor(config) {
 		this.load(config);
 	}
 
-	/** Start over from *config*. */
 	load(config) {
 		const { [FALLBACKS]: fallbacks, ...rows } = structuredClone(config.settings);
 		Object.assign(this, { base: config, rows, fallbacks: entriesOf(fallbacks), secrets: {} }); // secrets: null removes one
 	}
 
-	/** Put the unsaved edits on top of *config*, a newer base. */
+	// Put the unsaved edits on top of a newer base.
 	rebase(config) {
 		const { settings, secrets } = this.changes();
 		this.load(config);
@@ -30,7 +28,7 @@ export class Draft {
 		}
 	}
 
-	/** The difference, as PUT /api/config takes it: null removes. */
+	// The difference, as PUT /api/config takes it: null removes.
 	changes() {
 		const settings = {}, before = this.base.settings;
 		for (const key of Object.keys({ ...before, ...this.rows })) {
@@ -51,13 +49,23 @@ export class Draft {
 		return 1 + this.fallbacks.length;
 	}
 
+	get providers() {
+		return Array.from({ length: this.size }, (_, card) => this.provider(card));
+	}
+
 	entry(card) {
 		return this.fallbacks[card - 1];
 	}
 
-	/** The value of a row: the draft's, else what the environment says. */
+	// Take what was sent for stored: what was edited since is left.
+	sent({ settings, secrets }) {
+		this.base = { ...this.base, settings: { ...this.base.settings, ...settings } };
+		for (const [name, value] of Object.entries(secrets)) if (this.secrets[name] === value) delete this.secrets[name];
+	}
+
+	// A row's value, else what the environment says.
 	row(key) {
-		return this.rows[key] ?? this.base.environment[key]?.value;
+		return key in this.rows ? this.rows[key] : this.base.environment[key]?.value;
 	}
 
 	provider(card) {
@@ -93,7 +101,7 @@ export class Draft {
 		else this.entry(card)[name] = value;
 	}
 
-	/** Swap a fallback with its neighbour; an explicit order or weight stays with the place. */
+	// Swap with a neighbour; an explicit order or weight stays with the place.
 	move(card, by) {
 		const list = this.fallbacks, a = this.entry(card), b = this.entry(card + by);
 		[list[card - 1], list[card - 1 + by]] = [b, a];
@@ -107,10 +115,10 @@ export class Draft {
 	// A provider's fields: the first card of a provider edits its rows, a further one has members of its own.
 
 	owns(card) {
-		return !Array.from({ length: card }, (_, other) => this.provider(other)).includes(this.provider(card));
+		return !this.providers.slice(0, card).includes(this.provider(card));
 	}
 
-	/** The name of the member that overrides *field* on this card. */
+	// The member that overrides *field* on this card.
 	member(card, field) {
 		return card ? [field.name, field.alias].find((name) => this.entry(card)[name] != null) : undefined;
 	}
@@ -126,7 +134,7 @@ export class Draft {
 		else this.setRow(field.name, value);
 	}
 
-	/** The name of the secret that this card's *field* uses. */
+	// The secret that this card's *field* uses.
 	secret(card, field) {
 		return this.entry(card)?.[this.member(card, field)]?.secret ?? field.name;
 	}

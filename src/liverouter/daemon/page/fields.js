@@ -4,7 +4,7 @@ import { ago, button, h, tell } from "./dom.js";
 
 let serial = 0;
 
-/** A control with its label, help, and a slot for the Problems at the places *where*. */
+// A control with its label, help, and a slot for the Problems at the places *where*.
 export function field(label, control, { help, where = [], wide } = {}) {
 	const target = control.querySelector(":is(input, textarea)") ?? control, id = (target.id ||= `f${++serial}`);
 	target.setAttribute("aria-describedby", `${id}-help ${id}-fault`);
@@ -13,7 +13,7 @@ export function field(label, control, { help, where = [], wide } = {}) {
 		h("p", { class: "fault", id: `${id}-fault`, "data-where": where.join("|"), "data-for": id, hidden: true }));
 }
 
-/** A text or number input; *onvalue* gets the value, undefined when it was emptied. */
+// A text or number input; *onvalue* gets the value, undefined when it was emptied.
 export function input({ value, type = "text", onvalue, ...props }) {
 	const read = (text) => (text === "" ? undefined : type === "number" ? Number(text) : text);
 	return h("input", {
@@ -22,11 +22,11 @@ export function input({ value, type = "text", onvalue, ...props }) {
 	});
 }
 
-/** A choice; *options* are [value, text] pairs. */
+// A choice; *options* are [value, text] pairs.
 export const select = ({ value, options, onvalue, ...props }) => h("select", { ...props, onchange: (event) => onvalue(event.target.value) },
 	options.map(([key, text]) => h("option", { value: key, selected: key === (value ?? "") }, text)));
 
-/** A secret: what is stored, and a way to replace or remove it. *edited* is the unsaved value, null for "remove". */
+// A secret: what is stored, and a way to replace or remove it. *edited* is the unsaved value, null for "remove".
 export function secret({ name, key, stored, environment, edited, example, long, onvalue, redraw }) {
 	const act = (text, value, focus) => button(text, () => { onvalue(value); redraw(key); }, { class: "plain", "aria-label": `${text} ${name}`, "data-key": focus });
 	if (edited === null) return h("div", { class: "stored" }, h("code", {}, "will be removed"), act("Undo", undefined, key));
@@ -43,7 +43,7 @@ export function secret({ name, key, stored, environment, edited, example, long, 
 	return stored ? h("div", { class: "stored" }, control, act("Keep the stored one", undefined)) : control;
 }
 
-/** Show each Problem beside its control, and return those that no control is about. */
+// Show each Problem beside its control; return the others.
 export function place(problems) {
 	const slots = [...document.querySelectorAll("[data-where]")].map((slot) => ({ slot, places: slot.dataset.where.split("|"), found: [] }));
 	const left = problems.filter((problem) => {

@@ -14,7 +14,7 @@ function outcome(one, head) {
 	return head.revision && Date.now() - new Date(head.committed_at) > LATE_MS ? "late" : "pending";
 }
 
-/** The list of processes: one row for each, drawn anew only when it changed, so that 500 of them stay quick. */
+// A row for each, drawn anew only when it changed: 500 of them stay quick.
 export class Fleet {
 	constructor() {
 		Object.assign(this, { processes: new Map(), rows: new Map(), head: null, self: null });
@@ -37,11 +37,11 @@ export class Fleet {
 		if (!this.head) return;
 		const list = [...this.processes.values()].map((one) => ({ one, result: outcome(one, this.head), name: label(one) }));
 		list.sort((a, b) => ORDER.indexOf(a.result) - ORDER.indexOf(b.result) || a.name.localeCompare(b.name));
-		const times = list.map(({ one }) => one.commit_to_live_ms).filter((time) => time != null), slowest = Math.max(1, ...times);
+		const times = list.map(({ one }) => one.commit_to_live_ms).filter((time) => time != null);
 		$("fleet").replaceChildren(...list.map(({ one, result, name }) => {
 			const former = this.rows.get(one.instance), shown = JSON.stringify([result, one.applied_revision, one.error, one.state, one.commit_to_live_ms]);
 			if (former?.dataset.shown === shown) return former;
-			const row = this.row(one, result, name, (one.commit_to_live_ms ?? 0) / slowest);
+			const row = this.row(one, result, name);
 			row.dataset.shown = shown;
 			row.classList.toggle("turned", Boolean(former));
 			this.rows.set(one.instance, row);
@@ -51,18 +51,16 @@ export class Fleet {
 		this.filter();
 	}
 
-	row(one, result, name, share) {
+	row(one, result, name) {
 		const { revision } = this.head, applied = one.applied_revision;
 		const what = {
 			applied: `revision ${revision}${one.state === "live" ? "" : `, ${one.state.replace("_", " ")}`}`, offline: "no report",
 			rejected: applied == null ? "refused it" : `keeps revision ${applied}`,
 		}[result] ?? (applied == null ? "waits for a config" : `serves revision ${applied}`);
-		const row = h("li", { class: `process ${result}`, "data-name": `${name} ${result}`.toLowerCase() },
+		return h("li", { class: `process ${result}`, "data-name": `${name} ${result}`.toLowerCase() },
 			h("span", { class: "dot" }), h("span", { class: "who", title: name }, one.app || "?", h("small", {}, one.instance === this.self ? " this page" : ` ${one.host}:${one.pid}`)),
-			h("span", { class: "what" }, what, share > 0 && [` ${ms(one.commit_to_live_ms)}`, h("i", { class: "took" })]),
+			h("span", { class: "what" }, what, one.commit_to_live_ms > 0 && ` ${ms(one.commit_to_live_ms)}`),
 			result === "rejected" && h("p", { class: "bad" }, tell({ message: one.error, hint: one.hint }), h("code", {}, one.error_code)));
-		row.style.setProperty("--share", share);
-		return row;
 	}
 
 	summarize(results, times) {

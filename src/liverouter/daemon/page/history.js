@@ -5,14 +5,15 @@ import { $, ago, ask, button, h } from "./dom.js";
 
 const NEWEST = 50; // older ones: `liverouter history`
 
-/** The list of revisions. *head* gives the current one; *rolledBack* is called with the revision that a roll back made. */
+// The list. *rolledBack* is called with the revision that a roll back made, *failed* with what stopped one.
 export class History {
-	constructor({ head, author, rolledBack }) {
-		Object.assign(this, { head, author, rolledBack });
+	constructor({ author, rolledBack, failed }) {
+		Object.assign(this, { author, rolledBack, failed });
 	}
 
 	async load() {
 		const rows = await call("GET", `/api/revisions?limit=${NEWEST}`);
+		this.newest = rows[0]?.revision ?? 0;
 		const open = [...document.querySelectorAll("#history details[open]")].map((details) => Number(details.dataset.revision));
 		$("history").replaceChildren(...rows.map((row) => this.row(row, open.includes(row.revision))));
 	}
@@ -23,25 +24,33 @@ export class History {
 			h("summary", {}, h("b", {}, revision), h("span", { class: "changed" }, { rollback: "roll back: ", rotate: "new keys: " }[row.kind], row.changed ?? "nothing"),
 				h("small", {}, [row.author, row.application].filter(Boolean).join(" · "), " · ", ago(row.committed_at))),
 			row.comment && h("p", {}, row.comment), diff);
-		return h("li", {}, details, revision === this.head() ? h("b", { class: "good" }, "current") :
-			button("Roll back", () => this.rollBack(revision), { class: "plain", "aria-label": `Roll back to revision ${revision}` }));
+		return h("li", {}, details, revision === this.newest ? h("b", { class: "good" }, "current") :
+			button("Roll back", () => this.rollBack(revision).catch(this.failed), { class: "plain", "aria-label": `Roll back to revision ${revision}` }));
 	}
 
-	async rollBack(revision) {
-		const diff = h("div"), why = h("input", { maxlength: 500, placeholder: "Why", "aria-label": "Why, for the history" });
-		showDiff(diff, this.head(), revision);
-		const body = [h("p", {}, "Settings and secrets become as they were then, as a new revision:"), diff, why];
+	// Where somebody saves meanwhile, the dialog shows it anew.
+	async rollBack(revision, said = "", first = "") {
+		const { newest } = this, diff = h("div"), why = h("input", { maxlength: 500, value: said, placeholder: "Why", "aria-label": "Why, for the history" });
+		showDiff(diff, newest, revision);
+		const body = [h("p", {}, first, "Settings and secrets become as they were then, as a new revision:"), diff, why];
 		if (await ask(`Back to revision ${revision}?`, body, ["Cancel", ""], ["Roll back", "go", "primary"]) !== "go") return;
-		this.rolledBack((await call("POST", "/api/rollback", { revision, comment: why.value.trim() || null, author: this.author() })).revision);
+		try {
+			const made = await call("POST", "/api/rollback", { revision, comment: why.value.trim() || null, author: this.author() }, { "If-Match": `"${newest}"` });
+			await this.rolledBack(made.revision);
+		} catch (error) {
+			if (error.status !== 412) throw error;
+			await this.load();
+			await this.rollBack(revision, why.value, `Revision ${this.newest} was saved meanwhile. `);
+		}
 	}
 }
 
 const showDiff = async (element, a, b) =>
 	element.replaceChildren(await call("GET", `/api/diff?a=${a}&b=${b}`).then(diffTable, (error) => h("p", { class: "fault" }, error.message)));
 
-/** A table of differences, as GET /api/diff gives them. */
+// As GET /api/diff gives them.
 export const diffTable = (changes) => (changes.length ? h("table", {}, h("tbody", {}, changes.map((change) => h("tr", {},
 	h("th", { scope: "row" }, change.object === "secret" ? `secret ${change.key}` : change.key),
 	h("td", { class: "old", "aria-label": "before" }, shown(change.old)), h("td", { class: "new", "aria-label": "after" }, shown(change.new)))))) : h("p", { class: "quiet" }, "No difference."));
 
-export const shown = (value) => (value == null ? "not set" : h("code", {}, typeof value === "string" ? value : JSON.stringify(value, null, 1)));
+const shown = (value) => (value == null ? "not set" : h("code", {}, typeof value === "string" ? value : JSON.stringify(value, null, 1)));

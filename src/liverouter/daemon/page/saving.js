@@ -1,23 +1,23 @@
-// From a draft to a revision: checked, saved, and never over somebody else's change unseen.
+// From a draft to a revision: checked, saved, never over somebody else's change unseen.
 
 import { ApiError, call } from "./api.js";
 import { $, ago, ask, count, h, ms, say, sentence, tell } from "./dom.js";
 import { place } from "./fields.js";
-import { diffTable, shown } from "./history.js";
+import { diffTable } from "./history.js";
 
-const MISSING = ["LR100", "LR102"]; // not shown before somebody asked: the form is not filled in yet
+const MISSING = ["LR100", "LR102"]; // not shown before somebody asked
 const isError = (problem) => problem.severity === "error";
 
-/** Checks and saves *draft*. *reload* loads the stored config; *left* is given the Problems that no field shows. */
+// Checks and saves *draft*. *left* is given the Problems that no field shows; *idle* is called at each end.
 export class Saving {
-	constructor({ draft, author, reload, left }) {
-		Object.assign(this, { draft, author, reload, left, asked: false });
+	constructor({ draft, author, reload, left, idle }) {
+		Object.assign(this, { draft, author, reload, left, idle, asked: false });
 		$("check").addEventListener("click", () => this.busy($("check"), "Checking…", () => this.checkLive()));
 		$("config").addEventListener("submit", (event) => {
 			event.preventDefault();
 			if (draft.changed.length) this.busy($("save"), "Saving…", () => this.save());
 		});
-		$("discard").addEventListener("click", () => { this.asked = false; this.said = ""; reload({ keep: false }); });
+		$("discard").addEventListener("click", () => { this.asked = false; this.said = ""; reload({ keep: false }).catch((error) => this.failed(error)); });
 	}
 
 	get isSaving() {
@@ -32,57 +32,68 @@ export class Saving {
 		say($("bar-text"), text || (changed.length ? `${count(changed.length, "unsaved change")}: ${changed.join(", ")}` : "Everything is saved"));
 	}
 
-	/** After each keystroke: show what is not saved, and soon its Problems. */
+	// After each keystroke: show what is not saved, and soon its Problems.
 	edited() {
 		this.bar();
+		this.turn = null;
 		document.querySelectorAll(".verdict").forEach((verdict) => verdict.replaceChildren());
 		clearTimeout(this.soon);
 		this.soon = setTimeout(() => this.check(false).catch(() => {}), 400);
 	}
 
+	failed(error) {
+		if (!(error instanceof ApiError)) throw error;
+		const rest = place(error.problems);
+		this.bar(rest.map(tell).join("") || `${count(error.problems.length, "problem")}: see the marked fields`, true);
+	}
+
 	async busy(control, text, work) {
+		if (control.hasAttribute("aria-busy")) return;
 		const before = control.textContent;
 		control.setAttribute("aria-busy", "true");
 		control.textContent = text;
 		this.asked = true;
-		await work().catch((error) => {
-			if (!(error instanceof ApiError)) throw error;
-			const rest = place(error.problems);
-			this.bar(rest.map(tell).join("") || `${count(error.problems.length, "problem")}: see the marked fields`, true);
-		}).finally(() => {
+		await work().catch((error) => this.failed(error)).finally(() => {
 			control.removeAttribute("aria-busy");
 			control.textContent = before;
+			this.idle();
 		});
 	}
 
-	/** The draft as the API takes it; a secret's input that is still empty changes nothing. */
+	// The draft as the API takes it; a secret's input that is still empty changes nothing.
 	body() {
 		const { settings, secrets } = this.draft.changes();
 		return { settings, secrets: Object.fromEntries(Object.entries(secrets).filter(([, value]) => value !== "")) };
 	}
 
 	async check(live) {
-		const found = await call("POST", "/api/check", { ...this.body(), live });
-		this.show(found.problems);
+		clearTimeout(this.soon);
+		const turn = this.turn = {}, found = await call("POST", "/api/check", { ...this.body(), live });
+		found.late = turn !== this.turn;
+		if (!found.late) this.show(found.problems);
 		return found;
 	}
 
 	show(problems) {
+		this.turn = null; // an answer on its way is about another draft
 		this.left(place(problems.filter((problem) => this.asked || !MISSING.includes(problem.code))));
 	}
 
 	async checkLive() {
-		const { calls, problems } = await this.check(true);
 		const place = ({ order }, card) => order ?? card + 2; // of a fallback, as config.py has it
 		const cards = [1, ...this.draft.fallbacks.map(place)].map((order, card) => ({ order, card })).sort((a, b) => a.order - b.order);
+		const { calls, problems, late } = await this.check(true);
+		if (late) return this.bar("The draft changed meanwhile: check again", true);
 		calls.forEach(({ duration_ms, problem }, index) => {
+			if (!cards[index]) return; // a fallback of the environment
 			const verdict = document.querySelector(`[data-card="${cards[index].card}"] .verdict`);
 			verdict.classList.toggle("bad", Boolean(problem));
 			verdict.replaceChildren(...(problem ? [h("b", {}, sentence(problem.hint)), h("p", {}, sentence(problem.message))] : [`Answered in ${ms(duration_ms)}`]));
 		});
-		const errors = problems.filter(isError).length, failed = calls.filter((one) => one.problem).length, tried = count(calls.length, "deployment");
+		const errors = problems.filter(isError).length, tried = count(calls.length, "deployment");
+		const failed = calls.filter((one) => one.problem), strays = calls.slice(cards.length).filter((one) => one.problem);
 		if (errors) this.bar(`${count(errors, "problem")} to mend`, true);
-		else if (failed) this.bar(`${failed} of ${tried} did not answer`, true);
+		else if (failed.length) this.bar(`${failed.length} of ${tried} did not answer${strays.map((one) => `, ${one.model}`).join("")}`, true);
 		else this.bar(`${tried} answered${this.draft.changed.length ? ", nothing is saved yet" : ""}`);
 	}
 
@@ -97,7 +108,8 @@ export class Saving {
 		try {
 			const saved = await call("PUT", "/api/config", body, { "If-Match": `"${this.draft.base.revision}"` });
 			$("comment").value = "";
-			await this.reload({ keep: false });
+			this.draft.sent(body);
+			await this.reload({ keep: true });
 			this.bar(saved.changed ? `Saved as revision ${saved.revision}` : "Stored already: nothing was different");
 		} catch (error) {
 			if (error.status !== 412) throw error;
@@ -111,15 +123,15 @@ export class Saving {
 		return (await ask("Save with problems?", body, ["Go back", "", "primary"], ["Save anyway", "go"])) === "go";
 	}
 
-	/** Somebody else saved first: show theirs beside mine, and go on with mine on top of theirs. */
+	// Somebody else saved first: show theirs beside mine.
 	async conflict(current, changes) {
-		const { settings, secrets } = this.draft.changes(), theirs = changes.map((change) => change.key);
-		const mine = Object.entries({ ...settings, ...Object.fromEntries(Object.keys(secrets).map((name) => [name, "a new secret"])) });
+		const { settings, secrets } = this.body(), { base } = this.draft, theirs = changes.map((change) => change.key);
+		const mine = [...Object.entries(settings).map(([key, value]) => [key, base.settings[key], value]),
+			...Object.entries(secrets).map(([name, value]) => [name, base.secrets[name]?.fingerprint, value && "a new secret"])];
 		const chosen = await ask(`Revision ${current.revision} came first`, [
 			h("p", {}, `${current.author} saved it `, ago(current.committed_at), current.comment ? `: “${current.comment}”` : "."), diffTable(changes),
 			h("h3", {}, "Your edits, not saved yet"),
-			h("table", {}, h("tbody", {}, mine.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "new" }, shown(value)),
-				h("td", {}, theirs.includes(name) && h("b", { class: "warn" }, "changed by both")))))),
+			diffTable(mine.map(([key, old, value]) => ({ key: theirs.includes(key) ? `${key} (changed by both)` : key, old, new: value }))),
 			h("p", {}, "Kept edits go on top of theirs. Look them over, then save."),
 		], ["Drop my edits", "drop"], ["Keep my edits", "keep", "primary"]);
 		await this.reload({ keep: chosen !== "drop" });

@@ -1,4 +1,4 @@
-// The last minutes: what each deployment did, and bars that show who answered and what failed.
+// The last minutes: what each deployment did, who answered and what failed.
 
 import { $, count, h, ms, s } from "./dom.js";
 
@@ -6,7 +6,7 @@ const MINUTES = 30, WIDTH = 300, HEIGHT = 64;
 const KINDS = { primary: "answered by the primary", fallback: "answered by a fallback", failure: "failed attempts" };
 const total = (points, name) => points.reduce((sum, point) => sum + point[name], 0);
 
-/** Draw *serving* and *usage*, as GET /api/serving and /api/usage give them. */
+// As GET /api/serving and /api/usage give them.
 export function drawUsage(serving, usage) {
 	$("serving").replaceChildren(...(serving.length ? [] : [h("li", {}, "Nothing yet")]), ...serving.map((one) => deployment(one, usage.filter((point) => point.deployment_id === one.deployment_id))));
 	const now = Math.floor(Date.now() / 60000), minutes = Array.from({ length: MINUTES }, () => ({ primary: 0, fallback: 0, failure: 0 }));

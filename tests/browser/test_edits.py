@@ -1,0 +1,154 @@
+"""What an admin typed is neither lost nor written over anybody unseen, however the moments fall."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from liverouter.sealing import generate_key
+from liverouter.testing import StandIn
+from tests.browser.conftest import KEYS, World
+from tests.browser.settings import Settings, set_up
+from tests.daemon import Daemon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page, Request, Route
+
+pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
+
+
+def write(dsn: str, key: str, value: str) -> None:
+    """Save as somebody else, with plain SQL; *value* is JSON."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO liverouter.settings (key, value) VALUES (%s, %s::jsonb)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [key, value],
+        )
+
+
+def test_edits_of_many_hands(world: World, page: Page) -> None:
+    """Pressed twice, typed while it loads, rolled back over somebody's change: one page, in one sitting."""
+    settings = Settings(page, world.url)
+    set_up(settings, world, KEYS["anthropic"])
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Saved as revision 1")
+    save_twice(settings)
+    type_while_it_loads(settings, world)
+    roll_back_over_another_change(settings, world)
+
+
+def save_twice(settings: Settings) -> None:
+    """A second Enter while it saves is none."""
+    page, sent = settings.page, list[str]()
+
+    def note(request: Request) -> None:
+        if request.method == "PUT":
+            sent.append(request.url)
+
+    page.on("request", note)
+    settings.temperature().fill("0.2")
+    page.evaluate(
+        "() => { const form = document.querySelector('#config'); form.requestSubmit(); form.requestSubmit() }"
+    )
+    expect(settings.bar).to_have_text("Saved as revision 2")
+    expect(page.locator("#save")).to_have_text("Save")
+    page.remove_listener("request", note)
+    assert len(sent) == 1
+
+
+def type_while_it_loads(settings: Settings, world: World) -> None:
+    """Somebody else saves, the page reads it, and what is typed in that moment stays."""
+    page, held = settings.page, threading.Event()
+    routes: list[Route] = []
+
+    def hold(route: Route) -> None:
+        routes.append(route)
+        held.set()
+
+    page.route("**/api/config", hold)
+    write(world.dsn, "llm_max_tokens", "300")
+    page.wait_for_function("() => document.querySelector('#fleet-sum').textContent.includes('revision 3')")
+    while not held.is_set():
+        page.wait_for_timeout(20)  # lets the page's events come
+    settings.temperature().fill("0.9")
+    for route in routes:
+        route.continue_()
+    page.unroute("**/api/config", hold)
+    expect(settings.longest_answer()).to_have_value("300")
+    expect(settings.temperature()).to_have_value("0.9")
+    expect(settings.bar).to_contain_text("1 unsaved change: llm_temperature")
+
+
+def roll_back_over_another_change(settings: Settings, world: World) -> None:
+    """The differences are to what is stored, not to what the page holds; a later save is shown before it is undone."""
+    page = settings.page
+    write(world.dsn, "llm_max_tokens", "400")
+    expect(page.locator("#problems")).to_contain_text("Revision 4 was saved meanwhile")
+    settings.press("Roll back to revision 1")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("tr").filter(has_text="llm_max_tokens")).to_contain_text("400")
+    dialog.get_by_label("Why").fill("as it was")
+    write(world.dsn, "llm_max_tokens", "500")
+    settings.press("Roll back")
+    expect(dialog).to_contain_text("Revision 5 was saved meanwhile")
+    expect(dialog.locator("tr").filter(has_text="llm_max_tokens")).to_contain_text("500")
+    expect(dialog.get_by_label("Why")).to_have_value("as it was")
+    settings.press("Roll back")
+    expect(settings.bar).to_have_text("Rolled back: revision 6")
+    expect(settings.longest_answer()).to_have_value("")
+    expect(settings.temperature()).to_have_value("0.9")  # the edit that was never saved
+    expect(page.locator("#history li").first).to_contain_text("as it was")
+
+
+def test_failed_roll_back_says_so(world: World, page: Page) -> None:
+    """What the database refuses is told where the admin looks."""
+    settings = Settings(page, world.url)
+    set_up(settings, world, KEYS["anthropic"])
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Saved as revision 1")
+    page.route("**/api/rollback", lambda route: route.fulfill(**refusal()))
+    settings.press("Roll back to revision 0")
+    settings.press("Roll back")
+    expect(settings.bar).to_contain_text("The database is away")
+
+
+def refusal() -> dict[str, Any]:
+    """Return the answer of a daemon whose database is away."""
+    problem = {
+        "severity": "error",
+        "code": "LR201",
+        "where": "database",
+        "message": "the database is away",
+        "hint": "Wait",
+    }
+    return {"status": 503, "json": {"detail": problem["message"], "problems": [problem]}}
+
+
+def test_fallbacks_of_the_environment(dsn: str, browser: Browser, tmp_path: Path) -> None:
+    """They are named, and checked with the others, though the form has no card for them."""
+    with StandIn("anthropic") as first, StandIn("openai", accept_keys=["sk-another"]) as second:
+        environment = {
+            "LIVEROUTER_DATABASE_URL": dsn,
+            "LIVEROUTER_SECRET_KEYS": generate_key(),
+            "LLM_FALLBACK_CONFIG": '{"provider": "openai", "model": "gpt-4o"}',
+            "OPENAI_API_KEY": KEYS["openai"],
+            "OPENAI_API_BASE": second.api_base,
+        }
+        context = browser.new_context()
+        with Daemon(log=tmp_path / "log", **environment) as daemon:
+            settings = Settings(context.new_page(), daemon.url)
+            expect(settings.page.get_by_text("environment LLM_FALLBACK_CONFIG")).to_be_visible()
+            settings.fill(
+                0, provider="Anthropic", model="claude-sonnet-4-6", key=KEYS["anthropic"], base_url=first.api_base
+            )
+            settings.press("Check")
+            expect(settings.card(0).locator(".verdict")).to_contain_text("Answered in")
+            expect(settings.bar).to_have_text("1 of 2 deployments did not answer, gpt-4o")
+        context.close()
