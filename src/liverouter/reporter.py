@@ -172,11 +172,12 @@ class Reporter:
             "mode": status.mode,
             "mode_cause": status.mode_cause or None,
             "since": status.since.isoformat(),
-            "epoch": status.epoch or None,
+            "epoch": status.applied_epoch or None,
             "applied_revision": status.revision,
             "generation": status.generation,
             "litellm_enable": status.litellm_enable,
             "rejected_revision": status.rejected_revision,
+            "rejected_epoch": status.rejected_epoch or None,
             "problems": [p.as_dict() for p in status.problems],
             "last_error": None
             if error is None

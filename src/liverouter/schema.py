@@ -105,6 +105,7 @@ processes = Table(
     Column("generation", BigInteger),
     Column("litellm_enable", Boolean),
     Column("rejected_revision", BigInteger),
+    Column("rejected_epoch", Text),
     Column("problems", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("last_error", JSONB),
     Column("listener", JSONB, nullable=False, server_default=text("'{}'::jsonb")),

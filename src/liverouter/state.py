@@ -56,12 +56,14 @@ class Status:
     state: State = State.INITIALIZING
     epoch: str = ""  # the database's history line, as last read
     revision: int | None = None  # applied
+    applied_epoch: str = ""  # the history line that `revision` belongs to
     desired_revision: int | None = None  # the newest that was read, applied or not
     generation: int | None = None
     litellm_enable: bool | None = None
     mode: Mode = "none"
     mode_cause: str = ""  # why not "listen": pooler, standby, refused, half_open, unreachable
     rejected_revision: int | None = None
+    rejected_epoch: str = ""  # the history line that `rejected_revision` belongs to
     problems: tuple[Problem, ...] = ()  # of the rejected revision, or the warnings of the applied one
     last_error: LastError | None = None
     reconnects: int = 0
@@ -98,10 +100,12 @@ def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case,
             return replace(
                 status,
                 revision=event.revision,
+                applied_epoch=event.epoch,
                 generation=event.generation,
                 litellm_enable=event.litellm_enable,
                 desired_revision=event.revision if event.source == "database" else status.desired_revision,
                 rejected_revision=None,
+                rejected_epoch="",
                 problems=event.warnings,
                 last_error=None if event.source == "database" else status.last_error,
             )
@@ -109,6 +113,7 @@ def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case,
             return replace(
                 status,
                 rejected_revision=event.revision,
+                rejected_epoch=event.epoch,
                 problems=event.problems,
                 desired_revision=event.revision,
                 last_error=_error(event.problems[0], event.revision),

@@ -115,6 +115,7 @@ class Process:
             "generation": 1,
             "litellm_enable": True,
             "rejected_revision": None,
+            "rejected_epoch": None,
             "problems": [],
             "last_error": None,
             "listener": {"backend_pid": 4711, "reconnects": 0},
@@ -132,14 +133,17 @@ class Process:
     ) -> dict[str, Any]:
         """Report that *number* was refused and *kept* serves on."""
         problem = {"severity": "error", "code": "LR102", "where": "secrets.x", "message": message, "hint": "Store it"}
-        outcome = {"revision": number, "outcome": "rejected", "stage": "validate", "age_ms": 0, "code": "LR102"}
+        epoch = more.setdefault("rejected_epoch", value(self.db, "SELECT liverouter.epoch()"))
+        outcome = {"revision": number, "epoch": epoch, "outcome": "rejected", "stage": "validate", "code": "LR102"}
         return self.run(
             kept,
-            rejected_revision=number,
-            problems=[problem],
-            last_error=problem | {"revision": number},
-            applies=[outcome | {"message": message}],
-            **more,
+            **{
+                "rejected_revision": number,
+                "problems": [problem],
+                "last_error": problem | {"revision": number},
+                "applies": [outcome | {"message": message}],
+            }
+            | more,
         )
 
     def silent_for(self, seconds: float) -> None:

@@ -54,8 +54,7 @@ class TestShow:
         problem = {"severity": "error", "code": "LR101", "where": "settings.llm_provider"}
         problem |= {"message": message, "hint": hint}
         for pid in range(1, 8):
-            refusal = {"rejected_revision": 2, "problems": [problem], "last_error": problem | {"revision": 2}}
-            Process(db, pid=pid).run(1, **refusal)
+            Process(db, pid=pid).rejected(2, kept=1, problems=[problem], last_error=problem | {"revision": 2})
         lines = cli("show").out.partition("Problems\n")[2].splitlines()
         refusers = "; ".join(f"billing on host-1, pid {pid}" for pid in range(1, 6))
         assert lines[:6] == [

@@ -301,6 +301,14 @@ class TestRollout:
         found = rows(db, "SELECT applied, pending FROM liverouter.rollout WHERE revision IN (1, 2)")
         assert found == [{"applied": 0, "pending": 0}] * 2
 
+    def test_another_line_of_history_has_outcomes_of_its_own(self, db: Session) -> None:
+        """After a restore: who refuses the head while serving the old line has answered, who refused there has not."""
+        put(db, a=1)
+        Process(db, pid=1).rejected(1, kept=9, epoch="elsewhere")
+        Process(db, pid=2).rejected(1, kept=0, rejected_epoch="elsewhere")
+        (row,) = rows(db, "SELECT rejected, pending, waiting_for FROM liverouter.rollout WHERE revision = 1")
+        assert row == {"rejected": 1, "pending": 1, "waiting_for": "billing on host-1, pid 2"}
+
 
 class TestProblems:
     def test_empty_config_says_what_to_set(self, db: Session) -> None:
@@ -363,6 +371,15 @@ class TestProblems:
         (problem,) = problems(db, "LR403")
         assert problem["message"] == f"it rejected revision {head} and goes on with {head - 1}"
         assert (problem["severity"], problem["hint"]) == ("error", "Store it")
+
+    def test_rejection_of_another_line_of_history_is_told_of_that_alone(self, db: Session) -> None:
+        """What was refused before a restore is no refusal of the same number after it; the other way round it is."""
+        head = put_two(db)
+        Process(db).rejected(head, kept=head - 1, rejected_epoch="elsewhere", problems=[])
+        assert problems(db) == []
+        Process(db).rejected(head, kept=9, epoch="elsewhere")
+        (problem,) = problems(db, "LR403")
+        assert problem["message"] == f"it rejected revision {head} and goes on with 9 of another line of history"
 
     def test_revision_pending_for_more_than_seconds_is_a_problem(self, db: Session) -> None:
         """Who has neither applied nor rejected the head after five seconds is named; before that it is no problem."""

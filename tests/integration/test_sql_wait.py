@@ -108,7 +108,7 @@ class TestWaitApplied:
         put(db, a=1)
         put(db, a=2)
         process.applied(2)
-        process.send(rejected_revision=1)
+        process.send(rejected_revision=1, rejected_epoch=value(db, "SELECT liverouter.epoch()"))
         assert value(db, "SELECT liverouter.wait_applied(1)") is True
 
     def test_timeout_says_who_is_missing(self, db: Session) -> None:
@@ -129,6 +129,21 @@ class TestWaitApplied:
         """After a restore, an instance that still runs revision 9 of the old line has not applied the new 1."""
         put(db, a=1)
         Process(db).run(9, epoch="elsewhere")
+        with refused("LR404"):
+            db.execute(b"SELECT liverouter.wait_applied(1, 0)")
+
+    def test_rejection_by_an_instance_of_another_line_of_history_ends_the_wait(self, db: Session) -> None:
+        """After a restore, an instance that goes on with revision 9 of the old line and refuses the new 1."""
+        put(db, a=1)
+        Process(db, pid=9).rejected(1, kept=9, epoch="elsewhere")
+        with refused("LR403") as refusal:
+            db.execute(b"SELECT liverouter.wait_applied(1)")
+        assert "rejected by billing on host-1, pid 9" in refusal.message
+
+    def test_rejection_of_another_line_of_history_does_not_count(self, db: Session) -> None:
+        """What an instance refused before the restore says nothing of a revision of the same number."""
+        put(db, a=1)
+        Process(db).rejected(1, kept=None, rejected_epoch="elsewhere")
         with refused("LR404"):
             db.execute(b"SELECT liverouter.wait_applied(1, 0)")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -110,6 +111,16 @@ class TestRevisions:
         assert status.problems == (BAD_ROW,)
         assert status.last_error is not None
         assert (status.last_error.code, status.last_error.revision) == ("LR101", 2)
+
+    def test_each_revision_keeps_its_line_of_history(self) -> None:
+        """A restored database is read while the old line goes on serving: three lines, not one."""
+        restored = ConfigRead("f", 1, 1.0)
+        status = after(READ, applied(2), restored)
+        assert (status.epoch, status.applied_epoch, status.rejected_epoch) == ("f", "e", "")
+        status = after(READ, applied(2), restored, replace(rejected(1), epoch="f"))
+        assert (status.applied_epoch, status.revision) == ("e", 2)
+        assert (status.rejected_epoch, status.rejected_revision) == ("f", 1)
+        assert after(READ, applied(2), restored, rejected(1), applied(3)).rejected_epoch == ""
 
     def test_read_error_ends_with_the_next_read_but_a_rejection_does_not(self) -> None:
         """Each error holds until its own cause is mended."""

@@ -1,8 +1,8 @@
 CREATE VIEW liverouter.fleet WITH (security_barrier) AS
 SELECT
     p.instance, p.app, p.host, p.pid, p.labels, p.versions, p.mode, p.mode_cause, p.since, p.epoch,
-    p.applied_revision, p.applied_at, p.generation, p.litellm_enable, p.rejected_revision, p.problems, p.last_error,
-    p.listener, p.deployments, p.started_at, p.heartbeat_at, p.bye_at,
+    p.applied_revision, p.applied_at, p.generation, p.litellm_enable, p.rejected_revision, p.rejected_epoch, p.problems,
+    p.last_error, p.listener, p.deployments, p.started_at, p.heartbeat_at, p.bye_at,
     l.live,
     CASE WHEN l.live THEN p.state ELSE 'offline' END AS state,
     format('%s on %s, pid %s',
@@ -33,6 +33,7 @@ COMMENT ON COLUMN liverouter.fleet.applied_at IS 'As in processes';
 COMMENT ON COLUMN liverouter.fleet.generation IS 'As in processes';
 COMMENT ON COLUMN liverouter.fleet.litellm_enable IS 'As in processes';
 COMMENT ON COLUMN liverouter.fleet.rejected_revision IS 'As in processes';
+COMMENT ON COLUMN liverouter.fleet.rejected_epoch IS 'As in processes';
 COMMENT ON COLUMN liverouter.fleet.problems IS 'As in processes';
 COMMENT ON COLUMN liverouter.fleet.last_error IS 'As in processes';
 COMMENT ON COLUMN liverouter.fleet.listener IS 'As in processes';

@@ -62,5 +62,5 @@ COMMENT ON COLUMN liverouter.instances.litellm IS 'Version of litellm';
 COMMENT ON COLUMN liverouter.instances.python IS 'Version of Python';
 COMMENT ON COLUMN liverouter.instances.labels IS 'LIVEROUTER_LABELS';
 COMMENT ON COLUMN liverouter.instances.started_at IS 'Its first report, by this database''s clock';
-COMMENT ON COLUMN liverouter.instances.epoch IS 'Line of history that its revisions belong to, see epoch()';
+COMMENT ON COLUMN liverouter.instances.epoch IS 'Line of history that applied_revision belongs to, see epoch()';
 COMMENT ON COLUMN liverouter.instances.instance IS 'Identity of the process: a UUID, new at each start';

@@ -6,7 +6,10 @@ head AS (
     SELECT h.*, liverouter.epoch() AS epoch FROM liverouter.head h
 ),
 fleet AS (
-    SELECT f.*, f.epoch IS NOT DISTINCT FROM h.epoch AND f.applied_revision IS NOT DISTINCT FROM h.revision AS current
+    SELECT f.*, f.epoch IS NOT DISTINCT FROM h.epoch AND f.applied_revision IS NOT DISTINCT FROM h.revision AS current,
+           (f.rejected_epoch, f.rejected_revision) IS NOT DISTINCT FROM (h.epoch, h.revision) AS refuses,
+           f.applied_revision || CASE WHEN f.epoch IS DISTINCT FROM h.epoch THEN ' of another line of history' ELSE '' END
+               AS applied
     FROM liverouter.fleet f CROSS JOIN head h
 ),
 desired AS (
@@ -89,21 +92,18 @@ instance AS (
     UNION ALL
     SELECT 'LR403', 'error', f.label,
            format('it rejected revision %s and %s', f.rejected_revision,
-               coalesce('goes on with ' || f.applied_revision, 'has none to serve with')),
+               coalesce('goes on with ' || f.applied, 'has none to serve with')),
            coalesce(nullif(f.last_error ->> 'hint', ''), 'SELECT * FROM liverouter.instances says why')
-    FROM fleet f CROSS JOIN head h
-    WHERE f.live AND NOT f.current AND f.rejected_revision = h.revision
+    FROM fleet f
+    WHERE f.live AND NOT f.current AND f.refuses
     UNION ALL
     SELECT 'LR404', 'warning', f.label,
            format('revision %s is pending there for %s s: it %s', h.revision,
                round(extract(epoch FROM clock_timestamp() - h.committed_at)),
-               CASE WHEN f.applied_revision IS NULL THEN 'has none to serve with'
-                    WHEN f.epoch IS DISTINCT FROM h.epoch
-                    THEN format('runs revision %s of another line of history', f.applied_revision)
-                    ELSE 'runs ' || f.applied_revision END),
+               coalesce('runs ' || f.applied, 'has none to serve with')),
            'It follows by polling within a minute. If not, look at its log.'
     FROM fleet f CROSS JOIN head h
-    WHERE f.live AND NOT f.current AND f.rejected_revision IS DISTINCT FROM h.revision
+    WHERE f.live AND NOT f.current AND NOT f.refuses
       AND h.committed_at < clock_timestamp() - interval '5 seconds'
       AND f.started_at < clock_timestamp() - interval '5 seconds'
     UNION ALL

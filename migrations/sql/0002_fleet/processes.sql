@@ -17,6 +17,7 @@ CREATE TABLE liverouter.processes (
     generation        bigint,
     litellm_enable    boolean,
     rejected_revision bigint,
+    rejected_epoch    text,
     problems          jsonb       NOT NULL DEFAULT '[]',
     last_error        jsonb,
     listener          jsonb       NOT NULL DEFAULT '{}',
@@ -49,6 +50,7 @@ COMMENT ON COLUMN liverouter.processes.litellm_enable IS
     'Whether it serves through litellm, or by the primary''s plain model';
 COMMENT ON COLUMN liverouter.processes.rejected_revision IS
     'Newer revision it refused; it serves the last good one meanwhile';
+COMMENT ON COLUMN liverouter.processes.rejected_epoch IS 'Line of history that rejected_revision belongs to';
 COMMENT ON COLUMN liverouter.processes.problems IS 'What it finds wrong: [{severity, code, where, message, hint}]';
 COMMENT ON COLUMN liverouter.processes.last_error IS 'Its last error: {code, message, hint, revision, where}';
 COMMENT ON COLUMN liverouter.processes.listener IS

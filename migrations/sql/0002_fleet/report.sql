@@ -17,7 +17,7 @@ BEGIN
                 instance uuid, key text, app text, labels jsonb, host text, pid integer, versions jsonb,
                 state text, mode text, mode_cause text, since timestamptz, epoch text,
                 applied_revision bigint, generation bigint, litellm_enable boolean, rejected_revision bigint,
-                problems jsonb, last_error jsonb, listener jsonb, deployments jsonb, bye boolean);
+                rejected_epoch text, problems jsonb, last_error jsonb, listener jsonb, deployments jsonb, bye boolean);
         EXCEPTION WHEN data_exception THEN
             fault := SQLERRM;
         END;
@@ -68,6 +68,7 @@ BEGIN
         generation = CASE WHEN doc ? 'generation' THEN d.generation ELSE p.generation END,
         litellm_enable = CASE WHEN doc ? 'litellm_enable' THEN d.litellm_enable ELSE p.litellm_enable END,
         rejected_revision = CASE WHEN doc ? 'rejected_revision' THEN d.rejected_revision ELSE p.rejected_revision END,
+        rejected_epoch = CASE WHEN doc ? 'rejected_revision' THEN left(d.rejected_epoch, 200) ELSE p.rejected_epoch END,
         problems = CASE WHEN d.bye THEN '[]'
             WHEN doc ? 'problems' THEN liverouter.report_problems(d.problems) ELSE p.problems END,
         last_error = CASE WHEN doc ? 'last_error' THEN liverouter.report_problem(d.last_error) ELSE p.last_error END,

@@ -1,8 +1,9 @@
 CREATE VIEW liverouter.rollout WITH (security_barrier) AS
 WITH live AS (
-    SELECT CASE WHEN f.epoch = liverouter.epoch() THEN f.applied_revision END AS applied,
-           f.rejected_revision AS rejected, count(*) AS n, array_agg(f.label ORDER BY f.label) AS labels
-    FROM liverouter.fleet f
+    SELECT CASE WHEN f.epoch = h.epoch THEN f.applied_revision END AS applied,
+           CASE WHEN f.rejected_epoch = h.epoch THEN f.rejected_revision END AS rejected,
+           count(*) AS n, array_agg(f.label ORDER BY f.label) AS labels
+    FROM liverouter.fleet f CROSS JOIN liverouter.epoch() h (epoch)
     WHERE f.live
     GROUP BY 1, 2
 )

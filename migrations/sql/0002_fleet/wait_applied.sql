@@ -3,7 +3,8 @@ CREATE FUNCTION liverouter.fleet_at(
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT p.label, a.done, NOT a.done AND coalesce(p.rejected_revision >= fleet_at.revision, false),
+    SELECT p.label, a.done,
+           NOT a.done AND coalesce(p.rejected_epoch = fleet_at.epoch AND p.rejected_revision >= fleet_at.revision, false),
            coalesce(p.last_error ->> 'message', 'it gave no reason')
                || coalesce(' [' || (p.last_error ->> 'code') || ']', ''),
            coalesce(p.last_error ->> 'hint', '')
