@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from liverouter.snapshot_file import CONFIRM_EVERY_S, read_snapshot_file, write_
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from liverouter.errors import Problem
     from liverouter.loop import LoopThread
     from liverouter.raw import Head, RawConfig
     from liverouter.sealing import Keyring
@@ -36,6 +38,21 @@ if TYPE_CHECKING:
 _DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
 _RESTART_S: Final = 1.0  # pause before a background loop that ended is run again
 _GOODBYE_S: Final = 1.0
+_REFILE_S: Final = 60.0  # a snapshot file that could not be written is tried again by the first read after this
+
+
+@dataclass(frozen=True, slots=True)
+class _Filing:
+    """One write of the snapshot file."""
+
+    head: Head
+    at: float  # monotonic seconds
+    problem: Problem | None = None  # why the file does not hold it
+
+    def is_due(self, head: Head) -> bool:
+        """Tell whether to write again though the database still holds the same: its age tells when that was seen."""
+        wait_s = CONFIRM_EVERY_S if self.problem is None else _REFILE_S
+        return head == self.head and time.monotonic() - self.at > wait_s
 
 
 class Engine:
@@ -58,7 +75,7 @@ class Engine:
         self._store, self._bus, self._usage, self._status = store, bus, usage, status
         self._tasks: list[asyncio.Task[None]] = []
         self._litellm: asyncio.Task[None] | None = None
-        self._filed: tuple[Head, float] | None = None  # what the snapshot file holds, and since when (monotonic)
+        self._filing: _Filing | None = None  # the last one
         cooldowns = Cooldowns()
         self.builder = Builder(client_id=client_id, usage=usage, io=io, cooldowns=cooldowns)
         self.shared = (
@@ -159,10 +176,8 @@ class Engine:
 
     async def _read(self) -> RawConfig:
         raw = await self.repository.read()
-        if self._filed is not None:
-            head, at = self._filed
-            if raw.head == head and time.monotonic() - at > CONFIRM_EVERY_S:
-                await self._write_file(raw)  # its age tells how long nobody has seen the database hold this
+        if self._filing is not None and self._filing.is_due(raw.head):
+            await self._write_file(raw, told=self._filing.problem)
         return raw
 
     def _read_file(self) -> RawConfig | None:
@@ -173,14 +188,17 @@ class Engine:
             self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
             return None
 
-    async def _write_file(self, raw: RawConfig) -> None:
+    async def _write_file(self, raw: RawConfig, *, told: Problem | None = None) -> None:
+        """Write *raw* to the snapshot file; say why that cannot be done, unless that was *told*."""
         path = self._options.snapshot_file or Path()
         try:
             await asyncio.to_thread(write_snapshot_file, path, raw, self._keyring, database=self._options.database_name)
         except LiveRouterError as exc:
-            self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
+            self._filing = _Filing(raw.head, time.monotonic(), exc.problem)
+            if exc.problem != told:
+                self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
             return
-        self._filed = (raw.head, time.monotonic())
+        self._filing = _Filing(raw.head, time.monotonic())
         self._bus.emit(SnapshotFileWritten(str(path), raw.revision))
 
 

@@ -20,12 +20,14 @@ import pytest
 from liverouter import LiveRouter, NotReadyError, State
 from liverouter.events import (
     ConfigApplied,
+    ConfigRead,
     Event,
     ListenerConnected,
     SnapshotFileIgnored,
     SnapshotFileWritten,
 )
-from liverouter.sealing import generate_key
+from liverouter.sealing import Keyring, generate_key
+from liverouter.snapshot_file import read_snapshot_file
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
 from tests.faults.bounds import AT_ONCE, CLOSED, EXITED, GONE, RETRIED, UNDER_LOAD
@@ -309,25 +311,40 @@ class TestSnapshotFile:
                 events.wait_for(SnapshotFileWritten)
 
     @pytest.mark.parametrize("fault", ["full", "read-only", "gone"])
-    def test_disk_that_takes_no_file(self, admin: Admin, tmp_path: Path, fault: str) -> None:
-        """A disk that is full, read-only or gone is reported; calls, swaps and the former file are unharmed."""
+    def test_disk_that_takes_no_file(
+        self, admin: Admin, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A disk that is full, read-only or gone is reported; calls, swaps and the former file are unharmed.
+
+        Once the disk takes files again, the file holds the newest revision without another one being written.
+        """
+        monkeypatch.setattr("liverouter.engine._REFILE_S", 0.1)
+        key = generate_key()
         with _disk(tmp_path) as folder:
             file = folder / "last.snapshot"
-            with Follower(admin, snapshot_file=file, secret_keys=generate_key()) as follower:
+            with Follower(admin, snapshot_file=file, secret_keys=key) as follower:
                 follower.events.wait_for(ListenerConnected)
                 follower.events.wait_for(SnapshotFileWritten)
                 former = file.read_bytes()
                 _break(folder, fault)
                 long = "x" * 20_000  # needs more room than the former file
-                follower.applies(admin.set(llm_model="all-the-same", somebody_elses=long), within_s=AT_ONCE.limit)
+                revision = admin.set(llm_model="all-the-same", somebody_elses=long)
+                follower.applies(revision, within_s=AT_ONCE.limit)
                 ignored = follower.events.wait_for(SnapshotFileIgnored)
                 assert ignored.problem.code == "LR504"
                 assert "cannot be written" in ignored.problem.message
                 follower.until_status(state=State.LIVE)
                 follower.load.serve("all-the-same")
-            if fault != "gone":
-                assert file.read_bytes() == former
-                assert not list(folder.glob("*.new"))
+                reads = len(follower.events.of(ConfigRead))
+                follower.events.wait_for(ConfigRead, count=reads + 2)
+                assert len(follower.events.of(SnapshotFileIgnored)) == 1, "tried again, and told once"
+                if fault != "gone":
+                    assert file.read_bytes() == former
+                    assert not list(folder.glob("*.new"))
+                _mend(folder, fault)
+                follower.events.wait_for(SnapshotFileWritten, revision=revision)
+                database = follower.live.options.database_name
+                assert read_snapshot_file(file, Keyring.from_text(key), database=database).revision == revision
 
 
 def _harm(file: Path, harm: str) -> None:
@@ -376,3 +393,15 @@ def _break(disk: Path, fault: str) -> None:
             subprocess.run(["umount", "-l", str(disk)], check=True)  # noqa: S607
             disk.rmdir()
             disk.write_text("")
+
+
+def _mend(disk: Path, fault: str) -> None:
+    """Have it take files again."""
+    match fault:
+        case "full":
+            (disk / "ballast").unlink()
+        case "read-only":
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)  # noqa: S607
+        case "gone":
+            disk.unlink()
+            disk.mkdir()
