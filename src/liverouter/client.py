@@ -88,6 +88,7 @@ class LiveRouter:
         self.options: Options = process_options.load(database_url=database_url, **options)
         self._keyring = Keyring.from_text(self.options.secret_keys) if self.options.secret_keys.strip() else None
         self._observers = observers
+        self._subscribed: dict[int, Observer] = {}  # by id: they are subscribed to the bus of a forked child as well
         self._closed = False
         self._abandoned: list[Any] = []  # what a fork's parent owns: kept, so that nothing closes its sockets
         self._renew()
@@ -101,7 +102,7 @@ class LiveRouter:
         self._running: _Running | None = None
         self._lock = threading.RLock()
         self._decided = threading.Event()  # a first generation, rejection or failed read happened
-        self._bus = bus(self._observe, *self._observers)
+        self._bus = bus(self._observe, *self._observers, *self._subscribed.values())
         self.usage = UsageCounter(bus=self._bus)
 
     # -- what consumers use --------------------------------------------------------------------------------------
@@ -174,8 +175,15 @@ class LiveRouter:
         self.start().engine.reloader.request("asked by the application", insist=True)
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
-        """Call *observer* with every event from now on; the returned function ends that."""
-        return self._bus.subscribe(observer)
+        """Call *observer* with every event from now on, in forked children too; the returned function ends that."""
+        self._subscribed[id(observer)] = observer
+        self._bus.subscribe(observer)
+
+        def end() -> None:
+            self._subscribed.pop(id(observer), None)
+            self._bus.unsubscribe(observer)
+
+        return end
 
     # -- life ----------------------------------------------------------------------------------------------------
 

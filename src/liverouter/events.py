@@ -5,6 +5,7 @@ An event's name is ``noun.past_verb``; its fields are the log keys. No field may
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Callable
@@ -276,12 +277,12 @@ class Bus:
         """Add *observer*; the returned function removes it."""
         with self._lock:
             self._observers = (*self._observers, observer)
+        return functools.partial(self.unsubscribe, observer)
 
-        def remove() -> None:
-            with self._lock:
-                self._observers = tuple(o for o in self._observers if o is not observer)
-
-        return remove
+    def unsubscribe(self, observer: Observer) -> None:
+        """Remove *observer*; harmless where it is not there."""
+        with self._lock:
+            self._observers = tuple(o for o in self._observers if o is not observer)
 
     def emit(self, event: Event) -> None:
         """Hand *event* to every observer; never raises."""

@@ -43,6 +43,51 @@ class TestFork:
         assert len(listeners) == len(set(listeners.values())) == 1 + WORKERS[kind]
         assert len({line["client"] for line in lines}) == 1 + WORKERS[kind]
 
+    @pytest.mark.timeout(120)
+    def test_child_tells_those_who_subscribed_before_the_fork(self, admin: Admin) -> None:
+        """An observer added to a running client hears of the child's own life, until it is taken back."""
+        environ = os.environ | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
+        argv = [sys.executable, "-c", SUBSCRIBED]
+        done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=90, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        child, parent = (json.loads(line) for line in done.stdout.splitlines())
+        assert child["stays"][0] == "client.started"
+        assert child["stays"][-1] == "client.closed"
+        assert "config.applied" in child["stays"]
+        assert child["ends later"] == child["stays"][: len(child["ends later"])]
+        assert child["ends later"]
+        assert "client.closed" not in child["ends later"]
+        assert child["ended before"] == []
+        assert (parent["stays"][-1], parent["ended before"]) == ("client.closed", []), "as before in the parent"
+        assert parent["ends later"] == parent["stays"], "what the child takes back is its own"
+
+
+SUBSCRIBED = """
+import json, os, threading
+from liverouter import LiveRouter
+heard = {"stays": [], "ends later": [], "ended before": []}
+applied = threading.Event()
+with LiveRouter() as live:
+    live.wait_ready()
+    ends = {who: live.subscribe(lambda event, names=names: names.append(event.name)) for who, names in heard.items()}
+    ends["ended before"]()
+    pid = os.fork()
+    for names in heard.values():
+        names.clear()
+    if not pid:
+        live.subscribe(lambda event: event.name == "config.applied" and applied.set())
+        live.start()
+        assert applied.wait(30)
+        ends["ends later"]()
+        live.close()
+        os.write(1, (json.dumps(heard) + "\\n").encode())
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    for names in heard.values():
+        names.clear()
+print(json.dumps(heard))
+"""
+
 
 def _kill_children(lines: list[dict[str, Any]]) -> None:
     """End what a failed test left behind: children hold our pipes open."""
