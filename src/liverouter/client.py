@@ -229,16 +229,19 @@ class LiveRouter:
                 return
             self._closed = True
             running, self._running = self._running, None
-        if running is not None:
-            with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):  # the database may be gone
-                running.loop.submit(running.engine.close).result(_CLOSE_S)
-            running.loop.stop(_CLOSE_S)
-            running.io.stop(_CLOSE_S)
-            running.engine.builder.close()
-            self.store.clear()
-        self._bus.emit(ClientClosed(self.client_id))
-        self._decided.set()
-        _clients.discard(self)
+        try:
+            if running is not None:
+                with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):  # the database may be gone
+                    running.loop.submit(running.engine.close).result(_CLOSE_S)
+        finally:
+            if running is not None:
+                running.loop.stop(_CLOSE_S)
+                running.io.stop(_CLOSE_S)
+                running.engine.builder.close()
+                self.store.clear()
+            self._bus.emit(ClientClosed(self.client_id))
+            self._decided.set()
+            _clients.discard(self)
 
     def __enter__(self) -> Self:
         """Start, and wait until the first config is live or known not to be."""

@@ -134,10 +134,16 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for step in (self._say_goodbye, self.repository.close):
+            try:
+                await step()
+            except Exception as exc:  # noqa: BLE001 - whatever it is, what is left to end is ended
+                self._bus.emit(LoopFailed("goodbye", f"{type(exc).__name__}: {mask(str(exc))}"))
+
+    async def _say_goodbye(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
                 await self.reporter.say_goodbye()
-        await self.repository.close()
 
     async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run one loop for ever: an error nobody foresaw is told and the loop started again."""

@@ -15,7 +15,9 @@ import pytest
 import liverouter
 from liverouter import ClosedError, LiveRouter, NotReadyError, OptionsError, State
 from liverouter.builder import Builder
-from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, ListenerConnected
+from liverouter.engine import Engine
+from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, ListenerConnected, LoopFailed
+from liverouter.reporter import Reporter
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
 
@@ -249,6 +251,42 @@ class TestLife:
         assert {t.name for t in set(threading.enumerate()) - before if t.name.startswith("liverouter")} == set()
         with pytest.raises(ClosedError):
             model.invoke("hi")
+        assert live.status().state is State.OFFLINE
+
+    @pytest.mark.usefixtures("configured")
+    def test_goodbye_that_fails_is_told_and_ends_nothing_less(
+        self, dsn: str, events: EventLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What nobody foresaw while the database is told goodbye leaves no thread and no connection behind."""
+
+        async def fail(_: Reporter) -> None:
+            raise OverflowError("port of postgresql://ann:s3cret-pass@host:70000")
+
+        monkeypatch.setattr(Reporter, "say_goodbye", fail)
+        before = set(threading.enumerate())
+        with LiveRouter(database_url=dsn, observers=(events,)) as live:
+            live.wait_ready()
+        assert {t.name for t in set(threading.enumerate()) - before if t.name.startswith("liverouter")} == set()
+        (failed,) = events.of(LoopFailed)
+        assert (failed.loop, failed.error) == ("goodbye", "OverflowError: port of postgresql://ann:***@host:70000")
+        assert live.status().state is State.OFFLINE
+
+    @pytest.mark.usefixtures("configured")
+    def test_close_that_fails_leaves_no_thread(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever the engine's end raises is raised, after both threads have ended."""
+        close = Engine.close
+
+        async def fail(engine: Engine) -> None:
+            await close(engine)
+            raise RuntimeError("unforeseen")
+
+        before = set(threading.enumerate())
+        live = LiveRouter(database_url=dsn)
+        live.wait_ready()
+        monkeypatch.setattr(Engine, "close", fail)
+        with pytest.raises(RuntimeError, match="unforeseen"):
+            live.close()
+        assert {t.name for t in set(threading.enumerate()) - before if t.name.startswith("liverouter")} == set()
         assert live.status().state is State.OFFLINE
 
     @pytest.mark.usefixtures("configured")
