@@ -82,9 +82,9 @@ class SettingsRepository:
         """
         try:
             (row,) = await self._database.select(sql.READ, {})
-        except RecursionError as exc:
+        except (RecursionError, ValueError) as exc:
             raise DatabaseError(
-                "a row of settings holds JSON nested too deep to be read",
+                "a row of settings holds JSON that cannot be read: nested too deep, or a number with too many digits",
                 code="LR208",
                 where="settings",
                 hint="Remove it; this names the longest: "

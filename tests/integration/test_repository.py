@@ -84,6 +84,21 @@ class TestRead:
         raw = await repository.read()
         assert (raw.revision, dict(raw.settings), dict(raw.secrets)) == (0, {}, {})
 
+    @pytest.mark.parametrize("row", ["[" * 5000 + "]" * 5000, "1e5000"], ids=["deep", "long number"])
+    async def test_row_that_cannot_be_read_is_an_error_that_finds_it(
+        self, repository: SettingsRepository, db: Session, row: str
+    ) -> None:
+        """Written past the triggers, as by a restored dump: the hint's query names it, and without it all is read."""
+        db.execute(b"SET session_replication_role = replica")
+        put(db, short="text")
+        db.execute(b"INSERT INTO liverouter.settings (key, value) VALUES ('x', %s::text::jsonb)", [row])
+        with pytest.raises(DatabaseError, match="cannot be read") as caught:
+            await repository.read()
+        assert (caught.value.code, caught.value.where) == ("LR208", "settings")
+        assert value(db, caught.value.hint.partition(": ")[2]) == "x"
+        db.execute(b"DELETE FROM liverouter.settings WHERE key = 'x'")
+        assert (await repository.read()).settings == {"short": "text"}
+
     async def test_head_is_that_of_the_read(self, repository: SettingsRepository, db: Session) -> None:
         """The cheap question and the whole answer agree."""
         put(db, a=1)

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
@@ -191,6 +192,33 @@ class TestSettings:
             db.execute(b"UPDATE liverouter.settings SET value = %s", [Jsonb(KEYS["openai"])])
         with refused("23514"):
             db.execute(b"UPDATE liverouter.settings SET key = 'openai_api_key'")
+        assert revision(db) == 1
+
+
+class TestReadable:
+    @pytest.mark.parametrize("number", ["1e5000", "-1e5000", "1e309", '{"a": [1, {"b": 1e400}]}'])
+    def test_number_that_no_reader_takes_is_refused(self, db: Session, number: str) -> None:
+        """Any software may write here: one such row would keep every process from every later revision."""
+        with refused("23514") as refusal:
+            db.execute(b"INSERT INTO liverouter.settings (key, value) VALUES ('x', %s::text::jsonb)", [number])
+        assert refusal.message == "the value of setting x holds a number beyond 1e308"
+        assert "as text" in refusal.hint
+
+    @pytest.mark.parametrize("number", ["1e308", "-1e308", "1e-5000", "0." + "3" * 5000, '"1e5000"', "2" * 300])
+    def test_number_that_readers_take_is_stored(self, db: Session, number: str) -> None:
+        """Long fractions and text that looks like a number do no harm."""
+        db.execute(b"INSERT INTO liverouter.settings (key, value) VALUES ('x', %s::text::jsonb)", [number])
+        assert value(db, "SELECT value IS NOT NULL FROM liverouter.settings") is True
+        assert revision(db) == 1
+
+    def test_depth_that_no_reader_takes_is_refused(self, db: Session) -> None:
+        """A hundred levels are more than anybody needs; each Python stops somewhere else."""
+        insert = b"INSERT INTO liverouter.settings (key, value) VALUES ('x', %s::text::jsonb)"
+        for deep in ("[" * 101 + "]" * 101, '{"a":' * 100 + "5" + "}" * 100, "[" * 5000 + "]" * 5000):
+            with refused("23514") as refusal:
+                db.execute(insert, [deep])
+            assert refusal.message == "the value of setting x is nested more than 100 levels deep"
+        db.execute(insert, ["[" * 100 + "]" * 100])
         assert revision(db) == 1
 
 

@@ -99,6 +99,15 @@ BEGIN
         RAISE EXCEPTION 'the value of setting % is longer than 100000 characters', shown USING
             ERRCODE = '23514', HINT = 'A service account or another credential belongs into liverouter.secrets.';
     END IF;
+    -- PostgreSQL keeps what no JSON reader takes; one such row would keep every process from reading the others.
+    IF jsonb_path_exists(NEW.value, 'strict $.**{100}') THEN
+        RAISE EXCEPTION 'the value of setting % is nested more than 100 levels deep', shown USING
+            ERRCODE = '23514', HINT = 'Store it as text: a JSON string may hold any JSON.';
+    END IF;
+    IF jsonb_path_exists(NEW.value, 'strict $.** ? (@ > 1e308 || @ < -1e308)') THEN
+        RAISE EXCEPTION 'the value of setting % holds a number beyond 1e308', shown USING
+            ERRCODE = '23514', HINT = 'Store it as text, in quotes: few programs read such a number.';
+    END IF;
     SELECT * INTO plain FROM liverouter.plain_secret(NEW.key, NEW.value);
     IF plain.reason IS NULL THEN
         RETURN NEW;
@@ -121,7 +130,8 @@ BEGIN
                 'Store it sealed, liverouter set --secret NAME, and write {"secret": "NAME"} here' END;
 END $$;
 COMMENT ON FUNCTION liverouter.refuse_plain_secrets() IS
-    'Trigger: refuses a setting that is or holds a plain secret (23514), with a hint and without repeating it';
+    'Trigger: refuses a setting that is or holds a plain secret, or that JSON readers cannot take (23514), with a hint and '
+    'without repeating it';
 
 CREATE FUNCTION liverouter.refuse_unsealed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
