@@ -1,7 +1,8 @@
 """Everything from a clone, with nothing but Python and pip: ``python3 run.py demo``, ``python3 run.py test``.
 
 The first run makes ``.venv`` beside this file and installs what requirements.lock pins, hashes checked; later runs find
-it and start at once. Only the standard library is used, and nothing outside the checkout is changed.
+it and start at once. Only the standard library is used. Nothing outside the checkout is changed, but for the download
+caches of pip and uv.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.errors import Problem, did_you_mean
 from liverouter.lookup import HINTS, Lookup, clip, kind_of, url_fault
+from liverouter.plain_secrets import is_reference
 from liverouter.providers import ALIASES, PROVIDERS, Field, ProviderSpec
 from liverouter.sealing import Secret, fingerprint
 from liverouter.settings import SETTINGS, Kind, Setting
@@ -323,6 +324,10 @@ class _Builder:
             self.look.report("LR110", message, place, hint)
             return None
         name, before = name.strip(), len(self.look.problems)
+        if not is_reference({"secret": name}):  # and perhaps a key: it is not repeated
+            hint = 'Store the secret (liverouter set --secret NAME) and write {"secret": "NAME"}'
+            self.look.report("LR110", "what stands there is no name of a secret", place, hint)
+            return None
         found = self.look.secret(name)
         if found is None and not self.look.errors(before):
             hint = (

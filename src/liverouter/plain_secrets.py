@@ -89,7 +89,7 @@ def _nodes(name: str, value: Any) -> Iterator[tuple[str, int, str, Any]]:
     while waiting:  # not recursive: a row may be nested deeper than calls
         place, depth, key, node = waiting.pop()
         yield place, depth, key, node
-        if isinstance(node, Mapping) and not (depth and _is_reference(node)):
+        if isinstance(node, Mapping) and not (depth and is_reference(node)):
             waiting += [(f"{place}.{_step(str(k))}", depth + 1, str(k), member) for k, member in node.items()]
         elif isinstance(node, list):
             waiting += [(f"{place}[{index}]", depth + 1, key, element) for index, element in enumerate(node)]
@@ -101,13 +101,14 @@ def _reason(depth: int, name: str, value: Any) -> str:
         return "key"
     if is_text and _URL.search(value):
         return "url"
-    if value is None or (depth and _is_reference(value)) or not _NAME.search(name.lower()):
+    if value is None or (depth and is_reference(value)) or not _NAME.search(name.lower()):
         return ""
     # a number is a limit or a price there, max_token or cost_per_token, unless it is the row itself
     return "name" if depth == 0 or isinstance(value, str | Mapping) else ""
 
 
-def _is_reference(value: Any) -> bool:
+def is_reference(value: Any) -> bool:
+    """Tell whether *value* refers to a secret, ``{"secret": NAME}``, and does so by a name and not by a pasted key."""
     if not isinstance(value, Mapping) or set(value) != {"secret"} or not isinstance(value["secret"], str):
         return False
     name = value["secret"]

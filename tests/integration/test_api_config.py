@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 KEY: Final = "sk-test-0123456789abcdef"
 OTHER: Final = "sk-test-fedcba9876543210"
+URL: Final = "https://user:sesame@gateway.example.org/v1"
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +85,26 @@ class TestRead:
         assert OTHER not in answer.text
 
     def test_plain_secret_in_the_environment_is_blanked(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A key written into LLM_FALLBACK_CONFIG, where only a reference may stand, is not repeated."""
-        config = f'{{"provider": "openai", "model": "m", "api_key": "{OTHER}"}}'
-        monkeypatch.setenv("LLM_FALLBACK_CONFIG", config)
+        """A key or a password where none may stand, even in a URL or as a reference, is not repeated."""
+        monkeypatch.setenv("LLM_FALLBACK_CONFIG", json.dumps([
+            {"provider": "openai", "model": "m", "api_key": OTHER},
+            {"provider": "openai", "model": "m", "api_key": {"secret": OTHER}},
+            {"provider": "openai", "model": "m", "api_key": {"secret": "openai_api_key_2"}, "api_base": URL},
+        ]))  # fmt: skip
+        monkeypatch.setenv("OPENAI_API_BASE", URL)
         answer = api.client.get("/api/config")
-        assert answer.json()["environment"]["llm_fallback_config"]["value"]["api_key"] == "***"
+        shown = answer.json()["environment"]
+        assert [entry["api_key"] for entry in shown["llm_fallback_config"]["value"]] == [
+            "***",
+            {"secret": "***"},
+            {"secret": "openai_api_key_2"},
+        ]
+        assert (shown["llm_fallback_config"]["value"][2]["api_base"], shown["openai_api_base"]["value"]) == (
+            "***",
+            "***",
+        )
         assert OTHER not in answer.text
+        assert "sesame" not in answer.text
 
 
 class TestSave:

@@ -9,10 +9,11 @@ import pytest
 
 from liverouter.daemon.auth import TRIES, Gate, Tries
 from liverouter.daemon.shield import MAX_BODY_BYTES, Policy
+from liverouter.sealing import generate_key
 from tests.api import Api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TOKEN: Final = "a-long-random-admin-token-0123456789"
 JSON: Final = {"Content-Type": "application/json"}
@@ -78,6 +79,23 @@ class TestToken:
             assert (answer.status_code, answer.json()["code"]) == (429, "LR606")
             assert int(answer.headers["Retry-After"]) > 0
             assert api.client.post("/api/session", json={"token": TOKEN}).status_code == 429
+
+
+class TestRoles:
+    def test_three_roles_are_all_that_the_daemon_needs(self, login: Callable[..., str]) -> None:
+        """A login with client, writer and inspector serves the whole page: read, saved, taken back, watched."""
+        with Api(
+            login("liverouter_client", "liverouter_writer", "liverouter_inspector"), secret_keys=generate_key()
+        ) as api:
+            rows = {"llm_provider": "openai", "llm_model": "gpt-4o"}
+            assert api.save(settings=rows, secrets={"openai_api_key": "sk-test-0123456789abcdef"}) == 1
+            assert api.save(settings={"llm_model": "gpt-4.1"}) == 2
+            assert api.post("/api/rollback", revision=1)["revision"] == 3
+            assert api.get("/api/config")["settings"] == rows
+            assert [row["revision"] for row in api.get("/api/revisions")] == [3, 2, 1, 0]
+            for path in ("/api/instances", "/api/serving", "/api/problems", "/api/usage", "/api/rollout/3"):
+                assert api.client.get(path).status_code == 200, path
+            assert "liverouter_database_up 1.0" in api.client.get("/metrics").text
 
 
 class TestSession:

@@ -109,6 +109,18 @@ class TestShow:
         (line,) = [line for line in table.splitlines() if line.split()[0] == "llm_provider"]
         assert line.split() == ["llm_provider", "openai", "environment", "LLM_PROVIDER", "text", "-"]
 
+    def test_credentials_in_the_environment_s_settings_are_not_shown(
+        self, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A password in a URL, or a key in the JSON of a setting, is told by that it is there."""
+        monkeypatch.setenv("OPENAI_API_BASE", "https://user:sesame@gateway.example.org/v1")
+        monkeypatch.setenv("LLM_FALLBACK_CONFIG", f'{{"provider": "openai", "model": "m", "api_key": "{SECRET}"}}')
+        listed, table = cli("show", "--settings", "--json"), cli("show", "--settings").out
+        found = {row["name"]: row["value"] for row in listed.json}
+        assert found["openai_api_base"] == found["llm_fallback_config"] == "*** (holds a secret)"
+        assert "sesame" not in listed.out + table
+        assert SECRET not in listed.out + table
+
     def test_unreadable_file_of_the_environment_is_no_value(self, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         """A secret named by a file that is not there shows as missing."""
         monkeypatch.setenv("OPENAI_API_KEY_FILE", "/nowhere/key")

@@ -103,9 +103,9 @@ def _write_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def set_command(*, pairs: Sequence[str], secret_names: Sequence[str], database_url: str | None, how: _How) -> None:
     """Change settings and secrets, in one transaction.
 
-    A value has its setting's type: true, 0.2, JSON for llm_fallback_config, null for "as if it were not there". One
-    that its setting can never take is refused. A config that is not complete yet is written, with a warning: see
-    `liverouter check` for asking first.
+    A value has its setting's type: true, 0.2, JSON for llm_fallback_config, null for "no value", which does not ask the
+    environment either (`liverouter unset` does). One that its setting can never take is refused. A config that is not
+    complete yet is written, with a warning: see `liverouter check` for asking first.
 
     \b
     Examples:

@@ -196,19 +196,21 @@ def _from_environment(name: str, environment: Environment) -> FromEnvironment | 
     if setting.kind == "secret":
         return FromEnvironment(source=found.source, value=None)
     try:
-        value = parse(setting, found.text)
+        return FromEnvironment(source=found.source, value=_shown(parse(setting, found.text)))
     except SettingValueError:
-        value = None  # the Problem says what is wrong with it
-    return FromEnvironment(source=found.source, value=None if plain_secrets(name, value, "") else _shown(value))
+        return FromEnvironment(source=found.source, value=None)  # the Problem says what is wrong with it
 
 
 def _shown(value: Any, name: str = "") -> Any:
-    """Return *value* with blanked what stands where only the reference to a secret may."""
-    if name in _SECRET_MEMBERS and value is not None:
-        return value if isinstance(value, dict) and set(value) == {"secret"} else _BLANK
+    """Return *value* with blanked what stands where only the reference to a secret may, and what looks like one."""
+    is_reference = isinstance(value, dict) and set(value) == {"secret"}
+    if name in _SECRET_MEMBERS and value is not None and not is_reference:
+        return _BLANK
     if isinstance(value, dict):
         return {key: _shown(member, key) for key, member in value.items()}
-    return [_shown(member) for member in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_shown(member) for member in value]
+    return _BLANK if isinstance(value, str) and plain_secrets("", value, "") else value
 
 
 def problem_models(rows: Iterable[dict[str, Any]]) -> list[ProblemModel]:
