@@ -27,6 +27,7 @@ MISSED_PROBE: Final = Bound("14 s: one probe interval ± 20 %, and its timeout o
 READ_HANGS: Final = Bound("17 s: a read is given up after 12 s, retried within 5 s", 17.0)
 POLLED: Final = Bound("36 s: one poll interval ± 20 %", 1.2 + 1.0)
 SLOW_LINE: Final = Bound("what the line takes for 5 kB", 5.0)
+REFILED: Final = Bound("96 s: a minute, and one poll interval ± 20 %", 0.1 + 1.2 + 1.0)  # tests: 0.1 s for the minute
 MOVED: Final = Bound("156 s: a connection's age of 120 s, and one poll interval ± 20 %", 5.0)  # tests: 1 s
 UNDER_LOAD: Final = Bound("one reload beside that load", 10.0)
 FORKED: Final = Bound("the child's first call, which starts its client", 60.0)

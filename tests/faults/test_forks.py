@@ -48,7 +48,8 @@ class TestFork:
         """An observer added to a running client hears of the child's own life, until it is taken back."""
         environ = os.environ | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
         argv = [sys.executable, "-c", SUBSCRIBED]
-        done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=90, check=False)
+        limit_s = FORKED.limit
+        done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=limit_s, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         child, parent = (json.loads(line) for line in done.stdout.splitlines())
         assert child["stays"][0] == "client.started"

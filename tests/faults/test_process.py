@@ -30,7 +30,7 @@ from liverouter.sealing import Keyring, generate_key
 from liverouter.snapshot_file import read_snapshot_file
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
-from tests.faults.bounds import AT_ONCE, CLOSED, EXITED, GONE, RETRIED, UNDER_LOAD
+from tests.faults.bounds import AT_ONCE, CLOSED, EXITED, GONE, REFILED, RETRIED, UNDER_LOAD
 from tests.faults.kit import QUICK, UNPOLLED, Follower
 from tests.faults.waiting import until
 from tests.faults.workers import Worker
@@ -342,7 +342,7 @@ class TestSnapshotFile:
                     assert file.read_bytes() == former
                     assert not list(folder.glob("*.new"))
                 _mend(folder, fault)
-                follower.events.wait_for(SnapshotFileWritten, revision=revision)
+                follower.events.wait_for(SnapshotFileWritten, revision=revision, timeout_s=REFILED.limit)
                 database = follower.live.options.database_name
                 assert read_snapshot_file(file, Keyring.from_text(key), database=database).revision == revision
 
