@@ -225,10 +225,26 @@ class LoopThread:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop that resolves host names to the very end of the process, to say goodbye to the database."""
+    """Return an event loop that resolves host names to the very end of the process, to say goodbye to the database.
+
+    litellm makes the coroutine of a call in a pool's thread. Where the call was cancelled meanwhile it is closed there:
+    nobody is left to await it, and Python would complain of that.
+    """
     loop = asyncio.new_event_loop()
     if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, have threads of their own for it
-        resolve = loop.getaddrinfo
+        resolve, run_in_executor = loop.getaddrinfo, loop.run_in_executor
+
+        def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+            waiting: list[asyncio.Future[Any]] = []  # empty until it is submitted: it may end before
+
+            def call() -> Any:
+                result = fn(*args)
+                if asyncio.iscoroutine(result) and any(future.cancelled() for future in waiting):
+                    result.close()
+                return result
+
+            waiting.append(run_in_executor(executor, call))
+            return waiting[0]
 
         async def resolve_to_the_end(host: Any, port: Any, **how: int) -> Any:
             try:
@@ -237,6 +253,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
                 return socket.getaddrinfo(host, port, **how)
 
         loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
+        loop.run_in_executor = run  # type: ignore[assignment, method-assign]
     return loop
 
 

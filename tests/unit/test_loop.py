@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import inspect
 import os
 import signal
 import sys
@@ -225,6 +226,29 @@ class TestAcall:
             return await io.acall(ident)
 
         assert io.call(nested) == io.call(ident)
+
+    def test_coroutine_that_a_thread_makes_too_late_is_closed(self, io: LoopThread) -> None:
+        """What a cancelled caller had a pool's thread make, and nobody awaits any more, leaves no warning."""
+        asked, go_on = threading.Event(), threading.Event()
+        made: list[Coroutine[Any, Any, None]] = []
+
+        def make() -> Coroutine[Any, Any, None]:
+            asked.set()
+            go_on.wait(WAIT_S)
+            made.append(asyncio.sleep(0))
+            return made[-1]
+
+        async def call() -> None:
+            await (await asyncio.get_running_loop().run_in_executor(None, make))
+
+        future = io.submit(call)
+        assert asked.wait(WAIT_S)
+        future.cancel()
+        io.call(asyncio.sleep, 0)  # the loop has heard of it
+        go_on.set()
+        until(lambda: made and inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED)
+        io.call(call)  # one that is awaited is left alone
+        assert len(made) == 2
 
     def test_acall_cancelled_cancels_the_work(self, io: LoopThread, work: Work) -> None:
         """Cancelling the caller's task ends what it awaits."""
