@@ -27,7 +27,14 @@ from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB, TIMESTAMP, U
 from liverouter.errors import DatabaseError
 
 SCHEMA: Final = "liverouter"
-REVISIONS: Final = ("0001_config", "0002_fleet", "0003_roles")  # every schema this code can migrate from, oldest first
+REVISIONS: Final = (  # every schema this code can migrate from, oldest first
+    "0001_config",
+    "0002_fleet",
+    "0003_roles",
+    "0004_origins",
+    "0005_reports",
+    "0006_plain_secrets",
+)
 HEAD: Final = REVISIONS[-1]  # the one it works with
 metadata: Final = MetaData(schema=SCHEMA)
 

@@ -1,0 +1,17 @@
+"""Secrets are bound to the addresses that they may be sent to."""
+
+from __future__ import annotations
+
+from liverouter.migrate import install_roles, run_sql
+
+revision = "0004_origins"
+down_revision = "0003_roles"
+
+
+def upgrade() -> None:
+    run_sql(revision, "serves.sql")
+    install_roles()
+
+
+def downgrade() -> None:
+    run_sql(revision, "downgrade.sql")
