@@ -8,7 +8,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
-from liverouter.migrate import engine
+from liverouter.migrate import engine, tell_remaining
 from liverouter.schema import SCHEMA, metadata
 
 _ONE_AT_A_TIME = 0x6C72_6D69_6772  # "lrmigr": everybody's lock on migrating this database
@@ -38,6 +38,7 @@ def _migrate(connection: Connection) -> None:
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         _configure(connection=connection)
         context.run_migrations()
+    tell_remaining(context.config)
 
 
 async def _online(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Secrets are bound to the addresses that they may be sent to."""
+"""Secrets are bound to the addresses that they may be sent to; what is stored, to where it is sent now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ down_revision = "0003_roles"
 
 
 def upgrade() -> None:
-    run_sql(revision, "serves.sql")
+    run_sql(
+        revision,
+        "origins_in_force.sql",
+        "secrets.sql",
+        "history.sql",
+        "desired_config.sql",
+        "install_roles.sql",
+        "serves.sql",
+    )
     install_roles()
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter import credentials
 from liverouter.errors import Problem, did_you_mean
-from liverouter.lookup import HINTS, Lookup, clip, kind_of, url_fault
+from liverouter.literal import looked_up
+from liverouter.lookup import HINTS, Lookup, clip, kind_of
+from liverouter.options import reference_variable
 from liverouter.plain_secrets import is_reference
 from liverouter.providers import ALIASES, PROVIDERS, Field, ProviderSpec
-from liverouter.sealing import Secret, fingerprint
+from liverouter.sealing import fingerprint
 from liverouter.settings import SETTINGS, Kind, Setting
 from liverouter.snapshot import Deployment, Snapshot, deployment_id
 
@@ -68,10 +70,16 @@ def validate(raw: RawConfig, *, environment: Environment, keyring: Keyring | Non
 
 
 def _check_names(look: Lookup) -> None:
-    """Warn of rows that look like a setting but are none; rows of other software pass in silence."""
+    """Report rows that a library would look up elsewhere, used or not, and warn of rows that look like a setting.
+
+    Rows of other software pass in silence.
+    """
     rejected = {name for spec in PROVIDERS.values() for name in spec.rejected}
-    for name in look.raw.settings:
-        if name in SETTINGS or name in rejected:
+    for name, value in look.raw.settings.items():
+        if name in SETTINGS:
+            look.is_reported(looked_up(value, f"settings.{name}"))
+            continue
+        if name in rejected:
             continue
         near = did_you_mean(clip(name), SETTINGS)
         if near or name.startswith(_PREFIXES):
@@ -215,27 +223,16 @@ class _Deployments:
             seen.add(deployment.id)
 
 
+@dataclass(frozen=True, slots=True)
 class _Builder:
     """Makes one deployment: resolves every field of its provider, the entry's own members first."""
 
-    def __init__(
-        self,
-        look: Lookup,
-        spec: ProviderSpec,
-        model: str,
-        entry: Mapping[Any, Any],
-        *,
-        where: str,
-        primary: str | None,  # the primary's provider, when this is a fallback
-    ) -> None:
-        self.look, self.spec, self.model, self.entry, self.where, self.primary = (
-            look,
-            spec,
-            model,
-            entry,
-            where,
-            primary,
-        )
+    look: Lookup
+    spec: ProviderSpec
+    model: str
+    entry: Mapping[Any, Any]
+    where: str
+    primary: str | None  # the primary's provider, when this is a fallback
 
     def build(self, *, order: int, weight: int, profile: Mapping[str, Any], **params: Any) -> Deployment | None:
         """Return the deployment, or None after reports; *params* are temperature and max_tokens."""
@@ -244,17 +241,19 @@ class _Builder:
             if name in self.look.raw.settings:
                 self.look.report("LR107", f"'{name}' cannot be used", f"settings.{name}", hint)
         settings = self.settings()
-        found = {f.name: self.secret(f) for f in self.spec.fields if f.kind == "secret"}
-        secrets = {name: pair[0] for name, pair in found.items() if pair is not None}
-        account = self.service_account(secrets)
-        if len(self.look.problems) == before:
-            named = {"vertex_ai_project_id"} if account.get("project_id") else set()
-            self.check_needs({*settings, *secrets, *named})
+        found = {f.name: credential for f in self.spec.fields if f.kind == "secret" and (credential := self.secret(f))}
+        endpoint = self.spec.endpoint(settings, self.model)
+        account = self.service_account(found, endpoint)
+        if not self.look.errors(before):
+            self.check_needs({*settings, *found, *({"vertex_ai_project_id"} if account.get("project_id") else set())})
         if self.look.errors(before):
             return None
-        used = next((name for name in self.spec.secret_names if name in secrets), None)
-        source = found[used] if used else None
-        mark = fingerprint(secrets[used]) if used else ""
+        used = next((name for name in self.spec.secret_names if name in found), "")
+        credential = found[used] if used else credentials.ambient(self.look, self.spec)
+        credentials.check_origin(self.look, credential, endpoint, self.place_of_address(settings))
+        if self.look.errors(before):
+            return None
+        mark = fingerprint(credential.secret) if credential.secret is not None else ""
         temperature = params["temperature"]
         return Deployment(
             id=deployment_id(self.spec.name, self.model, settings, mark),
@@ -264,9 +263,9 @@ class _Builder:
             order=order,
             weight=weight,
             settings=MappingProxyType(settings),
-            secrets=MappingProxyType(secrets),
-            endpoint=self.spec.endpoint(settings, self.model),
-            credential_source=source[1] if source else "ambient",
+            secrets=MappingProxyType({name: c.secret for name, c in found.items() if c.secret is not None}),
+            endpoint=endpoint,
+            credential_source=credential.source,
             credential_fingerprint=mark,
             temperature=None if temperature is None else float(temperature),
             max_tokens=params["max_tokens"],
@@ -286,28 +285,23 @@ class _Builder:
 
     def field(self, field: Field) -> str | None:
         """Return a non-secret field: the entry's own, else the row's, else the environment's, else the default."""
-        setting, own = SETTINGS[field.name], self.own(field)
+        own = self.own(field)
         # an azure fallback of an azure primary has a deployment of its own, by default named as its model
-        private = (
-            field.name in {"azure_openai_deployment", "azure_openai_base_model"} and self.primary == self.spec.name
-        )
+        if (
+            own is None
+            and field.name in {"azure_openai_deployment", "azure_openai_base_model"}
+            and self.primary == self.spec.name
+        ):
+            return field.default or None
         value: str | None
         if own:
-            place = f"{self.where}.{own}"
-            value = self.look.checked(setting, self.entry[own], place)
-        elif private:
-            return field.default or None
+            value = self.look.checked(SETTINGS[field.name], self.entry[own], f"{self.where}.{own}")
         else:
-            place, value = self.look.origin(field.name), self.look.setting(field.name)
-        if value is None or field.kind != "url":
-            return value
-        if fault := url_fault(value):
-            self.look.report("LR105", fault, place, f"Write a URL like {field.example}")
-            return None
-        return self.spec.normalize_url(value)
+            value = self.look.setting(field.name)
+        return self.spec.normalize_url(value) if value is not None and field.kind == "url" else value
 
-    def secret(self, field: Field) -> tuple[Secret, str] | None:
-        """Return a secret and its source: named by the entry, else stored, else from the environment."""
+    def secret(self, field: Field) -> credentials.Credential | None:
+        """Return a secret: named by the entry, else the provider's own; None where there is none, or after a report."""
         if self.look.raw.settings.get(field.name) is not None:
             hint = f"Remove the row and store it sealed: liverouter set --secret {field.name}"
             message = f"'{field.name}' is a secret and stands in settings"
@@ -315,24 +309,22 @@ class _Builder:
             return None
         own = self.own(field)
         if own is None:
-            return self.look.secret(field.name)
+            return credentials.find(self.look, field.name, self.spec, referenced=False)
         reference, place = self.entry[own], f"{self.where}.{own}"
+        hint = 'Store the secret (liverouter set --secret NAME) and write {"secret": "NAME"}'
         name = reference.get("secret") if isinstance(reference, Mapping) and set(reference) == {"secret"} else None
         if not isinstance(name, str) or not name.strip():
-            message = f"{kind_of(reference)} stands where a reference to a secret belongs"
-            hint = 'Store the secret (liverouter set --secret NAME) and write {"secret": "NAME"}'
-            self.look.report("LR110", message, place, hint)
+            self.look.report("LR110", f"{kind_of(reference)} stands where a reference to a secret belongs", place, hint)
             return None
         name, before = name.strip(), len(self.look.problems)
         if not is_reference({"secret": name}):  # and perhaps a key: it is not repeated
-            hint = 'Store the secret (liverouter set --secret NAME) and write {"secret": "NAME"}'
             self.look.report("LR110", "what stands there is no name of a secret", place, hint)
             return None
-        found = self.look.secret(name)
+        found = credentials.find(self.look, name, self.spec, referenced=True)
         if found is None and not self.look.errors(before):
-            hint = (
-                f"Store it: liverouter set --secret {clip(name)}; or set the environment variable {clip(name.upper())}"
-            )
+            hint = f"Store it: liverouter set --secret {clip(name)}"
+            if variable := reference_variable(name):
+                hint += f"; or set the environment variable {clip(variable, 80)}"
             self.look.report("LR102", f"there is no secret '{clip(name)}'", place, hint)
         return found
 
@@ -340,19 +332,11 @@ class _Builder:
         """Return the member by which the entry itself gives *field*, if it does."""
         return next((name for name in (field.name, field.alias) if name and self.entry.get(name) is not None), None)
 
-    def service_account(self, secrets: Mapping[str, Secret]) -> Mapping[str, Any]:
+    def service_account(self, found: Mapping[str, credentials.Credential], endpoint: str) -> Mapping[str, Any]:
         """Return the content of a Google service account key, empty where there is none."""
-        if (secret := secrets.get("vertex_ai_credentials")) is None:
+        if (credential := found.get("vertex_ai_credentials")) is None:
             return {}
-        try:
-            account = json.loads(secret.reveal())
-        except (ValueError, RecursionError):
-            account = None
-        if isinstance(account, dict):
-            return account
-        hint = "Store the whole key file: liverouter set --secret vertex_ai_credentials < key.json"
-        self.look.report("LR103", "the service account is not JSON", self.place("vertex_ai_credentials"), hint)
-        return {}
+        return credentials.service_account(self.look, credential, endpoint, self.place("vertex_ai_credentials"))
 
     def check_needs(self, have: set[str]) -> None:
         """Report each group of fields of which none has a value."""
@@ -371,3 +355,17 @@ class _Builder:
 
     def place(self, name: str) -> str:
         return f"settings.{name}" if self.where == "settings" else self.where
+
+    def place_of(self, field: Field) -> str:
+        """Return where the value of a non-secret field comes from."""
+        own = self.own(field)
+        return f"{self.where}.{own}" if own else self.look.origin(field.name)
+
+    def place_of_address(self, settings: Mapping[str, str]) -> str:
+        """Return what says where calls go: the base URL, else the reference to the credential, else the provider."""
+        if self.spec.base.name in settings:
+            return self.place_of(self.spec.base)
+        named = next((own for f in self.spec.fields if f.kind == "secret" and (own := self.own(f))), None)
+        if named is not None:
+            return f"{self.where}.{named}"
+        return "settings.llm_provider" if self.where == "settings" else f"{self.where}.provider"

@@ -86,7 +86,7 @@ class Engine:
         )
         self.reloader = Reloader(
             read=self._read,
-            environment=Environment,
+            environment=lambda: Environment(api_bases=options.api_bases),
             validate=self._validate,
             build=self._build,
             store=self._store,

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from liverouter.errors import Problem, SecretError, Severity
+from liverouter.errors import Problem, Severity
+from liverouter.literal import looked_up
+from liverouter.origins import origin_of
 from liverouter.plain_secrets import plain_secrets
-from liverouter.sealing import Secret
-from liverouter.sealing import open as unseal
 from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from liverouter.sealing import Keyring
 
 _LONGEST_TEXT: Final = 2_000
-_MEND_FILE: Final = "Mount the file and write the value into it, or unset the variable that names it"
+_BLANK: Final = re.compile(r"\s")
+MEND_FILE: Final = "Mount the file and write the value into it, or unset the variable that names it"
 
 
 class Lookup:
@@ -43,71 +44,53 @@ class Lookup:
     def setting(self, name: str) -> Any:
         """Return the value of a non-secret setting: the row, else the environment, else the default."""
         setting = SETTINGS[name]
-        if name in self.raw.settings:
-            value, where = self.raw.settings[name], f"settings.{name}"
-            if plain := plain_secrets(name, value, where):
-                self.problems += (p for p in plain if p not in self.problems)
-                return setting.default  # looked at no further: what else is wrong with it might be told with it
-            return setting.default if value is None else self.checked(setting, value, where)
-        if (found := self.environment.get(name)) is None:
-            return setting.default
+        value, where = self._row(name) if name in self.raw.settings else self._of_environment(setting)
+        return setting.default if value is None else self.checked(setting, value, where)
+
+    def _row(self, name: str) -> tuple[Any, str]:
+        """Return a row's value and its place; None where it holds what is looked at no further, and is reported."""
+        value, where = self.raw.settings[name], f"settings.{name}"
+        unfit = self.is_reported(plain_secrets(name, value, where)) or self.is_reported(looked_up(value, where))
+        return None if unfit else value, where
+
+    def _of_environment(self, setting: Setting) -> tuple[Any, str]:
+        """Return the environment's value and its source; None where it gives none that can be used."""
+        if (found := self.environment.get(setting.name)) is None:
+            return None, ""
         if found.error:
-            self.report("LR100", found.error, found.source, _MEND_FILE)
-            return setting.default
+            self.report("LR100", found.error, found.source, MEND_FILE)
+            return None, found.source
         try:
             value = parse(setting, found.text)
         except SettingValueError as exc:
             self.report(exc.code, exc.message, found.source, exc.hint)
-            return setting.default
-        return setting.default if value is None else self.checked(setting, value, found.source)
+            return None, found.source
+        return None if self.is_reported(looked_up(value, found.source)) else value, found.source
+
+    def is_reported(self, problems: list[Problem]) -> bool:
+        """Add *problems*, each once, and tell whether there are any."""
+        self.problems += (p for p in problems if p not in self.problems)
+        return bool(problems)
 
     def checked(self, setting: Setting, value: Any, where: str) -> Any:
         """Return *value* when it has the setting's type and range, else the default after a report."""
-        fault = _type_fault(setting, value)
-        if fault:
-            self.report("LR103", f"{kind_of(value)} stands where {fault} belongs", where, HINTS[setting.kind])
-            return setting.default
-        if setting.kind in ("number", "integer"):
-            low, high = setting.low or 0, setting.high or math.inf
-            if not low <= value <= high:  # false for NaN too
-                hint = f"Choose a number from {low:g} to {high:g}"
-                self.report("LR104", "the number is out of range", where, hint)
-                return setting.default
-            return int(value) if setting.kind == "integer" else value
-        if setting.kind in ("text", "url"):
+        if isinstance(value, str) and setting.kind in ("text", "url"):
             value = value.strip()
-            if not value:
-                self.report("LR100", "the value is empty", where, "Give it a value, or remove it")
-                return setting.default
-            if len(value) > _LONGEST_TEXT or not value.isprintable():
-                self.report("LR104", "the text is too long or holds control characters", where, "Write plain text")
-                return setting.default
-        return value
-
-    def secret(self, name: str) -> tuple[Secret, str] | None:
-        """Return the secret *name* and its source: stored in the database, else from the environment, else None."""
-        if (stored := self.raw.secrets.get(name)) is not None:
-            where = f"secrets.{clip(name)}"
-            try:
-                secret = unseal(name, stored.sealed, self.keyring)
-            except SecretError as exc:
-                self.report(exc.code, exc.message, where, exc.hint)
-                return None
-            if not secret.reveal().strip():
-                self.report("LR102", "the stored secret is empty", where, HINTS["secret"].replace("NAME", clip(name)))
-                return None
-            return secret, f"secret {name}"
-        if (found := self.environment.get(name)) is None:
-            return None
-        if found.error:
-            self.report("LR102", found.error, found.source, _MEND_FILE)
-            return None
-        return Secret(found.text), found.source
+        if (misfit := _misfit(setting, value)) is not None:
+            code, message, hint = misfit
+            self.report(code, message, where, hint)
+            return setting.default
+        return int(value) if setting.kind == "integer" else value
 
     def origin(self, name: str) -> str:
         """Return where the value of a setting comes from, for a Problem."""
         found = None if name in self.raw.settings else self.environment.get(name)
         return found.source if found else f"settings.{name}"
+
+    @staticmethod
+    def is_of_environment(place: str) -> bool:
+        """Tell whether *place* is the process's own environment, which no row can change."""
+        return place.startswith(("environment ", "file "))
 
 
 HINTS: Final = {
@@ -119,6 +102,36 @@ HINTS: Final = {
     "url": 'Write a URL in quotes: "https://host/path"',
     "secret": "Store it with `liverouter set --secret NAME`",
 }
+
+
+def _misfit(setting: Setting, value: Any) -> tuple[str, str, str] | None:
+    """Return code, message and hint of why *value* cannot be the setting's, else None."""
+    if fault := _type_fault(setting, value):
+        return "LR103", f"{kind_of(value)} stands where {fault} belongs", HINTS[setting.kind]
+    match setting.kind:
+        case "number" | "integer":
+            low, high = setting.low or 0, setting.high or math.inf
+            inside = low <= value <= high  # false for NaN too
+            return (
+                None if inside else ("LR104", "the number is out of range", f"Choose a number from {low:g} to {high:g}")
+            )
+        case "text" | "url":
+            return _text_misfit(setting, value)
+        case _:
+            return None
+
+
+def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:
+    if not text:
+        return "LR100", "the value is empty", "Give it a value, or remove it"
+    if len(text) > _LONGEST_TEXT or not text.isprintable():
+        return "LR104", "the text is too long or holds control characters", "Write plain text"
+    if setting.kind == "url" and (fault := url_fault(text)):
+        return "LR105", fault, HINTS["url"]
+    if setting.pattern is not None and not setting.pattern.fullmatch(text):
+        message = "the text holds characters that cannot stand in a URL, of which it becomes a piece"
+        return "LR104", message, "Write letters, digits, dots and dashes"
+    return None
 
 
 def _type_fault(setting: Setting, value: Any) -> str:
@@ -166,9 +179,9 @@ def url_fault(url: str) -> str:
         return "the URL does not start with http:// or https:// and a host"
     if parts.username or parts.password:
         return "the URL holds a user or password"
-    if re.search(r"\s", url):
+    if _BLANK.search(url):
         return "the URL holds a space"
-    return ""
+    return "" if origin_of(url) else "the URL's host or port cannot be used: write its name in plain ASCII"
 
 
 def clip(text: str, limit: int = 60) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["HEAD", "check", "current", "downgrade", "engine", "install_roles", "run_sql", "upgrade"]
+__all__ = ["HEAD", "check", "current", "downgrade", "engine", "install_roles", "run_sql", "tell_remaining", "upgrade"]
 
 _PACKAGE: Final = Path(__file__).parent
 _CONNECT_TIMEOUT_S: Final = 10.0  # for each host of the DSN
@@ -102,15 +102,21 @@ def run_sql(revision: str, *names: str) -> None:
 
 
 def install_roles() -> None:
-    """Inside a migration, create the roles and their rights, or say which statements somebody else has to run."""
+    """Inside a migration, create the roles and their rights; what somebody else has to run is told in the end."""
     context = op.get_context()
     if context.as_sql:
         context.impl.static_output("SELECT liverouter.install_roles();")
         return
     remaining = op.get_bind().scalars(text("SELECT liverouter.install_roles()")).all()
-    if not remaining:
+    if context.config is not None:
+        context.config.attributes["remaining"] = remaining  # the last migration's are all of them
+
+
+def tell_remaining(config: Config) -> None:
+    """Say which statements the migrations of this run left to somebody with more rights."""
+    if not (remaining := config.attributes.pop("remaining", ())):
         return
-    echo: Callable[[str], None] = context.config.attributes.get("echo", print) if context.config else print
+    echo: Callable[[str], None] = config.attributes.get("echo", print)
     echo("-- This role may not create roles. For logins with fewer rights than the owner, whoever may, runs:")
     for statement in remaining:
         echo(statement)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from liverouter.errors import OptionsError
+from liverouter.origins import origin_of
 
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
@@ -34,6 +35,7 @@ class Options:
     app: str = ""  # shown in SQL; default: the program's name
     labels: Mapping[str, str] = field(default_factory=dict)  # free labels, shown in SQL
     snapshot_file: Path | None = None  # sealed last-known-good
+    api_bases: tuple[str, ...] = ()  # base URLs that rows may have the environment's keys sent to
     redis_url: str = field(default="", repr=False)  # shared cooldowns
     ready_timeout_s: float = 30.0  # get_chat_model() waits this long for the first generation
     poll_interval_s: float = 30.0  # safety poll; 2 s while notifications do not arrive
@@ -61,6 +63,7 @@ _VARIABLES: Final = {
     "app": "LIVEROUTER_APP",
     "labels": "LIVEROUTER_LABELS",
     "snapshot_file": "LIVEROUTER_SNAPSHOT_FILE",
+    "api_bases": "LIVEROUTER_API_BASES",
     "redis_url": "LIVEROUTER_REDIS_URL",
     "ready_timeout_s": "LIVEROUTER_READY_TIMEOUT_S",
     "poll_interval_s": "LIVEROUTER_POLL_INTERVAL_S",
@@ -191,21 +194,25 @@ def _is_port(text: str) -> bool:
 
 def _clean(name: str, value: Any) -> Any:
     where = _VARIABLES[name]
+    if name in _BOUNDS:
+        return _seconds(name, value, where)
     match name:
         case "listen_url" | "redis_url":
             return (database_url if name == "listen_url" else _redis_url)(str(value), where)
         case "labels":
             return _labels(value, where)
+        case "api_bases":
+            return _api_bases(value, where)
         case "snapshot_file":
             return Path(value).expanduser()
-        case "gc_freeze":
-            if str(value).lower() not in ("1", "0", "true", "false", "yes", "no", "on", "off"):
-                raise OptionsError("the value is not true or false", where=where)
-            return str(value).lower() in ("1", "true", "yes", "on")
-        case "ready_timeout_s" | "poll_interval_s" | "probe_interval_s" | "heartbeat_interval_s":
-            return _seconds(name, value, where)
         case _:
-            return str(value)
+            return _boolean(str(value), where) if name == "gc_freeze" else str(value)
+
+
+def _boolean(text: str, where: str) -> bool:
+    if text.lower() not in ("1", "0", "true", "false", "yes", "no", "on", "off"):
+        raise OptionsError("the value is not true or false", where=where)
+    return text.lower() in ("1", "true", "yes", "on")
 
 
 def _seconds(name: str, value: Any, where: str) -> float:
@@ -231,6 +238,18 @@ def _labels(value: Any, where: str) -> Mapping[str, str]:
             "a label's name is not plain", where=where, hint="Write LIVEROUTER_LABELS=region=eu,tier=web"
         )
     return labels
+
+
+def _api_bases(value: Any, where: str) -> tuple[str, ...]:
+    words = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else [str(word) for word in value]
+    origins = [origin_of(word) for word in words if word]
+    if not all(origins):
+        raise OptionsError(
+            "one of the base URLs cannot be read",
+            where=where,
+            hint="Write URLs with commas between: https://gateway.internal,http://10.0.0.7:8000",
+        )
+    return tuple(dict.fromkeys(origins))
 
 
 def _read_file(path: str, where: str) -> str:
@@ -259,27 +278,39 @@ class EnvironmentValue:
 class Environment:
     """What the environment offers for rows and secrets, read afresh by each new instance.
 
-    It remembers what it was asked, so that a later one can tell whether any of it changed.
+    A row never chooses which variable is read: settings and providers' secrets have their own names, any other secret
+    ``LIVEROUTER_SECRET_<NAME>``. It remembers what it was asked, so that a later one can tell whether that changed.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        """Read from *environ*, by default the process's own."""
+    def __init__(self, environ: Mapping[str, str] | None = None, *, api_bases: tuple[str, ...] | None = None) -> None:
+        """Read from *environ*, by default the process's own; *api_bases* wins over its LIVEROUTER_API_BASES."""
         self._environ = os.environ if environ is None else environ
         self._asked: dict[str, EnvironmentValue | None] = {}
+        self.api_bases = api_bases if api_bases is not None else _known_bases(self._environ)
 
     def get(self, name: str) -> EnvironmentValue | None:
-        """Return the value of the setting or secret *name*, or None; reads ``<NAME>_FILE`` where that is set."""
-        if name not in self._asked:
-            self._asked[name] = self._read(name.upper())
-        return self._asked[name]
+        """Return the value of the setting or the provider's secret *name*; reads ``<NAME>_FILE`` where that is set.
+
+        The caller asks for names of the table of settings and for no others.
+        """
+        return self._value(name.upper())
+
+    def referenced(self, name: str) -> EnvironmentValue | None:
+        """Return the secret that a row calls *name*, None where there is none."""
+        return self._value(variable) if (variable := reference_variable(name)) else None
 
     def differs(self, former: Environment) -> bool:
         """Tell whether anything *former* was asked for is different now."""
-        return any(self.get(name) != value for name, value in former._asked.items())
+        return self.api_bases != former.api_bases or any(
+            self._value(variable) != value for variable, value in former._asked.items()
+        )
+
+    def _value(self, variable: str) -> EnvironmentValue | None:
+        if variable not in self._asked:
+            self._asked[variable] = self._read(variable)
+        return self._asked[variable]
 
     def _read(self, variable: str) -> EnvironmentValue | None:
-        if variable.startswith(_OWN_VARIABLES):
-            return None
         if text := self._environ.get(variable, "").strip():
             return _utf8(EnvironmentValue(text, f"environment {variable}"))
         if not (path := self._environ.get(f"{variable}_FILE", "").strip()):
@@ -293,8 +324,24 @@ class Environment:
         return EnvironmentValue(text, f"file {shown}", "" if text else f"{shown} is empty")
 
 
-# A row may name any variable as a secret, and an endpoint to send it to: this process's own keys are not among them.
-_OWN_VARIABLES: Final = ("LIVEROUTER_", "DATABASE_URL", "PGPASS")
+_NOT_IN_A_VARIABLE: Final = re.compile(r"[^A-Z0-9_]")
+
+
+def reference_variable(name: str) -> str:
+    """Return the environment variable that holds the secret which a row calls *name*; "" for a name that has none.
+
+    LIVEROUTER_SECRET_KEYS is the keyring, and what ends in _FILE holds a path.
+    """
+    variable = "LIVEROUTER_SECRET_" + _NOT_IN_A_VARIABLE.sub("_", name.upper())
+    return "" if variable == "LIVEROUTER_SECRET_KEYS" or variable.endswith("_FILE") else variable
+
+
+def _known_bases(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the origins of LIVEROUTER_API_BASES; none where it cannot be read, which `load` refuses."""
+    try:
+        return _api_bases(environ.get("LIVEROUTER_API_BASES", ""), "LIVEROUTER_API_BASES")
+    except OptionsError:
+        return ()
 
 
 def _utf8(value: EnvironmentValue) -> EnvironmentValue:

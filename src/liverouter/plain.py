@@ -20,7 +20,15 @@ from liverouter import attempts
 from liverouter.drain import read_to_its_end
 from liverouter.errors import ClosedError, ConfigError, Problem
 from liverouter.events import mask
-from liverouter.providers import PROVIDERS, is_claude, is_jwt, snowflake_base
+from liverouter.providers import (
+    ANTHROPIC_BASE,
+    OPENAI_BASE,
+    PROVIDERS,
+    is_claude,
+    is_jwt,
+    snowflake_base,
+    vertex_base,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -67,7 +75,7 @@ def _openai(deployment: Deployment, snapshot: Snapshot) -> _Built:
     model = ChatOpenAI(
         model=deployment.model,
         api_key=_required(deployment, "openai_api_key"),
-        base_url=deployment.settings.get("openai_api_base"),
+        base_url=deployment.settings.get("openai_api_base", OPENAI_BASE),  # never the class's choice, by environment
         **options,
     )
     return model, options["http_async_client"]
@@ -126,7 +134,7 @@ def _anthropic(deployment: Deployment, snapshot: Snapshot) -> _Built:
     model = ChatAnthropic(
         model_name=deployment.model,
         api_key=_required(deployment, "anthropic_api_key"),
-        base_url=deployment.settings.get("anthropic_api_base"),
+        base_url=deployment.settings.get("anthropic_api_base", ANTHROPIC_BASE),  # the same
         timeout=snapshot.timeout_s,
         max_retries=snapshot.tries - 1,
         default_headers={"anthropic-version": _ANTHROPIC_VERSION},
@@ -153,7 +161,7 @@ def _vertex_gemini(deployment: Deployment, snapshot: Snapshot) -> _Built:
         project=project,
         location=deployment.settings["vertex_ai_location"],
         credentials=credentials,
-        base_url=deployment.settings.get("vertex_ai_api_base"),
+        base_url=vertex_base(deployment.settings),  # the same
         timeout=snapshot.timeout_s,
         max_retries=snapshot.tries,  # of this package: attempts in all
         **deployment.params,
@@ -166,7 +174,6 @@ def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
     from langchain_anthropic import ChatAnthropic
 
     credentials, project = _google_credentials(deployment, snapshot)
-    base = deployment.settings.get("vertex_ai_api_base")
     model = ChatAnthropic(
         model_name=deployment.model,
         api_key=SecretStr("unused"),
@@ -179,7 +186,7 @@ def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
         project_id=project or anthropic.NOT_GIVEN,
         region=deployment.settings["vertex_ai_location"],
         credentials=credentials,
-        base_url=f"{base}/v1" if base else None,
+        base_url=f"{vertex_base(deployment.settings)}/v1",  # the same
         timeout=snapshot.timeout_s,
         max_retries=snapshot.tries - 1,
         http_client=client,

@@ -90,7 +90,7 @@ def _nodes(name: str, value: Any) -> Iterator[tuple[str, int, str, Any]]:
         place, depth, key, node = waiting.pop()
         yield place, depth, key, node
         if isinstance(node, Mapping) and not (depth and is_reference(node)):
-            waiting += [(f"{place}.{_step(str(k))}", depth + 1, str(k), member) for k, member in node.items()]
+            waiting += [(f"{place}.{step(str(k))}", depth + 1, str(k), member) for k, member in node.items()]
         elif isinstance(node, list):
             waiting += [(f"{place}[{index}]", depth + 1, key, element) for index, element in enumerate(node)]
 
@@ -115,5 +115,6 @@ def is_reference(value: Any) -> bool:
     return bool(_REFERENCE.fullmatch(name)) and not _PASTED.search(name) and not looks_like_key(name)
 
 
-def _step(key: str) -> str:
+def step(key: str) -> str:
+    """Return the name of a member fit to be shown in a path."""
     return key if _STEP.fullmatch(key) and not looks_like_key(key) else "…"

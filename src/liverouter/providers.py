@@ -11,12 +11,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from liverouter.origins import is_host_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from liverouter.snapshot import Deployment
 
 _JWT_PARTS: Final = 3
+# What becomes a piece of a URL may hold none of the characters that end such a piece.
+_IN_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+_IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+_ACCOUNT: Final = re.compile(
+    r"(https?://)?[A-Za-z0-9][A-Za-z0-9_.-]{0,252}(/[^\s?#\\@]*)?"
+)  # people paste the whole URL
+ANTHROPIC_BASE: Final = "https://api.anthropic.com"
+OPENAI_BASE: Final = "https://api.openai.com/v1"
 Kind = Literal["secret", "url", "text"]
 
 
@@ -30,6 +40,7 @@ class Field:
     alias: str = ""  # the short name inside an llm_fallback_config entry: "api_key", "api_base", …
     default: str = ""
     example: str = ""
+    pattern: re.Pattern[str] | None = None  # what a text that becomes a piece of a URL must match whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class ProviderSpec:
     litellm_params: Callable[[Deployment], dict[str, Any]]  # secrets revealed; without temperature, order, timeout
     endpoint: Callable[[Mapping[str, str], str], str]  # (settings, model) -> where calls go, for people
     normalize_url: Callable[[str], str]
+    own_hosts: re.Pattern[str]  # host names that are the provider's own, matched whole, in lower case
     litellm_provider: str  # litellm's own name: key into its model map
     langchain_package: str  # import name of the plain model's package
     extra: str  # pip extra that installs it
@@ -53,10 +65,31 @@ class ProviderSpec:
         """Return the names of the secret fields."""
         return tuple(f.name for f in self.fields if f.kind == "secret")
 
+    @property
+    def base(self) -> Field:
+        """Return the field that says where calls go."""
+        return next(f for f in self.fields if f.kind == "url")
+
+    def is_own(self, origin: str) -> bool:
+        """Tell whether *origin* is the provider's own, over TLS."""
+        return is_host_of(origin, self.own_hosts)
+
 
 def is_claude(model: str) -> bool:
     """Tell whether *model* names an Anthropic model, on whichever cloud."""
     return "claude" in model.lower()
+
+
+def vertex_base(settings: Mapping[str, str]) -> str:
+    """Return the explicit base, else the address of the location: a region, a geography (us, eu) or global."""
+    if base := settings.get("vertex_ai_api_base"):
+        return base
+    location = settings.get("vertex_ai_location", "us-central1")
+    if location == "global":
+        return "https://aiplatform.googleapis.com"
+    if "-" not in location:
+        return f"https://aiplatform.{location}.rep.googleapis.com"
+    return f"https://{location}-aiplatform.googleapis.com"
 
 
 def snowflake_base(settings: Mapping[str, str]) -> str:
@@ -107,7 +140,9 @@ def _anthropic(d: Deployment) -> dict[str, Any]:
     return _filled(
         model=f"anthropic/{d.model}",
         api_key=d.secrets["anthropic_api_key"].reveal(),
-        api_base=d.settings.get("anthropic_api_base"),
+        api_base=d.settings.get(
+            "anthropic_api_base", ANTHROPIC_BASE
+        ),  # never litellm's choice: it asks the environment
     )
 
 
@@ -115,7 +150,7 @@ def _openai(d: Deployment) -> dict[str, Any]:
     return _filled(
         model=f"openai/{d.model}",
         api_key=d.secrets["openai_api_key"].reveal(),
-        api_base=d.settings.get("openai_api_base"),
+        api_base=d.settings.get("openai_api_base", OPENAI_BASE),  # the same
     )
 
 
@@ -137,7 +172,7 @@ def _vertex(d: Deployment) -> dict[str, Any]:
         vertex_project=d.settings.get("vertex_ai_project_id"),
         vertex_location=d.settings["vertex_ai_location"],
         vertex_credentials=credentials.reveal() if credentials else None,
-        api_base=d.settings.get("vertex_ai_api_base"),
+        api_base=vertex_base(d.settings),  # the same
     )
 
 
@@ -163,8 +198,9 @@ _ANTHROPIC = ProviderSpec(
     ),
     needs=(("anthropic_api_key",),),
     litellm_params=_anthropic,
-    endpoint=lambda s, _: s.get("anthropic_api_base", "https://api.anthropic.com"),
+    endpoint=lambda s, _: s.get("anthropic_api_base", ANTHROPIC_BASE),
     normalize_url=_anthropic_url,
+    own_hosts=re.compile(r"api\.anthropic\.com"),
     litellm_provider="anthropic",
     langchain_package="langchain_anthropic",
     extra="anthropic",
@@ -179,8 +215,9 @@ _OPENAI = ProviderSpec(
     ),
     needs=(("openai_api_key",),),
     litellm_params=_openai,
-    endpoint=lambda s, _: s.get("openai_api_base", "https://api.openai.com/v1"),
+    endpoint=lambda s, _: s.get("openai_api_base", OPENAI_BASE),
     normalize_url=_openai_url,
+    own_hosts=re.compile(r"([a-z]{2}\.)?api\.openai\.com"),  # eu.api.openai.com and the like keep data in one region
     litellm_provider="openai",
     langchain_package="langchain_openai",
     extra="openai",
@@ -190,8 +227,8 @@ _VERTEX = ProviderSpec(
     name="vertex-ai",
     label="Google Vertex AI",
     fields=(
-        Field("vertex_ai_project_id", "text", "Project", "project_id", example="my-project"),
-        Field("vertex_ai_location", "text", "Location", "location", default="us-central1"),
+        Field("vertex_ai_project_id", "text", "Project", "project_id", example="my-project", pattern=_IN_PATH),
+        Field("vertex_ai_location", "text", "Location", "location", default="us-central1", pattern=_IN_HOST),
         Field("vertex_ai_credentials", "secret", "Service account (JSON)", "api_key"),
         Field(
             "vertex_ai_api_base", "url", "Base URL", "api_base", example="https://us-central1-aiplatform.googleapis.com"
@@ -199,10 +236,9 @@ _VERTEX = ProviderSpec(
     ),
     needs=(("vertex_ai_project_id",),),
     litellm_params=_vertex,
-    endpoint=lambda s, _: (
-        s.get("vertex_ai_api_base") or f"https://{s.get('vertex_ai_location', 'us-central1')}-aiplatform.googleapis.com"
-    ),
+    endpoint=lambda s, _: vertex_base(s),
     normalize_url=_vertex_url,
+    own_hosts=re.compile(r"([a-z0-9-]+-)?aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com"),
     litellm_provider="vertex_ai",
     langchain_package="langchain_google_genai",
     extra="vertex",
@@ -213,8 +249,8 @@ _AZURE = ProviderSpec(
     label="Azure OpenAI",
     fields=(
         Field("azure_openai_endpoint", "url", "Endpoint", "api_base", example="https://name.openai.azure.com"),
-        Field("azure_openai_deployment", "text", "Deployment (default: the model)", "deployment"),
-        Field("azure_openai_api_version", "text", "API version", "api_version", default="2024-10-21"),
+        Field("azure_openai_deployment", "text", "Deployment (default: the model)", "deployment", pattern=_IN_PATH),
+        Field("azure_openai_api_version", "text", "API version", "api_version", default="2024-10-21", pattern=_IN_PATH),
         Field("azure_openai_base_model", "text", "Base model (for limits and cost)", "base_model", example="gpt-4o"),
         Field("azure_openai_api_key", "secret", "API key", "api_key"),
         Field("azure_openai_ad_token", "secret", "Entra ID token", "ad_token"),
@@ -225,6 +261,7 @@ _AZURE = ProviderSpec(
         f"{s.get('azure_openai_endpoint', '')}/openai/deployments/{s.get('azure_openai_deployment') or m}"
     ),
     normalize_url=_azure_url,
+    own_hosts=re.compile(r"[a-z0-9-]+\.((openai|cognitiveservices)\.azure\.(com|us|cn)|services\.ai\.azure\.com)"),
     litellm_provider="azure",
     langchain_package="langchain_openai",
     extra="openai",
@@ -239,7 +276,7 @@ _SNOWFLAKE = ProviderSpec(
     name="snowflake-cortex",
     label="Snowflake Cortex",
     fields=(
-        Field("snowflake_account", "text", "Account", "account", example="myorg-myaccount"),
+        Field("snowflake_account", "text", "Account", "account", example="myorg-myaccount", pattern=_ACCOUNT),
         Field("snowflake_token", "secret", "Programmatic access token or JWT", "api_key"),
         Field(
             "snowflake_api_base",
@@ -253,6 +290,7 @@ _SNOWFLAKE = ProviderSpec(
     litellm_params=_snowflake,
     endpoint=lambda s, _: snowflake_base(s),
     normalize_url=_snowflake_url,
+    own_hosts=re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.snowflakecomputing\.(com|cn)"),
     litellm_provider="snowflake",
     langchain_package="langchain_openai",
     extra="openai",
@@ -262,6 +300,10 @@ _SNOWFLAKE = ProviderSpec(
 PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
     {spec.name: spec for spec in (_ANTHROPIC, _AZURE, _OPENAI, _SNOWFLAKE, _VERTEX)}
 )
+
+OWNERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
+    {name: spec for spec in PROVIDERS.values() for name in spec.secret_names}
+)  # a secret's name -> the provider whose credential it is
 
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {  # what people type; used for hints only

@@ -16,6 +16,7 @@ class SealedSecret:
 
     sealed: str = field(repr=False)  # "v1:<key id>:<nonce>:<ciphertext>"
     fingerprint: str  # 8 hex digits, see sealing.fingerprint
+    origins: tuple[str, ...] = ()  # where it may be sent, beside its provider's own hosts; see `origins.origin_of`
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class SettingsRepository:
             committed_at=row.committed_at,
             age_ms=row.age_ms,
             settings=row.settings,
-            secrets={name: SealedSecret(*sealed) for name, sealed in row.secrets.items()},
+            secrets={name: SealedSecret(sealed, mark, tuple(to)) for name, (sealed, mark, to) in row.secrets.items()},
             standby=row.standby,
         )
 
@@ -138,7 +138,12 @@ class SettingsRepository:
             if unset:
                 await connection.execute(sql.UNSET, {"keys": unset})
             for name, secret in (secrets or {}).items():
-                stored = {"name": name, "sealed": secret.sealed, "fingerprint": secret.fingerprint}
+                stored = {
+                    "name": name,
+                    "sealed": secret.sealed,
+                    "fingerprint": secret.fingerprint,
+                    "origins": list(secret.origins) or None,  # None: where its rows have it sent
+                }
                 await connection.execute(sql.SET_SECRET, stored)
             if delete:
                 await connection.execute(sql.UNSET_SECRETS, {"names": list(delete)})
@@ -147,7 +152,7 @@ class SettingsRepository:
         return await self._database.transact(work)
 
     async def secrets(self) -> list[dict[str, Any]]:
-        """Return each stored secret without itself: name, fingerprint, key_id, updated_at, updated_by."""
+        """Return each stored secret without itself: name, fingerprint, origins, key_id, updated_at, updated_by."""
         return await self._rows(sql.STORED_SECRETS)
 
     # -- history -----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.cooldowns import Cooldowns, Limits
 from liverouter.errors import ConfigError, Problem
 from liverouter.events import mask
+from liverouter.literal import looked_up
 from liverouter.loop import unforkable
 from liverouter.providers import PROVIDERS, is_claude
 
@@ -125,11 +126,12 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
     """Return a Router for *snapshot* that reads and writes *cooldowns*, by default its own; nothing is sent anywhere.
 
     Raises:
-        ConfigError: litellm refused the configuration (LR301).
+        ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
     """
     load()
     from liverouter.failover import FailoverRouter
 
+    models = [_entry(d, snapshot) for d in snapshot.deployments]
     try:
         router = FailoverRouter(
             group=snapshot.model_name,
@@ -137,7 +139,7 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
             cooldowns=cooldowns or Cooldowns(),
             limits=Limits(snapshot.allowed_fails, snapshot.cooldown_time_s),
             tries=snapshot.tries,
-            model_list=[_entry(d, snapshot) for d in snapshot.deployments],
+            model_list=models,
             timeout=snapshot.timeout_s,
             num_retries=0,
         )
@@ -160,6 +162,8 @@ def _build_problem(exc: Exception) -> Problem:
 
 def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
     params = PROVIDERS[deployment.provider].litellm_params(deployment) | deployment.params
+    if problems := looked_up(params, f"deployment {deployment.id}"):
+        raise ConfigError(problems)  # the last look before litellm, which would read what is named there and send it
     params |= {
         "order": deployment.order,
         "weight": deployment.weight,

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, TIMESTAMP, UUID
 
 from liverouter.errors import DatabaseError
 
@@ -60,6 +60,7 @@ secrets = Table(
     Column("key_id", Text, Computed("split_part(sealed, ':'::text, 2)", persisted=True)),
     Column("updated_at", _WHEN, nullable=False, server_default=_NOW),
     Column("updated_by", Text, nullable=False, server_default=_ROLE),
+    Column("origins", ARRAY(Text), nullable=False),
 )
 
 head = Table(

@@ -11,6 +11,7 @@ from liverouter.errors import LiveRouterError
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
 Kind = Literal["text", "url", "secret", "number", "integer", "boolean", "json"]
@@ -26,6 +27,7 @@ class Setting:
     default: Any = None
     low: float | None = None  # inclusive
     high: float | None = None  # inclusive
+    pattern: re.Pattern[str] | None = None  # what a text that becomes a piece of a URL must match whole
 
     @property
     def variable(self) -> str:
@@ -58,7 +60,7 @@ _OWN = (
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
     {s.name: s for s in _OWN}
     | {
-        f.name: Setting(f.name, f.kind, f"{spec.label}: {f.label}", f.default or None)
+        f.name: Setting(f.name, f.kind, f"{spec.label}: {f.label}", f.default or None, pattern=f.pattern)
         for spec in PROVIDERS.values()
         for f in spec.fields
     }

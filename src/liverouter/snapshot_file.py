@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.draft import origins_in_force
 from liverouter.errors import LiveRouterError, SecretError
 from liverouter.raw import RawConfig, SealedSecret
 from liverouter.sealing import open_bytes, seal_bytes
@@ -50,6 +51,7 @@ def write_snapshot_file(path: Path, raw: RawConfig, keyring: Keyring | None, *, 
         "committed_at": raw.committed_at.isoformat(),
         "settings": dict(raw.settings),
         "secrets": {name: [secret.sealed, secret.fingerprint] for name, secret in raw.secrets.items()},
+        "origins": {name: list(secret.origins) for name, secret in raw.secrets.items()},
     }
     try:
         sealed = seal_bytes(_PURPOSE, json.dumps(content).encode(), keyring)
@@ -90,8 +92,15 @@ def _config(content: dict[str, Any]) -> RawConfig:
         committed_at=committed_at,
         age_ms=max(0.0, (datetime.now(UTC) - committed_at).total_seconds() * 1000),
         settings=content["settings"],
-        secrets={name: SealedSecret(*secret) for name, secret in content["secrets"].items()},
+        secrets={name: _secret(name, content) for name in content["secrets"]},
     )
+
+
+def _secret(name: str, content: dict[str, Any]) -> SealedSecret:
+    """Return one secret; where the file is older than bindings, bound to what its revision sent it to."""
+    sealed, mark = content["secrets"][name]
+    bound = content["origins"][name] if "origins" in content else origins_in_force(content["settings"], name)
+    return SealedSecret(sealed, mark, tuple(bound))
 
 
 def _read(path: Path) -> bytes:

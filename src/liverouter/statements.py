@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import bindparam, text
-from sqlalchemy.types import BigInteger, Text
+from sqlalchemy.types import ARRAY, BigInteger, Text
 
 # One statement, so one snapshot: settings, secrets and head cannot be of two revisions.
 READ: Final = text("""
     SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id, h.committed_at,
            greatest(0, extract(epoch FROM clock_timestamp() - h.committed_at) * 1000)::float8 AS age_ms,
            (SELECT coalesce(jsonb_object_agg(s.key, s.value), '{}') FROM liverouter.settings s) AS settings,
-           (SELECT coalesce(jsonb_object_agg(s.name, jsonb_build_array(s.sealed, s.fingerprint)), '{}')
+           (SELECT coalesce(jsonb_object_agg(s.name, jsonb_build_array(s.sealed, s.fingerprint, s.origins)), '{}')
             FROM liverouter.secrets s) AS secrets,
            pg_is_in_recovery() AS standby
     FROM liverouter.head h
@@ -34,8 +34,11 @@ SET: Final = text("""
     ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value IS DISTINCT FROM excluded.value
 """)
 UNSET: Final = text("DELETE FROM liverouter.settings WHERE key = ANY(CAST(:keys AS text[]))")
-SET_SECRET: Final = text("SELECT liverouter.set_secret(:name, :sealed, :fingerprint)").bindparams(
-    bindparam("name", type_=Text), bindparam("sealed", type_=Text), bindparam("fingerprint", type_=Text)
+SET_SECRET: Final = text("SELECT liverouter.set_secret(:name, :sealed, :fingerprint, :origins)").bindparams(
+    bindparam("name", type_=Text),
+    bindparam("sealed", type_=Text),
+    bindparam("fingerprint", type_=Text),
+    bindparam("origins", type_=ARRAY(Text)),
 )
 UNSET_SECRETS: Final = text("DELETE FROM liverouter.secrets WHERE name = ANY(CAST(:names AS text[]))")
 REVISION: Final = text("SELECT h.revision FROM liverouter.head h")
@@ -47,7 +50,8 @@ WAIT_APPLIED: Final = text("SELECT liverouter.wait_applied(:revision, :timeout_s
 )
 
 STORED_SECRETS: Final = text("""
-    SELECT s.name, s.fingerprint, s.key_id, s.updated_at, s.updated_by FROM liverouter.secrets s ORDER BY s.name
+    SELECT s.name, s.fingerprint, s.origins, s.key_id, s.updated_at, s.updated_by
+    FROM liverouter.secrets s ORDER BY s.name
 """)
 HISTORY: Final = text("SELECT * FROM liverouter.revisions ORDER BY revision DESC LIMIT :limit")
 DIFF: Final = text("SELECT * FROM liverouter.revision_diff(:a, :b)").bindparams(

@@ -218,7 +218,7 @@ class TestDesiredConfig:
         expected = [
             (1, "openai", "gpt-4o", common, "secret openai_api_key", "aaaaaaaa", 1, "settings"),
             (2, "openai", "gpt-4o-mini", openai, "secret second_key", "cccccccc", 1, f"{where}[0]"),
-            (4, "vertex-ai", "gemini-2.5-pro", common, "environment ABSENT", None, 1, f"{where}[2]"),
+            (4, "vertex-ai", "gemini-2.5-pro", common, "environment LIVEROUTER_SECRET_ABSENT", None, 1, f"{where}[2]"),
             (7, "anthropic", claude, common, "environment ANTHROPIC_API_KEY", None, 3, f"{where}[1]"),
         ]
         found = [tuple(row.values()) for row in rows(db, "SELECT * FROM liverouter.desired_config")]

@@ -26,6 +26,8 @@ KEYS = {
     "AZURE_OPENAI_API_KEY": "azure-three",
     "SNOWFLAKE_TOKEN": "pat-four",
 }
+AZURE = "https://x.openai.azure.com"
+GOOGLE = {"type": "service_account", "token_uri": "https://oauth2.googleapis.com/token"}
 PRIMARY = {"llm_provider": "anthropic", "llm_model": "claude-sonnet-4-6"}
 
 
@@ -257,10 +259,12 @@ class TestFallbacks:
         assert snapshot.fallbacks[0].settings == {"openai_api_base": "http://127.0.0.1:8000/v1"}
 
     def test_secret_of_an_entry_may_come_from_the_environment(self) -> None:
-        """Where no secret of the name is stored, the variable of that name serves."""
+        """Where no secret of the name is stored, a variable serves that holds nothing else."""
         entry = {"provider": "openai", "model": "m", "api_key": {"secret": "spare_key"}}
-        snapshot = accepted(PRIMARY | {"llm_fallback_config": entry}, KEYS | {"SPARE_KEY": "sk-spare"})
-        assert snapshot.fallbacks[0].credential_source == "environment SPARE_KEY"
+        snapshot = accepted(
+            PRIMARY | {"llm_fallback_config": entry}, KEYS | {"LIVEROUTER_SECRET_SPARE_KEY": "sk-spare"}
+        )
+        assert snapshot.fallbacks[0].credential_source == "environment LIVEROUTER_SECRET_SPARE_KEY"
 
     @pytest.mark.parametrize("reference", ["sk-plain", {"secret": ""}, {"name": "x"}, 7, ["x"]])
     def test_anything_but_a_reference_is_refused(self, reference: object) -> None:
@@ -324,7 +328,7 @@ class TestProviders:
             "azure_openai_endpoint": "https://x",
             row: written,
         }
-        assert accepted(rows).primary.settings[row] == used
+        assert accepted(rows, KEYS | {"LIVEROUTER_API_BASES": written}).primary.settings[row] == used
 
     @pytest.mark.parametrize("url", ["ftp://x", "x.example", "https://", "http://u@x", "http://x:port", "http://a b"])
     def test_unusable_url_is_a_problem(self, url: str) -> None:
@@ -338,7 +342,7 @@ class TestProviders:
 
     def test_azure_deployment_is_the_model_unless_given(self) -> None:
         """With a deployment of another name the model tells limits and cost."""
-        rows = {"llm_provider": "azure-openai", "llm_model": "gpt-4o", "azure_openai_endpoint": "https://x"}
+        rows = {"llm_provider": "azure-openai", "llm_model": "gpt-4o", "azure_openai_endpoint": AZURE}
         assert accepted(rows).primary.settings["azure_openai_deployment"] == "gpt-4o"
         named = accepted(rows | {"azure_openai_deployment": "prod"}).primary.settings
         assert (named["azure_openai_deployment"], named["azure_openai_base_model"]) == ("prod", "gpt-4o")
@@ -348,7 +352,7 @@ class TestProviders:
         rows = {
             "llm_provider": "azure-openai",
             "llm_model": "gpt-4o",
-            "azure_openai_endpoint": "https://x",
+            "azure_openai_endpoint": AZURE,
             "azure_openai_deployment": "prod",
             "llm_fallback_config": {"provider": "azure-openai", "model": "spare"},
         }
@@ -356,7 +360,7 @@ class TestProviders:
 
     def test_azure_takes_a_token_instead_of_a_key(self) -> None:
         """An Entra ID token alone is enough."""
-        rows = {"llm_provider": "azure-openai", "llm_model": "d", "azure_openai_endpoint": "https://x"}
+        rows = {"llm_provider": "azure-openai", "llm_model": "d", "azure_openai_endpoint": AZURE}
         deployment = accepted(rows, {"AZURE_OPENAI_AD_TOKEN": "token"}).primary
         assert set(deployment.secrets) == {"azure_openai_ad_token"}
 
@@ -370,7 +374,7 @@ class TestProviders:
     def test_vertex_project_may_come_from_the_service_account(self) -> None:
         """The key file names its project."""
         rows = {"llm_provider": "vertex-ai", "llm_model": "gemini-2.5-pro"}
-        account = {"vertex_ai_credentials": json.dumps({"project_id": "p"})}
+        account = {"vertex_ai_credentials": json.dumps(GOOGLE | {"project_id": "p"})}
         assert accepted(rows, {}, secrets=account).primary.credential_source == "secret vertex_ai_credentials"
         assert rejected(rows, {}) == [("LR100", "settings.vertex_ai_project_id")]
 
@@ -467,7 +471,7 @@ class TestIdentity:
         base = accepted(PRIMARY).primary.id
         assert accepted(PRIMARY | {"llm_temperature": 0.1}).primary.id == base
         assert accepted(PRIMARY, KEYS | {"ANTHROPIC_API_KEY": "sk-ant-new"}).primary.id != base
-        assert accepted(PRIMARY | {"anthropic_api_base": "http://x"}).primary.id != base
+        assert accepted(PRIMARY | {"anthropic_api_base": "http://127.0.0.1:1"}).primary.id != base
         assert accepted(PRIMARY | {"llm_model": "other"}).primary.id != base
 
     def test_cache_identity_ignores_the_key(self) -> None:

@@ -121,7 +121,7 @@ class TestParameters:
         [
             (
                 deployment("anthropic", "claude-sonnet-4-6", {}, {"anthropic_api_key": "k"}),
-                {"model": "anthropic/claude-sonnet-4-6", "api_key": "k"},
+                {"model": "anthropic/claude-sonnet-4-6", "api_key": "k", "api_base": "https://api.anthropic.com"},
             ),
             (
                 deployment("openai", "gpt-4o", {"openai_api_base": f"{HOST}/v1"}, {"openai_api_key": "k"}),
@@ -154,19 +154,24 @@ class TestParameters:
                 deployment(
                     "vertex-ai",
                     "gemini-2.5-flash",
-                    {"vertex_ai_project_id": "p", "vertex_ai_location": "l"},
+                    {"vertex_ai_project_id": "p", "vertex_ai_location": "europe-west4"},
                     {"vertex_ai_credentials": "{}"},
                 ),
                 {
                     "model": "vertex_ai/gemini-2.5-flash",
                     "vertex_project": "p",
-                    "vertex_location": "l",
+                    "vertex_location": "europe-west4",
                     "vertex_credentials": "{}",
+                    "api_base": "https://europe-west4-aiplatform.googleapis.com",
                 },
             ),
             (
-                deployment("vertex-ai", "gemini-2.5-flash", {"vertex_ai_location": "l"}, {}),
-                {"model": "vertex_ai/gemini-2.5-flash", "vertex_location": "l"},
+                deployment("vertex-ai", "gemini-2.5-flash", {"vertex_ai_location": "global"}, {}),
+                {
+                    "model": "vertex_ai/gemini-2.5-flash",
+                    "vertex_location": "global",
+                    "api_base": "https://aiplatform.googleapis.com",
+                },
             ),
             (
                 deployment(
@@ -194,7 +199,7 @@ class TestParameters:
         ids=lambda value: value.label if isinstance(value, Deployment) else "",
     )
     def test_only_the_provider_s_own_parameters_are_made(self, given: Deployment, sent: dict[str, Any]) -> None:
-        """Exactly these: no account beside a base, no second credential, nothing that is not set."""
+        """Exactly these: no account beside a base, no second credential, an address that litellm need not choose."""
         assert PROVIDERS[given.provider].litellm_params(given) == sent
 
     @pytest.mark.parametrize("provider", sorted(PROVIDERS))

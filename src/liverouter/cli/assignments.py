@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from liverouter.errors import ConfigError, Problem, did_you_mean
-from liverouter.lookup import Lookup, clip, url_fault
+from liverouter.literal import looked_up
+from liverouter.lookup import Lookup, clip
 from liverouter.options import Environment
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import PROVIDERS
@@ -69,8 +70,8 @@ def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
         parsed = parse(setting, value)
     except SettingValueError as exc:
         return None, [exc.problem]
-    if plain := plain_secrets(key, parsed, where):
-        return None, plain
+    if unfit := plain_secrets(key, parsed, where) or looked_up(parsed, where):
+        return None, unfit
     return parsed, [] if parsed is None else _misfits(setting, parsed, where)
 
 
@@ -78,8 +79,6 @@ def _misfits(setting: Setting, value: Any, where: str) -> list[Problem]:
     """Return why *value* can never do for *setting*, whatever the other rows hold."""
     look = Lookup(_NO_ROWS, Environment({}), None)
     look.checked(setting, value, where)
-    if setting.kind == "url" and not look.problems and (fault := url_fault(value)):
-        look.report("LR105", fault, where, "Write a URL like https://host/path")
     return look.problems
 
 

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from liverouter.sealing import Keyring
 
 _NO_RIGHT: Final = "LR207"  # a writer need neither read sealed secrets nor see the fleet
-_DEPENDS_ON_ENVIRONMENT: Final = ("LR100", "LR102", "LR501", "LR502")  # a service's own environment may have it
+_DEPENDS_ON_ENVIRONMENT: Final = (
+    "LR100",
+    "LR102",
+    "LR111",
+    "LR501",
+    "LR502",
+)  # a service's own environment may have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

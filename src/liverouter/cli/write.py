@@ -11,14 +11,16 @@ import click
 from liverouter.cli.assignments import parse_assignments, secret_problem
 from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
-from liverouter.draft import lay_over, seal_over
+from liverouter.credentials import secret_faults
+from liverouter.draft import lay_over, origins_in_force, seal_over
 from liverouter.errors import ConfigError, Problem, SecretError, did_you_mean
 from liverouter.lookup import clip
+from liverouter.origins import origin_of
 from liverouter.sealing import Secret
 from liverouter.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from liverouter.raw import RawConfig
     from liverouter.repository import SettingsRepository
@@ -99,32 +101,53 @@ def _write_options(function: Callable[..., Any]) -> Callable[..., Any]:
     metavar="NAME",
     help="Store the secret NAME, sealed; its value is asked for, or read from stdin when piped.",
 )
+@click.option(
+    "--for",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Where the secret may be sent beside its provider's own hosts; default: the base URL in force.",
+)
 @_write_options
-def set_command(*, pairs: Sequence[str], secret_names: Sequence[str], database_url: str | None, how: _How) -> None:
+def set_command(
+    *, pairs: Sequence[str], secret_names: Sequence[str], urls: Sequence[str], database_url: str | None, how: _How
+) -> None:
     """Change settings and secrets, in one transaction.
 
     A value has its setting's type: true, 0.2, JSON for llm_fallback_config, null for "no value", which does not ask the
     environment either (`liverouter unset` does). One that its setting can never take is refused. A config that is not
     complete yet is written, with a warning: see `liverouter check` for asking first.
 
+    A secret is bound to where it may be sent: to its provider's own hosts, and to the base URL then in force or the one
+    that --for names. Who may write settings cannot have it sent elsewhere.
+
     \b
     Examples:
       liverouter set llm_provider=anthropic llm_model=claude-sonnet-4-6 --wait
       liverouter set --secret anthropic_api_key
+      liverouter set --secret openai_api_key --for https://gateway.internal
       liverouter set --secret vertex_ai_credentials < key.json
       liverouter set llm_fallback_config='{"provider": "openai", "model": "gpt-4o"}' --comment "for the weekend"
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     if not pairs and not secret_names:
         raise click.UsageError("nothing to set: name KEY=VALUE or --secret NAME")
+    named = _origins(urls, secret_names)
     changes = parse_assignments(pairs)
     if faults := [problem for name in secret_names if (problem := secret_problem(name))]:
         raise ConfigError(faults)
     door = access("set", database_url)
     secrets = _read_secrets(secret_names, door.keyring)
+    if unfit := [problem for name, secret in secrets.items() for problem in secret_faults(name, secret)]:
+        raise ConfigError(unfit)
 
     async def work(repository: SettingsRepository) -> None:
         stored = await Stored.read(repository)
-        sealed = {name: seal_over(stored.raw, name, secret, door.keyring) for name, secret in secrets.items()}
+        sealed = {
+            name: seal_over(
+                stored.raw, name, secret, door.keyring, origins=named or _in_force(stored.raw, changes, name)
+            )
+            for name, secret in secrets.items()
+        }
         revision = await repository.write(changes, sealed, **how.edit)
         draft = lay_over(stored.raw, settings=changes, secrets=sealed) if stored.raw else None
         problems = [*_unused_secrets(secrets, draft), *stored.remaining(draft, door.keyring)]
@@ -190,6 +213,21 @@ def rollback_command(*, revision: int, database_url: str | None, how: _How) -> N
 
 
 COMMANDS: Final = (set_command, unset_command, rollback_command)
+
+
+def _in_force(raw: RawConfig | None, changes: Mapping[str, Any], name: str) -> Sequence[str]:
+    """Return where the rows will have a secret sent; nothing where this role may not read them: the database knows."""
+    return () if raw is None else origins_in_force({**raw.settings, **changes}, name)
+
+
+def _origins(urls: Sequence[str], secret_names: Sequence[str]) -> list[str]:
+    """Return the origins that --for names."""
+    if urls and not secret_names:
+        raise click.UsageError("--for says where a secret may be sent: name it with --secret")
+    origins = [origin_of(url) for url in urls]
+    if not all(origins):
+        raise click.UsageError("--for takes a base URL: --for https://gateway.internal")
+    return origins
 
 
 def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Secret]:

@@ -159,6 +159,7 @@ _CATALOG: Final = shapes.Catalog(
             label=spec.label,
             fields=[shapes.ProviderField.model_validate(field, from_attributes=True) for field in spec.fields],
             needs=[list(group) for group in spec.needs],
+            own_hosts=f"^({spec.own_hosts.pattern})$",
         )
         for spec in PROVIDERS.values()
     ],

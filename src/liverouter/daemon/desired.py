@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.check import check
 from liverouter.config import validate
+from liverouter.credentials import secret_faults
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
-from liverouter.draft import lay_over, seal_over
+from liverouter.draft import lay_over, origins_in_force, seal_over
 from liverouter.errors import ConfigError, DatabaseError, Problem, did_you_mean
+from liverouter.literal import looked_up
 from liverouter.options import Environment
 from liverouter.plain_secrets import looks_like_key, plain_secrets
 from liverouter.providers import PROVIDERS
@@ -104,17 +106,13 @@ class Desired:
         """Say whether the stored config with *body* over it would serve; calls go over *io*.
 
         Raises:
-            ConfigError: a name is none of a setting, or one of a secret.
+            ConfigError: a name is none of a setting, or one of a secret; or a secret could never be used.
             SecretError: there is no keyring to seal the draft's secrets with.
             DatabaseError: the stored config cannot be read.
         """
         _check_names(body)
         raw = await self._repository.read()
-        draft = lay_over(
-            lay_over(raw, remove=[*_removed(body.settings), *_removed(body.secrets)]),
-            settings={name: value for name, value in body.settings.items() if value is not None},
-            secrets=self._sealed(body, raw),
-        )
+        draft = lay_over(_with_changes(raw, body), remove=_removed(body.secrets), secrets=self._sealed(body, raw))
         report = await check(draft, environment=Environment(), keyring=self._keyring, live=body.live, io=io)
         return Checked.model_validate(report.as_dict())
 
@@ -149,10 +147,14 @@ class Desired:
         return [ProblemModel(**problem.as_dict()) for problem in found]
 
     def _sealed(self, draft: Draft, raw: RawConfig) -> dict[str, SealedSecret]:
+        """Return the draft's secrets, sealed and bound to where the rows will have them sent."""
+        secrets = {name: Secret(value.get_secret_value()) for name, value in draft.secrets.items() if value is not None}
+        if unfit := [problem for name, secret in secrets.items() for problem in secret_faults(name, secret)]:
+            raise ConfigError(unfit)
+        rows = _with_changes(raw, draft).settings
         return {
-            name: seal_over(raw, name, Secret(value.get_secret_value()), self._keyring)
-            for name, value in draft.secrets.items()
-            if value is not None
+            name: seal_over(raw, name, secret, self._keyring, origins=origins_in_force(rows, name))
+            for name, secret in secrets.items()
         }
 
 
@@ -181,8 +183,15 @@ def _check_names(draft: Draft) -> None:
 def _check_values(draft: Draft) -> None:
     """Refuse what the database would: it says so for one setting only, and a page shows each beside its field."""
     settings = draft.settings.items()
-    if problems := [p for name, value in settings for p in plain_secrets(name, value, f"settings.{name}")]:
+    places = [(name, value, f"settings.{name}") for name, value in settings]
+    if problems := [p for name, value, at in places for p in (*plain_secrets(name, value, at), *looked_up(value, at))]:
         raise ConfigError(problems)
+
+
+def _with_changes(raw: RawConfig, draft: Draft) -> RawConfig:
+    """Return *raw* with the settings of *draft*."""
+    changed = {name: value for name, value in draft.settings.items() if value is not None}
+    return lay_over(raw, settings=changed, remove=_removed(draft.settings))
 
 
 def _removed(members: dict[str, Any]) -> list[str]:

@@ -125,6 +125,7 @@ class StoredSecret(BaseModel):
     fingerprint: str = Field(description="Eight hex digits that tell one secret from another.")
     key_id: str | None = Field(description="Which key of the keyring sealed it.")
     opens: bool = Field(description="Whether this process has that key.")
+    origins: list[str] = Field(description="Where it may be sent, beside its provider's own hosts: scheme, host, port.")
     updated_at: datetime
     updated_by: str
 
@@ -215,6 +216,7 @@ class Provider(BaseModel):
     label: str
     fields: list[ProviderField]
     needs: list[list[str]] = Field(description="Of each group at least one field must have a value.")
+    own_hosts: str = Field(description="Pattern of the hosts that any of its credentials may be sent to.")
 
 
 class SettingSpec(BaseModel):
@@ -301,9 +303,9 @@ class RevisionRow(BaseModel):
 class Change(BaseModel):
     """One difference between two revisions."""
 
-    object: Literal["setting", "secret"]
+    object: Literal["setting", "secret", "origins"]
     key: str
-    old: Any = Field(description="null: it was not there. Of a secret, the fingerprint.")
+    old: Any = Field(description="null: it was not there. Of a secret the fingerprint, and where it may be sent.")
     new: Any
 
 

@@ -13,18 +13,20 @@ from liverouter.builder import Builder
 from liverouter.chat import LiveChatModel
 from liverouter.config import validate
 from liverouter.cooldowns import Cooldowns
+from liverouter.draft import origins_in_force, seal_over
 from liverouter.errors import ConfigError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, Observer
 from liverouter.loop import LoopThread
 from liverouter.options import Environment
-from liverouter.raw import RawConfig, SealedSecret
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
+from liverouter.raw import RawConfig
+from liverouter.sealing import Keyring, Secret, generate_key
 from liverouter.store import Store
 from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from liverouter.raw import SealedSecret
     from liverouter.store import Generation
 
 _STOP_S: Final = 5.0
@@ -135,7 +137,8 @@ class MemoryRouter:
         self.store.clear()
 
     def _seal(self, name: str, value: str) -> SealedSecret:
-        return SealedSecret(seal(name, Secret(value), self._keyring), fingerprint(Secret(value)))
+        """Seal a secret, and bind it as the database would: to where the rows now have it sent."""
+        return seal_over(None, name, Secret(value), self._keyring, origins=origins_in_force(self._rows, name))
 
     def _rejected(self, problems: tuple[Problem, ...]) -> ConfigError:
         kept = self.store.current
