@@ -371,3 +371,77 @@ class TestWriterRole:
         assert stored(db) == {"llm_provider": "openai"}
         assert value(db, "SELECT count(*) FROM liverouter.secrets") == 0
         assert cli("rollback", "1", "--wait", *url).out == "revision 4\nlive in every instance\n"
+
+
+class TestOrigins:
+    """Where a stored key may be sent."""
+
+    @pytest.mark.usefixtures("key")
+    def test_secret_is_bound_to_the_base_in_force_or_to_what_is_named(self, cli: Cli, db: Session) -> None:
+        """The base of the same command counts; --for names another; both are said."""
+        result = cli("set", "openai_api_base=https://gw.internal/v1", "--secret", "openai_api_key", stdin=SECRET)
+        assert (result.code, _bound(db)) == (0, {"openai_api_key": ["https://gw.internal"]})
+        assert "openai_api_key may be sent to its provider's own hosts and to https://gw.internal" in result.out
+        named = cli(
+            "set", "--secret", "openai_api_key", "--for", "https://two.internal:8443/v1", "--json", stdin=SECRET
+        )
+        assert named.json["origins"] == {"openai_api_key": ["https://two.internal:8443"]}
+        assert _bound(db) == {"openai_api_key": ["https://two.internal:8443"]}
+
+    @pytest.mark.usefixtures("key")
+    def test_same_secret_for_the_same_place_changes_nothing(self, cli: Cli) -> None:
+        """For another place it is a revision."""
+        command = ("set", "--secret", "openai_api_key", "--for", "https://gw.internal")
+        assert cli(*command, stdin=SECRET).out.startswith("revision 1\n")
+        assert cli(*command, stdin=SECRET).out.startswith("nothing changed: still revision 1\n")
+        assert cli("set", "--secret", "openai_api_key", stdin=SECRET).out.startswith("revision 2\n")
+
+    @pytest.mark.usefixtures("key")
+    def test_writer_s_own_login_binds_as_well(
+        self, shell: Cli, db: Session, login: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who may not read what is stored has the database look where rows send it."""
+        put(db, openai_api_base="https://gw.internal/v1")
+        monkeypatch.setenv("LIVEROUTER_DATABASE_URL", login("liverouter_writer"))
+        assert shell("set", "--secret", "openai_api_key", stdin=SECRET).code == 0
+        assert _bound(db) == {"openai_api_key": ["https://gw.internal"]}
+
+    @pytest.mark.usefixtures("key")
+    @pytest.mark.parametrize(
+        "arguments",
+        [("--for", "https://gw.internal", "llm_model=m"), ("--secret", "openai_api_key", "--for", "gw.internal")],
+    )
+    def test_misuse_is_told(self, cli: Cli, db: Session, arguments: tuple[str, ...]) -> None:
+        """--for wants a secret, and a URL."""
+        result = cli("set", *arguments, stdin=SECRET)
+        assert (result.code, revision(db)) == (2, 0)
+        assert "--for" in result.err
+
+    @pytest.mark.usefixtures("key")
+    @pytest.mark.parametrize(
+        ("name", "text", "code"),
+        [
+            ("openai_api_key", "os.environ/OPENAI_API_KEY", "LR112"),
+            ("azure_openai_ad_token", "oidc/azure/api://x", "LR112"),
+            ("vertex_ai_credentials", '{"type": "external_account", "credential_source": {"file": "/etc/x"}}', "LR113"),
+            ("vertex_ai_credentials", "not json", "LR103"),
+        ],
+    )
+    def test_secret_that_could_never_be_used_is_refused(
+        self, cli: Cli, db: Session, name: str, text: str, code: str
+    ) -> None:
+        """A reference and a federation are no values: nothing is stored, and nothing of it is repeated."""
+        result = cli("set", "--secret", name, stdin=text)
+        assert (result.code, revision(db)) == (1, 0)
+        assert code in result.err
+        assert text not in result.err
+
+    def test_setting_that_a_library_would_look_up_is_refused(self, cli: Cli, db: Session) -> None:
+        """Before anything is written."""
+        result = cli("set", "azure_openai_api_version=os.environ/HOME")
+        assert (result.code, revision(db)) == (1, 0)
+        assert "LR112" in result.err
+
+
+def _bound(db: Session) -> dict[str, list[str]]:
+    return {row["name"]: row["origins"] for row in rows(db, "SELECT name, origins FROM liverouter.secrets")}

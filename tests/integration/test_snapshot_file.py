@@ -16,7 +16,7 @@ import pytest
 
 from liverouter.errors import LiveRouterError
 from liverouter.raw import RawConfig, SealedSecret
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal, seal_bytes
+from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, open_bytes, seal, seal_bytes
 from liverouter.snapshot_file import read_snapshot_file, write_snapshot_file
 
 if TYPE_CHECKING:
@@ -31,9 +31,16 @@ RAW = RawConfig(
     change_id="c7",
     committed_at=datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC),
     age_ms=3.0,
-    settings={"llm_provider": "openai", "llm_fallback_config": [{"provider": "anthropic", "model": "ü"}], "x": None},
+    settings={
+        "llm_provider": "openai",
+        "openai_api_base": "https://now.internal/v1",
+        "llm_fallback_config": [{"provider": "anthropic", "model": "ü"}],
+        "x": None,
+    },
     secrets={
-        "openai_api_key": SealedSecret(seal("openai_api_key", Secret(PLAIN), KEYRING), fingerprint(Secret(PLAIN)))
+        "openai_api_key": SealedSecret(
+            seal("openai_api_key", Secret(PLAIN), KEYRING), fingerprint(Secret(PLAIN)), ("https://gw.internal",)
+        )
     },
 )
 
@@ -64,6 +71,16 @@ class TestWrite:
         found = read_snapshot_file(_written(path), KEYRING, database=DATABASE)
         assert replace(found, age_ms=RAW.age_ms) == RAW
         assert found.age_ms > RAW.age_ms
+
+    def test_file_of_a_version_before_bindings_binds_to_what_was_live(self, path: Path) -> None:
+        """Its secrets went where its rows say; nothing else is known of them."""
+        head, _, sealed = _written(path).read_bytes().partition(b"\n")
+        content = json.loads(open_bytes("snapshot file 1", sealed.strip(), KEYRING))
+        del content["origins"]
+        former = seal_bytes("snapshot file 1", json.dumps(content).encode(), KEYRING)
+        path.write_bytes(head + b"\n" + former + b"\n")
+        (secret,) = read_snapshot_file(path, KEYRING, database=DATABASE).secrets.values()
+        assert secret.origins == ("https://now.internal",)
 
     def test_nothing_of_the_content_is_readable(self, path: Path) -> None:
         """Neither a secret, nor a row, nor which secrets exist shows in the file."""

@@ -77,7 +77,10 @@ class TestOrigin:
         if not (origin := origin_of(url)):
             return
         scheme, _, place = origin.partition("://")
-        seen = httpx.URL(url.strip())
+        try:
+            seen = httpx.URL(url.strip())
+        except httpx.InvalidURL:
+            return  # and so goes nowhere
         default = {"http": 80, "https": 443}[scheme]
         shown = f"[{seen.host}]" if ":" in seen.host else seen.host
         port = seen.port or default

@@ -36,17 +36,19 @@ BEGIN
         NEW.origins := liverouter.origins_in_force(liverouter.settings_content(), NEW.name);
     END IF;
     IF array_ndims(NEW.origins) > 1 OR cardinality(NEW.origins) > 50
-        OR EXISTS (SELECT FROM unnest(NEW.origins) o (origin) WHERE o.origin IS DISTINCT FROM liverouter.origin_of(o.origin))
+        OR EXISTS (
+            SELECT FROM unnest(NEW.origins) o (origin)
+            WHERE o.origin IS NULL OR o.origin IS DISTINCT FROM liverouter.origin_of(o.origin))
     THEN
         RAISE EXCEPTION 'the origins of a secret are at most 50 addresses of the form scheme://host:port' USING
             ERRCODE = '23514', HINT = 'Name the base URL: liverouter set --secret NAME --for https://gateway.internal';
     END IF;
-    -- Who cannot store a secret cannot send it elsewhere: one envelope goes to the same places for ever.
+    -- Who cannot seal a secret cannot send it elsewhere: an envelope goes where the history has it go, and nowhere else.
     IF (TG_OP = 'UPDATE' AND NEW.sealed = OLD.sealed AND NEW.origins IS DISTINCT FROM OLD.origins)
-        OR ((TG_OP = 'INSERT' OR NEW.sealed <> OLD.sealed) AND EXISTS (
-            SELECT FROM liverouter.revision_log l
-            WHERE l.sealed -> NEW.name ->> 'sealed' = NEW.sealed
-              AND l.sealed -> NEW.name -> 'origins' IS DISTINCT FROM to_jsonb(NEW.origins)))
+        OR ((TG_OP = 'INSERT' OR NEW.sealed <> OLD.sealed) AND (
+            SELECT bool_and(l.sealed -> NEW.name -> 'origins' IS DISTINCT FROM to_jsonb(NEW.origins))
+            FROM liverouter.revision_log l
+            WHERE l.sealed -> NEW.name ->> 'sealed' = NEW.sealed))
     THEN
         RAISE EXCEPTION 'a stored secret cannot be bound to other origins' USING
             ERRCODE = '23514',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,7 +14,7 @@ from liverouter.errors import DatabaseError, RolloutError
 from liverouter.options import Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from liverouter.errors import Problem
     from liverouter.raw import RawConfig
@@ -81,6 +82,7 @@ async def tell(
     problems: Sequence[Problem],
     wait_s: float | None,  # for all live instances to apply it; None: not at all
     as_json: bool,
+    bound: Mapping[str, Sequence[str]] = MappingProxyType({}),  # secret's name -> where it may be sent by this write
 ) -> None:
     """Say what was written and what it lacks, then wait where that was asked for.
 
@@ -88,8 +90,12 @@ async def tell(
         RolloutError: an instance rejected the revision, or not all applied it in time.
     """
     result: dict[str, Any] = {"revision": revision, "changed": revision != before, "problems": problems}
+    if bound:
+        result["origins"] = bound
     if not as_json:
         click.echo(f"revision {revision}" if revision != before else f"nothing changed: still revision {revision}")
+        for name, origins in bound.items():
+            click.echo(f"  {name} may be sent to its provider's own hosts and to {', '.join(origins)}")
         show_problems((replace(p, severity="warning") for p in problems), err=True)  # it was written all the same
         if any(p.code in _DEPENDS_ON_ENVIRONMENT for p in problems):
             click.echo("  (seen with this shell's environment; a service may have its own)", err=True)

@@ -20,7 +20,7 @@ from liverouter.settings import SETTINGS, SettingValueError, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from liverouter.raw import RawConfig
+    from liverouter.raw import RawConfig, SealedSecret
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring
     from liverouter.settings import Setting
@@ -173,7 +173,7 @@ def _show_settings(raw: RawConfig, environment: Environment, *, as_json: bool) -
         if name not in SETTINGS
     ]
     rows += [
-        {"name": name, "value": stored.fingerprint, "source": "sealed", "type": "secret", "default": None}
+        {"name": name, "type": "secret", "default": None, **_sealed(stored)}
         for name, stored in raw.secrets.items()
         if name not in SETTINGS
     ]
@@ -183,6 +183,12 @@ def _show_settings(raw: RawConfig, environment: Environment, *, as_json: bool) -
         show_table(rows, _SETTING)
 
 
+def _sealed(stored: SealedSecret) -> dict[str, Any]:
+    """Return what is told of a stored secret: its fingerprint, and where it may be sent."""
+    bound = f", for {', '.join(stored.origins)}" if stored.origins else ""
+    return {"value": stored.fingerprint, "source": f"sealed{bound}"}
+
+
 def _setting_row(name: str, raw: RawConfig, environment: Environment) -> dict[str, Any]:
     """Return one setting, its value and where that comes from; of a secret the fingerprint."""
     setting = SETTINGS[name]
@@ -190,7 +196,7 @@ def _setting_row(name: str, raw: RawConfig, environment: Environment) -> dict[st
     found = environment.get(name)
     if setting.kind == "secret":
         if name in raw.secrets:
-            return row | {"value": raw.secrets[name].fingerprint, "source": "sealed"}
+            return row | _sealed(raw.secrets[name])
         if found is not None and not found.error:
             return row | {"value": fingerprint(Secret(found.text)), "source": found.source}
     elif name in raw.settings:

@@ -151,7 +151,8 @@ def set_command(
         revision = await repository.write(changes, sealed, **how.edit)
         draft = lay_over(stored.raw, settings=changes, secrets=sealed) if stored.raw else None
         problems = [*_unused_secrets(secrets, draft), *stored.remaining(draft, door.keyring)]
-        await tell(repository, before=stored.revision, revision=revision, problems=problems, **how.telling)
+        bound = {name: secret.origins for name, secret in sealed.items() if secret.origins}
+        await tell(repository, before=stored.revision, revision=revision, problems=problems, bound=bound, **how.telling)
 
     door.run(work)
 
