@@ -152,3 +152,25 @@ def test_fallbacks_of_the_environment(dsn: str, browser: Browser, tmp_path: Path
             expect(settings.card(0).locator(".verdict")).to_contain_text("Answered in")
             expect(settings.bar).to_have_text("1 of 2 deployments did not answer, gpt-4o")
         context.close()
+
+
+def test_changed_address_asks_for_the_key_again(world: World, page: Page) -> None:
+    """A stored key is not sent where it was not stored for: with another address the page wants it once more."""
+    settings = Settings(page, world.url)
+    set_up(settings, world, KEYS["anthropic"])
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Saved as revision 1")
+    card = settings.card(1)
+    expect(card.get_by_label("API key")).to_have_count(0)  # stored: its fingerprint is shown
+    base = card.get_by_label("Base URL")
+    base.fill("https://gateway.internal/v1")
+    expect(card.get_by_text("Enter the key again: the stored one is not for https://gateway.internal")).to_be_visible()
+    expect(card.get_by_text("was stored for OpenAI's own hosts")).to_be_visible()
+    expect(base).to_be_focused()
+    card.get_by_label("API key").fill(KEYS["openai"])
+    expect(card.get_by_text("was stored for OpenAI's own hosts")).to_have_count(0)
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Saved as revision 2")
+    expect(card.get_by_text("for https://gateway.internal")).to_be_visible()
+    base.fill(world.openai.api_base)  # this machine may have every key
+    expect(card.get_by_label("API key")).to_have_count(0)

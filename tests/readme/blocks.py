@@ -53,7 +53,7 @@ def options() -> str:
     rows = []
     for field in dataclasses.fields(Options):
         variable = "LIVEROUTER_DATABASE_URL" if field.name == "database_url" else _VARIABLES[field.name]
-        default = "" if field.default in (dataclasses.MISSING, "", None) else f"`{_json(field.default)}`"
+        default = "" if field.default in (dataclasses.MISSING, "", None, ()) else f"`{_json(field.default)}`"
         bounds = f" ({_BOUNDS[field.name][0]:g} to {_BOUNDS[field.name][1]:g})" if field.name in _BOUNDS else ""
         rows.append((f"`{variable}`", f"`{field.name}`", default, comments[field.name] + bounds))
     return table(("variable", "argument", "default", "what it does"), rows)

@@ -13,6 +13,7 @@ const ROUTING = {
 	litellm_model_name: "Logical model name",
 	litellm_check_streams: "Check that streams are whole",
 };
+const HERE = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/; // this machine may have every key
 const MEMBERS = [
 	["temperature", "Temperature", "as every call"], ["max_tokens", "Longest answer (tokens)", "as every call"],
 	["order", "Order", "by its place", "Equal orders share the calls"], ["weight", "Weight", "1", "Its share of them"],
@@ -21,7 +22,7 @@ const MEMBERS = [
 // *catalog*: GET /api/providers; *edited* is called after every keystroke.
 export class Cards {
 	constructor({ draft, catalog, edited }) {
-		Object.assign(this, { draft, catalog, edited, models: {} });
+		Object.assign(this, { draft, catalog, edited, models: {}, keys: new Map() });
 		this.specs = new Map(catalog.providers.map((spec) => [spec.name, spec]));
 		this.settings = new Map(catalog.settings.map((setting) => [setting.name, setting]));
 		$("add").addEventListener("click", () => {
@@ -39,6 +40,7 @@ export class Cards {
 	// Draw everything; the focus goes to data-key *focus*, else stays.
 	draw(focus = document.activeElement?.dataset?.key) {
 		const { draft } = this;
+		this.keys.clear();
 		const open = [...document.querySelectorAll("#cards details[open]")].map((details) => details.dataset.more);
 		$("cards").replaceChildren(...Array.from({ length: draft.size }, (_, card) => this.card(card)));
 		open.forEach((card) => document.querySelector(`[data-more="${card}"]`)?.setAttribute("open", ""));
@@ -111,7 +113,7 @@ export class Cards {
 		return field(spec.label, input({
 			value: draft.field(card, spec), type: spec.kind, "data-key": `${card}-${spec.name}`,
 			placeholder: shared ?? environment?.value ?? (spec.default || spec.example),
-			onvalue: (value) => { draft.setField(card, spec, value); this.edited(); },
+			onvalue: (value) => { draft.setField(card, spec, value); this.askAgain(); this.edited(); },
 		}), { help: shared ? "As above, unless you set it here" : otherwise(environment), where: this.places(card, spec) });
 	}
 
@@ -122,8 +124,8 @@ export class Cards {
 
 	secretField(card, spec) {
 		const { draft } = this, { secrets, environment } = draft.base, name = draft.secret(card, spec), key = `${card}-${spec.name}`;
-		const slot = field(spec.label, secret({
-			name, key, stored: secrets[name], environment: environment[name], edited: draft.secrets[name], example: spec.example,
+		const strayed = this.strayed(card, name), slot = field(spec.label, secret({
+			name, key, stored: secrets[name], strayed, environment: environment[name], edited: draft.secrets[name], example: spec.example,
 			long: spec.name === "vertex_ai_credentials", redraw: (focus) => this.redraw(focus),
 			onvalue: (value) => {
 				if (value === undefined) delete draft.secrets[name];
@@ -131,6 +133,7 @@ export class Cards {
 				this.edited();
 			},
 		}), { where: [...this.places(card, spec), `secrets.${name}`] });
+		this.keys.set(key, { card, spec, strayed, slot });
 		if (draft.owns(card)) return slot;
 		// A further card of a provider: the same key, another that is stored, or one of its own.
 		const names = [...new Set([spec.name, name, ...Object.keys(secrets).filter((one) => one.startsWith(spec.name))])];
@@ -140,6 +143,23 @@ export class Cards {
 			onvalue: (value) => { draft.useSecret(card, spec, value || draft.freeSecret(spec.name)); this.redraw(key); },
 		}));
 		return slot;
+	}
+
+	// Where a stored key would go that it was not stored for, undefined where it may go: then it is asked for again.
+	strayed(card, name) {
+		const { draft } = this, spec = this.specs.get(draft.provider(card)), base = spec.fields.find((f) => f.kind === "url");
+		const text = draft.field(card, base) ?? draft.rows[base.name] ?? "", stored = draft.base.secrets[name];
+		if (!stored || !URL.canParse(text)) return undefined;
+		const url = new URL(text);
+		const own = url.protocol === "https:" && new RegExp(spec.own_hosts).test(url.host);
+		return own || HERE.test(url.hostname) || stored.origins.includes(url.origin) ? undefined : url.origin;
+	}
+
+	// After an address was edited: ask for the keys that may not go there, and for no others.
+	askAgain() {
+		for (const { card, spec, strayed, slot } of [...this.keys.values()]) {
+			if (this.strayed(card, this.draft.secret(card, spec)) !== strayed) slot.replaceWith(this.secretField(card, spec));
+		}
 	}
 
 	memberField(card, name, label, placeholder, help) {

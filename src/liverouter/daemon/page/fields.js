@@ -26,13 +26,14 @@ export function input({ value, type = "text", onvalue, ...props }) {
 export const select = ({ value, options, onvalue, ...props }) => h("select", { ...props, onchange: (event) => onvalue(event.target.value) },
 	options.map(([key, text]) => h("option", { value: key, selected: key === (value ?? "") }, text)));
 
-// A secret: what is stored, and a way to replace or remove it. *edited* is the unsaved value, null for "remove".
-export function secret({ name, key, stored, environment, edited, example, long, onvalue, redraw }) {
+// A secret: what is stored, and a way to replace or remove it. *edited* is the unsaved value, null for "remove";
+// *strayed* an address that the stored one may not be sent to.
+export function secret({ name, key, stored, strayed, environment, edited, example, long, onvalue, redraw }) {
 	const act = (text, value, focus) => button(text, () => { onvalue(value); redraw(key); }, { class: "plain", "aria-label": `${text} ${name}`, "data-key": focus });
 	if (edited === null) return h("div", { class: "stored" }, h("code", {}, "will be removed"), act("Undo", undefined, key));
-	if (edited === undefined && stored) {
+	if (edited === undefined && stored && !strayed) {
 		return h("div", { class: "stored" }, h("code", { title: "Fingerprint" }, stored.fingerprint), act("Replace", "", key), act("Remove", null),
-			h("small", {}, "stored ", ago(stored.updated_at), ` by ${stored.updated_by}`));
+			h("small", {}, "stored ", ago(stored.updated_at), ` by ${stored.updated_by}`, stored.origins.length > 0 && ` for ${stored.origins.join(", ")}`));
 	}
 	const control = h(long ? "textarea" : "input", {
 		type: long ? null : "password", rows: long ? 2 : null, class: long && "masked", autocomplete: "new-password",
@@ -40,6 +41,7 @@ export function secret({ name, key, stored, environment, edited, example, long, 
 		oninput: (event) => onvalue(event.target.value.trim() || (stored ? "" : undefined)),
 	});
 	control.value = edited ?? "";
+	if (strayed) return h("div", { class: "stored" }, control, h("small", {}, `Enter the key again: the stored one is not for ${strayed}`));
 	return stored ? h("div", { class: "stored" }, control, act("Keep the stored one", undefined)) : control;
 }
 
