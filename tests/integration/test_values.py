@@ -1,4 +1,4 @@
-"""Values stay values up to the libraries: none is looked up, and no address is another environment variable's choice."""
+"""Values stay values up to the libraries: none is looked up, and no address is another variable's choice."""
 
 from __future__ import annotations
 
