@@ -250,7 +250,7 @@ class _Builder:
             return None
         used = next((name for name in self.spec.secret_names if name in found), "")
         credential = found[used] if used else credentials.ambient(self.look, self.spec)
-        credentials.check_origin(self.look, credential, endpoint, self.place_of_address(settings))
+        credentials.check_origin(self.look, credential, self.spec, endpoint, self.place_of_address(settings))
         if self.look.errors(before):
             return None
         mark = fingerprint(credential.secret) if credential.secret is not None else ""

@@ -86,10 +86,14 @@ def ambient(look: Lookup, user: ProviderSpec) -> Credential:
     return Credential("", None, "ambient", user, _trusted(look, user), stored=False)
 
 
-def check_origin(look: Lookup, credential: Credential, endpoint: str, place: str) -> None:
-    """Report a *credential* that is not meant for where calls to *endpoint* go, as *place* says."""
+def check_origin(look: Lookup, credential: Credential, user: ProviderSpec, endpoint: str, place: str) -> None:
+    """Report a *credential* that is not meant for where calls of *user* to *endpoint* go, as *place* says.
+
+    Where the process's own environment gives a provider's address, that provider's key goes there: no row said so.
+    """
     origin = origin_of(endpoint)
-    if credential.may_go_to(origin) or look.is_of_environment(place):
+    chosen_here = look.is_of_environment(place) and OWNERS.get(credential.name) is user
+    if credential.may_go_to(origin) or chosen_here:
         return
     meant = ", ".join([f"{credential.owner.label}'s own hosts", *credential.origins])
     again = f"liverouter set --secret {clip(credential.name or user_secret(credential.owner))} --for {origin}"
@@ -97,7 +101,8 @@ def check_origin(look: Lookup, credential: Credential, endpoint: str, place: str
         what = f"the key '{clip(credential.name)}' was stored for {meant}"
         hint = f"Mend the address, or store the key again for this one: {again}"
     else:
-        what = f"the credential of {credential.source} is meant for {meant}"
+        whose = credential.source if credential.name else "this machine itself"
+        what = f"the credential of {whose} is meant for {meant}"
         allow = f"start each process with LIVEROUTER_API_BASES={origin}"
         hint = f"Mend the address; or {allow}; or store a key for this one: {again}"
     look.report("LR111", f"{what}; this leads to {origin or 'an address that cannot be read'}", place, hint)

@@ -248,6 +248,17 @@ class TestKeysGoWhereTheyWereMeantToGo:
         environ = {spec.base.name.upper(): "https://gateway.internal"}
         assert judged(rows, CONFIGS[provider][1], environ=environ).snapshot is not None
 
+    def test_base_of_the_environment_is_trusted_with_its_provider_s_key_alone(self) -> None:
+        """A row that has another stored key used there is one that points elsewhere."""
+        entry = {"provider": "anthropic", "model": "m"}
+        environ = {"ANTHROPIC_API_BASE": "https://gateway.internal"}
+        secrets = {"openai_api_key": "key", "anthropic_api_key": "key", "team": "key"}
+        assert judged(config("openai", llm_fallback_config=entry), secrets, environ=environ).snapshot is not None
+        for name in ("openai_api_key", "team"):
+            rows = config("openai", llm_fallback_config=entry | {"api_key": {"secret": name}})
+            found = codes(judged(rows, secrets, environ=environ))
+            assert found == [("LR111", "environment ANTHROPIC_API_BASE")]
+
     def test_list_of_the_environment_does_not_loosen_stored_keys(self) -> None:
         """A stored key goes where it was stored for; the list is for keys of the environment."""
         rows = config("openai", openai_api_base="https://gateway.internal")
