@@ -250,7 +250,7 @@ class _Builder:
             return None
         used = next((name for name in self.spec.secret_names if name in found), "")
         credential = found[used] if used else credentials.ambient(self.look, self.spec)
-        credentials.check_origin(self.look, credential, self.spec, endpoint, self.place_of_address(settings))
+        self.check_origin(credential, settings, endpoint)
         if self.look.errors(before):
             return None
         mark = fingerprint(credential.secret) if credential.secret is not None else ""
@@ -361,11 +361,12 @@ class _Builder:
         own = self.own(field)
         return f"{self.where}.{own}" if own else self.look.origin(field.name)
 
-    def place_of_address(self, settings: Mapping[str, str]) -> str:
-        """Return what says where calls go: the base URL, else the reference to the credential, else the provider."""
-        if self.spec.base.name in settings:
-            return self.place_of(self.spec.base)
-        named = next((own for f in self.spec.fields if f.kind == "secret" and (own := self.own(f))), None)
-        if named is not None:
-            return f"{self.where}.{named}"
-        return "settings.llm_provider" if self.where == "settings" else f"{self.where}.provider"
+    def check_origin(self, credential: credentials.Credential, settings: Mapping[str, str], endpoint: str) -> None:
+        """Report a credential that is not meant for *endpoint*, at the row or the member that sends it there."""
+        base = self.place_of(self.spec.base) if self.spec.base.name in settings else ""
+        trusted = self.look.is_of_environment(base)
+        place = base
+        if trusted or not base:
+            named = next((own for f in self.spec.fields if f.kind == "secret" and (own := self.own(f))), "provider")
+            place = "settings.llm_provider" if self.where == "settings" else f"{self.where}.{named}"
+        credentials.check_origin(self.look, credential, endpoint, place, trusted=trusted)

@@ -49,7 +49,8 @@ class Credential:
     name: str  # as rows call it; "" for ambient ones
     secret: Secret | None  # None: ambient, what the machine itself is trusted with
     source: str  # "secret NAME", "environment NAME", "file …", "ambient"
-    owner: ProviderSpec  # whose own hosts it may be sent to
+    user: ProviderSpec  # the provider that a deployment sends it to
+    owner: ProviderSpec  # the one whose own hosts it may be sent to
     origins: tuple[str, ...]  # and where else: it was stored for these, or the environment names them
     stored: bool  # in the database
 
@@ -67,7 +68,7 @@ def find(look: Lookup, name: str, user: ProviderSpec, *, referenced: bool) -> Cr
     if name in look.raw.secrets:
         secret = _opened(look, name)
         origins = look.raw.secrets[name].origins
-        return None if secret is None else Credential(name, secret, f"secret {name}", owner, origins, stored=True)
+        return None if secret is None else Credential(name, secret, f"secret {name}", user, owner, origins, stored=True)
     found = look.environment.referenced(name) if referenced else None
     if found is None and name in OWNERS:
         found = look.environment.get(name)
@@ -78,22 +79,21 @@ def find(look: Lookup, name: str, user: ProviderSpec, *, referenced: bool) -> Cr
         return None
     if look.is_reported(looked_up(found.text, found.source)):
         return None
-    return Credential(name, Secret(found.text), found.source, owner, _trusted(look, owner), stored=False)
+    return Credential(name, Secret(found.text), found.source, user, owner, _trusted(look, owner), stored=False)
 
 
 def ambient(look: Lookup, user: ProviderSpec) -> Credential:
     """Return what the machine itself gives a deployment of *user*: the identity that its cloud knows it by."""
-    return Credential("", None, "ambient", user, _trusted(look, user), stored=False)
+    return Credential("", None, "ambient", user, user, _trusted(look, user), stored=False)
 
 
-def check_origin(look: Lookup, credential: Credential, user: ProviderSpec, endpoint: str, place: str) -> None:
-    """Report a *credential* that is not meant for where calls of *user* to *endpoint* go, as *place* says.
+def check_origin(look: Lookup, credential: Credential, endpoint: str, place: str, *, trusted: bool) -> None:
+    """Report a *credential* that is not meant for where calls to *endpoint* go, as *place* says.
 
-    Where the process's own environment gives a provider's address, that provider's key goes there: no row said so.
+    *trusted*: the process's own environment gives that address, and so any key of that very provider's goes there.
     """
     origin = origin_of(endpoint)
-    chosen_here = look.is_of_environment(place) and OWNERS.get(credential.name) is user
-    if credential.may_go_to(origin) or chosen_here:
+    if credential.may_go_to(origin) or (trusted and OWNERS.get(credential.name) is credential.user):
         return
     meant = ", ".join([f"{credential.owner.label}'s own hosts", *credential.origins])
     again = f"liverouter set --secret {clip(credential.name or user_secret(credential.owner))} --for {origin}"

@@ -257,7 +257,7 @@ class TestKeysGoWhereTheyWereMeantToGo:
         for name in ("openai_api_key", "team"):
             rows = config("openai", llm_fallback_config=entry | {"api_key": {"secret": name}})
             found = codes(judged(rows, secrets, environ=environ))
-            assert found == [("LR111", "environment ANTHROPIC_API_BASE")]
+            assert found == [("LR111", "settings.llm_fallback_config.api_key")]
 
     def test_list_of_the_environment_does_not_loosen_stored_keys(self) -> None:
         """A stored key goes where it was stored for; the list is for keys of the environment."""
