@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from liverouter.sealing import Keyring
 
 _LONGEST_TEXT: Final = 2_000
+_BLANK: Final = re.compile(r"\s")
 _MEND_FILE: Final = "Mount the file and write the value into it, or unset the variable that names it"
 
 
@@ -29,11 +30,16 @@ class Lookup:
     def __init__(self, raw: RawConfig, environment: Environment, keyring: Keyring | None) -> None:
         self.raw, self.environment, self.keyring = raw, environment, keyring
         self.problems: list[Problem] = []
+        self._told: set[Problem] = set()
+        self._plain: dict[str, list[Problem]] = {}  # by setting: each deployment asks for the rows of its provider
 
     def report(self, code: str, message: str, where: str, hint: str, severity: Severity = "error") -> None:
         """Add a Problem, once."""
-        problem = Problem(code, message, where, hint, severity)
-        if problem not in self.problems:  # a row that two deployments share is one Problem
+        self._add(Problem(code, message, where, hint, severity))
+
+    def _add(self, problem: Problem) -> None:
+        if problem not in self._told:  # a row that two deployments share is one Problem
+            self._told.add(problem)
             self.problems.append(problem)
 
     def errors(self, since: int = 0) -> list[Problem]:
@@ -45,8 +51,11 @@ class Lookup:
         setting = SETTINGS[name]
         if name in self.raw.settings:
             value, where = self.raw.settings[name], f"settings.{name}"
-            if plain := plain_secrets(name, value, where):
-                self.problems += (p for p in plain if p not in self.problems)
+            if name not in self._plain:
+                self._plain[name] = plain_secrets(name, value, where)
+            if plain := self._plain[name]:
+                for problem in plain:
+                    self._add(problem)
                 return setting.default  # looked at no further: what else is wrong with it might be told with it
             return setting.default if value is None else self.checked(setting, value, where)
         if (found := self.environment.get(name)) is None:
@@ -166,7 +175,7 @@ def url_fault(url: str) -> str:
         return "the URL does not start with http:// or https:// and a host"
     if parts.username or parts.password:
         return "the URL holds a user or password"
-    if re.search(r"\s", url):
+    if _BLANK.search(url):
         return "the URL holds a space"
     return ""
 

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from liverouter.snapshot import Deployment
 
-_JWT_PARTS: Final = 3
+_JWT_DOTS: Final = 2
+# What people paste behind an API's base. Each reads a path once: a run is tried from its start alone, and kept whole.
+_ANTHROPIC_TAIL: Final = re.compile(r"(?<!/v1)(?:/v1)++(?:/messages)?\Z")
+_OPENAI_TAIL: Final = re.compile(r"(?<!/chat/completions)(?:/chat/completions)++\Z")
+_AZURE_TAIL: Final = re.compile(r"/openai(?:/.*)?\Z", re.DOTALL)
+_VERTEX_TAIL: Final = re.compile(r"(?<!/v1)(?<!/v1beta)(?<!/v1beta1)(?:/v1(?:beta1?)?)++(?:/projects/.*)?\Z", re.DOTALL)
+_SNOWFLAKE_TAIL: Final = re.compile(r"/cortex(?:/.*)?\Z", re.DOTALL)
+_AROUND_ACCOUNT: Final = re.compile(r"^https?://|/.*\Z", re.DOTALL)
 Kind = Literal["secret", "url", "text"]
 
 
@@ -63,14 +70,14 @@ def snowflake_base(settings: Mapping[str, str]) -> str:
     """Return the Snowflake REST root, ending in /api/v2, from the account or the explicit base."""
     if base := settings.get("snowflake_api_base"):
         return base
-    host = re.sub(r"^https?://|/.*$", "", settings.get("snowflake_account", "").lower())  # people paste the whole URL
+    host = _AROUND_ACCOUNT.sub("", settings.get("snowflake_account", "").lower())  # people paste the whole URL
     account = host.removesuffix(".snowflakecomputing.com").replace("_", "-")  # no host name holds an underscore
     return f"https://{account}.snowflakecomputing.com/api/v2"
 
 
 def is_jwt(token: str) -> bool:
     """Tell a JSON web token (three dotted parts) from a programmatic access token."""
-    return token.startswith("eyJ") and len(token.split(".")) == _JWT_PARTS
+    return token.startswith("eyJ") and token.count(".") == _JWT_DOTS
 
 
 def _origin_and_path(url: str) -> tuple[str, str]:
@@ -80,27 +87,27 @@ def _origin_and_path(url: str) -> tuple[str, str]:
 
 def _anthropic_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"(/v1)+(/messages)?$", "", path)  # litellm appends /v1/messages itself
+    return origin + _ANTHROPIC_TAIL.sub("", path)  # litellm appends /v1/messages itself
 
 
 def _openai_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + (re.sub(r"(/chat/completions)+$", "", path) or "/v1")  # a bare origin serves no OpenAI path
+    return origin + (_OPENAI_TAIL.sub("", path) or "/v1")  # a bare origin serves no OpenAI path
 
 
 def _azure_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"/openai(/.*)?$", "", path)  # people paste the portal's full target URI
+    return origin + _AZURE_TAIL.sub("", path)  # people paste the portal's full target URI
 
 
 def _vertex_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"(/v1(beta1?)?)+(/projects/.*)?$", "", path)
+    return origin + _VERTEX_TAIL.sub("", path)
 
 
 def _snowflake_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + (re.sub(r"/cortex(/.*)?$", "", path) or "/api/v2")
+    return origin + (_SNOWFLAKE_TAIL.sub("", path) or "/api/v2")
 
 
 def _anthropic(d: Deployment) -> dict[str, Any]:
