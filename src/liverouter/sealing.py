@@ -7,7 +7,6 @@ bound to what it was sealed for (a secret's name, a file's purpose), so that no 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -263,7 +262,7 @@ def _decoded_key(word: str, position: int) -> bytes:
     text = word.rstrip("=").translate(_TO_STANDARD)
     try:
         material = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or letters that are no ASCII
         material = b""
     if len(material) != _KEY_BYTES:
         message = f"key {position} is not base64 of {_KEY_BYTES} bytes"
