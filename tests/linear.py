@@ -63,7 +63,7 @@ def _deep(size: int) -> Any:
 
 def _wide_below(size: int) -> Any:
     """Return many nodes, each far from the top."""
-    value: Any = [1] * (size // 4)
+    value: Any = [1, "sk-aaaaaaaa"] * (size // 20)
     for _ in range(min(90, size // 90)):
         value = {"k" * 40: value}
     return value

@@ -33,7 +33,7 @@ from tests.linear import DEEP, SIZES, VALUES, assert_linear, texts
 from tests.patterns import assert_linear_pattern, hidden, patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from liverouter.providers import ProviderSpec
 
@@ -134,6 +134,38 @@ class TestRows:
             for secret in ("sk-aaaaaaaa", " https://u:p@h", "?token=a"):
                 (problem,) = plain_secrets("llm_model", f"{long} {secret}", "settings.llm_model")
                 assert problem.code == "LR110"
+
+    @pytest.mark.parametrize("kind", VALUES)
+    def test_what_is_told_of_a_row_is_finite(self, kind: str) -> None:
+        """However many keys stand in it, and however far from the top."""
+        problems = plain_secrets("llm_profile", {"api_key": VALUES[kind](SIZES[-1])}, "settings.llm_profile")
+        assert len(problems) <= MOST_PROBLEMS + 1
+        assert all(len(p.where) < 250 for p in problems)
+
+    def test_row_is_read_once_for_all_deployments(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Twenty fallbacks of one provider ask for the same rows, and each may hold 100,000 characters."""
+        read: list[str] = []
+
+        def counted(name: str, value: Any, where: str) -> list[Problem]:
+            read.append(name)
+            return plain_secrets(name, value, where)
+
+        monkeypatch.setattr("liverouter.lookup.plain_secrets", counted)
+        judge({"openai_api_base": "https://h/v1", "llm_fallback_config": [FALLBACK] * 20})
+        assert sorted(read) == ["llm_fallback_config", "llm_model", "llm_provider", "openai_api_base"]
+
+    @pytest.mark.parametrize("kind", ROWS)
+    def test_guesses_are_few(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Comparing one name with all that are known takes 0.1 ms, and strangers may write ten thousand."""
+        guesses: list[str] = []
+
+        def counted(word: str, known: Iterable[str]) -> str:
+            guesses.append(word)
+            return did_you_mean(word, known)
+
+        monkeypatch.setattr("liverouter.config.did_you_mean", counted)
+        judge(ROWS[kind](SIZES[-1]))
+        assert len(guesses) <= 500
 
     @pytest.mark.parametrize("kind", ROWS)
     def test_rejection_is_finite(self, kind: str) -> None:
