@@ -44,7 +44,11 @@ class Validation:
 
 
 def validate(raw: RawConfig, *, environment: Environment, keyring: Keyring | None) -> Validation:
-    """Return the Snapshot that *raw* describes, or all its Problems; never raises, whatever the rows hold."""
+    """Return the Snapshot that *raw* describes, or all its Problems; never raises, whatever the rows hold.
+
+    Takes time that grows with the size of the rows alone: whoever may write could else stop every process by one row.
+    Of more than a hundred Problems the first are returned, and one that counts the others.
+    """
     look = Lookup(raw, environment, keyring)
     _check_names(look)
     common = {name: look.setting(name) for name in SETTINGS if name.startswith(("llm_", "litellm_"))}

@@ -144,7 +144,7 @@ class SecretError(LiveRouterError):
 
 
 class ConfigError(LiveRouterError):
-    """A revision was rejected; `problems` lists everything that is wrong with it."""
+    """A revision was rejected; `problems` lists everything that is wrong with it, as far as `first_problems` goes."""
 
     problems: tuple[Problem, ...]
 
