@@ -9,7 +9,7 @@ down_revision = "0005_reports"
 
 
 def upgrade() -> None:
-    run_sql(revision, "serves.sql")
+    run_sql(revision, "plain_secrets.sql", "serves.sql")
     install_roles()
 
 

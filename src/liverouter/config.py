@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter import credentials
-from liverouter.errors import Problem, did_you_mean
+from liverouter.errors import Problem, did_you_mean, first_problems
 from liverouter.literal import looked_up
 from liverouter.lookup import HINTS, Lookup, clip, kind_of
 from liverouter.options import reference_variable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _MEMBERS: Final = ("provider", "model", "temperature", "max_tokens", "order", "weight", "profile")
 _PREFIXES: Final = tuple({name.split("_")[0] + "_" for name in SETTINGS})
 _MAX_FALLBACKS: Final = 20
+_MOST_GUESSES: Final = 200  # rows that are compared with the names of settings; other software may have thousands
+_MOST_STRANGERS: Final = 20  # members of one entry that are no setting, each with a guess at what was meant
 _NO_PROFILE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -43,7 +46,11 @@ class Validation:
 
 
 def validate(raw: RawConfig, *, environment: Environment, keyring: Keyring | None) -> Validation:
-    """Return the Snapshot that *raw* describes, or all its Problems; never raises, whatever the rows hold."""
+    """Return the Snapshot that *raw* describes, or all its Problems; never raises, whatever the rows hold.
+
+    Takes time that grows with the size of the rows alone: whoever may write could else stop every process by one row.
+    Of more than a hundred Problems the first are returned, and one that counts the others.
+    """
     look = Lookup(raw, environment, keyring)
     _check_names(look)
     common = {name: look.setting(name) for name in SETTINGS if name.startswith(("llm_", "litellm_"))}
@@ -51,7 +58,7 @@ def validate(raw: RawConfig, *, environment: Environment, keyring: Keyring | Non
     errors = look.errors()
     warnings = tuple(p for p in look.problems if p.severity == "warning")
     if errors or not deployments:
-        return Validation(None, (*errors, *warnings))
+        return Validation(None, first_problems((*errors, *warnings)))
     snapshot = Snapshot(
         epoch=raw.epoch,
         revision=raw.revision,
@@ -66,7 +73,7 @@ def validate(raw: RawConfig, *, environment: Environment, keyring: Keyring | Non
         timeout_s=float(common["litellm_timeout"]),
         check_streams=common["litellm_check_streams"],
     )
-    return Validation(snapshot, warnings)
+    return Validation(snapshot, first_problems(warnings))
 
 
 def _check_names(look: Lookup) -> None:
@@ -75,13 +82,12 @@ def _check_names(look: Lookup) -> None:
     Rows of other software pass in silence.
     """
     rejected = {name for spec in PROVIDERS.values() for name in spec.rejected}
+    strangers = [name for name in look.raw.settings if name not in SETTINGS and name not in rejected]
     for name, value in look.raw.settings.items():
         if name in SETTINGS:
             look.is_reported(looked_up(value, f"settings.{name}"))
-            continue
-        if name in rejected:
-            continue
-        near = did_you_mean(clip(name), SETTINGS)
+    for number, name in enumerate(strangers):
+        near = did_you_mean(clip(name), SETTINGS) if number < _MOST_GUESSES else ""
         if near or name.startswith(_PREFIXES):
             hint = near or "Remove the row; `liverouter show --settings` lists the names"
             look.report("LR106", f"'{clip(name)}' is not a setting", f"settings.{clip(name)}", hint, "warning")
@@ -201,13 +207,17 @@ class _Deployments:
 
     def check_members(self, spec: ProviderSpec, entry: Mapping[Any, Any], where: str) -> None:
         known = [*_MEMBERS, *(f.name for f in spec.fields), *(f.alias for f in spec.fields if f.alias)]
-        for name in (str(n) for n in entry if n not in known):
+        strangers = (str(n) for n in entry if n not in known)
+        for name in islice(strangers, _MOST_STRANGERS):
             place = f"{where}.{clip(name)}"
             if name in spec.rejected:
                 self.look.report("LR107", f"'{name}' cannot be used", place, spec.rejected[name])
             else:
                 hint = did_you_mean(clip(name), known) or f"A {spec.name} fallback knows {', '.join(known)}"
                 self.look.report("LR106", f"'{clip(name)}' is not known here", place, hint)
+        if more := sum(1 for _ in strangers):
+            hint = f"A {spec.name} fallback knows {', '.join(known)}"
+            self.look.report("LR106", f"{more} more members are not known here", where, hint)
 
     def check_twins(self, deployments: Sequence[Deployment]) -> None:
         """Report deployments that are the same place with the same credentials: one cannot stand in for itself."""

@@ -68,6 +68,7 @@ _BY_KIND: Final[tuple[tuple[type[Exception], str, str, str], ...]] = (
     (asyncpg.InterfaceError, "LR201", "the connection to the database broke", "It is tried again"),
     (asyncpg.InternalClientError, "LR201", "the connection to the database broke", "It is tried again"),
 )
+_NEXT_WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OWN_STATE: Final = re.compile(r"LR\d{3}")  # our functions raise with the code itself as SQLSTATE
 
 
@@ -133,4 +134,4 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _words(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).removesuffix(" Error").lower()
+    return _NEXT_WORD.sub(" ", name).removesuffix(" Error").lower()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Severity = Literal["error", "warning"]
+MOST_PROBLEMS: Final = 100  # told of one config: more is no help to a person, and a page, a log and a report are finite
+_LONGEST_WORD: Final = 60  # characters of what may be a misspelt name
 
 CODES: Final[dict[str, str]] = {
     "LR100": "a required setting is missing",
@@ -145,13 +147,13 @@ class SecretError(LiveRouterError):
 
 
 class ConfigError(LiveRouterError):
-    """A revision was rejected; `problems` lists everything that is wrong with it."""
+    """A revision was rejected; `problems` lists everything that is wrong with it, as far as `first_problems` goes."""
 
     problems: tuple[Problem, ...]
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         """Take the Problems of one rejection; the first error gives the code."""
-        self.problems = tuple(problems)
+        self.problems = problems = first_problems(problems)
         first = next((p for p in problems if p.severity == "error"), problems[0])
         super().__init__(_listing(problems), code=first.code, where=first.where, hint=first.hint)
         self.args = (_listing(problems),)
@@ -164,7 +166,7 @@ class NotReadyError(LiveRouterError):
 
     def __init__(self, problems: Sequence[Problem], *, waited_s: float) -> None:
         """Take the Problems known when the wait of *waited_s* seconds ended."""
-        self.problems = tuple(problems)
+        self.problems = problems = first_problems(problems)
         message = f"no config is live after {waited_s:g} s"
         hint = problems[0].hint if problems else "Look at the log: the first read has not ended yet."
         super().__init__(message, code="LR401", where="get_chat_model", hint=hint)
@@ -191,8 +193,18 @@ class CallError(LiveRouterError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``Did you mean 'x'?`` for the nearest of *known*, or an empty string."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:_LONGEST_WORD].lower(), list(known), n=1, cutoff=0.6)
     return f"Did you mean '{near[0]}'?" if near else ""
+
+
+def first_problems(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return *problems*; of more than MOST_PROBLEMS the first, and one that counts the others."""
+    if len(problems) <= MOST_PROBLEMS + 1:
+        return tuple(problems)
+    rest = problems[MOST_PROBLEMS:]
+    hint = "Mend the first ones, and look again"
+    more = Problem(rest[0].code, f"and {len(rest)} more problems", rest[0].where, hint, rest[0].severity)
+    return (*problems[:MOST_PROBLEMS], more)
 
 
 def _sentence(message: str, code: str, where: str, hint: str) -> str:

@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 if TYPE_CHECKING:
     from liverouter.errors import Problem
@@ -296,7 +296,7 @@ class Bus:
                         self._on_error(observer, exc)
 
 
-_TOKEN = re.compile(
+_TOKEN: Final = re.compile(
     r"(sk-[A-Za-z0-9_-]{6})[A-Za-z0-9_-]+"
     r"|(Bearer\s+)\S+"
     r"|((?:api[-_]?key|token|password|secret)[\"']?\s*[=:]\s*[\"']?)[^\s\"',}&]+"
@@ -306,7 +306,16 @@ _TOKEN = re.compile(
 )
 
 
+_LONGEST_READ: Final = 10_000  # characters of a text of which fewer are shown; providers send megabytes
+
+
 def mask(text: str, limit: int = 300) -> str:
-    """Return *text* with what looks like a credential blanked, at most *limit* characters long."""
-    masked = _TOKEN.sub(lambda m: next((g for g in m.groups() if g), "") + "***", text)
+    """Return *text* with what looks like a credential blanked, at most *limit* characters long.
+
+    Of a text that is far longer than that, only the beginning is read.
+    """
+    beginning = text[: limit + _LONGEST_READ]
+    masked = _TOKEN.sub(lambda m: next((g for g in m.groups() if g), "") + "***", beginning)
+    if len(beginning) < len(text) and len(masked) <= limit:
+        masked = masked.rpartition(" ")[0] + "…"  # half a credential at the cut is not known for one
     return masked if len(masked) <= limit else masked[: limit - 1] + "…"

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.errors import Problem
-from liverouter.plain_secrets import step
+from liverouter.errors import Problem, first_problems
+from liverouter.plain_secrets import longer, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def is_looked_up(text: str) -> bool:
 
 def looked_up(value: Any, where: str) -> list[Problem]:
     """Return an LR112 for each text in *value*, names of members included, that a library would look up."""
-    return [_problem(place) for place in _places(value, where)]
+    return list(first_problems([_problem(place) for place in _places(value, where)]))
 
 
 def _problem(place: str) -> Problem:
@@ -50,9 +50,9 @@ def _places(value: Any, where: str) -> Iterator[str]:
                 yield place
         elif isinstance(node, Mapping):
             for key, member in node.items():
-                inside = f"{place}.{step(str(key))}"
+                inside = longer(place, f".{step(str(key))}")
                 if is_looked_up(str(key)):
                     yield inside
                 waiting.append((member, inside))
         elif isinstance(node, list | tuple):
-            waiting += [(element, f"{place}[{index}]") for index, element in enumerate(node)]
+            waiting += [(element, longer(place, f"[{index}]")) for index, element in enumerate(node)]

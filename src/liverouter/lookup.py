@@ -30,11 +30,16 @@ class Lookup:
     def __init__(self, raw: RawConfig, environment: Environment, keyring: Keyring | None) -> None:
         self.raw, self.environment, self.keyring = raw, environment, keyring
         self.problems: list[Problem] = []
+        self._told: set[Problem] = set()
+        self._unfit: dict[str, list[Problem]] = {}  # by setting: each deployment asks for the rows of its provider
 
     def report(self, code: str, message: str, where: str, hint: str, severity: Severity = "error") -> None:
         """Add a Problem, once."""
-        problem = Problem(code, message, where, hint, severity)
-        if problem not in self.problems:  # a row that two deployments share is one Problem
+        self._add(Problem(code, message, where, hint, severity))
+
+    def _add(self, problem: Problem) -> None:
+        if problem not in self._told:  # a row that two deployments share is one Problem
+            self._told.add(problem)
             self.problems.append(problem)
 
     def errors(self, since: int = 0) -> list[Problem]:
@@ -50,8 +55,9 @@ class Lookup:
     def _row(self, name: str) -> tuple[Any, str]:
         """Return a row's value and its place; None where it holds what is looked at no further, and is reported."""
         value, where = self.raw.settings[name], f"settings.{name}"
-        unfit = self.is_reported(plain_secrets(name, value, where)) or self.is_reported(looked_up(value, where))
-        return None if unfit else value, where
+        if name not in self._unfit:
+            self._unfit[name] = plain_secrets(name, value, where) or looked_up(value, where)
+        return None if self.is_reported(self._unfit[name]) else value, where
 
     def _of_environment(self, setting: Setting) -> tuple[Any, str]:
         """Return the environment's value and its source; None where it gives none that can be used."""
@@ -69,7 +75,8 @@ class Lookup:
 
     def is_reported(self, problems: list[Problem]) -> bool:
         """Add *problems*, each once, and tell whether there are any."""
-        self.problems += (p for p in problems if p not in self.problems)
+        for problem in problems:
+            self._add(problem)
         return bool(problems)
 
     def checked(self, setting: Setting, value: Any, where: str) -> Any:

@@ -22,6 +22,7 @@ _SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _LAST_PORT: Final = 65_535
 _ESCAPED: Final = "in the password %2F for /, %3F for ?, %23 for #, %5B for [, %40 for @, %25 for %"
+_BETWEEN: Final = re.compile(r"[,\s]+")
 _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 
 
@@ -241,7 +242,7 @@ def _labels(value: Any, where: str) -> Mapping[str, str]:
 
 
 def _api_bases(value: Any, where: str) -> tuple[str, ...]:
-    words = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else [str(word) for word in value]
+    words = _BETWEEN.split(value.strip()) if isinstance(value, str) else [str(word) for word in value]
     origins = [origin_of(word) for word in words if word]
     if not all(origins):
         raise OptionsError(

@@ -1,15 +1,18 @@
 """The database's rule on plain secrets, for an answer before anything is written: settings take none. Pure.
 
-The rule itself is `migrations/sql/0001_config/plain_secrets.sql`; a test holds the two together.
+The rule itself is `migrations/sql/0006_plain_secrets/plain_secrets.sql`; a test holds the two together. Both take time
+that grows with the length of a value and with nothing else: each pattern reads a stretch of text once, a name is judged
+once and not again for each element of its list, and the path to a node has a bound.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.errors import Problem
+from liverouter.errors import Problem, first_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +31,8 @@ _KEY: Final = re.compile(
     r'|-----BEGIN [A-Z0-9 ]*PRIVATE KEY|"private_key" *:'
 )
 _URL: Final = re.compile(
-    r"[a-z][a-z0-9+.-]*://[^/?#\s]*:[^/?#\s]*@"
-    r"|[?&][^=&#]*(key|token|password|secret|signature|sig)=[^&#]",
+    r"://[^/?#\s:]*:[^/?#\s@]*@"
+    r"|[?&][^?=&#]*(key|token|password|secret|signature|sig)=[^&#]",
     re.IGNORECASE,
 )
 _NAME: Final = re.compile(
@@ -39,6 +42,7 @@ _NAME: Final = re.compile(
 _REFERENCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _PASTED: Final = re.compile(r"[A-Za-z0-9]{24}")  # a key where its name belongs
 _STEP: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_LONGEST_PLACE: Final = 200  # characters; as long a path for each of 40,000 nodes would be 160 MB
 
 _WORDS: Final = {
     "key": (
@@ -67,13 +71,16 @@ def looks_like_key(text: str) -> bool:
 
 
 def plain_secrets(name: str, value: Any, where: str) -> list[Problem]:
-    """Return a Problem for each plain secret in the setting *name*, none of which repeats it; *where* it stands."""
+    """Return a Problem for each plain secret in the setting *name*, none of which repeats it; *where* it stands.
+
+    Of more than a hundred the first, and one that counts the others.
+    """
     problems = []
     for place, reason in _found(name, value):
         message, hint = _WORDS[reason]
         hint = _CORTEX if place.endswith(".snowflake_password") else hint
         problems.append(Problem("LR110", message, where + place, hint))
-    return problems
+    return list(first_problems(problems))
 
 
 def _found(name: str, value: Any) -> list[tuple[str, str]]:
@@ -83,25 +90,39 @@ def _found(name: str, value: Any) -> list[tuple[str, str]]:
     return [(place, reason) for _, place, reason in sorted(found)]
 
 
-def _nodes(name: str, value: Any) -> Iterator[tuple[str, int, str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What the name of a node gives away."""
+
+    is_key: bool
+    is_of_secret: bool
+
+    @classmethod
+    def judged(cls, name: str) -> _Name:
+        return cls(looks_like_key(name), _NAME.search(name.lower()) is not None)
+
+
+def _nodes(name: str, value: Any) -> Iterator[tuple[str, int, _Name, Any]]:
     """Yield path, depth, name and value of each node; an element goes by its list's name."""
-    waiting: list[tuple[str, int, str, Any]] = [("", 0, name, value)]
+    waiting: list[tuple[str, int, _Name, Any]] = [("", 0, _Name.judged(name), value)]
     while waiting:  # not recursive: a row may be nested deeper than calls
         place, depth, key, node = waiting.pop()
         yield place, depth, key, node
         if isinstance(node, Mapping) and not (depth and is_reference(node)):
-            waiting += [(f"{place}.{step(str(k))}", depth + 1, str(k), member) for k, member in node.items()]
+            for member, inner in node.items():
+                judged = _Name.judged(str(member))
+                waiting.append((longer(place, f".{_step(str(member), judged)}"), depth + 1, judged, inner))
         elif isinstance(node, list):
-            waiting += [(f"{place}[{index}]", depth + 1, key, element) for index, element in enumerate(node)]
+            waiting += [(longer(place, f"[{index}]"), depth + 1, key, element) for index, element in enumerate(node)]
 
 
-def _reason(depth: int, name: str, value: Any) -> str:
+def _reason(depth: int, name: _Name, value: Any) -> str:
     is_text = isinstance(value, str)
-    if looks_like_key(name) or (is_text and looks_like_key(value)):
+    if name.is_key or (is_text and looks_like_key(value)):
         return "key"
     if is_text and _URL.search(value):
         return "url"
-    if value is None or (depth and is_reference(value)) or not _NAME.search(name.lower()):
+    if value is None or not name.is_of_secret or (depth and is_reference(value)):
         return ""
     # a number is a limit or a price there, max_token or cost_per_token, unless it is the row itself
     return "name" if depth == 0 or isinstance(value, str | Mapping) else ""
@@ -109,12 +130,20 @@ def _reason(depth: int, name: str, value: Any) -> str:
 
 def is_reference(value: Any) -> bool:
     """Tell whether *value* refers to a secret, ``{"secret": NAME}``, and does so by a name and not by a pasted key."""
-    if not isinstance(value, Mapping) or set(value) != {"secret"} or not isinstance(value["secret"], str):
+    if not isinstance(value, Mapping) or len(value) != 1 or not isinstance(name := value.get("secret"), str):
         return False
-    name = value["secret"]
     return bool(_REFERENCE.fullmatch(name)) and not _PASTED.search(name) and not looks_like_key(name)
 
 
-def step(key: str) -> str:
+def step(member: str) -> str:
     """Return the name of a member fit to be shown in a path."""
-    return key if _STEP.fullmatch(key) and not looks_like_key(key) else "…"
+    return _step(member, _Name.judged(member))
+
+
+def longer(place: str, step: str) -> str:
+    """Return the path *place* with *step* behind it, cut where it gets too long."""
+    return (place + step)[:_LONGEST_PLACE]
+
+
+def _step(member: str, name: _Name) -> str:
+    return member if _STEP.fullmatch(member) and not name.is_key else "…"

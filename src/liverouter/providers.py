@@ -18,13 +18,28 @@ if TYPE_CHECKING:
 
     from liverouter.snapshot import Deployment
 
-_JWT_PARTS: Final = 3
+_JWT_DOTS: Final = 2
 # What becomes a piece of a URL may hold none of the characters that end such a piece.
 _IN_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
-_ACCOUNT: Final = re.compile(
-    r"(https?://)?[A-Za-z0-9][A-Za-z0-9_.-]{0,252}(/[^\s?#\\@]*)?"
-)  # people paste the whole URL
+_ACCOUNT: Final = re.compile(r"(https?://)?[A-Za-z0-9][A-Za-z0-9_.-]{0,252}(/[^\s?#\\@]*)?")  # or the pasted URL
+# What people paste behind an API's base. Each reads a path once: a run is tried from its start alone, and kept whole.
+_ANTHROPIC_TAIL: Final = re.compile(r"(?<!/v1)(?:/v1)++(?:/messages)?\Z")
+_OPENAI_TAIL: Final = re.compile(r"(?<!/chat/completions)(?:/chat/completions)++\Z")
+_AZURE_TAIL: Final = re.compile(r"/openai(?:/.*)?\Z", re.DOTALL)
+_VERTEX_TAIL: Final = re.compile(r"(?<!/v1)(?<!/v1beta)(?<!/v1beta1)(?:/v1(?:beta1?)?)++(?:/projects/.*)?\Z", re.DOTALL)
+_SNOWFLAKE_TAIL: Final = re.compile(r"/cortex(?:/.*)?\Z", re.DOTALL)
+_AROUND_ACCOUNT: Final = re.compile(r"^https?://|/.*\Z", re.DOTALL)
+# The hosts that are a provider's own, in lower case, matched whole; the settings page reads these patterns as well.
+_ANTHROPIC_HOSTS: Final = re.compile(r"api\.anthropic\.com")
+_OPENAI_HOSTS: Final = re.compile(r"([a-z]{2}\.)?api\.openai\.com")  # of one region: eu.api.openai.com
+_VERTEX_HOSTS: Final = re.compile(
+    r"([a-z0-9-]{1,40}-)?aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]{1,40}\.rep\.googleapis\.com"
+)
+_AZURE_HOSTS: Final = re.compile(
+    r"[a-z0-9-]{1,63}\.((openai|cognitiveservices)\.azure\.(com|us|cn)|services\.ai\.azure\.com)"
+)
+_SNOWFLAKE_HOSTS: Final = re.compile(r"([a-z0-9_-]{1,63}\.){1,5}snowflakecomputing\.(com|cn)")
 ANTHROPIC_BASE: Final = "https://api.anthropic.com"
 OPENAI_BASE: Final = "https://api.openai.com/v1"
 Kind = Literal["secret", "url", "text"]
@@ -96,14 +111,14 @@ def snowflake_base(settings: Mapping[str, str]) -> str:
     """Return the Snowflake REST root, ending in /api/v2, from the account or the explicit base."""
     if base := settings.get("snowflake_api_base"):
         return base
-    host = re.sub(r"^https?://|/.*$", "", settings.get("snowflake_account", "").lower())  # people paste the whole URL
+    host = _AROUND_ACCOUNT.sub("", settings.get("snowflake_account", "").lower())  # people paste the whole URL
     account = host.removesuffix(".snowflakecomputing.com").replace("_", "-")  # no host name holds an underscore
     return f"https://{account}.snowflakecomputing.com/api/v2"
 
 
 def is_jwt(token: str) -> bool:
     """Tell a JSON web token (three dotted parts) from a programmatic access token."""
-    return token.startswith("eyJ") and len(token.split(".")) == _JWT_PARTS
+    return token.startswith("eyJ") and token.count(".") == _JWT_DOTS
 
 
 def _origin_and_path(url: str) -> tuple[str, str]:
@@ -113,27 +128,27 @@ def _origin_and_path(url: str) -> tuple[str, str]:
 
 def _anthropic_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"(/v1)+(/messages)?$", "", path)  # litellm appends /v1/messages itself
+    return origin + _ANTHROPIC_TAIL.sub("", path)  # litellm appends /v1/messages itself
 
 
 def _openai_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + (re.sub(r"(/chat/completions)+$", "", path) or "/v1")  # a bare origin serves no OpenAI path
+    return origin + (_OPENAI_TAIL.sub("", path) or "/v1")  # a bare origin serves no OpenAI path
 
 
 def _azure_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"/openai(/.*)?$", "", path)  # people paste the portal's full target URI
+    return origin + _AZURE_TAIL.sub("", path)  # people paste the portal's full target URI
 
 
 def _vertex_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + re.sub(r"(/v1(beta1?)?)+(/projects/.*)?$", "", path)
+    return origin + _VERTEX_TAIL.sub("", path)
 
 
 def _snowflake_url(url: str) -> str:
     origin, path = _origin_and_path(url)
-    return origin + (re.sub(r"/cortex(/.*)?$", "", path) or "/api/v2")
+    return origin + (_SNOWFLAKE_TAIL.sub("", path) or "/api/v2")
 
 
 def _anthropic(d: Deployment) -> dict[str, Any]:
@@ -200,7 +215,7 @@ _ANTHROPIC = ProviderSpec(
     litellm_params=_anthropic,
     endpoint=lambda s, _: s.get("anthropic_api_base", ANTHROPIC_BASE),
     normalize_url=_anthropic_url,
-    own_hosts=re.compile(r"api\.anthropic\.com"),
+    own_hosts=_ANTHROPIC_HOSTS,
     litellm_provider="anthropic",
     langchain_package="langchain_anthropic",
     extra="anthropic",
@@ -217,7 +232,7 @@ _OPENAI = ProviderSpec(
     litellm_params=_openai,
     endpoint=lambda s, _: s.get("openai_api_base", OPENAI_BASE),
     normalize_url=_openai_url,
-    own_hosts=re.compile(r"([a-z]{2}\.)?api\.openai\.com"),  # eu.api.openai.com and the like keep data in one region
+    own_hosts=_OPENAI_HOSTS,
     litellm_provider="openai",
     langchain_package="langchain_openai",
     extra="openai",
@@ -238,7 +253,7 @@ _VERTEX = ProviderSpec(
     litellm_params=_vertex,
     endpoint=lambda s, _: vertex_base(s),
     normalize_url=_vertex_url,
-    own_hosts=re.compile(r"([a-z0-9-]+-)?aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com"),
+    own_hosts=_VERTEX_HOSTS,
     litellm_provider="vertex_ai",
     langchain_package="langchain_google_genai",
     extra="vertex",
@@ -261,7 +276,7 @@ _AZURE = ProviderSpec(
         f"{s.get('azure_openai_endpoint', '')}/openai/deployments/{s.get('azure_openai_deployment') or m}"
     ),
     normalize_url=_azure_url,
-    own_hosts=re.compile(r"[a-z0-9-]+\.((openai|cognitiveservices)\.azure\.(com|us|cn)|services\.ai\.azure\.com)"),
+    own_hosts=_AZURE_HOSTS,
     litellm_provider="azure",
     langchain_package="langchain_openai",
     extra="openai",
@@ -290,7 +305,7 @@ _SNOWFLAKE = ProviderSpec(
     litellm_params=_snowflake,
     endpoint=lambda s, _: snowflake_base(s),
     normalize_url=_snowflake_url,
-    own_hosts=re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.snowflakecomputing\.(com|cn)"),
+    own_hosts=_SNOWFLAKE_HOSTS,
     litellm_provider="snowflake",
     langchain_package="langchain_openai",
     extra="openai",

@@ -7,7 +7,6 @@ bound to what it was sealed for (a secret's name, a file's purpose), so that no 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -29,6 +28,7 @@ _VERSION: Final = "v1"
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12  # what GCM is specified for; random: 2^32 envelopes per key are safe
 _ENVELOPE: Final = re.compile(r"v1:([0-9a-f]{8}):([A-Za-z0-9_-]{16}):([A-Za-z0-9_-]{22,})")
+_BETWEEN_KEYS: Final = re.compile(r"[,\s]+")
 _FINGERPRINT_LABEL: Final = b"liverouter fingerprint v1"  # public on purpose: see `fingerprint`
 _ANY_TEXT: Final = "surrogatepass"  # the environment may hold bytes that are no UTF-8
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
@@ -113,7 +113,7 @@ class Keyring:
         Raises:
             SecretError: a key is not base64 of 32 bytes, or there is none.
         """
-        words = [word for line in text.splitlines() for word in re.split(r"[,\s]+", line.partition("#")[0]) if word]
+        words = [word for line in text.splitlines() for word in _BETWEEN_KEYS.split(line.partition("#")[0]) if word]
         return cls([_decoded_key(word, position) for position, word in enumerate(words, start=1)])
 
     @property
@@ -262,7 +262,7 @@ def _decoded_key(word: str, position: int) -> bytes:
     text = word.rstrip("=").translate(_TO_STANDARD)
     try:
         material = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or letters that are no ASCII
         material = b""
     if len(material) != _KEY_BYTES:
         message = f"key {position} is not base64 of {_KEY_BYTES} bytes"

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
+import psutil
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -13,8 +14,11 @@ from psycopg.types.json import Jsonb
 
 from liverouter.plain_secrets import plain_secrets
 from tests.integration.sqlkit import put, put_secret, refused, revision, rows, sealed, value
+from tests.linear import VALUES, assert_linear
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
 
     Session = psycopg.Connection[Any]
@@ -220,6 +224,47 @@ class TestReadable:
             assert refusal.message == "the value of setting x is nested more than 100 levels deep"
         db.execute(insert, ["[" * 100 + "]" * 100])
         assert revision(db) == 1
+
+
+class TestTime:
+    @pytest.fixture
+    def clock(self, db: Session) -> Callable[[], float]:
+        """Seconds of CPU that this session's server process has spent."""
+        try:
+            backend = psutil.Process(db.info.backend_pid)
+        except psutil.NoSuchProcess:
+            pytest.skip("the server of LIVEROUTER_TEST_DSN runs elsewhere")
+        return lambda: sum(backend.cpu_times()[:2])
+
+    @pytest.mark.parametrize("kind", VALUES)
+    def test_value_is_judged_in_linear_time(self, db: Session, clock: Callable[[], float], kind: str) -> None:
+        """Whoever may write may write the worst, and writers wait for each other."""
+        query = b"SELECT place FROM liverouter.plain_secret('llm_profile', %s)"
+        assert_linear(
+            lambda value: db.execute(query, [value]), lambda n: Jsonb(VALUES[kind](n)), clock=clock, floor_s=0.2
+        )
+
+    def test_rules_agree_on_what_is_worst(self, db: Session) -> None:
+        """Long names, long paths, long texts: what the database refuses, and where, is known before."""
+        query = b"SELECT place FROM liverouter.plain_secret('llm_profile', %s)"
+        spoilt = [*(make(1_500) for make in VALUES.values()), {"n" * 300: {"token": ["x"]}}, {"a" * 40: "://u:p@h"}]
+        deep: Any = {"api_key": "x"}
+        for _ in range(20):
+            deep = {"k" * 40: deep}
+        for value_ in (*spoilt, deep):
+            (place,) = db.execute(query, [Jsonb(value_)]).fetchone() or (None,)
+            places = [problem.where for problem in plain_secrets("llm_profile", value_, "")]
+            assert place in places if place is not None else places == []
+            assert place is None or len(place) <= 200
+
+    def test_key_behind_a_hundred_thousand_characters_is_found(self, db: Session) -> None:
+        """Time is saved by reading once, not by reading less."""
+        for unit in ("?", "a ", "&a=", "://a/", "eyJ.", "-----BEGIN A"):
+            for secret in (f"sk-{MARK}", f" https://u:{MARK}@h", f"?token={MARK}"):
+                with refused("23514") as refusal:
+                    put(db, llm_model=unit * (99_000 // len(unit)) + " " + secret)
+                assert "settings take no secrets" in refusal.message
+                assert MARK not in refusal.everything
 
 
 class TestSecrets:

@@ -62,7 +62,7 @@ _REVISION: Final = {
     "changed": "CHANGED",
     "comment": "COMMENT",
 }
-_PROCESS: Final = re.compile(r"(.+ on .+, pid \d+)(?:, (.+))?")  # as SQL names a process, and a place in what it saw
+_PID: Final = re.compile(r", pid \d{1,10}(?:, |\Z)")  # ends what SQL names a process: "app on host, pid 7"
 _NAMED: Final = 5  # processes that have the same problem
 _DIFF: Final = {"object": "OBJECT", "key": "KEY", "old": "OLD", "new": "NEW"}
 _SETTING: Final = {"name": "SETTING", "value": "VALUE", "source": "FROM", "type": "TYPE", "default": "DEFAULT"}
@@ -114,8 +114,7 @@ def _gather(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]:
     """Return each Problem once, with the processes that have it where it is told in several places."""
     groups: dict[tuple[str, ...], list[tuple[Problem, str]]] = {}
     for problem in problems:
-        found = _PROCESS.fullmatch(problem.where)
-        process, place = found.groups(default="") if found else ("", problem.where)
+        process, place = _process(problem.where)
         groups.setdefault((problem.code, problem.severity, problem.message, place), []).append((problem, process))
     gathered: list[tuple[Problem, list[str]]] = []
     for (*_, place), told in groups.items():
@@ -127,6 +126,14 @@ def _gather(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]:
         processes = [process for _, process in told if process]
         gathered.append((replace(first, where=place, hint=hint), processes))
     return gathered
+
+
+def _process(where: str) -> tuple[str, str]:
+    """Return the process that *where* names, and the place in what that saw; either may be empty."""
+    found = _PID.search(where)
+    if found is None or " on " not in where[: found.start()]:
+        return "", where
+    return where[: found.end()].removesuffix(", "), where[found.end() :]
 
 
 async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dict[str, Any]:

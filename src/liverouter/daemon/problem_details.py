@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse
 
-from liverouter.errors import CODES, ConfigError, LiveRouterError, NotReadyError, Problem
+from liverouter.errors import CODES, MOST_PROBLEMS, ConfigError, LiveRouterError, NotReadyError, Problem
 from liverouter.events import mask
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def from_validation(exc: RequestValidationError) -> JSONResponse:
     """Return the answer for a request whose parts have the wrong shape. It repeats no value: one may be a secret."""
     problems = [
         Problem("LR603", mask(str(error["msg"])), _place(error["loc"]), "See GET /api/openapi.json")
-        for error in exc.errors()
+        for error in exc.errors()[:MOST_PROBLEMS]
     ]
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, problems)
 

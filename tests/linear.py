@@ -1,0 +1,93 @@
+"""Does the time that something takes grow with its input, or with the square of it? Judged by CPU time, not by a clock.
+
+Twice as busy a machine makes both of two measurements longer; only their ratio is judged, and a bad one is measured
+again before it counts.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SIZES: Final = (400, 1_600, 6_400, 25_600, 102_400)  # characters; ascending, so that what is cubic ends early
+_GROWTH: Final = 9.0  # four times the input: 4 where time is linear, 16 where it is quadratic
+_TRIES: Final = 3
+
+
+def assert_linear(
+    run: Callable[[Any], object],
+    make: Callable[[int], Any],
+    *,
+    clock: Callable[[], float] = time.thread_time,
+    floor_s: float = 0.03,
+) -> None:
+    """Fail where *run* takes more than its share of seconds longer for ``make(4 * n)`` than for ``make(n)``.
+
+    Below *floor_s* nothing is judged: what takes so little at 100,000 characters harms nobody.
+    """
+
+    def spent_s(size: int) -> float:
+        material = make(size)
+        started = clock()
+        run(material)
+        return clock() - started
+
+    short_s = spent_s(SIZES[0])
+    for size, larger in pairwise(SIZES):
+        long_s = spent_s(larger)
+        tries = _TRIES
+        while long_s > max(floor_s, _GROWTH * short_s):
+            if not tries:
+                raise AssertionError(f"{size} characters: {short_s:.3f} s, {larger}: {long_s:.3f} s of CPU")
+            tries -= 1
+            short_s, long_s = max(short_s, spent_s(size)), min(long_s, spent_s(larger))
+        short_s = long_s
+
+
+def texts(unit: str, start: str = "", end: str = "\n\0") -> Callable[[int], str]:
+    """Return what makes a text of *n* characters: *unit* again and again, and an *end* that hardly anything matches."""
+    return lambda size: start + unit * (size // len(unit)) + end
+
+
+def _deep(size: int) -> Any:
+    value: Any = 1
+    for _ in range(size // 2):
+        value = [value]
+    return value
+
+
+def _wide_below(size: int) -> Any:
+    """Return many nodes, each far from the top."""
+    value: Any = [1, "sk-aaaaaaaa"] * (size // 20)
+    for _ in range(min(90, size // 90)):
+        value = {"k" * 40: value}
+    return value
+
+
+DEEP: Final = _deep  # more levels than PostgreSQL takes
+
+VALUES: Final[Mapping[str, Callable[[int], Any]]] = MappingProxyType(
+    {  # JSON of about so many characters
+        "question marks": lambda n: "?" * n,
+        "one word": lambda n: "a" * n,
+        "parameters": lambda n: "?keykey" * (n // 7),
+        "authorities": lambda n: "a://" + "a:" * (n // 2),
+        "schemes": lambda n: "a://" * (n // 4),
+        "tokens' heads": lambda n: " eyJaaaaaaaa" * (n // 12),
+        "numbers": lambda n: [1] * (n // 2),
+        "objects": lambda n: [{}] * (n // 3),
+        "references": lambda n: [{"secret": "a"}] * (n // 15),
+        "members": lambda n: {f"m{i}": 1 for i in range(n // 9)},
+        "members that are keys": lambda n: {f"sk-{i:08}": 1 for i in range(n // 15)},
+        "members named like secrets": lambda n: {f"{i}_token": {} for i in range(n // 15)},
+        "elements of a long name": lambda n: {"n" * (n // 2): [1] * (n // 4)},
+        "elements of a long key": lambda n: {" sk-" + "n" * (n // 2): [1] * (n // 4)},
+        "keys": lambda n: ["sk-aaaaaaaa"] * (n // 14),
+        "many far down": _wide_below,
+    }
+)
