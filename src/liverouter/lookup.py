@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from liverouter.errors import Problem, SecretError, Severity
 from liverouter.plain_secrets import plain_secrets
+from liverouter.printable import printable
 from liverouter.sealing import Secret
 from liverouter.sealing import open as unseal
 from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
@@ -173,5 +174,5 @@ def url_fault(url: str) -> str:
 
 def clip(text: str, limit: int = 60) -> str:
     """Return *text* fit to be shown: without control characters, cut to *limit* characters."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: limit + 1])
+    shown = printable(text[: limit + 1])
     return shown if len(text) <= limit else shown[: limit - 1] + "…"
