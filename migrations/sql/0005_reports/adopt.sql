@@ -3,17 +3,19 @@
 UPDATE liverouter.processes p SET
     app = coalesce(liverouter.clean_text(to_jsonb(p.app), 100), ''),
     host = coalesce(liverouter.clean_text(to_jsonb(p.host), 255), ''),
+    pid = CASE WHEN p.pid >= 0 THEN p.pid END,
     labels = liverouter.clean_words(p.labels),
     versions = liverouter.clean_words(p.versions),
     mode_cause = liverouter.clean_text(to_jsonb(p.mode_cause), 200),
     since = CASE WHEN p.since IS NOT NULL THEN least(greatest(p.since, '2000-01-01 UTC'), p.heartbeat_at) END,
-    epoch = CASE WHEN p.epoch = liverouter.epoch() AND p.applied_revision > h.revision THEN NULL ELSE p.epoch END,
+    epoch = CASE WHEN p.epoch <> liverouter.epoch() OR p.applied_revision IS NULL OR p.applied_revision <= h.revision
+                 THEN liverouter.clean_text(to_jsonb(p.epoch), 200) END,
     applied_revision = CASE WHEN p.applied_revision >= 0 THEN p.applied_revision END,
     generation = CASE WHEN p.generation BETWEEN 0 AND 9007199254740991 THEN p.generation END,
-    rejected_revision = CASE
-        WHEN p.rejected_revision >= 0 AND (
-            p.rejected_epoch IS DISTINCT FROM liverouter.epoch() OR p.rejected_revision <= h.revision)
-        THEN p.rejected_revision END,
+    rejected_revision = CASE WHEN p.rejected_revision >= 0 THEN p.rejected_revision END,
+    rejected_epoch = CASE
+        WHEN p.rejected_epoch <> liverouter.epoch() OR p.rejected_revision <= h.revision
+        THEN liverouter.clean_text(to_jsonb(p.rejected_epoch), 200) END,
     problems = liverouter.report_problems(p.problems),
     last_error = liverouter.report_problem(p.last_error),
     deployments = liverouter.report_deployments(p.deployments, p.heartbeat_at)  -- cooldowns come with the next heartbeat

@@ -62,7 +62,6 @@ BEGIN
         said.rejected_epoch := liverouter.clean_text(doc -> 'rejected_epoch', 200);
     END IF;
     IF said.rejected_revision > head.revision AND said.rejected_epoch = head.epoch THEN
-        said.rejected_revision := NULL;
         said.rejected_epoch := NULL;
     END IF;
     IF d.bye THEN
