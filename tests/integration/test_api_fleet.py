@@ -292,7 +292,8 @@ class TestProcess:
 class TestUnforeseen:
     async def test_watcher_goes_on_after_an_error_that_nobody_foresaw_and_tells_it_once(self) -> None:
         """Three looks fail, the fourth works: one complaint, pages are told, and all is told later."""
-        hub, told = Hub(), []
+        hub = Hub()
+        told: list[str] = []
         looks: list[int] = []
 
         class Broken(Fleet):

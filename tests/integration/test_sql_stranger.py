@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import secrets
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from liverouter import migrate
+from liverouter import LiveRouter, migrate
 from liverouter.errors import DatabaseError
 from liverouter.repository import SettingsRepository
 from tests.api import Api
@@ -496,6 +497,18 @@ class TestHonest:
             await repository.close()
         assert value(db, "SELECT app FROM liverouter.instances") == "bill\ufffding"
         assert value(db, "SELECT calls FROM liverouter.usage") == 1
+
+    def test_labels_that_are_too_long_cost_a_process_no_report(
+        self, dsn: str, db: Session, wait_until: Callable[..., None]
+    ) -> None:
+        """Whatever somebody puts into LIVEROUTER_LABELS: as much as a report may hold is told."""
+        labels = {f"label-{n}": f"{n} " + "x" * 3000 for n in range(30)}
+        with contextlib.closing(LiveRouter(database_url=dsn, app="long", labels=labels)) as live:
+            live.start()
+            wait_until(lambda: rows(db, "SELECT * FROM liverouter.instances"))
+        told = value(db, "SELECT labels FROM liverouter.processes")
+        assert told["label-0"].startswith("0 xxx")
+        assert sum(len(name) + len(label) for name, label in told.items()) <= 4000
 
     async def test_row_that_the_driver_cannot_read_is_an_error_of_ours(self, dsn: str, db: Session) -> None:
         """However it came about, a caller gets a code and a hint, and no driver's exception."""

@@ -1,4 +1,5 @@
--- What version 0.1 took as it came: brought into the shape that report() now sees to. Well-formed rows are not touched.
+-- What version 0.1 took as it came: brought into the shape that report() now sees to; cooldowns come with the next
+-- heartbeat.
 
 UPDATE liverouter.processes p SET
     app = coalesce(liverouter.clean_text(to_jsonb(p.app), 100), ''),
@@ -18,7 +19,7 @@ UPDATE liverouter.processes p SET
         THEN liverouter.clean_text(to_jsonb(p.rejected_epoch), 200) END,
     problems = liverouter.report_problems(p.problems),
     last_error = liverouter.report_problem(p.last_error),
-    deployments = liverouter.report_deployments(p.deployments, p.heartbeat_at)  -- cooldowns come with the next heartbeat
+    deployments = liverouter.report_deployments(p.deployments, p.heartbeat_at)
 FROM liverouter.head h;
 
 UPDATE liverouter.usage_minutes u SET
@@ -30,11 +31,11 @@ UPDATE liverouter.usage_minutes u SET
     failovers = least(u.failovers, 1000000000000),
     prompt_tokens = least(u.prompt_tokens, 1000000000000),
     completion_tokens = least(u.completion_tokens, 1000000000000),
-    cost_usd = CASE WHEN u.cost_usd BETWEEN 0 AND 1e9 THEN round(u.cost_usd, 12) ELSE 0 END,
+    cost_usd = CASE WHEN u.cost_usd BETWEEN 0 AND 1e9 THEN trim_scale(round(u.cost_usd, 12)) ELSE 0 END,
     latency_ms_sum = CASE WHEN u.latency_ms_sum BETWEEN 0 AND 1e15 THEN u.latency_ms_sum ELSE 0 END,
     latency_ms_max = CASE WHEN u.latency_ms_max BETWEEN 0 AND 1e12 THEN u.latency_ms_max ELSE 0 END
 WHERE NOT (greatest(u.calls, u.failovers, u.prompt_tokens, u.completion_tokens) <= 1000000000000
-    AND u.cost_usd BETWEEN 0 AND 1e9 AND scale(u.cost_usd) < 1000 AND u.latency_ms_sum BETWEEN 0 AND 1e15
+    AND u.cost_usd BETWEEN 0 AND 1e9 AND scale(u.cost_usd) <= 40 AND u.latency_ms_sum BETWEEN 0 AND 1e15
     AND u.latency_ms_max BETWEEN 0 AND 1e12
     AND (u.failures = '{}' OR jsonb_typeof(u.failures) = 'object'
          AND NOT jsonb_path_exists(u.failures, '$.* ? (!(@ >= 0 && @ <= 1000000000000 && @.floor() == @))')));

@@ -6,9 +6,11 @@ AS $$
 DECLARE
     said text;
 BEGIN
-    IF jsonb_typeof(value) IN ('string', 'number', 'boolean') THEN
-        said := left(value #>> '{}', longest);
-    END IF;
+    CASE jsonb_typeof(value)
+        WHEN 'string', 'boolean' THEN said := left(value #>> '{}', longest);
+        WHEN 'number' THEN said := trim_scale(round(least(greatest(value::numeric, -1e18), 1e18), 12))::text;
+        ELSE NULL;
+    END CASE;
     IF said ~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]' THEN
         said := regexp_replace(
             translate(said, E'\t\n\u000b\f\r\u0085\u2028\u2029', '        '),
@@ -26,7 +28,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF jsonb_typeof(value) = 'number' THEN
-        RETURN round(least(greatest(value::numeric, 0), highest), 12);
+        RETURN trim_scale(round(least(greatest(value::numeric, 0), highest), 12));
     END IF;
     RETURN NULL;
 END $$;
@@ -49,7 +51,7 @@ AS $$
 BEGIN
     RETURN CASE jsonb_typeof(value)
         WHEN 'string' THEN to_jsonb(liverouter.clean_text(value, 500))
-        WHEN 'number' THEN to_jsonb(round(least(greatest(value::numeric, -1e15), 1e15), 12))
+        WHEN 'number' THEN to_jsonb(trim_scale(round(least(greatest(value::numeric, -1e15), 1e15), 12)))
         WHEN 'boolean' THEN value
         WHEN 'array' THEN CASE WHEN depth < 4 THEN (
             SELECT coalesce(jsonb_agg(liverouter.clean_json(e.value, depth + 1) ORDER BY e.position), '[]')

@@ -46,7 +46,7 @@ SELECT
     least(greatest(u.failovers, 0), 1000000000000) AS failovers,
     least(greatest(u.prompt_tokens, 0), 1000000000000) AS prompt_tokens,
     least(greatest(u.completion_tokens, 0), 1000000000000) AS completion_tokens,
-    CASE WHEN u.cost_usd BETWEEN 0 AND 1e9 THEN round(u.cost_usd, 12) ELSE 0 END AS cost_usd,
+    CASE WHEN u.cost_usd BETWEEN 0 AND 1e9 THEN u.cost_usd ELSE 0 END AS cost_usd,
     CASE WHEN u.latency_ms_sum BETWEEN 0 AND 1e15 AND u.calls > 0
          THEN round((u.latency_ms_sum / u.calls)::numeric, 1) END AS latency_ms,
     CASE WHEN u.latency_ms_max BETWEEN 0 AND 1e15 THEN round(u.latency_ms_max::numeric, 1) END AS latency_ms_max,
