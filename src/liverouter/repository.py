@@ -149,7 +149,7 @@ class SettingsRepository:
         return await self._database.transact(work)
 
     async def secrets(self) -> list[dict[str, Any]]:
-        """Return each stored secret without itself: name, fingerprint, key_id, updated_at, updated_by."""
+        """Return each stored secret without itself: name, fingerprint, key_id, updated_at, updated_by, role."""
         return await self._rows(sql.STORED_SECRETS)
 
     # -- history -----------------------------------------------------------------------------------------------
