@@ -8,11 +8,8 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
-from liverouter.migrate import engine, tell_remaining
+from liverouter.migrate import engine, wait_turn
 from liverouter.schema import SCHEMA, metadata
-
-_ONE_AT_A_TIME = 0x6C72_6D69_6772  # "lrmigr": everybody's lock on migrating this database
-_LOCK_TIMEOUT_S = 10.0  # for a table that somebody holds: writers queue behind a migration that waits
 
 
 def _configure(**arguments: object) -> None:
@@ -30,15 +27,13 @@ def _configure(**arguments: object) -> None:
 def _migrate(connection: Connection) -> None:
     # Comments stand in the SQL files alone, and a test sees that every object has one.
     connection.dialect.supports_comments = False
-    lock_timeout = f"{context.config.attributes.get('lock_timeout_s', _LOCK_TIMEOUT_S)}s"
+    known = context.config.attributes
     with connection.begin():
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
-        connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": lock_timeout})
+        wait_turn(connection, **{name: known[name] for name in ("echo", "lock_timeout_s") if name in known})
         if connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         _configure(connection=connection)
         context.run_migrations()
-    tell_remaining(context.config)
 
 
 async def _online(url: str) -> None:

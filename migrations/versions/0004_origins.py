@@ -15,6 +15,7 @@ def upgrade() -> None:
         "secrets.sql",
         "history.sql",
         "desired_config.sql",
+        "problems.sql",
         "install_roles.sql",
         "serves.sql",
     )

@@ -9,9 +9,24 @@ down_revision = "0004_origins"
 
 
 def upgrade() -> None:
-    run_sql(revision, "serves.sql")
+    run_sql(
+        revision,
+        "clean.sql",
+        "authors.sql",
+        "quota.sql",
+        "parts.sql",
+        "report.sql",
+        "prune.sql",
+        "wait_applied.sql",
+        "views.sql",
+        "instances.sql",
+        "adopt.sql",
+        "serves.sql",
+    )
     install_roles()
 
 
 def downgrade() -> None:
     run_sql(revision, "downgrade.sql")
+    run_sql("0002_fleet", "prune.sql", "report_parts.sql", "report.sql", "wait_applied.sql", "instances.sql")
+    install_roles()

@@ -6,11 +6,15 @@ import contextlib
 import logging
 import os
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from liverouter.events import Bus, Event, Observer, ReadFailed, mask
+from liverouter.printable import printable_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -35,10 +39,16 @@ def logger() -> Any:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal),
+            *([_fit_for_a_terminal] if terminal else []),  # JSON escapes by itself
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
+
+
+def _fit_for_a_terminal(_log: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Make every text of *event* printable: a provider's error may hold escape sequences."""
+    return {name: printable_values(value) for name, value in event.items()}
 
 
 class _Stderr:
@@ -64,7 +74,8 @@ class LogObserver:
         """Write *event*; of a database that stays away, the 1st, 2nd, 4th, 8th, … failed read."""
         if isinstance(event, ReadFailed) and event.attempt & (event.attempt - 1):
             return
-        getattr(self._log, event.level)(event.name, **event.facts())
+        facts = printable_values(event.facts())  # an application's own log may write them to a terminal as they are
+        getattr(self._log, event.level)(event.name, **facts)
 
 
 def bus(*observers: Observer, log: LogObserver | None = None) -> Bus:

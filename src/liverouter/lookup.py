@@ -12,6 +12,7 @@ from liverouter.errors import Problem, Severity
 from liverouter.literal import looked_up
 from liverouter.origins import origin_of
 from liverouter.plain_secrets import plain_secrets
+from liverouter.printable import printable
 from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
 
 if TYPE_CHECKING:
@@ -193,5 +194,5 @@ def url_fault(url: str) -> str:
 
 def clip(text: str, limit: int = 60) -> str:
     """Return *text* fit to be shown: without control characters, cut to *limit* characters."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: limit + 1])
+    shown = printable(text[: limit + 1])
     return shown if len(text) <= limit else shown[: limit - 1] + "…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from alembic import command, op
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
 
@@ -21,41 +22,73 @@ from liverouter.diagnosis import explain
 from liverouter.dial import NETWORK_ERRORS, dial
 from liverouter.errors import DatabaseError
 from liverouter.options import database_url
-from liverouter.schema import HEAD, REVISIONS, mismatch
+from liverouter.schema import HEAD, REVISIONS, SCHEMA, mismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["HEAD", "check", "current", "downgrade", "engine", "install_roles", "run_sql", "tell_remaining", "upgrade"]
+__all__ = [
+    "HEAD",
+    "check",
+    "current",
+    "downgrade",
+    "engine",
+    "install_roles",
+    "run_sql",
+    "upgrade",
+    "wait_turn",
+]
 
 _PACKAGE: Final = Path(__file__).parent
 _CONNECT_TIMEOUT_S: Final = 10.0  # for each host of the DSN
-_LOCK_TIMEOUT_S: Final = 10.0
+_LOCK_TIMEOUT_S: Final = 10.0  # for a table that somebody holds: writers queue behind a migration that waits
+_PATIENCE: Final = 6  # times the lock timeout: how long one run waits for another, behind which nobody queues
+_ONE_RUN: Final = 0x6C72_6D69_6772  # "lrmigr": the advisory lock that each run takes
+_HOLDERS: Final = text("""
+    SELECT a.pid, a.usename AS login, a.application_name AS application,
+           a.usename = current_user OR pg_has_role(a.usesysid, owner.oid, 'MEMBER') AS may_migrate
+    FROM pg_locks l
+    JOIN pg_stat_activity a ON a.pid = l.pid
+    JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+    CROSS JOIN LATERAL (
+        SELECT coalesce((SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = :schema), d.datdba)) owner (oid)
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND (l.classid::bigint << 32) | l.objid::bigint = :key
+    ORDER BY a.pid
+""")
 _one_at_a_time: Final = threading.Lock()  # Alembic keeps its context in module globals
 
 T = TypeVar("T")
 
 
+def _say(line: str) -> None:
+    """Print *line* on standard error: what a caller prints of its own on standard output stays clean."""
+    print(line, file=sys.stderr)  # noqa: T201 - the default of whoever gives no function of its own
+
+
 def upgrade(
-    url: str, revision: str = "head", *, echo: Callable[[str], None] = print, lock_timeout_s: float = _LOCK_TIMEOUT_S
+    url: str, revision: str = "head", *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> str:
     """Bring the schema of the database at *url* up to *revision* and return the revision reached.
 
-    Blocks; one transaction. A second run at the same time waits for the first and finds nothing left to do. A table
-    that somebody holds longer than *lock_timeout_s* fails the run, so that it never blocks everybody behind itself.
-    *echo* gets what a person must know, such as statements that this role may not run itself.
+    Blocks; one transaction. A second run at the same time waits for the first, at most six times *lock_timeout_s*, and
+    finds nothing left to do; a stranger who holds its lock holds nobody up. A table that somebody holds longer than
+    *lock_timeout_s* fails the run, so that it never blocks everybody behind itself. *echo* gets what a person must
+    know: for whom it waits, statements that this role may not run itself.
 
     Raises:
-        DatabaseError: unreachable, login refused, a right is missing, or the schema is newer than this liverouter.
+        DatabaseError: unreachable, login refused, a right is missing, a lock is not to be had in time (LR208), or the
+            schema is newer than this liverouter.
     """
     _run(url, lambda config: command.upgrade(config, revision), echo, lock_timeout_s)
     return current(url) or ""
 
 
 def downgrade(
-    url: str, revision: str, *, echo: Callable[[str], None] = print, lock_timeout_s: float = _LOCK_TIMEOUT_S
+    url: str, revision: str, *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> str | None:
     """Take the schema back to *revision* ("base": remove everything, the settings too); return the revision reached.
 
@@ -107,19 +140,59 @@ def install_roles() -> None:
     if context.as_sql:
         context.impl.static_output("SELECT liverouter.install_roles();")
         return
-    remaining = op.get_bind().scalars(text("SELECT liverouter.install_roles()")).all()
-    if context.config is not None:
-        context.config.attributes["remaining"] = remaining  # the last migration's are all of them
-
-
-def tell_remaining(config: Config) -> None:
-    """Say which statements the migrations of this run left to somebody with more rights."""
-    if not (remaining := config.attributes.pop("remaining", ())):
+    attributes = context.config.attributes if context.config else {}
+    told: list[str] = attributes.setdefault("told", [])  # by an earlier step of this run
+    statements = op.get_bind().scalars(text("SELECT liverouter.install_roles()")).all()
+    remaining = [statement for statement in statements if statement not in told]
+    if not remaining:
         return
-    echo: Callable[[str], None] = config.attributes.get("echo", print)
+    told += remaining
+    echo: Callable[[str], None] = attributes.get("echo", _say)
     echo("-- This role may not create roles. For logins with fewer rights than the owner, whoever may, runs:")
     for statement in remaining:
         echo(statement)
+
+
+def wait_turn(
+    connection: Connection, *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
+) -> None:
+    """Inside a run's transaction, return once no other run is at it; tells *echo* for whom it waits.
+
+    Runs are kept apart by an advisory lock, which any login may hold. So one that could not migrate this database is
+    passed by: what keeps runs apart then is a lock on Alembic's table, which strangers cannot take.
+
+    Raises:
+        DatabaseError: the other run has not ended within six times *lock_timeout_s* (LR208); names it.
+    """
+    if not connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _ONE_RUN}):
+        holders = connection.execute(_HOLDERS, {"key": _ONE_RUN, "schema": SCHEMA}).all()
+        who = "; ".join(f"pid {h.pid}, login {h.login}, application '{h.application}'" for h in holders)
+        if holders and not any(h.may_migrate for h in holders):
+            echo(f"passing by the migration lock, which a login holds that may not migrate: {who}")
+        else:
+            echo(f"waiting for another migration of this database: {who or 'it ends just now'}")
+            _wait_for(connection, who, [h.pid for h in holders], _PATIENCE * lock_timeout_s)
+    _set_lock_timeout(connection, lock_timeout_s)
+    if connection.scalar(text("SELECT to_regclass('liverouter.alembic_version')")) is not None:
+        connection.execute(text("LOCK TABLE liverouter.alembic_version IN SHARE UPDATE EXCLUSIVE MODE"))
+
+
+def _wait_for(connection: Connection, who: str, pids: Sequence[int], timeout_s: float) -> None:
+    try:
+        with connection.begin_nested():
+            _set_lock_timeout(connection, timeout_s)
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ONE_RUN})
+    except DBAPIError as exc:
+        if explain(exc).code != "LR208":
+            raise
+        message = f"another migration of this database has not ended within {timeout_s:g} s: {who}"
+        ends = "; ".join(f"SELECT pg_terminate_backend({pid})" for pid in pids)
+        hint = f"Run this again when it is done, or end it where it hangs: {ends}"
+        raise DatabaseError(message, code="LR208", where="database", hint=hint) from exc
+
+
+def _set_lock_timeout(connection: Connection, timeout_s: float) -> None:
+    connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": f"{timeout_s}s"})
 
 
 def engine(url: str) -> AsyncEngine:

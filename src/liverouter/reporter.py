@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _MAX_OUTCOMES: Final = 100  # kept for a database that does not answer; the newest ones tell the story
 _MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes no report above 1 MB
+_MAX_LABEL_LENGTH: Final = 500
+_MAX_LABELS_LENGTH: Final = 4_000  # all together, names included
 _COMPLAIN_EVERY_S: Final = 60.0
 
 
@@ -164,7 +166,7 @@ class Reporter:
         error = status.last_error
         return {
             "app": self._options.app,
-            "labels": dict(self._options.labels),
+            "labels": _shortened(self._options.labels),
             "host": hostname(),
             "pid": os.getpid(),
             "versions": _versions(),
@@ -235,6 +237,19 @@ def _rejected(event: ConfigRejected) -> dict[str, Any]:
         "code": first.code,
         "message": first.message,
     }
+
+
+def _shortened(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return as much of *labels* as a report may hold: longer ones would have it refused."""
+    kept: dict[str, str] = {}
+    left = _MAX_LABELS_LENGTH
+    for name, label in labels.items():
+        short = label[:_MAX_LABEL_LENGTH]
+        left -= len(name) + len(short)
+        if left < 0:
+            break
+        kept[name] = short
+    return kept
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -13,6 +14,7 @@ from liverouter import statements as sql
 from liverouter.database import Database
 from liverouter.diagnosis import explain
 from liverouter.errors import DatabaseError, RolloutError, SecretError, WriteRefusedError
+from liverouter.printable import storable_values
 from liverouter.raw import Head, RawConfig, SealedSecret
 from liverouter.sealing import open as unseal
 from liverouter.sealing import seal
@@ -152,7 +154,7 @@ class SettingsRepository:
         return await self._database.transact(work)
 
     async def secrets(self) -> list[dict[str, Any]]:
-        """Return each stored secret without itself: name, fingerprint, origins, key_id, updated_at, updated_by."""
+        """Return each stored secret without itself: name, fingerprint, origins, key_id, updated_at/by, role."""
         return await self._rows(sql.STORED_SECRETS)
 
     # -- history -----------------------------------------------------------------------------------------------
@@ -197,11 +199,13 @@ class SettingsRepository:
     async def report(self, document: Mapping[str, Any]) -> Head:
         """Hand in a process's report (its keys: `migrations/sql/0002_fleet/report.sql`) and return the head.
 
+        Numbers that are not finite go as null, and characters that no database stores as U+FFFD.
+
         Raises:
             WriteRefusedError: the report cannot be used (LR212).
             DatabaseError: any other failure; the report may have arrived where the connection broke.
         """
-        (row,) = await self._database.execute(sql.REPORT, {"doc": _as_json(document)})
+        (row,) = await self._database.execute(sql.REPORT, {"doc": _as_json(storable_values(document))})
         return Head(row.epoch, row.revision, row.change_id, row.report_whole)
 
     async def wait_applied(self, revision: int, timeout_s: float = 30.0) -> None:
@@ -247,7 +251,7 @@ class SettingsRepository:
         return await self._rows(sql.USAGE, since=since)
 
     async def usage_totals(self, since: datetime) -> list[dict[str, Any]]:
-        """Return calls, failures, failovers and cost of each minute and deployment, all processes together."""
+        """Return what view `usage` has of each minute and deployment, all processes together; the busiest 5000."""
         return await self._rows(sql.USAGE_TOTALS, since=since)
 
     # -- keys and schema ---------------------------------------------------------------------------------------
@@ -296,7 +300,15 @@ class SettingsRepository:
         await self._database.close()
 
     async def _rows(self, statement: TextClause, **values: object) -> list[dict[str, Any]]:
-        rows = await self._database.select(statement, values)
+        try:
+            rows = await self._database.select(statement, values)
+        except (ArithmeticError, RecursionError, ValueError) as exc:
+            raise DatabaseError(
+                f"a row holds a value that cannot be read: {type(exc).__name__}",
+                code="LR208",
+                where="database",
+                hint="A time beyond the year 9999, or JSON nested too deep or with too long a number: ask by psql",
+            ) from exc
         return [{name: _plain(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
 
 
@@ -317,8 +329,8 @@ def _resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, st
 
 def _plain(value: Any) -> Any:
     match value:
-        case Decimal():
-            return float(value)
+        case Decimal() | float():
+            return float(value) if math.isfinite(value) else None
         case UUID():
             return str(value)
         case _:

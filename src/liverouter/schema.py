@@ -49,6 +49,7 @@ settings = Table(
     Column("value", JSONB(none_as_null=False), nullable=False),  # JSON null is a value here
     Column("updated_at", _WHEN, nullable=False, server_default=_NOW),
     Column("updated_by", Text, nullable=False, server_default=_ROLE),
+    Column("role", Text),
 )
 
 secrets = Table(
@@ -61,6 +62,7 @@ secrets = Table(
     Column("updated_at", _WHEN, nullable=False, server_default=_NOW),
     Column("updated_by", Text, nullable=False, server_default=_ROLE),
     Column("origins", ARRAY(Text), nullable=False),
+    Column("role", Text),
 )
 
 head = Table(
@@ -121,6 +123,16 @@ processes = Table(
     Column("started_at", _WHEN, nullable=False, server_default=_NOW),
     Column("heartbeat_at", _WHEN, nullable=False, server_default=_NOW),
     Column("bye_at", _WHEN),
+    Index("processes_role", "role"),
+)
+
+report_quota = Table(
+    "report_quota",
+    metadata,
+    Column("role", Text, primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("minute", _WHEN, nullable=False),
+    Column("added", BigInteger, nullable=False),
 )
 
 apply_log = Table(

@@ -50,7 +50,7 @@ WAIT_APPLIED: Final = text("SELECT liverouter.wait_applied(:revision, :timeout_s
 )
 
 STORED_SECRETS: Final = text("""
-    SELECT s.name, s.fingerprint, s.origins, s.key_id, s.updated_at, s.updated_by
+    SELECT s.name, s.fingerprint, s.origins, s.key_id, s.updated_at, s.updated_by, s.role
     FROM liverouter.secrets s ORDER BY s.name
 """)
 HISTORY: Final = text("SELECT * FROM liverouter.revisions ORDER BY revision DESC LIMIT :limit")
@@ -65,11 +65,18 @@ ROLLOUT: Final = text("SELECT * FROM liverouter.rollout ORDER BY revision DESC L
 USAGE: Final = text("""
     SELECT * FROM liverouter.usage WHERE minute >= :since ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
 """)
+# All processes together. Bounded: a login that makes names up must not fill a reader's memory; the busiest count.
 USAGE_TOTALS: Final = text("""
     SELECT u.minute, u.provider, u.model, u.deployment_id, u.role, sum(u.calls)::bigint AS calls,
-           coalesce(sum((SELECT sum(f.value::bigint) FROM jsonb_each_text(u.failures) f)), 0)::bigint AS failures,
-           sum(u.failovers)::bigint AS failovers, sum(u.cost_usd)::float8 AS cost_usd
-    FROM liverouter.usage u WHERE u.minute >= :since GROUP BY 1, 2, 3, 4, 5
+           coalesce(sum((
+               SELECT sum(f.value::bigint)
+               FROM jsonb_each_text(CASE jsonb_typeof(u.failures) WHEN 'object' THEN u.failures END) f
+               WHERE f.value ~ '^[0-9]{1,15}$')), 0)::bigint AS failures,
+           sum(u.failovers)::bigint AS failovers, sum(u.prompt_tokens)::bigint AS prompt_tokens,
+           sum(u.completion_tokens)::bigint AS completion_tokens, sum(u.cost_usd)::float8 AS cost_usd,
+           (sum(u.latency_ms * u.calls) / nullif(sum(u.calls) FILTER (WHERE u.latency_ms IS NOT NULL), 0))::float8
+               AS latency_ms
+    FROM liverouter.usage u WHERE u.minute >= :since GROUP BY 1, 2, 3, 4, 5 ORDER BY calls DESC, 1 DESC, 4, 5 LIMIT 5000
 """)
 KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys")
 SCHEMA_VERSION: Final = text("SELECT version_num FROM liverouter.alembic_version")

@@ -57,12 +57,13 @@ class TestRead:
         assert api.client.get("/api/config").headers["ETag"] == f'"{revision}"'
 
     def test_secret_reads_as_a_fingerprint(self, api: Api, openai: StandIn) -> None:
-        """Of a secret come back fingerprint, time and author; never itself, sealed or plain."""
+        """Of a secret come back fingerprint, time, author and login; never itself, sealed or plain."""
         api.save(**first(openai), author="anna")
         answer = api.client.get("/api/config")
         stored = answer.json()["secrets"]["openai_api_key"]
         assert stored["opens"] is True
-        assert stored["updated_by"] == "anna"
+        assert (stored["updated_by"], stored["role"]) == ("anna", "postgres")
+        assert (answer.json()["author"], answer.json()["role"]) == ("anna", "postgres")
         assert len(stored["fingerprint"]) == 8
         assert KEY not in answer.text
         assert "v1:" not in answer.text
@@ -153,6 +154,7 @@ class TestSave:
         assert answer.headers["ETag"] == f'"{revision + 1}"'
         assert said["current"]["revision"] == revision + 1
         assert (said["current"]["author"], said["current"]["comment"]) == ("anna", "bolder")
+        assert said["current"]["role"] == "postgres"
         assert said["changes"] == [{"object": "setting", "key": "llm_temperature", "old": None, "new": 0.7}]
         assert api.get("/api/config")["settings"]["llm_temperature"] == 0.7
 
@@ -262,6 +264,7 @@ class TestHistory:
         api.save(**first(openai), author="anna", comment="first")
         newest = api.get("/api/revisions", limit=1)[0]
         assert (newest["author"], newest["comment"], newest["application"]) == ("anna", "first", "liverouter serve")
+        assert newest["role"] == "postgres"
         assert "secret openai_api_key" in newest["changed"]
 
     def test_roll_back_brings_settings_and_secrets_back(self, api: Api, openai: StandIn) -> None:

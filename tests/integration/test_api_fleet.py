@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
@@ -11,8 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from liverouter import LiveRouter
+from liverouter.daemon.fleet import Fleet, Watch
 from liverouter.daemon.metrics import Metrics
-from liverouter.daemon.sse import Hub
+from liverouter.daemon.sse import Hub, encode
 from liverouter.repository import SettingsRepository
 from liverouter.sealing import generate_key
 from liverouter.state import Status
@@ -285,3 +287,85 @@ class TestProcess:
         """The document lists what there is, for other UIs."""
         paths = api.get("/api/openapi.json")["paths"]
         assert set(islice(paths, 100)) >= {"/api/config", "/api/events", "/api/check", "/api/rollback", "/readyz"}
+
+
+class TestUnforeseen:
+    async def test_watcher_goes_on_after_an_error_that_nobody_foresaw_and_tells_it_once(self) -> None:
+        """Three looks fail, the fourth works: one complaint, pages are told, and all is told later."""
+        hub = Hub()
+        told: list[str] = []
+        looks: list[int] = []
+
+        class Broken(Fleet):
+            async def head(self) -> dict[str, Any]:
+                looks.append(1)
+                watch.wake()  # look again at once
+                if len(looks) < 4:
+                    raise RuntimeError("no such thing: sk-abcdef0123456789abcdef")
+                return {"revision": 7, "pending": 0}
+
+            async def instances(self, head: dict[str, Any]) -> list[dict[str, Any]]:
+                return [head][1:]
+
+            async def serving(self) -> list[dict[str, Any]]:
+                return []
+
+            async def problems(self) -> list[dict[str, Any]]:
+                return []
+
+            async def usage(self, minutes: int) -> list[dict[str, Any]]:
+                return [][:minutes]
+
+        watch = Watch(fleet=Broken(SettingsRepository(url="postgresql://127.0.0.1/x")), hub=hub, report=told.append)
+        stream = hub.stream(hello)
+        await anext(stream)
+        running = asyncio.create_task(watch.run())
+        try:
+            async with asyncio.timeout(20):
+                seen = [(await anext(stream)).decode() for _ in range(2)]
+        finally:
+            running.cancel()
+        assert "LR699" in seen[0]
+        assert seen[1].startswith("event: head")
+        assert [one.startswith("RuntimeError: no such thing: sk-abcdef***") for one in told] == [True]
+
+    def test_stream_that_cannot_be_begun_says_so_and_goes_on(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An error in what a page needs at first is told there and in the log; the stream stays."""
+        fails = iter([True])
+
+        async def broken(_: Fleet) -> dict[str, Any]:
+            if next(fails, False):
+                raise RuntimeError("unforeseen")
+            return await head(_)
+
+        head = Fleet.head
+        with monkeypatch.context() as patch:
+            patch.setattr(Fleet, "head", broken)
+            with api.events() as events:
+                kind, hello = next(events)
+                assert (kind, hello["database"]["code"], hello["status"]["state"]) == ("hello", "LR699", "live")
+                until(events, "instances", lambda data: data["changed"])
+        assert api.reports.pop() == "/api/events: RuntimeError: unforeseen"
+
+    def test_number_that_json_lacks_goes_as_null(self) -> None:
+        """No browser parses NaN: one such value would end the stream for every page."""
+        message = encode("usage", [{"a": float("nan"), "b": {"c": [float("inf"), 1.5]}}])
+        assert message == b'event: usage\ndata: [{"a":null,"b":{"c":[null,1.5]}}]\n\n'
+
+    async def test_metrics_do_not_grow_with_names_that_a_login_makes_up(self, dsn: str) -> None:
+        """A thousand deployments have counters of their own, all others one together; no call is lost."""
+        start = datetime.now(UTC)
+        repository = SettingsRepository(url=dsn)
+        metrics = Metrics(repository=repository, status=lambda: Status(since=start), generation=lambda: None)
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            await connection.execute(
+                "INSERT INTO liverouter.usage_minutes"
+                " SELECT gen_random_uuid(), date_trunc('minute', now()), 'made-up-' || n, 'primary', 'p', 'm', 1, '{}',"
+                " 0, 0, 0, 0, 0, 0 FROM generate_series(1, 3000) n"
+            )
+        counted = []
+        for _ in range(2):
+            lines = (await metrics.scrape()).decode().splitlines()
+            counted.append([float(line.split()[-1]) for line in lines if line.startswith("liverouter_calls_total{")])
+        await repository.close()
+        assert [(len(numbers), sum(numbers)) for numbers in counted] == [(1001, 3000.0)] * 2

@@ -183,3 +183,24 @@ class TestWatch:
         watching.event(event="revision", revision=1)
         assert watching.end() == 0
         assert not any("Traceback" in line for line in watching.lines["err"])
+
+    @pytest.mark.parametrize("options", [(), ("--json",)])
+    def test_strangers_neither_end_it_nor_reach_the_terminal_raw(
+        self, watch: Callable[..., Watch], db: Session, options: tuple[str, ...]
+    ) -> None:
+        """Poison in reports, escape sequences in authors, comments, values, names and errors: plain lines."""
+        evil = "x\x1b]0;owned\x07\x1b[2J\r\nrevision 99\u202e\x9b31my"
+        watching = watch(*options)
+        watching.line("empty: the schema was installed")
+        with db.transaction():
+            db.execute(b"SELECT set_config('liverouter.author', %s, true)", [evil])
+            db.execute(b"SELECT set_config('liverouter.comment', %s, true)", [evil])
+            put(db, llm_model=evil)
+        Process(db, app=evil).rejected(1, kept=None, message=evil, since="294276-12-31", deployments=[{}])
+        Process(db, app=evil).run(2**62, problems=[{"code": "X"}], labels={"a": 1}, usage=[{"cost_usd": "NaN"}])
+        Process(db, app="honest").applied(1)
+        watching.line("honest", "applied" if options else "serves revision 1")
+        assert watching.end() == 0
+        assert all(line.isprintable() for lines in watching.lines.values() for line in lines)
+        assert [line for line in watching.lines["out"] if line.startswith("revision 99")] == []
+        assert any(db.info.user in line for line in watching.lines["out"])

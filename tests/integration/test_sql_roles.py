@@ -24,6 +24,7 @@ TABLES = (
     "apply_log",
     "head",
     "processes",
+    "report_quota",
     "revision_log",
     "secrets",
     "settings",

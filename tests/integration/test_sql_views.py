@@ -31,7 +31,7 @@ COLUMNS = {
     "desired_config": "revision role order provider model params credential_source fingerprint weight place",
     "instances": "app host pid state applied_revision rejected_revision error_code error hint mode mode_cause"
     " heartbeat_at since applied_at generation litellm_enable listener_pid reconnects probe_age_ms liverouter litellm"
-    " python labels started_at epoch instance",
+    " python labels started_at epoch instance role",
     "problems": "severity code object message hint",
     "revisions": "revision committed_at author application kind changed comment role",
     "rollout": "revision committed_at applied rejected pending p50_ms p99_ms slowest waiting_for slowest_instance",

@@ -32,7 +32,9 @@ QUESTIONS: Final = {
         "WHERE applied_revision IS DISTINCT FROM (SELECT max(revision) FROM liverouter.revisions);"
     ),
     "Why, and how is it mended?": "SELECT * FROM liverouter.problems \\gx",
-    "Who changed it?": "SELECT revision, committed_at, author, application, changed FROM liverouter.revisions LIMIT 2;",
+    "Who changed it?": (
+        "SELECT revision, committed_at, author, role, application, changed FROM liverouter.revisions LIMIT 2;"
+    ),
     "Take it back.": "SELECT liverouter.rollback(1, 'search has no key for Claude');",
     "What did it cost today?": (
         "SELECT provider, model, sum(calls) AS calls, sum(prompt_tokens + completion_tokens) AS tokens,\n       "

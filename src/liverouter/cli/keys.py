@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from liverouter.cli.output import show_json, show_table
+from liverouter.cli.output import say, show_json, show_table
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import SecretError
 from liverouter.sealing import Keyring, generate_key
@@ -64,11 +64,9 @@ def rotate_command(*, author: str | None, as_json: bool, database_url: str | Non
         show_json({"revision": done.revision, "renewed": done.renewed, "lost": done.lost, "key_id": keyring.newest})
         return
     what = f"{done.renewed} values sealed anew" if done.renewed else "nothing to do: everything is sealed"
-    click.echo(f"{what} with key {keyring.newest}; revision {done.revision}")
+    say(f"{what} with key {keyring.newest}; revision {done.revision}")
     for key_id, count in done.lost.items():
-        click.echo(
-            f"{count} values of the history stay sealed with key {key_id}, which is not in the keyring", err=True
-        )
+        say(f"{count} values of the history stay sealed with key {key_id}, which is not in the keyring", err=True)
 
 
 @keys_group.command("status")
@@ -90,7 +88,7 @@ def status_command(*, as_json: bool, database_url: str | None) -> None:
     elif rows:
         show_table(rows, _KEY)
     else:
-        click.echo("no key: make one with `liverouter keys generate`")
+        say("no key: make one with `liverouter keys generate`")
 
 
 COMMANDS: Final = (keys_group,)

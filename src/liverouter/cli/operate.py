@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from liverouter.cli.assignments import parse_assignments
-from liverouter.cli.output import show_json, show_problems, show_table
+from liverouter.cli.output import say, show_json, show_problems, show_table
 from liverouter.cli.session import access, database_options, json_option, verbose_option
 from liverouter.draft import lay_over
 from liverouter.options import Environment, load
@@ -78,7 +78,7 @@ def serve_command(*, host: str, port: int, data_dir: Path | None, database_url: 
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     with _extra("daemon,embedded"):
         from liverouter.daemon.service import serve
-    return serve(host=host, port=port, database_url=database_url, data_dir=data_dir, echo=click.echo)
+    return serve(host=host, port=port, database_url=database_url, data_dir=data_dir, echo=say)
 
 
 @click.command("migrate")
@@ -104,13 +104,13 @@ def migrate_command(*, check_only: bool, as_json: bool, database_url: str | None
         after = migrate.HEAD
     else:
         before = migrate.current(url)
-        after = migrate.upgrade(url, echo=lambda said: click.echo(said, err=True))
+        after = migrate.upgrade(url, echo=lambda said: say(said, err=True))
     if as_json:
         show_json({"from": before, "to": after})
     elif before == after:
-        click.echo(f"up to date: {after}")
+        say(f"up to date: {after}")
     else:
-        click.echo(f"{before or 'nothing'} → {after}")
+        say(f"{before or 'nothing'} → {after}")
 
 
 @click.command("check")
@@ -168,6 +168,6 @@ def _show_report(report: CheckReport, *, draft: bool) -> None:
         show_table([call.as_dict() | {"deployment": f"{call.provider}/{call.model}"} for call in answered], _CALL)
     what = f"revision {report.revision}" + (" with the draft over it" if draft else "")
     if report.ok:
-        click.echo(f"{what} would serve: {', '.join(report.deployments)}")
+        say(f"{what} would serve: {', '.join(report.deployments)}")
     else:
-        click.echo(f"{what} has problems", err=True)
+        say(f"{what} has problems", err=True)

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
-from liverouter.cli.output import show_json, show_problems
+from liverouter.cli.output import say, show_json, show_problems
 from liverouter.config import validate
 from liverouter.errors import DatabaseError, RolloutError
 from liverouter.options import Environment
@@ -93,18 +91,18 @@ async def tell(
     if bound:
         result["origins"] = bound
     if not as_json:
-        click.echo(f"revision {revision}" if revision != before else f"nothing changed: still revision {revision}")
+        say(f"revision {revision}" if revision != before else f"nothing changed: still revision {revision}")
         for name, origins in bound.items():
-            click.echo(f"  {name} may be sent to its provider's own hosts and to {', '.join(origins)}")
+            say(f"  {name} may be sent to its provider's own hosts and to {', '.join(origins)}")
         show_problems((replace(p, severity="warning") for p in problems), err=True)  # it was written all the same
         if any(p.code in _DEPENDS_ON_ENVIRONMENT for p in problems):
-            click.echo("  (seen with this shell's environment; a service may have its own)", err=True)
+            say("  (seen with this shell's environment; a service may have its own)", err=True)
     try:
         if wait_s is not None:
             await repository.wait_applied(revision, wait_s)
             result["rollout"] = rollout = await _rollout(repository, revision)
             if not as_json:
-                click.echo(_sentence(rollout))
+                say(_sentence(rollout))
     except RolloutError as exc:
         result["rollout"] = {"problem": exc.problem}
         raise

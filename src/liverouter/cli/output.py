@@ -12,6 +12,7 @@ import click
 
 from liverouter.errors import ConfigError, LiveRouterError, NotReadyError, Problem
 from liverouter.events import mask
+from liverouter.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,9 +34,22 @@ _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
 
 
+def say(line: str, *, err: bool = False, **style: Any) -> None:
+    """Print *line*, whoever wrote what stands in it: one line, and nothing that a terminal obeys but our *style*."""
+    shown = printable(line)
+    click.echo(click.style(shown, **style) if style else shown, err=err)
+
+
+def who(row: Mapping[str, Any]) -> str:
+    """Return who made a revision: the login, behind the name that its writer gave, which is a claim."""
+    author, role = row["author"], row["role"]
+    return str(author) if author == role else f"{author} ({role})"
+
+
 def show_json(value: Any, *, one_line: bool = False) -> None:
     """Print *value* as JSON."""
-    click.echo(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=None if one_line else 2))
+    document = json.dumps(value, default=_jsonable, ensure_ascii=False, indent=None if one_line else 2)
+    click.echo(printable_json(document))
 
 
 def _jsonable(value: Any) -> Any:
@@ -82,6 +96,7 @@ def text(value: Any) -> str:
             shown = json.dumps(value, default=_jsonable, ensure_ascii=False)
         case _:
             shown = str(value)
+    shown = printable(shown)
     return shown if len(shown) <= _LONGEST_CELL else shown[: _LONGEST_CELL - 1] + "…"
 
 
@@ -96,17 +111,17 @@ def ago(at: datetime) -> str:
 
 def show_heading(title: str, facts: str = "") -> None:
     """Print the title of a block, and facts beside it."""
-    click.echo(click.style(title, bold=True) + (f"  {facts}" if facts else ""))
+    click.echo(click.style(title, bold=True) + (f"  {printable(facts)}" if facts else ""))
 
 
 def show_problems(problems: Iterable[Problem], *, err: bool = False) -> None:
     """Print each Problem on a line, its hint on the next."""
     for problem in problems:
-        label = click.style(problem.severity, fg=_COLOURS[problem.severity], bold=True)
+        label = click.style(printable(problem.severity), fg=_COLOURS.get(problem.severity), bold=True)
         where = f" at {problem.where}" if problem.where else ""
-        click.echo(f"{label}: {problem.message} [{problem.code}{where}]", err=err)
+        click.echo(f"{label}: {printable(f'{problem.message} [{problem.code}{where}]')}", err=err)
         if problem.hint:
-            click.echo(f"  hint: {problem.hint}", err=err)
+            say(f"  hint: {problem.hint}", err=err)
 
 
 def show_error(error: LiveRouterError, *, verbose: bool = False) -> None:
@@ -118,5 +133,5 @@ def show_error(error: LiveRouterError, *, verbose: bool = False) -> None:
     cause = error.__cause__
     while verbose and cause is not None:
         said = next(iter(str(cause).splitlines()), "")  # what follows the first line may show the refused row
-        click.echo(f"  caused by {type(cause).__name__}: {mask(said)}", err=True)
+        say(f"  caused by {type(cause).__name__}: {mask(said)}", err=True)
         cause = cause.__cause__

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from liverouter.cli.output import ago, show_heading, show_json, show_problems, show_table, text
+from liverouter.cli.output import ago, say, show_heading, show_json, show_problems, show_table, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config import validate
 from liverouter.errors import DatabaseError, Problem
@@ -52,6 +52,7 @@ _INSTANCE: Final = {
     "mode_cause": "BECAUSE",
     "heartbeat_at": "LAST HEARD OF",
     "litellm": "LITELLM",
+    "role": "LOGIN",
 }
 _REVISION: Final = {
     "revision": "REVISION",
@@ -92,12 +93,12 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
         return
     revision = facts["revision"]
     show_heading(
-        "Should run", f"revision {revision['revision']}, {ago(revision['committed_at'])} by {text(revision['author'])}"
+        "Should run", f"revision {revision['revision']}, {ago(revision['committed_at'])} by {text(who(revision))}"
     )
     if facts["desired"]:
         show_table(facts["desired"], _DEPLOYMENT)
     else:
-        click.echo("  nothing is set")
+        say("  nothing is set")
     show_heading("Runs", "" if facts["instances"] else "in no process yet")
     if facts["running"]:
         show_table(facts["running"], _RUNNING)
@@ -107,7 +108,7 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
             show_problems([problem])
             if processes:
                 more = f" and {len(processes) - _NAMED} more" if len(processes) > _NAMED else ""
-                click.echo(f"  in: {'; '.join(processes[:_NAMED])}{more}")
+                say(f"  in: {'; '.join(processes[:_NAMED])}{more}")
 
 
 def _gather(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]:
@@ -169,7 +170,8 @@ async def _readable(repository: SettingsRepository) -> RawConfig | None:
 
 
 def _as_problem(row: Mapping[str, Any]) -> Problem:
-    return Problem(row["code"], row["message"], row["object"], row["hint"] or "", row["severity"])
+    code, message, where, hint = (str(row[name] or "") for name in ("code", "message", "object", "hint"))
+    return Problem(code, message, where, hint, row["severity"])
 
 
 def _show_settings(raw: RawConfig, environment: Environment, *, as_json: bool) -> None:
@@ -233,7 +235,8 @@ def history_command(*, limit: int, as_json: bool, database_url: str | None) -> N
     Example:
       liverouter history --limit 5
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    _show_rows(access("history", database_url).run(lambda r: r.history(limit=limit)), _REVISION, as_json=as_json)
+    rows = access("history", database_url).run(lambda r: r.history(limit=limit))
+    _show_rows(rows if as_json else [row | {"author": who(row)} for row in rows], _REVISION, as_json=as_json)
 
 
 @click.command("diff")
@@ -272,8 +275,8 @@ def instances_command(*, as_json: bool, database_url: str | None) -> None:
         return
     for row in rows:
         if row["error_code"]:
-            click.echo(f"{row['app']} on {row['host']}, pid {row['pid']}: {row['error']} [{row['error_code']}]")
-            click.echo(f"  hint: {row['hint']}")
+            say(f"{row['app']} on {row['host']}, pid {row['pid']}: {row['error']} [{row['error_code']}]")
+            say(f"  hint: {row['hint']}")
 
 
 COMMANDS: Final = (show_command, history_command, diff_command, instances_command)
@@ -287,4 +290,4 @@ def _show_rows(
     elif rows:
         show_table(rows, columns)
     else:
-        click.echo(none)
+        say(none)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from liverouter.cli.output import show_json, show_problems, text
+from liverouter.cli.output import say, show_json, show_problems, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import DatabaseError
 from liverouter.events import Bus, Event, ListenerDegraded, ListenerLost
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _EAGER_S: Final = 0.1  # between two looks while a process has yet to report
 _CALM_S: Final = 2.0  # reports never notify: processes that come, go or degrade are found by looking
 _MANY: Final = 1_000  # revisions between two looks
-_OF_REVISION: Final = ("revision", "committed_at", "author", "application", "kind", "comment")
+_OF_REVISION: Final = ("revision", "committed_at", "author", "role", "application", "kind", "comment")
 _STYLES: Final = {"revision": "cyan", "applied": "green", "rejected": "red", "state": "yellow"}
 
 
@@ -136,7 +136,9 @@ def _news(
         yield {"event": "state", **who, "state": row["state"], "cause": row["mode_cause"]}
     revision = row["applied_revision"]
     if revision is not None and revision != was.get("applied_revision"):
-        known = before is not None and revision in committed  # else it may have started after the commit
+        known = (
+            before is not None and revision in committed and row["applied_at"]
+        )  # else it may have started after the commit
         ms = (row["applied_at"] - committed[revision]).total_seconds() * 1000 if known else None
         yield {"event": "applied", **who, "revision": revision, "ms": ms}
     refused = row["rejected_revision"]
@@ -157,28 +159,28 @@ def _tell(fact: Mapping[str, Any], *, as_json: bool) -> None:
         show_json(fact, one_line=True)
         return
     first, *rest = _lines(fact)
-    click.secho(first, fg=_STYLES[fact["event"]])
+    say(first, fg=_STYLES[fact["event"]])
     for line in rest:
-        click.echo(f"  {line}")
+        say(f"  {line}")
 
 
 def _lines(fact: Mapping[str, Any]) -> list[str]:
-    who = f"{fact.get('app')} on {fact.get('host')}, pid {fact.get('pid')}"
+    process = f"{fact.get('app')} on {fact.get('host')}, pid {fact.get('pid')}"
     match fact["event"]:
         case "revision":
             through = f" through {fact['application']}" if fact["application"] else ""
             comment = f": {fact['comment']}" if fact["comment"] else ""
-            head = f"revision {fact['revision']}, {text(fact['committed_at'])}, by {fact['author']}{through}{comment}"
+            head = f"revision {fact['revision']}, {text(fact['committed_at'])}, by {who(fact)}{through}{comment}"
             return [head, *(_change(change) for change in fact["changes"])]
         case "applied":
             after = "" if fact["ms"] is None else f", {fact['ms']:.0f} ms after the commit"
-            return [f"{who}: serves revision {fact['revision']}{after}"]
+            return [f"{process}: serves revision {fact['revision']}{after}"]
         case "rejected":
             serves = f"goes on with {fact['serves']}" if fact["serves"] is not None else "has none to serve with"
-            lines = [f"{who}: rejects revision {fact['revision']}, {serves}", f"{fact['error']} [{fact['code']}]"]
+            lines = [f"{process}: rejects revision {fact['revision']}, {serves}", f"{fact['error']} [{fact['code']}]"]
             return lines + ([f"hint: {fact['hint']}"] if fact["hint"] else [])
         case _:
-            return [f"{who}: is {fact['state']}" + (f", {fact['cause']}" if fact["cause"] else "")]
+            return [f"{process}: is {fact['state']}" + (f", {fact['cause']}" if fact["cause"] else "")]
 
 
 def _change(change: Mapping[str, Any]) -> str:

@@ -11,9 +11,10 @@ from fastapi.responses import StreamingResponse
 from liverouter.daemon import models as shapes
 from liverouter.daemon.context import Context, Using
 from liverouter.daemon.fleet import USAGE_MINUTES
-from liverouter.daemon.problem_details import ApiError, ProblemModel, documented
+from liverouter.daemon.problem_details import UNFORESEEN, ApiError, ProblemModel, documented
 from liverouter.daemon.sse import MAX_STREAMS, encode
 from liverouter.errors import DatabaseError
+from liverouter.events import mask
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -84,7 +85,7 @@ async def read_events(context: Using) -> StreamingResponse:
 
 
 async def _everything(context: Context) -> dict[str, Any]:
-    """Return what a page needs at first; without the database, what is known without it."""
+    """Return what a page needs at first; where that fails, what is known without it, and why."""
     fleet = context.fleet
     known: dict[str, Any] = {"status": context.own_status().model_dump(mode="json"), "database": None}
     try:
@@ -92,7 +93,10 @@ async def _everything(context: Context) -> dict[str, Any]:
         instances, serving, problems, usage = await asyncio.gather(
             fleet.instances(head), fleet.serving(), fleet.problems(), fleet.usage(USAGE_MINUTES)
         )
-    except DatabaseError as exc:
+    except Exception as exc:  # noqa: BLE001 - a stream that ends without a word is begun again for ever
         context.watch.forget()  # this page lacks what all others know
-        return known | {"database": exc.problem.as_dict()}
+        if not isinstance(exc, DatabaseError):
+            context.report("/api/events", f"{type(exc).__name__}: {mask(str(exc))}")
+        problem = exc.problem if isinstance(exc, DatabaseError) else UNFORESEEN
+        return known | {"database": problem.as_dict()}
     return known | {"head": head, "instances": instances, "serving": serving, "problems": problems, "usage": usage}

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from liverouter.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -70,6 +72,7 @@ class Screen:
         self._print(text, "")
 
     def _print(self, text: str, style: str) -> None:
+        text = printable(text)
         if self._live is None:
             print(text, flush=True)  # noqa: T201 - a command's output
         else:
@@ -89,11 +92,11 @@ class Screen:
                 worker.name,
                 str(worker.pid),
                 str(answer.get("revision", "")),
-                served,
+                printable(served),
                 str(answer.get("role", "")),
                 str(worker.calls),
                 str(len(worker.errors)),
-                str(answer.get("text", "")),
+                printable(str(answer.get("text", ""))),
                 style="yellow" if answer.get("role") == "fallback" else None,
             )
         return table

@@ -55,6 +55,7 @@ class Desired:
             revision=raw.revision,
             committed_at=raw.committed_at,
             author=newest["author"],
+            role=newest["role"],
             comment=newest["comment"],
             settings={name: _shown(value) for name, value in raw.settings.items() if _is_plain(name)},
             secrets={
@@ -228,8 +229,8 @@ def problem_models(rows: Iterable[dict[str, Any]]) -> list[ProblemModel]:
         ProblemModel(
             severity=row["severity"],
             code=row["code"],
-            where=row["object"],
-            message=row["message"],
+            where=row["object"] or "",
+            message=row["message"] or "",
             hint=row["hint"] or "",
         )
         for row in rows

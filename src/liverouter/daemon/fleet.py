@@ -12,11 +12,16 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel, ValidationError
+
 from liverouter.daemon.desired import problem_models
+from liverouter.daemon.models import Instance, Serving, UsagePoint
+from liverouter.daemon.problem_details import UNFORESEEN
 from liverouter.errors import DatabaseError
+from liverouter.events import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from liverouter.daemon.sse import Hub
     from liverouter.repository import SettingsRepository
@@ -39,11 +44,11 @@ class Fleet:
 
     async def instances(self, head: Row) -> list[Row]:
         """Return every process, with the milliseconds it took from commit to live where it runs *head*'s revision."""
-        return [_instance(row, head) for row in await self._repository.instances()]
+        return _shaped(Instance, (_instance(row, head) for row in await self._repository.instances()))
 
     async def serving(self) -> list[Row]:
         """Return each deployment that serves anywhere: on how many processes, on how many it cools."""
-        return _by_deployment(await self._repository.active_config())
+        return _shaped(Serving, _by_deployment(await self._repository.active_config()))
 
     async def problems(self) -> list[Row]:
         """Return everything that is wrong, as the database sees it."""
@@ -57,7 +62,8 @@ class Fleet:
     async def usage(self, minutes: int) -> list[Row]:
         """Return calls per minute and deployment over the last *minutes*, all processes together, oldest first."""
         since = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=minutes - 1)
-        return _by_minute(await self._repository.usage(since))
+        rows = _shaped(UsagePoint, await self._repository.usage_totals(since))
+        return sorted(rows, key=lambda row: (row["minute"], row["role"] != "primary", row["deployment_id"]))
 
     async def head(self) -> Row:
         """Return the newest row of view `rollout`: the head revision, and how it comes to the processes."""
@@ -67,9 +73,10 @@ class Fleet:
 class Watch:
     """Tells the hub what changed in the fleet since it was last told."""
 
-    def __init__(self, *, fleet: Fleet, hub: Hub) -> None:
-        """Nothing is read before `run`."""
-        self._fleet, self._hub = fleet, hub
+    def __init__(self, *, fleet: Fleet, hub: Hub, report: Callable[[str], None]) -> None:
+        """Nothing is read before `run`. *report* is told an error that nobody foresaw, once each time it begins."""
+        self._fleet, self._hub, self._report = fleet, hub, report
+        self._failing = False
         self._woken = asyncio.Event()
         self._quick_until = self._all_at = self._usage_at = -_USAGE_EVERY_S
         self._known: Row = {}
@@ -87,11 +94,19 @@ class Watch:
         self._woken.set()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled, whatever a look meets."""
         while True:
             await self._hub.wanted.wait()
             self._woken.clear()  # before the look: a later wake must mean a later look
-            pending = await self._look()
+            try:
+                pending = await self._look()
+                self._failing = False
+            except Exception as exc:  # noqa: BLE001 - the top of the loop: told once, and it goes on
+                pending = False
+                if not self._failing:
+                    self._failing = True
+                    self._report(f"{type(exc).__name__}: {mask(str(exc))}")
+                self._tell("database", UNFORESEEN.as_dict())
             pause_s = _QUICK_S if pending and time.monotonic() < self._quick_until else _SLOW_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -136,13 +151,23 @@ def _stable(row: Mapping[str, Any] | None) -> Row | None:
     return {k: v for k, v in row.items() if k not in ("heartbeat_at", "probe_age_ms")} if row is not None else None
 
 
+def _shaped(shape: type[BaseModel], rows: Iterable[Row]) -> list[Row]:
+    """Return *rows* as *shape* promises them; one that cannot be brought there hides no other."""
+    good: list[Row] = []
+    for row in rows:
+        with contextlib.suppress(ValidationError):
+            good.append(row | shape.model_validate(row).model_dump())
+    return good
+
+
 def _instance(row: Row, head: Row) -> Row:
     """Return *row* with `commit_to_live_ms`: NULL where it runs another revision, or was started after the commit."""
     took = None
     started_before = row["started_at"] is not None and row["started_at"] <= head["committed_at"]
     if row["applied_revision"] == head["revision"] and row["applied_at"] is not None and started_before:
         took = max(0.0, (row["applied_at"] - head["committed_at"]).total_seconds() * 1000)
-    return row | {"commit_to_live_ms": took}
+    labels = {str(name): str(label) for name, label in (row["labels"] or {}).items()}
+    return row | {"commit_to_live_ms": took, "labels": labels}
 
 
 _ONE_DEPLOYMENT: Final = (
@@ -168,29 +193,4 @@ def _by_deployment(rows: Iterable[Row]) -> list[Row]:
         if (until := row["cooling_until"]) is not None:
             one["cooling"] += 1
             one["cooling_until"] = max(until, one["cooling_until"] or until)
-    return sorted(found.values(), key=lambda one: (one["order"], one["deployment_id"]))
-
-
-_SUMS: Final = ("calls", "failovers", "prompt_tokens", "completion_tokens", "cost_usd")
-
-
-def _by_minute(rows: Iterable[Row]) -> list[Row]:
-    found: dict[tuple[datetime, str, str], Row] = {}
-    for row in rows:
-        point = found.setdefault(
-            (row["minute"], row["deployment_id"], row["role"]),
-            {name: row[name] for name in ("minute", "deployment_id", "role", "provider", "model")}
-            | dict.fromkeys(_SUMS, 0)
-            | {"failures": 0, "latency_ms": None},
-        )
-        calls = point["calls"] + row["calls"]
-        if row["latency_ms"] is not None and calls:
-            point["latency_ms"] = (
-                (point["latency_ms"] or 0) * point["calls"] + row["latency_ms"] * row["calls"]
-            ) / calls
-        for name in _SUMS:
-            point[name] += row[name] or 0
-        point["failures"] += sum((row["failures"] or {}).values())
-    return sorted(
-        found.values(), key=lambda point: (point["minute"], point["role"] != "primary", point["deployment_id"])
-    )
+    return sorted(found.values(), key=lambda one: (one["order"] or 0, str(one["deployment_id"])))

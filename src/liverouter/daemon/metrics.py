@@ -16,6 +16,7 @@ from liverouter.events import (
     ListenerLost,
     ReadFailed,
 )
+from liverouter.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +29,9 @@ _LATENCY_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
 _LOOK_BACK: Final = timedelta(minutes=60)  # a process without its database reports its minutes when it is back
 _MODES: Final = ("listen", "poll_only", "none")
 _DEPLOYMENT: Final = ("provider", "model", "deployment_id", "role")
+_MOST_DEPLOYMENTS: Final = 1_000  # a login that makes names up must not fill this process's memory
+_OTHERS: Final = ("other", "other", "other", "other")
+_STATES: Final = frozenset(State)
 
 
 class Metrics:
@@ -50,6 +54,7 @@ class Metrics:
         self._counting = asyncio.Lock()  # two scrapes at once would count a call twice
         self._began = clock().replace(second=0, microsecond=0)
         self._counted: dict[tuple[Any, ...], Mapping[str, float]] = {}  # by minute and deployment
+        self._known: set[tuple[str, ...]] = set()  # deployments that have counters
         self._registry = registry = CollectorRegistry()
         self._revision = Gauge("liverouter_revision", "Revision that this process serves", registry=registry)
         self._desired = Gauge("liverouter_desired_revision", "Newest revision that it has read", registry=registry)
@@ -119,17 +124,21 @@ class Metrics:
         """Add what the minutes since the start, or of the last hour, hold more than they did; late reports count."""
         states: dict[str, int] = {}
         for row in await self._repository.instances():
-            states[row["state"]] = states.get(row["state"], 0) + 1
+            state = row["state"] if row["state"] in _STATES else "unknown"
+            states[state] = states.get(state, 0) + 1
         self._instances.clear()
         for state, number in states.items():
             self._instances.labels(state).set(number)
         since = max(self._began, self._clock() - _LOOK_BACK)
         rows = await self._repository.usage_totals(since)
-        former, self._counted = self._counted, {}
+        self._counted = {key: counts for key, counts in self._counted.items() if key[0] >= since}
         for row in rows:
-            labels = [row[name] for name in _DEPLOYMENT]
+            labels = tuple(str(row[name]) for name in _DEPLOYMENT)
             key = (row["minute"], *labels)
-            before = former.get(key, {})
-            self._counted[key] = {name: max(row[name], before.get(name, 0)) for name in self._of_fleet}
+            before = self._counted.get(key, {})
+            self._counted[key] = {name: max(row[name] or 0, before.get(name, 0)) for name in self._of_fleet}
+            if labels not in self._known and len(self._known) >= _MOST_DEPLOYMENTS:
+                labels = _OTHERS
+            self._known.add(labels)
             for name, counter in self._of_fleet.items():
                 counter.labels(*labels).inc(self._counted[key][name] - before.get(name, 0))

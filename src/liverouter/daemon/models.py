@@ -127,7 +127,8 @@ class StoredSecret(BaseModel):
     opens: bool = Field(description="Whether this process has that key.")
     origins: list[str] = Field(description="Where it may be sent, beside its provider's own hosts: scheme, host, port.")
     updated_at: datetime
-    updated_by: str
+    updated_by: str = Field(description="Who stored it, as the writer said; see `role`.")
+    role: str | None = Field(description="The login that stored it; null: before version 0.2.")
 
 
 class FromEnvironment(BaseModel):
@@ -142,7 +143,8 @@ class Config(BaseModel):
 
     revision: int
     committed_at: datetime
-    author: str
+    author: str = Field(description="Who made it, as the writer said; see `role`.")
+    role: str = Field(description="The login that made it.")
     comment: str | None
     settings: dict[str, Any]
     secrets: dict[str, StoredSecret]
@@ -293,7 +295,8 @@ class RevisionRow(BaseModel):
 
     revision: int
     committed_at: datetime
-    author: str
+    author: str = Field(description="Who made it, as the writer said; see `role`.")
+    role: str = Field(description="The login that made it.")
     application: str | None
     kind: Literal["edit", "rollback", "rotate"]
     changed: str | None = Field(description="Which settings and secrets differ from the revision before.")
@@ -335,6 +338,7 @@ class Instance(BaseModel):
     liverouter: str | None
     litellm: str | None
     python: str | None
+    role: str = Field(description="The login that reports for it; all else is its own word.")
 
 
 class Serving(BaseModel):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/problem+json"
 
+UNFORESEEN: Final = Problem("LR699", "an error nobody foresaw", "daemon", "Look at the log of `liverouter serve`")
 _STATUS: Final = {  # of an error that names no HTTP status itself
     "LR211": 412,
     "LR212": 422,
@@ -122,8 +123,7 @@ def from_validation(exc: RequestValidationError) -> JSONResponse:
 
 def unforeseen() -> JSONResponse:
     """Return the answer for an error that nobody foresaw; the log says more."""
-    problem = Problem("LR699", "an error nobody foresaw", "daemon", "Look at the log of `liverouter serve`")
-    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, [problem])
+    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, [UNFORESEEN])
 
 
 def _place(loc: Sequence[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +19,28 @@ _END: Final = b""
 
 
 def encode(kind: str, data: Any) -> bytes:
-    """Return one event as it goes over the wire."""
-    return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'), default=_as_json)}\n\n".encode()
+    """Return one event as it goes over the wire; a number that JSON does not have goes as null."""
+    try:
+        text = _dumps(data)
+    except ValueError:
+        text = _dumps(_finite(data))
+    return f"event: {kind}\ndata: {text}\n\n".encode()
+
+
+def _dumps(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), default=_as_json, allow_nan=False)
+
+
+def _finite(data: Any) -> Any:
+    match data:
+        case dict():
+            return {key: _finite(value) for key, value in data.items()}
+        case list() | tuple():
+            return [_finite(value) for value in data]
+        case float():
+            return data if math.isfinite(data) else None
+        case _:
+            return data
 
 
 def _as_json(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import { ApiError, call, listen } from "./api.js";
 import { Cards } from "./cards.js";
-import { $, ago, h, ms, say, sentence, tell } from "./dom.js";
+import { $, ago, h, ms, say, sentence, tell, who } from "./dom.js";
 import { Draft } from "./draft.js";
 import { Fleet } from "./fleet.js";
 import { History } from "./history.js";
@@ -26,12 +26,12 @@ async function reload({ keep }) {
 }
 
 function showConfig() {
-	const { revision, author: by, committed_at, can_seal, problems } = draft.base;
+	const { revision, committed_at, can_seal, problems } = draft.base;
 	world.newer = null;
 	cards.draw();
 	saving.bar(saving.said);
 	saving.show(problems);
-	$("saved").replaceChildren(...(revision ? [`Revision ${revision} by ${by}, `, ago(committed_at)] : []));
+	$("saved").replaceChildren(...(revision ? [`Revision ${revision} by ${who(draft.base)}, `, ago(committed_at)] : []));
 	$("welcome").hidden = Boolean(draft.row("llm_provider"));
 	$("no-keyring").hidden = can_seal;
 	history.load().catch(() => {});

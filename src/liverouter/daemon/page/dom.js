@@ -28,6 +28,9 @@ export const ms = (value) => (value < 9950 ? `${Math.round(value)} ms` : `${(val
 
 export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? " " : ". ") : "");
 
+// Who wrote: the login, behind the name that the writer gave, which is a claim.
+export const who = ({ author, role }) => (!role || role === author ? author : `${author} (${role})`);
+
 export const tell = (problem) => sentence(problem.message) + sentence(problem.hint);
 
 const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });

@@ -1,6 +1,6 @@
 // Labelled controls, and Problems shown beside the control that they are about.
 
-import { ago, button, h, tell } from "./dom.js";
+import { ago, button, h, tell, who } from "./dom.js";
 
 let serial = 0;
 
@@ -33,7 +33,8 @@ export function secret({ name, key, stored, strayed, environment, edited, exampl
 	if (edited === null) return h("div", { class: "stored" }, h("code", {}, "will be removed"), act("Undo", undefined, key));
 	if (edited === undefined && stored && !strayed) {
 		return h("div", { class: "stored" }, h("code", { title: "Fingerprint" }, stored.fingerprint), act("Replace", "", key), act("Remove", null),
-			h("small", {}, "stored ", ago(stored.updated_at), ` by ${stored.updated_by}`, stored.origins.length > 0 && ` for ${stored.origins.join(", ")}`));
+			h("small", {}, "stored ", ago(stored.updated_at), ` by ${who({ author: stored.updated_by, role: stored.role })}`,
+				stored.origins.length > 0 && ` for ${stored.origins.join(", ")}`));
 	}
 	const control = h(long ? "textarea" : "input", {
 		type: long ? null : "password", rows: long ? 2 : null, class: long && "masked", autocomplete: "new-password",

@@ -5,7 +5,7 @@ import { $, h, ms, say, tell } from "./dom.js";
 const FILTER_FROM = 12; // processes
 const LATE_MS = 5000;
 const ORDER = ["rejected", "late", "offline", "pending", "applied"]; // as listed: what needs an admin first
-const label = (one) => `${one.app || "?"} ${one.host}:${one.pid} ${Object.entries(one.labels).join(" ")} ${one.state}`;
+const label = (one) => `${one.app || "?"} ${one.host}:${one.pid} ${Object.entries(one.labels ?? {}).join(" ")} ${one.state}`;
 
 function outcome(one, head) {
 	if (one.state === "offline") return "offline";
@@ -58,7 +58,7 @@ export class Fleet {
 			rejected: applied == null ? "refused it" : `keeps revision ${applied}`,
 		}[result] ?? (applied == null ? "waits for a config" : `serves revision ${applied}`);
 		return h("li", { class: `process ${result}`, "data-name": `${name} ${result}`.toLowerCase() },
-			h("span", { class: "dot" }), h("span", { class: "who", title: name }, one.app || "?", h("small", {}, one.instance === this.self ? " this page" : ` ${one.host}:${one.pid}`)),
+			h("span", { class: "dot" }), h("span", { class: "who", title: `${name}, login ${one.role}` }, one.app || "?", h("small", {}, one.instance === this.self ? " this page" : ` ${one.host}:${one.pid}`)),
 			h("span", { class: "what" }, what, one.commit_to_live_ms > 0 && ` ${ms(one.commit_to_live_ms)}`),
 			result === "rejected" && h("p", { class: "bad" }, tell({ message: one.error, hint: one.hint }), h("code", {}, one.error_code)));
 	}

@@ -1,7 +1,7 @@
 // Revisions: who changed what, the differences, and the way back.
 
 import { call } from "./api.js";
-import { $, ago, ask, button, h } from "./dom.js";
+import { $, ago, ask, button, h, who } from "./dom.js";
 
 const NEWEST = 50; // older ones: `liverouter history`
 
@@ -22,7 +22,7 @@ export class History {
 		const { revision } = row, diff = h("div");
 		const details = h("details", { "data-revision": revision, open, ontoggle: () => revision && details.open && showDiff(diff, revision - 1, revision) },
 			h("summary", {}, h("b", {}, revision), h("span", { class: "changed" }, { rollback: "roll back: ", rotate: "new keys: " }[row.kind], row.changed ?? "nothing"),
-				h("small", {}, [row.author, row.application].filter(Boolean).join(" · "), " · ", ago(row.committed_at))),
+				h("small", {}, [who(row), row.application].filter(Boolean).join(" · "), " · ", ago(row.committed_at))),
 			row.comment && h("p", {}, row.comment), diff);
 		return h("li", {}, details, revision === this.newest ? h("b", { class: "good" }, "current") :
 			button("Roll back", () => this.rollBack(revision).catch(this.failed), { class: "plain", "aria-label": `Roll back to revision ${revision}` }));

@@ -1,7 +1,7 @@
 // From a draft to a revision: checked, saved, never over somebody else's change unseen.
 
 import { ApiError, call } from "./api.js";
-import { $, ago, ask, count, h, ms, say, sentence, tell } from "./dom.js";
+import { $, ago, ask, count, h, ms, say, sentence, tell, who } from "./dom.js";
 import { place } from "./fields.js";
 import { diffTable } from "./history.js";
 
@@ -129,7 +129,7 @@ export class Saving {
 		const mine = [...Object.entries(settings).map(([key, value]) => [key, base.settings[key], value]),
 			...Object.entries(secrets).map(([name, value]) => [name, base.secrets[name]?.fingerprint, value && "a new secret"])];
 		const chosen = await ask(`Revision ${current.revision} came first`, [
-			h("p", {}, `${current.author} saved it `, ago(current.committed_at), current.comment ? `: “${current.comment}”` : "."), diffTable(changes),
+			h("p", {}, `${who(current)} saved it `, ago(current.committed_at), current.comment ? `: “${current.comment}”` : "."), diffTable(changes),
 			h("h3", {}, "Your edits, not saved yet"),
 			diffTable(mine.map(([key, old, value]) => ({ key: theirs.includes(key) ? `${key} (changed by both)` : key, old, new: value }))),
 			h("p", {}, "Kept edits go on top of theirs. Look them over, then save."),

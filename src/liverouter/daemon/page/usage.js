@@ -12,7 +12,7 @@ export function drawUsage(serving, usage) {
 	const now = Math.floor(Date.now() / 60000), minutes = Array.from({ length: MINUTES }, () => ({ primary: 0, fallback: 0, failure: 0 }));
 	for (const point of usage) {
 		const minute = minutes[MINUTES - 1 - now + Math.floor(new Date(point.minute) / 60000)] ?? {};
-		minute[point.role] += point.calls;
+		minute[point.role in KINDS ? point.role : "fallback"] += point.calls;
 		minute.failure += point.failures;
 	}
 	const kinds = Object.keys(KINDS).filter((kind) => total(minutes, kind));
