@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import secrets
 import socket
@@ -92,6 +93,10 @@ class Api:
         self._context.hub.close()
         self._server.should_exit = True
 
+    def publish(self, kind: str, data: Any) -> None:
+        """Tell every open stream."""
+        self._loop.call_soon_threadsafe(self._context.hub.publish, kind, data)
+
     def warning(self, event: str, **facts: Any) -> None:
         """Take a complaint, as a log does."""
         self.complaints.append({"event": event, **facts})
@@ -128,6 +133,22 @@ class Api:
         """Open the stream; yields an iterator of (event, data)."""
         with self.client.stream("GET", "/api/events") as answer:
             yield _parsed(answer.iter_lines())
+
+
+class HTTPConnection(http.client.HTTPConnection):
+    """A client that sends what it is told to, spelt as it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, method: str, target: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+        """Return the answer and its body."""
+        self.request(method, target, headers=headers)
+        answer = self.getresponse()
+        return answer, answer.read()
 
 
 def _parsed(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:

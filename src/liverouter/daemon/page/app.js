@@ -147,7 +147,7 @@ function showSignIn(error) {
 	$("token").focus();
 }
 
-// Trade the token for a session, and go on; what was edited before a session ended is still there.
+// Trade the token for a session, and go on with what was edited.
 const signIn = (token) => call("POST", "/api/session", { token }).then(() => {
 	$("sign-in").hidden = true;
 	$("token").value = "";
