@@ -67,8 +67,11 @@ def test_every_operation_is_tried(document: Any) -> None:
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda part: part)
-def test_every_answer_is_announced(document: Any, method: str, path: str, mode: GenerationMode) -> None:
-    """No 5xx, no status, type, header or shape that the document does not have; what is invalid is refused."""
+def test_every_answer_is_announced(served: Api, document: Any, method: str, path: str, mode: GenerationMode) -> None:
+    """No 5xx, no status, type, header or shape that the document does not have; what is invalid is refused.
+
+    Nor is any route answered that is said to want a token, and was sent none or another.
+    """
     operation = document[path][method]
     # Whether names are settings, and whether a revision is the newest, no document can say.
     judged_by_content = [positive_data_acceptance] if method in ("POST", "PUT") else []
@@ -76,7 +79,7 @@ def test_every_answer_is_announced(document: Any, method: str, path: str, mode: 
     @hypothesis.settings(max_examples=20, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Case[Any]) -> None:
-        case.call_and_validate(excluded_checks=judged_by_content)
+        case.call_and_validate(headers=served.headers, excluded_checks=judged_by_content)
 
     if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query or operation.path_parameters):
         return  # takes nothing that could be wrong

@@ -59,10 +59,10 @@ class Complaints:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self._take(context))
         with contextlib.ExitStack() as stack:
+            stack.callback(loop.set_exception_handler, None)
             for name, event in _LOGGERS.items():
                 stack.enter_context(_diverted(logging.getLogger(name), _Handler(event, self)))
             yield
-        loop.set_exception_handler(None)
 
     def _take(self, context: dict[str, Any]) -> None:
         """Say what the loop's *context* is about, and none of the objects in it: they show what a request held."""

@@ -63,7 +63,7 @@ class DataFolder:
         Raises:
             EmbeddedError: another process runs a server here, or the folder holds something else.
         """
-        if self.path.exists() and not self._lock.exists() and any(p != self.token for p in self.path.iterdir()):
+        if self.path.exists() and not self._lock.exists() and not _holds_only(self.path, self.token.name):
             raise EmbeddedError(
                 "the data folder holds other files", where=self.path, hint="Give an empty folder, or a new one."
             )
@@ -186,6 +186,11 @@ class DataFolder:
             return str(self.cluster) in psutil.Process(pid).cmdline()
         except psutil.Error:
             return False  # gone, a zombie, or a stranger's
+
+
+def _holds_only(folder: Path, name: str) -> bool:
+    """Tell whether *folder* holds nothing but *name*, and what a crash left of making it."""
+    return all(path.name.startswith(name) for path in folder.iterdir())
 
 
 def _try_lock(fd: int) -> bool:

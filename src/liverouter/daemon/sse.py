@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-MAX_STREAMS: Final = 100
+MAX_STREAMS: Final = 64  # fewer than one address may have connections: probes and other pages still get through
 _MAX_WAITING: Final = 256  # events that a slow reader may lag behind
 _PING_S: Final = 15.0  # proxies and browsers give a silent connection up
 _RETRY_MS: Final = 2000
