@@ -233,11 +233,11 @@ class TestWhatIsAToken:
     @pytest.mark.parametrize(
         "token",
         [
-            "short",
+            "pass1234",
             "x" * 15,
             "sixteen chars ok",
             "two words that are long",
-            "gar-nicht-schlecht-für-ein-token",
+            "für-keine-Kopfzeile-gut",
             "a" * 1001,
         ],
     )
