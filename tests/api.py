@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
+import secrets
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -14,6 +16,7 @@ import uvicorn
 
 from liverouter import LiveRouter
 from liverouter.daemon.auth import Gate, Tries
+from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.context import build_context, soon
 from liverouter.daemon.service import http_config
 from liverouter.daemon.shield import Policy
@@ -22,15 +25,32 @@ from tests.ledger import LEDGER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from liverouter.daemon.connections import Limits
+
 _PATIENCE_S: Final = 30.0
 
 
 class Api:
-    """One served API; `with Api(dsn) as api`. It runs a client of its own, as the daemon does."""
+    """One served API; `with Api(dsn) as api`. It runs a client of its own, as the daemon does.
 
-    def __init__(self, dsn: str, *, secret_keys: str = "", token: str = "", policy: Policy | None = None) -> None:
+    Without *token* and *policy* it has a token of its own, and `client` sends it.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        secret_keys: str = "",
+        token: str = "",
+        policy: Policy | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self.live = LiveRouter(database_url=dsn, secret_keys=secret_keys, app="daemon", heartbeat_interval_s=1)
-        self._policy = policy or Policy(gate=Gate(token), tries=Tries(), any_host=False)
+        own = secrets.token_urlsafe(32)
+        self.headers = {} if token or policy else {"Authorization": f"Bearer {own}"}
+        self._policy = policy or Policy(gate=Gate(token or own), tries=Tries(), any_host=False)
+        self._limits = limits
+        self.complaints: list[dict[str, Any]] = []  # of asyncio and uvicorn
         self.reports: list[str] = []  # errors that nobody foresaw
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="api")
@@ -42,7 +62,7 @@ class Api:
         self._thread.start()
         assert self._ready.wait(_PATIENCE_S)
         hooks = {"response": [LEDGER.tell_answer]}
-        self.client = httpx.Client(base_url=self.url, timeout=_PATIENCE_S, event_hooks=hooks)
+        self.client = httpx.Client(base_url=self.url, timeout=_PATIENCE_S, event_hooks=hooks, headers=self.headers)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,11 +77,12 @@ class Api:
         self._context = context = build_context(
             self.live, self._policy, lambda path, error: self.reports.append(f"{path}: {error}")
         )
-        self._server = uvicorn.Server(http_config(context))
+        self._server = uvicorn.Server(http_config(context, self._limits))
         unsubscribe = self.live.subscribe(soon(self._loop, context.observe))
         watching = asyncio.create_task(context.watch.run())
         self._loop.call_soon(self._ready.set)
-        await self._server.serve(sockets=[self._socket])
+        with Complaints(self).listening():
+            await self._server.serve(sockets=[self._socket])
         unsubscribe()
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -71,6 +92,14 @@ class Api:
     def _end(self) -> None:
         self._context.hub.close()
         self._server.should_exit = True
+
+    def publish(self, kind: str, data: Any) -> None:
+        """Tell every open stream."""
+        self._loop.call_soon_threadsafe(self._context.hub.publish, kind, data)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Take a complaint, as a log does."""
+        self.complaints.append({"event": event, **facts})
 
     # what admins do
 
@@ -104,6 +133,22 @@ class Api:
         """Open the stream; yields an iterator of (event, data)."""
         with self.client.stream("GET", "/api/events") as answer:
             yield _parsed(answer.iter_lines())
+
+
+class HTTPConnection(http.client.HTTPConnection):
+    """A client that sends what it is told to, spelt as it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, method: str, target: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+        """Return the answer and its body."""
+        self.request(method, target, headers=headers)
+        answer = self.getresponse()
+        return answer, answer.read()
 
 
 def _parsed(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import httpx
 import pytest
 
 if TYPE_CHECKING:
@@ -20,12 +21,18 @@ _END_S: Final = 30.0
 
 
 class Daemon:
-    """One daemon on a free port; `with Daemon(...) as daemon`. Ends as a supervisor ends it, and must end with 0."""
+    """One daemon on a free port; `with Daemon(...) as daemon`. Ends as a supervisor ends it, and must end with 0.
+
+    Its data folder lies beside *log*, where no other is named.
+    """
 
     def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
         self._arguments, self._environment, self.log = arguments, environment, log
         self.said: list[str] = []  # lines on standard output
         self.url = ""
+        self.token = environment.get("LIVEROUTER_ADMIN_TOKEN", "")  # or the one that it made
+        if "--data-dir" not in arguments:
+            self._arguments += ("--data-dir", str(log.with_name("data")))
 
     def __enter__(self) -> Self:
         self._file = self.log.open("wb")
@@ -45,7 +52,8 @@ class Daemon:
                 pytest.fail(f"it ended: {self.log.read_text()[-2000:]}")
             self.said.append(line.strip())
             if "serves at" in line:
-                self.url = line.split()[-1].rstrip("/")
+                address, _, made = line.split()[-1].partition("#token=")
+                self.url, self.token = address.rstrip("/"), made or self.token
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,6 +66,15 @@ class Daemon:
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._file.close()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request with the token carries."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Return the answer of a GET with the token."""
+        return httpx.get(f"{self.url}{path}", headers=self.headers, **options)
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from liverouter import LiveRouter
+from liverouter.daemon.auth import COOKIE
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
 from tests.daemon import Daemon
@@ -73,9 +74,17 @@ class World:
 
     dsn: str
     url: str  # of the page
+    token: str
     anthropic: StandIn
     openai: StandIn
     workers: tuple[LiveRouter, ...]
+
+
+def sign_in(context: BrowserContext, place: World | Daemon) -> None:
+    """Have a profile know the token of *place*, once."""
+    if not any(cookie["name"] == COOKIE and cookie["value"] for cookie in context.cookies(place.url)):
+        answer = context.request.post(f"{place.url}/api/session", data={"token": place.token})
+        assert answer.status == 204, answer.text()
 
 
 @pytest.fixture
@@ -91,4 +100,6 @@ def world(dsn: str, tmp_path: Path) -> Iterator[World]:
             stack.enter_context(LiveRouter(database_url=dsn, secret_keys=keys, app=name, heartbeat_interval_s=1))
             for name in ("worker-1", "worker-2")
         )
-        yield World(dsn=dsn, url=daemon.url, anthropic=standins[0], openai=standins[1], workers=workers)
+        yield World(
+            dsn=dsn, url=daemon.url, token=daemon.token, anthropic=standins[0], openai=standins[1], workers=workers
+        )

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import KEYS
+from tests.browser.conftest import KEYS, sign_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
     from tests.browser.conftest import World
+    from tests.daemon import Daemon
 
 _PATIENCE_MS: Final = 45_000  # litellm is being imported in three processes
 expect.set_options(timeout=_PATIENCE_MS)
@@ -20,9 +21,10 @@ expect.set_options(timeout=_PATIENCE_MS)
 class Settings:
     """One open page."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: Page, place: World | Daemon) -> None:
         self.page = page
-        page.goto(url)
+        sign_in(page.context, place)
+        page.goto(place.url)
         expect(self.card(0)).to_be_visible()
 
     def card(self, number: int) -> Locator:

@@ -35,7 +35,7 @@ def write(dsn: str, key: str, value: str) -> None:
 
 def test_edits_of_many_hands(world: World, page: Page) -> None:
     """Pressed twice, typed while it loads, rolled back over somebody's change: one page, in one sitting."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     set_up(settings, world, KEYS["anthropic"])
     settings.press("Save")
     expect(settings.bar).to_have_text("Saved as revision 1")
@@ -109,7 +109,7 @@ def roll_back_over_another_change(settings: Settings, world: World) -> None:
 
 def test_failed_roll_back_says_so(world: World, page: Page) -> None:
     """What the database refuses is told where the admin looks."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     set_up(settings, world, KEYS["anthropic"])
     settings.press("Save")
     expect(settings.bar).to_have_text("Saved as revision 1")
@@ -143,7 +143,7 @@ def test_fallbacks_of_the_environment(dsn: str, browser: Browser, tmp_path: Path
         }
         context = browser.new_context()
         with Daemon(log=tmp_path / "log", **environment) as daemon:
-            settings = Settings(context.new_page(), daemon.url)
+            settings = Settings(context.new_page(), daemon)
             expect(settings.page.get_by_text("environment LLM_FALLBACK_CONFIG")).to_be_visible()
             settings.fill(
                 0, provider="Anthropic", model="claude-sonnet-4-6", key=KEYS["anthropic"], base_url=first.api_base

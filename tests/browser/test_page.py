@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from liverouter.daemon import service
 from liverouter.sealing import generate_key
-from tests.browser.conftest import KEYS
+from tests.browser.conftest import KEYS, sign_in
 from tests.browser.settings import Settings, set_up
 from tests.daemon import Daemon
 
@@ -44,7 +44,7 @@ class TestAccessibility:
     def test_axe_finds_no_serious_fault(self, world: World, browser: Browser, scheme: str) -> None:
         """Empty, filled in, with problems and with its dialog open: axe has nothing serious to say."""
         context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]  # one of the two
-        settings = Settings(context.new_page(), world.url)
+        settings = Settings(context.new_page(), world)
         page = settings.page
         check_with_axe(page, f"{scheme}, first set-up")
         set_up(settings, world, KEYS["anthropic"])
@@ -69,7 +69,7 @@ class TestAccessibility:
     def test_focus_is_seen_wherever_it_goes(self, world: World, browser: Browser) -> None:
         """Tab leads through the whole page: each stop has an outline, and the bar at the bottom covers none of them."""
         context = browser.new_context(viewport={"width": 1000, "height": 500})
-        settings = Settings(context.new_page(), world.url)
+        settings = Settings(context.new_page(), world)
         set_up(settings, world, KEYS["anthropic"])
         page = settings.page
         page.get_by_role("link", name="Skip").focus()
@@ -106,7 +106,7 @@ class TestWeight:
         """The page asks its own daemon for everything, and no other host for anything."""
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        Settings(page, world.url)
+        Settings(page, world)
         assert [url for url in asked if not url.startswith(world.url)] == []
 
     def test_useful_at_once(self, world: World, page: Page) -> None:
@@ -118,7 +118,7 @@ class TestWeight:
         )
         times: list[float] = []
         while len(times) < _TRIES and min(times, default=_USEFUL_MS) >= _USEFUL_MS:
-            Settings(page, world.url)
+            Settings(page, world)
             times.append(page.evaluate("window.usefulAt"))
         assert min(times) < _USEFUL_MS, times
 
@@ -138,7 +138,7 @@ class TestFleet:
                     "mode": "listen",
                 }
                 connection.execute("SELECT liverouter.report(%s::jsonb)", [json.dumps(report)])
-            Settings(page, world.url)
+            Settings(page, world)
             rows = page.locator("#fleet li")
             expect(rows).to_have_count(_FLEET + 3)
             page.get_by_label("Filter processes").fill("node-321")
@@ -158,11 +158,11 @@ class TestFleet:
 
 class TestLoss:
     def test_daemon_that_ends_is_missed_and_found_again(self, dsn: str, browser: Browser, tmp_path: Path) -> None:
-        """The page says that the daemon is gone, keeps the edits, and comes back by itself."""
+        """The page says that the daemon is gone, keeps the edits, asks for the token, and goes on."""
         environment = {"LIVEROUTER_DATABASE_URL": dsn, "LIVEROUTER_SECRET_KEYS": generate_key()}
         context = browser.new_context()
         with Daemon(log=tmp_path / "1.log", **environment) as daemon:
-            settings = Settings(context.new_page(), daemon.url)
+            settings = Settings(context.new_page(), daemon)
             expect(settings.process("liverouter")).to_be_visible()
             settings.card(0).get_by_label("Model").fill("kept")
             port = daemon.url.rpartition(":")[2]
@@ -170,6 +170,9 @@ class TestLoss:
         expect(page.locator("#problems")).to_contain_text("The daemon does not answer")
         expect(page.locator("#state")).to_have_text("Connection lost")
         with Daemon("--port", port, log=tmp_path / "2.log", **environment):
+            expect(page.get_by_label("Admin token")).to_be_visible()  # a session ends with the process
+            page.get_by_label("Admin token").fill(daemon.token)
+            page.keyboard.press("Enter")
             expect(page.locator("#problems")).not_to_contain_text("does not answer")
             expect(page.locator("#state")).to_have_text("Not serving yet")
             expect(settings.card(0).get_by_label("Model")).to_have_value("kept")
@@ -182,6 +185,7 @@ class TestLoss:
         context = browser.new_context()
         with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=empty_dsn) as daemon:
             page = context.new_page()
+            sign_in(context, daemon)
             page.goto(daemon.url)
             expect(page.locator("#problems")).to_contain_text("liverouter migrate")
             migrate.upgrade(empty_dsn, echo=lambda _: None)
@@ -209,4 +213,50 @@ class TestSignIn:
             expect(page.locator("#state")).to_have_text(re.compile("Not serving"))
             page.get_by_role("button", name="Sign out").click()
             expect(page.get_by_label("Admin token")).to_be_visible()
+        context.close()
+
+    def test_printed_address_signs_in(self, dsn: str, browser: Browser, tmp_path: Path) -> None:
+        """The address that is printed opens the page; its token is sent in no address, and stays in none."""
+        context = browser.new_context()
+        page = context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(f"{request.url} {request.headers}"))
+        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
+            page.goto(f"{daemon.url}/#token={daemon.token}")
+            expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
+            assert page.url == f"{daemon.url}/"
+            assert page.evaluate("history.length") <= 2  # the empty tab, and the page
+            assert daemon.token not in " ".join(asked)
+            assert daemon.token not in page.content()
+            stored = "JSON.stringify([localStorage, sessionStorage, document.cookie, performance.getEntries()])"
+            assert daemon.token not in page.evaluate(stored).replace(f"#token={daemon.token}", "", 1)
+            page.reload()
+            expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
+
+    def test_address_in_an_open_page_signs_in(self, dsn: str, browser: Browser, tmp_path: Path) -> None:
+        """Opened where the page is open already, it signs in there; one with a wrong token is refused with a reason."""
+        context = browser.new_context()
+        page = context.new_page()
+        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
+            page.goto(f"{daemon.url}/#token=wrong")
+            expect(page.get_by_role("alert")).to_contain_text("The token is wrong")
+            assert page.url == f"{daemon.url}/"
+            page.goto(f"{daemon.url}/#token={daemon.token}")
+            expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
+            assert page.url == f"{daemon.url}/"
+        context.close()
+
+    def test_edits_outlive_a_session(self, world: World, browser: Browser) -> None:
+        """A session that ends while something is edited costs nothing: after signing in the edits are there."""
+        context = browser.new_context()
+        settings = Settings(context.new_page(), world)
+        settings.card(0).get_by_label("Model").fill("kept")
+        answer = context.request.delete(f"{world.url}/api/session")
+        assert answer.status == 204
+        page = settings.page
+        settings.press("Check")
+        page.get_by_label("Admin token").fill(world.token)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
+        expect(settings.card(0).get_by_label("Model")).to_have_value("kept")
         context.close()

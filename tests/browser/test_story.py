@@ -25,7 +25,7 @@ def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(
     world: World, page: Page, wait_until: Callable[..., None]
 ) -> None:
     """From an empty database to two live workers, through a wrong key, a failover, a conflict, and back."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     meet_an_empty_database(settings)
     set_up(settings, world, "sk-ant-wrong")
     check_finds_the_wrong_key(settings)
@@ -33,7 +33,7 @@ def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(
     replace_the_key(settings)
     wait_until(lambda: world.workers[0].chat_model().invoke("hi").text == "claude-sonnet-4-6 says: hi")
     expect(settings.ask("And now?")).to_contain_text("claude-sonnet-4-6 says: And now?")
-    edit_in_two_tabs(settings, Settings(page.context.new_page(), world.url))
+    edit_in_two_tabs(settings, Settings(page.context.new_page(), world))
     roll_back(settings)
 
 
@@ -118,7 +118,7 @@ def roll_back(settings: Settings) -> None:
 
 def test_refusal_is_shown_with_its_reason(world: World, page: Page) -> None:
     """A config that cannot work is saved only on demand; each process shows that it keeps the old one, and why."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     set_up(settings, world, KEYS["anthropic"])
     settings.press("Save")
     expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
@@ -138,7 +138,7 @@ def test_refusal_is_shown_with_its_reason(world: World, page: Page) -> None:
 
 def test_key_in_a_plain_field_is_not_saved(world: World, page: Page) -> None:
     """What the database would refuse is marked while it is typed, and no dialog offers to save it anyway."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     set_up(settings, world, KEYS["anthropic"])
     settings.card(1).get_by_label("Model").fill(KEYS["openai"])
     fault = settings.card(1).locator(".fault:visible")
@@ -156,7 +156,7 @@ def test_key_in_a_plain_field_is_not_saved(world: World, page: Page) -> None:
 
 def test_change_by_plain_sql_appears_by_itself(world: World, page: Page) -> None:
     """What somebody writes in psql shows on the open page: the value, the history, the processes."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     set_up(settings, world, KEYS["anthropic"])
     settings.press("Save")
     expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
@@ -169,7 +169,7 @@ def test_change_by_plain_sql_appears_by_itself(world: World, page: Page) -> None
 
 def test_fallbacks_are_added_moved_and_removed_by_keyboard(world: World, page: Page) -> None:
     """The list of fallbacks is worked by keys alone; the focus stays with what was moved."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     for model in ("one", "two"):
         page.get_by_role("button", name="Add a fallback").focus()
         page.keyboard.press("Enter")
@@ -193,7 +193,7 @@ def test_page_looks_right_in_the_dark_and_on_a_phone(
     world: World, browser: Browser, page: Page, tmp_path: Path
 ) -> None:
     """Dark mode is dark; on a phone nothing is wider than the screen. The pictures are kept for people to look at."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     set_up(settings, world, KEYS["anthropic"])
     settings.press("Save")
     expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
@@ -205,7 +205,7 @@ def test_page_looks_right_in_the_dark_and_on_a_phone(
     grounds = {}
     for name, options in looks.items():
         context = browser.new_context(**options)
-        seen = Settings(context.new_page(), world.url)
+        seen = Settings(context.new_page(), world)
         expect(seen.process("worker-2")).to_contain_text("revision 1")
         seen.page.locator("#history summary").first.click()
         expect(seen.page.locator("#history table")).to_be_visible()

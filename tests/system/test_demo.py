@@ -127,6 +127,7 @@ class TestStory:
         assert "Did you mean 'anthropic'?" in demo.output
 
         url = demo.wait_for(r"export LIVEROUTER_DATABASE_URL=(\S+)")[1]
+        assert url.startswith("postgresql://demo:")  # the superuser's password is nobody's business
         command = demo.wait_for(r"\n  (.+ set llm_model=\S+ --wait)\n")[1]
         result = subprocess.run(
             shlex.split(command),  # as a shell would: the checkout may lie in a folder with a space

@@ -55,8 +55,10 @@ class TestOwnDatabase:
             exports = dict(shlex.split(line)[1].split("=", 1) for line in daemon.said if line.startswith("export "))
             assert httpx.get(f"{daemon.url}/").status_code == 200
             body = {"settings": {"llm_model": "m"}, "secrets": {"openai_api_key": "sk-0123456789abcdef"}}
-            httpx.put(f"{daemon.url}/api/config", json=body, headers={"If-Match": '"0"'}).raise_for_status()
-            with psycopg.connect(exports["LIVEROUTER_DATABASE_URL"]) as connection:
+            httpx.put(
+                f"{daemon.url}/api/config", json=body, headers=daemon.headers | {"If-Match": '"0"'}
+            ).raise_for_status()
+            with psycopg.connect((folder / "owner-dsn").read_text().strip()) as connection:
                 assert connection.execute("SELECT value FROM liverouter.settings").fetchall() == [("m",)]
             second = serve_to_the_end("--data-dir", str(folder))
             assert (second.returncode, "LR220" in second.stderr) == (1, True)
@@ -64,7 +66,7 @@ class TestOwnDatabase:
         assert exports["LIVEROUTER_SECRET_KEYS_FILE"] == str(keys)
         assert stat.S_IMODE(keys.stat().st_mode) == 0o600
         with Daemon("--data-dir", str(folder), log=tmp_path / "log") as daemon:
-            config = httpx.get(f"{daemon.url}/api/config").json()
+            config = daemon.get("/api/config").json()
         assert config["settings"] == {"llm_model": "m"}
         assert config["secrets"]["openai_api_key"]["opens"] is True
         assert "sk-0123456789abcdef" not in (tmp_path / "log").read_text()
@@ -76,13 +78,13 @@ class TestGivenDatabase:
     ) -> None:
         """A database without the schema is not migrated: it stays up, says what to run, and goes on once it was."""
         with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=empty_dsn) as daemon:
-            answer = httpx.get(f"{daemon.url}/api/config")
+            answer = daemon.get("/api/config")
             assert (answer.status_code, answer.json()["code"]) == (503, "LR204")
             assert "liverouter migrate" in answer.json()["hint"]
-            assert httpx.get(f"{daemon.url}/readyz").status_code == 503
+            assert daemon.get("/readyz").status_code == 503
             assert migrate.current(empty_dsn) is None
             migrate.upgrade(empty_dsn, echo=lambda _: None)
-            wait_until(lambda: httpx.get(f"{daemon.url}/readyz").json()["degraded"] == ["LR100"])
+            wait_until(lambda: daemon.get("/readyz").json()["degraded"] == ["LR100"])
             failed = [line for line in log_of(daemon) if line["event"] == "database.read_failed"]
             assert failed[0]["code"] == "LR204"
 
@@ -92,7 +94,7 @@ class TestGivenDatabase:
             wait_until(lambda: any(line["event"] == "config.rejected" for line in log_of(daemon)))
             rejected = next(line for line in log_of(daemon) if line["event"] == "config.rejected")
             assert "liverouter set llm_provider=" in rejected["reasons"][0]
-            wheres = {problem["where"] for problem in httpx.get(f"{daemon.url}/api/config").json()["problems"]}
+            wheres = {problem["where"] for problem in daemon.get("/api/config").json()["problems"]}
             assert wheres == {"settings.llm_provider", "settings.llm_model"}
 
 
@@ -100,7 +102,7 @@ class TestSignals:
     def test_sigterm_ends_it_with_streams_open(self, dsn: str, tmp_path: Path) -> None:
         """An open stream does not hold the graceful end: it is closed, and the exit code is 0."""
         with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
-            with httpx.stream("GET", f"{daemon.url}/api/events", timeout=_PATIENCE_S) as stream:
+            with httpx.stream("GET", f"{daemon.url}/api/events", headers=daemon.headers, timeout=_PATIENCE_S) as stream:
                 lines = stream.iter_lines()
                 next(lines)
                 assert daemon.end(signal.SIGTERM) == 0
@@ -114,7 +116,10 @@ class TestSignals:
         with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon, socket.socket() as slow:
             host, _, port = daemon.url.removeprefix("http://").partition(":")
             slow.connect((host, int(port)))
-            slow.sendall(b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
+            slow.sendall(
+                b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n"
+                b"Authorization: Bearer " + daemon.token.encode() + b"\r\n\r\n{"
+            )
             httpx.get(f"{daemon.url}/livez").raise_for_status()  # the request before it has arrived
             daemon.process.send_signal(signal.SIGTERM)
             with pytest.raises(subprocess.TimeoutExpired):
@@ -185,6 +190,9 @@ class TestExitCodes:
         ("host", "environment", "where"),
         [
             ("::", {}, "LIVEROUTER_ADMIN_TOKEN"),
+            ("", {}, "LIVEROUTER_ADMIN_TOKEN"),
+            ("::ffff:0.0.0.0", {}, "LIVEROUTER_ADMIN_TOKEN"),
+            ("127.0.0.1", {"LIVEROUTER_ADMIN_TOKEN": "fifteen-letters"}, "LIVEROUTER_ADMIN_TOKEN"),
             ("127.0.0.1", {"LIVEROUTER_ADMIN_TOKEN_FILE": "/nowhere"}, "LIVEROUTER_ADMIN_TOKEN_FILE"),
             ("127.0.0.1", {"LIVEROUTER_ADMIN_TOKEN_FILE": os.devnull}, "LIVEROUTER_ADMIN_TOKEN_FILE"),
             ("127.0.0.1", {"LIVEROUTER_DATABASE_URL": "mysql://x"}, "LIVEROUTER_DATABASE_URL"),

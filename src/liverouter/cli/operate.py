@@ -62,11 +62,15 @@ def demo_command(*, keep: bool, pace_s: float) -> int:
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the PostgreSQL of its own keeps its data, when no database is named.",
+    help="Where the token, and without a database the PostgreSQL of its own, are kept.",
 )
+@click.option("--no-token", is_flag=True, help="Let everybody on this machine change everything; on loopback only.")
 @database_options
-def serve_command(*, host: str, port: int, data_dir: Path | None, database_url: str | None) -> int:
+def serve_command(*, host: str, port: int, data_dir: Path | None, no_token: bool, database_url: str | None) -> int:
     """Serve the settings page and its API, until Ctrl-C.
+
+    LIVEROUTER_ADMIN_TOKEN (or the file that LIVEROUTER_ADMIN_TOKEN_FILE names) guards it. Without one it makes a token,
+    keeps it in its data folder, and prints the page's address with it.
 
     Without a database it runs a PostgreSQL of its own, which keeps its data, and prints how services and psql reach it.
     A database that is named is never migrated here: see `liverouter migrate`.
@@ -78,7 +82,7 @@ def serve_command(*, host: str, port: int, data_dir: Path | None, database_url: 
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     with _extra("daemon,embedded"):
         from liverouter.daemon.service import serve
-    return serve(host=host, port=port, database_url=database_url, data_dir=data_dir, echo=say)
+    return serve(host=host, port=port, database_url=database_url, data_dir=data_dir, with_token=not no_token, echo=say)
 
 
 @click.command("migrate")

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from liverouter.daemon import api_config, api_fleet, api_process
+from liverouter.daemon.auth import COOKIE
 from liverouter.daemon.problem_details import MEDIA_TYPE, from_error, from_status, from_validation
 from liverouter.daemon.shield import Shield
 from liverouter.errors import LiveRouterError
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """
 Settings, fleet and health of liverouter. Every error is an RFC 9457 problem: `code`, `where` and `hint` say what
-happened, where, and how to mend it. With LIVEROUTER_ADMIN_TOKEN set, everything but the probes wants
-`Authorization: Bearer`.
+happened, where, and how to mend it. Everything but the probes, this document and the signing in wants
+`Authorization: Bearer` with the admin token, or the session cookie that `POST /api/session` trades for it.
 """
-_SECURITY = {"token": {"type": "http", "scheme": "bearer"}}
+_SECURITY = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+}
 _OPEN = ("/livez", "/readyz", "/api/session")
 
 
@@ -85,7 +89,7 @@ def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
                 method == "put"
             )  # its absence has a status of its own, so routes take it as optional
     if path not in _OPEN:
-        operation["security"] = [{"token": []}, {}]  # {}: where no token is configured
+        operation["security"] = [{"token": []}, {"session": []}]
     for answer in operation["responses"].values():
         content = answer.get("content", {})
         schema = content.get("application/json", {}).get("schema", {})

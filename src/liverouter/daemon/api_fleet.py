@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
 from liverouter.daemon import models as shapes
@@ -68,8 +68,10 @@ async def read_usage(
 
 
 @router.get("/events", response_class=StreamingResponse, responses=documented(503) | _STREAM)
-async def read_events(context: Using) -> StreamingResponse:
-    """Server-sent events: `hello` with everything, then what changes, as it changes."""
+async def read_events(context: Using, request: Request) -> StreamingResponse:
+    """Server-sent events: `hello` with everything, then what changes, as it changes, while the session lasts."""
+    gate, cookie = context.policy.gate, request.headers.get("cookie", "")
+    by_session = gate.closed and gate.knows(cookie)
     if context.hub.streams >= MAX_STREAMS:
         hint = "Close a page, or ask again later"
         raise ApiError(503, "too many streams", code="LR609", hint=hint, headers={"Retry-After": "10"})
@@ -78,7 +80,7 @@ async def read_events(context: Using) -> StreamingResponse:
         return encode("hello", await _everything(context))
 
     return StreamingResponse(
-        context.hub.stream(hello),
+        context.hub.stream(hello, may_hear=lambda: not by_session or gate.knows(cookie)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )

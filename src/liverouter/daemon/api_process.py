@@ -12,8 +12,8 @@ from liverouter.daemon import models as shapes
 from liverouter.daemon.assets import load_assets
 from liverouter.daemon.auth import COOKIE, SESSION_S
 from liverouter.daemon.context import Using
-from liverouter.daemon.problem_details import ApiError, documented, from_status
-from liverouter.daemon.shield import address_of, check_tries
+from liverouter.daemon.problem_details import documented, from_status
+from liverouter.daemon.shield import check_token
 from liverouter.state import State
 
 _ASSETS: Final = load_assets()
@@ -66,15 +66,14 @@ async def read_session(context: Using, request: Request) -> shapes.Session:
 @router.post("/api/session", status_code=204, responses=documented(400, 413, 415, 422))
 async def sign_in(context: Using, body: shapes.TokenBody, request: Request) -> Response:
     """Trade the admin token for a session cookie, for browsers."""
-    gate, tries = context.policy.gate, context.policy.tries
-    check_tries(tries, address_of(request.scope))
-    if not gate.admits(body.token.get_secret_value().strip()):
-        tries.add_failure(address_of(request.scope))
-        raise ApiError(401, "the token is wrong", code="LR601", where="body.token", hint="It is LIVEROUTER_ADMIN_TOKEN")
+    token = body.token.get_secret_value().strip()
+    if context.policy.gate.closed:
+        hint = "It is LIVEROUTER_ADMIN_TOKEN, or stands in the address that `liverouter serve` prints"
+        check_token(context.policy, token, request.scope, where="body.token", hint=hint)
     response = Response(status_code=204)
     response.set_cookie(
         COOKIE,
-        gate.new_session(),
+        context.policy.gate.new_session(),
         max_age=SESSION_S,
         httponly=True,
         samesite="strict",
@@ -84,8 +83,9 @@ async def sign_in(context: Using, body: shapes.TokenBody, request: Request) -> R
 
 
 @router.delete("/api/session", status_code=204, responses=documented())
-async def sign_out() -> Response:
-    """Forget this browser's session."""
+async def sign_out(context: Using, request: Request) -> Response:
+    """End this browser's session: no copy of its cookie opens anything any more."""
+    context.policy.gate.end_session(request.headers.get("cookie", ""))
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response

@@ -10,6 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
+from liverouter.daemon import private_file
 from liverouter.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class DataFolder:
         self.path = path
         self.cluster = path / "cluster"
         self.log = path / "postgres.log"
+        self.token = path / "admin-token"  # may be there first: of a `serve` that was given a database
         self._lock = path / "owner.lock"
         self._password = path / "password"
         self._port = path / "port"
@@ -61,14 +63,11 @@ class DataFolder:
         Raises:
             EmbeddedError: another process runs a server here, or the folder holds something else.
         """
-        if self.path.exists() and not self._lock.exists() and any(self.path.iterdir()):
+        if self.path.exists() and not self._lock.exists() and not _holds_only(self.path, self.token.name):
             raise EmbeddedError(
                 "the data folder holds other files", where=self.path, hint="Give an empty folder, or a new one."
             )
-        if not self.path.exists():
-            self.path.mkdir(parents=True)
-            # Root's server runs as another user, who has to pass through; the files in here stay root's alone.
-            self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        private_file.make_folder(self.path)
         self._lock_fd = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + _HANDOVER_TIMEOUT_S
         while not _try_lock(self._lock_fd):
@@ -104,11 +103,9 @@ class DataFolder:
             EmbeddedError: the cluster's password is lost.
         """
         if self.major() is None:
-            self._password.unlink(missing_ok=True)
-            self._password.touch(0o600)
-            self._password.write_text(secrets.token_urlsafe(24))
+            private_file.replace(self._password, secrets.token_urlsafe(24))
         try:
-            return self._password.read_text()
+            return private_file.read(self._password)
         except FileNotFoundError as exc:
             raise EmbeddedError(
                 "the data folder's password file is gone",
@@ -189,6 +186,11 @@ class DataFolder:
             return str(self.cluster) in psutil.Process(pid).cmdline()
         except psutil.Error:
             return False  # gone, a zombie, or a stranger's
+
+
+def _holds_only(folder: Path, name: str) -> bool:
+    """Tell whether *folder* holds nothing but *name*, and what a crash left of making it."""
+    return all(path.name.startswith(name) for path in folder.iterdir())
 
 
 def _try_lock(fd: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import shlex
 import signal
 import sys
@@ -21,10 +22,13 @@ from liverouter.daemon.demo_crew import Crew, DemoError
 from liverouter.daemon.demo_screen import Screen
 from liverouter.daemon.demo_story import KEYS, Story
 from liverouter.daemon.embedded import EmbeddedPostgres
+from liverouter.daemon.own_database import make_login
 from liverouter.dial import dial
 from liverouter.testing import StandIn
 
 _WORKERS: Final = ("worker-1", "worker-2")
+_LOGIN: Final = "demo"  # of the workers and whoever plays on; the superuser's password is nobody's business
+_ROLES: Final = ("liverouter_client", "liverouter_writer", "liverouter_inspector")
 _CONNECT_S: Final = 10.0
 _READY_S: Final = 120  # importing litellm takes both workers seconds, on a busy machine many
 _KEPT_REQUESTS: Final = 100  # of each stand-in: --keep may run for days
@@ -65,7 +69,7 @@ async def _demo(*, keep: bool, pace_s: float) -> int:
 
 
 async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, pace_s: float) -> tuple[Story, str]:
-    """Start everything but the story; return it and the database's URL."""
+    """Start everything but the story; return it and a URL of the database, whose login may read and write settings."""
     screen.title(
         "Rows in PostgreSQL become a live chat model. Everything runs on this machine and is removed at the end."
     )
@@ -73,6 +77,9 @@ async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, 
     screen.say(f"a throw-away PostgreSQL listens on {server.host}:{server.port}")
     schema = await asyncio.to_thread(migrate.upgrade, server.dsn())
     screen.say(f"schema liverouter is installed in it ({schema})")
+    password = secrets.token_urlsafe(24)
+    await make_login(server.dsn(), _LOGIN, password, _ROLES)
+    url = server.dsn(user=_LOGIN, password=password)
     openai, anthropic = (
         stack.enter_context(StandIn(name, accept_keys=[KEYS[name]], keep=_KEPT_REQUESTS)) for name in KEYS
     )
@@ -82,10 +89,10 @@ async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, 
     story = Story(connection=connection, crew=crew, screen=screen, openai=openai, anthropic=anthropic, pace_s=pace_s)
     await story.write_first_rows()
     stack.push_async_callback(crew.stop)  # before the server goes, to which they say goodbye
-    await crew.start(_WORKERS, _environment(server.dsn()))
+    await crew.start(_WORKERS, _environment(url))
     pids = " and ".join(str(worker.pid) for worker in crew.workers)
     screen.say(f"two worker processes (pid {pids}) import litellm, then ask get_chat_model() four times a second")
-    return story, server.dsn()
+    return story, url
 
 
 def _environment(url: str) -> dict[str, str]:

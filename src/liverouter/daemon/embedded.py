@@ -123,9 +123,9 @@ class EmbeddedPostgres:
         """Whether the server's process is there."""
         return self._keeper is not None and self._keeper.poll() is None
 
-    def dsn(self, database: str = "postgres") -> str:
-        """Return the URL of *database* on this server, password included."""
-        return f"postgresql://{_SUPERUSER}:{self._password}@{HOST}:{self._port}/{database}"
+    def dsn(self, database: str = "postgres", *, user: str = _SUPERUSER, password: str = "") -> str:
+        """Return the URL of *database* on this server, password included; by default the superuser's."""
+        return f"postgresql://{user}:{password or self._password}@{HOST}:{self._port}/{database}"
 
     def start(self) -> None:
         """Start the server; return once it accepts connections: about 0.7 s the first time, 0.2 s later.
@@ -191,6 +191,7 @@ class EmbeddedPostgres:
         server = [binaries.program("postgres"), "-D", str(folder.cluster)]
         server += [f"--{name}={value}" for name, value in settings.items()]
         self._launch(folder, user, steps, server)
+        (run_dir / "password").unlink(missing_ok=True)  # initdb has read it
         folder.release()  # the keeper holds the lock from here on, until the server is down
 
     def _launch(self, folder: DataFolder, user: ServerUser, steps: list[_Step], server: list[str]) -> None:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
-import shlex
 import signal
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 
-from liverouter import migrate
 from liverouter.client import LiveRouter
+from liverouter.daemon.addresses import is_loopback, resolve
 from liverouter.daemon.api import create_app
-from liverouter.daemon.auth import Gate, Tries, admin_token
+from liverouter.daemon.auth import Gate, Tries, admin_token, kept_token
+from liverouter.daemon.complaints import Complaints
+from liverouter.daemon.connections import Connections, Limits
 from liverouter.daemon.context import Context, build_context, soon
-from liverouter.daemon.embedded import EmbeddedPostgres, default_data_dir
-from liverouter.daemon.shield import Policy, is_loopback
+from liverouter.daemon.data_folder import DataFolder
+from liverouter.daemon.embedded import default_data_dir
+from liverouter.daemon.own_database import start_own_database
+from liverouter.daemon.shield import Policy
 from liverouter.daemon.systemd import Notifier
 from liverouter.errors import LiveRouterError, OptionsError
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed, mask
 from liverouter.logs import logger
-from liverouter.sealing import generate_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -39,6 +41,7 @@ def serve(
     port: int = 8484,
     database_url: str | None = None,
     data_dir: Path | None = None,
+    with_token: bool = True,
     echo: Callable[[str], None] = print,
 ) -> int:
     """Serve until a signal ends it; return the exit code, 0.
@@ -46,6 +49,10 @@ def serve(
     Without a database (argument, LIVEROUTER_DATABASE_URL, DATABASE_URL) it runs one of its own in *data_dir*, migrates
     it, and tells *echo* how services and psql reach it. A database that is given is never migrated here. One that is
     unreachable or empty, or holds no settings, ends nothing: log, page and `/readyz` say what to do.
+
+    The token that guards it is LIVEROUTER_ADMIN_TOKEN (or what …_FILE names), else, on loopback, one that is kept in
+    *data_dir* and told to *echo* in the page's address. *with_token* False is for loopback alone: everybody on this
+    machine may then do everything.
 
     SIGTERM and SIGINT end it gracefully, a second one at once; SIGHUP reads the settings again.
 
@@ -57,81 +64,94 @@ def serve(
         LiveRouterError: the address is taken (LR610).
     """
     token = admin_token()
-    policy = _policy(host, token)
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(_bind(host, port))
+        bind_to = _resolve(host, port)
+        _check_token_policy(host, bind_to[1], token, with_token=with_token)
+        listener = stack.enter_context(_bind(host, port, bind_to))
         url = database_url or os.environ.get("LIVEROUTER_DATABASE_URL") or os.environ.get("DATABASE_URL")
         own: dict[str, Any] = {}
         if not url:
-            url, own = _own_database(stack, data_dir or default_data_dir(), echo)
+            url, own = start_own_database(stack, _data_folder(data_dir), echo)
         live = LiveRouter(database_url=url, **own)
         stack.callback(live.close)
-        echo(f"liverouter serves at {_address(host, listener)}")
+        policy, address = _policy(token), _address(host, listener)
+        if token is None and with_token:
+            path = DataFolder(_data_folder(data_dir), durable=True).token
+            made = kept_token(path)
+            policy = replace(policy, gate=Gate(made))
+            address += f"#token={made}"
+            echo(f"who has this address, with its token, may change everything; the token is kept in {path}")
+        echo(f"liverouter serves at {address}")
         return asyncio.run(_Service(live, policy, listener).run())
 
 
-def _policy(host: str, token: str) -> Policy:
-    if not token and not is_loopback(host):
-        raise OptionsError(
-            f"{host} can be reached by others, and no token is set",
-            where="LIVEROUTER_ADMIN_TOKEN",
-            hint="Set LIVEROUTER_ADMIN_TOKEN (or …_FILE) to a long random text, or serve on 127.0.0.1",
+def _data_folder(given: Path | None) -> Path:
+    try:
+        return (given or default_data_dir()).absolute()
+    except RuntimeError as exc:  # this user has no home
+        hint = (
+            "Name a folder: --data-dir; or set LIVEROUTER_DATABASE_URL and LIVEROUTER_ADMIN_TOKEN, then none is needed"
         )
+        raise OptionsError("there is no data folder", where="--data-dir", hint=hint) from exc
+
+
+def _policy(token: str | None) -> Policy:
+    """Return what is admitted with *token*.
+
+    Any Host is answered only where a token was given: then the name under which a proxy is reached is not known here.
+    A daemon that makes its own, or has none, is for this machine, and no name that somebody's DNS points here is its.
+    """
     names = os.environ.get("LIVEROUTER_ALLOWED_HOSTS", "").split(",")
     hosts = frozenset(name.strip().lower() for name in names if name.strip())
-    return Policy(gate=Gate(token), tries=Tries(), any_host=bool(token) and not hosts, hosts=hosts)
+    return Policy(gate=Gate(token), tries=Tries(), any_host=token is not None and not hosts, hosts=hosts)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _check_token_policy(host: str, address: str, token: str | None, *, with_token: bool) -> None:
+    where, hint = "LIVEROUTER_ADMIN_TOKEN", "Set LIVEROUTER_ADMIN_TOKEN (or …_FILE) to a long random text"
+    if token is not None and not with_token:
+        raise OptionsError("a token is set, and none is wanted", where=where, hint="Unset it, or leave --no-token out")
+    if token is None and not is_loopback(address):
+        reached = host if host == address else f"{host} ({address})"
+        message = f"{reached} can be reached by others, and no token is set"
+        raise OptionsError(message, where=where, hint=f"{hint}, or serve on 127.0.0.1")
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, str]:
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        return resolve(host, port)
+    except OSError as exc:
+        raise _unusable(host, port, exc) from exc
+
+
+def _bind(host: str, port: int, bind_to: tuple[socket.AddressFamily, str]) -> socket.socket:
+    family, address = bind_to  # the one that was judged: to ask for the name again could give another
+    try:
+        return socket.create_server((address, port), family=family)
     except (OSError, OverflowError) as exc:
-        raise LiveRouterError(
-            f"port {port} of {host} cannot be used: {getattr(exc, 'strerror', None) or exc}",
-            code="LR610",
-            where="liverouter serve",
-            hint="End what listens there, or choose another: --port 8485",
-        ) from exc
+        raise _unusable(host, port, exc) from exc
+
+
+def _unusable(host: str, port: int, exc: Exception) -> LiveRouterError:
+    return LiveRouterError(
+        f"port {port} of {host} cannot be used: {getattr(exc, 'strerror', None) or exc}",
+        code="LR610",
+        where="liverouter serve",
+        hint="End what listens there, or choose another: --port 8485",
+    )
 
 
 def _address(host: str, listener: socket.socket) -> str:
-    name = f"[{host}]" if ":" in host else host
+    name = f"[{host.strip('[]')}]" if ":" in host else host
     return f"http://{name}:{listener.getsockname()[1]}/"
 
 
-def _own_database(
-    stack: contextlib.ExitStack, data_dir: Path, echo: Callable[[str], None]
-) -> tuple[str, dict[str, Any]]:
-    """Start the embedded server, migrate it, and return its URL and the options that go with it."""
-    server = stack.enter_context(EmbeddedPostgres(data_dir=data_dir))
-    url = server.dsn()
-    migrate.upgrade(url, echo=echo)
-    echo(f"database in {data_dir}; for services, psql and this command line:")
-    echo(f"  export LIVEROUTER_DATABASE_URL={shlex.quote(url)}")
-    if os.environ.get("LIVEROUTER_SECRET_KEYS") or os.environ.get("LIVEROUTER_SECRET_KEYS_FILE"):
-        return url, {}
-    keys = _keyring_file(data_dir)
-    echo(f"  export LIVEROUTER_SECRET_KEYS_FILE={shlex.quote(str(keys))}")
-    return url, {"secret_keys": keys.read_text(encoding="ascii")}
-
-
-def _keyring_file(data_dir: Path) -> Path:
-    """Return the file with the embedded database's keyring, made on first use for this user's eyes only."""
-    path = data_dir / "secret-keys"
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{generate_key()}\n")
-            file.flush()
-            os.fsync(file.fileno())  # a secret sealed with a key that a crash lost would be lost
-    return path
-
-
-def http_config(context: Context) -> uvicorn.Config:
+def http_config(context: Context, limits: Limits | None = None) -> uvicorn.Config:
     """Return how the API of *context* is served: quietly, by a server that does not say what it is."""
+    connections = Connections(limits or Limits())
     return uvicorn.Config(
         create_app(context),
+        http=cast("type[asyncio.Protocol]", connections.protocol),
+        backlog=connections.limits.backlog,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -160,18 +180,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _LogHandler(logging.Handler):
-    """Hands what uvicorn has to complain of to our log."""
-
-    def __init__(self, log: Any) -> None:
-        super().__init__(logging.WARNING)
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line, without a traceback: one could show what a request held."""
-        self._log.warning("http.complained", message=mask(record.getMessage()))
-
-
 class _Service:
     """The running daemon. Lives in the main thread's event loop; the client has threads of its own."""
 
@@ -179,9 +187,8 @@ class _Service:
         self._live, self._listener = live, listener
         self._log = logger()
         self._notifier = Notifier()
-        self._context = context = build_context(
-            live, policy, lambda path, error: self._log.error("request.failed", path=path, error=error)
-        )
+        self._complaints = Complaints(self._log)
+        self._context = context = build_context(live, policy, self._report)
         self._server = _Server(
             http_config(context),
             started=lambda: self._notifier.ready(self._words()),
@@ -195,15 +202,13 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        uvicorn_log = logging.getLogger("uvicorn.error")
-        uvicorn_log.propagate = False
-        uvicorn_log.addHandler(_LogHandler(self._log))
         unsubscribe = self._live.subscribe(soon(loop, self._observe))
         self._live.start()
         try:
-            self._start(self._context.watch.run(), "watch")
-            self._start(self._notifier.watch(), "watchdog")
-            await self._server.serve(sockets=[self._listener])
+            with self._complaints.listening():
+                self._start(self._context.watch.run(), "watch")
+                self._start(self._notifier.watch(), "watchdog")
+                await self._server.serve(sockets=[self._listener])
         finally:
             unsubscribe()
             for task in self._tasks:
@@ -221,6 +226,10 @@ class _Service:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._log.error("loop.failed", loop=task.get_name(), error=f"{type(exc).__name__}: {mask(str(exc))}")
+
+    def _report(self, path: str, error: str) -> None:
+        """Log a request that failed in a way nobody foresaw; many that fail alike are one line."""
+        self._complaints.say("request.failed", f"{path}: {error}", level="error")
 
     def _words(self) -> str:
         status = self._live.status()

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from liverouter.daemon.connections import connection_of
 from liverouter.daemon.problem_details import ApiError, from_error, unforeseen
 from liverouter.events import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES: Final = 256 * 1024
 _MOST_READ_BYTES: Final = 8 * 1024 * 1024  # of a longer body: who is still sending does not hear the answer
-_BODY_TIMEOUT_S: Final = 20.0
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
-_OPEN_PATHS: Final = frozenset({"/api/session", "/api/openapi.json"})  # of /api, what needs no token
-_GUARDED_PATHS: Final = frozenset({"/metrics"})  # outside /api, what does
+# What needs no token: everything else does, whatever a route, or the lack of one, would make of its path.
+_OPEN_PATHS: Final = frozenset({"/", "/livez", "/readyz", "/api/session", "/api/openapi.json"})
+_OPEN_FOLDER: Final = "/page/"
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
@@ -42,14 +43,6 @@ _HEADERS: Final = {
 }
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether *host*, an address or a name to bind to, can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host.strip("[]"))
@@ -64,7 +57,7 @@ class Policy:
 
     gate: Gate
     tries: Tries
-    any_host: bool  # a token protects, and the name under which a proxy is reached is not known here
+    any_host: bool
     hosts: frozenset[str] = field(default=frozenset())  # names beside localhost
 
     def admits_host(self, host: str) -> bool:
@@ -85,7 +78,8 @@ class Shield:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        started, connection = False, connection_of(scope)
+        connection.begin()
 
         async def send_shielded(message: Message) -> None:
             nonlocal started
@@ -96,14 +90,18 @@ class Shield:
 
         try:
             self._check(scope)
-            receive = await _with_whole_body(scope, receive)
+            receive = await _with_whole_body(scope, receive, connection.deadline)
+            connection.arrived()
             await self._app(scope, receive, send_shielded)
         except ApiError as exc:
             await from_error(exc)(scope, receive, send_shielded)
         except Exception as exc:  # noqa: BLE001 - the top of a request; what it says may hold a secret, so it is masked
-            self._report(scope["path"], f"{type(exc).__name__}: {mask(str(exc))}")
+            path = scope["raw_path"].decode("ascii", "backslashreplace")  # as it was sent: escaped
+            self._report(path, f"{type(exc).__name__}: {mask(str(exc))}")
             if not started:
                 await unforeseen()(scope, receive, send_shielded)
+        finally:
+            connection.end()
 
     def _check(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
@@ -117,7 +115,7 @@ class Shield:
             )
         if path.startswith("/api/"):
             _check_origin(scope["method"], headers)
-        if path in _GUARDED_PATHS or (path.startswith("/api/") and path not in _OPEN_PATHS):
+        if path not in _OPEN_PATHS and not path.startswith(_OPEN_FOLDER):
             self._check_token(scope, headers)
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
@@ -129,32 +127,32 @@ class Shield:
         hint = "Send `Authorization: Bearer <LIVEROUTER_ADMIN_TOKEN>`, or sign in on the page"
         if kind.lower() != "bearer":
             raise ApiError(HTTPStatus.UNAUTHORIZED, "no token was sent", code="LR601", hint=hint, headers=challenge)
-        check_tries(policy.tries, address_of(scope))
-        if not policy.gate.admits(token.strip()):
-            policy.tries.add_failure(address_of(scope))
-            raise ApiError(HTTPStatus.UNAUTHORIZED, "the token is wrong", code="LR601", hint=hint, headers=challenge)
+        check_token(policy, token.strip(), scope, where="header Authorization", hint=hint, headers=challenge)
 
 
-def check_tries(tries: Tries, address: str) -> None:
-    """Return when *address* may try a token.
+def check_token(
+    policy: Policy, token: str, scope: Scope, *, where: str, hint: str, headers: Mapping[str, str] | None = None
+) -> None:
+    """Return when *token* is right, whatever was sent before: an address may be that of many.
 
     Raises:
-        ApiError: it sent too many wrong ones (429).
+        ApiError: it is wrong (401), and its sender sent too many that were (429).
     """
-    if (wait_s := tries.wait_s(address)) > 0:
+    if policy.gate.admits(token):
+        return
+    client = scope.get("client")
+    address = str(client[0]) if client else ""
+    if (wait_s := policy.tries.wait_s(address)) > 0:
         raise ApiError(
             HTTPStatus.TOO_MANY_REQUESTS,
             "too many wrong tokens",
             code="LR606",
-            hint=f"Try again in {wait_s:.0f} s",
+            where=where,
+            hint=f"Send the right one, or try again in {wait_s:.0f} s",
             headers={"Retry-After": str(int(wait_s) + 1)},
         )
-
-
-def address_of(scope: Scope) -> str:
-    """Return the address that a request came from."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
+    policy.tries.add_failure(address)
+    raise ApiError(HTTPStatus.UNAUTHORIZED, "the token is wrong", code="LR601", where=where, hint=hint, headers=headers)
 
 
 def _check_origin(method: str, headers: Headers) -> None:
@@ -173,15 +171,15 @@ def _check_origin(method: str, headers: Headers) -> None:
         )
 
 
-async def _with_whole_body(scope: Scope, receive: Receive) -> Receive:
-    """Read the body, within its limits, and return a `receive` that gives it again."""
+async def _with_whole_body(scope: Scope, receive: Receive, deadline: float) -> Receive:
+    """Read the body, within its limits and until *deadline*, and return a `receive` that gives it again."""
     if scope["method"] in _SAFE:
         return receive
     headers = Headers(scope=scope)
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
+        async with asyncio.timeout_at(deadline):
             while size < _MOST_READ_BYTES:
                 message = await receive()
                 if message["type"] != "http.request":
@@ -192,7 +190,9 @@ async def _with_whole_body(scope: Scope, receive: Receive) -> Receive:
                 if not message.get("more_body", False):
                     break
     except TimeoutError as exc:
-        raise ApiError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time", code="LR603") from exc
+        hint = "Send it at once; a proxy in between should collect it first"
+        said, close = "the body did not arrive in time", {"Connection": "close"}
+        raise ApiError(HTTPStatus.REQUEST_TIMEOUT, said, code="LR603", hint=hint, headers=close) from exc
     if size > MAX_BODY_BYTES:
         raise _too_large()
     if size and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

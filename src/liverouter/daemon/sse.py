@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-MAX_STREAMS: Final = 100
+MAX_STREAMS: Final = 64  # fewer than one address may have connections: probes and other pages still get through
 _MAX_WAITING: Final = 256  # events that a slow reader may lag behind
 _PING_S: Final = 15.0  # proxies and browsers give a silent connection up
 _RETRY_MS: Final = 2000
 _END: Final = b""
+_PING: Final = b": ping\n\n"
 
 
 def encode(kind: str, data: Any) -> bytes:
@@ -75,10 +76,13 @@ class Hub:
             elif queue.qsize() == _MAX_WAITING:
                 queue.put_nowait(_END)
 
-    async def stream(self, first: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+    async def stream(
+        self, first: Callable[[], Awaitable[bytes]], *, may_hear: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[bytes]:
         """Yield *first*, then every event, and a comment in each silence; ends when the reader lags, or at `close`.
 
-        *first* is made once the stream hears events: what changes while it is made follows it.
+        *first* is made once the stream hears events: what changes while it is made follows it. *may_hear* is asked
+        before each event and each comment; once it says no, the stream ends.
         """
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._queues.add(queue)
@@ -92,9 +96,8 @@ class Hub:
                     async with asyncio.timeout(_PING_S):
                         message = await queue.get()
                 except TimeoutError:
-                    yield b": ping\n\n"
-                    continue
-                if message == _END:
+                    message = _PING
+                if message == _END or not may_hear():
                     return
                 yield message
         finally:

@@ -2,7 +2,7 @@
 
 import { ApiError, call, listen } from "./api.js";
 import { Cards } from "./cards.js";
-import { $, ago, h, ms, say, sentence, tell, who } from "./dom.js";
+import { $, ago, h, ms, say, tell, who } from "./dom.js";
 import { Draft } from "./draft.js";
 import { Fleet } from "./fleet.js";
 import { History } from "./history.js";
@@ -140,21 +140,41 @@ const begin = () => start().catch((error) => {
 	setTimeout(begin, 2000);
 });
 
-function signIn() {
+function showSignIn(error) {
 	$("main").hidden = true;
 	$("sign-in").hidden = false;
+	say($("sign-in-error"), error ? tell(error.problems[0]) : "");
 	$("token").focus();
+}
+
+// Trade the token for a session, and go on with what was edited.
+const signIn = (token) => call("POST", "/api/session", { token }).then(() => {
+	$("sign-in").hidden = true;
+	$("token").value = "";
+	if (!draft) return begin();
+	$("main").hidden = false;
+	listen(handlers);
+	return reload({ keep: true });
+}).catch(showSignIn);
+
+// The address that `liverouter serve` prints carries the token, where no server sees it.
+function enter() {
+	const [, token] = /^#token=(.+)/.exec(location.hash) ?? [];
+	if (!token) return draft ?? begin();
+	window.history.replaceState(null, "", "/");
+	return signIn(token);
 }
 
 $("try").addEventListener("submit", tryIt);
 $("sign-in-form").addEventListener("submit", (event) => {
 	event.preventDefault();
-	call("POST", "/api/session", { token: $("token").value }).then(() => location.reload(), (error) => say($("sign-in-error"), sentence(error.message) + sentence(error.body.hint)));
+	signIn($("token").value);
 });
 $("sign-out").addEventListener("click", () => call("DELETE", "/api/session").then(() => location.reload(), (error) => saving.failed(error)));
 $("who").value = localStorage.getItem("liverouter-who") ?? "";
 $("who").addEventListener("input", () => localStorage.setItem("liverouter-who", $("who").value));
 $("dialog").addEventListener("close", idle);
-addEventListener("signed-out", signIn);
+addEventListener("signed-out", () => showSignIn());
+addEventListener("hashchange", enter);
 addEventListener("beforeunload", (event) => draft?.changed.length && event.preventDefault());
-begin();
+enter();

@@ -1,0 +1,77 @@
+"""The PostgreSQL that `liverouter serve` runs where no database is named, and who may log in to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shlex
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter import migrate
+from liverouter.daemon import private_file
+from liverouter.daemon.embedded import EmbeddedPostgres
+from liverouter.diagnosis import explain
+from liverouter.dial import NETWORK_ERRORS, dial
+from liverouter.sealing import generate_key
+
+if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+SERVICES: Final = "liverouter_services"  # the login that services are shown
+_CONNECT_S: Final = 10.0
+_LOGIN: Final = "SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1::text, $2::text, $3::text)"
+_GRANT: Final = "SELECT format('GRANT %I TO %I', $1::text, $2::text)"
+
+
+def start_own_database(
+    stack: contextlib.ExitStack, data_dir: Path, echo: Callable[[str], None]
+) -> tuple[str, dict[str, Any]]:
+    """Start the embedded server, migrate it, and return its owner's URL and the options that go with it.
+
+    *echo* is told a login for services, which may not write, and where the owner's is kept; the owner's is never shown.
+
+    Raises:
+        EmbeddedError: no PostgreSQL can run here, or another process has the data folder.
+        DatabaseError: the database cannot be migrated.
+        OptionsError: a file of the data folder is not this user's alone.
+    """
+    server = stack.enter_context(EmbeddedPostgres(data_dir=data_dir))
+    url = server.dsn()
+    migrate.upgrade(url, echo=echo)
+    password = private_file.keep(data_dir / "services-password", lambda: secrets.token_urlsafe(24))
+    asyncio.run(make_login(url, SERVICES, password, ["liverouter_client"]))
+    owners = data_dir / "owner-dsn"
+    private_file.replace(owners, url)  # anew with each start: the port may be another
+    echo(f"database in {data_dir}; for services:")
+    echo(f"  export LIVEROUTER_DATABASE_URL={shlex.quote(server.dsn(user=SERVICES, password=password))}")
+    options: dict[str, Any] = {}
+    if not (os.environ.get("LIVEROUTER_SECRET_KEYS") or os.environ.get("LIVEROUTER_SECRET_KEYS_FILE")):
+        keys = data_dir / "secret-keys"
+        options["secret_keys"] = private_file.keep(keys, generate_key)
+        echo(f"  export LIVEROUTER_SECRET_KEYS_FILE={shlex.quote(str(keys))}")
+    echo(f"to change settings from a shell, as the database's owner, whose DSN only this user can read, in {owners}:")
+    echo(f'  LIVEROUTER_DATABASE_URL="$(cat {shlex.quote(str(owners))})" liverouter show')
+    return url, options
+
+
+async def make_login(url: str, name: str, password: str, roles: Sequence[str]) -> None:
+    """Have the login *name* exist, with this password and these roles; *url* is the database's owner's.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+    """
+    try:
+        connection = await dial(url, application_name="liverouter serve", timeout_s=_CONNECT_S)
+        try:
+            known = await connection.fetchval("SELECT to_regrole(quote_ident($1::text)) IS NOT NULL", name)
+            verb = "ALTER" if known else "CREATE"
+            await connection.execute(await connection.fetchval(_LOGIN, verb, name, password))
+            for role in roles:
+                await connection.execute(await connection.fetchval(_GRANT, role, name))
+        finally:
+            await connection.close()
+    except NETWORK_ERRORS as exc:
+        raise explain(exc) from exc

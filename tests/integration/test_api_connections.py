@@ -1,0 +1,277 @@
+"""Connections that are slow, silent, half-sent or too many end; everybody else is served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import resource
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import pytest
+
+from liverouter.daemon.complaints import Complaints
+from liverouter.daemon.connections import Limits
+from tests.api import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOKEN: Final = "a-long-random-admin-token-0123456789"
+PATIENCE_S: Final = 0.4  # in here
+MOST: Final = 5
+AUTHORIZED: Final = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+HALF: Final = {
+    "nothing": "",
+    "half a line": "GET /api/sta",
+    "half a head": f"GET /api/status HTTP/1.1\r\n{AUTHORIZED}",
+    "half a body": f"POST /api/check HTTP/1.1\r\n{AUTHORIZED}Content-Length: 9\r\n\r\n{{",
+    "half a chunk": f"POST /api/check HTTP/1.1\r\n{AUTHORIZED}Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+    "half a sign-in": "POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+    "an awaited 100": f"POST /api/check HTTP/1.1\r\n{AUTHORIZED}Expect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+    "a body that nobody reads": f"GET /livez HTTP/1.1\r\n{AUTHORIZED}Content-Length: 9\r\n\r\n{{",
+    "a whole request and half of one": f"GET /livez HTTP/1.1\r\n{AUTHORIZED}\r\nGET /li",
+}
+
+
+@pytest.fixture(scope="module")
+def database(server: Any) -> str:
+    """A database that is not there: nothing in here needs one."""
+    return str(server.dsn("liverouter_no_such_database"))
+
+
+@pytest.fixture(scope="module")
+def hasty(database: str) -> Iterator[Api]:
+    """The API with little patience."""
+    with Api(database, token=TOKEN, limits=Limits(patience_s=PATIENCE_S)) as api:
+        yield api
+
+
+@pytest.fixture
+def crowded(database: str) -> Iterator[Api]:
+    """The API with all patience, and few connections for one visitor."""
+    with Api(database, token=TOKEN, limits=Limits(per_visitor=MOST)) as api:
+        yield api
+
+
+def connect(api: Api, sent: str = "") -> socket.socket:
+    """Return a connection on which *sent* was sent."""
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall(sent.encode())
+    return connection
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    """Return all that comes until the other side ends it; fails when it does not."""
+    said = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65_536):
+            said += part
+    return bytes(said)
+
+
+class TestPatience:
+    def test_is_ten_seconds(self) -> None:
+        """What is served grants 10 s, 100 connections a visitor, and half of the descriptors in all."""
+        limits = Limits()
+        assert (limits.patience_s, limits.per_visitor) == (10.0, 100)
+        assert limits.in_all == min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, 10_000)
+
+    @pytest.mark.parametrize("sent", HALF.values(), ids=HALF.keys())
+    def test_half_sent_request_ends(self, hasty: Api, sent: str) -> None:
+        """A connection that says nothing, or stops anywhere within a request, is ended."""
+        with connect(hasty, sent) as connection:
+            read_to_the_end(connection)
+
+    @pytest.mark.parametrize("sent", [*HALF.values()][1:6], ids=[*HALF.keys()][1:6])
+    def test_trickling_does_not_help(self, hasty: Api, sent: str) -> None:
+        """Who sends a little, again and again, is ended all the same: the whole request counts."""
+        with connect(hasty, sent) as connection:
+            connection.settimeout(PATIENCE_S / 20)
+            while True:
+                try:
+                    if not connection.recv(65_536):
+                        break
+                except TimeoutError:
+                    pass
+                except ConnectionResetError:
+                    break
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.sendall(b"x")
+
+    def test_slow_body_is_told(self, hasty: Api) -> None:
+        """A body that does not come is 408, and the connection ends with it."""
+        with connect(hasty, HALF["half a body"]) as connection:
+            said = read_to_the_end(connection)
+        assert said.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in said.lower()
+
+    def test_answer_that_nobody_reads_ends(self, hasty: Api) -> None:
+        """Who asks on and on and reads nothing is ended, with what was to be sent to him."""
+        ask = f"GET /api/openapi.json HTTP/1.1\r\n{AUTHORIZED}\r\n".encode()
+        with connect(hasty) as connection:
+            while not ended(connection, ask):
+                pass
+
+    def test_unread_stream_ends(self, hasty: Api) -> None:
+        """A stream whose reader is deaf ends as well."""
+        with connect(hasty, f"GET /api/events HTTP/1.1\r\n{AUTHORIZED}\r\n") as connection:
+            connection.recv(10)
+            stop = threading.Event()
+            try:
+                feeder = threading.Thread(target=feed, args=(hasty, stop))
+                feeder.start()
+                while not ended(connection):
+                    pass
+            finally:
+                stop.set()
+                feeder.join()
+
+    def test_stream_that_is_read_lives_on(self, hasty: Api, wait_until: Any) -> None:
+        """A stream may be silent for longer than a request may take, and is not ended."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.stream("GET", f"{hasty.url}/api/events", headers=headers, timeout=20) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            with connect(hasty) as silent:  # begun later, and ended before
+                read_to_the_end(silent)
+            hasty.publish("event", {"name": "later"})
+            wait_until(lambda: "later" in next(lines))
+
+    def test_next_request_may_come_later(self, hasty: Api) -> None:
+        """A connection that is kept serves one request after another, each with its own time."""
+        with httpx.Client(base_url=hasty.url) as client:
+            for _ in range(3):
+                assert client.get("/livez").status_code == 200
+
+
+def feed(api: Api, stop: threading.Event) -> None:
+    """Have much to tell, until told to stop."""
+    while not stop.wait(0.001):
+        api.publish("event", {"name": "x" * 50_000})
+
+
+def ended(connection: socket.socket, sent: bytes = b"x") -> bool:
+    """Tell whether the other side has ended it, without reading what came: what is sent then comes back."""
+    try:
+        connection.sendall(sent)
+    except ConnectionError:
+        return True
+    return False
+
+
+class TestCrowd:
+    def test_silent_connections_make_room(self, crowded: Api) -> None:
+        """Who holds all connections of an address keeps nobody out: for a new one, the one that waited longest ends."""
+        with contextlib.ExitStack() as stack:
+            held = [stack.enter_context(connect(crowded, sent)) for sent in ("", "GET", "", "", "POST /api")]
+            assert httpx.get(f"{crowded.url}/livez").status_code == 200
+            assert read_to_the_end(held[0]) == b""
+
+    def test_half_sent_bodies_make_room(self, crowded: Api) -> None:
+        """So it is with requests whose body is not there yet."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(MOST):
+                stack.enter_context(connect(crowded, HALF["half a sign-in"]))
+            assert httpx.get(f"{crowded.url}/livez").status_code == 200
+
+    def test_streams_do_not(self, crowded: Api) -> None:
+        """What is being answered is not ended: one more is told to come back later."""
+        stream = f"GET /api/events HTTP/1.1\r\n{AUTHORIZED}\r\n"
+        with contextlib.ExitStack() as stack:
+            held = [stack.enter_context(connect(crowded, stream)) for _ in range(MOST)]
+            for connection in held:
+                assert connection.recv(15) == b"HTTP/1.1 200 OK"
+            with connect(crowded) as connection:
+                assert read_to_the_end(connection).startswith(b"HTTP/1.1 503 ")
+            held[0].close()
+            while httpx.get(f"{crowded.url}/livez").status_code == 503:
+                pass
+
+    def test_all_together_are_bounded(self, database: str) -> None:
+        """However many addresses there are, all of them have so many connections together."""
+        with Api(database, token=TOKEN, limits=Limits(in_all=3)) as api, contextlib.ExitStack() as stack:
+            host, _, port = api.url.removeprefix("http://").partition(":")
+            held = []
+            for number in range(4):
+                connection = stack.enter_context(
+                    socket.create_connection((host, int(port)), timeout=20, source_address=(f"127.0.0.{number + 2}", 0))
+                )
+                connection.sendall(b"G")
+                held.append(connection)
+            assert read_to_the_end(held[0]) == b""
+            assert httpx.get(f"{api.url}/livez").status_code == 200
+
+    def test_closed_connections_are_forgotten(self, crowded: Api) -> None:
+        """Connections that end leave their place."""
+        for _ in range(MOST * 4):
+            assert httpx.get(f"{crowded.url}/livez").status_code == 200
+            with connect(crowded, "GET"):
+                pass
+
+
+class Log:
+    """Takes log lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Take one."""
+        self.lines.append({"event": event, **facts})
+
+
+class TestComplaints:
+    def test_each_is_one_line_a_minute(self) -> None:
+        """The same complaint, but for numbers, is written once a minute, with how often it came meanwhile."""
+        log, now = Log(), [0.0]
+        complaints = Complaints(log, clock=lambda: now[0])
+        for number in range(1000):
+            complaints.say("http.complained", f"socket {number} at 0x7f{number:04x} is gone")
+        now[0] = 61.0
+        complaints.say("http.complained", "socket 7 at 0x7f is gone")
+        complaints.say("http.complained", "another")
+        assert [line.get("times") for line in log.lines] == [None, 1000, None]
+
+    def test_ever_new_ones_are_bounded(self) -> None:
+        """Ever new complaints fill neither log nor memory."""
+        log = Log()
+        complaints = Complaints(log, clock=lambda: 0.0)
+        for number in range(10_000):
+            complaints.say("http.complained", "x" * 20 + "".join(chr(97 + int(c)) for c in str(number)))
+        assert len(log.lines) <= 101
+
+    async def test_loop_and_loggers_are_heard(self, caplog: pytest.LogCaptureFixture) -> None:
+        """What asyncio says goes to our log alone: masked, on one line, without a traceback or an object's repr."""
+        log, loop = Log(), asyncio.get_running_loop()
+        with Complaints(log).listening():
+            secret = "sk-0123456789abcdefghij"
+            error = OSError(24, f"Too many open files {secret}\n\x1b[31m")
+            loop.call_exception_handler({"message": "socket.accept() out of system resource", "exception": error})
+            task = asyncio.ensure_future(failing(secret))
+            await asyncio.wait([task])
+            del task
+            gc.collect()
+        said = " ".join(line["message"] for line in log.lines)
+        assert "socket.accept() out of system resource: OSError" in said
+        assert "Task exception was never retrieved: RuntimeError" in said
+        assert secret not in said
+        assert said.isprintable()
+        assert caplog.records == []
+
+    def test_broken_requests_are_one_line(self, hasty: Api) -> None:
+        """However many broken requests come, the log says so once."""
+        hasty.complaints.clear()
+        for _ in range(5):
+            with connect(hasty, "no HTTP at all \x1b[31m\r\n\r\n") as connection:
+                assert read_to_the_end(connection).startswith(b"HTTP/1.1 400 ")
+        assert len(hasty.complaints) <= 1
+
+
+async def failing(secret: str) -> None:
+    """Fail."""
+    raise RuntimeError(secret)
