@@ -156,7 +156,7 @@ def test_fallbacks_of_the_environment(dsn: str, browser: Browser, tmp_path: Path
 
 def test_changed_address_asks_for_the_key_again(world: World, page: Page) -> None:
     """A stored key is not sent where it was not stored for: with another address the page wants it once more."""
-    settings = Settings(page, world.url)
+    settings = Settings(page, world)
     set_up(settings, world, KEYS["anthropic"])
     settings.press("Save")
     expect(settings.bar).to_have_text("Saved as revision 1")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
 
-_MOST_BYTES: Final = 60_000
+_MOST_BYTES: Final = 64_000
 _USEFUL_MS: Final = 300
 _TRIES: Final = 40
 _FLEET: Final = 500
@@ -98,7 +98,7 @@ def check_with_axe(page: Page, state: str) -> None:
 
 class TestWeight:
     def test_all_files_together_are_small(self) -> None:
-        """Everything that the page is made of stays under 60 kB, unpacked."""
+        """Everything that the page is made of stays under 64 kB, unpacked."""
         folder = Path(service.__file__).with_name("page")
         assert sum(path.stat().st_size for path in folder.iterdir()) < _MOST_BYTES
 

@@ -35,7 +35,7 @@ _POISONS: Final[tuple[dict[str, object], ...]] = (
 class TestStrangers:
     def test_rows_of_strangers_hide_nobody_and_are_text(self, world: World, page: Page) -> None:
         """The honest processes stand in the list, the chart is drawn, and markup is shown as it was written."""
-        settings = Settings(page, world.url)
+        settings = Settings(page, world)
         set_up(settings, world, KEYS["anthropic"])
         settings.press("Save")
         expect(page.locator("#saved")).to_contain_text("Revision 1 by postgres")
