@@ -15,7 +15,7 @@ from langchain_core import exceptions as core
 
 from liverouter.attempts import describe
 from liverouter.errors import CallError, LiveRouterError
-from liverouter.leaving import bare, chain
+from liverouter.leaving import bare, chain, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,10 +54,12 @@ _BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
         "InternalServerError": core.ModelAPIError,
         "ServiceUnavailableError": core.ModelAPIError,
         "BadGatewayError": core.ModelAPIError,
+        "JSONDecodeError": core.ModelAPIError,
+        "UnknownApiResponseError": core.ModelAPIError,
     }
 )
 _classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
-_LIBRARIES: Final = ("litellm", "openai", "anthropic", "google", "langchain_google_genai", "httpx", "httpx2")
+_LIBRARIES: Final = ("json", "litellm", "openai", "anthropic", "google", "langchain_google_genai", "httpx", "httpx2")
 _TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 
@@ -83,20 +85,20 @@ def translate(exc: Exception, generation: Generation, call: Attempts) -> Excepti
     revealed = (secret.reveal() for d in generation.snapshot.deployments for secret in d.secrets.values())
     secrets = [text for text in revealed if text.strip()]  # an empty one is in every text, between any two letters
     after_content = call.served_by or not _from_library(exc)  # or nothing a provider did
-    error = _typed(exc) if after_content else _outcome(exc, generation, call)
+    error = _typed(exc) if after_content else _outcome(exc, generation, call, secrets)
     for failed in (error, exc, *(failed for _, failed in call.failed)):
         bare(failed, secrets)
     return error
 
 
-def _outcome(exc: Exception, generation: Generation, call: Attempts) -> Exception:
+def _outcome(exc: Exception, generation: Generation, call: Attempts, secrets: Iterable[str]) -> Exception:
     failed, deployments = dict(call.failed), generation.snapshot.deployments
     if len(deployments) == 1 or any(d.id not in failed for d in deployments):
         return _typed(exc)
     kinds = [_kind(failed[d.id]) for d in deployments]
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
         return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
-    causes = {d.id: _clip(describe(failed[d.id])) for d in deployments}
+    causes = {d.id: _clip(clean(describe(failed[d.id]), secrets)) for d in deployments}
     error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=generation.snapshot.revision)
     error.__cause__ = exc
     return error
@@ -171,6 +173,10 @@ def _typed(exc: Exception) -> Exception:
         error = core.ModelTimeoutError("the provider did not answer in time")
         error.__cause__ = exc
         return error
+    if isinstance(exc, UnicodeDecodeError):  # the same; of a stream that is no UTF-8
+        unreadable = core.ModelAPIError("the provider's answer cannot be read: it is no UTF-8")
+        unreadable.__cause__ = exc
+        return unreadable
     if isinstance(exc, core.ModelError | LiveRouterError) or (kind := _kind(exc)) is None:
         return exc
     exc.__class__ = _combined(type(exc), kind)

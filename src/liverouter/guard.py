@@ -42,10 +42,13 @@ _ERROR_S: Final = 5.0  # for the body of an error, whose status says the most; h
 _BACKOFF_S: Final = 20.0  # more than the pause that a provider's library makes before another try
 _GRACE: Final = 1.1  # of the timeout: a library's own error says more than ours, so it comes first where it comes
 _FIRST_REDIRECT, _FIRST_ERROR, _SERVER_ERROR = 300, 400, 500
+_TOO_MANY_LINES: Final = "an event of the stream has too many lines"
 _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _OURS: Final = (b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding")
 _ABOUT_RETRIES: Final = (b"x-should-retry", b"retry-after-ms")
-_BLANK_LINE: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LINES_AT_ONCE, _UNITS_AT_ONCE = 64, 32  # of a stream, before others have their turn
+_EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
+_LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
 _clock: ContextVar[Clock | None] = ContextVar("liverouter_clock", default=None)
 
@@ -259,25 +262,31 @@ class _Events:
             ReadTimeout: one event took longer than a read may.
         """
         held: list[bytes] = []
-        size, since, tail = 0, 0.0, b""
+        size, lines, since, tail = 0, 1, 0.0, b""
         try:
             async for piece in self._pieces:
                 end = self._end(tail, piece)
                 if not end:
                     since = since or time.monotonic()
                     held.append(piece)
-                    size += len(piece)
+                    size, lines = size + len(piece), lines + piece.count(b"\n") + piece.count(b"\r")
                     tail = (tail + piece)[-3:]
                     self._refuse_slow(since)
                     if size > _MAX_EVENT:
                         raise _BodyError(f"an event of the stream is larger than {_MAX_EVENT // 2**20} MiB")  # noqa: TRY301
+                    if self._by_event and lines * size > _MAX_COPIED:
+                        raise _BodyError(_TOO_MANY_LINES)  # noqa: TRY301
                     continue
                 whole = b"".join((*held, piece[:end])) if held else piece[:end]
                 held = [piece[end:]] if end < len(piece) else []
+                lines = 1 + sum(rest.count(b"\n") + rest.count(b"\r") for rest in held)
                 size, since, tail = len(piece) - end, time.monotonic() if held else 0.0, piece[end:][-3:]
-                yield self._bounded(whole)
+                for part in self._parts(whole):
+                    yield part
+                    await asyncio.sleep(0)  # deadlines hold while events without content are taken apart
             if held:
-                yield self._bounded(b"".join(held))
+                for part in self._parts(b"".join(held)):
+                    yield part
         except _BodyError as exc:
             raise self._errors.ReadError(str(exc)) from None
         finally:
@@ -301,15 +310,15 @@ class _Events:
         if self._timeout_s is not None and time.monotonic() - since > self._timeout_s:
             raise self._errors.ReadTimeout(f"an event of the stream took longer than {self._timeout_s:g} s")
 
-    def _bounded(self, whole: bytes) -> bytes:
-        """Return *whole*; refuse an event of so many lines that a decoder would copy for minutes."""
-        if (
-            self._by_event
-            and _copied(whole) > _MAX_COPIED
-            and any(_copied(event) > _MAX_COPIED for event in _BLANK_LINE.split(whole))
-        ):
-            raise _BodyError("an event of the stream has too many lines")
-        return whole
+    def _parts(self, whole: bytes) -> list[bytes]:
+        """Return *whole* in parts of a few events each; refuse one that a decoder would copy for minutes."""
+        if whole.count(b"\n") + whole.count(b"\r") <= _LINES_AT_ONCE:
+            return [whole]
+        unit = _EVENT if self._by_event else _LINE
+        units = [found[0] for found in unit.finditer(whole)]
+        if self._by_event and any(_copied(event) > _MAX_COPIED for event in units):
+            raise _BodyError(_TOO_MANY_LINES)
+        return [b"".join(units[n : n + _UNITS_AT_ONCE]) for n in range(0, len(units), _UNITS_AT_ONCE)]
 
 
 def _copied(event: bytes) -> int:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 from liverouter.errors import LiveRouterError
 from liverouter.events import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 E = TypeVar("E", bound=BaseException)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_TEXT: Final = 2_000  # characters of an error's text, wherever it is kept
 _MAX_MASKED: Final = 64_000  # characters that are looked through for what looks like a credential
@@ -44,6 +46,21 @@ def raise_anew(error: Exception) -> NoReturn:
         raise error
     finally:
         del error  # a cycle otherwise: its traceback holds this frame
+
+
+def leaves_bare(function: Callable[P, T]) -> Callable[P, T]:
+    """Have what *function* raises on purpose leave without its frames, whose arguments are keys or DSNs."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except LiveRouterError as exc:
+            error = bare(exc)
+        del args, kwargs
+        return raise_anew(error)
+
+    return call
 
 
 def chain(exc: BaseException) -> Iterator[BaseException]:

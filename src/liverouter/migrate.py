@@ -20,6 +20,7 @@ from liverouter.database import make_engine
 from liverouter.diagnosis import explain
 from liverouter.dial import NETWORK_ERRORS, dial
 from liverouter.errors import DatabaseError
+from liverouter.leaving import leaves_bare
 from liverouter.options import database_url
 from liverouter.schema import HEAD, REVISIONS, mismatch
 
@@ -38,6 +39,7 @@ _one_at_a_time: Final = threading.Lock()  # Alembic keeps its context in module 
 T = TypeVar("T")
 
 
+@leaves_bare
 def upgrade(
     url: str, revision: str = "head", *, echo: Callable[[str], None] = print, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> str:
@@ -54,6 +56,7 @@ def upgrade(
     return current(url) or ""
 
 
+@leaves_bare
 def downgrade(
     url: str, revision: str, *, echo: Callable[[str], None] = print, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> str | None:
@@ -68,6 +71,7 @@ def downgrade(
     return current(url)
 
 
+@leaves_bare
 def current(url: str) -> str | None:
     """Return which revision the database at *url* has, or None where the schema is not installed.
 
@@ -77,6 +81,7 @@ def current(url: str) -> str | None:
     return _in_thread(lambda: asyncio.run(_current(url)))
 
 
+@leaves_bare
 def check(url: str) -> None:
     """Return when the database at *url* has exactly this code's schema; for deployment pipelines.
 

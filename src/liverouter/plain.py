@@ -58,9 +58,10 @@ def build_plain(snapshot: Snapshot, io: LoopThread) -> BaseChatModel:
             "settings",
             "Mend the setting, or set litellm_enable back to true",
         )
-        raise ConfigError([problem]) from None  # the chain would hold parameters, and so secrets
-    weakref.finalize(model, _close_soon, io, client.aclose, io.at_stop(client.aclose)).atexit = False
-    return model
+    else:
+        weakref.finalize(model, _close_soon, io, client.aclose, io.at_stop(client.aclose)).atexit = False
+        return model
+    raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
 
 
 def _openai(deployment: Deployment, snapshot: Snapshot) -> _Built:
