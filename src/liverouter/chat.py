@@ -20,6 +20,8 @@ from pydantic import Field
 from liverouter import attempts
 from liverouter.answers import Answer
 from liverouter.failures import translate
+from liverouter.guard import Clock
+from liverouter.leaving import raise_anew
 from liverouter.messages import portable
 from liverouter.profile import DEFAULT_PROFILE, count_tokens
 from liverouter.tools import BoundTools, structured, tool_request
@@ -275,24 +277,27 @@ class _Call:
     async def generate(self, messages: list[BaseMessage]) -> ChatResult:
         record = attempts.record()
         count = CallCount(self._client_id, self._generation, record)
+        chat, request = self._generation.chat, self._request
+        work = chat._agenerate(portable(messages, self._generation), **request)  # noqa: SLF001 - one trace run
         try:
-            result = await self._generation.chat._agenerate(portable(messages, self._generation), **self._request)  # noqa: SLF001 - one trace run
+            result = await (work if (clock := self._clock()) is None else clock.wait(work))
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
             error = translate(exc, self._generation, record)
-            raise error from error.__cause__
-        answer = Answer(self._generation, record)
-        answer.finish(result)
-        count.answered(answer)
-        return result
+        else:
+            answer = Answer(self._generation, record)
+            answer.finish(result)
+            count.answered(answer)
+            return result
+        return raise_anew(error)
 
     async def stream(self, messages: list[BaseMessage]) -> AsyncGenerator[ChatGenerationChunk, None]:
         record = attempts.record()
         count = CallCount(self._client_id, self._generation, record)
-        answer, begun = Answer(self._generation, record), False
+        answer, begun, error = Answer(self._generation, record), False, None
         chunks = self._generation.chat._astream(portable(messages, self._generation), **self._request)  # noqa: SLF001 - one trace run
         try:
-            async for chunk in chunks:
+            async for chunk in chunks if (clock := self._clock()) is None else _in_time(chunks, clock):
                 begun = True
                 count.began()
                 answer.add(chunk)
@@ -300,16 +305,40 @@ class _Call:
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
             error = translate(exc, self._generation, record)
-            raise error from error.__cause__
         except (GeneratorExit, asyncio.CancelledError):
             if begun:  # the reader has had enough
                 count.answered(answer)
             raise
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
+        if error is not None:
+            raise_anew(error)
         count.answered(answer)
         message = AIMessageChunk(content="", response_metadata=answer.metadata(), chunk_position="last")
         yield ChatGenerationChunk(message=message)
+
+    def _clock(self) -> Clock | None:
+        """Return what bounds this call until it begins to answer; with litellm each attempt has its own deadline."""
+        generation, asked_s = self._generation, self._request.get("timeout")
+        if generation.router is not None:
+            return None
+        return Clock(float(asked_s) if isinstance(asked_s, int | float) else generation.snapshot.timeout_s)
+
+
+async def _in_time(
+    chunks: AsyncIterator[ChatGenerationChunk], clock: Clock
+) -> AsyncGenerator[ChatGenerationChunk, None]:
+    """Yield *chunks*, the first with content before *clock* runs out."""
+    begun = False
+    while not begun:
+        if (chunk := await clock.wait(anext(chunks, None))) is None:
+            return
+        begun = bool(chunk.message.content or chunk.message.additional_kwargs) or bool(
+            getattr(chunk.message, "tool_call_chunks", None)
+        )
+        yield chunk
+    async for chunk in chunks:
+        yield chunk
 
 
 class _Pinned:

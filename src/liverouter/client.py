@@ -23,6 +23,7 @@ from liverouter.chat import LiveChatModel
 from liverouter.engine import Engine
 from liverouter.errors import ClosedError, NotReadyError, Problem
 from liverouter.events import ClientClosed, ClientStarted, ConfigApplied, ConfigRejected, Event, Observer, ReadFailed
+from liverouter.leaving import leaves_bare
 from liverouter.logs import bus
 from liverouter.loop import LoopThread
 from liverouter.sealing import Keyring
@@ -81,6 +82,7 @@ class LiveRouter:
         SecretError: the keyring cannot be read.
     """
 
+    @leaves_bare
     def __init__(
         self, *, database_url: str | None = None, observers: tuple[Observer, ...] = (), **options: Any
     ) -> None:

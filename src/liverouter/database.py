@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from liverouter.diagnosis import explain, is_broken
 from liverouter.dial import NETWORK_ERRORS, Connection, dial
 from liverouter.errors import DatabaseError
+from liverouter.leaving import bare
 from liverouter.options import database_url
 from liverouter.schema import HEAD, mismatch
 
@@ -120,7 +121,7 @@ class Database:
             try:
                 await transaction.commit()
             except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
-                raise _CommitError from exc
+                raise _CommitError from bare(exc)
             return result
 
     @asynccontextmanager
@@ -129,8 +130,10 @@ class Database:
         try:
             async with asyncio.timeout(limit_s), self._opened().connect() as connection:
                 yield connection
+        except DatabaseError as exc:
+            raise bare(exc)  # noqa: B904 - the driver's frames, which it came through, hold the DSN
         except (SQLAlchemyError, _CommitError, *NETWORK_ERRORS) as exc:
-            raise explain(exc, where=self.where) from exc
+            raise explain(exc, where=self.where) from bare(exc)
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:

@@ -9,24 +9,19 @@ failures, and a deadline is whatever the provider's client makes of it. Importin
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
-import sys
 import time
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 from litellm import Router
-from litellm.constants import _DEFAULT_TTL_FOR_HTTPX_CLIENTS
-from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
-from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from litellm.router_utils.cooldown_cache import CooldownCache, CooldownCacheValue
 from litellm.types.router import RouterRateLimitError, RouterRateLimitErrorBasic
 from litellm.utils import is_internal_call
 
 from liverouter import attempts
 from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
+from liverouter.litellm_http import attempt_timeout_s, connections, shared_client
 from liverouter.streams import CheckedRouter
 
 if TYPE_CHECKING:
@@ -51,9 +46,6 @@ _NOBODY: Final = "cache"  # what litellm's Vertex AI module puts there as it is 
 _BUCKETS: Final = ("metadata", "litellm_metadata")
 _GRACE: Final = 1.1  # of the timeout: litellm's own error says more than ours, so it comes first where it comes
 _HTTP_HANDLER: Final = ("anthropic/", "snowflake/", "vertex_ai/")  # models that litellm calls through its own client
-_SESSION: Final = "liverouter_session"  # in litellm's cache of clients: by event loop, and closed with it
-_FOR_EVER_S: Final = 1e9
-_timeout_s: Final[ContextVar[float | None]] = ContextVar("liverouter_timeout_s", default=None)  # of the attempt here
 
 
 class FailoverRouter(CheckedRouter):
@@ -130,7 +122,7 @@ class FailoverRouter(CheckedRouter):
         """Return the answer, or a stream that has begun to answer; some providers' clients heed no timeout."""
         asked_s = kwargs.get("timeout")
         timeout_s = float(asked_s if isinstance(asked_s, int | float) else self.timeout)
-        _timeout_s.set(timeout_s)
+        attempt_timeout_s.set(timeout_s)
         limit_s = timeout_s * _GRACE
         deadline = asyncio.timeout(limit_s)
         try:
@@ -172,14 +164,9 @@ class FailoverRouter(CheckedRouter):
         """
         if not deployment["litellm_params"]["model"].startswith(_HTTP_HANDLER):
             if "client" not in kwargs:
-                kwargs["shared_session"] = _connections()
+                kwargs["shared_session"] = connections()
             return super()._get_async_openai_model_client(deployment=deployment, kwargs=kwargs)
-        cache = litellm.in_memory_llm_clients_cache  # by event loop; closes what it drops, once nobody can use it
-        key = f"liverouter_{self.timeout}"
-        if (client := cache.get_cache(key)) is None:
-            client = _SingleSend(timeout=self.timeout)
-            cache.set_cache(key, client, ttl=_DEFAULT_TTL_FOR_HTTPX_CLIENTS, litellm_owned_client=True)
-        return client
+        return shared_client(self.timeout)
 
     def deployment_callback_on_failure(self, *_: Any, **__: Any) -> bool:
         """Do nothing: failures are counted where they are caught, once each."""
@@ -187,19 +174,6 @@ class FailoverRouter(CheckedRouter):
 
     async def _increment_deployment_usage(self, **_: Any) -> None:
         """Do nothing: litellm counts tokens per minute for limits, and none are set here."""
-
-
-def _connections() -> Any:
-    """Return the pool of connections of the running loop, made as litellm makes them; None where it uses httpx's."""
-    cache = litellm.in_memory_llm_clients_cache
-    session = cache.get_cache(_SESSION)
-    if session is None or session.closed:
-        transport = AsyncHTTPHandler.create_async_transport()
-        if not isinstance(transport, LiteLLMAiohttpTransport):
-            return None
-        session = transport.get_valid_client_session()
-        cache.set_cache(_SESSION, session, ttl=_FOR_EVER_S)
-    return session
 
 
 def _is_watched(request: Mapping[str, Any]) -> bool:
@@ -269,42 +243,6 @@ class _Walk:
             if where is not None and error is not first:
                 first.add_note(f"{where} failed as well: {cause_of(error)}")
         return first
-
-
-class _SingleSend(AsyncHTTPHandler):  # type: ignore[misc]  # litellm has no types
-    """litellm's HTTP client without its resend, which would double the tries and close a stream that it reopened."""
-
-    async def single_connection_post_request(self, *_: Any, **__: Any) -> NoReturn:
-        """Raise the connection error that litellm is about to answer with a second request."""
-        raise sys.exception() or RuntimeError("litellm resends without an error")
-
-
-@functools.cache
-def hurry_google_tokens() -> None:
-    """Have litellm fetch Google's tokens within the attempt's timeout; once per process.
-
-    Google's library waits 120 seconds for one, in a thread that nothing cancels: the next token waits behind it, and so
-    does the end of the process.
-    """
-    from litellm.llms.vertex_ai.vertex_llm_base import VertexBase
-
-    refresh_auth = VertexBase.refresh_auth
-
-    def hurried(self: Any, credentials: Any) -> None:
-        timeout_s = _timeout_s.get()
-        refresh_auth(self, credentials if timeout_s is None else _Hurried(credentials, timeout_s))
-
-    VertexBase.refresh_auth = hurried
-
-
-class _Hurried:
-    """Google's credentials, of which litellm calls one method."""
-
-    def __init__(self, credentials: Any, timeout_s: float) -> None:
-        self._credentials, self._timeout_s = credentials, timeout_s
-
-    def refresh(self, request: Callable[..., Any]) -> None:
-        self._credentials.refresh(functools.partial(request, timeout=self._timeout_s))
 
 
 class _CooldownView(CooldownCache):  # type: ignore[misc]  # litellm has no types

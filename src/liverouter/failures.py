@@ -15,10 +15,10 @@ from langchain_core import exceptions as core
 
 from liverouter.attempts import describe
 from liverouter.errors import CallError, LiveRouterError
-from liverouter.events import mask
+from liverouter.leaving import bare, chain, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from liverouter.attempts import Attempts
     from liverouter.snapshot import Deployment
@@ -54,10 +54,12 @@ _BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
         "InternalServerError": core.ModelAPIError,
         "ServiceUnavailableError": core.ModelAPIError,
         "BadGatewayError": core.ModelAPIError,
+        "JSONDecodeError": core.ModelAPIError,
+        "UnknownApiResponseError": core.ModelAPIError,
     }
 )
 _classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
-_LIBRARIES: Final = ("litellm", "openai", "anthropic", "google", "langchain_google_genai", "httpx", "httpx2")
+_LIBRARIES: Final = ("json", "litellm", "openai", "anthropic", "google", "langchain_google_genai", "httpx", "httpx2")
 _TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 
@@ -79,26 +81,24 @@ class EveryDeploymentFailedError(CallError):
 
 
 def translate(exc: Exception, generation: Generation, call: Attempts) -> Exception:
-    """Return the error to raise for a call that ended in *exc*; its text and its causes' are free of secrets."""
+    """Return the error to raise for a call that ended in *exc*; with all that it came from it is free of secrets."""
     revealed = (secret.reveal() for d in generation.snapshot.deployments for secret in d.secrets.values())
     secrets = [text for text in revealed if text.strip()]  # an empty one is in every text, between any two letters
-    for error in (exc, *(failed for _, failed in call.failed)):
-        _scrub(error, secrets)
-    if call.served_by or not _from_library(exc):  # after the first content, or nothing a provider did
-        return _typed(exc)
-    error = _outcome(exc, generation, call)
-    _scrub(error, secrets)
+    after_content = call.served_by or not _from_library(exc)  # or nothing a provider did
+    error = _typed(exc) if after_content else _outcome(exc, generation, call, secrets)
+    for failed in (error, exc, *(failed for _, failed in call.failed)):
+        bare(failed, secrets)
     return error
 
 
-def _outcome(exc: Exception, generation: Generation, call: Attempts) -> Exception:
+def _outcome(exc: Exception, generation: Generation, call: Attempts, secrets: Iterable[str]) -> Exception:
     failed, deployments = dict(call.failed), generation.snapshot.deployments
     if len(deployments) == 1 or any(d.id not in failed for d in deployments):
         return _typed(exc)
     kinds = [_kind(failed[d.id]) for d in deployments]
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
         return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
-    causes = {d.id: _clip(describe(failed[d.id])) for d in deployments}
+    causes = {d.id: _clip(clean(describe(failed[d.id]), secrets)) for d in deployments}
     error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=generation.snapshot.revision)
     error.__cause__ = exc
     return error
@@ -141,7 +141,7 @@ def _kind(exc: BaseException) -> type[core.ModelError] | None:
         return core.ContextOverflowError
     if isinstance(status, int) and (kind := _of_status(status)) is not None and not _is_connection(exc):
         return kind
-    if _is_connection(exc) and any("Timeout" in type(link).__name__ for link in _chain(exc)):
+    if _is_connection(exc) and any("Timeout" in type(link).__name__ for link in chain(exc)):
         return core.ModelTimeoutError
     by_name = next((_BY_NAME[base.__name__] for base in type(exc).__mro__ if base.__name__ in _BY_NAME), None)
     return by_name or (core.ModelConnectionError if _is_connection(exc) else None)
@@ -149,7 +149,7 @@ def _kind(exc: BaseException) -> type[core.ModelError] | None:
 
 def _status(exc: BaseException) -> int | None:
     """Return the HTTP status that *exc*, or what it came from, was made of; Google's library calls it a code."""
-    for link in _chain(exc):
+    for link in chain(exc):
         for status in (getattr(link, "status_code", None), getattr(link, "code", None)):
             if isinstance(status, int):
                 return status
@@ -173,6 +173,10 @@ def _typed(exc: Exception) -> Exception:
         error = core.ModelTimeoutError("the provider did not answer in time")
         error.__cause__ = exc
         return error
+    if isinstance(exc, UnicodeDecodeError):  # the same; of a stream that is no UTF-8
+        unreadable = core.ModelAPIError("the provider's answer cannot be read: it is no UTF-8")
+        unreadable.__cause__ = exc
+        return unreadable
     if isinstance(exc, core.ModelError | LiveRouterError) or (kind := _kind(exc)) is None:
         return exc
     exc.__class__ = _combined(type(exc), kind)
@@ -183,13 +187,14 @@ def _combined(base: type[E], kind: type[core.ModelError]) -> type[E]:
     """Return the class that is both, under *base*'s name; one per pair."""
     if (base, kind) not in _classes:
         # litellm's and openai's classes set no is_retryable, so LangChain's is found in either order
-        _classes[base, kind] = type(base.__name__, (base, kind), {"__module__": base.__module__, "__reduce__": _reduce})
+        members = {"__module__": base.__module__, "__reduce__": _reduce, "_liverouter_parts": (base, kind)}
+        _classes[base, kind] = type(base.__name__, (base, kind), members)
     return _classes[base, kind]  # type: ignore[return-value]  # made of it
 
 
 def _reduce(exc: Exception) -> tuple[Any, ...]:
     """Pickle a combined class by its two parts, and of its state what is plain: neither request nor response."""
-    base, kind = type(exc).__bases__
+    base, kind = exc._liverouter_parts  # type: ignore[attr-defined]  # noqa: SLF001 - of the class made here
     state = {name: value for name, value in vars(exc).items() if isinstance(value, str | int | float | bool | None)}
     return _revive, (base, kind, exc.args, state)
 
@@ -201,32 +206,3 @@ def _revive(
     exc.args = args
     vars(exc).update(state)
     return exc
-
-
-def _scrub(exc: BaseException, secrets: Iterable[str]) -> None:
-    """Blank *secrets*, and what looks like a credential, in the texts of *exc* and of everything it came from."""
-    for link in _chain(exc):
-        link.args = tuple(_clean(arg, secrets) for arg in link.args)
-        if isinstance(message := getattr(link, "message", None), str):
-            link.message = _clean(message, secrets)  # type: ignore[attr-defined]
-
-
-def _clean(text: Any, secrets: Iterable[str]) -> Any:
-    if not isinstance(text, str):
-        return text
-    text = text.partition("Traceback (most recent call last)")[0].rstrip() or text  # litellm puts its own in there
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return mask(text, len(text) + 100)
-
-
-def _chain(exc: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    pending: list[BaseException | None] = [exc]
-    while pending:
-        link = pending.pop()
-        if link is None or id(link) in seen:
-            continue
-        seen.add(id(link))
-        yield link
-        pending += [link.__cause__, link.__context__, getattr(link, "original_exception", None)]

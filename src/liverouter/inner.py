@@ -44,7 +44,7 @@ def build_inner(snapshot: Snapshot, router: Router | None, io: LoopThread) -> Ba
         return build_plain(snapshot, io)
     from langchain_litellm import ChatLiteLLMRouter  # imports litellm, so not before a Router exists
 
-    from liverouter.failover import hurry_google_tokens  # the same
+    from liverouter.litellm_http import hurry_google_tokens  # the same
     from liverouter.streams import mark_gemini_ends
 
     if any(d.provider == "vertex-ai" for d in snapshot.deployments):

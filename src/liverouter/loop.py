@@ -19,6 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from liverouter.errors import ClosedError, LiveRouterError
+from liverouter.leaving import bare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
@@ -231,6 +232,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     nobody is left to await it, and Python would complain of that.
     """
     loop = asyncio.new_event_loop()
+    loop.set_exception_handler(_complain)
     if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, have threads of their own for it
         resolve, run_in_executor = loop.getaddrinfo, loop.run_in_executor
 
@@ -255,6 +257,13 @@ def _new_loop() -> asyncio.AbstractEventLoop:
         loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
         loop.run_in_executor = run  # type: ignore[assignment, method-assign]
     return loop
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Have asyncio log what a library left behind as it does, without the frames and requests that hold a key."""
+    if (error := context.get("exception")) is not None:
+        bare(error)
+    loop.default_exception_handler(context)
 
 
 class _Brake:

@@ -21,6 +21,7 @@ from liverouter.database import make_engine
 from liverouter.diagnosis import explain
 from liverouter.dial import NETWORK_ERRORS, dial
 from liverouter.errors import DatabaseError
+from liverouter.leaving import leaves_bare
 from liverouter.options import database_url
 from liverouter.schema import HEAD, REVISIONS, SCHEMA, mismatch
 
@@ -69,6 +70,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)  # noqa: T201 - the default of whoever gives no function of its own
 
 
+@leaves_bare
 def upgrade(
     url: str, revision: str = "head", *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> str:
@@ -87,6 +89,7 @@ def upgrade(
     return current(url) or ""
 
 
+@leaves_bare
 def downgrade(
     url: str, revision: str, *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> str | None:
@@ -101,6 +104,7 @@ def downgrade(
     return current(url)
 
 
+@leaves_bare
 def current(url: str) -> str | None:
     """Return which revision the database at *url* has, or None where the schema is not installed.
 
@@ -110,6 +114,7 @@ def current(url: str) -> str | None:
     return _in_thread(lambda: asyncio.run(_current(url)))
 
 
+@leaves_bare
 def check(url: str) -> None:
     """Return when the database at *url* has exactly this code's schema; for deployment pipelines.
 

@@ -14,12 +14,15 @@ import weakref
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 from pydantic import SecretStr
 
 from liverouter import attempts
 from liverouter.drain import read_to_its_end
 from liverouter.errors import ClosedError, ConfigError, Problem
 from liverouter.events import mask
+from liverouter.google_tokens import TokenRequest
+from liverouter.guard import guarded
 from liverouter.providers import (
     ANTHROPIC_BASE,
     OPENAI_BASE,
@@ -63,9 +66,10 @@ def build_plain(snapshot: Snapshot, io: LoopThread) -> BaseChatModel:
             "settings",
             "Mend the setting, or set litellm_enable back to true",
         )
-        raise ConfigError([problem]) from None  # the chain would hold parameters, and so secrets
-    weakref.finalize(model, _close_soon, io, client.aclose, io.at_stop(client.aclose)).atexit = False
-    return model
+    else:
+        weakref.finalize(model, _close_soon, io, client.aclose, io.at_stop(client.aclose)).atexit = False
+        return model
+    raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
 
 
 def _openai(deployment: Deployment, snapshot: Snapshot) -> _Built:
@@ -123,7 +127,7 @@ def _openai_like(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
         "timeout": snapshot.timeout_s,
         "max_retries": snapshot.tries - 1,
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
-        "http_async_client": openai.DefaultAsyncHttpxClient(**options),
+        "http_async_client": guarded(openai.DefaultAsyncHttpxClient(**options)),
     }
 
 
@@ -141,7 +145,7 @@ def _anthropic(deployment: Deployment, snapshot: Snapshot) -> _Built:
         **deployment.params,
     )
     # the package's own client is one for the whole process, whatever loop its pooled connections belong to
-    client = anthropic.DefaultAsyncHttpxClient(**_client_options(snapshot))
+    client = guarded(anthropic.DefaultAsyncHttpxClient(**_client_options(snapshot)))
     model.__dict__["_async_client"] = anthropic.AsyncClient(**model._client_params, http_client=client)  # noqa: SLF001
     return model, client
 
@@ -166,7 +170,11 @@ def _vertex_gemini(deployment: Deployment, snapshot: Snapshot) -> _Built:
         max_retries=snapshot.tries,  # of this package: attempts in all
         **deployment.params,
     )
-    return model, model._client_cleanup  # noqa: SLF001 - closes on the loop that was used, and does not hold the model
+    client = guarded(httpx.AsyncClient(**_client_options(snapshot)))
+    # given a client it uses that one, and else one of aiohttp's, which nothing can stand before
+    api: Any = model.client._api_client  # type: ignore[union-attr]  # noqa: SLF001 - the package hands no client on
+    api._http_options.httpx_async_client = api._async_httpx_client = client  # noqa: SLF001 - the same
+    return model, client
 
 
 def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
@@ -180,7 +188,7 @@ def _vertex_claude(deployment: Deployment, snapshot: Snapshot) -> _Built:
         model_kwargs={"extra_body": {"anthropic_version": f"vertex-{_VERTEX_VERSION}"}},
         **deployment.params,
     )
-    client = anthropic.DefaultAsyncHttpxClient(**_client_options(snapshot))
+    client = guarded(anthropic.DefaultAsyncHttpxClient(**_client_options(snapshot)))
     # langchain-google-vertexai's class would do the same, but passes parameters that this client no longer knows
     model.__dict__["_async_client"] = anthropic.AsyncAnthropicVertex(
         project_id=project or anthropic.NOT_GIVEN,
@@ -215,14 +223,15 @@ def _google_credentials(deployment: Deployment, snapshot: Snapshot) -> tuple[Any
 
 @functools.cache
 def _service_account() -> Any:
-    """Return Google's class for a service account, fetching its tokens within a timeout: its own is 120 seconds."""
+    """Return Google's class for a service account, with our way to fetch its tokens: its own waits 120 seconds."""
     from google.oauth2 import service_account
 
     class Hurried(service_account.Credentials):
         timeout_s: float = 120.0  # what Google waits; ours is set on each
 
         def refresh(self, request: Callable[..., Any]) -> None:
-            super().refresh(functools.partial(request, timeout=self.timeout_s))  # type: ignore[no-untyped-call]  # google-auth has no types
+            del request
+            super().refresh(TokenRequest(self.timeout_s))  # type: ignore[no-untyped-call]  # google-auth has no types
 
     return Hurried
 

@@ -14,6 +14,7 @@ from liverouter import statements as sql
 from liverouter.database import Database
 from liverouter.diagnosis import explain
 from liverouter.errors import DatabaseError, RolloutError, SecretError, WriteRefusedError
+from liverouter.leaving import leaves_bare
 from liverouter.printable import storable_values
 from liverouter.raw import Head, RawConfig, SealedSecret
 from liverouter.sealing import open as unseal
@@ -57,6 +58,7 @@ class SettingsRepository:
     Rows of views are dicts that json can write, but for their times.
     """
 
+    @leaves_bare
     def __init__(
         self,
         *,

@@ -105,6 +105,9 @@ def _configure(litellm: Any) -> None:
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs request bodies; our events say what matters
     _stay_unlisted(litellm.Router)
+    from liverouter.litellm_http import guard_clients  # imports litellm
+
+    guard_clients()
 
 
 def _stay_unlisted(router_class: Any) -> None:
@@ -144,11 +147,13 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
             num_retries=0,
         )
     except Exception as exc:  # noqa: BLE001 - litellm raises whatever it meets
-        raise ConfigError([_build_problem(exc)]) from None  # the chain would hold parameters, and so secrets
-    router.check_streams = snapshot.check_streams
-    # its callbacks count failures for all Routers of the process, in four lists that take thirty of them; ours does not
-    router.discard()
-    return router
+        problem = _build_problem(exc)
+    else:
+        router.check_streams = snapshot.check_streams
+        # its callbacks count failures for all Routers of the process, in four lists that take thirty of them; ours no
+        router.discard()
+        return router
+    raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
 
 
 def _build_problem(exc: Exception) -> Problem:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from liverouter.errors import SecretError
+from liverouter.leaving import leaves_bare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,6 +108,7 @@ class Keyring:
         self._keys = {key_id(material): _Key(key_id(material), material) for material in keys}
 
     @classmethod
+    @leaves_bare
     def from_text(cls, text: str) -> Self:
         """Parse base64 keys (either alphabet) separated by commas, spaces or newlines; lines from ``#`` on are ignored.
 
@@ -160,6 +162,7 @@ def fingerprint(secret: Secret) -> str:
     return hmac.new(_FINGERPRINT_LABEL, _bytes(secret), hashlib.sha256).hexdigest()[:8]
 
 
+@leaves_bare
 def seal(name: str, secret: Secret, keyring: Keyring | None) -> str:
     """Return *secret* sealed with the newest key, bound to *name*: ``v1:<key id>:<nonce>:<ciphertext>``.
 
@@ -169,6 +172,7 @@ def seal(name: str, secret: Secret, keyring: Keyring | None) -> str:
     return seal_bytes(_secret_purpose(name), _bytes(secret), keyring).decode()
 
 
+@leaves_bare
 def open(name: str, sealed: str, keyring: Keyring | None) -> Secret:  # noqa: A001 - sealing.seal and sealing.open
     """Return the secret that was sealed as *name*.
 
@@ -179,6 +183,7 @@ def open(name: str, sealed: str, keyring: Keyring | None) -> Secret:  # noqa: A0
     return Secret(_opened(_secret_purpose(name), sealed, keyring, where=f"secrets.{name}").decode(errors=_ANY_TEXT))
 
 
+@leaves_bare
 def seal_bytes(purpose: str, data: bytes, keyring: Keyring | None) -> bytes:
     """Return *data* sealed with the newest key, bound to *purpose*; an ASCII envelope that `open_bytes` opens.
 
@@ -192,6 +197,7 @@ def seal_bytes(purpose: str, data: bytes, keyring: Keyring | None) -> bytes:
     return f"{_VERSION}:{key.id}:{_encoded(nonce)}:{_encoded(ciphertext)}".encode()
 
 
+@leaves_bare
 def open_bytes(purpose: str, sealed: bytes, keyring: Keyring | None) -> bytes:
     """Return what `seal_bytes` sealed for *purpose*.
 

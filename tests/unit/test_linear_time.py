@@ -41,6 +41,7 @@ HERE: Final = r"/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/"
 REVIEWED: Final = {
     "/^LR[24]/",
     "/[.?!]$/",
+    "/^#token=(.+)/",
     HERE,
 }  # patterns of the page: each looks at one character after another, once
 

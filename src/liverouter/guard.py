@@ -1,0 +1,332 @@
+"""Between a provider and the libraries that talk to it: what comes back is a stranger's word, and is bounded here.
+
+`guarded` has an HTTP client, httpx's or httpx2's, made by whichever library, admit its answers through this module:
+
+- A redirect is never followed, for key and prompt would go along: it becomes a 404 that says where it led.
+- A body counts unpacked, piece by piece: 64 MiB of an answer, 64 kB of an error. What is larger, or packed in a way
+  that was not asked for, becomes a 502, or an error of the stream that it is found in.
+- A stream is handed on in whole events, because OpenAI's and Anthropic's decoders copy all of an unfinished one for
+  every piece that comes.
+- No cookie is kept: a client serves many calls.
+
+A `Clock` bounds all that one call of the native engine does, where each read alone would have its own timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import json
+import re
+import time
+import zlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+MAX_ANSWER: Final = 64 * 2**20  # bytes, unpacked
+MAX_ERROR: Final = 64_000  # the same, of an answer with an error's status
+_MAX_EVENT: Final = 32 * 2**20  # of a stream
+_MAX_COPIED: Final = 2**30  # bytes that a decoder copies for one event, which are its lines times its size
+_PIECE: Final = 2**16  # bytes that are unpacked at once
+_PIECES_AT_ONCE: Final = 16  # before others have their turn on the event loop
+_ERROR_S: Final = 5.0  # for the body of an error, whose status says the most; half the timeout where that is less
+_BACKOFF_S: Final = 20.0  # more than the pause that a provider's library makes before another try
+_GRACE: Final = 1.1  # of the timeout: a library's own error says more than ours, so it comes first where it comes
+_FIRST_REDIRECT, _FIRST_ERROR, _SERVER_ERROR = 300, 400, 500
+_TOO_MANY_LINES: Final = "an event of the stream has too many lines"
+_PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_OURS: Final = (b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding")
+_ABOUT_RETRIES: Final = (b"x-should-retry", b"retry-after-ms")
+_LINES_AT_ONCE, _UNITS_AT_ONCE = 64, 32  # of a stream, before others have their turn
+_EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
+_LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
+_SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
+_clock: ContextVar[Clock | None] = ContextVar("liverouter_clock", default=None)
+
+
+def guarded(client: C) -> C:
+    """Return *client*, whose transports, those to proxies included, now admit answers as this module does."""
+    own: Any = client
+    for transport in {id(t): t for t in (own._transport, *own._mounts.values()) if t is not None}.values():  # noqa: SLF001 - httpx has no public way in
+        transport.handle_async_request = functools.partial(_admit, transport.handle_async_request)
+    return client
+
+
+class Clock:
+    """The time that one call has until it begins to answer: that of one attempt, and again after a server's error."""
+
+    def __init__(self, timeout_s: float) -> None:
+        """Give each attempt *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
+        self._limit_s = timeout_s * _GRACE
+        self._loop = asyncio.get_running_loop()
+        self._ends_at = self._loop.time() + self._limit_s
+        self._timer: asyncio.Timeout | None = None
+        self._between = False  # two attempts
+
+    async def wait(self, work: Awaitable[T]) -> T:
+        """Return what *work* returns.
+
+        Raises:
+            TimeoutError: there is no time left.
+        """
+        token = _clock.set(self)
+        try:
+            async with asyncio.timeout_at(self._ends_at) as self._timer:
+                return await work
+        finally:
+            _clock.reset(token)
+
+    def attempt_began(self) -> None:
+        """Give a second attempt its own time."""
+        if self._between:
+            self._between = False
+            self._end_in(self._limit_s)
+
+    def attempt_failed(self) -> None:
+        """Leave time for a pause: the provider answered an error that is worth another attempt."""
+        self._between = True
+        self._end_in(self._limit_s + _BACKOFF_S)
+
+    def _end_in(self, seconds: float) -> None:
+        self._ends_at = self._loop.time() + seconds
+        if self._timer is not None:
+            with contextlib.suppress(RuntimeError):  # it has just expired
+                self._timer.reschedule(self._ends_at)
+
+
+class _BodyError(Exception):
+    """The body of an answer cannot be read; its text says why."""
+
+
+async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
+    """Return the answer to *request* as it may pass on."""
+    if (clock := _clock.get()) is not None:
+        clock.attempt_began()
+    request.headers["accept-encoding"] = "identity"
+    response = await send(request)
+    status: int = response.status_code
+    if _FIRST_REDIRECT <= status < _FIRST_ERROR:
+        await response.stream.aclose()
+        return _refusal(response, 404, _redirected(response, request))
+    if status >= _FIRST_ERROR:
+        content = await _error(response, request)
+        if clock is not None and status >= _SERVER_ERROR:
+            clock.attempt_failed()
+        return _rebuilt(response, status, content)
+    try:
+        pieces = _pieces(response, MAX_ANSWER)
+        if _asks_for_stream(request):
+            kind: Any = type(response)
+            stream = _stream_class(kind)(pieces, response, request)
+            return kind(status, headers=_headers(response), stream=stream, extensions=response.extensions)
+        return _rebuilt(response, status, b"".join([piece async for piece in pieces]))
+    except _BodyError as exc:
+        return _refusal(response, 502, str(exc))
+
+
+def _asks_for_stream(request: Any) -> bool:
+    if b":stream" in request.url.raw_path:  # Google's
+        return True
+    body = request.content
+    return b'"stream":true' in body or b'"stream": true' in body  # within a text its quotes would be escaped
+
+
+def _redirected(response: Any, request: Any) -> str:
+    """Return the sentence for a redirect; of its address only the origin, for the rest may be anything."""
+    try:
+        target = urlsplit(response.headers.get("location", ""))
+        place = f"{target.scheme}://{target.hostname}" + (f":{target.port}" if target.port else "")
+    except ValueError:
+        place = ""
+    if not re.fullmatch(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}", place):
+        place = "another path" if place == "://None" else "an address that cannot be read"
+    return (
+        f"{request.url.scheme}://{request.url.host} answers with a redirect ({response.status_code}) to {place}: "
+        "none is followed. Mend the base URL"
+    )
+
+
+def _refusal(response: Any, status: int, text: str) -> Any:
+    """Return an error in the place of *response*, in words that every provider's library reads."""
+    error = {"message": text, "type": "liverouter", "code": status, "status": "REFUSED"}
+    return _rebuilt(response, status, json.dumps({"error": error}).encode(), (b"content-type", b"application/json"))
+
+
+def _rebuilt(response: Any, status: int, content: bytes, *more: tuple[bytes, bytes]) -> Any:
+    replaced = {name for name, _ in more}
+    headers = [(name, value) for name, value in _headers(response, status) if name.lower() not in replaced]
+    return type(response)(status, headers=[*headers, *more], content=content, extensions=response.extensions)
+
+
+def _headers(response: Any, status: int = 200) -> list[tuple[bytes, bytes]]:
+    """Return the headers to hand on.
+
+    In the native engine a provider's library heeds three that decide over another attempt and the pause before it,
+    which Anthropic's makes as long as it is told. There a server's error is worth another attempt after a short pause,
+    and nothing else is, as with litellm.
+    """
+    dropped: tuple[bytes, ...] = _OURS
+    more: list[tuple[bytes, bytes]] = []
+    if _clock.get() is not None:
+        again = status >= _SERVER_ERROR
+        dropped += (*_ABOUT_RETRIES, b"retry-after") if again else _ABOUT_RETRIES
+        more = [(b"x-should-retry", b"true" if again else b"false")]
+    return [(name, value) for name, value in response.headers.raw if name.lower() not in dropped] + more
+
+
+async def _error(response: Any, request: Any) -> bytes:
+    """Return the body of an error as far as it comes: in time, within the bound, and unbroken."""
+    parts: list[bytes] = []
+    limit_s = min(_ERROR_S, (_read_timeout_s(request) or 2 * _ERROR_S) / 2)
+    with contextlib.suppress(Exception):  # its status says enough
+        async with asyncio.timeout(limit_s), contextlib.aclosing(_pieces(response, MAX_ERROR)) as pieces:
+            async for piece in pieces:
+                parts.append(piece)  # noqa: PERF401 - what came before an error counts
+    return b"".join(parts)
+
+
+async def _pieces(response: Any, limit: int) -> AsyncGenerator[bytes, None]:
+    """Yield the body, unpacked, up to *limit* bytes of it; then the connection is let go.
+
+    Raises:
+        _BodyError: there is more, or it is packed in a way that cannot be unpacked.
+    """
+    raw, total, count = aiter(response.stream), 0, 0
+    try:
+        unpack = _unpacker(response.headers.get("content-encoding", ""))
+        async for data in raw:
+            for piece in unpack(data):
+                count += 1
+                if count % _PIECES_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # deadlines hold while a body unpacks
+                if total + len(piece) > limit:
+                    yield piece[: limit - total]
+                    raise _BodyError(f"the answer is larger than {limit // 2**20} MiB")
+                total += len(piece)
+                yield piece
+    finally:
+        if (close := getattr(raw, "aclose", None)) is not None:
+            await close()
+        await response.stream.aclose()
+
+
+def _unpacker(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
+    """Return what unpacks a body of this Content-Encoding, in pieces of a bounded size."""
+    names = [name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
+    if not names:
+        return lambda data: iter((data,))
+    if len(names) > 1 or names[0] not in _PACKED:
+        raise _BodyError(f"the answer is packed as {encoding[:100]!r}, which was not asked for")
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip's head or zlib's
+
+    def unpack(data: bytes) -> Iterator[bytes]:
+        try:
+            while data and not inflate.eof:
+                if piece := inflate.decompress(data, _PIECE):
+                    yield piece
+                data = inflate.unconsumed_tail
+        except zlib.error as exc:
+            raise _BodyError(f"the answer is not packed as it says: {exc}") from None
+
+    return unpack
+
+
+def _read_timeout_s(request: Any) -> float | None:
+    seconds = (request.extensions.get("timeout") or {}).get("read")
+    return float(seconds) if isinstance(seconds, int | float) else None
+
+
+class _Events:
+    """The body of a stream: whole events, or whole lines for libraries that read those."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], response: Any, request: Any) -> None:
+        self._pieces, self._source = pieces, response.stream
+        self._errors = importlib.import_module(type(response).__module__.partition(".")[0])  # httpx or httpx2
+        self._by_event = _SDK in request.headers
+        self._timeout_s = _read_timeout_s(request)
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        """Yield what is complete.
+
+        Raises:
+            ReadError: the body cannot be read, or an event is out of all proportion.
+            ReadTimeout: one event took longer than a read may.
+        """
+        held: list[bytes] = []
+        size, lines, since, tail = 0, 1, 0.0, b""
+        try:
+            async for piece in self._pieces:
+                end = self._end(tail, piece)
+                if not end:
+                    since = since or time.monotonic()
+                    held.append(piece)
+                    size, lines = size + len(piece), lines + piece.count(b"\n") + piece.count(b"\r")
+                    tail = (tail + piece)[-3:]
+                    self._refuse_slow(since)
+                    if size > _MAX_EVENT:
+                        raise _BodyError(f"an event of the stream is larger than {_MAX_EVENT // 2**20} MiB")  # noqa: TRY301
+                    if self._by_event and lines * size > _MAX_COPIED:
+                        raise _BodyError(_TOO_MANY_LINES)  # noqa: TRY301
+                    continue
+                whole = b"".join((*held, piece[:end])) if held else piece[:end]
+                held = [piece[end:]] if end < len(piece) else []
+                lines = 1 + sum(rest.count(b"\n") + rest.count(b"\r") for rest in held)
+                size, since, tail = len(piece) - end, time.monotonic() if held else 0.0, piece[end:][-3:]
+                for part in self._parts(whole):
+                    yield part
+                    await asyncio.sleep(0)  # deadlines hold while events without content are taken apart
+            if held:
+                for part in self._parts(b"".join(held)):
+                    yield part
+        except _BodyError as exc:
+            raise self._errors.ReadError(str(exc)) from None
+        finally:
+            await self._pieces.aclose()
+
+    async def aclose(self) -> None:
+        await self._pieces.aclose()
+        await self._source.aclose()  # nobody may have begun to read
+
+    def _end(self, tail: bytes, piece: bytes) -> int:
+        """Return how much of *piece* belongs to what is complete; *tail* came before it and is not."""
+        if not self._by_event:
+            return max(piece.rfind(b"\n"), piece.rfind(b"\r")) + 1
+        if piece.endswith(b"\n\n"):
+            return len(piece)
+        window = tail + piece
+        end = max(window.rfind(end) + len(end) if end in window else 0 for end in (b"\n\n", b"\r\n\r\n", b"\r\r"))
+        return max(0, end - len(tail))
+
+    def _refuse_slow(self, since: float) -> None:
+        if self._timeout_s is not None and time.monotonic() - since > self._timeout_s:
+            raise self._errors.ReadTimeout(f"an event of the stream took longer than {self._timeout_s:g} s")
+
+    def _parts(self, whole: bytes) -> list[bytes]:
+        """Return *whole* in parts of a few events each; refuse one that a decoder would copy for minutes."""
+        if whole.count(b"\n") + whole.count(b"\r") <= _LINES_AT_ONCE:
+            return [whole]
+        unit = _EVENT if self._by_event else _LINE
+        units = [found[0] for found in unit.finditer(whole)]
+        if self._by_event and any(_copied(event) > _MAX_COPIED for event in units):
+            raise _BodyError(_TOO_MANY_LINES)
+        return [b"".join(units[n : n + _UNITS_AT_ONCE]) for n in range(0, len(units), _UNITS_AT_ONCE)]
+
+
+def _copied(event: bytes) -> int:
+    return (event.count(b"\n") + event.count(b"\r") + 1) * len(event)
+
+
+@functools.cache
+def _stream_class(response: Any) -> Any:
+    """Return `_Events` as a stream of the library that *response* belongs to."""
+    library = importlib.import_module(response.__module__.partition(".")[0])
+    return type("_Events", (_Events, library.AsyncByteStream), {})

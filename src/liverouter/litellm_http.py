@@ -1,0 +1,107 @@
+"""How litellm sends, where that is not ours to choose: what is patched here holds within an attempt of ours alone.
+
+Whatever else the process asks litellm for goes on as litellm made it. Importing this module imports litellm.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import litellm
+from litellm.constants import _DEFAULT_TTL_FOR_HTTPX_CLIENTS
+from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+from litellm.llms.openai.common_utils import BaseOpenAILLM
+
+from liverouter.google_tokens import TokenRequest
+from liverouter.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SESSION: Final = "liverouter_session"  # in litellm's cache of clients: by event loop, and closed with it
+_FOR_EVER_S: Final = 1e9
+attempt_timeout_s: Final[ContextVar[float | None]] = ContextVar("liverouter_timeout_s", default=None)
+
+
+def shared_client(timeout_s: float) -> AsyncHTTPHandler:
+    """Return litellm's HTTP client of the running loop for every provider but OpenAI and Azure."""
+    cache = litellm.in_memory_llm_clients_cache  # by event loop; closes what it drops, once nobody can use it
+    key = f"liverouter_{timeout_s}"
+    if (client := cache.get_cache(key)) is None:
+        client = _SingleSend(timeout=timeout_s)
+        cache.set_cache(key, client, ttl=_DEFAULT_TTL_FOR_HTTPX_CLIENTS, litellm_owned_client=True)
+    return client
+
+
+def connections() -> Any:
+    """Return the pool of connections of the running loop, made as litellm makes them; None where it uses httpx's."""
+    cache = litellm.in_memory_llm_clients_cache
+    session = cache.get_cache(_SESSION)
+    if session is None or session.closed:
+        transport = AsyncHTTPHandler.create_async_transport()
+        if not isinstance(transport, LiteLLMAiohttpTransport):
+            return None
+        session = transport.get_valid_client_session()
+        cache.set_cache(_SESSION, session, ttl=_FOR_EVER_S)
+    return session
+
+
+class _SingleSend(AsyncHTTPHandler):  # type: ignore[misc]  # litellm has no types
+    """litellm's HTTP client without its resend, which would double the tries and close a stream that it reopened."""
+
+    async def single_connection_post_request(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise the connection error that litellm is about to answer with a second request."""
+        raise sys.exception() or RuntimeError("litellm resends without an error")
+
+
+@functools.cache
+def guard_clients() -> None:
+    """Have each HTTP client that litellm makes for an attempt of ours admit answers as `guard` does; once per process.
+
+    litellm's clients follow redirects, key and prompt included, and read what comes. Some are made deep inside:
+    OpenAI's and Azure's, and those of models that it serves through another API than the one it was asked for.
+    """
+    create_client, get_async_http_client = AsyncHTTPHandler.create_client, BaseOpenAILLM._get_async_http_client  # noqa: SLF001 - litellm has no switch for it
+
+    def create(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _guarded(create_client(self, *args, **kwargs))
+
+    def get(*args: Any, **kwargs: Any) -> Any:
+        client = get_async_http_client(*args, **kwargs)
+        return client if client is None or client is litellm.aclient_session else _guarded(client)
+
+    AsyncHTTPHandler.create_client = create
+    BaseOpenAILLM._get_async_http_client = staticmethod(get)  # noqa: SLF001
+
+
+def _guarded(client: Any) -> Any:
+    return client if attempt_timeout_s.get() is None else guarded(client)
+
+
+@functools.cache
+def hurry_google_tokens() -> None:
+    """Have litellm fetch Google's tokens within the attempt's timeout, and from where it was told; once per process."""
+    from litellm.llms.vertex_ai.vertex_llm_base import VertexBase
+
+    refresh_auth = VertexBase.refresh_auth
+
+    def hurried(self: Any, credentials: Any) -> None:
+        timeout_s = attempt_timeout_s.get()
+        refresh_auth(self, credentials if timeout_s is None else _Hurried(credentials, timeout_s))
+
+    VertexBase.refresh_auth = hurried
+
+
+class _Hurried:
+    """Google's credentials, of which litellm calls one method."""
+
+    def __init__(self, credentials: Any, timeout_s: float) -> None:
+        self._credentials, self._timeout_s = credentials, timeout_s
+
+    def refresh(self, request: Callable[..., Any]) -> None:
+        del request
+        self._credentials.refresh(TokenRequest(self._timeout_s))

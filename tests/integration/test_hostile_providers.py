@@ -1,0 +1,304 @@
+"""A provider that means harm gets no key onward, no memory, no time and no room in an error: by either engine."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import time
+import tracemalloc
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from langchain_core import exceptions as core
+
+from liverouter import guard
+from liverouter.leaving import chain
+from liverouter.testing import MemoryRouter, StandIn
+from tests.integration.failkit import DIALECTS, METHODS, ask
+from tests.integration.hostile import ENGINES, EVENTS, MIB, OK, Connection, Hostile, answers, attacked, bomb
+from tests.integration.wirekit import LITELLM_WARNINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [*LITELLM_WARNINGS]
+
+TIMEOUT_S: Final = 0.5
+SLACK_S: Final = 3.0  # what two busy cores may add to a call
+LONG_TEXT: Final = "x" * 50_000
+
+
+@pytest.fixture(scope="module", params=[f"{engine} {dialect}" for engine in ENGINES for dialect in DIALECTS])
+def attack(request: pytest.FixtureRequest) -> Iterator[tuple[Hostile, MemoryRouter]]:
+    """Each provider, by each engine."""
+    engine, _, dialect = request.param.partition(" ")
+    with attacked(dialect, engine) as both:
+        yield both
+
+
+def failing(live: MemoryRouter, method: str = "invoke", kind: type[Exception] = core.ModelError) -> Exception:
+    """Call and return the error, which is one of LangChain's."""
+    with pytest.raises(kind) as caught:
+        ask(live.chat_model(), method)
+    return caught.value
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("method", METHODS)
+    def test_none_is_followed(self, attack: tuple[Hostile, MemoryRouter], method: str) -> None:
+        """Neither key nor prompt leaves for where it points; the error says that, and nothing is tried again."""
+        server, live = attack
+        with Hostile() as other:
+            for status in (301, 302, 303, 307, 308):
+                location = f"{other.origin}/steal?key=sk-secret"
+                server.does(answers(b"HTTP/1.1 %d Go\r\nLocation: %s\r\n" % (status, location.encode())))
+                error = failing(live, method)
+                assert (len(server.heads), other.heads) == (1, [])
+                assert f"redirect ({status}) to {other.origin}" in str(error)
+                assert "steal" not in str(error)
+                assert not error.is_retryable  # type: ignore[attr-defined]  # LangChain's
+
+    def test_neither_is_one_within_the_origin_nor_to_nowhere(self, attack: tuple[Hostile, MemoryRouter]) -> None:
+        """Another path, another scheme, no address at all: an error, and one request."""
+        server, live = attack
+        for location in ("/other", "https://127.0.0.1", "//127.0.0.1:1", "http://[::1", "\xff", ""):
+            server.does(answers(b"HTTP/1.1 307 Go\r\nLocation: %s\r\n" % location.encode("latin-1")))
+            failing(live)
+            assert len(server.heads) == 1
+
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    def test_one_fails_over_and_cools_at_once(self, method: str) -> None:
+        """It is an operator's mistake or an attack: another try mends neither."""
+        with attacked("anthropic", "litellm", litellm_num_retries=3) as (server, live), StandIn("openai") as spare:
+            live.set(llm_fallback_config=DIALECTS["openai"].entry(spare), secrets={"spare": "sk-spare"})
+            server.does(answers(b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:1/\r\n"))
+            told = ask(live.chat_model(), method).response_metadata["liverouter"]
+            assert (told["role"], len(server.heads)) == ("fallback", 1)
+            assert live.cooldowns.active()
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("dialect", ["vertex-ai", "vertex-ai claude"])
+    def test_google_s_token_desk_sends_nobody_elsewhere(self, dialect: str, engine: str) -> None:
+        """The signed request for a token goes to the desk that was configured."""
+        from liverouter.testing import service_account_json
+
+        with attacked(dialect, engine) as (server, live), Hostile() as desk, Hostile() as other:
+            desk.does(answers(b"HTTP/1.1 307 Go\r\nLocation: %s/token\r\n" % other.origin.encode()))
+            live.set(secrets={"vertex_ai_credentials": service_account_json(desk.origin)})
+            error = failing(live, kind=Exception)
+            assert (len(desk.heads), server.heads, other.heads) == (1, [], [])
+            assert "redirect" in str(error)
+
+
+class TestBodies:
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    @pytest.mark.parametrize("status", [b"200 OK", b"500 No", b"401 No"])
+    def test_gzip_bomb_costs_no_memory(self, attack: tuple[Hostile, MemoryRouter], status: bytes, method: str) -> None:
+        """A GiB of zeros in a MiB of gzip is an error, or an error's status, at the price of the bound."""
+        server, live = attack
+        head = b"HTTP/1.1 " + status + b"\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n"
+        server.does(answers(head, bomb()))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            failing(live, method)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 200 * MIB
+        assert len(server.heads) == 1
+
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    def test_what_is_packed_otherwise_is_refused(self, attack: tuple[Hostile, MemoryRouter], method: str) -> None:
+        """Nothing was asked for packed; what comes so, or is broken, is an error of the provider."""
+        server, live = attack
+        for encoding in (b"br", b"zstd", b"gzip, gzip, gzip", b"gzip", b"x" * 5000):
+            server.does(answers(OK + b"Content-Encoding: " + encoding + b"\r\n", b"{}" * 500))
+            failing(live, method)
+            assert b"accept-encoding: identity" in server.heads[0].lower()
+
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    @pytest.mark.parametrize("piece", [b"x" * 65_536, b"data: {}\n\n" * 1_000, b'data: "' + b"y" * 65_536])
+    def test_body_without_an_end_is_read_up_to_the_bound(
+        self, attack: tuple[Hostile, MemoryRouter], method: str, piece: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No more is read than the bound, and what the sockets hold."""
+        monkeypatch.setattr(guard, "MAX_ANSWER", 4 * MIB)
+        server, live = attack
+
+        def endless(connection: Connection) -> None:
+            connection.send(EVENTS + b"\r\n")
+            connection.flood(piece)
+
+        server.does(endless)
+        live.set(litellm_timeout=3)
+        failing(live, method)
+        live.set(litellm_timeout=120)
+        assert server.sent < 40 * MIB * len(server.heads)
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_bound_is_64_mib(self, engine: str) -> None:
+        """As documented, to the byte: what is larger is refused, and its memory is freed."""
+
+        def large(connection: Connection) -> None:
+            connection.send(OK + b"Content-Length: %d\r\n\r\n" % (64 * MIB + 1))
+            connection.flood(b" " * MIB, 64 * MIB)
+            connection.send(b" ")
+
+        with attacked("anthropic", engine) as (server, live):
+            server.does(large)
+            assert "larger than 64 MiB" in str(failing(live))
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+    def test_event_of_a_million_lines_holds_nobody_up(self, dialect: str, engine: str) -> None:
+        """OpenAI's decoder copies an event for each of its lines: hours, where the lines are short."""
+
+        def lines(connection: Connection) -> None:
+            connection.send(EVENTS + b"\r\n")
+            connection.flood(b"data:\n" * 20_000, 12 * MIB)
+
+        with attacked(dialect, engine, litellm_timeout=20) as (server, live):
+            server.does(lines)
+            failing(live, "stream")
+
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    @pytest.mark.parametrize("status", [b"400", b"401", b"429", b"500"])
+    def test_error_s_text_is_clipped(self, attack: tuple[Hostile, MemoryRouter], status: bytes, method: str) -> None:
+        """2,000 characters, wherever the error keeps them; the status arrives though the body never ends."""
+        server, live = attack
+
+        def long(connection: Connection) -> None:
+            connection.send(b"HTTP/1.1 " + status + b" No\r\nContent-Type: application/json\r\n\r\n")
+            connection.flood(b'{"error": {"message": "' + LONG_TEXT.encode() * 10, 64 * MIB)
+
+        server.does(long)
+        error = failing(live, method)
+        statuses = {getattr(link, name, None) for link in chain(error) for name in ("status_code", "code")}
+        assert int(status) in statuses
+        assert server.sent < 20 * MIB * len(server.heads)
+        assert len(str(error)) <= 2_000
+        kept = {name: value for name, value in vars(error).items() if not hasattr(value, "headers")}
+        assert max(len(repr(value)) for value in (*kept.values(), error.args)) < 2_500
+        response = getattr(error, "response", None)
+        assert response is None or len(response.text) <= 2_000
+
+
+class TestTime:
+    @pytest.mark.parametrize("method", ["ainvoke", "stream"])
+    @pytest.mark.parametrize(
+        ("head", "drop"),
+        [
+            (b"", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+            (OK + b"Content-Length: 99999\r\n\r\n", b" "),
+            (OK + b"Transfer-Encoding: chunked\r\n\r\n1", b";extension=endless"),
+            (EVENTS + b"\r\n", b": ping\n\n"),
+            (EVENTS + b"\r\n", b"data: "),
+            (
+                EVENTS + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff",
+                b"\x00\x00\x00\xff\xff",
+            ),
+        ],
+        ids=["head", "1xx", "body", "chunk", "pings", "event", "packed"],
+    )
+    def test_trickle_ends_with_the_attempt(
+        self, attack: tuple[Hostile, MemoryRouter], method: str, head: bytes, drop: bytes
+    ) -> None:
+        """However slowly an answer arrives, and whatever it is: `litellm_timeout` is the attempt's, not a read's."""
+        server, live = attack
+
+        def trickling(connection: Connection) -> None:
+            connection.send(head)
+            connection.trickle(drop)
+
+        server.does(trickling)
+        live.set(litellm_timeout=TIMEOUT_S)
+        started = time.monotonic()
+        failing(live, method, core.ModelError if drop.startswith(b":") else core.ModelTimeoutError)
+        assert time.monotonic() - started < 1.1 * TIMEOUT_S + SLACK_S
+        assert len(server.heads) == 1
+
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    def test_provider_says_nothing_about_retries(self, attack: tuple[Hostile, MemoryRouter], method: str) -> None:
+        """Neither how often it is asked again nor how long that waits: a library would sleep for weeks."""
+        server, live = attack
+        live.set(litellm_timeout=5, litellm_num_retries=2)
+        wishes = b"x-should-retry: %s\r\nRetry-After: 999999\r\nretry-after-ms: 999999999\r\n"
+        for status, wish, asked in ((401, b"true", 1), (429, b"true", 1), (500, b"false", 2)):
+            server.does(answers(b"HTTP/1.1 %d No\r\n" % status + wishes % wish, b"{}"))
+            started = time.monotonic()
+            failing(live, method)
+            assert time.monotonic() - started < 5 + SLACK_S
+            again = status == 429 and b"google-genai-sdk" in server.heads[0]  # which has its own mind about it
+            assert len(server.heads) == asked + again
+        live.set(litellm_num_retries=1)
+
+    def test_header_that_is_no_ascii_is_an_error_like_any_other(self, attack: tuple[Hostile, MemoryRouter]) -> None:
+        """Whatever a library makes of it."""
+        server, live = attack
+        server.does(answers(b"HTTP/1.1 401 No\r\nRetry-After: \xe9\xff\r\n", b"{}"))
+        failing(live, kind=Exception)
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("dialect", ["vertex-ai", "vertex-ai claude"])
+    @pytest.mark.parametrize("drop", [b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50, OK + b"\r\n" + b" " * 1000])
+    def test_trickling_token_desk_ends_with_the_attempt(self, dialect: str, engine: str, drop: bytes) -> None:
+        """Google's token is part of the attempt, and its thread ends with it."""
+        from liverouter.testing import service_account_json
+
+        with attacked(dialect, engine, litellm_timeout=TIMEOUT_S) as (server, live), Hostile() as desk:
+            desk.does(lambda connection: connection.trickle(drop))
+            live.set(secrets={"vertex_ai_credentials": service_account_json(desk.origin)})
+            started = time.monotonic()
+            failing(live, kind=core.ModelTimeoutError)
+            assert time.monotonic() - started < 1.1 * TIMEOUT_S + SLACK_S
+            assert server.heads == []
+
+
+class TestCookies:
+    def test_none_is_kept(self, attack: tuple[Hostile, MemoryRouter]) -> None:
+        """A client serves many calls: what one answer sets, no other request carries."""
+        server, live = attack
+        server.does(answers(b"HTTP/1.1 401 No\r\nSet-Cookie: a=b; Path=/\r\n", b"{}"))
+        for _ in range(2):
+            failing(live)
+        assert not any(b"cookie:" in head.lower() for head in server.heads)
+
+
+class TestWhatIsWell:
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("dialect", ["openai", "anthropic", "vertex-ai"])
+    def test_gzip_that_nobody_asked_for_is_read(self, dialect: str, engine: str) -> None:
+        """Some gateways pack whatever they are asked."""
+        with attacked(dialect, engine) as (server, live):
+            body = json.dumps(WHOLE[dialect]).encode()
+            server.does(answers(OK + b"Content-Encoding: gzip\r\n", gzip.compress(body)))
+            assert ask(live.chat_model()).text == "ok"
+
+
+WHOLE: Final = {
+    "openai": {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "ok"}}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    },
+    "anthropic": {
+        "id": "1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-6",
+        "content": [{"type": "text", "text": "ok"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    },
+    "vertex-ai": {
+        "candidates": [{"index": 0, "finishReason": "STOP", "content": {"role": "model", "parts": [{"text": "ok"}]}}],
+        "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
+    },
+}
