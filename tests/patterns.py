@@ -22,9 +22,9 @@ _REPEATS: Final = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
 _ASSERTIONS: Final = (sre.ASSERT, sre.ASSERT_NOT)
 
 
-def patterns() -> dict[str, re.Pattern[str]]:
-    """Return every pattern of the package by its name."""
-    found: dict[str, re.Pattern[str]] = {}
+def patterns() -> dict[str, re.Pattern[Any]]:
+    """Return every pattern of the package by its name; some read bytes."""
+    found: dict[str, re.Pattern[Any]] = {}
     for source in _SOURCES:
         if any(True for _ in _uses(source)):
             module = importlib.import_module(_name(source))
@@ -40,18 +40,19 @@ def hidden() -> list[str]:
     return places + [_name(source) for source in _SOURCES if others.search(source.read_text(encoding="utf-8"))]
 
 
-def assert_linear_pattern(pattern: re.Pattern[str]) -> None:
+def assert_linear_pattern(pattern: re.Pattern[Any]) -> None:
     """Fail where *pattern* takes more than linear time for one of its worst cases."""
 
     def run(text: str) -> None:
-        pattern.sub("", text)
-        pattern.fullmatch(text)
+        read = text.encode() if isinstance(pattern.pattern, bytes) else text
+        pattern.sub(read[:0], read)
+        pattern.fullmatch(read)
 
     for start, unit in sorted(_Cases(pattern).found):
         try:
             assert_linear(run, texts(unit, start))
         except AssertionError as exc:
-            raise AssertionError(f"{pattern.pattern} on {start!r} and {unit!r} again and again: {exc}") from None
+            raise AssertionError(f"{pattern.pattern!r} on {start!r} and {unit!r} again and again: {exc}") from None
 
 
 def _name(source: Path) -> str:
@@ -72,7 +73,7 @@ def _uses(source: Path) -> Iterator[tuple[ast.Call, bool]]:
 class _Cases:
     """Starts, and units to repeat behind them: what a pattern begins to match again and again, or at length."""
 
-    def __init__(self, pattern: re.Pattern[str]) -> None:
+    def __init__(self, pattern: re.Pattern[Any]) -> None:
         self.found: set[tuple[str, str]] = set()
         self._walk(_parser.parse(pattern.pattern, pattern.flags))
         self.found.add(("", "".join(sorted(unit for _, unit in self.found))))

@@ -49,6 +49,7 @@ _ABOUT_RETRIES: Final = (b"x-should-retry", b"retry-after-ms")
 _LINES_AT_ONCE, _UNITS_AT_ONCE = 64, 32  # of a stream, before others have their turn
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
+_PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
 _clock: ContextVar[Clock | None] = ContextVar("liverouter_clock", default=None)
 
@@ -147,7 +148,7 @@ def _redirected(response: Any, request: Any) -> str:
         place = f"{target.scheme}://{target.hostname}" + (f":{target.port}" if target.port else "")
     except ValueError:
         place = ""
-    if not re.fullmatch(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}", place):
+    if not _PLACE.fullmatch(place):
         place = "another path" if place == "://None" else "an address that cannot be read"
     return (
         f"{request.url.scheme}://{request.url.host} answers with a redirect ({response.status_code}) to {place}: "

@@ -134,7 +134,6 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
     load()
     from liverouter.failover import FailoverRouter
 
-    models = [_entry(d, snapshot) for d in snapshot.deployments]
     try:
         router = FailoverRouter(
             group=snapshot.model_name,
@@ -142,18 +141,20 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
             cooldowns=cooldowns or Cooldowns(),
             limits=Limits(snapshot.allowed_fails, snapshot.cooldown_time_s),
             tries=snapshot.tries,
-            model_list=models,
+            model_list=[_entry(d, snapshot) for d in snapshot.deployments],
             timeout=snapshot.timeout_s,
             num_retries=0,
         )
+    except ConfigError as exc:
+        problems = exc.problems
     except Exception as exc:  # noqa: BLE001 - litellm raises whatever it meets
-        problem = _build_problem(exc)
+        problems = (_build_problem(exc),)
     else:
         router.check_streams = snapshot.check_streams
         # its callbacks count failures for all Routers of the process, in four lists that take thirty of them; ours no
         router.discard()
         return router
-    raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
+    raise ConfigError(problems)  # out here: its context would hold parameters, and so secrets
 
 
 def _build_problem(exc: Exception) -> Problem:
