@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter import credentials
 from liverouter.errors import Problem, did_you_mean, first_problems
 from liverouter.literal import looked_up
-from liverouter.lookup import HINTS, Lookup, clip, kind_of
+from liverouter.lookup import HINTS, NO_PIECE_OF_A_URL, Lookup, clip, kind_of
 from liverouter.options import reference_variable
 from liverouter.plain_secrets import is_reference
 from liverouter.providers import ALIASES, PROVIDERS, Field, ProviderSpec
@@ -252,6 +252,7 @@ class _Builder:
                 self.look.report("LR107", f"'{name}' cannot be used", f"settings.{name}", hint)
         settings = self.settings()
         found = {f.name: credential for f in self.spec.fields if f.kind == "secret" and (credential := self.secret(f))}
+        self.check_model(settings)
         endpoint = self.spec.endpoint(settings, self.model)
         account = self.service_account(found, endpoint)
         if not self.look.errors(before):
@@ -281,6 +282,14 @@ class _Builder:
             max_tokens=params["max_tokens"],
             profile=profile,
         )
+
+    def check_model(self, settings: Mapping[str, str]) -> None:
+        """Report a model that becomes a piece of a URL and would end it."""
+        piece, pattern = settings.get("azure_openai_deployment", self.model), self.spec.model_pattern
+        if pattern is not None and not pattern.fullmatch(piece):
+            place = self.look.origin("llm_model") if self.where == "settings" else f"{self.where}.model"
+            code, message, hint = NO_PIECE_OF_A_URL
+            self.look.report(code, message, place, hint)
 
     def settings(self) -> dict[str, str]:
         """Return the non-secret fields that have a value."""

@@ -8,6 +8,7 @@
 - A stream is handed on in whole events, because OpenAI's and Anthropic's decoders copy all of an unfinished one for
   every piece that comes.
 - No cookie is kept: a client serves many calls.
+- What a provider's library adds from variables of the environment stays here: it belongs to another address.
 
 A `Clock` bounds all that one call of the native engine does, where each read alone would have its own timeout.
 """
@@ -19,6 +20,7 @@ import contextlib
 import functools
 import importlib
 import json
+import os
 import re
 import time
 import zlib
@@ -36,6 +38,7 @@ MAX_ANSWER: Final = 64 * 2**20  # bytes, unpacked
 MAX_ERROR: Final = 64_000  # the same, of an answer with an error's status
 _MAX_EVENT: Final = 32 * 2**20  # of a stream
 _MAX_COPIED: Final = 2**30  # bytes that a decoder copies for one event, which are its lines times its size
+_MAX_PARTS: Final = 200_000  # objects and lists of one answer or event, each of which costs a parser a thousand bytes
 _PIECE: Final = 2**16  # bytes that are unpacked at once
 _PIECES_AT_ONCE: Final = 16  # before others have their turn on the event loop
 _ERROR_S: Final = 5.0  # for the body of an error, whose status says the most; half the timeout where that is less
@@ -47,6 +50,14 @@ _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _OURS: Final = (b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding")
 _ABOUT_RETRIES: Final = (b"x-should-retry", b"retry-after-ms")
 _LINES_AT_ONCE, _UNITS_AT_ONCE = 64, 32  # of a stream, before others have their turn
+_HEADERS_OF_VARIABLES: Final = ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS")  # lines of "name: value"
+_NAMED_BY_VARIABLES: Final = {
+    "openai-organization": ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION"),
+    "openai-project": ("OPENAI_PROJECT_ID",),
+}
+# What splits a line for httpx, but neither in JSON nor in an event: as JSON writes it, or a blank.
+_BREAKS: Final = {"\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029", "\u0085".encode(): rb"\u0085"}
+_BLANKS: Final = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e", b"     ")
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
@@ -113,6 +124,7 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
     if (clock := _clock.get()) is not None:
         clock.attempt_began()
     request.headers["accept-encoding"] = "identity"
+    _take_off(request.headers)
     response = await send(request)
     status: int = response.status_code
     if _FIRST_REDIRECT <= status < _FIRST_ERROR:
@@ -129,9 +141,30 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
             kind: Any = type(response)
             stream = _stream_class(kind)(pieces, response, request)
             return kind(status, headers=_headers(response), stream=stream, extensions=response.extensions)
-        return _rebuilt(response, status, b"".join([piece async for piece in pieces]))
+        content = b"".join([piece async for piece in pieces])
+        _refuse_parts(content)
+        return _rebuilt(response, status, content)
     except _BodyError as exc:
         return _refusal(response, 502, str(exc))
+
+
+def _take_off(headers: Any) -> None:
+    """Take off *headers* what a library put there from the environment, of which no row says where it may go."""
+    if "api-key" in headers:  # of Azure, whose library adds AZURE_OPENAI_AD_TOKEN, and which would go by that
+        headers.pop("authorization", None)
+    for name, variables in _NAMED_BY_VARIABLES.items():
+        if name in headers and headers[name] in {os.environ.get(variable) for variable in variables}:
+            del headers[name]
+    for variable in _HEADERS_OF_VARIABLES:
+        for line in os.environ.get(variable, "").split("\n"):
+            name, _, value = line.partition(":")
+            if headers.get(name.strip()) == value.strip():
+                del headers[name.strip()]
+
+
+def _refuse_parts(content: bytes) -> None:
+    if content.count(b"{") + content.count(b"[") > _MAX_PARTS:
+        raise _BodyError(f"the answer has more than {_MAX_PARTS} parts")
 
 
 def _asks_for_stream(request: Any) -> bool:
@@ -171,9 +204,9 @@ def _rebuilt(response: Any, status: int, content: bytes, *more: tuple[bytes, byt
 def _headers(response: Any, status: int = 200) -> list[tuple[bytes, bytes]]:
     """Return the headers to hand on.
 
-    In the native engine a provider's library heeds three that decide over another attempt and the pause before it,
-    which Anthropic's makes as long as it is told. There a server's error is worth another attempt after a short pause,
-    and nothing else is, as with litellm.
+    A charset would name any codec of Python, where JSON is UTF-8. In the native engine a provider's library heeds three
+    that decide over another attempt and the pause before it, which Anthropic's makes as long as it is told. There a
+    server's error is worth another attempt after a short pause, and nothing else is, as with litellm.
     """
     dropped: tuple[bytes, ...] = _OURS
     more: list[tuple[bytes, bytes]] = []
@@ -181,7 +214,10 @@ def _headers(response: Any, status: int = 200) -> list[tuple[bytes, bytes]]:
         again = status >= _SERVER_ERROR
         dropped += (*_ABOUT_RETRIES, b"retry-after") if again else _ABOUT_RETRIES
         more = [(b"x-should-retry", b"true" if again else b"false")]
-    return [(name, value) for name, value in response.headers.raw if name.lower() not in dropped] + more
+    kept = [(name, value) for name, value in response.headers.raw if name.lower() not in dropped]
+    return [
+        (name, value.partition(b";")[0] if name.lower() == b"content-type" else value) for name, value in kept
+    ] + more
 
 
 async def _error(response: Any, request: Any) -> bytes:
@@ -235,6 +271,8 @@ def _unpacker(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
                 if piece := inflate.decompress(data, _PIECE):
                     yield piece
                 data = inflate.unconsumed_tail
+            if data or inflate.unused_data:
+                raise _BodyError("the answer goes on after its packed end")
         except zlib.error as exc:
             raise _BodyError(f"the answer is not packed as it says: {exc}") from None
 
@@ -313,6 +351,11 @@ class _Events:
 
     def _parts(self, whole: bytes) -> list[bytes]:
         """Return *whole* in parts of a few events each; refuse one that a decoder would copy for minutes."""
+        _refuse_parts(whole)
+        if not self._by_event:
+            whole = whole.translate(_BLANKS)
+            for line_break, escaped in _BREAKS.items():
+                whole = whole.replace(line_break, escaped)
         if whole.count(b"\n") + whole.count(b"\r") <= _LINES_AT_ONCE:
             return [whole]
         unit = _EVENT if self._by_event else _LINE

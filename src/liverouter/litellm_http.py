@@ -6,11 +6,13 @@ Whatever else the process asks litellm for goes on as litellm made it. Importing
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
+import openai
 from litellm.constants import _DEFAULT_TTL_FOR_HTTPX_CLIENTS
 from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SESSION: Final = "liverouter_session"  # in litellm's cache of clients: by event loop, and closed with it
+_LONGEST_MASKED: Final = 4_000  # characters, of which 2,000 leave
 _FOR_EVER_S: Final = 1e9
 attempt_timeout_s: Final[ContextVar[float | None]] = ContextVar("liverouter_timeout_s", default=None)
 
@@ -74,12 +77,48 @@ def guard_clients() -> None:
         client = get_async_http_client(*args, **kwargs)
         return client if client is None or client is litellm.aclient_session else _guarded(client)
 
+    def make_azure(self: Any, *args: Any, **kwargs: Any) -> None:
+        init_azure(self, *args, **kwargs)
+        if attempt_timeout_s.get() is not None and kwargs.get("azure_ad_token") is None:
+            self._azure_ad_token = None  # of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
+
+    init_azure = openai.AsyncAzureOpenAI.__init__
+    openai.AsyncAzureOpenAI.__init__ = make_azure  # type: ignore[method-assign]
     AsyncHTTPHandler.create_client = create
     BaseOpenAILLM._get_async_http_client = staticmethod(get)  # noqa: SLF001
 
 
 def _guarded(client: Any) -> Any:
     return client if attempt_timeout_s.get() is None else guarded(client)
+
+
+@functools.cache
+def shorten_masking() -> None:
+    """Have litellm mask the beginning of a text alone, within an attempt of ours; once per process.
+
+    Its pattern takes the square of a text's length: 12 s for an error of 64 kB, in which no other call goes on. What
+    leaves a call of ours is shorter than what it keeps, and masked by us.
+    """
+    try:
+        redaction = importlib.import_module("litellm.litellm_core_utils.secret_redaction")
+    except ImportError:  # a litellm that masks nothing
+        return
+    if (pattern := getattr(redaction, "_SECRET_RE", None)) is not None:
+        redaction._SECRET_RE = _Shortened(pattern)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class _Shortened:
+    """A pattern, of which litellm calls one method."""
+
+    def __init__(self, pattern: Any) -> None:
+        self._pattern = pattern
+
+    def sub(self, replacement: Any, text: str) -> str:
+        kept = text if attempt_timeout_s.get() is None else text[:_LONGEST_MASKED]
+        return str(self._pattern.sub(replacement, kept))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pattern, name)
 
 
 @functools.cache

@@ -101,6 +101,11 @@ class Lookup:
         return place.startswith(("environment ", "file "))
 
 
+NO_PIECE_OF_A_URL: Final = (
+    "LR104",
+    "the text holds characters that cannot stand in a URL, of which it becomes a piece",
+    "Write letters, digits, dots and dashes",
+)
 HINTS: Final = {
     "boolean": "Write true or false, without quotes",
     "integer": "Write a whole number, without quotes: 2",
@@ -137,8 +142,7 @@ def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:
     if setting.kind == "url" and (fault := url_fault(text)):
         return "LR105", fault, HINTS["url"]
     if setting.pattern is not None and not setting.pattern.fullmatch(text):
-        message = "the text holds characters that cannot stand in a URL, of which it becomes a piece"
-        return "LR104", message, "Write letters, digits, dots and dashes"
+        return NO_PIECE_OF_A_URL
     return None
 
 

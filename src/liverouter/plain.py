@@ -99,6 +99,9 @@ def _azure(deployment: Deployment, snapshot: Snapshot) -> _Built:
         azure_ad_token=None if key else token,
         **options,
     )
+    if key:
+        for client in (model.root_client, model.root_async_client):
+            client._azure_ad_token = None  # noqa: SLF001 - of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
     return model, options["http_async_client"]
 
 

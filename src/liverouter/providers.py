@@ -22,6 +22,7 @@ _JWT_DOTS: Final = 2
 # What becomes a piece of a URL may hold none of the characters that end such a piece.
 _IN_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+_MODEL_IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}(/[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}){0,9}")
 _ACCOUNT: Final = re.compile(r"(https?://)?[A-Za-z0-9][A-Za-z0-9_.-]{0,252}(/[^\s?#\\@]*)?")  # or the pasted URL
 # What people paste behind an API's base. Each reads a path once: a run is tried from its start alone, and kept whole.
 _ANTHROPIC_TAIL: Final = re.compile(r"(?<!/v1)(?:/v1)++(?:/messages)?\Z")
@@ -73,6 +74,7 @@ class ProviderSpec:
     litellm_provider: str  # litellm's own name: key into its model map
     langchain_package: str  # import name of the plain model's package
     extra: str  # pip extra that installs it
+    model_pattern: re.Pattern[str] | None = None  # what a model that becomes a piece of a URL must match whole
     rejected: Mapping[str, str] = field(default_factory=dict)  # settings it cannot use -> what to store instead
 
     @property
@@ -257,6 +259,7 @@ _VERTEX = ProviderSpec(
     litellm_provider="vertex_ai",
     langchain_package="langchain_google_genai",
     extra="vertex",
+    model_pattern=_MODEL_IN_PATH,
 )
 
 _AZURE = ProviderSpec(
@@ -280,6 +283,7 @@ _AZURE = ProviderSpec(
     litellm_provider="azure",
     langchain_package="langchain_openai",
     extra="openai",
+    model_pattern=_IN_PATH,  # the deployment, where none is named
 )
 
 _CORTEX_HINT: Final = (

@@ -146,7 +146,7 @@ class SettingsRepository:
                     "name": name,
                     "sealed": secret.sealed,
                     "fingerprint": secret.fingerprint,
-                    "origins": list(secret.origins) or None,  # None: where its rows have it sent
+                    "origins": list(secret.origins),  # also none: whoever holds the lock before us may change the rows
                 }
                 await connection.execute(sql.SET_SECRET, stored)
             if delete:

@@ -105,9 +105,10 @@ def _configure(litellm: Any) -> None:
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs request bodies; our events say what matters
     _stay_unlisted(litellm.Router)
-    from liverouter.litellm_http import guard_clients  # imports litellm
+    from liverouter.litellm_http import guard_clients, shorten_masking  # imports litellm
 
     guard_clients()
+    shorten_masking()
 
 
 def _stay_unlisted(router_class: Any) -> None:

@@ -220,6 +220,8 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
     if found is None:
         raise SecretError("this is not a sealed value", code="LR503", where=where, hint=_hint_again(where))
     identity, nonce, ciphertext = found.groups()
+    if any(_encoded(_decoded(part)) != part for part in (nonce, ciphertext)):  # one secret has one spelling
+        raise _damaged(identity, where)
     key = keyring._opening(identity)  # noqa: SLF001 - the keyring's other half
     if key is None:
         raise SecretError(
@@ -231,12 +233,12 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
     try:
         return key.cipher(purpose).decrypt(_decoded(nonce), _decoded(ciphertext), purpose.encode(errors=_ANY_TEXT))
     except (InvalidTag, ValueError) as exc:
-        raise SecretError(
-            f"the value does not open with key {identity}: damaged, or sealed for something else",
-            code="LR503",
-            where=where,
-            hint=_hint_again(where),
-        ) from exc
+        raise _damaged(identity, where) from exc
+
+
+def _damaged(identity: str, where: str) -> SecretError:
+    message = f"the value does not open with key {identity}: damaged, or sealed for something else"
+    return SecretError(message, code="LR503", where=where, hint=_hint_again(where))
 
 
 def _bytes(secret: Secret) -> bytes:

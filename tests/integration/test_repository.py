@@ -217,6 +217,14 @@ class TestWrite:
         assert PLAIN not in _everything(caught.value)
         assert (await repository.head()).revision == 0
 
+    async def test_secret_is_bound_to_what_its_writer_knew_not_to_what_came_since(
+        self, repository: SettingsRepository, db: Session
+    ) -> None:
+        """Whoever holds the lock meanwhile plants no address: no origin is no origin."""
+        put(db, llm_fallback_config={"provider": "openai", "model": "m", "api_base": "https://evil.example/v1"})
+        await repository.write({}, {"openai_api_key": seal("openai_api_key", "x")})
+        assert rows(db, "SELECT origins FROM liverouter.secrets") == [{"origins": []}]
+
     async def test_unsealed_secret_is_refused(self, repository: SettingsRepository) -> None:
         """Nobody stores plain text through this door either."""
         with pytest.raises(WriteRefusedError) as caught:

@@ -356,24 +356,24 @@ class TestQuotas:
     def test_login_with_too_many_processes_gets_no_more_and_others_do(
         self, db: Session, connect: Connect, login: Login, liar: Session
     ) -> None:
-        """Dead ones make room first; live ones are refused beyond twenty thousand, with what to do."""
+        """Dead ones make room first; live ones are refused beyond two thousand, with what to do."""
         fill = (
             "INSERT INTO liverouter.processes (instance, key_hash, role, heartbeat_at)"
             " SELECT gen_random_uuid(), '', %s, clock_timestamp() - make_interval(secs => %s)"
             " FROM generate_series(1, %s)"
         )
         db.execute(fill.encode(), [liar.info.user, 60, 100])
-        db.execute(fill.encode(), [liar.info.user, 0, 19_900])
+        db.execute(fill.encode(), [liar.info.user, 0, 1_900])
         Process(liar).run(0)
         mine = "SELECT count(*) FROM liverouter.processes WHERE role = %s"
-        assert value(db, mine, liar.info.user) == 19_901
+        assert value(db, mine, liar.info.user) == 1_901
         db.execute(fill.encode(), [liar.info.user, 0, 99])
         with refused("LR212") as refusal:
             Process(liar).run(0)
-        assert "20000" in refusal.message
+        assert "2000 live" in refusal.message
         assert refusal.hint
         Process(connect(login("liverouter_client"))).run(0)
-        assert value(db, mine, liar.info.user) == 20_000
+        assert value(db, mine, liar.info.user) == 2_000
 
     def test_login_that_adds_too_many_rows_loses_its_counts_alone(
         self, db: Session, connect: Connect, login: Login, liar: Session

@@ -336,6 +336,28 @@ class TestProblems:
             ("LR102", "secrets.openai_api_key"),
         }
 
+    @pytest.mark.parametrize(
+        ("name", "variable"),
+        [
+            ("team", "LIVEROUTER_SECRET_TEAM"),
+            ("team.key-2", "LIVEROUTER_SECRET_TEAM_KEY_2"),
+            ("keys", ""),
+            ("K_file", ""),
+        ],
+    )
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_secret_of_any_name_is_told_by_its_name_and_its_variable(
+        self, db: Session, name: str, variable: str, *, listed: bool
+    ) -> None:
+        """A reference reads LIVEROUTER_SECRET_<NAME> alone, and never the keyring nor what holds a path."""
+        put_two(db)
+        entry = {"provider": "openai", "model": "m", "api_key": {"secret": name}}
+        put(db, llm_fallback_config=[{**entry, "api_key": {"secret": "openai_api_key"}}, entry] if listed else entry)
+        [found] = problems(db)
+        assert (found["code"], found["object"]) == ("LR102", f"secrets.{name}")
+        offered = f"; or set the environment variable {variable} of each process" if variable else ""
+        assert found["hint"] == f"Store it: liverouter set --secret {name}{offered}"
+
     def test_environment_that_fills_in_silences_what_rows_lack(self, db: Session) -> None:
         """Where a process runs the head, its environment has what the rows lack: no false alarm."""
         put(db, litellm_num_retries=1)

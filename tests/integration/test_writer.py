@@ -131,6 +131,8 @@ class TestStatements:
             f"UPDATE liverouter.secrets SET origins = '{{{EVIL}}}'",
             "UPDATE liverouter.secrets SET origins = NULL WHERE name = 'openai_api_key'",
             f"UPDATE liverouter.secrets SET origins = origins || '{EVIL}'::text WHERE name = 'team'",
+            "UPDATE liverouter.secrets SET fingerprint = '00000000'",
+            "UPDATE liverouter.secrets SET name = 'other' WHERE name = 'team'",
         ):
             with refused("23514") as refusal:
                 writer.execute(statement.encode())

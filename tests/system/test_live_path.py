@@ -155,7 +155,7 @@ class TestRowToModel:
             (put("llm_provider", "opnai"), put("llm_provider", "openai"), "LR101", "Did you mean 'openai'?"),
             (put("litellm_num_retries", "many"), put("litellm_num_retries", 1), "LR103", "whole number"),
             (put("litellm_timeout", -5), put("litellm_timeout", 5), "LR104", "from 0.1 to 3600"),
-            (put("openai_api_base", "nowhere"), put("openai_api_base", openai.api_base), "LR105", "URL like"),
+            (put("openai_api_base", "nowhere"), put("openai_api_base", openai.api_base), "LR105", "Write a URL"),
             (put("llm_provider", "anthropic"), put("llm_provider", "openai"), "LR102", "anthropic_api_key"),
             (
                 "DELETE FROM liverouter.settings WHERE key = 'llm_model'",

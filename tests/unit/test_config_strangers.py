@@ -39,6 +39,7 @@ CONFIGS: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
     "snowflake-cortex": ({"llm_model": "m", "snowflake_account": "org-account"}, {"snowflake_token": "key"}),
     "vertex-ai": ({"llm_model": "gemini-2.5-pro"}, {"vertex_ai_credentials": json.dumps(SERVICE_ACCOUNT)}),
 }
+MODELS_THAT_END: Final = ("m#", "m?x=", "../../files", "claude-x/../../zz", "a//b", "m%2e", "a\\b", "a b")
 REFERENCES: Final = (
     "os.environ/HOME",
     " OS.environ/HOME",
@@ -290,15 +291,23 @@ class TestKeysGoWhereTheyWereMeantToGo:
             ("snowflake-cortex", "snowflake_account", "u:p@evil.example"),
             ("azure-openai", "azure_openai_deployment", "../x?"),
             ("azure-openai", "azure_openai_api_version", "1&x=#"),
+            *((provider, "llm_model", text) for provider in ("azure-openai", "vertex-ai") for text in MODELS_THAT_END),
         ],
     )
     def test_no_text_becomes_another_address(self, provider: str, row: str, text: str) -> None:
         """What is put into a URL holds none of the characters that end its place there; in an entry neither."""
         assert codes(judged(config(provider, **{row: text}), CONFIGS[provider][1])) == [("LR104", f"settings.{row}")]
-        field = next(f for f in PROVIDERS[provider].fields if f.name == row)
-        entry = {"provider": provider, "model": "other", field.alias: text}
+        member = next((f.alias for f in PROVIDERS[provider].fields if f.name == row), "model")
+        entry = {"provider": provider, "model": "other", member: text}
         found = codes(judged(config(provider, llm_fallback_config=entry), CONFIGS[provider][1]))
-        assert ("LR104", f"settings.llm_fallback_config.{field.alias}") in found
+        assert ("LR104", f"settings.llm_fallback_config.{member}") in found
+
+    @pytest.mark.parametrize(
+        "model", ["gemini-2.5-pro", "claude-sonnet-4-5@20250929", "meta/llama-4-maverick-17b", "1234567890", "a.b_c:d"]
+    )
+    def test_models_as_vertex_names_them_are_taken(self, model: str) -> None:
+        """With a publisher, a version, or as the number of an endpoint."""
+        assert judged(config("vertex-ai", llm_model=model), CONFIGS["vertex-ai"][1]).snapshot is not None
 
 
 class TestGoogleCredentials:

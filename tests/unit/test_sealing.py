@@ -93,6 +93,16 @@ class TestSeal:
             sealing.open("a", changed, keys)
         assert caught.value.code in ("LR502", "LR503")
 
+    @pytest.mark.parametrize("length", range(6))
+    def test_one_secret_has_one_spelling(self, length: int) -> None:
+        """Bits that base64 does not use tell no second envelope of the same secret, which could be bound elsewhere."""
+        keys = ring(NEW)
+        envelope = sealing.seal("a", Secret("x" * length), keys)
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        for letter in letters.replace(envelope[-1], ""):
+            with pytest.raises(SecretError):
+                sealing.open("a", envelope[:-1] + letter, keys)
+
     @given(text=st.text(max_size=200))
     def test_text_that_is_no_envelope_is_an_error_and_not_the_secret(self, text: str) -> None:
         """Ciphertext or plain text is never passed on as if it were the key."""

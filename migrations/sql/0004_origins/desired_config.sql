@@ -36,7 +36,8 @@ SELECT
     jsonb_strip_nulls(jsonb_build_object(
         'temperature', coalesce(nullif(e.own -> 'temperature', 'null'), c.settings -> 'llm_temperature'),
         'max_tokens', coalesce(nullif(e.own -> 'max_tokens', 'null'), c.settings -> 'llm_max_tokens'))) AS params,
-    CASE WHEN credential.stored THEN 'secret ' || credential.name
+    CASE WHEN credential.stored OR upper(credential.name) = 'KEYS' OR upper(credential.name) LIKE '%\_FILE'
+             THEN 'secret ' || credential.name  -- the latter two have no variable of their own
          -- a name that is no provider's own is looked for under one that only references have
          WHEN credential.own THEN 'environment ' || upper(credential.name)
          ELSE 'environment LIVEROUTER_SECRET_' || regexp_replace(upper(credential.name), '[^A-Z0-9_]', '_', 'g') END

@@ -77,12 +77,25 @@ setting AS (
     WHERE d.place <> 'settings' AND missing.value IS NULL
     UNION ALL
     SELECT 'LR102', 'warning', 'secrets.' || secret.name, format('no secret for %s/%s is stored', d.provider, d.model),
-           format('Store it: liverouter set --secret %s; or set the environment variable %s of each process',
-               secret.name, split_part(d.credential_source, ' ', 2))
+           format('Store it: liverouter set --secret %s', secret.name)
+               || coalesce('; or set the environment variable ' || looked_for.variable || ' of each process', '')
     FROM liverouter.desired_config d
+    CROSS JOIN config c
     CROSS JOIN LATERAL (
-        SELECT lower(regexp_replace(d.credential_source, '^environment (LIVEROUTER_SECRET_)?', ''))) secret (name)
-    WHERE d.credential_source LIKE 'environment %' AND d.provider <> 'vertex-ai'  -- which has ambient credentials, too
+        SELECT substring(d.credential_source FROM '^environment (.*)'),
+               jsonb_path_query_first(c.settings, ('$' || substr(d.place, length('settings') + 1))::jsonpath)
+    ) looked_for (variable, entry)
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN looked_for.variable IS NULL THEN substr(d.credential_source, length('secret ') + 1)
+            WHEN looked_for.variable LIKE 'LIVEROUTER\_SECRET\_%' THEN (  -- of which no name can be made again
+                SELECT m.value ->> 'secret' FROM jsonb_each(looked_for.entry) m
+                WHERE 'LIVEROUTER_SECRET_' || regexp_replace(upper(m.value ->> 'secret'), '[^A-Z0-9_]', '_', 'g')
+                    = looked_for.variable
+                LIMIT 1)
+            ELSE lower(looked_for.variable) END
+    ) secret (name)
+    WHERE d.credential_source IS NOT NULL AND d.fingerprint IS NULL AND d.provider <> 'vertex-ai'  -- which has ambient credentials, too
 ),
 instance AS (
     SELECT coalesce(p.value ->> 'code', ''), CASE p.value ->> 'severity' WHEN 'warning' THEN 'warning' ELSE 'error' END,

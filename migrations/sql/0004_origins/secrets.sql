@@ -44,13 +44,15 @@ BEGIN
             ERRCODE = '23514', HINT = 'Name the base URL: liverouter set --secret NAME --for https://gateway.internal';
     END IF;
     -- Who cannot seal a secret cannot send it elsewhere: an envelope goes where the history has it go, and nowhere else.
-    IF (TG_OP = 'UPDATE' AND NEW.sealed = OLD.sealed AND NEW.origins IS DISTINCT FROM OLD.origins)
+    IF (TG_OP = 'UPDATE' AND NEW.sealed = OLD.sealed
+            AND (NEW.name, NEW.fingerprint, NEW.origins) IS DISTINCT FROM (OLD.name, OLD.fingerprint, OLD.origins))
         OR ((TG_OP = 'INSERT' OR NEW.sealed <> OLD.sealed) AND (
-            SELECT bool_and(l.sealed -> NEW.name -> 'origins' IS DISTINCT FROM to_jsonb(NEW.origins))
+            SELECT bool_and((l.sealed -> NEW.name) - 'sealed' IS DISTINCT FROM
+                jsonb_build_object('fingerprint', NEW.fingerprint, 'origins', to_jsonb(NEW.origins)))
             FROM liverouter.revision_log l
             WHERE l.sealed -> NEW.name ->> 'sealed' = NEW.sealed))
     THEN
-        RAISE EXCEPTION 'a stored secret cannot be bound to other origins' USING
+        RAISE EXCEPTION 'a stored secret cannot be bound to another name, fingerprint or other origins' USING
             ERRCODE = '23514',
             HINT = 'Store the secret itself again for the other address: liverouter set --secret NAME --for URL';
     END IF;

@@ -21,7 +21,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     login    text := session_user;
-    most     integer := 20000;
+    most     integer := 2000;
 BEGIN
     IF NOT EXISTS (SELECT FROM liverouter.processes p WHERE p.role = login OFFSET most - 1) THEN
         RETURN;
@@ -36,7 +36,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION liverouter.check_processes() IS
-    'Part of report(): refuses a new process of a login that has 20000 of them, after dropping those that are dead';
+    'Part of report(): refuses a new process of a login that has 2000 of them, after dropping those that are dead';
 
 CREATE FUNCTION liverouter.may_add(moment timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

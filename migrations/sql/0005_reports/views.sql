@@ -10,15 +10,15 @@ SELECT
     p.epoch, p.applied_revision,
     CASE WHEN p.applied_at BETWEEN '0002-01-01 UTC' AND '9998-12-31 UTC' THEN p.applied_at END AS applied_at,
     p.generation, p.litellm_enable, p.rejected_revision, p.rejected_epoch,
-    jsonb_path_query_array(p.problems, '$[*] ? (@.type() == "object")') AS problems,
+    CASE WHEN l.live THEN jsonb_path_query_array(p.problems, '$[*] ? (@.type() == "object")') ELSE '[]' END AS problems,
     CASE jsonb_typeof(p.last_error) WHEN 'object' THEN p.last_error END AS last_error,
     p.listener,
-    jsonb_path_query_array(p.deployments, '$[*] ? (
+    CASE WHEN l.live THEN jsonb_path_query_array(p.deployments, '$[*] ? (
         @.order >= 1 && @.order <= 1000000 && @.order.floor() == @.order
         && @.weight >= 0 && @.weight <= 1000000 && @.weight.floor() == @.weight
         && @.provider.type() == "string" && @.model.type() == "string" && @.deployment_id.type() == "string"
         && (@.role == "primary" || @.role == "fallback")
-        && (@.cooling_until == null || @.cooling_until like_regex "^2[0-9]{3}-[0-9]{2}-[0-9]{2}T"))') AS deployments,
+        && (@.cooling_until == null || @.cooling_until like_regex "^2[0-9]{3}-[0-9]{2}-[0-9]{2}T"))') ELSE '[]' END AS deployments,
     CASE WHEN p.started_at BETWEEN '0002-01-01 UTC' AND '9998-12-31 UTC' THEN p.started_at END AS started_at,
     CASE WHEN p.heartbeat_at BETWEEN '0002-01-01 UTC' AND '9998-12-31 UTC' THEN p.heartbeat_at END AS heartbeat_at,
     CASE WHEN p.bye_at BETWEEN '0002-01-01 UTC' AND '9998-12-31 UTC' THEN p.bye_at END AS bye_at,

@@ -217,7 +217,7 @@ COMMANDS: Final = (set_command, unset_command, rollback_command)
 
 
 def _in_force(raw: RawConfig | None, changes: Mapping[str, Any], name: str) -> Sequence[str]:
-    """Return where the rows will have a secret sent; nothing where this role may not read them: the database knows."""
+    """Return where the rows will have a secret sent; nothing where this role may not read them: --for says it then."""
     return () if raw is None else origins_in_force({**raw.settings, **changes}, name)
 
 

@@ -1,0 +1,48 @@
+"""What providers' libraries read from the environment by themselves goes nowhere: no row says where it may go."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from langchain_core import exceptions as core
+
+from tests.integration.failkit import DIALECTS, METHODS, ask
+from tests.integration.hostile import ENGINES, answers, attacked
+from tests.integration.wirekit import LITELLM_WARNINGS
+
+pytestmark = [*LITELLM_WARNINGS]
+
+CANARY: Final = "canary-of-another-address"
+# All that the libraries take for requests, beside the keys and bases that an attempt of ours always gives them.
+VARIABLES: Final = {
+    "AZURE_OPENAI_AD_TOKEN": CANARY,
+    "AZURE_AD_TOKEN": CANARY,
+    "AZURE_API_KEY": CANARY,
+    "OPENAI_ORG_ID": CANARY,
+    "OPENAI_ORGANIZATION": CANARY,
+    "OPENAI_PROJECT_ID": CANARY,
+    "OPENAI_CUSTOM_HEADERS": f"X-Gateway: {CANARY}\nX-Other:{CANARY}",
+    "OPENAI_WEBHOOK_SECRET": CANARY,
+    "ANTHROPIC_AUTH_TOKEN": CANARY,
+    "ANTHROPIC_CUSTOM_HEADERS": f"X-Gateway: {CANARY}\nX-Other:{CANARY}",
+    "SNOWFLAKE_JWT": CANARY,
+    "SNOWFLAKE_ACCOUNT_ID": CANARY,
+    "GOOGLE_API_KEY": CANARY,
+    "GEMINI_API_KEY": CANARY,
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_no_variable_goes_out_with_a_call(monkeypatch: pytest.MonkeyPatch, dialect: str, engine: str) -> None:
+    """Whichever it is, and however the call is made; the row's own key is there."""
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    with attacked(dialect, engine) as (server, live):
+        server.does(answers(b"HTTP/1.1 401 No\r\n", b"{}"))
+        for method in METHODS:
+            with pytest.raises(core.ModelError):
+                ask(live.chat_model(), method)
+        assert any(b"key" in head.lower() or b"authorization" in head.lower() for head in server.heads)
+        assert not [head for head in server.heads if CANARY.encode() in head]
