@@ -220,8 +220,6 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
     if found is None:
         raise SecretError("this is not a sealed value", code="LR503", where=where, hint=_hint_again(where))
     identity, nonce, ciphertext = found.groups()
-    if any(_encoded(_decoded(part)) != part for part in (nonce, ciphertext)):  # one secret has one spelling
-        raise _damaged(identity, where)
     key = keyring._opening(identity)  # noqa: SLF001 - the keyring's other half
     if key is None:
         raise SecretError(
@@ -231,7 +229,10 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
             hint=f"Add key {identity} to LIVEROUTER_SECRET_KEYS behind the newest one, or store the secret again",
         )
     try:
-        return key.cipher(purpose).decrypt(_decoded(nonce), _decoded(ciphertext), purpose.encode(errors=_ANY_TEXT))
+        parts = _decoded(nonce), _decoded(ciphertext)
+        if tuple(map(_encoded, parts)) != (nonce, ciphertext):
+            raise InvalidTag  # noqa: TRY301 - one secret has one spelling
+        return key.cipher(purpose).decrypt(*parts, purpose.encode(errors=_ANY_TEXT))
     except (InvalidTag, ValueError) as exc:
         raise _damaged(identity, where) from exc
 
