@@ -79,8 +79,9 @@ def guard_clients() -> None:
 
     def make_azure(self: Any, *args: Any, **kwargs: Any) -> None:
         init_azure(self, *args, **kwargs)
-        if attempt_timeout_s.get() is not None and kwargs.get("azure_ad_token") is None:
-            self._azure_ad_token = None  # of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
+        if attempt_timeout_s.get() is not None and kwargs.get("api_key"):  # to which it would prefer either of these
+            self._azure_ad_token = None  # of AZURE_OPENAI_AD_TOKEN
+            self._azure_ad_token_provider = None  # which litellm makes of AZURE_USERNAME and AZURE_PASSWORD
 
     init_azure = openai.AsyncAzureOpenAI.__init__
     openai.AsyncAzureOpenAI.__init__ = make_azure  # type: ignore[method-assign]

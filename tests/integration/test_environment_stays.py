@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+import types
+from typing import Any, Final
 
 import pytest
 from langchain_core import exceptions as core
@@ -46,3 +48,21 @@ def test_no_variable_goes_out_with_a_call(monkeypatch: pytest.MonkeyPatch, diale
                 ask(live.chat_model(), method)
         assert any(b"key" in head.lower() or b"authorization" in head.lower() for head in server.heads)
         assert not [head for head in server.heads if CANARY.encode() in head]
+
+
+def test_no_token_that_litellm_fetches_by_itself_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With AZURE_USERNAME and its kin litellm asks Entra, whatever key it was given."""
+    identity: Any = types.ModuleType("azure.identity")
+    identity.UsernamePasswordCredential = identity.ClientSecretCredential = lambda *_, **__: None
+    identity.get_bearer_token_provider = lambda *_: lambda: CANARY
+    monkeypatch.setitem(sys.modules, "azure", types.ModuleType("azure"))
+    monkeypatch.setitem(sys.modules, "azure.identity", identity)
+    for name in ("USERNAME", "PASSWORD", "CLIENT_ID"):
+        monkeypatch.setenv(f"AZURE_{name}", "x")
+    with attacked("azure-openai", "litellm") as (server, live):
+        server.does(answers(b"HTTP/1.1 401 No\r\n", b"{}"))
+        with pytest.raises(core.ModelError):
+            ask(live.chat_model())
+        assert server.heads
+        assert CANARY.encode() not in server.heads[0]
+        assert b"api-key: azure-key" in server.heads[0].lower()
