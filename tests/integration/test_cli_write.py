@@ -400,10 +400,13 @@ class TestOrigins:
     def test_writer_s_own_login_binds_as_well(
         self, shell: Cli, db: Session, login: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Who may not read what is stored has the database look where rows send it."""
+        """Who may not read what is stored names where it goes; rows that others may have planted say nothing."""
         put(db, openai_api_base="https://gw.internal/v1")
         monkeypatch.setenv("LIVEROUTER_DATABASE_URL", login("liverouter_writer"))
         assert shell("set", "--secret", "openai_api_key", stdin=SECRET).code == 0
+        assert _bound(db) == {"openai_api_key": []}
+        named = ("--for", "https://gw.internal/v1")
+        assert shell("set", "--secret", "openai_api_key", *named, stdin=SECRET).code == 0
         assert _bound(db) == {"openai_api_key": ["https://gw.internal"]}
 
     @pytest.mark.usefixtures("key")

@@ -72,7 +72,7 @@ class TestBump:
             "TRUNCATE liverouter.settings",
             "TRUNCATE liverouter.settings, liverouter.secrets",
             "DELETE FROM liverouter.secrets",
-            "UPDATE liverouter.secrets SET fingerprint = '00000000'",
+            "UPDATE liverouter.secrets SET sealed = sealed || 'A', fingerprint = '00000000'",
             "COPY liverouter.settings (key, value) FROM STDIN",
             """MERGE INTO liverouter.settings s USING (VALUES ('a'), ('b')) v (key) ON s.key = v.key
                WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (key, value) VALUES (v.key, '1')""",

@@ -298,9 +298,9 @@ class TestBatches:
         live = LiveRouter(database_url=dsn, heartbeat_interval_s=15)
         with live, psycopg.connect(dsn, autocommit=True) as db:
             wait_until(lambda: db.execute("SELECT FROM liverouter.instances WHERE error_code IS NOT NULL").rowcount)
-            _tell(live.usage, [("success", f"openai/gpt-4o#{number:08x}", 3) for number in range(4_000)])
+            _tell(live.usage, [("success", f"openai/gpt-4o#{number:08x}", 3) for number in range(2_500)])
         with psycopg.connect(dsn, autocommit=True) as db:
-            assert _total(db) == (4_000, 12_000)
+            assert _total(db) == (2_500, 7_500)
             assert db.execute("SELECT FROM liverouter.processes WHERE bye_at IS NULL").rowcount == 0
 
     def test_counting_costs_microseconds(self) -> None:
