@@ -136,8 +136,9 @@ def attacked(dialect: str, engine: str, **rows: Any) -> Iterator[tuple[Hostile, 
 
 
 def answers(head: bytes, body: bytes = b"") -> Script:
-    """Return a script that sends *head*, the body's length and *body*."""
-    return lambda connection: connection.send(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    """Return a script that sends *head*, the body's length and *body*, and ends the connection, as it says."""
+    more = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return lambda connection: connection.send(head + more + body)
 
 
 def bomb(size: int = 1024 * MIB) -> bytes:
