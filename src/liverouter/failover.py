@@ -21,6 +21,7 @@ from litellm.utils import is_internal_call
 
 from liverouter import attempts
 from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
+from liverouter.guard import azure_token
 from liverouter.litellm_http import attempt_timeout_s, connections, shared_client
 from liverouter.streams import CheckedRouter
 
@@ -162,6 +163,7 @@ class FailoverRouter(CheckedRouter):
         client of OpenAI's belongs to one key and one timeout; its connections outlive it and serve the next one's calls
         (Azure's do not: litellm passes the session on to OpenAI's alone).
         """
+        azure_token.set(deployment["litellm_params"].get("azure_ad_token"))
         if not deployment["litellm_params"]["model"].startswith(_HTTP_HANDLER):
             if "client" not in kwargs:
                 kwargs["shared_session"] = connections()

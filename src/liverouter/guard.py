@@ -62,6 +62,8 @@ _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
+# The Entra token of the deployment that litellm tries, where it has no key: litellm takes one of the environment.
+azure_token: Final[ContextVar[str | None]] = ContextVar("liverouter_azure_token", default=None)
 _clock: ContextVar[Clock | None] = ContextVar("liverouter_clock", default=None)
 
 
@@ -152,6 +154,9 @@ def _take_off(headers: Any) -> None:
     """Take off *headers* what a library put there from the environment, of which no row says where it may go."""
     if "api-key" in headers:  # of Azure, whose library adds AZURE_OPENAI_AD_TOKEN, and which would go by that
         headers.pop("authorization", None)
+        if (token := azure_token.get()) is not None:
+            del headers["api-key"]
+            headers["authorization"] = f"Bearer {token}"
     for name, variables in _NAMED_BY_VARIABLES.items():
         if name in headers and headers[name] in {os.environ.get(variable) for variable in variables}:
             del headers[name]

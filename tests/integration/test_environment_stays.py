@@ -9,8 +9,9 @@ from typing import Any, Final
 import pytest
 from langchain_core import exceptions as core
 
+from liverouter.testing import MemoryRouter
 from tests.integration.failkit import DIALECTS, METHODS, ask
-from tests.integration.hostile import ENGINES, answers, attacked
+from tests.integration.hostile import ENGINES, Hostile, answers, attacked
 from tests.integration.wirekit import LITELLM_WARNINGS
 
 pytestmark = [*LITELLM_WARNINGS]
@@ -48,6 +49,33 @@ def test_no_variable_goes_out_with_a_call(monkeypatch: pytest.MonkeyPatch, diale
                 ask(live.chat_model(), method)
         assert any(b"key" in head.lower() or b"authorization" in head.lower() for head in server.heads)
         assert not [head for head in server.heads if CANARY.encode() in head]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("model", ["gpt-4o", "o1", "gpt-5-codex"])
+@pytest.mark.parametrize(
+    "variable", ["AZURE_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_AD_TOKEN", "AZURE_OPENAI_AD_TOKEN"]
+)
+def test_token_of_a_row_is_what_goes_out(
+    monkeypatch: pytest.MonkeyPatch, variable: str, model: str, engine: str
+) -> None:
+    """By each of litellm's routes, whatever credential the environment has."""
+    monkeypatch.setenv(variable, CANARY)
+    with Hostile(answers(b"HTTP/1.1 401 No\r\n", b"{}")) as server:
+        rows = {
+            "llm_provider": "azure-openai",
+            "llm_model": model,
+            "azure_openai_endpoint": server.origin,
+            "litellm_enable": ENGINES[engine],
+        }
+        with (
+            MemoryRouter(rows, secrets={"azure_openai_ad_token": "of-the-row"}) as live,
+            pytest.raises(core.ModelError),
+        ):
+            ask(live.chat_model())
+        assert server.heads
+        assert not [head for head in server.heads if CANARY.encode() in head]
+        assert all(b"authorization: bearer of-the-row" in head.lower() for head in server.heads)
 
 
 def test_no_token_that_litellm_fetches_by_itself_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
