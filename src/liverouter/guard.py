@@ -9,6 +9,7 @@
   every piece that comes.
 - No cookie is kept: a client serves many calls.
 - What a provider's library adds from variables of the environment stays here: it belongs to another address.
+- What is for this machine does not leave it by a proxy, to which no key is bound.
 
 A `Clock` bounds all that one call of the native engine does, where each read alone would have its own timeout.
 """
@@ -23,10 +24,13 @@ import json
 import os
 import re
 import time
+import urllib.request
 import zlib
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
+
+from liverouter.origins import is_loopback, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -46,6 +50,10 @@ _BACKOFF_S: Final = 20.0  # more than the pause that a provider's library makes 
 _GRACE: Final = 1.1  # of the timeout: a library's own error says more than ours, so it comes first where it comes
 _FIRST_REDIRECT, _FIRST_ERROR, _SERVER_ERROR = 300, 400, 500
 _TOO_MANY_LINES: Final = "an event of the stream has too many lines"
+_BY_PROXY: Final = (
+    "the base URL is on this machine, but HTTP_PROXY or its kin would have the key go to a proxy: nothing was sent. "
+    "Set NO_PROXY=127.0.0.1,localhost"
+)
 _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _OURS: Final = (b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding")
 _ABOUT_RETRIES: Final = (b"x-should-retry", b"retry-after-ms")
@@ -127,6 +135,9 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         clock.attempt_began()
     request.headers["accept-encoding"] = "identity"
     _take_off(request.headers)
+    if _leaves_by_proxy(str(request.url)):
+        library = importlib.import_module(type(request).__module__.partition(".")[0])
+        return _refusal(library.Response(404), 404, _BY_PROXY)
     response = await send(request)
     status: int = response.status_code
     if _FIRST_REDIRECT <= status < _FIRST_ERROR:
@@ -165,6 +176,14 @@ def _take_off(headers: Any) -> None:
             name, _, value = line.partition(":")
             if headers.get(name.strip()) == value.strip():
                 del headers[name.strip()]
+
+
+def _leaves_by_proxy(url: str) -> bool:
+    """Tell whether *url* is this machine's, and yet the environment has a proxy for it."""
+    parts = urlsplit(url)
+    if not is_loopback(origin_of(url)) or urllib.request.proxy_bypass(parts.hostname or ""):
+        return False
+    return not urllib.request.getproxies().keys().isdisjoint({parts.scheme, "all"})
 
 
 def _refuse_parts(content: bytes) -> None:

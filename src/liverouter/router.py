@@ -37,6 +37,8 @@ _CACHE_POINTS: Final = (
     {"location": "message", "role": "system"},
     {"location": "message", "index": -1},
 )
+# Of Azure; given empty, litellm takes none of them from the environment, with which it would fetch a token of its own.
+_NOT_ASKED_FOR: Final = ("azure_password", "azure_username", "client_id", "client_secret", "tenant_id")
 _OURS: Final = "liverouter"  # marks our deployments in litellm's model_info
 _loading = threading.Lock()
 _loaded: Any = None
@@ -179,6 +181,8 @@ def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
     }
     if is_claude(deployment.model) and deployment.provider in ("anthropic", "vertex-ai"):
         params["cache_control_injection_points"] = [dict(point) for point in _CACHE_POINTS]
+    if deployment.provider == "azure-openai":
+        params |= dict.fromkeys(_NOT_ASKED_FOR, "")
     if deployment.provider == "snowflake-cortex":  # litellm knows of neither there, and would drop them
         params["allowed_openai_params"] = ["stop"] if is_claude(deployment.model) else ["response_format", "stop"]
     info: dict[str, Any] = {"id": deployment.id, _OURS: True}

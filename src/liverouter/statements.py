@@ -58,9 +58,31 @@ DIFF: Final = text("SELECT * FROM liverouter.revision_diff(:a, :b)").bindparams(
     bindparam("a", type_=BigInteger), bindparam("b", type_=BigInteger)
 )
 INSTANCES: Final = text("SELECT * FROM liverouter.instances")
-ACTIVE_CONFIG: Final = text("SELECT * FROM liverouter.active_config")
+# Bounded, and fair: who reports much hides nobody, for each process's first deployment comes before any's second.
+ACTIVE_CONFIG: Final = text("""
+    SELECT app, host, pid, revision, role, "order", provider, model, params, credential_source, fingerprint,
+           cooling_until, applied_at, weight, endpoint, deployment_id, instance
+    FROM (
+        SELECT a.*, row_number() OVER (PARTITION BY a.instance ORDER BY a."order", a.role DESC, a.deployment_id) AS nth
+        FROM liverouter.active_config a ORDER BY nth, a.app, a.host, a.pid, a.instance LIMIT 10000) a
+    ORDER BY app, host, pid, instance, nth
+""")
 DESIRED_CONFIG: Final = text("SELECT * FROM liverouter.desired_config")
-PROBLEMS: Final = text("SELECT * FROM liverouter.problems")
+# As fair: each process's worst comes before any's second; an object starts with the label of its process, if any.
+PROBLEMS: Final = text("""
+    WITH ranked AS MATERIALIZED (
+        SELECT p.*, row_number() OVER (
+            PARTITION BY coalesce(substring(p.object FROM '^.*?, pid [^,]*'), p.object)
+            ORDER BY p.severity, p.code, p.object, p.message) AS nth
+        FROM liverouter.problems p
+    ),
+    first AS (SELECT * FROM ranked ORDER BY nth, severity, code, object, message LIMIT 5000)
+    (SELECT severity, code, object, message, hint FROM first ORDER BY severity, code, object, message)
+    UNION ALL
+    SELECT 'warning', 'LR212', 'database', format('and %s more problems', count(*) - 5000),
+           'Mend the first ones, or see which login reports so many: liverouter.instances'
+    FROM ranked HAVING count(*) > 5000
+""")
 ROLLOUT: Final = text("SELECT * FROM liverouter.rollout ORDER BY revision DESC LIMIT :limit")
 USAGE: Final = text("""
     SELECT * FROM liverouter.usage WHERE minute >= :since ORDER BY minute DESC, app, host, pid, role DESC, deployment_id

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from langchain_core import exceptions as core
 
-from liverouter.testing import MemoryRouter
+from liverouter.testing import MemoryRouter, StandIn
 from tests.integration.failkit import DIALECTS, METHODS, ask
 from tests.integration.hostile import ENGINES, Hostile, answers, attacked
 from tests.integration.wirekit import LITELLM_WARNINGS
@@ -94,3 +94,39 @@ def test_no_token_that_litellm_fetches_by_itself_goes_out(monkeypatch: pytest.Mo
         assert server.heads
         assert CANARY.encode() not in server.heads[0]
         assert b"api-key: azure-key" in server.heads[0].lower()
+
+
+@pytest.mark.parametrize("names", [("USERNAME", "PASSWORD", "CLIENT_ID"), ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET")])
+@pytest.mark.parametrize("secret", ["azure_openai_api_key", "azure_openai_ad_token"])
+def test_nor_does_it_look_for_one(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], secret: str) -> None:
+    """A call does not fail for want of a package that would fetch what nobody wants."""
+    monkeypatch.setitem(sys.modules, "azure", None)
+    for name in names:
+        monkeypatch.setenv(f"AZURE_{name}", "x")
+    with StandIn("azure-openai") as standin:
+        rows = DIALECTS["azure-openai"].rows(standin)
+        with MemoryRouter(rows, secrets={secret: "of-the-row"}) as live:
+            ask(live.chat_model())
+        assert "of-the-row" in str(standin.requests[0].headers)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_is_for_this_machine_passes_no_proxy(monkeypatch: pytest.MonkeyPatch, dialect: str, engine: str) -> None:
+    """A key may go to loopback because nobody else reads it there; the error says what to set, and then it goes."""
+    with Hostile(answers(b"HTTP/1.1 401 No\r\n", b"{}")) as proxy, attacked(dialect, engine) as (server, live):
+        server.does(answers(b"HTTP/1.1 401 No\r\n", b"{}"))
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.origin)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        live.set(litellm_timeout=30)  # clients that are made with the proxy in force
+        for method in ("invoke", "astream"):
+            with pytest.raises(Exception, match=r"NO_PROXY=127\.0\.0\.1,localhost"):
+                ask(live.chat_model(), method)
+        assert (proxy.heads, server.heads) == ([], [])
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        live.set(litellm_timeout=31)
+        with pytest.raises(core.ModelError):
+            ask(live.chat_model())
+        assert (proxy.heads, len(server.heads)) == ([], 1)

@@ -395,6 +395,74 @@ class TestQuotas:
         assert value(db, "SELECT count(*) FROM liverouter.usage_minutes") == stored + 2
         assert [p for p in rows(db, "SELECT * FROM liverouter.problems") if p["code"] == "LR212"] == []
 
+    def test_largest_reports_unpack_to_few_rows_and_dead_ones_to_none(self, db: Session, liar: Session) -> None:
+        """Who reports as much as it may fills no view: a bound for each process, and nothing once it is dead."""
+        problem = {"severity": "error", "code": "LR102", "message": "m" * 1000, "hint": "h" * 1000}
+        params = {f"p{i}": "x" * 500 for i in range(10)}
+        most = {
+            "problems": [problem | {"where": f"w{i}"} for i in range(100)],
+            "deployments": [deployment("x", f"m{i}", i + 1, params=params, endpoint="e" * 500) for i in range(100)],
+        }
+        processes = [Process(liar, pid=n) for n in range(10)]
+        for process in processes:
+            process.run(0, **most)
+        told = "SELECT count(*) FROM liverouter.problems WHERE code = 'LR102' AND object LIKE '%% on %%'"
+        size = "SELECT max(length(problems::text) + length(deployments::text)) FROM liverouter.processes"
+        assert 10 < value(db, told) <= 200
+        assert 10 < value(db, "SELECT count(*) FROM liverouter.active_config") <= 300
+        assert value(db, size) < 80_000
+        for process in processes:
+            process.db = db
+            process.silent_for(60)
+        unpacked = "SELECT sum(jsonb_array_length(problems) + jsonb_array_length(deployments)) FROM liverouter.fleet"
+        assert value(db, unpacked) == 0
+        assert value(db, told) == 0
+        assert value(db, "SELECT count(*) FROM liverouter.active_config") == 0
+
+    def test_small_reports_are_kept_whole(self, db: Session, liar: Session) -> None:
+        """The most that a config can have, a primary and twenty fallbacks, is shown."""
+        deployments = [deployment("openai", f"m{i}", i + 1, params={"temperature": 0.5}) for i in range(21)]
+        Process(liar).run(0, deployments=deployments)
+        assert value(db, "SELECT count(*) FROM liverouter.active_config") == 21
+
+    def test_large_rows_count_as_several_also_when_they_grow(self, db: Session, liar: Session) -> None:
+        """What a login adds in a minute is bounded in bytes as well: by long texts, or by many classes afterwards."""
+        counted = "SELECT coalesce(sum(added), 0)::integer FROM liverouter.report_quota"
+        process = Process(liar)
+        process.run(0, usage=[cell(calls=1, failures={"RateLimitError 429": 1})])
+        process.send(usage=[cell(calls=1, failures={"RateLimitError 429": 1})])
+        assert value(db, counted) == 1
+        grown = {f"{i}".ljust(100, "x"): 1 for i in range(30)}
+        process.send(usage=[cell(calls=1, failures=grown)])
+        assert value(db, counted) > 10
+        before = value(db, counted)
+        process.send(usage=[cell(calls=1, deployment_id="d" * 300, provider="p" * 100, model="m" * 200)])
+        assert value(db, counted) == before + 3
+
+    async def test_login_that_reports_much_hides_no_other(self, db: Session, liar: Session, dsn: str) -> None:
+        """Lists are cut for each process alike, and say how many they leave out."""
+        honest = Process(db, app="zzz", pid=99)
+        problem = {"severity": "error", "code": "LR999", "message": "m", "hint": "h"}
+        honest.run(0, problems=[problem | {"where": "w"}], deployments=[deployment("openai", "gpt-4o")])
+        loud = Process(liar, app="aaa")
+        many = [problem | {"where": f"w{i}", "code": "LR100"} for i in range(20)]
+        loud.run(0, problems=many, deployments=[deployment("x", f"m{i}", i + 1) for i in range(30)])
+        db.execute(
+            b"INSERT INTO liverouter.processes (instance, key_hash, app, host, pid, state, problems, deployments, role)"
+            b" SELECT gen_random_uuid(), '', app, host, n, state, problems, deployments, role"
+            b" FROM liverouter.processes, generate_series(1000, 1399) n WHERE app = 'aaa'"
+        )
+        repository = SettingsRepository(url=dsn)
+        try:
+            told, running = await repository.problems(), await repository.active_config()
+        finally:
+            await repository.close()
+        assert (len(told), len(running)) == (5_001, 10_000)
+        assert [p["code"] for p in told if p["object"].startswith("zzz")] == ["LR999"]
+        assert [row["model"] for row in running if row["app"] == "zzz"] == ["gpt-4o"]
+        in_all = value(db, "SELECT count(*) FROM liverouter.problems")
+        assert told[-1]["message"] == f"and {in_all - 5_000} more problems"
+
     def test_quota_waits_for_no_open_transaction(self, db: Session, connect: Connect, login: Login) -> None:
         """A session that reports and never commits holds up no other process of its login."""
         url = login("liverouter_client")

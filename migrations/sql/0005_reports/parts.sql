@@ -54,17 +54,26 @@ COMMENT ON FUNCTION liverouter.report_problem(jsonb) IS
 CREATE OR REPLACE FUNCTION liverouter.report_problems(problems jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(jsonb_agg(liverouter.report_problem(p.value) ORDER BY p.position), '[]')
-    FROM jsonb_array_elements(CASE jsonb_typeof(problems) WHEN 'array' THEN problems END)
-        WITH ORDINALITY p (value, position)
-    WHERE p.position <= 50 AND jsonb_typeof(p.value) = 'object'
+    SELECT coalesce(jsonb_agg(s.value ORDER BY s.position), '[]')
+    FROM (
+        SELECT c.value, p.position, sum(pg_column_size(c.value)) OVER (ORDER BY p.position) AS size
+        FROM jsonb_array_elements(CASE jsonb_typeof(problems) WHEN 'array' THEN problems END)
+            WITH ORDINALITY p (value, position)
+        CROSS JOIN LATERAL liverouter.report_problem(p.value) c (value)
+        WHERE p.position <= 20 AND jsonb_typeof(p.value) = 'object') s
+    WHERE s.size <= 30000
 $$;
+COMMENT ON FUNCTION liverouter.report_problems(jsonb) IS
+    'Part of report(): its problems, the first twenty, and no more than 30 kB of them';
 
 CREATE OR REPLACE FUNCTION liverouter.report_deployments(deployments jsonb, moment timestamptz) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(jsonb_agg(
-        jsonb_build_object(
+    SELECT coalesce(jsonb_agg(s.value ORDER BY s.position), '[]') FROM (
+        SELECT c.value, d.position, sum(pg_column_size(c.value)) OVER (ORDER BY d.position) AS size
+        FROM jsonb_array_elements(CASE jsonb_typeof(deployments) WHEN 'array' THEN deployments END)
+            WITH ORDINALITY d (value, position)
+        CROSS JOIN LATERAL jsonb_build_object(
             'deployment_id', coalesce(liverouter.clean_text(d.value -> 'deployment_id', 300), '?'),
             'role', CASE d.value -> 'role' WHEN '"primary"' THEN 'primary' ELSE 'fallback' END,
             'order', greatest(coalesce(liverouter.clean_number(d.value -> 'order', 1000), d.position), 1)::integer,
@@ -79,15 +88,13 @@ AS $$
             'credential_source', liverouter.clean_text(d.value -> 'credential_source', 300),
             'credential_fingerprint', liverouter.clean_text(d.value -> 'credential_fingerprint', 8),
             'cooling_until', CASE WHEN jsonb_typeof(d.value -> 'cooling_ms') = 'number' THEN moment + make_interval(
-                secs => liverouter.clean_number(d.value -> 'cooling_ms', 2147483647)::double precision / 1000) END)
-        ORDER BY d.position), '[]')
-    FROM jsonb_array_elements(CASE jsonb_typeof(deployments) WHEN 'array' THEN deployments END)
-        WITH ORDINALITY d (value, position)
-    WHERE d.position <= 100 AND jsonb_typeof(d.value) = 'object'
+                secs => liverouter.clean_number(d.value -> 'cooling_ms', 2147483647)::double precision / 1000) END) c (value)
+        WHERE d.position <= 30 AND jsonb_typeof(d.value) = 'object') s
+    WHERE s.size <= 40000
 $$;
 COMMENT ON FUNCTION liverouter.report_deployments(jsonb, timestamptz) IS
     'Part of report(): its deployments, every member there as the views promise it, with a time instead of the '
-    'milliseconds they go on cooling';
+    'milliseconds they go on cooling; the first thirty, and no more than 40 kB of them';
 
 CREATE OR REPLACE FUNCTION liverouter.report_applies(
     doc jsonb, moment timestamptz, OUT revision bigint, OUT epoch text, OUT outcome text, OUT stage text,
@@ -179,9 +186,12 @@ AS $$
             cost_usd = least(m.cost_usd + excluded.cost_usd, 1000000000),
             latency_ms_sum = least(m.latency_ms_sum + excluded.latency_ms_sum, 1e15),
             latency_ms_max = greatest(m.latency_ms_max, excluded.latency_ms_max)
-        RETURNING m.xmax = 0 AS is_new
+        -- a large one counts as several, also where it grew: what is bounded is the room they take
+        RETURNING (m.xmax = 0)::integer + (pg_column_size(m.failures) + octet_length(m.deployment_id)
+            + octet_length(m.provider) + octet_length(m.model)) / 250 AS rows
     )
-    SELECT count(*) FROM added a WHERE a.is_new
+    SELECT coalesce(sum(a.rows), 0) FROM added a
 $$;
 COMMENT ON FUNCTION liverouter.add_usage(uuid, jsonb, timestamptz) IS
-    'Part of report(): adds up its counts, two thousand at most, and returns how many rows that made';
+    'Part of report(): adds up its counts, two thousand at most, and returns how many rows that made; one counts again for each '
+    '250 bytes of its text';

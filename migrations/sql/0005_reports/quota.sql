@@ -45,7 +45,8 @@ AS $$
     WHERE q.role = session_user::text AND q.minute = date_trunc('minute', moment)
 $$;
 COMMENT ON FUNCTION liverouter.may_add(timestamptz) IS
-    'Part of report(): whether the login has added less than 50000 rows of usage and outcomes in this minute';
+    'Part of report(): whether the login has added less than 50000 rows of usage and outcomes in this minute, '
+    'a large one counted as several';
 
 CREATE FUNCTION liverouter.count_added(moment timestamptz, added bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -152,9 +152,9 @@ BEGIN
                 finished_at = excluded.finished_at, lag_ms = coalesce(l.lag_ms, excluded.lag_ms),
                 read_ms = excluded.read_ms, validate_ms = excluded.validate_ms, build_ms = excluded.build_ms,
                 warm_ms = excluded.warm_ms, code = excluded.code, message = excluded.message
-            RETURNING l.xmax = 0 AS is_new
+            RETURNING (l.xmax = 0)::integer + coalesce(octet_length(l.message), 0) / 250 AS rows
         )
-        SELECT count(*) INTO added FROM written w WHERE w.is_new;
+        SELECT coalesce(sum(w.rows), 0) INTO added FROM written w;
     END IF;
     IF counts AND fits AND doc ? 'usage' THEN
         added := added + liverouter.add_usage(d.instance, doc -> 'usage', moment);
