@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from liverouter.store import Generation
 
 KEY: Final = "liverouter"  # of response_metadata
+_NAMES: Final = ("model", "model_name")  # of the model, as its provider says
+_LONGEST_NAME: Final = 200  # characters
 
 
 class Answer:
@@ -47,7 +49,7 @@ class Answer:
         for generation in result.generations:
             generation.message.response_metadata |= self.metadata()
         if result.llm_output:
-            result.llm_output = {name: _plain(value) for name, value in result.llm_output.items()}
+            result.llm_output = _told(result.llm_output)
         return result
 
     @property
@@ -91,8 +93,7 @@ class Answer:
                 metadata.pop("model_id", None)
                 if "model_name" in metadata:
                     metadata["model_name"] = self._served().model
-            for name, value in metadata.items():
-                metadata[name] = _plain(value)
+            metadata |= _told(metadata)
 
 
 def cost_usd(deployment: Deployment, usage: UsageMetadata | None) -> float | None:
@@ -117,6 +118,12 @@ def cost_usd(deployment: Deployment, usage: UsageMetadata | None) -> float | Non
 
 def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
     return one if one["total_tokens"] >= other["total_tokens"] else other
+
+
+def _told(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return *metadata* as plain data, with the model's name no longer than a name is."""
+    plain = {name: _plain(value) for name, value in metadata.items()}
+    return plain | {n: plain[n][:_LONGEST_NAME] for n in _NAMES if isinstance(plain.get(n), str)}
 
 
 def _plain(value: Any) -> Any:

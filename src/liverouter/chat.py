@@ -20,7 +20,7 @@ from pydantic import Field
 from liverouter import attempts
 from liverouter.answers import Answer
 from liverouter.failures import translate
-from liverouter.guard import Clock
+from liverouter.guard import Clock, in_time
 from liverouter.leaving import raise_anew
 from liverouter.messages import portable
 from liverouter.profile import DEFAULT_PROFILE, count_tokens
@@ -279,11 +279,12 @@ class _Call:
         count = CallCount(self._client_id, self._generation, record)
         chat, request = self._generation.chat, self._request
         work = chat._agenerate(portable(messages, self._generation), **request)  # noqa: SLF001 - one trace run
+        clock = self._clock()
         try:
-            result = await (work if (clock := self._clock()) is None else clock.wait(work))
+            result = await (work if clock is None else clock.wait(work))
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
-            error = translate(exc, self._generation, record)
+            error = translate(exc, self._generation, record, answered=clock is not None and clock.answered)
         else:
             answer = Answer(self._generation, record)
             answer.finish(result)
@@ -296,21 +297,24 @@ class _Call:
         count = CallCount(self._client_id, self._generation, record)
         answer, begun, error = Answer(self._generation, record), False, None
         chunks = self._generation.chat._astream(portable(messages, self._generation), **self._request)  # noqa: SLF001 - one trace run
+        clock = self._clock()
+        bounded = chunks if clock is None else _bounded(chunks, clock)
         try:
-            async for chunk in chunks if (clock := self._clock()) is None else _in_time(chunks, clock):
+            async for chunk in bounded:
                 begun = True
                 count.began()
                 answer.add(chunk)
                 yield chunk
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
-            error = translate(exc, self._generation, record)
+            error = translate(exc, self._generation, record, answered=clock is not None and clock.answered)
         except (GeneratorExit, asyncio.CancelledError):
             if begun:  # the reader has had enough
                 count.answered(answer)
             raise
         finally:
-            await chunks.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
+            for stream in (bounded, chunks):
+                await stream.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
         if error is not None:
             raise_anew(error)
         count.answered(answer)
@@ -325,20 +329,27 @@ class _Call:
         return Clock(float(asked_s) if isinstance(asked_s, int | float) else generation.snapshot.timeout_s)
 
 
-async def _in_time(
+async def _bounded(
     chunks: AsyncIterator[ChatGenerationChunk], clock: Clock
 ) -> AsyncGenerator[ChatGenerationChunk, None]:
-    """Yield *chunks*, the first with content before *clock* runs out."""
+    """Yield *chunks*, the first with content before *clock* runs out, and no silence longer than that afterwards."""
     begun = False
     while not begun:
         if (chunk := await clock.wait(anext(chunks, None))) is None:
             return
-        begun = bool(chunk.message.content or chunk.message.additional_kwargs) or bool(
-            getattr(chunk.message, "tool_call_chunks", None)
-        )
+        begun = _says_something(chunk)
         yield chunk
-    async for chunk in chunks:
-        yield chunk
+    async with contextlib.aclosing(in_time(chunks, clock.timeout_s, _says_something)) as rest:
+        async for chunk in rest:
+            yield chunk
+
+
+def _says_something(chunk: ChatGenerationChunk) -> bool:
+    """Tell whether *chunk* has anything for the caller: an empty text is none."""
+    message: Any = chunk.message
+    blocks = message.content if isinstance(message.content, list) else ()
+    other = any(isinstance(block, dict) and block.get("type") != "text" for block in blocks)
+    return bool(message.text or other or message.additional_kwargs or getattr(message, "tool_call_chunks", None))
 
 
 class _Pinned:

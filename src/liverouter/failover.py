@@ -22,6 +22,7 @@ from litellm.utils import is_internal_call
 from liverouter import attempts
 from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
 from liverouter.guard import azure_token
+from liverouter.leaving import bare, raise_anew
 from liverouter.litellm_http import attempt_timeout_s, connections, shared_client
 from liverouter.streams import CheckedRouter
 
@@ -100,7 +101,8 @@ class FailoverRouter(CheckedRouter):
                 walk.refused(exc)
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
                 walk.failed(exc)
-        raise walk.verdict()
+        # bare already here: a Router has callers of its own, beside the handles
+        return raise_anew(bare(walk.verdict(), [secret.reveal() for secret in self.secrets]))
 
     async def _attempt(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Make one attempt and count its failure, if it fails, against the deployment that litellm picked."""

@@ -56,6 +56,7 @@ _BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
         "BadGatewayError": core.ModelAPIError,
         "JSONDecodeError": core.ModelAPIError,
         "UnknownApiResponseError": core.ModelAPIError,
+        "APIError": core.ModelAPIError,
     }
 )
 _classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
@@ -80,12 +81,17 @@ class EveryDeploymentFailedError(CallError):
         )
 
 
-def translate(exc: Exception, generation: Generation, call: Attempts) -> Exception:
-    """Return the error to raise for a call that ended in *exc*; with all that it came from it is free of secrets."""
-    revealed = (secret.reveal() for d in generation.snapshot.deployments for secret in d.secrets.values())
-    secrets = [text for text in revealed if text.strip()]  # an empty one is in every text, between any two letters
+def translate(exc: Exception, generation: Generation, call: Attempts, *, answered: bool = False) -> Exception:
+    """Return the error to raise for a call that ended in *exc*; with all that it came from it is free of secrets.
+
+    *answered*: the provider's answer had come, so that an error of no library's own is what that answer led to.
+    """
+    secrets = [secret.reveal() for secret in generation.snapshot.secrets]
     after_content = call.served_by or not _from_library(exc)  # or nothing a provider did
     error = _typed(exc) if after_content else _outcome(exc, generation, call, secrets)
+    if answered and not isinstance(error, core.ModelError | LiveRouterError):
+        error = core.ModelAPIError(f"the provider's answer cannot be read: {describe(exc)}")
+        error.__cause__ = exc
     for failed in (error, exc, *(failed for _, failed in call.failed)):
         bare(failed, secrets)
     return error

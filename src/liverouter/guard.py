@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 from liverouter.origins import is_loopback, origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -83,11 +83,31 @@ def guarded(client: C) -> C:
     return client
 
 
+async def in_time(chunks: AsyncIterator[T], timeout_s: float, says: Callable[[T], bool]) -> AsyncGenerator[T, None]:
+    """Yield *chunks*; of what is waited for them, no stretch without one that *says* something is longer than a call's.
+
+    Raises:
+        TimeoutError: one is; pings and empty pieces would keep a silent stream open for ever.
+    """
+    limit_s = left_s = timeout_s * _GRACE
+    loop = asyncio.get_running_loop()
+    while True:
+        began_at = loop.time()
+        async with asyncio.timeout_at(began_at + left_s):
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            return
+        left_s = limit_s if says(chunk) else left_s - (loop.time() - began_at)
+        yield chunk
+
+
 class Clock:
     """The time that one call has until it begins to answer: that of one attempt, and again after a server's error."""
 
     def __init__(self, timeout_s: float) -> None:
         """Give each attempt *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
+        self.timeout_s = timeout_s
+        self.answered = False  # with anything but an error
         self._limit_s = timeout_s * _GRACE
         self._loop = asyncio.get_running_loop()
         self._ends_at = self._loop.time() + self._limit_s
@@ -148,6 +168,8 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         if clock is not None and status >= _SERVER_ERROR:
             clock.attempt_failed()
         return _rebuilt(response, status, content)
+    if clock is not None:
+        clock.answered = True
     try:
         pieces = _pieces(response, MAX_ANSWER)
         if _asks_for_stream(request):

@@ -81,7 +81,7 @@ def chain(exc: BaseException) -> Iterator[BaseException]:
 def clean(text: str, secrets: Iterable[str] = (), limit: int = MAX_TEXT) -> str:
     """Return *text* without *secrets* and what looks like one, at most *limit* characters of it."""
     text = text.partition("Traceback (most recent call last)")[0].rstrip() or text  # litellm puts its own in there
-    for secret in secrets:
+    for secret in filter(str.strip, secrets):  # a blank is in every text
         text = text.replace(secret, "***")
     return mask(text[:_MAX_MASKED], limit)
 
@@ -145,7 +145,7 @@ def _response(response: Any, secrets: tuple[str, ...]) -> Any:
         body = clean(response.text, secrets)
     with contextlib.suppress(Exception):
         request = _request(response.request)
-        return type(response)(response.status_code, headers=headers, text=body, request=request)
+        return type(response)(int(response.status_code), headers=headers, text=body, request=request)
     return None
 
 

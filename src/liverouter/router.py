@@ -153,7 +153,7 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
     except Exception as exc:  # noqa: BLE001 - litellm raises whatever it meets
         problems = (_build_problem(exc),)
     else:
-        router.check_streams = snapshot.check_streams
+        router.check_streams, router.secrets = snapshot.check_streams, snapshot.secrets
         # its callbacks count failures for all Routers of the process, in four lists that take thirty of them; ours no
         router.discard()
         return router

@@ -82,6 +82,11 @@ class Snapshot:
         return self.deployments[1:]
 
     @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Return the secrets of all deployments."""
+        return tuple(secret for deployment in self.deployments for secret in deployment.secrets.values())
+
+    @property
     def digest(self) -> str:
         """Return what calls depend on, as 16 hex digits: equal for two revisions that serve alike."""
         return _digest(

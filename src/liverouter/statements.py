@@ -57,7 +57,7 @@ HISTORY: Final = text("SELECT * FROM liverouter.revisions ORDER BY revision DESC
 DIFF: Final = text("SELECT * FROM liverouter.revision_diff(:a, :b)").bindparams(
     bindparam("a", type_=BigInteger), bindparam("b", type_=BigInteger)
 )
-INSTANCES: Final = text("SELECT * FROM liverouter.instances")
+INSTANCES: Final = text("SELECT * FROM liverouter.instances LIMIT 10000")
 # Bounded, and fair: who reports much hides nobody, for each process's first deployment comes before any's second.
 ACTIVE_CONFIG: Final = text("""
     SELECT app, host, pid, revision, role, "order", provider, model, params, credential_source, fingerprint,

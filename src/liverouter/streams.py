@@ -10,6 +10,7 @@ Importing this module imports litellm.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -24,10 +25,14 @@ from litellm.llms.base_llm.chat.transformation import BaseLLMException
 from liverouter import attempts
 from liverouter.drain import read_to_its_end
 from liverouter.errors import CallError, Problem
+from liverouter.guard import in_time
+from liverouter.leaving import bare, raise_anew
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
     from contextlib import AsyncExitStack
+
+    from liverouter.sealing import Secret
 
 _HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
 _EMPTY_IS_AN_ANSWER: Final = frozenset({"length"})  # the token limit left no room, and the caller is told so
@@ -79,6 +84,7 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
     """litellm's Router with honest attempts, each noted in the call's `Attempts`."""
 
     check_streams: bool = True  # false: a stream with content may end without its finish marker
+    secrets: Sequence[Secret] = ()  # what no error of a call may show
 
     async def _acompletion(self, model: str, messages: list[dict[str, Any]], **kwargs: Any) -> Any:
         """Make one attempt: the Router comes here for the first, for each retry and for each fallback."""
@@ -129,8 +135,15 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
                 self.attempt_failed(identifier, error)
 
         stop_given = bool(initial_kwargs.get("stop"))
+        asked_s = initial_kwargs.get("timeout")
         stream = CheckedStream(
-            model_response, deployment_slot, ended, strict=self.check_streams, may_be_empty=stop_given
+            model_response,
+            deployment_slot,
+            ended,
+            strict=self.check_streams,
+            may_be_empty=stop_given,
+            timeout_s=float(asked_s if isinstance(asked_s, int | float) else self.timeout),
+            secrets=self.secrets,
         )
         await stream.open()
         return stream
@@ -184,9 +197,12 @@ class CheckedStream:
         *,
         strict: bool,
         may_be_empty: bool,
+        timeout_s: float,  # without any content
+        secrets: Sequence[Secret],
     ) -> None:
         self._source, self._slot, self._ended = source, slot, ended
         self._strict, self._may_be_empty = strict, may_be_empty
+        self._timeout_s, self._secrets = timeout_s, secrets
         self._held: list[Any] = []  # what came before the first content
         self._chunks = self._read()
         self._hidden_params = source._hidden_params  # noqa: SLF001 - litellm writes response headers there
@@ -226,24 +242,33 @@ class CheckedStream:
             raise error from None
 
     async def _read(self) -> AsyncGenerator[Any, None]:
+        error = None
         try:
             for chunk in self._held:
                 yield chunk
             self._held.clear()
-            async for chunk in self._source:
-                if self._strict and chunk.choices and chunk.choices[0].finish_reason and not self._is_finished():
-                    await self._fail(CutStreamError(self._identifier))
-                yield chunk
-        except Exception as exc:
-            error = _provider_error(exc)
+            async with contextlib.aclosing(in_time(self._source, self._timeout_s, _says_something)) as chunks:
+                async for chunk in chunks:
+                    if self._strict and chunk.choices and chunk.choices[0].finish_reason and not self._is_finished():
+                        await self._fail(CutStreamError(self._identifier))
+                    yield chunk
+        except Exception as exc:  # noqa: BLE001 - raised below, out of the frames that hold a key
+            error = self._silent(exc) if type(exc) is TimeoutError else _provider_error(exc)
             self._ended(error)
-            if error is exc:
-                raise
-            raise error from None
         else:
             self._ended(None)
         finally:
             await self._release()
+        if error is not None:
+            raise_anew(bare(error, [secret.reveal() for secret in self._secrets]))
+
+    def _silent(self, cause: TimeoutError) -> Exception:
+        provider, model = _names(self._identifier)
+        error = litellm.Timeout(
+            f"nothing more came of the stream within {self._timeout_s:g} s", model=model, llm_provider=provider
+        )
+        error.failed_deployment_id, error.__cause__ = self._identifier, cause
+        return error  # type: ignore[no-any-return]  # litellm has no types
 
     async def _judge_empty(self, finish: str) -> None:
         """Raise where an end without content is none."""
@@ -276,6 +301,10 @@ class CheckedStream:
 def _provider_error(exc: BaseException) -> Any:
     """Return what litellm wrapped for its own failover, which has no part in ours."""
     return getattr(exc, "original_exception", None) or exc if isinstance(exc, MidStreamFallbackError) else exc
+
+
+def _says_something(chunk: Any) -> bool:
+    return bool(chunk.choices) and (_has_content(chunk.choices[0].delta) or bool(chunk.choices[0].finish_reason))
 
 
 def _has_content(message: Any) -> bool:

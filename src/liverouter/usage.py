@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MAX_DEPLOYMENTS: Final = 1_000
 _MAX_CELLS: Final = 5_000  # minutes by deployments kept while the database takes no report
+_MOST_TOKENS: Final = 10**9  # of one call, whatever its provider says
+_MOST_USD: Final = 10**6  # the same
 _LOG_EVERY_S: Final = 10.0  # one failover line per (from, to, cause) in this time
 
 
@@ -158,6 +160,11 @@ def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | 
     }
 
 
+def _believed(said: float, most: float) -> float:
+    """Return what a provider *said* within bounds, 0 for what is no number."""
+    return min(said, most) if said > 0 else 0.0
+
+
 _counters: Final[dict[str, UsageCounter]] = {}
 
 
@@ -203,9 +210,9 @@ class CallCount:
         tokens = answer.usage
         self._counter.add_success(
             self._served.id,
-            prompt_tokens=tokens["input_tokens"] if tokens else 0,
-            completion_tokens=tokens["output_tokens"] if tokens else 0,
-            cost_usd=answer.cost_usd or 0.0,
+            prompt_tokens=int(_believed(tokens["input_tokens"], _MOST_TOKENS)) if tokens else 0,
+            completion_tokens=int(_believed(tokens["output_tokens"], _MOST_TOKENS)) if tokens else 0,
+            cost_usd=_believed(answer.cost_usd or 0.0, _MOST_USD),
             latency_ms=(time.monotonic() - self._record.began_at) * 1000,
         )
 

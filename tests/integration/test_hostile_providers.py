@@ -8,7 +8,7 @@ import gzip
 import json
 import time
 import tracemalloc
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from langchain_core import exceptions as core
@@ -53,6 +53,14 @@ def way(request: pytest.FixtureRequest) -> Iterator[tuple[Hostile, MemoryRouter]
     engine, _, dialect = request.param.partition(" ")
     with attacked(dialect, engine) as both:
         yield both
+
+
+@pytest.fixture(scope="module", params=[f"{engine} {name}" for engine in ENGINES for name in ("openai", "anthropic")])
+def spoken(request: pytest.FixtureRequest) -> Iterator[tuple[Hostile, MemoryRouter, str]]:
+    """The two forms that streams have, by each engine."""
+    engine, _, dialect = request.param.partition(" ")
+    with attacked(dialect, engine) as (server, live):
+        yield server, live, dialect
 
 
 def failing(
@@ -240,6 +248,28 @@ class TestTime:
         assert time.monotonic() - started < 1.1 * TIMEOUT_S + SLACK_S
         assert len(server.heads) == 1
 
+    @pytest.mark.parametrize("method", ["astream", "stream"])
+    @pytest.mark.parametrize("kind", ["pings", "empty pieces"])
+    def test_stream_that_falls_silent_ends_with_an_error(
+        self, spoken: tuple[Hostile, MemoryRouter, str], method: str, kind: str
+    ) -> None:
+        """After its first content, too, pings and pieces without any content do not keep a call for ever."""
+        server, live, dialect = spoken
+        first, empty = STREAMED[dialect]
+        piece = b": ping\n\n" if kind == "pings" else b"data: " + empty + b"\n\n"
+
+        def endless(connection: Connection) -> None:
+            connection.send(EVENTS + b"\r\n" + b"".join(b"data: " + event + b"\n\n" for event in first))
+            while not server.ended.wait(0.02):
+                connection.send(piece)
+
+        server.does(endless)
+        live.set(litellm_timeout=TIMEOUT_S)
+        started = time.monotonic()
+        failing(live, method, core.ModelTimeoutError)
+        assert time.monotonic() - started < 3 * TIMEOUT_S + SLACK_S
+        assert len(server.heads) == 1
+
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_provider_says_nothing_about_retries(self, way: tuple[Hostile, MemoryRouter], method: str) -> None:
         """Neither how often it is asked again nor how long that waits: a library would sleep for weeks."""
@@ -310,6 +340,48 @@ class TestShape:
         assert "after its packed end" in str(failing(live))
 
 
+class TestNonsense:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"[]",
+            b"null",
+            b'"text"',
+            b"{}",
+            b'{"choices": 7, "content": 7, "candidates": 7}',
+            b'{"choices": [7], "content": [7], "candidates": [7]}',
+            b'{"choices": [{"message": 7}], "content": [{"type": "text"}], "candidates": [{"content": 7}]}',
+            b'{"choices": [{"message": {"content": {"a": 1}}}], "content": [{"type": "text", "text": 7}]}',
+            b"[" * 5_000 + b"]" * 5_000,
+            b"9" * 5_000,
+        ],
+    )
+    def test_answer_of_another_shape_is_the_provider_s_error(
+        self, attack: tuple[Hostile, MemoryRouter], body: bytes
+    ) -> None:
+        """Whatever a library trips over, its caller learns that the model's answer was to blame; or it is empty."""
+        server, live = attack
+        server.does(answers(OK, body))
+        said = ""
+        with contextlib.suppress(core.ModelError):
+            said = ask(live.chat_model()).text or "nothing"
+        assert not said or (said == "nothing" and not live.generation().snapshot.litellm_enable)
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+    def test_names_and_figures_stay_within_bounds(self, dialect: str, engine: str) -> None:
+        """A model's name of any length, and tokens beyond all sums."""
+        names = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
+        answer = WHOLE[dialect] | {"model": LONG_TEXT, "usage": dict.fromkeys(names, 10**30)}
+        with attacked(dialect, engine) as (server, live):
+            server.does(answers(OK, json.dumps(answer).encode()))
+            told = ask(live.chat_model()).response_metadata
+            assert len(told["model_name"]) <= 200
+            (row,) = live.usage.drain()
+            assert (row["prompt_tokens"], row["completion_tokens"]) == (10**9, 10**9)
+            assert 0 <= row["cost_usd"] <= 10**6
+
+
 class TestCookies:
     def test_none_is_kept(self, attack: tuple[Hostile, MemoryRouter]) -> None:
         """A client serves many calls: what one answer sets, no other request carries."""
@@ -331,7 +403,23 @@ class TestWhatIsWell:
             assert ask(live.chat_model()).text == "ok"
 
 
-WHOLE: Final = {
+STREAMED: Final = {  # events up to the first content, and one without any
+    "openai": (
+        [
+            b'{"id":"1","object":"chat.completion.chunk","created":1,"model":"gpt-4o","choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"}}]}'
+        ],
+        b'{"id":"1","object":"chat.completion.chunk","created":1,"model":"gpt-4o","choices":[{"index":0,"delta":{"content":""}}]}',
+    ),
+    "anthropic": (
+        [
+            b'{"type":"message_start","message":{"id":"1","type":"message","role":"assistant","content":[],"model":"claude-sonnet-4-6","stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":1}}}',
+            b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}',
+            b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}',
+        ],
+        b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}',
+    ),
+}
+WHOLE: Final[dict[str, dict[str, Any]]] = {
     "openai": {
         "id": "1",
         "object": "chat.completion",

@@ -195,6 +195,29 @@ class TestFailedCalls:
         assert len(causes) > 1
         assert any("Connect" in cause for cause in causes)
 
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    @pytest.mark.parametrize(("failure", "how"), FAILURES, ids=lambda value: str(value or ""))
+    def test_router_s_own_callers(self, dialect: str, failure: Failure, how: dict[str, Any]) -> None:
+        """`live.router()` is litellm's Router: what it raises, whole and streamed, shows as little."""
+        with World(dialect, fallback="", litellm_num_retries=1, litellm_timeout=0.5) as world:
+
+            async def complete(*, stream: bool) -> None:
+                messages = [{"role": "user", "content": "hi"}]
+                router: Any = world.live.generation().router
+                answer = await router.acompletion("ekaiX-model", messages, stream=stream)
+                if stream:
+                    async for _ in answer:
+                        pass
+
+            world.primary.fail(failure, **how)
+            for stream in (False, True) if not how else (True,):
+                error = attempt(lambda stream=stream: world.live.io.call(lambda: complete(stream=stream)))  # type: ignore[misc]
+                if error is None:
+                    assert failure in ANY_END
+                    continue
+                searched(error, secrets_of(world.live), rendered=False)
+                assert any(base.__module__.startswith("litellm") for base in type(error).__mro__)
+
     def test_every_deployment_failed(self) -> None:
         """The one error over several, and each in it."""
         with World("anthropic", litellm_num_retries=1) as world:

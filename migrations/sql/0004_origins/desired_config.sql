@@ -16,7 +16,7 @@ entry AS (
         WHEN 'array' THEN c.settings -> 'llm_fallback_config'
         WHEN 'object' THEN jsonb_build_array(c.settings -> 'llm_fallback_config')
         END) WITH ORDINALITY e (value, position)
-    WHERE jsonb_typeof(e.value) = 'object' AND c.settings -> 'litellm_enable' IS DISTINCT FROM 'false'
+    WHERE e.position <= 100 AND jsonb_typeof(e.value) = 'object' AND c.settings -> 'litellm_enable' IS DISTINCT FROM 'false'
 ),
 deployment AS (
     SELECT e.place, e.position, e.own,
