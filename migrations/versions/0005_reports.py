@@ -28,5 +28,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     run_sql(revision, "downgrade.sql")
-    run_sql("0002_fleet", "prune.sql", "report_parts.sql", "report.sql", "wait_applied.sql", "instances.sql")
+    run_sql(
+        "0002_fleet", "prune.sql", "report_parts.sql", "report.sql", "wait_applied.sql", "instances.sql", "usage.sql"
+    )
     install_roles()

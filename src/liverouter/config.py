@@ -254,9 +254,10 @@ class _Builder:
         found = {f.name: credential for f in self.spec.fields if f.kind == "secret" and (credential := self.secret(f))}
         self.check_model(settings)
         endpoint = self.spec.endpoint(settings, self.model)
-        account = self.service_account(found, endpoint)
+        if project := self.service_account(found, endpoint).get("project_id"):
+            settings.setdefault("vertex_ai_project_id", project)  # litellm would ask the environment first
         if not self.look.errors(before):
-            self.check_needs({*settings, *found, *({"vertex_ai_project_id"} if account.get("project_id") else set())})
+            self.check_needs({*settings, *found})
         if self.look.errors(before):
             return None
         used = next((name for name in self.spec.secret_names if name in found), "")

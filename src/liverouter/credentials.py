@@ -11,7 +11,7 @@ from liverouter.errors import Problem, SecretError
 from liverouter.literal import looked_up
 from liverouter.lookup import HINTS, MEND_FILE, Lookup, clip
 from liverouter.origins import is_loopback, origin_of
-from liverouter.providers import OWNERS
+from liverouter.providers import IN_PATH, OWNERS
 from liverouter.sealing import Secret
 from liverouter.sealing import open as unseal
 
@@ -121,7 +121,7 @@ def service_account(look: Lookup, credential: Credential, endpoint: str, place: 
         return {}
     if credential.stored and look.is_reported(_google_faults(account, place, local=is_loopback(origin_of(endpoint)))):
         return {}
-    return account
+    return {} if look.is_reported(_project_faults(account, place)) else account
 
 
 def secret_faults(name: str, secret: Secret) -> list[Problem]:
@@ -134,7 +134,7 @@ def secret_faults(name: str, secret: Secret) -> list[Problem]:
     account = _as_json(secret)
     if account is None:
         return [Problem("LR103", "the service account is not JSON", where, _KEY_FILE)]
-    return _google_faults(account, where, local=True)
+    return _google_faults(account, where, local=True) or _project_faults(account, where)
 
 
 def _google_faults(account: Mapping[str, Any], where: str, *, local: bool) -> list[Problem]:
@@ -151,6 +151,14 @@ def _google_faults(account: Mapping[str, Any], where: str, *, local: bool) -> li
         message = "the stored service account does not get its tokens from Google's own address"
         return [Problem("LR113", message, where, _KEY_FILE)]
     return []
+
+
+def _project_faults(account: Mapping[str, Any], where: str) -> list[Problem]:
+    """Return the fault of a project that could be no piece of a URL, in which calls have it."""
+    project = account.get("project_id", "")
+    if isinstance(project, str) and (not project or IN_PATH.fullmatch(project)):
+        return []
+    return [Problem("LR113", "the project_id of the service account is no project's name", where, _KEY_FILE)]
 
 
 def _opened(look: Lookup, name: str) -> Secret | None:

@@ -62,6 +62,7 @@ _HEADERS_OF_VARIABLES: Final = ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADE
 _NAMED_BY_VARIABLES: Final = {
     "openai-organization": ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION"),
     "openai-project": ("OPENAI_PROJECT_ID",),
+    "user-agent": ("LITELLM_USER_AGENT",),
 }
 # What splits a line for httpx, but neither in JSON nor in an event: as JSON writes it, or a blank.
 _BREAKS: Final = {"\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029", "\u0085".encode(): rb"\u0085"}

@@ -48,7 +48,7 @@ def connections() -> Any:
         transport = AsyncHTTPHandler.create_async_transport()
         if not isinstance(transport, LiteLLMAiohttpTransport):
             return None
-        session = transport.get_valid_client_session()
+        session = _without_netrc(transport.get_valid_client_session)
         cache.set_cache(_SESSION, session, ttl=_FOR_EVER_S)
     return session
 
@@ -90,7 +90,22 @@ def guard_clients() -> None:
 
 
 def _guarded(client: Any) -> Any:
-    return client if attempt_timeout_s.get() is None else guarded(client)
+    if attempt_timeout_s.get() is None:
+        return client
+    transport = client._transport  # noqa: SLF001 - httpx has no public way in
+    if isinstance(transport, LiteLLMAiohttpTransport):
+        transport.get_valid_client_session = functools.partial(_without_netrc, transport.get_valid_client_session)
+    return guarded(client)
+
+
+def _without_netrc(session_of: Callable[[], Any]) -> Any:
+    """Return a session that sends nothing of ~/.netrc, which AIOHTTP_TRUST_ENV has aiohttp do.
+
+    The proxies, for which people set it, litellm looks up by itself.
+    """
+    session = session_of()
+    session._trust_env = False  # noqa: SLF001 - aiohttp takes it when a session is made, and litellm makes it
+    return session
 
 
 @functools.cache

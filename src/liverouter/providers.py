@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _JWT_DOTS: Final = 2
 # What becomes a piece of a URL may hold none of the characters that end such a piece.
 _IN_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
-_IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
 _MODEL_IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}(/[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}){0,9}")
 _ACCOUNT: Final = re.compile(r"(https?://)?[A-Za-z0-9][A-Za-z0-9_.-]{0,252}(/[^\s?#\\@]*)?")  # or the pasted URL
 # What people paste behind an API's base. Each reads a path once: a run is tried from its start alone, and kept whole.
@@ -244,7 +244,7 @@ _VERTEX = ProviderSpec(
     name="vertex-ai",
     label="Google Vertex AI",
     fields=(
-        Field("vertex_ai_project_id", "text", "Project", "project_id", example="my-project", pattern=_IN_PATH),
+        Field("vertex_ai_project_id", "text", "Project", "project_id", example="my-project", pattern=IN_PATH),
         Field("vertex_ai_location", "text", "Location", "location", default="us-central1", pattern=_IN_HOST),
         Field("vertex_ai_credentials", "secret", "Service account (JSON)", "api_key"),
         Field(
@@ -267,8 +267,8 @@ _AZURE = ProviderSpec(
     label="Azure OpenAI",
     fields=(
         Field("azure_openai_endpoint", "url", "Endpoint", "api_base", example="https://name.openai.azure.com"),
-        Field("azure_openai_deployment", "text", "Deployment (default: the model)", "deployment", pattern=_IN_PATH),
-        Field("azure_openai_api_version", "text", "API version", "api_version", default="2024-10-21", pattern=_IN_PATH),
+        Field("azure_openai_deployment", "text", "Deployment (default: the model)", "deployment", pattern=IN_PATH),
+        Field("azure_openai_api_version", "text", "API version", "api_version", default="2024-10-21", pattern=IN_PATH),
         Field("azure_openai_base_model", "text", "Base model (for limits and cost)", "base_model", example="gpt-4o"),
         Field("azure_openai_api_key", "secret", "API key", "api_key"),
         Field("azure_openai_ad_token", "secret", "Entra ID token", "ad_token"),
@@ -283,7 +283,7 @@ _AZURE = ProviderSpec(
     litellm_provider="azure",
     langchain_package="langchain_openai",
     extra="openai",
-    model_pattern=_IN_PATH,  # the deployment, where none is named
+    model_pattern=IN_PATH,  # the deployment, where none is named
 )
 
 _CORTEX_HINT: Final = (

@@ -283,6 +283,7 @@ class SettingsRepository:
                 mapping = {"renewed": _as_json(renewed)}
                 await connection.execute(sql.RESEAL_SECRETS, mapping)
                 await connection.execute(sql.RESEAL_HISTORY, mapping)
+                await connection.execute(sql.SPEND_ENVELOPES, mapping)
                 await connection.execute(sql.MARK_ROTATED, {"before": before})
             return Resealed(int(await connection.scalar(sql.REVISION)), len(renewed), lost)
 

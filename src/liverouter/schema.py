@@ -126,6 +126,8 @@ processes = Table(
     Index("processes_role", "role"),
 )
 
+spent_envelopes = Table("spent_envelopes", metadata, Column("digest", LargeBinary, primary_key=True))
+
 report_quota = Table(
     "report_quota",
     metadata,

@@ -68,16 +68,18 @@ ACTIVE_CONFIG: Final = text("""
     ORDER BY app, host, pid, instance, nth
 """)
 DESIRED_CONFIG: Final = text("SELECT * FROM liverouter.desired_config")
-# As fair: each process's worst comes before any's second; an object starts with the label of its process, if any.
+# As fair, by what nobody chooses: each login has as many told as another, and within it each process.
 PROBLEMS: Final = text("""
     WITH ranked AS MATERIALIZED (
         SELECT p.*, row_number() OVER (
-            PARTITION BY coalesce(substring(p.object FROM '^.*?, pid [^,]*'), p.object)
-            ORDER BY p.severity, p.code, p.object, p.message) AS nth
-        FROM liverouter.problems p
+            PARTITION BY p.login ORDER BY p.place, p.severity, p.code, p.object, p.message) AS nth
+        FROM (
+            SELECT p.*, row_number() OVER (
+                PARTITION BY p.login, p.instance ORDER BY p.severity, p.code, p.object, p.message) AS place
+            FROM liverouter.problems_by_login p) p
     ),
     first AS (SELECT * FROM ranked ORDER BY nth, severity, code, object, message LIMIT 5000)
-    (SELECT severity, code, object, message, hint FROM first ORDER BY severity, code, object, message)
+    (SELECT DISTINCT severity, code, object, message, hint FROM first ORDER BY severity, code, object, message)
     UNION ALL
     SELECT 'warning', 'LR212', 'database', format('and %s more problems', count(*) - 5000),
            'Mend the first ones, or see which login reports so many: liverouter.instances'
@@ -87,18 +89,31 @@ ROLLOUT: Final = text("SELECT * FROM liverouter.rollout ORDER BY revision DESC L
 USAGE: Final = text("""
     SELECT * FROM liverouter.usage WHERE minute >= :since ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
 """)
-# All processes together. Bounded: a login that makes names up must not fill a reader's memory; the busiest count.
+# All processes together. Bounded, and as fair: a login that makes up names or numbers neither fills a reader's memory
+# nor hides what others say; of each login the busiest count.
 USAGE_TOTALS: Final = text("""
-    SELECT u.minute, u.provider, u.model, u.deployment_id, u.role, sum(u.calls)::bigint AS calls,
-           coalesce(sum((
-               SELECT sum(f.value::bigint)
-               FROM jsonb_each_text(CASE jsonb_typeof(u.failures) WHEN 'object' THEN u.failures END) f
-               WHERE f.value ~ '^[0-9]{1,15}$')), 0)::bigint AS failures,
-           sum(u.failovers)::bigint AS failovers, sum(u.prompt_tokens)::bigint AS prompt_tokens,
-           sum(u.completion_tokens)::bigint AS completion_tokens, sum(u.cost_usd)::float8 AS cost_usd,
-           (sum(u.latency_ms * u.calls) / nullif(sum(u.calls) FILTER (WHERE u.latency_ms IS NOT NULL), 0))::float8
-               AS latency_ms
-    FROM liverouter.usage u WHERE u.minute >= :since GROUP BY 1, 2, 3, 4, 5 ORDER BY calls DESC, 1 DESC, 4, 5 LIMIT 5000
+    WITH cell AS (
+        SELECT u.login, u.minute, u.provider, u.model, u.deployment_id, u.role, sum(u.calls) AS calls,
+               coalesce(sum((
+                   SELECT sum(f.value::bigint)
+                   FROM jsonb_each_text(CASE jsonb_typeof(u.failures) WHEN 'object' THEN u.failures END) f
+                   WHERE f.value ~ '^[0-9]{1,15}$')), 0) AS failures,
+               sum(u.failovers) AS failovers, sum(u.prompt_tokens) AS prompt_tokens,
+               sum(u.completion_tokens) AS completion_tokens, sum(u.cost_usd) AS cost_usd,
+               sum(u.latency_ms * u.calls) AS latency_ms,
+               sum(u.calls) FILTER (WHERE u.latency_ms IS NOT NULL) AS timed
+        FROM liverouter.usage u WHERE u.minute >= :since GROUP BY 1, 2, 3, 4, 5, 6
+    ),
+    ranked AS (
+        SELECT c.*, row_number() OVER (
+            PARTITION BY c.login ORDER BY c.calls DESC, c.minute DESC, c.deployment_id, c.role) AS nth
+        FROM cell c ORDER BY nth, c.calls DESC LIMIT 5000
+    )
+    SELECT r.minute, r.provider, r.model, r.deployment_id, r.role, sum(r.calls)::bigint AS calls,
+           sum(r.failures)::bigint AS failures, sum(r.failovers)::bigint AS failovers,
+           sum(r.prompt_tokens)::bigint AS prompt_tokens, sum(r.completion_tokens)::bigint AS completion_tokens,
+           sum(r.cost_usd)::float8 AS cost_usd, (sum(r.latency_ms) / nullif(sum(r.timed), 0))::float8 AS latency_ms
+    FROM ranked r GROUP BY 1, 2, 3, 4, 5
 """)
 KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys")
 SCHEMA_VERSION: Final = text("SELECT version_num FROM liverouter.alembic_version")
@@ -126,6 +141,11 @@ RESEAL_HISTORY: Final = text("""
         FROM jsonb_each(r.sealed) e)
     FROM (SELECT CAST(:renewed AS text)::jsonb) m (renewed)
     WHERE EXISTS (SELECT FROM jsonb_each(r.sealed) e WHERE m.renewed ? (e.value ->> 'sealed'))
+""")
+SPEND_ENVELOPES: Final = text("""
+    INSERT INTO liverouter.spent_envelopes (digest)
+    SELECT sha256(convert_to(m.old, 'UTF8')) FROM jsonb_object_keys(CAST(:renewed AS text)::jsonb) m (old)
+    ON CONFLICT DO NOTHING
 """)
 MARK_ROTATED: Final = text("""
     UPDATE liverouter.revision_log r SET kind = 'rotate' FROM liverouter.head h

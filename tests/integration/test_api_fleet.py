@@ -152,6 +152,19 @@ class TestStream:
                 told = {kind for kind, _ in takewhile(lambda one: one != ("database", None), second)}
             assert told >= {"head", "instances", "serving"}
 
+    def test_usage_that_cannot_be_read_hides_nothing_else(self, api: Api, dsn: str) -> None:
+        """However much a login has filled its table: head, processes and problems are told, and the database is up."""
+        with psycopg.connect(dsn, autocommit=True) as owner:
+            owner.execute("ALTER VIEW liverouter.usage RENAME TO usage_elsewhere")
+        with api.events() as events:
+            kind, hello = next(events)
+            assert (kind, hello["database"], hello["usage"]) == ("hello", None, [])
+            assert hello["instances"]
+            assert {"head", "serving", "problems"} <= hello.keys()
+            until(events, "usage", lambda data: data == [])
+        assert api.client.get("/api/usage").status_code == 503
+        assert "liverouter_database_up 1.0" in api.client.get("/metrics").text
+
     async def test_what_happens_during_the_hello_follows_it(self) -> None:
         """A stream hears from its beginning on, so that nothing falls between the first state and the changes."""
         hub = Hub()

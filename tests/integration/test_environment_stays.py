@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from langchain_core import exceptions as core
@@ -13,6 +13,9 @@ from liverouter.testing import MemoryRouter, StandIn
 from tests.integration.failkit import DIALECTS, METHODS, ask
 from tests.integration.hostile import ENGINES, Hostile, answers, attacked
 from tests.integration.wirekit import LITELLM_WARNINGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [*LITELLM_WARNINGS]
 
@@ -33,6 +36,10 @@ VARIABLES: Final = {
     "SNOWFLAKE_ACCOUNT_ID": CANARY,
     "GOOGLE_API_KEY": CANARY,
     "GEMINI_API_KEY": CANARY,
+    "VERTEXAI_PROJECT": CANARY,
+    "VERTEXAI_LOCATION": CANARY,
+    "VERTEXAI_CREDENTIALS": CANARY,
+    "LITELLM_USER_AGENT": CANARY,
 }
 
 
@@ -49,6 +56,24 @@ def test_no_variable_goes_out_with_a_call(monkeypatch: pytest.MonkeyPatch, diale
                 ask(live.chat_model(), method)
         assert any(b"key" in head.lower() or b"authorization" in head.lower() for head in server.heads)
         assert not [head for head in server.heads if CANARY.encode() in head]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_no_login_of_netrc_goes_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dialect: str, engine: str) -> None:
+    """Not even where litellm's switch for proxies has aiohttp read it; and calls go on."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"default login somebody password {CANARY}\n", encoding="utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("AIOHTTP_TRUST_ENV", "True")
+    with attacked(dialect, engine) as (server, live):
+        server.does(answers(b"HTTP/1.1 401 No\r\n", b"{}"))
+        for method in METHODS:
+            with pytest.raises(core.ModelAuthenticationError):
+                ask(live.chat_model(), method)
+        assert len(server.heads) == len(METHODS)
+        assert not [head for head in server.heads if b"authorization: basic" in head.lower()]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -379,6 +380,22 @@ class TestReseal:
         assert kinds[3] == ("rotate", "ann")
         assert kinds[2][0] == "edit"
         assert await repository.diff(2, 3) == []
+
+    async def test_envelope_that_was_replaced_is_nowhere_stored_again(
+        self, repository: SettingsRepository, db: Session
+    ) -> None:
+        """Who kept one from before, of the head or of the history, cannot have it sent elsewhere."""
+        kept = [seal("openai_api_key", text, OLD) for text in ("sk-first", "sk-second")]
+        for envelope in kept:
+            await repository.write({}, {"openai_api_key": envelope})
+        await repository.reseal(Keyring.from_text(f"{NEW},{OLD}"))
+        for envelope in kept:
+            for origins in ((), ("https://evil.example",)):
+                with pytest.raises(DatabaseError, match="a rotation of the keyring has replaced this envelope"):
+                    await repository.write({}, {"openai_api_key": replace(envelope, origins=origins)})
+        assert value(db, "SELECT count(*) FROM liverouter.spent_envelopes") == len(kept)
+        again = seal("openai_api_key", "sk-second", OLD)  # by whoever has the key itself
+        await repository.write({}, {"openai_api_key": replace(again, origins=("https://gw.internal",))})
 
     async def test_second_rotation_changes_nothing(self, repository: SettingsRepository) -> None:
         """Idempotent: no revision, no work."""

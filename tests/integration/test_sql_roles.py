@@ -28,6 +28,7 @@ TABLES = (
     "revision_log",
     "secrets",
     "settings",
+    "spent_envelopes",
     "usage_minutes",
 )
 VIEWS = (
@@ -35,6 +36,7 @@ VIEWS = (
     "desired_config",
     "instances",
     "problems",
+    "problems_by_login",
     "revisions",
     "rollout",
     "secret_keys",

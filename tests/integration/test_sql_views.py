@@ -33,11 +33,12 @@ COLUMNS = {
     " heartbeat_at since applied_at generation litellm_enable listener_pid reconnects probe_age_ms liverouter litellm"
     " python labels started_at epoch instance role",
     "problems": "severity code object message hint",
+    "problems_by_login": "severity code object message hint login instance",
     "revisions": "revision committed_at author application kind changed comment role",
     "rollout": "revision committed_at applied rejected pending p50_ms p99_ms slowest waiting_for slowest_instance",
     "secret_keys": "key_id secrets in_history",
     "usage": "minute app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
-    " cost_usd latency_ms latency_ms_max deployment_id instance",
+    " cost_usd latency_ms latency_ms_max deployment_id instance login",
 }
 FALLBACK = {"provider": "anthropic", "model": "claude-sonnet-4-6"}
 

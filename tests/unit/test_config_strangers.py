@@ -328,6 +328,10 @@ class TestGoogleCredentials:
             SERVICE_ACCOUNT | {"token_uri": "http://127.0.0.1:1/token"},
             SERVICE_ACCOUNT | {"token_uri": None},
             SERVICE_ACCOUNT | {"universe_domain": "evil.example"},
+            SERVICE_ACCOUNT | {"project_id": "x/../../v1/evil?a="},
+            SERVICE_ACCOUNT | {"project_id": "p#evil.example"},
+            SERVICE_ACCOUNT | {"project_id": 5},
+            SERVICE_ACCOUNT | {"project_id": {}},
         ],
     )
     def test_stored_credential_is_a_service_account_of_google_s(self, account: dict[str, Any]) -> None:

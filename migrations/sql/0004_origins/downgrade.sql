@@ -1,5 +1,6 @@
 DROP TRIGGER b_bind_origins ON liverouter.secrets;
 DROP FUNCTION liverouter.bind_origins(), liverouter.set_secret(text, text, text, text[]);
+DROP TABLE liverouter.spent_envelopes;
 
 CREATE FUNCTION liverouter.set_secret(name text, sealed text, fingerprint text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -301,6 +302,8 @@ FROM (
     SELECT * FROM server
 ) p (code, severity, object, message, hint)
 ORDER BY p.severity, p.code, p.object, p.message;
+
+DROP VIEW liverouter.problems_by_login;
 
 CREATE OR REPLACE FUNCTION liverouter.install_roles() RETURNS SETOF text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

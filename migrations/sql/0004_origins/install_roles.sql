@@ -59,7 +59,7 @@ BEGIN
             ('liverouter_inspector',
              'SELECT ON liverouter.alembic_version, liverouter.active_config, liverouter.desired_config, '
              'liverouter.instances, liverouter.rollout, liverouter.problems, liverouter.revisions, liverouter.usage, '
-             'liverouter.secret_keys'),
+             'liverouter.secret_keys, liverouter.problems_by_login'),
             ('liverouter_inspector',
              'EXECUTE ON FUNCTION liverouter.serves(text), liverouter.epoch(), '
              'liverouter.revision_diff(bigint, bigint), liverouter.wait_applied(bigint, numeric)')

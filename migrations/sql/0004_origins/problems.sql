@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW liverouter.problems WITH (security_barrier) AS
+CREATE VIEW liverouter.problems_by_login WITH (security_barrier) AS
 WITH config AS (
     SELECT coalesce(jsonb_object_agg(s.key, s.value), '{}') AS settings FROM liverouter.settings s
 ),
@@ -9,8 +9,9 @@ fleet AS (
     SELECT f.*, f.epoch IS NOT DISTINCT FROM h.epoch AND f.applied_revision IS NOT DISTINCT FROM h.revision AS current,
            (f.rejected_epoch, f.rejected_revision) IS NOT DISTINCT FROM (h.epoch, h.revision) AS refuses,
            f.applied_revision || CASE WHEN f.epoch IS DISTINCT FROM h.epoch THEN ' of another line of history' ELSE '' END
-               AS applied
-    FROM liverouter.fleet f CROSS JOIN head h
+               AS applied,
+           p.role AS login
+    FROM liverouter.fleet f JOIN liverouter.processes p ON p.instance = f.instance CROSS JOIN head h
 ),
 desired AS (
     SELECT array_agg(format('%s %s/%s', d.role, d.provider, d.model)
@@ -31,7 +32,7 @@ active AS (
 ),
 -- What of it can be compared: fallbacks that are in no row, or off by no row, are the environment's business.
 drift AS (
-    SELECT f.label, s.runs, s.wanted, a.otherwise_keyed
+    SELECT f.label, f.login, f.instance, s.runs, s.wanted, a.otherwise_keyed
     FROM fleet f CROSS JOIN desired d CROSS JOIN config c JOIN active a ON a.instance = f.instance
     CROSS JOIN LATERAL (
         SELECT CASE WHEN fallbacks.known THEN a.places
@@ -100,14 +101,15 @@ setting AS (
 instance AS (
     SELECT coalesce(p.value ->> 'code', ''), CASE p.value ->> 'severity' WHEN 'warning' THEN 'warning' ELSE 'error' END,
            f.label || coalesce(', ' || nullif(p.value ->> 'where', ''), ''),
-           p.value ->> 'message', coalesce(p.value ->> 'hint', '')
+           p.value ->> 'message', coalesce(p.value ->> 'hint', ''), f.login, f.instance
     FROM fleet f CROSS JOIN LATERAL jsonb_array_elements(f.problems) p
     WHERE f.live
     UNION ALL
     SELECT 'LR403', 'error', f.label,
            format('it rejected revision %s and %s', f.rejected_revision,
                coalesce('goes on with ' || f.applied, 'has none to serve with')),
-           coalesce(nullif(f.last_error ->> 'hint', ''), 'SELECT * FROM liverouter.instances says why')
+           coalesce(nullif(f.last_error ->> 'hint', ''), 'SELECT * FROM liverouter.instances says why'),
+           f.login, f.instance
     FROM fleet f
     WHERE f.live AND NOT f.current AND f.refuses
     UNION ALL
@@ -115,7 +117,7 @@ instance AS (
            format('revision %s is pending there for %s s: it %s', h.revision,
                round(extract(epoch FROM clock_timestamp() - h.committed_at)),
                coalesce('runs ' || f.applied, 'has none to serve with')),
-           'It follows by polling within a minute. If not, look at its log.'
+           'It follows by polling within a minute. If not, look at its log.', f.login, f.instance
     FROM fleet f CROSS JOIN head h
     WHERE f.live AND NOT f.current AND NOT f.refuses
       AND h.committed_at < clock_timestamp() - interval '5 seconds'
@@ -127,14 +129,16 @@ instance AS (
                WHEN 'pooler' THEN 'Give it a direct DSN for LISTEN: LIVEROUTER_LISTEN_URL'
                WHEN 'standby' THEN 'Name the primary in its DSN: a standby delivers no notifications'
                WHEN 'half_open' THEN 'Something between drops idle connections: it reconnects by itself'
-               ELSE 'It tries again by itself; is the database reachable from there?' END
+               ELSE 'It tries again by itself; is the database reachable from there?' END,
+           f.login, f.instance
     FROM fleet f
     WHERE f.live AND f.mode = 'poll_only'
     UNION ALL
     SELECT 'LR407', 'warning', f.label,
            format('no report for %s s, and it did not say that it ends',
                round(extract(epoch FROM clock_timestamp() - f.heartbeat_at))),
-           'It was killed, hangs, or cannot reach this database. It leaves this list an hour after its last report.'
+           'It was killed, hangs, or cannot reach this database. It leaves this list an hour after its last report.',
+           f.login, f.instance
     FROM fleet f
     WHERE NOT f.live AND f.bye_at IS NULL AND f.heartbeat_at > clock_timestamp() - interval '1 hour'
     UNION ALL
@@ -142,7 +146,8 @@ instance AS (
            CASE WHEN d.runs IS DISTINCT FROM d.wanted
                 THEN format('it runs %s, rows say %s', array_to_string(d.runs, ', '), array_to_string(d.wanted, ', '))
                 ELSE 'it runs with another credential than the stored one' END,
-           'Compare liverouter.active_config with liverouter.desired_config; restart it if this stays'
+           'Compare liverouter.active_config with liverouter.desired_config; restart it if this stays',
+           d.login, d.instance
     FROM drift d
     WHERE d.runs IS DISTINCT FROM d.wanted OR d.otherwise_keyed
 ),
@@ -152,12 +157,27 @@ server AS (
     FROM (SELECT pg_notification_queue_usage() AS usage) q
     WHERE q.usage > 0.5
 )
-SELECT p.severity, p.code, p.object, p.message, p.hint
+SELECT p.severity, p.code, p.object, p.message, p.hint, p.login, p.instance
 FROM (
-    SELECT * FROM setting WHERE NOT EXISTS (SELECT FROM fleet f WHERE f.live AND f.current)
+    SELECT s.*, NULL::text, NULL::uuid FROM setting s WHERE NOT EXISTS (SELECT FROM fleet f WHERE f.live AND f.current)
     UNION
     SELECT * FROM instance
     UNION
-    SELECT * FROM server
-) p (code, severity, object, message, hint)
+    SELECT s.*, NULL, NULL FROM server s
+) p (code, severity, object, message, hint, login, instance);
+
+COMMENT ON VIEW liverouter.problems_by_login IS
+    'Building block of view problems: by which login each came, for readers that take no more of one than of another';
+COMMENT ON COLUMN liverouter.problems_by_login.severity IS 'error or warning';
+COMMENT ON COLUMN liverouter.problems_by_login.code IS 'As in README, LR101 for example';
+COMMENT ON COLUMN liverouter.problems_by_login.object IS 'What it is about: a setting, a secret, a process, the database';
+COMMENT ON COLUMN liverouter.problems_by_login.message IS 'What is wrong';
+COMMENT ON COLUMN liverouter.problems_by_login.hint IS 'How to mend it';
+COMMENT ON COLUMN liverouter.problems_by_login.login IS
+    'The login of the process that it is about, which nobody chooses; NULL for settings, secrets and the database';
+COMMENT ON COLUMN liverouter.problems_by_login.instance IS 'Identity of that process, as in instances';
+
+CREATE OR REPLACE VIEW liverouter.problems WITH (security_barrier) AS
+SELECT DISTINCT p.severity, p.code, p.object, p.message, p.hint
+FROM liverouter.problems_by_login p
 ORDER BY p.severity, p.code, p.object, p.message;

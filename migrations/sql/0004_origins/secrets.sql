@@ -28,6 +28,11 @@ $$;
 COMMENT ON COLUMN liverouter.revision_log.sealed IS
     'All secrets of it, sealed: {name: {"sealed", "fingerprint", "origins"}}';
 
+CREATE TABLE liverouter.spent_envelopes (digest bytea PRIMARY KEY);
+COMMENT ON TABLE liverouter.spent_envelopes IS
+    'Envelopes that a rotation replaced, in the history too: who kept one cannot store it again, for wherever it likes';
+COMMENT ON COLUMN liverouter.spent_envelopes.digest IS 'SHA-256 of the envelope';
+
 CREATE FUNCTION liverouter.bind_origins() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -42,6 +47,12 @@ BEGIN
     THEN
         RAISE EXCEPTION 'the origins of a secret are at most 50 addresses of the form scheme://host:port' USING
             ERRCODE = '23514', HINT = 'Name the base URL: liverouter set --secret NAME --for https://gateway.internal';
+    END IF;
+    IF (TG_OP = 'INSERT' OR NEW.sealed <> OLD.sealed) AND EXISTS (
+        SELECT FROM liverouter.spent_envelopes s WHERE s.digest = sha256(convert_to(NEW.sealed, 'UTF8')))
+    THEN
+        RAISE EXCEPTION 'a rotation of the keyring has replaced this envelope' USING
+            ERRCODE = '23514', HINT = 'Store the secret itself again: liverouter set --secret NAME';
     END IF;
     -- Who cannot seal a secret cannot send it elsewhere: an envelope goes where the history has it go, and nowhere else.
     IF (TG_OP = 'UPDATE' AND NEW.sealed = OLD.sealed

@@ -26,28 +26,7 @@ CROSS JOIN LATERAL (
     SELECT p.bye_at IS NULL AND p.heartbeat_at > clock_timestamp() - interval '35 seconds'
 ) l (live);
 
-CREATE OR REPLACE VIEW liverouter.usage WITH (security_barrier) AS
-SELECT
-    u.minute,
-    p.app,
-    p.host,
-    p.pid,
-    u.provider,
-    u.model,
-    u.role,
-    u.calls,
-    u.failures,
-    u.failovers,
-    u.prompt_tokens,
-    u.completion_tokens,
-    u.cost_usd,
-    round((u.latency_ms_sum / nullif(u.calls, 0))::numeric, 1) AS latency_ms,
-    round(u.latency_ms_max::numeric, 1) AS latency_ms_max,
-    u.deployment_id,
-    u.instance
-FROM liverouter.usage_minutes u
-LEFT JOIN liverouter.processes p ON p.instance = u.instance
-ORDER BY u.minute DESC, p.app, p.host, p.pid, u.role DESC, u.deployment_id;
+DROP VIEW liverouter.usage;
 
 CREATE OR REPLACE FUNCTION liverouter.begin_edit(
     expected_revision bigint DEFAULT NULL, author text DEFAULT NULL, comment text DEFAULT NULL) RETURNS bigint

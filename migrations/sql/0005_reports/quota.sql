@@ -41,11 +41,11 @@ COMMENT ON FUNCTION liverouter.check_processes() IS
 CREATE FUNCTION liverouter.may_add(moment timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(sum(q.added), 0) < 50000 FROM liverouter.report_quota q
+    SELECT coalesce(sum(q.added), 0) < 10000 FROM liverouter.report_quota q
     WHERE q.role = session_user::text AND q.minute = date_trunc('minute', moment)
 $$;
 COMMENT ON FUNCTION liverouter.may_add(timestamptz) IS
-    'Part of report(): whether the login has added less than 50000 rows of usage and outcomes in this minute, '
+    'Part of report(): whether the login has added less than 10000 rows of usage and outcomes in this minute, '
     'a large one counted as several';
 
 CREATE FUNCTION liverouter.count_added(moment timestamptz, added bigint) RETURNS void

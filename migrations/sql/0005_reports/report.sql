@@ -82,7 +82,7 @@ BEGIN
         IF NOT fits THEN
             said.problems := said.problems || liverouter.report_problem(jsonb_build_object(
                 'severity', 'warning', 'code', 'LR212', 'where', over_quota,
-                'message', format('its counts are dropped: the login %s has added 50000 rows within a minute',
+                'message', format('its counts are dropped: the login %s has added 10000 rows within a minute',
                     session_user),
                 'hint', 'Give services logins of their own. What reports so much? See liverouter.usage.'));
         END IF;

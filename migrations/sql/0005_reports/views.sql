@@ -51,7 +51,9 @@ SELECT
          THEN round((u.latency_ms_sum / u.calls)::numeric, 1) END AS latency_ms,
     CASE WHEN u.latency_ms_max BETWEEN 0 AND 1e15 THEN round(u.latency_ms_max::numeric, 1) END AS latency_ms_max,
     u.deployment_id,
-    u.instance
+    u.instance,
+    p.role AS login
 FROM liverouter.usage_minutes u
 LEFT JOIN liverouter.processes p ON p.instance = u.instance
 ORDER BY u.minute DESC, p.app, p.host, p.pid, u.role DESC, u.deployment_id;
+COMMENT ON COLUMN liverouter.usage.login IS 'The login of the process, which nobody chooses';

@@ -35,6 +35,7 @@ DECLARE
     nap_s    double precision := 0.002;
     live     bigint;
     missing  text[];
+    logins   text;
     refusal  record;
 BEGIN
     SELECT * INTO STRICT head FROM liverouter.head;
@@ -53,9 +54,11 @@ BEGIN
     END IF;
     LOOP
         -- each pass is a new statement, so it sees a new snapshot
-        SELECT count(*), coalesce(array_agg(f.label ORDER BY f.label) FILTER (WHERE NOT f.done), '{}')
+        SELECT count(*), coalesce(array_agg(left(f.label, 100) ORDER BY f.nth, f.label) FILTER (WHERE NOT f.done), '{}')
             INTO STRICT live, missing
-            FROM liverouter.fleet_at(wait_applied.revision, epoch_is) f;
+            FROM (  -- no login pushes another's processes out of the message
+                SELECT a.*, row_number() OVER (PARTITION BY a.role, a.done ORDER BY a.label) AS nth
+                FROM liverouter.fleet_at(wait_applied.revision, epoch_is) a) f;
         IF live = 0 THEN
             RAISE NOTICE 'no instance is live: there is nobody to wait for';
         END IF;
@@ -70,10 +73,16 @@ BEGIN
                     DETAIL = format('The login %s reported it.', refusal.role);
         END IF;
         IF clock_timestamp() >= deadline THEN
+            SELECT string_agg(format('%s of the login %s', l.processes, l.role), ', ' ORDER BY l.processes DESC, l.role)
+                INTO logins
+                FROM (
+                    SELECT f.role, count(*) AS processes FROM liverouter.fleet_at(wait_applied.revision, epoch_is) f
+                    WHERE NOT f.done GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20) l;
             RAISE EXCEPTION 'after % s revision % is missing in % of % live instances: %',
-                timeout_s, wait_applied.revision, cardinality(missing), live,
+                trim_scale(round(timeout_s, 3)), wait_applied.revision, cardinality(missing), live,
                 left(array_to_string(missing, '; '), 1000)
-                USING ERRCODE = 'LR404', HINT = 'See why: SELECT * FROM liverouter.problems';
+                USING ERRCODE = 'LR404', HINT = 'See why: SELECT * FROM liverouter.problems',
+                    DETAIL = format('Not there yet: %s.', logins);
         END IF;
         PERFORM pg_sleep(least(nap_s, greatest(extract(epoch FROM deadline - clock_timestamp()), 0.001)));
         nap_s := least(nap_s * 1.5, 0.1);

@@ -93,7 +93,7 @@ async def _everything(context: Context) -> dict[str, Any]:
     try:
         head = await fleet.head()
         instances, serving, problems, usage = await asyncio.gather(
-            fleet.instances(head), fleet.serving(), fleet.problems(), fleet.usage(USAGE_MINUTES)
+            fleet.instances(head), fleet.serving(), fleet.problems(), fleet.usage_if_read()
         )
     except Exception as exc:  # noqa: BLE001 - a stream that ends without a word is begun again for ever
         context.watch.forget()  # this page lacks what all others know

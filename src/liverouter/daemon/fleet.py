@@ -65,6 +65,16 @@ class Fleet:
         rows = _shaped(UsagePoint, await self._repository.usage_totals(since))
         return sorted(rows, key=lambda row: (row["minute"], row["role"] != "primary", row["deployment_id"]))
 
+    async def usage_if_read(self) -> list[Row]:
+        """Return the `usage` of the last minutes, nothing where it cannot be read in time.
+
+        Whoever fills it, within its quota, hides neither processes nor problems from those who look at all of them.
+        """
+        try:
+            return await self.usage(USAGE_MINUTES)
+        except DatabaseError:
+            return []
+
     async def head(self) -> Row:
         """Return the newest row of view `rollout`: the head revision, and how it comes to the processes."""
         return (await self._repository.rollout(limit=1))[0]
@@ -126,7 +136,7 @@ class Watch:
                 self._tell("problems", await self._fleet.problems())
             if time.monotonic() - self._usage_at >= _USAGE_EVERY_S:
                 self._usage_at = time.monotonic()
-                self._tell("usage", await self._fleet.usage(USAGE_MINUTES))
+                self._tell("usage", await self._fleet.usage_if_read())
         except DatabaseError as exc:
             self._tell("database", exc.problem.as_dict())
             return False

@@ -130,7 +130,10 @@ class Metrics:
         for state, number in states.items():
             self._instances.labels(state).set(number)
         since = max(self._began, self._clock() - _LOOK_BACK)
-        rows = await self._repository.usage_totals(since)
+        try:
+            rows = await self._repository.usage_totals(since)
+        except DatabaseError:
+            return  # who fills the table does not make the database one that is down; late counts are added later
         self._counted = {key: counts for key, counts in self._counted.items() if key[0] >= since}
         for row in rows:
             labels = tuple(str(row[name]) for name in _DEPLOYMENT)
