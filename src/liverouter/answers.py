@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from langchain_core.exceptions import ModelAPIError
 from langchain_core.messages import AIMessage
 
 from liverouter.providers import PROVIDERS
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from liverouter.store import Generation
 
 KEY: Final = "liverouter"  # of response_metadata
-_NAMES: Final = ("model", "model_name")  # of the model, as its provider says
+_NAMES: Final = frozenset(  # as the provider says
+    {"model", "model_name", "id", "finish_reason", "stop_reason", "stop_sequence", "system_fingerprint", "service_tier"}
+)
 _LONGEST_NAME: Final = 200  # characters
 
 
@@ -34,16 +38,23 @@ class Answer:
     def add(self, chunk: ChatGenerationChunk) -> None:
         """Clean one chunk of a stream and remember what it says of usage and cost."""
         message = chunk.message
-        self._cost = message.response_metadata.get("response_cost", self._cost)
+        self._note_cost(message)
         self._clean(message)
+        chunk.generation_info = _told(chunk.generation_info) if chunk.generation_info else None
         if (usage := getattr(message, "usage_metadata", None)) is not None:
             self.usage = usage if self.usage is None else _larger(self.usage, usage)
 
     def finish(self, result: ChatResult) -> ChatResult:
-        """Clean a whole answer and sign it."""
+        """Clean a whole answer and sign it.
+
+        Raises:
+            ModelAPIError: there is no message in it.
+        """
+        if not result.generations:
+            raise ModelAPIError("the provider's answer has no message")
         for generation in result.generations:
             message = generation.message
-            self._cost = message.response_metadata.get("response_cost", self._cost)
+            self._note_cost(message)
             self.usage = getattr(message, "usage_metadata", None)
             self._clean(message)
         for generation in result.generations:
@@ -80,6 +91,11 @@ class Answer:
         snapshot = self._generation.snapshot
         return self._generation.deployments.get(self._record.served_by, snapshot.primary)
 
+    def _note_cost(self, message: BaseMessage) -> None:
+        said = message.response_metadata.get("response_cost")
+        if isinstance(said, int | float) and math.isfinite(said):
+            self._cost = said
+
     def _clean(self, message: BaseMessage) -> None:
         """Leave nothing of litellm's in *message*, and name the model that served in place of the group."""
         extra, metadata = message.additional_kwargs, message.response_metadata
@@ -93,7 +109,7 @@ class Answer:
                 metadata.pop("model_id", None)
                 if "model_name" in metadata:
                     metadata["model_name"] = self._served().model
-            metadata |= _told(metadata)
+            message.response_metadata = _told(metadata)
 
 
 def cost_usd(deployment: Deployment, usage: UsageMetadata | None) -> float | None:
@@ -121,9 +137,13 @@ def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
 
 
 def _told(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return *metadata* as plain data, with the model's name no longer than a name is."""
+    """Return *metadata* as plain data: names are texts, which LangChain joins by chunk, and as short as names are."""
     plain = {name: _plain(value) for name, value in metadata.items()}
-    return plain | {n: plain[n][:_LONGEST_NAME] for n in _NAMES if isinstance(plain.get(n), str)}
+    return {
+        name: value[:_LONGEST_NAME] if name in _NAMES and isinstance(value, str) else value
+        for name, value in plain.items()
+        if name not in _NAMES or value is None or isinstance(value, str)
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from pydantic import Field
 from liverouter import attempts
 from liverouter.answers import Answer
 from liverouter.failures import translate
-from liverouter.guard import Clock, in_time
+from liverouter.guard import Clock
 from liverouter.leaving import raise_anew
 from liverouter.messages import portable
 from liverouter.profile import DEFAULT_PROFILE, count_tokens
@@ -282,12 +282,12 @@ class _Call:
         clock = self._clock()
         try:
             result = await (work if clock is None else clock.wait(work))
+            answer = Answer(self._generation, record)
+            answer.finish(result)
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             count.failed(exc)
             error = translate(exc, self._generation, record, answered=clock is not None and clock.answered)
         else:
-            answer = Answer(self._generation, record)
-            answer.finish(result)
             count.answered(answer)
             return result
         return raise_anew(error)
@@ -315,6 +315,8 @@ class _Call:
         finally:
             for stream in (bounded, chunks):
                 await stream.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
+            if clock is not None:
+                await clock.close()
         if error is not None:
             raise_anew(error)
         count.answered(answer)
@@ -332,16 +334,11 @@ class _Call:
 async def _bounded(
     chunks: AsyncIterator[ChatGenerationChunk], clock: Clock
 ) -> AsyncGenerator[ChatGenerationChunk, None]:
-    """Yield *chunks*, the first with content before *clock* runs out, and no silence longer than that afterwards."""
-    begun = False
-    while not begun:
-        if (chunk := await clock.wait(anext(chunks, None))) is None:
-            return
-        begun = _says_something(chunk)
+    """Yield *chunks*, with no longer silence before or between them than *clock* allows."""
+    while (chunk := await clock.wait(anext(chunks, None))) is not None:
+        if _says_something(chunk):
+            clock.heard()
         yield chunk
-    async with contextlib.aclosing(in_time(chunks, clock.timeout_s, _says_something)) as rest:
-        async for chunk in rest:
-            yield chunk
 
 
 def _says_something(chunk: ChatGenerationChunk) -> bool:

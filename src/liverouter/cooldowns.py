@@ -88,7 +88,7 @@ def _retry_after_s(error: BaseException) -> float | None:
             pass
         try:
             return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except ValueError:
+        except (ValueError, OverflowError):  # a zone of any offset
             continue
     return None
 

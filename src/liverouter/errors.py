@@ -57,7 +57,7 @@ CODES: Final[dict[str, str]] = {
     "LR403": "an instance rejected the revision",
     "LR404": "not every instance applied the revision in time",
     "LR405": "a process option is wrong",
-    "LR406": "a blocking call from the I/O loop",
+    "LR406": "a blocking call where only async ones are served",
     "LR407": "an instance stopped reporting",
     "LR408": "an instance runs something else than the rows say",
     "LR501": "no secret key is configured",

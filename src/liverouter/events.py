@@ -299,6 +299,7 @@ class Bus:
 _TOKEN: Final = re.compile(
     r"(sk-[A-Za-z0-9_-]{6})[A-Za-z0-9_-]+"
     r"|(Bearer\s+)\S+"
+    r"|(ya29\.)[A-Za-z0-9_.-]+"  # Google's access tokens
     r"|((?:api[-_]?key|token|password|secret)[\"']?\s*[=:]\s*[\"']?)[^\s\"',}&]+"
     r"|(://[^/\s:@]+:)[^@\s/]+(?=@)"
     r"|-----BEGIN[^-]*PRIVATE KEY-----.*?(?:-----END[^-]*PRIVATE KEY-----|$)",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
 from litellm import Router
@@ -21,6 +21,7 @@ from litellm.utils import is_internal_call
 
 from liverouter import attempts
 from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
+from liverouter.errors import LiveRouterError
 from liverouter.guard import azure_token
 from liverouter.leaving import bare, raise_anew
 from liverouter.litellm_http import attempt_timeout_s, connections, shared_client
@@ -103,6 +104,19 @@ class FailoverRouter(CheckedRouter):
                 walk.failed(exc)
         # bare already here: a Router has callers of its own, beside the handles
         return raise_anew(bare(walk.verdict(), [secret.reveal() for secret in self.secrets]))
+
+    def function_with_fallbacks(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse a blocking call, which litellm makes here: by clients that nothing guards, on loops of its own.
+
+        Raises:
+            LiveRouterError: always (LR406).
+        """
+        raise LiveRouterError(
+            "this Router answers async calls only",
+            code="LR406",
+            where="router",
+            hint="Await router.acompletion(…) there, or use get_chat_model().invoke(…) in blocking code.",
+        )
 
     async def _attempt(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Make one attempt and count its failure, if it fails, against the deployment that litellm picked."""

@@ -89,7 +89,7 @@ def translate(exc: Exception, generation: Generation, call: Attempts, *, answere
     secrets = [secret.reveal() for secret in generation.snapshot.secrets]
     after_content = call.served_by or not _from_library(exc)  # or nothing a provider did
     error = _typed(exc) if after_content else _outcome(exc, generation, call, secrets)
-    if answered and not isinstance(error, core.ModelError | LiveRouterError):
+    if (answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):
         error = core.ModelAPIError(f"the provider's answer cannot be read: {describe(exc)}")
         error.__cause__ = exc
     for failed in (error, exc, *(failed for _, failed in call.failed)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 
-from liverouter.guard import guarded
+from liverouter.guard import guarded, leave_clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,7 @@ class TokenRequest:
             raise TransportError(f"{type(exc).__name__}: {exc}") from exc  # type: ignore[no-untyped-call]  # google-auth has no types
 
     async def _ask(self, request: httpx.Request) -> TokenAnswer:
+        leave_clock()
         async with asyncio.timeout(self._timeout_s), guarded(httpx.AsyncClient(verify=_trusted())) as client:
             request.extensions["timeout"] = httpx.Timeout(self._timeout_s).as_dict()
             answer = await client.send(request, follow_redirects=False)

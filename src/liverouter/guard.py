@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 from liverouter.origins import is_loopback, origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -43,6 +43,7 @@ MAX_ERROR: Final = 64_000  # the same, of an answer with an error's status
 _MAX_EVENT: Final = 32 * 2**20  # of a stream
 _MAX_COPIED: Final = 2**30  # bytes that a decoder copies for one event, which are its lines times its size
 _MAX_PARTS: Final = 200_000  # objects and lists of one answer or event, each of which costs a parser a thousand bytes
+_MAX_MARKS: Final = 1_500_000  # commas and colons of one, each of which may be a value or a name
 _PIECE: Final = 2**16  # bytes that are unpacked at once
 _PIECES_AT_ONCE: Final = 16  # before others have their turn on the event loop
 _ERROR_S: Final = 5.0  # for the body of an error, whose status says the most; half the timeout where that is less
@@ -70,6 +71,7 @@ _BLANKS: Final = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e", b"     ")
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
+_REASONING: Final = b'"reasoning'  # how members begin in which gateways show what a model thinks
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
 # The Entra token of the deployment that litellm tries, where it has no key: litellm takes one of the environment.
 azure_token: Final[ContextVar[str | None]] = ContextVar("liverouter_azure_token", default=None)
@@ -84,35 +86,20 @@ def guarded(client: C) -> C:
     return client
 
 
-async def in_time(chunks: AsyncIterator[T], timeout_s: float, says: Callable[[T], bool]) -> AsyncGenerator[T, None]:
-    """Yield *chunks*; of what is waited for them, no stretch without one that *says* something is longer than a call's.
-
-    Raises:
-        TimeoutError: one is; pings and empty pieces would keep a silent stream open for ever.
-    """
-    limit_s = left_s = timeout_s * _GRACE
-    loop = asyncio.get_running_loop()
-    while True:
-        began_at = loop.time()
-        async with asyncio.timeout_at(began_at + left_s):
-            chunk = await anext(chunks, None)
-        if chunk is None:
-            return
-        left_s = limit_s if says(chunk) else left_s - (loop.time() - began_at)
-        yield chunk
-
-
 class Clock:
-    """The time that one call has until it begins to answer: that of one attempt, and again after a server's error."""
+    """The time that is waited for one call: until it says something, and until it does so again.
+
+    A server's error gives the next attempt a time of its own. What its reader takes between two pieces counts nothing.
+    """
 
     def __init__(self, timeout_s: float) -> None:
         """Give each attempt *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
-        self.timeout_s = timeout_s
         self.answered = False  # with anything but an error
-        self._limit_s = timeout_s * _GRACE
+        self.opened: list[Any] = []  # streams, of which a library may leave one open
+        self._limit_s = self._left_s = timeout_s * _GRACE
         self._loop = asyncio.get_running_loop()
-        self._ends_at = self._loop.time() + self._limit_s
-        self._timer: asyncio.Timeout | None = None
+        self._since = 0.0  # when it began to wait, by the loop's time
+        self._timer: asyncio.Timeout | None = None  # none while nobody waits
         self._between = False  # two attempts
 
     async def wait(self, work: Awaitable[T]) -> T:
@@ -122,28 +109,47 @@ class Clock:
             TimeoutError: there is no time left.
         """
         token = _clock.set(self)
+        self._since = self._loop.time()
         try:
-            async with asyncio.timeout_at(self._ends_at) as self._timer:
+            async with asyncio.timeout_at(self._since + self._left_s) as self._timer:
                 return await work
         finally:
+            self._timer = None
+            self._left_s -= self._loop.time() - self._since
             _clock.reset(token)
+
+    def heard(self) -> None:
+        """Give what comes next its own time: this said something, where pings and empty pieces would go on for ever."""
+        self._give(self._limit_s)
 
     def attempt_began(self) -> None:
         """Give a second attempt its own time."""
         if self._between:
             self._between = False
-            self._end_in(self._limit_s)
+            self._give(self._limit_s)
 
     def attempt_failed(self) -> None:
         """Leave time for a pause: the provider answered an error that is worth another attempt."""
         self._between = True
-        self._end_in(self._limit_s + _BACKOFF_S)
+        self._give(self._limit_s + _BACKOFF_S)
 
-    def _end_in(self, seconds: float) -> None:
-        self._ends_at = self._loop.time() + seconds
+    async def close(self) -> None:
+        """Let go of every stream that was not read to its end."""
+        for stream in self.opened:
+            with contextlib.suppress(Exception):
+                await stream.aclose()
+
+    def _give(self, seconds: float) -> None:
+        now = self._loop.time()
+        self._left_s = seconds + (now - self._since if self._timer is not None else 0.0)
         if self._timer is not None:
             with contextlib.suppress(RuntimeError):  # it has just expired
-                self._timer.reschedule(self._ends_at)
+                self._timer.reschedule(now + seconds)
+
+
+def leave_clock() -> None:
+    """Have what this thread asks for count by a time of its own, and not by that of a call."""
+    _clock.set(None)
 
 
 class _BodyError(Exception):
@@ -175,7 +181,9 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         pieces = _pieces(response, MAX_ANSWER)
         if _asks_for_stream(request):
             kind: Any = type(response)
-            stream = _stream_class(kind)(pieces, response, request)
+            stream = _stream_class(kind)(pieces, response, request, clock)
+            if clock is not None:
+                clock.opened.append(stream)
             return kind(status, headers=_headers(response), stream=stream, extensions=response.extensions)
         content = b"".join([piece async for piece in pieces])
         _refuse_parts(content)
@@ -210,8 +218,8 @@ def _leaves_by_proxy(url: str) -> bool:
 
 
 def _refuse_parts(content: bytes) -> None:
-    if content.count(b"{") + content.count(b"[") > _MAX_PARTS:
-        raise _BodyError(f"the answer has more than {_MAX_PARTS} parts")
+    if content.count(b"{") + content.count(b"[") > _MAX_PARTS or content.count(b",") + content.count(b":") > _MAX_MARKS:
+        raise _BodyError("the answer has too many parts")
 
 
 def _asks_for_stream(request: Any) -> bool:
@@ -334,8 +342,8 @@ def _read_timeout_s(request: Any) -> float | None:
 class _Events:
     """The body of a stream: whole events, or whole lines for libraries that read those."""
 
-    def __init__(self, pieces: AsyncGenerator[bytes, None], response: Any, request: Any) -> None:
-        self._pieces, self._source = pieces, response.stream
+    def __init__(self, pieces: AsyncGenerator[bytes, None], response: Any, request: Any, clock: Clock | None) -> None:
+        self._pieces, self._source, self._clock = pieces, response.stream, clock
         self._errors = importlib.import_module(type(response).__module__.partition(".")[0])  # httpx or httpx2
         self._by_event = _SDK in request.headers
         self._timeout_s = _read_timeout_s(request)
@@ -366,10 +374,13 @@ class _Events:
                 whole = b"".join((*held, piece[:end])) if held else piece[:end]
                 held = [piece[end:]] if end < len(piece) else []
                 lines = 1 + sum(rest.count(b"\n") + rest.count(b"\r") for rest in held)
-                size, since, tail = len(piece) - end, time.monotonic() if held else 0.0, piece[end:][-3:]
+                size, tail = len(piece) - end, piece[end:][-3:]
+                if self._clock is not None and _REASONING in whole:
+                    self._clock.heard()  # langchain-openai drops it, and would show an empty piece
                 for part in self._parts(whole):
                     yield part
                     await asyncio.sleep(0)  # deadlines hold while events without content are taken apart
+                since = time.monotonic() if held else 0.0  # not before: the reader took its time
             if held:
                 for part in self._parts(b"".join(held)):
                     yield part

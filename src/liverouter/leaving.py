@@ -25,6 +25,7 @@ T = TypeVar("T")
 MAX_TEXT: Final = 2_000  # characters of an error's text, wherever it is kept
 _MAX_MASKED: Final = 64_000  # characters that are looked through for what looks like a credential
 _MAX_ITEMS, _MAX_DEPTH, _MAX_NAME = 100, 6, 200
+_HEAP_TYPE: Final = 1 << 9  # of a class's flags: it is made in Python, and an error may be moved to another
 _LINKS: Final = ("__cause__", "__context__")
 _OF_BODY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _PRIVATE: Final = frozenset(
@@ -91,7 +92,7 @@ def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
     text = _text(link, secrets)
     for name in _LINKS:
         other = getattr(link, name)
-        if other is not None and not hasattr(other, "__dict__"):  # of no class that can be stripped: its text is kept
+        if other is not None and _keeps_its_text(other, secrets):
             suppress = link.__suppress_context__
             setattr(link, name, _told(_kind(other))(_text(other, secrets)))
             link.__suppress_context__ = suppress
@@ -99,10 +100,15 @@ def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
     if isinstance(link, UnicodeError):
         with contextlib.suppress(AttributeError, TypeError):
             link.object = type(link.object)()  # type: ignore[attr-defined]  # what could not be read
+    if isinstance(link, AttributeError):
+        link.obj = None  # what had none of that name
     fields = getattr(link, "__dict__", {})
     if isinstance(link, LiveRouterError):
         fields = {name: fields[name] for name in ("message", "__notes__") if name in fields}
     for name, value in list(fields.items()):
+        if isinstance(value, BaseException) and _keeps_its_text(value, secrets):
+            value = _told(_kind(value))(_text(value, secrets))  # noqa: PLW2901
+            link.__dict__[name] = value
         if not isinstance(value, BaseException):
             with contextlib.suppress(AttributeError, TypeError):
                 setattr(link, name, _of(name, value, secrets))
@@ -112,11 +118,23 @@ def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
             link._liverouter_text = text  # type: ignore[attr-defined]  # noqa: SLF001 - the new class's own
 
 
-def _text(link: BaseException, secrets: tuple[str, ...]) -> str:
+def _keeps_its_text(link: BaseException, secrets: tuple[str, ...]) -> bool:
+    """Tell whether *link* is of a class that cannot be stripped or told to say less: not made in Python."""
+    if not hasattr(link, "__dict__"):
+        return True
+    mutable = _kind(link).__flags__ & _HEAP_TYPE or _kind(link).__str__ is BaseException.__str__  # which reads args
+    return not mutable and _text(link, secrets) != _said(link)
+
+
+def _said(link: BaseException) -> str:
     try:
-        return clean(str(link), secrets)
+        return str(link)
     except Exception:  # noqa: BLE001 - it was made of what is gone
         return ""
+
+
+def _text(link: BaseException, secrets: tuple[str, ...]) -> str:
+    return clean(_said(link), secrets)
 
 
 def _of(name: str, value: Any, secrets: tuple[str, ...]) -> Any:

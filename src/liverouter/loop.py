@@ -226,27 +226,11 @@ class LoopThread:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop that resolves host names to the very end of the process, to say goodbye to the database.
-
-    litellm makes the coroutine of a call in a pool's thread. Where the call was cancelled meanwhile it is closed there:
-    nobody is left to await it, and Python would complain of that.
-    """
+    """Return an event loop that resolves host names to the very end of the process, to say goodbye to the database."""
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(_complain)
     if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, have threads of their own for it
-        resolve, run_in_executor = loop.getaddrinfo, loop.run_in_executor
-
-        def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-            waiting: list[asyncio.Future[Any]] = []  # empty until it is submitted: it may end before
-
-            def call() -> Any:
-                result = fn(*args)
-                if asyncio.iscoroutine(result) and any(future.cancelled() for future in waiting):
-                    result.close()
-                return result
-
-            waiting.append(run_in_executor(executor, call))
-            return waiting[0]
+        resolve = loop.getaddrinfo
 
         async def resolve_to_the_end(host: Any, port: Any, **how: int) -> Any:
             try:
@@ -255,8 +239,38 @@ def _new_loop() -> asyncio.AbstractEventLoop:
                 return socket.getaddrinfo(host, port, **how)
 
         loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
-        loop.run_in_executor = run  # type: ignore[assignment, method-assign]
+        loop.run_in_executor = _closing_what_nobody_awaits(loop.run_in_executor)  # type: ignore[assignment, method-assign]
     return loop
+
+
+def _closing_what_nobody_awaits(run_in_executor: Callable[..., asyncio.Future[Any]]) -> Callable[..., Any]:
+    """Return *run_in_executor*, which closes a coroutine that is made in a thread for a call that was cancelled.
+
+    litellm makes those of calls there; Python would complain of one that is never awaited.
+    """
+
+    def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        made: list[Any] = []
+
+        def call() -> Any:
+            result = fn(*args)
+            if asyncio.iscoroutine(result):
+                made.append(result)
+                if any(future.cancelled() for future in waiting):
+                    result.close()
+            return result
+
+        def ended(future: asyncio.Future[Any]) -> None:
+            if future.cancelled():  # also after it was made, and before it came here
+                for coroutine in made:
+                    coroutine.close()
+
+        waiting: list[asyncio.Future[Any]] = []  # empty until it is submitted: it may end before
+        waiting.append(run_in_executor(executor, call))
+        waiting[0].add_done_callback(ended)
+        return waiting[0]
+
+    return run
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

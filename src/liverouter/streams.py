@@ -10,7 +10,6 @@ Importing this module imports litellm.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -25,7 +24,7 @@ from litellm.llms.base_llm.chat.transformation import BaseLLMException
 from liverouter import attempts
 from liverouter.drain import read_to_its_end
 from liverouter.errors import CallError, Problem
-from liverouter.guard import in_time
+from liverouter.guard import Clock
 from liverouter.leaving import bare, raise_anew
 
 if TYPE_CHECKING:
@@ -247,11 +246,13 @@ class CheckedStream:
             for chunk in self._held:
                 yield chunk
             self._held.clear()
-            async with contextlib.aclosing(in_time(self._source, self._timeout_s, _says_something)) as chunks:
-                async for chunk in chunks:
-                    if self._strict and chunk.choices and chunk.choices[0].finish_reason and not self._is_finished():
-                        await self._fail(CutStreamError(self._identifier))
-                    yield chunk
+            clock = Clock(self._timeout_s)
+            while (chunk := await clock.wait(anext(self._source, None))) is not None:
+                if _says_something(chunk):
+                    clock.heard()
+                if self._strict and chunk.choices and chunk.choices[0].finish_reason and not self._is_finished():
+                    await self._fail(CutStreamError(self._identifier))
+                yield chunk
         except Exception as exc:  # noqa: BLE001 - raised below, out of the frames that hold a key
             error = self._silent(exc) if type(exc) is TimeoutError else _provider_error(exc)
             self._ended(error)

@@ -160,9 +160,9 @@ def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | 
     }
 
 
-def _believed(said: float, most: float) -> float:
+def _believed(said: object, most: float) -> float:
     """Return what a provider *said* within bounds, 0 for what is no number."""
-    return min(said, most) if said > 0 else 0.0
+    return min(said, most) if isinstance(said, int | float) and said > 0 else 0.0
 
 
 _counters: Final[dict[str, UsageCounter]] = {}

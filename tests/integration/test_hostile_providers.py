@@ -6,6 +6,7 @@ import contextlib
 import gc
 import gzip
 import json
+import threading
 import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from liverouter.leaving import chain
 from liverouter.testing import MemoryRouter, StandIn
 from tests.integration.failkit import DIALECTS, METHODS, ask
 from tests.integration.hostile import ENGINES, EVENTS, MIB, OK, Connection, Hostile, answers, attacked, bomb
+from tests.integration.test_tracebacks import searched, secrets_of
 from tests.integration.wirekit import LITELLM_WARNINGS
 
 if TYPE_CHECKING:
@@ -61,6 +63,12 @@ def spoken(request: pytest.FixtureRequest) -> Iterator[tuple[Hostile, MemoryRout
     engine, _, dialect = request.param.partition(" ")
     with attacked(dialect, engine) as (server, live):
         yield server, live, dialect
+
+
+def _event(data: bytes) -> bytes:
+    """Return *data* as an event, with the name that Anthropic's have."""
+    kind = json.loads(data).get("type")
+    return (b"event: %s\n" % kind.encode() if kind else b"") + b"data: " + data + b"\n\n"
 
 
 def failing(
@@ -256,10 +264,10 @@ class TestTime:
         """After its first content, too, pings and pieces without any content do not keep a call for ever."""
         server, live, dialect = spoken
         first, empty = STREAMED[dialect]
-        piece = b": ping\n\n" if kind == "pings" else b"data: " + empty + b"\n\n"
+        piece = b": ping\n\n" if kind == "pings" else _event(empty)
 
         def endless(connection: Connection) -> None:
-            connection.send(EVENTS + b"\r\n" + b"".join(b"data: " + event + b"\n\n" for event in first))
+            connection.send(EVENTS + b"\r\n" + b"".join(map(_event, first)))
             while not server.ended.wait(0.02):
                 connection.send(piece)
 
@@ -268,7 +276,10 @@ class TestTime:
         started = time.monotonic()
         failing(live, method, core.ModelTimeoutError)
         assert time.monotonic() - started < 3 * TIMEOUT_S + SLACK_S
-        assert len(server.heads) == 1
+        live.set(litellm_timeout=TIMEOUT_S * 1.5)
+        said = live.chat_model().stream("hi")
+        assert next(chunk.text for chunk in said if chunk.text) == "Hi"  # so it had been heard before
+        assert len(server.heads) == 2
 
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_provider_says_nothing_about_retries(self, way: tuple[Hostile, MemoryRouter], method: str) -> None:
@@ -290,6 +301,55 @@ class TestTime:
         server, live = way
         server.does(answers(b"HTTP/1.1 401 No\r\nRetry-After: \xe9\xff\r\n", b"{}"))
         failing(live, kind=Exception)
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize(
+        "when",
+        [
+            "Mon, 01 Jan 2020 00:00:00 +99999999999999999999",
+            "Mon, 01 Jan 0001 00:00:00 +2359",
+            "1e999",
+            "NaN",
+            "-1",
+            "9" * 5_000,
+            "Mon, 99 Foo 99999 99:99:99 GMT",
+        ],
+    )
+    def test_pause_that_is_no_time_is_an_error_like_any_other(
+        self, attack: tuple[Hostile, MemoryRouter], when: str, method: str
+    ) -> None:
+        """The provider's 429, typed and without a key, whatever its Retry-After says."""
+        server, live = attack
+        server.does(answers(b"HTTP/1.1 429 No\r\nRetry-After: %s\r\n" % when.encode(), b"{}"))
+        error = failing(live, method, core.ModelRateLimitError)
+        searched(error, secrets_of(live), rendered=False)
+
+    def test_pause_that_is_no_time_fails_over(self) -> None:
+        """As any 429 does."""
+        with attacked("anthropic", "litellm") as (server, live), StandIn("openai") as spare:
+            live.set(llm_fallback_config=DIALECTS["openai"].entry(spare), secrets={"spare": "sk-spare"})
+            when = b"Mon, 01 Jan 2020 00:00:00 +99999999999999999999"
+            server.does(answers(b"HTTP/1.1 429 No\r\nRetry-After: " + when + b"\r\n", b"{}"))
+            assert ask(live.chat_model()).response_metadata["liverouter"]["role"] == "fallback"
+            assert live.cooldowns.active()
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("dialect", ["vertex-ai", "vertex-ai claude"])
+    def test_error_of_the_token_desk_leaves_the_deadline(self, dialect: str, engine: str) -> None:
+        """Its second answer is a token; what trickles then ends with the attempt all the same."""
+        from liverouter.testing import service_account_json
+
+        def trickling(connection: Connection) -> None:
+            connection.send(OK + b"Content-Length: 99999\r\n\r\n")
+            connection.trickle(b" ")
+
+        token = answers(OK, b'{"access_token": "ya29.x", "expires_in": 3600, "token_type": "Bearer"}')
+        with attacked(dialect, engine, litellm_timeout=2) as (server, live), Hostile() as desk:
+            server.does(trickling)
+            desk.does(lambda c: token(c) if len(desk.heads) > 1 else answers(b"HTTP/1.1 503 No\r\n", b"{}")(c))
+            live.set(secrets={"vertex_ai_credentials": service_account_json(desk.origin)})
+            failing(live, kind=(core.ModelTimeoutError, core.ModelAPIError))
+            assert (len(desk.heads), len(server.heads)) == (2, 1)
 
     @pytest.mark.parametrize("engine", ENGINES)
     @pytest.mark.parametrize("dialect", ["vertex-ai", "vertex-ai claude"])
@@ -315,12 +375,27 @@ class TestShape:
             (b"HTTP/1.1 401 No\r\n", b'{"error":{"message":"' + b"-eyJaaaaaaaaaa" * 4_500 + b'"}}'),
             (OK, json.dumps({"error": [LONG_TEXT] * 100}).encode()),
             (OK, b'{"choices":[' + b"[]," * 3_000_000 + b"[]]}"),
+            (OK, b'{"x":{' + b'"key":1,' * 4_000_000 + b'"k":1}}'),
+            (OK, b'{"x":[' + b'"abcdefghij",' * 4_000_000 + b'""]}'),
+            (EVENTS, b'data: {"x":[' + b"1," * 6_000_000 + b"1]}\n\n"),
             (OK.replace(b"json", b"json; charset=punycode"), b"a" * 400_000),
             (b"HTTP/1.1 401 No\r\nContent-Type: text/plain; charset=bz2\r\n", b"x" * 100),
             (EVENTS, b"\x0c" * 60_000 + b"\n\n"),
             (EVENTS, b"data: {}\xe2\x80\xa8" * 20_000 + b"\n\n"),
         ],
-        ids=["service accounts", "tokens", "long error", "lists", "punycode", "bz2", "line breaks", "lines"],
+        ids=[
+            "service accounts",
+            "tokens",
+            "long error",
+            "lists",
+            "names",
+            "texts",
+            "numbers",
+            "punycode",
+            "bz2",
+            "line breaks",
+            "lines",
+        ],
     )
     def test_answer_that_takes_long_to_read_holds_nobody_up(
         self, way: tuple[Hostile, MemoryRouter], head: bytes, body: bytes
@@ -352,6 +427,8 @@ class TestNonsense:
             b'{"choices": [7], "content": [7], "candidates": [7]}',
             b'{"choices": [{"message": 7}], "content": [{"type": "text"}], "candidates": [{"content": 7}]}',
             b'{"choices": [{"message": {"content": {"a": 1}}}], "content": [{"type": "text", "text": 7}]}',
+            b'{"choices": [], "content": [], "candidates": []}',
+            b'{"choices": [{"index": 0, "finish_reason": [7], "message": {"role": "assistant", "content": 7}}]}',
             b"[" * 5_000 + b"]" * 5_000,
             b"9" * 5_000,
         ],
@@ -381,6 +458,56 @@ class TestNonsense:
             assert (row["prompt_tokens"], row["completion_tokens"]) == (10**9, 10**9)
             assert 0 <= row["cost_usd"] <= 10**6
 
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("dialect", ["openai", "anthropic", "azure-openai", "snowflake"])
+    @pytest.mark.parametrize("said", ["x", [1], {"a": 1}, None, 0.5, True])
+    def test_figures_that_are_none_are_counted_as_none(self, dialect: str, engine: str, said: object) -> None:
+        """A typed error or an answer, and a row of counts that the database takes."""
+        spoken = "anthropic" if dialect == "anthropic" else "openai"
+        usage = dict.fromkeys(WHOLE[spoken]["usage"], said)
+        with attacked(dialect, engine) as (server, live):
+            server.does(answers(OK, json.dumps(WHOLE[spoken] | {"usage": usage}).encode()))
+            with contextlib.suppress(core.ModelError):
+                ask(live.chat_model())
+            (row,) = live.usage.drain()
+            assert all(isinstance(row[name], int) for name in ("prompt_tokens", "completion_tokens"))
+
+    @pytest.mark.parametrize("member", ["finish_reason", "system_fingerprint", "model", "id", "service_tier"])
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_pieces_that_do_not_fit_together_are_no_error_of_ours(self, engine: str, member: str) -> None:
+        """A name that is a list once and a text then."""
+        first = json.loads(STREAMED["openai"][0][0])
+        pieces = []
+        for said in ([7], "text", {"a": 1}, None, 7):
+            piece = json.loads(json.dumps(first))
+            (piece["choices"][0] if member == "finish_reason" else piece)[member] = said
+            pieces.append(piece)
+        first["choices"][0] |= {"finish_reason": "stop", "delta": {}}
+        body = b"".join(b"data: %s\n\n" % json.dumps(piece).encode() for piece in (*pieces, first))
+        with attacked("openai", engine) as (server, live):
+            server.does(answers(EVENTS, body + b"data: [DONE]\n\n"))
+            with contextlib.suppress(core.ModelError):
+                assert "Hi" in ask(live.chat_model(), "stream").text
+
+    def test_stream_of_another_shape_leaves_no_connection_open(self) -> None:
+        """google-genai closes none of its own."""
+        left = threading.Event()
+
+        def shapeless(connection: Connection) -> None:
+            connection.send(EVENTS + b"\r\n" + b'data: {"candidates":[{"content":{"parts":["x"]}}]}\n\n')
+            connection.wait()
+            if not server.ended.is_set():
+                left.set()
+
+        with attacked("vertex-ai", "native") as (server, live):
+            server.does(shapeless)
+            gc.disable()
+            try:
+                failing(live, "stream")
+                assert left.wait(SLACK_S)
+            finally:
+                gc.enable()
+
 
 class TestCookies:
     def test_none_is_kept(self, attack: tuple[Hostile, MemoryRouter]) -> None:
@@ -393,6 +520,50 @@ class TestCookies:
 
 
 class TestWhatIsWell:
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_reader_may_take_its_time(self, engine: str) -> None:
+        """What it does between two pieces is none of the provider's, however they are cut."""
+        piece = json.loads(STREAMED["openai"][0][0])
+        texts = [f"{number:09} " for number in range(400)]
+        texts.insert(300, "word " * 40_000)  # which comes in several pieces
+        events = []
+        for text in texts:
+            piece["choices"][0]["delta"]["content"] = text
+            events.append(b"data: %s\n\n" % json.dumps(piece).encode())
+        piece["choices"][0] |= {"finish_reason": "stop", "delta": {}}
+        events.append(b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(piece).encode())
+        pause = threading.Event()
+        with attacked("openai", engine, litellm_timeout=4 * TIMEOUT_S) as (server, live):
+            server.does(answers(EVENTS, b"".join(events)))
+            length = 0
+            for number, chunk in enumerate(live.chat_model().stream("hi")):
+                length += len(chunk.text)
+                if number in (5, 150):
+                    pause.wait(4.8 * TIMEOUT_S)
+            assert length == sum(map(len, texts))
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_gateway_may_show_what_a_model_thinks(self, engine: str, *, begun: bool) -> None:
+        """For longer than the timeout: it is not silent, whoever drops that member."""
+        piece = json.loads(STREAMED["openai"][0][0])
+
+        def event(finish: str | None = None, **delta: str) -> bytes:
+            piece["choices"][0] |= {"delta": delta, "finish_reason": finish}
+            return b"data: %s\n\n" % json.dumps(piece).encode()
+
+        def thinking(connection: Connection) -> None:
+            connection.send(EVENTS + b"Connection: close\r\n\r\n" + (event(content="Hi ") if begun else b""))
+            for _ in range(10):
+                if server.ended.wait(0.3 * TIMEOUT_S):
+                    return
+                connection.send(event(reasoning_content="hm"))
+            connection.send(event(content="there") + event("stop") + b"data: [DONE]\n\n")
+
+        with attacked("openai", engine, litellm_timeout=TIMEOUT_S) as (server, live):
+            server.does(thinking)
+            assert ask(live.chat_model(), "stream").text == ("Hi there" if begun else "there")
+
     @pytest.mark.parametrize("engine", ENGINES)
     @pytest.mark.parametrize("dialect", ["openai", "anthropic", "vertex-ai"])
     def test_gzip_that_nobody_asked_for_is_read(self, dialect: str, engine: str) -> None:
