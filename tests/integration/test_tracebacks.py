@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import logging
 import traceback
 import types
@@ -217,6 +218,63 @@ class TestFailedCalls:
                     continue
                 searched(error, secrets_of(world.live), rendered=False)
                 assert any(base.__module__.startswith("litellm") for base in type(error).__mro__)
+
+    def test_blocking_call_of_the_router_is_refused(self) -> None:
+        """What litellm makes of it follows redirects: nothing is sent, and the error says what to call."""
+        with World("anthropic", fallback="") as world:
+            router: Any = world.live.generation().router
+            for stream in (False, True):
+                error = attempt(
+                    lambda stream=stream: router.completion("ekaiX-model", [{"role": "user"}], stream=stream)  # type: ignore[misc]
+                )
+                assert isinstance(error, LiveRouterError)
+                assert (error.code, "acompletion" in error.hint) == ("LR406", True)
+            assert world.primary.hits == 0
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    def test_key_that_a_provider_echoes_in_a_figure(self, engine: str, method: str) -> None:
+        """A library that cannot read the figure quotes it: the quote leaves without the key."""
+        from tests.integration.hostile import EVENTS, OK, answers, attacked
+        from tests.integration.test_hostile_providers import STREAMED, WHOLE
+
+        for dialect in ("openai", "anthropic"):
+            with attacked(dialect, engine) as (server, live):
+                (key, *_) = [s.reveal() for d in live.generation().snapshot.deployments for s in d.secrets.values()]
+                usage: dict[str, Any] = dict.fromkeys(WHOLE[dialect]["usage"], key)
+                usage |= {"prompt_tokens_details": {"audio_tokens": key}, "cache_read_input_tokens": key}
+                if method == "invoke":
+                    server.does(answers(OK, json.dumps(WHOLE[dialect] | {"usage": usage}).encode()))
+                else:
+                    last = json.loads(STREAMED["openai"][0][0]) | {"choices": [], "usage": usage}
+                    if dialect == "anthropic":
+                        last = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
+                    events = [*(json.loads(event) for event in STREAMED[dialect][0]), last]
+                    body = b"".join(
+                        b"event: %s\ndata: %s\n\n" % (str(event.get("type")).encode(), json.dumps(event).encode())
+                        for event in events
+                    )
+                    server.does(answers(EVENTS, body))
+                error = attempt(lambda live=live: ask(live.chat_model(), method))  # type: ignore[misc]
+                if error is not None:
+                    searched(error, secrets_of(live), rendered=False)
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_key_that_is_echoed_in_the_form_in_which_it_was_sent(self, engine: str) -> None:
+        """Snowflake's goes out without litellm's mark, Google's as an access token."""
+        from tests.integration.hostile import answers, attacked
+
+        for dialect, secret, sent in (
+            ("snowflake", {"snowflake_token": "pat/zz9-value-of-a-token"}, "zz9-value-of-a-token"),
+            ("vertex-ai", {}, "ya29.a0AfH6SMBx-token_of.google"),
+        ):
+            with attacked(dialect, engine) as (server, live):
+                live.set(secrets=secret)
+                told = json.dumps({"error": {"message": f"bad credential {sent} given", "code": 401}}).encode()
+                server.does(answers(b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\n", told))
+                error = attempt(lambda live=live: ask(live.chat_model()))  # type: ignore[misc]
+                assert isinstance(error, core.ModelError)
+                searched(error, {sent}, rendered=False)
 
     def test_every_deployment_failed(self) -> None:
         """The one error over several, and each in it."""
