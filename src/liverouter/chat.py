@@ -19,8 +19,8 @@ from pydantic import Field
 
 from liverouter import attempts
 from liverouter.answers import Answer
+from liverouter.clock import Clock
 from liverouter.failures import translate
-from liverouter.guard import Clock
 from liverouter.leaving import raise_anew
 from liverouter.messages import portable
 from liverouter.profile import DEFAULT_PROFILE, count_tokens

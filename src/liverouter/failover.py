@@ -20,6 +20,7 @@ from litellm.types.router import RouterRateLimitError, RouterRateLimitErrorBasic
 from litellm.utils import is_internal_call
 
 from liverouter import attempts
+from liverouter.clock import GRACE
 from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
 from liverouter.errors import LiveRouterError
 from liverouter.guard import azure_token
@@ -47,7 +48,6 @@ _WATCHERS: Final = (
 )
 _NOBODY: Final = "cache"  # what litellm's Vertex AI module puts there as it is imported; no log row comes of it
 _BUCKETS: Final = ("metadata", "litellm_metadata")
-_GRACE: Final = 1.1  # of the timeout: litellm's own error says more than ours, so it comes first where it comes
 _HTTP_HANDLER: Final = ("anthropic/", "snowflake/", "vertex_ai/")  # models that litellm calls through its own client
 
 
@@ -140,7 +140,7 @@ class FailoverRouter(CheckedRouter):
         asked_s = kwargs.get("timeout")
         timeout_s = float(asked_s if isinstance(asked_s, int | float) else self.timeout)
         attempt_timeout_s.set(timeout_s)
-        limit_s = timeout_s * _GRACE
+        limit_s = timeout_s * GRACE
         deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 
-from liverouter.guard import guarded, leave_clock
+from liverouter.clock import leave_clock
+from liverouter.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@
 - What a provider's library adds from variables of the environment stays here: it belongs to another address.
 - What is for this machine does not leave it by a proxy, to which no key is bound.
 
-A `Clock` bounds all that one call of the native engine does, where each read alone would have its own timeout.
+Where a call of the native engine has a `Clock`, it hears here of attempts and streams.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from liverouter.clock import clock_of_call
 from liverouter.origins import is_loopback, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
+    from liverouter.clock import Clock
+
 C = TypeVar("C")
-T = TypeVar("T")
 
 MAX_ANSWER: Final = 64 * 2**20  # bytes, unpacked
 MAX_ERROR: Final = 64_000  # the same, of an answer with an error's status
@@ -47,8 +49,6 @@ _MAX_MARKS: Final = 1_500_000  # commas and colons of one, each of which may be 
 _PIECE: Final = 2**16  # bytes that are unpacked at once
 _PIECES_AT_ONCE: Final = 16  # before others have their turn on the event loop
 _ERROR_S: Final = 5.0  # for the body of an error, whose status says the most; half the timeout where that is less
-_BACKOFF_S: Final = 20.0  # more than the pause that a provider's library makes before another try
-_GRACE: Final = 1.1  # of the timeout: a library's own error says more than ours, so it comes first where it comes
 _FIRST_REDIRECT, _FIRST_ERROR, _SERVER_ERROR = 300, 400, 500
 _TOO_MANY_LINES: Final = "an event of the stream has too many lines"
 _BY_PROXY: Final = (
@@ -75,7 +75,6 @@ _REASONING: Final = b'"reasoning'  # how members begin in which gateways show wh
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
 # The Entra token of the deployment that litellm tries, where it has no key: litellm takes one of the environment.
 azure_token: Final[ContextVar[str | None]] = ContextVar("liverouter_azure_token", default=None)
-_clock: ContextVar[Clock | None] = ContextVar("liverouter_clock", default=None)
 
 
 def guarded(client: C) -> C:
@@ -86,79 +85,13 @@ def guarded(client: C) -> C:
     return client
 
 
-class Clock:
-    """The time that is waited for one call: until it says something, and until it does so again.
-
-    A server's error gives the next attempt a time of its own. What its reader takes between two pieces counts nothing.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        """Give each attempt *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
-        self.answered = False  # with anything but an error
-        self.opened: list[Any] = []  # streams, of which a library may leave one open
-        self._limit_s = self._left_s = timeout_s * _GRACE
-        self._loop = asyncio.get_running_loop()
-        self._since = 0.0  # when it began to wait, by the loop's time
-        self._timer: asyncio.Timeout | None = None  # none while nobody waits
-        self._between = False  # two attempts
-
-    async def wait(self, work: Awaitable[T]) -> T:
-        """Return what *work* returns.
-
-        Raises:
-            TimeoutError: there is no time left.
-        """
-        token = _clock.set(self)
-        self._since = self._loop.time()
-        try:
-            async with asyncio.timeout_at(self._since + self._left_s) as self._timer:
-                return await work
-        finally:
-            self._timer = None
-            self._left_s -= self._loop.time() - self._since
-            _clock.reset(token)
-
-    def heard(self) -> None:
-        """Give what comes next its own time: this said something, where pings and empty pieces would go on for ever."""
-        self._give(self._limit_s)
-
-    def attempt_began(self) -> None:
-        """Give a second attempt its own time."""
-        if self._between:
-            self._between = False
-            self._give(self._limit_s)
-
-    def attempt_failed(self) -> None:
-        """Leave time for a pause: the provider answered an error that is worth another attempt."""
-        self._between = True
-        self._give(self._limit_s + _BACKOFF_S)
-
-    async def close(self) -> None:
-        """Let go of every stream that was not read to its end."""
-        for stream in self.opened:
-            with contextlib.suppress(Exception):
-                await stream.aclose()
-
-    def _give(self, seconds: float) -> None:
-        now = self._loop.time()
-        self._left_s = seconds + (now - self._since if self._timer is not None else 0.0)
-        if self._timer is not None:
-            with contextlib.suppress(RuntimeError):  # it has just expired
-                self._timer.reschedule(now + seconds)
-
-
-def leave_clock() -> None:
-    """Have what this thread asks for count by a time of its own, and not by that of a call."""
-    _clock.set(None)
-
-
 class _BodyError(Exception):
     """The body of an answer cannot be read; its text says why."""
 
 
 async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
     """Return the answer to *request* as it may pass on."""
-    if (clock := _clock.get()) is not None:
+    if (clock := clock_of_call()) is not None:
         clock.attempt_began()
     request.headers["accept-encoding"] = "identity"
     _take_off(request.headers)
@@ -265,7 +198,7 @@ def _headers(response: Any, status: int = 200) -> list[tuple[bytes, bytes]]:
     """
     dropped: tuple[bytes, ...] = _OURS
     more: list[tuple[bytes, bytes]] = []
-    if _clock.get() is not None:
+    if clock_of_call() is not None:
         again = status >= _SERVER_ERROR
         dropped += (*_ABOUT_RETRIES, b"retry-after") if again else _ABOUT_RETRIES
         more = [(b"x-should-retry", b"true" if again else b"false")]

@@ -22,9 +22,9 @@ from litellm.exceptions import MidStreamFallbackError
 from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
 from liverouter import attempts
+from liverouter.clock import Clock
 from liverouter.drain import read_to_its_end
 from liverouter.errors import CallError, Problem
-from liverouter.guard import Clock
 from liverouter.leaving import bare, raise_anew
 
 if TYPE_CHECKING:

@@ -1,0 +1,88 @@
+"""The time of one call: a library's own timeout is that of one read, and pings or drops of an answer begin it anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+T = TypeVar("T")
+
+GRACE: Final = 1.1  # of the timeout: a library's own error says more than ours, so it comes first where it comes
+_BACKOFF_S: Final = 20.0  # more than the pause that a provider's library makes before another try
+_clock: ContextVar[Clock | None] = ContextVar("liverouter_clock", default=None)
+
+
+class Clock:
+    """The time that is waited for one call: until it says something, and until it does so again.
+
+    A server's error gives the next attempt a time of its own. What its reader takes between two pieces counts nothing.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        """Give each attempt *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
+        self.answered = False  # with anything but an error
+        self.opened: list[Any] = []  # streams, of which a library may leave one open
+        self._limit_s = self._left_s = timeout_s * GRACE
+        self._loop = asyncio.get_running_loop()
+        self._since = 0.0  # when it began to wait, by the loop's time
+        self._timer: asyncio.Timeout | None = None  # none while nobody waits
+        self._between = False  # two attempts
+
+    async def wait(self, work: Awaitable[T]) -> T:
+        """Return what *work* returns.
+
+        Raises:
+            TimeoutError: there is no time left.
+        """
+        token = _clock.set(self)
+        self._since = self._loop.time()
+        try:
+            async with asyncio.timeout_at(self._since + self._left_s) as self._timer:
+                return await work
+        finally:
+            self._timer = None
+            self._left_s -= self._loop.time() - self._since
+            _clock.reset(token)
+
+    def heard(self) -> None:
+        """Give what comes next its own time: this said something, where pings and empty pieces would go on for ever."""
+        self._give(self._limit_s)
+
+    def attempt_began(self) -> None:
+        """Give a second attempt its own time."""
+        if self._between:
+            self._between = False
+            self._give(self._limit_s)
+
+    def attempt_failed(self) -> None:
+        """Leave time for a pause: the provider answered an error that is worth another attempt."""
+        self._between = True
+        self._give(self._limit_s + _BACKOFF_S)
+
+    async def close(self) -> None:
+        """Let go of every stream that was not read to its end."""
+        for stream in self.opened:
+            with contextlib.suppress(Exception):
+                await stream.aclose()
+
+    def _give(self, seconds: float) -> None:
+        now = self._loop.time()
+        self._left_s = seconds + (now - self._since if self._timer is not None else 0.0)
+        if self._timer is not None:
+            with contextlib.suppress(RuntimeError):  # it has just expired
+                self._timer.reschedule(now + seconds)
+
+
+def clock_of_call() -> Clock | None:
+    """Return the clock by which the call counts that is made here, None where it has none."""
+    return _clock.get()
+
+
+def leave_clock() -> None:
+    """Have what this thread asks for count by a time of its own, and not by that of a call."""
+    _clock.set(None)
