@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from liverouter.client import LiveRouter, Rollout, get_chat_model, status
+    from liverouter.client import LiveRouter, Rollout
+    from liverouter.default import get_chat_model, status
     from liverouter.errors import (
         CallError,
         ClosedError,
@@ -47,8 +48,8 @@ _HOMES = {
     "State": "state",
     "Status": "state",
     "WriteRefusedError": "errors",
-    "get_chat_model": "client",
-    "status": "client",
+    "get_chat_model": "default",
+    "status": "default",
 }
 
 __all__ = [

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-    from liverouter.attempts import Attempts
+    from liverouter.call import Call
     from liverouter.snapshot import Deployment
-    from liverouter.store import Generation
 
 KEY: Final = "liverouter"  # of response_metadata
 _NAMES: Final = frozenset(  # as the provider says
@@ -27,89 +26,79 @@ _NAMES: Final = frozenset(  # as the provider says
 _LONGEST_NAME: Final = 200  # characters
 
 
-class Answer:
-    """Puts one call's answer into shape, chunk by chunk or whole."""
+def note(call: Call, chunk: ChatGenerationChunk) -> None:
+    """Clean one chunk of a stream, in place, and note in *call* what it says of tokens and cost."""
+    message = chunk.message
+    _note_cost(call, message)
+    _clean(call, message)
+    chunk.generation_info = _told(chunk.generation_info) if chunk.generation_info else None
+    if (usage := getattr(message, "usage_metadata", None)) is not None:
+        call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
 
-    def __init__(self, generation: Generation, record: Attempts) -> None:
-        self._generation, self._record = generation, record
-        self.usage: UsageMetadata | None = None
-        self._cost: float | None = None
 
-    def add(self, chunk: ChatGenerationChunk) -> None:
-        """Clean one chunk of a stream and remember what it says of usage and cost."""
-        message = chunk.message
-        self._note_cost(message)
-        self._clean(message)
-        chunk.generation_info = _told(chunk.generation_info) if chunk.generation_info else None
-        if (usage := getattr(message, "usage_metadata", None)) is not None:
-            self.usage = usage if self.usage is None else _larger(self.usage, usage)
+def finish(call: Call, result: ChatResult) -> None:
+    """Clean a whole answer and sign it, in place.
 
-    def finish(self, result: ChatResult) -> ChatResult:
-        """Clean a whole answer and sign it.
+    Raises:
+        ModelAPIError: there is no message in it.
+    """
+    if not result.generations:
+        raise ModelAPIError("the provider's answer has no message")
+    for generation in result.generations:
+        message = generation.message
+        _note_cost(call, message)
+        call.tokens = getattr(message, "usage_metadata", None)
+        _clean(call, message)
+    price(call)
+    for generation in result.generations:
+        generation.message.response_metadata |= signature(call)
+    if result.llm_output:
+        result.llm_output = _told(result.llm_output)
 
-        Raises:
-            ModelAPIError: there is no message in it.
-        """
-        if not result.generations:
-            raise ModelAPIError("the provider's answer has no message")
-        for generation in result.generations:
-            message = generation.message
-            self._note_cost(message)
-            self.usage = getattr(message, "usage_metadata", None)
-            self._clean(message)
-        for generation in result.generations:
-            generation.message.response_metadata |= self.metadata()
-        if result.llm_output:
-            result.llm_output = _told(result.llm_output)
-        return result
 
-    @property
-    def cost_usd(self) -> float | None:
-        """Return what the call cost, as the inner model says or litellm's price list; None where neither knows."""
-        if self._cost is None:
-            self._cost = cost_usd(self._served(), self.usage)
-        return self._cost
+def price(call: Call) -> None:
+    """Note what *call* cost by litellm's price list, unless the answer said it."""
+    if call.cost_usd is None:
+        call.cost_usd = cost_usd(call.served, call.tokens)
 
-    def metadata(self) -> dict[str, Any]:
-        """Return what the last message of the call carries in `response_metadata`."""
-        snapshot, served = self._generation.snapshot, self._served()
-        lowest = snapshot.primary.order
-        return {
-            KEY: {
-                "provider": served.provider,
-                "model": served.model,
-                "deployment_id": served.id,
-                "role": served.role,
-                "revision": snapshot.revision,
-                "failed_over": served.order > lowest or any(i != served.id for i, _ in self._record.failed),
-                "attempts": max(self._record.count, 1),
-                "cost_usd": self.cost_usd,
-            }
+
+def signature(call: Call) -> dict[str, Any]:
+    """Return what the last message of *call* carries in `response_metadata`."""
+    snapshot, served = call.generation.snapshot, call.served
+    return {
+        KEY: {
+            "provider": served.provider,
+            "model": served.model,
+            "deployment_id": served.id,
+            "role": served.role,
+            "revision": snapshot.revision,
+            "failed_over": call.failed_over,
+            "attempts": max(call.attempts, 1),
+            "cost_usd": call.cost_usd,
         }
+    }
 
-    def _served(self) -> Deployment:
-        snapshot = self._generation.snapshot
-        return self._generation.deployments.get(self._record.served_by, snapshot.primary)
 
-    def _note_cost(self, message: BaseMessage) -> None:
-        said = message.response_metadata.get("response_cost")
-        if isinstance(said, int | float) and math.isfinite(said):
-            self._cost = said
+def _note_cost(call: Call, message: BaseMessage) -> None:
+    said = message.response_metadata.get("response_cost")
+    if isinstance(said, int | float) and math.isfinite(said):
+        call.cost_usd = said
 
-    def _clean(self, message: BaseMessage) -> None:
-        """Leave nothing of litellm's in *message*, and name the model that served in place of the group."""
-        extra, metadata = message.additional_kwargs, message.response_metadata
-        if extra:
-            if isinstance(message, AIMessage):
-                extra.pop("tool_calls", None)  # the provider library's own objects; `.tool_calls` has the data
-            for name, value in extra.items():
-                extra[name] = _plain(value)
-        if metadata:
-            if self._generation.router is not None:
-                metadata.pop("model_id", None)
-                if "model_name" in metadata:
-                    metadata["model_name"] = self._served().model
-            message.response_metadata = _told(metadata)
+
+def _clean(call: Call, message: BaseMessage) -> None:
+    """Leave nothing of litellm's in *message*, and name the model that served in place of the group."""
+    extra, metadata = message.additional_kwargs, message.response_metadata
+    if extra:
+        if isinstance(message, AIMessage):
+            extra.pop("tool_calls", None)  # the provider library's own objects; `.tool_calls` has the data
+        for name, value in extra.items():
+            extra[name] = _plain(value)
+    if metadata:
+        if call.generation.router is not None:
+            metadata.pop("model_id", None)
+            if "model_name" in metadata:
+                metadata["model_name"] = call.served.model
+        message.response_metadata = _told(metadata)
 
 
 def cost_usd(deployment: Deployment, usage: UsageMetadata | None) -> float | None:

@@ -7,70 +7,31 @@ errors, plain data only.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
+from langchain_core.messages import convert_to_openai_messages
 from langchain_core.messages.utils import count_tokens_approximately
-from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from pydantic import Field
 
-from liverouter import attempts
-from liverouter.answers import Answer
-from liverouter.clock import Clock
-from liverouter.failures import translate
-from liverouter.leaving import raise_anew
-from liverouter.messages import portable
 from liverouter.profile import DEFAULT_PROFILE, count_tokens
+from liverouter.request import Request
+from liverouter.source import PinnedSource
 from liverouter.tools import BoundTools, structured, tool_request
-from liverouter.usage import CallCount
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models.base import LangSmithParams
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
-    from liverouter.loop import LoopThread
     from liverouter.snapshot import Snapshot
     from liverouter.store import Generation
-
-
-class Source(Protocol):
-    """Where a handle gets its generation and its loop: a client."""
-
-    @property
-    def io(self) -> LoopThread:
-        """Return the loop on which provider calls run in this process."""
-
-    @property
-    def client_id(self) -> str:
-        """Return what usage is counted under."""
-
-    @property
-    def current(self) -> Generation | None:
-        """Return the generation in force, None while there is none; never waits."""
-
-    def generation(self) -> Generation:
-        """Return the generation in force; waits for the first one.
-
-        Raises:
-            LiveRouterError: there is none (NotReadyError), or the client is closed (ClosedError).
-        """
-
-    async def async_generation(self) -> Generation:
-        """Return the generation in force as `generation` does, without blocking the caller's loop."""
-
-    def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
-        """Return how another process gets its handle, as `__reduce__` does.
-
-        Raises:
-            TypeError: this client cannot be found again elsewhere.
-        """
 
 
 class LiveChatModel(BaseChatModel):
@@ -80,6 +41,7 @@ class LiveChatModel(BaseChatModel):
     """
 
     source: Any = Field(exclude=True, repr=False)  # a Source
+    restore: Any = Field(default=None, exclude=True, repr=False)  # how another process makes this handle, if it can
     temperature: float | None = None  # None: as configured
     max_tokens: int | None = None  # None: as configured; reads as what is in force
     top_p: float | None = None
@@ -88,7 +50,7 @@ class LiveChatModel(BaseChatModel):
 
     def pinned(self) -> Self:
         """Return the same handle frozen to the generation now in force: model and profile, for one agent run."""
-        return self.model_copy(update={"source": _Pinned(self.source, self.source.generation())})
+        return self.model_copy(update={"source": PinnedSource(self.source, self.source.generation()), "restore": None})
 
     @property
     def model_name(self) -> str:
@@ -137,8 +99,7 @@ class LiveChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager  # tokens of a whole answer are nobody's news
-        call = self._begin(stop, kwargs)
-        result: ChatResult = self.source.io.call(call.generate, messages)
+        result: ChatResult = self.source.io.call(self._request(stop, kwargs).generate, messages)
         return result
 
     async def _agenerate(
@@ -149,8 +110,7 @@ class LiveChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        call = self._begin(stop, kwargs)
-        result: ChatResult = await self.source.io.acall(call.generate, messages)
+        result: ChatResult = await self.source.io.acall(self._request(stop, kwargs).generate, messages)
         return result
 
     def _stream(
@@ -160,7 +120,7 @@ class LiveChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        chunks = self.source.io.iterate(self._begin(stop, kwargs).stream, messages)
+        chunks = self.source.io.iterate(self._request(stop, kwargs).stream, messages)
         try:
             for chunk in chunks:
                 if run_manager is not None:
@@ -176,7 +136,7 @@ class LiveChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        chunks = self.source.io.aiterate(self._begin(stop, kwargs).stream, messages)
+        chunks = self.source.io.aiterate(self._request(stop, kwargs).stream, messages)
         try:
             async for chunk in chunks:
                 if run_manager is not None:
@@ -246,8 +206,15 @@ class LiveChatModel(BaseChatModel):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Have another process make its own handle, over its own client."""
-        return _restore, (*self.source.reduce(), {n: self.__dict__[n] for n in self.model_fields_set - {"source"}})
+        """Have another process make its own handle, over its own client.
+
+        Raises:
+            TypeError: this handle's client or generation cannot be found again elsewhere.
+        """
+        if self.restore is None:
+            raise TypeError("this handle belongs to its process: pickle that of get_chat_model(), and pin it there")
+        own = {name: self.__dict__[name] for name in self.model_fields_set - {"source", "restore"}}
+        return _restored, (self.restore, own)
 
     # -- calls --------------------------------------------------------------------------------------------------
 
@@ -255,7 +222,7 @@ class LiveChatModel(BaseChatModel):
         own = {name: self.__dict__.get(name) for name in ("temperature", "max_tokens", "top_p", "timeout", "stop")}
         return {name: value for name, value in own.items() if value is not None}
 
-    def _begin(self, stop: list[str] | None, kwargs: dict[str, Any]) -> _Call:
+    def _request(self, stop: list[str] | None, kwargs: dict[str, Any]) -> Request:
         """Read the generation, once, and make the request for it."""
         generation = self.source.generation()
         request = {**self._own_params(), **kwargs}
@@ -263,122 +230,11 @@ class LiveChatModel(BaseChatModel):
         if stop is not None:
             request["stop"] = stop
         request = tool_request(generation, request)
-        return _Call(generation, request, self.source.client_id)
+        return Request(generation, request, self.source.usage)
 
 
-class _Call:
-    """One call: its methods run on the I/O loop."""
-
-    __slots__ = ("_client_id", "_generation", "_request")
-
-    def __init__(self, generation: Generation, request: dict[str, Any], client_id: str) -> None:
-        self._generation, self._request, self._client_id = generation, request, client_id
-
-    async def generate(self, messages: list[BaseMessage]) -> ChatResult:
-        record = attempts.record()
-        count = CallCount(self._client_id, self._generation, record)
-        chat, request = self._generation.chat, self._request
-        work = chat._agenerate(portable(messages, self._generation), **request)  # noqa: SLF001 - one trace run
-        clock = self._clock()
-        try:
-            result = await (work if clock is None else clock.wait(work))
-            answer = Answer(self._generation, record)
-            answer.finish(result)
-        except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
-            count.failed(exc)
-            error = translate(exc, self._generation, record, answered=clock is not None and clock.answered)
-        else:
-            count.answered(answer)
-            return result
-        return raise_anew(error)
-
-    async def stream(self, messages: list[BaseMessage]) -> AsyncGenerator[ChatGenerationChunk, None]:
-        record = attempts.record()
-        count = CallCount(self._client_id, self._generation, record)
-        answer, begun, error = Answer(self._generation, record), False, None
-        chunks = self._generation.chat._astream(portable(messages, self._generation), **self._request)  # noqa: SLF001 - one trace run
-        clock = self._clock()
-        bounded = chunks if clock is None else _bounded(chunks, clock)
-        try:
-            async for chunk in bounded:
-                begun = True
-                count.began()
-                answer.add(chunk)
-                yield chunk
-        except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
-            count.failed(exc)
-            error = translate(exc, self._generation, record, answered=clock is not None and clock.answered)
-        except (GeneratorExit, asyncio.CancelledError):
-            if begun:  # the reader has had enough
-                count.answered(answer)
-            raise
-        finally:
-            for stream in (bounded, chunks):
-                await stream.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
-            if clock is not None:
-                await clock.close()
-        if error is not None:
-            raise_anew(error)
-        count.answered(answer)
-        message = AIMessageChunk(content="", response_metadata=answer.metadata(), chunk_position="last")
-        yield ChatGenerationChunk(message=message)
-
-    def _clock(self) -> Clock | None:
-        """Return what bounds this call until it begins to answer; with litellm each attempt has its own deadline."""
-        generation, asked_s = self._generation, self._request.get("timeout")
-        if generation.router is not None:
-            return None
-        return Clock(float(asked_s) if isinstance(asked_s, int | float) else generation.snapshot.timeout_s)
-
-
-async def _bounded(
-    chunks: AsyncIterator[ChatGenerationChunk], clock: Clock
-) -> AsyncGenerator[ChatGenerationChunk, None]:
-    """Yield *chunks*, with no longer silence before or between them than *clock* allows."""
-    while (chunk := await clock.wait(anext(chunks, None))) is not None:
-        if _says_something(chunk):
-            clock.heard()
-        yield chunk
-
-
-def _says_something(chunk: ChatGenerationChunk) -> bool:
-    """Tell whether *chunk* has anything for the caller: an empty text is none."""
-    message: Any = chunk.message
-    blocks = message.content if isinstance(message.content, list) else ()
-    other = any(isinstance(block, dict) and block.get("type") != "text" for block in blocks)
-    return bool(message.text or other or message.additional_kwargs or getattr(message, "tool_call_chunks", None))
-
-
-class _Pinned:
-    """A source that has stopped following."""
-
-    def __init__(self, source: Source, generation: Generation) -> None:
-        self._source, self._generation = source, generation
-
-    @property
-    def io(self) -> LoopThread:
-        return self._source.io
-
-    @property
-    def client_id(self) -> str:
-        return self._source.client_id
-
-    @property
-    def current(self) -> Generation:
-        return self._generation
-
-    def generation(self) -> Generation:
-        return self._generation
-
-    async def async_generation(self) -> Generation:
-        return self._generation
-
-    def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
-        raise TypeError("a pinned chat model belongs to its process; pickle the live one and pin it there")
-
-
-def _restore(make: Callable[..., LiveChatModel], args: tuple[Any, ...], fields: dict[str, Any]) -> LiveChatModel:
-    model = make(*args)
+def _restored(restore: Callable[[], LiveChatModel], fields: dict[str, Any]) -> LiveChatModel:
+    model = restore()
     return model.model_copy(update=fields) if fields else model
 
 

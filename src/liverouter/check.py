@@ -1,23 +1,22 @@
 """Asks a config before anybody lives by it: validates, builds, and on demand calls each deployment once.
 
-Nothing is activated and nothing is stored. A client that runs in the same process is not disturbed: the check has a
-builder of its own, and so cooldowns and counts of its own.
+Nothing is swapped in and nothing is stored. A client that runs in the same process is not disturbed: the check has an
+activation of its own, and so cooldowns and counts of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.builder import Builder
+from liverouter.activation import Activation, Prepared, Rejected
 from liverouter.chat import LiveChatModel
-from liverouter.config import validate
-from liverouter.errors import ConfigError, LiveRouterError, Problem
+from liverouter.errors import LiveRouterError, Problem
 from liverouter.events import Bus, mask
 from liverouter.loop import LoopThread
+from liverouter.store import Store
 from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:
@@ -92,28 +91,25 @@ async def check(
     configured timeout. *io* is the loop for those calls: a process that has a client gives that client's, any other
     lets the check open one and end it. Takes seconds where litellm is not imported yet.
     """
-    validation = validate(raw, environment=environment, keyring=keyring)
-    if (snapshot := validation.snapshot) is None:
-        return CheckReport(revision=raw.revision, problems=validation.problems)
     loop = io or LoopThread("liverouter-check")
-    client_id = f"check-{secrets.token_hex(4)}"
-    builder = Builder(client_id=client_id, usage=UsageCounter(bus=Bus()), io=loop)
-    problems: tuple[Problem, ...] = ()
+    bus = Bus()
+    usage = UsageCounter(bus=bus)
+    activation = Activation(keyring=keyring, usage=usage, io=loop, store=Store(), bus=bus)
     calls: list[Call] = []
     try:
-        alone = _each_alone(snapshot) if live else []
-        _, *generations = await asyncio.to_thread(lambda: [builder.build(s, 0) for s in (snapshot, *alone)])
-        calls = await asyncio.gather(*(_call(_Source(client_id, loop, generation)) for generation in generations))
-    except ConfigError as exc:
-        problems = exc.problems
+        outcome = await asyncio.to_thread(activation.prepare, raw, environment)
+        if live and isinstance(outcome, Prepared):
+            alone = _each_alone(outcome.generation.snapshot)
+            generations = await asyncio.to_thread(lambda: [activation.build(snapshot, 0) for snapshot in alone])
+            calls = await asyncio.gather(*(_call(_Source(loop, usage, generation)) for generation in generations))
     finally:
-        builder.close()
         if io is None:
             await asyncio.to_thread(loop.stop, _CLOSE_S)
+    found, refused = outcome.validation, outcome.problems if isinstance(outcome, Rejected) else ()
     return CheckReport(
         revision=raw.revision,
-        problems=(*problems, *validation.problems),
-        deployments=tuple(d.label for d in snapshot.deployments),
+        problems=tuple(dict.fromkeys((*refused, *found.problems))),
+        deployments=tuple(d.label for d in found.snapshot.deployments) if found.snapshot is not None else (),
         calls=tuple(calls),
     )
 
@@ -154,8 +150,8 @@ async def _call(source: _Source) -> Call:
 class _Source:
     """A chat model's source that knows one generation, which no store holds."""
 
-    def __init__(self, client_id: str, io: LoopThread, current: Generation) -> None:
-        self.client_id, self.io, self.current = client_id, io, current
+    def __init__(self, io: LoopThread, usage: UsageCounter, current: Generation) -> None:
+        self.io, self.usage, self.current = io, usage, current
 
     def generation(self) -> Generation:
         return self.current

@@ -1,4 +1,4 @@
-"""One client: its life, its threads and what consumers ask it. `get_chat_model` serves from the default one.
+"""One client: its life, its threads and what consumers ask it.
 
 Two background threads: the engine's loop (PostgreSQL, reloads, reports) and the I/O loop (every provider call).
 """
@@ -6,7 +6,6 @@ Two background threads: the engine's loop (PostgreSQL, reloads, reports) and the
 from __future__ import annotations
 
 import asyncio
-import atexit
 import concurrent.futures
 import contextlib
 import os
@@ -15,24 +14,23 @@ import time
 import uuid
 import weakref
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter import options as process_options
 from liverouter.chat import LiveChatModel
 from liverouter.engine import Engine
 from liverouter.errors import ClosedError, NotReadyError, Problem
-from liverouter.events import ClientClosed, ClientStarted, ConfigApplied, ConfigRejected, Event, Observer, ReadFailed
+from liverouter.events import ClientClosed, ClientStarted, Observer
 from liverouter.leaving import leaves_bare
 from liverouter.logs import bus
 from liverouter.loop import LoopThread
 from liverouter.sealing import Keyring
-from liverouter.state import Status, fold
+from liverouter.state import Status, StatusTracker
 from liverouter.store import Generation, Store
 from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from litellm import Router
 
@@ -52,15 +50,10 @@ class _Running:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What `LiveRouter.wait_applied` found: every live instance runs the revision. `await` on it is harmless."""
+    """What `LiveRouter.wait_applied` found: every live instance runs the revision."""
 
     revision: int
     duration_ms: float
-
-    def __await__(self) -> Generator[None, None, Self]:
-        """Return itself; the wait is over already."""
-        yield from ()
-        return self
 
 
 class LiveRouter:
@@ -100,11 +93,10 @@ class LiveRouter:
         """Make everything that belongs to this process and this life anew."""
         self.client_id = str(uuid.uuid4())
         self.store = Store()
-        self._status = Status(since=datetime.now(UTC))
+        self._status = StatusTracker()
         self._running: _Running | None = None
         self._lock = threading.RLock()
-        self._decided = threading.Event()  # a first generation, rejection or failed read happened
-        self._bus = bus(self._observe, *self._observers, *self._subscribed.values())
+        self._bus = bus(self._status.observe, *self._observers, *self._subscribed.values())
         self.usage = UsageCounter(bus=self._bus)
 
     # -- what consumers use --------------------------------------------------------------------------------------
@@ -143,7 +135,7 @@ class LiveRouter:
 
     def status(self) -> Status:
         """Return where this client stands; never blocks."""
-        return self._status
+        return self._status.current
 
     def wait_ready(self, timeout_s: float | None = None) -> Generation:
         """Return the first generation, waiting up to *timeout_s* seconds (default: the option `ready_timeout_s`).
@@ -174,7 +166,7 @@ class LiveRouter:
 
     def reload(self) -> None:
         """Ask for a read of the settings, soon, and for another try of a rejected revision; returns at once."""
-        self.start().engine.reloader.request("asked by the application", insist=True)
+        self.start().engine.requests.request("asked by the application", forced=True)
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Call *observer* with every event from now on, in forked children too; the returned function ends that."""
@@ -214,7 +206,7 @@ class LiveRouter:
                     store=self.store,
                     bus=self._bus,
                     usage=self.usage,
-                    status=self.status,
+                    status=self._status,
                     io=io,
                 )
                 loop = LoopThread("liverouter-engine")
@@ -231,24 +223,20 @@ class LiveRouter:
                 return
             self._closed = True
             running, self._running = self._running, None
-        try:
+        with contextlib.ExitStack() as steps:  # from the last to the first, each of them though another failed
+            steps.callback(_clients.discard, self)
+            steps.callback(self._bus.emit, ClientClosed(self.client_id))
             if running is not None:
+                steps.callback(self.store.clear)
+                steps.callback(running.io.stop, _CLOSE_S)
+                steps.callback(running.loop.stop, _CLOSE_S)
                 with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):  # the database may be gone
                     running.loop.submit(running.engine.close).result(_CLOSE_S)
-        finally:
-            if running is not None:
-                running.loop.stop(_CLOSE_S)
-                running.io.stop(_CLOSE_S)
-                running.engine.builder.close()
-                self.store.clear()
-            self._bus.emit(ClientClosed(self.client_id))
-            self._decided.set()
-            _clients.discard(self)
 
     def __enter__(self) -> Self:
         """Start, and wait until the first config is live or known not to be."""
         self.start()
-        self._decided.wait(self.options.ready_timeout_s)
+        self._status.decided.wait(self.options.ready_timeout_s)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -258,7 +246,7 @@ class LiveRouter:
     async def __aenter__(self) -> Self:
         """Start, and wait, without blocking the loop, until the first config is live or known not to be."""
         self.start()
-        await asyncio.to_thread(self._decided.wait, self.options.ready_timeout_s)
+        await asyncio.to_thread(self._status.decided.wait, self.options.ready_timeout_s)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -267,34 +255,19 @@ class LiveRouter:
 
     def __repr__(self) -> str:
         """Say where it stands, without a secret."""
-        return f"<LiveRouter {self.options.database_name} {self._status.state} revision={self._status.revision}>"
+        status = self._status.current
+        return f"<LiveRouter {self.options.database_name} {status.state} revision={status.revision}>"
 
     # -- inside --------------------------------------------------------------------------------------------------
-
-    def _observe(self, event: Event) -> None:
-        """Keep the status; the bus calls this first and one event at a time."""
-        self._status = fold(self._status, event, datetime.now(UTC))
-        if isinstance(event, ConfigApplied | ConfigRejected | ReadFailed):
-            self._decided.set()
 
     def _not_ready(self, waited_s: float) -> NotReadyError | ClosedError:
         if self._closed:
             return ClosedError()
-        status = self._status
+        status = self._status.current
         problems = status.problems
         if not problems and (error := status.last_error) is not None:
             problems = (Problem(error.code, error.message, error.where, error.hint),)
         return NotReadyError(problems, waited_s=waited_s)
-
-    def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
-        """Return how another process gets this client's handle: from its own default client.
-
-        Raises:
-            TypeError: this is not the default client; another process cannot know its options.
-        """
-        if self is not _default:
-            raise TypeError("the handle of an explicit LiveRouter belongs to its process; pickle get_chat_model()'s")
-        return get_chat_model, ()
 
     def _after_fork(self) -> None:
         """In a forked child: let go of everything of the parent's, without closing it, and start anew when asked."""
@@ -302,57 +275,10 @@ class LiveRouter:
         self._renew()
 
 
-# The one module state: the default client and its handle, made by the first call of get_chat_model().
-_clients: weakref.WeakSet[LiveRouter] = weakref.WeakSet()
-_default_lock = threading.Lock()
-_default: LiveRouter | None = None
-_model: LiveChatModel | None = None
-
-
-def get_chat_model() -> LiveChatModel:
-    """Return the default client's live chat model; callable from sync code, threads, any event loop, forked workers.
-
-    The first call starts the default client, configured by the environment, and blocks until its first generation.
-
-    Raises:
-        NotReadyError: no config became live within `ready_timeout_s`; lists every Problem and how to mend it.
-        OptionsError: LIVEROUTER_DATABASE_URL is missing, or another option cannot be used.
-    """
-    model = _model
-    return model if model is not None else _first_model()
-
-
-def _first_model() -> LiveChatModel:
-    global _model  # noqa: PLW0603 - see above
-    client = default_client()
-    client.wait_ready()
-    with _default_lock:
-        if _model is None:
-            _model = client.chat_model()
-        return _model
-
-
-def default_client() -> LiveRouter:
-    """Return the default client, started; made from the environment by the first call."""
-    global _default  # noqa: PLW0603 - see above
-    with _default_lock:
-        if _default is None:
-            _default = LiveRouter()
-            atexit.register(_default.close)
-        client = _default
-    client.start()
-    return client
-
-
-def status() -> Status:
-    """Return the default client's status; never blocks, starts nothing."""
-    client = _default
-    return client.status() if client is not None else Status(since=datetime.now(UTC))
+_clients: weakref.WeakSet[LiveRouter] = weakref.WeakSet()  # of this process: a forked child renews each
 
 
 def _after_fork() -> None:
-    global _default_lock  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
-    _default_lock = threading.Lock()
     for client in list(_clients):
         client._after_fork()  # noqa: SLF001 - same module
 

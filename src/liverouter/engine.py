@@ -1,62 +1,50 @@
-"""The engine of one client: wires listener, reloader and reporter, builds generations, and keeps the loops running."""
+"""The engine of one client: makes its parts, wires them, and keeps their loops running."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from liverouter.builder import Builder
-from liverouter.config import Validation, validate
+from liverouter.activation import Activation
 from liverouter.cooldowns import Cooldowns
-from liverouter.errors import LiveRouterError
-from liverouter.events import Bus, LoopFailed, SnapshotFileIgnored, SnapshotFileWritten, mask
+from liverouter.events import Bus, LoopFailed, mask
 from liverouter.listener import Listener
-from liverouter.options import Environment, Options
-from liverouter.reloader import Reloader
+from liverouter.reload_requests import ReloadRequests
+from liverouter.reloader import DEGRADED_POLL_S, Reloader
 from liverouter.reporter import Reporter
 from liverouter.repository import SettingsRepository
-from liverouter.router import collecting_later, cooling, freeze, load
+from liverouter.router import load
 from liverouter.shared_cooldowns import SharedCooldowns
-from liverouter.snapshot_file import CONFIRM_EVERY_S, read_snapshot_file, write_snapshot_file
+from liverouter.snapshot_file import SnapshotFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from liverouter.errors import Problem
     from liverouter.loop import LoopThread
-    from liverouter.raw import Head, RawConfig
+    from liverouter.options import Options
     from liverouter.sealing import Keyring
-    from liverouter.snapshot import Snapshot
-    from liverouter.state import Status
-    from liverouter.store import Generation, Store
+    from liverouter.state import StatusTracker
+    from liverouter.store import Store
     from liverouter.usage import UsageCounter
 
-_DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
 _RESTART_S: Final = 1.0  # pause before a background loop that ended is run again
 _GOODBYE_S: Final = 1.0
-_REFILE_S: Final = 60.0  # a snapshot file that could not be written is tried again by the first read after this
-
-
-@dataclass(frozen=True, slots=True)
-class _Filing:
-    """One write of the snapshot file."""
-
-    head: Head
-    at: float  # monotonic seconds
-    problem: Problem | None = None  # why the file does not hold it
-
-    def is_due(self, head: Head) -> bool:
-        """Tell whether to write again though the database still holds the same: its age tells when that was seen."""
-        wait_s = CONFIRM_EVERY_S if self.problem is None else _REFILE_S
-        return head == self.head and time.monotonic() - self.at > wait_s
 
 
 class Engine:
-    """What runs in the engine's loop. Made and started by `client`, which owns the loops."""
+    """What runs in the engine's loop. Made and started by `client`, which owns the loops.
+
+    Args:
+        client_id: names this process in the database, a UUID.
+        options: how this process connects and behaves.
+        keyring: opens sealed secrets; None where no key is configured.
+        store: gets the generations.
+        bus: hears of everything.
+        usage: counts the calls; the reporter drains it.
+        status: where the client stands.
+        io: the loop of every provider call.
+    """
 
     def __init__(
         self,
@@ -67,53 +55,58 @@ class Engine:
         store: Store,
         bus: Bus,
         usage: UsageCounter,
-        status: Callable[[], Status],
+        status: StatusTracker,
         io: LoopThread,
     ) -> None:
         """Wire the parts; nothing is opened before `run`."""
-        self._client_id, self._options, self._keyring, self._io = client_id, options, keyring, io
-        self._store, self._bus, self._usage, self._status = store, bus, usage, status
+        self._bus = bus
         self._tasks: list[asyncio.Task[None]] = []
         self._litellm: asyncio.Task[None] | None = None
-        self._filing: _Filing | None = None  # the last one
         cooldowns = Cooldowns()
-        self.builder = Builder(client_id=client_id, usage=usage, io=io, cooldowns=cooldowns)
-        self.shared = (
-            SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
-        )
+        self.requests = ReloadRequests(bus)
         self.repository = SettingsRepository(
             url=options.database_url, application_name=f"liverouter/{options.app}"[:63]
         )
-        self.reloader = Reloader(
-            read=self._read,
-            environment=lambda: Environment(api_bases=options.api_bases),
-            validate=self._validate,
-            build=self._build,
-            store=self._store,
-            bus=self._bus,
-            poll_interval_s=self._poll_interval_s,
-            read_file=self._read_file if options.snapshot_file else None,
-            activated=self._write_file if options.snapshot_file else None,
+        self.shared = (
+            SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
         )
         self.listener = Listener(
             dsn=options.listen_dsn,
-            on_change=self.reloader.request,
-            bus=self._bus,
+            on_change=self.requests.request,
+            bus=bus,
             application_name=f"liverouter-listen/{options.app}"[:63],
             probe_interval_s=options.probe_interval_s,
-            poll_interval_s=min(_DEGRADED_POLL_S, options.poll_interval_s),
+            poll_interval_s=min(DEGRADED_POLL_S, options.poll_interval_s),
+        )
+        self.reloader = Reloader(
+            requests=self.requests,
+            repository=self.repository,
+            activation=Activation(
+                keyring=keyring,
+                usage=usage,
+                io=io,
+                store=store,
+                bus=bus,
+                cooldowns=cooldowns,
+                gc_freeze=options.gc_freeze,
+            ),
+            store=store,
+            listener=self.listener,
+            options=options,
+            snapshot_file=SnapshotFile(options.snapshot_file, keyring, database=options.database_name, bus=bus)
+            if options.snapshot_file
+            else None,
+            bus=bus,
         )
         self.reporter = Reporter(
-            send=self.repository.report,
+            repository=self.repository,
             instance=client_id,
             options=options,
             status=status,
-            generation=lambda: self._store.current,
-            cooling=_cooling,
-            usage=self._usage.drain,
-            unsent_usage=self._usage.restore,
-            on_head=self._compare_head,
-            bus=self._bus,
+            store=store,
+            usage=usage,
+            requests=self.requests,
+            bus=bus,
         )
 
     async def run(self) -> None:
@@ -154,64 +147,8 @@ class Engine:
                 self._bus.emit(LoopFailed(name, f"{type(exc).__name__}: {mask(str(exc))}"))
             await asyncio.sleep(_RESTART_S)
 
-    def _poll_interval_s(self) -> float:
-        interval_s = self._options.poll_interval_s
-        return interval_s if self.listener.healthy else min(interval_s, _DEGRADED_POLL_S)
-
-    def _compare_head(self, head: Head) -> None:
-        status = self._status()
-        if (head.epoch, head.revision) != (status.epoch, status.desired_revision):
-            self.reloader.request("the heartbeat saw another revision")
-
-    def _validate(self, raw: RawConfig, environment: Environment) -> Validation:
-        return validate(raw, environment=environment, keyring=self._keyring)
-
-    async def _build(self, snapshot: Snapshot, number: int) -> tuple[Generation, float, float]:
-        """Return a generation that is ready to serve its first call, and what building and warming took."""
-        if snapshot.litellm_enable and self._litellm is not None:
-            await asyncio.shield(self._litellm)
-        with collecting_later():
-            started = time.monotonic()
-            generation = await asyncio.to_thread(self.builder.build, snapshot, number)
-            built_at = time.monotonic()
-            await asyncio.to_thread(self.builder.warm, generation)
-            warmed_at = time.monotonic()
-        if self._options.gc_freeze:
-            freeze()
-        return generation, (built_at - started) * 1000, (warmed_at - built_at) * 1000
-
-    async def _read(self) -> RawConfig:
-        raw = await self.repository.read()
-        if self._filing is not None and self._filing.is_due(raw.head):
-            await self._write_file(raw, told=self._filing.problem)
-        return raw
-
-    def _read_file(self) -> RawConfig | None:
-        path = self._options.snapshot_file or Path()
-        try:
-            return read_snapshot_file(path, self._keyring, database=self._options.database_name)
-        except LiveRouterError as exc:
-            self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
-            return None
-
-    async def _write_file(self, raw: RawConfig, *, told: Problem | None = None) -> None:
-        """Write *raw* to the snapshot file; say why that cannot be done, unless that was *told*."""
-        path = self._options.snapshot_file or Path()
-        try:
-            await asyncio.to_thread(write_snapshot_file, path, raw, self._keyring, database=self._options.database_name)
-        except LiveRouterError as exc:
-            self._filing = _Filing(raw.head, time.monotonic(), exc.problem)
-            if exc.problem != told:
-                self._bus.emit(SnapshotFileIgnored(str(path), exc.problem))
-            return
-        self._filing = _Filing(raw.head, time.monotonic())
-        self._bus.emit(SnapshotFileWritten(str(path), raw.revision))
-
 
 async def _import_litellm() -> None:
-    with contextlib.suppress(Exception):  # whoever builds a Router imports it again, and tells what fails
+    """Load litellm while the database is asked; whoever builds a Router waits for it, and tells what fails."""
+    with contextlib.suppress(Exception):
         await asyncio.to_thread(load)
-
-
-def _cooling(generation: Generation) -> dict[str, float]:
-    return cooling(generation.router) if generation.router is not None else {}

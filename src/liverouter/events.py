@@ -178,7 +178,7 @@ class ConfigRejected(Event):
     level: ClassVar[Level] = "error"
     epoch: str
     revision: int
-    stage: Literal["validate", "build", "warm"]
+    stage: Literal["validate", "build"]
     problems: tuple[Problem, ...]
     kept_generation: int | None
 

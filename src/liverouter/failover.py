@@ -19,7 +19,7 @@ from litellm.router_utils.cooldown_cache import CooldownCache, CooldownCacheValu
 from litellm.types.router import RouterRateLimitError, RouterRateLimitErrorBasic
 from litellm.utils import is_internal_call
 
-from liverouter import attempts
+from liverouter.call import current_call
 from liverouter.clock import GRACE
 from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
 from liverouter.errors import LiveRouterError
@@ -123,7 +123,7 @@ class FailoverRouter(CheckedRouter):
         for name in _BUCKETS:
             if isinstance(bucket := kwargs.get(name), dict):  # litellm writes the deployment there, and logs it later
                 kwargs[name] = dict(bucket)
-        if (call := attempts.current()) is not None:
+        if (call := current_call()) is not None:
             call.began_at = time.monotonic()
         token = is_internal_call.set(is_internal_call.get() or not _is_watched(kwargs))
         try:
@@ -159,8 +159,8 @@ class FailoverRouter(CheckedRouter):
         error = litellm.Timeout(f"no answer within {limit_s:.3g} s", model=name or model, llm_provider=provider)
         if identifier:
             error.failed_deployment_id = identifier
-            if (call := attempts.current()) is not None:
-                call.fail(identifier, error)
+            if (call := current_call()) is not None:
+                call.failed_at(identifier, error)
         return error  # type: ignore[no-any-return]  # litellm has no types
 
     def attempt_failed(self, identifier: str, error: Exception) -> None:

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from langchain_core import exceptions as core
 
-from liverouter.attempts import describe
+from liverouter.call import describe
 from liverouter.errors import CallError, LiveRouterError
 from liverouter.leaving import bare, chain, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from liverouter.attempts import Attempts
+    from liverouter.call import Call
     from liverouter.snapshot import Deployment
-    from liverouter.store import Generation
 
 E = TypeVar("E", bound=Exception)
 
@@ -81,31 +80,32 @@ class EveryDeploymentFailedError(CallError):
         )
 
 
-def translate(exc: Exception, generation: Generation, call: Attempts, *, answered: bool = False) -> Exception:
-    """Return the error to raise for a call that ended in *exc*; with all that it came from it is free of secrets.
+def translate(exc: Exception, call: Call, *, answered: bool = False) -> Exception:
+    """Return the error to raise for *call*, which ended in *exc*; with all that it came from it is free of secrets.
 
     *answered*: the provider's answer had come, so that an error of no library's own is what that answer led to.
     """
-    secrets = [secret.reveal() for secret in generation.snapshot.secrets]
+    secrets = [secret.reveal() for secret in call.generation.snapshot.secrets]
     after_content = call.served_by or not _from_library(exc)  # or nothing a provider did
-    error = _typed(exc) if after_content else _outcome(exc, generation, call, secrets)
+    error = _typed(exc) if after_content else _outcome(exc, call, secrets)
     if (answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):
         error = core.ModelAPIError(f"the provider's answer cannot be read: {describe(exc)}")
         error.__cause__ = exc
-    for failed in (error, exc, *(failed for _, failed in call.failed)):
+    for failed in (error, exc, *(failed for _, failed in call.failures)):
         bare(failed, secrets)
     return error
 
 
-def _outcome(exc: Exception, generation: Generation, call: Attempts, secrets: Iterable[str]) -> Exception:
-    failed, deployments = dict(call.failed), generation.snapshot.deployments
+def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
+    failed, snapshot = dict(call.failures), call.generation.snapshot
+    deployments = snapshot.deployments
     if len(deployments) == 1 or any(d.id not in failed for d in deployments):
         return _typed(exc)
     kinds = [_kind(failed[d.id]) for d in deployments]
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
         return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
     causes = {d.id: _clip(clean(describe(failed[d.id]), secrets)) for d in deployments}
-    error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=generation.snapshot.revision)
+    error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=snapshot.revision)
     error.__cause__ = exc
     return error
 

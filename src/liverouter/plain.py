@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from pydantic import SecretStr
 
-from liverouter import attempts
+from liverouter.call import current_call
 from liverouter.drain import read_to_its_end
 from liverouter.errors import ClosedError, ConfigError, Problem
 from liverouter.events import mask
@@ -267,8 +267,8 @@ def _client_options(snapshot: Snapshot) -> dict[str, Any]:
 
     async def note(request: object) -> None:
         del request
-        if (call := attempts.current()) is not None:
-            call.count += 1
+        if (call := current_call()) is not None:
+            call.attempts += 1
 
     return {"timeout": snapshot.timeout_s, "event_hooks": {"request": [note]}}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -28,14 +27,19 @@ from liverouter.events import (
     ReportFailed,
 )
 from liverouter.options import hostname
+from liverouter.router import cooling
+from liverouter.wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from liverouter.options import Options
     from liverouter.raw import Head
-    from liverouter.state import Status
-    from liverouter.store import Generation
+    from liverouter.reload_requests import ReloadRequests
+    from liverouter.repository import SettingsRepository
+    from liverouter.state import StatusTracker
+    from liverouter.store import Generation, Store
+    from liverouter.usage import UsageCounter
 
 _MAX_OUTCOMES: Final = 100  # kept for a database that does not answer; the newest ones tell the story
 _MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes no report above 1 MB
@@ -48,31 +52,36 @@ class Reporter:
     """Tells the database what this process runs.
 
     `observe` collects from any thread; `run` sends from the engine's loop. Nothing here can stop a reload or a call.
+
+    Args:
+        repository: sends a report, and returns the newest revision that the database knows of.
+        instance: the id of this process's client, a UUID.
+        options: app, labels, and the heartbeat's interval.
+        status: where the client stands.
+        store: the generation in force, whose deployments and cooldowns go with every report.
+        usage: counts that are drained by a report, and taken back where it did not arrive.
+        requests: asked for a read where the database tells of a revision that was not read.
+        bus: hears of reports that failed.
     """
 
     def __init__(
         self,
         *,
-        send: Callable[[Mapping[str, Any]], Awaitable[Head]],
+        repository: SettingsRepository,
         instance: str,
         options: Options,
-        status: Callable[[], Status],
-        generation: Callable[[], Generation | None],
-        cooling: Callable[[Generation], Mapping[str, float]],  # deployment id -> remaining seconds
-        usage: Callable[[], list[dict[str, Any]]],  # drained rows
-        unsent_usage: Callable[[list[dict[str, Any]]], None],  # takes them back after a failure
-        on_head: Callable[[Head], None],  # the database's newest revision, at every report
+        status: StatusTracker,
+        store: Store,
+        usage: UsageCounter,
+        requests: ReloadRequests,
         bus: Bus,
     ) -> None:
-        """Wire the parts; nothing is sent before `run`."""
-        self._send, self._instance, self._options, self._status = send, instance, options, status
-        self._generation, self._cooling = generation, cooling
-        self._usage, self._unsent_usage, self._on_head, self._bus = usage, unsent_usage, on_head, bus
+        self._repository, self._instance, self._options, self._status = repository, instance, options, status
+        self._store, self._usage, self._requests, self._bus = store, usage, requests, bus
         self._key = secrets.token_hex(16)  # proves that a later report is by the same process
         self._outcomes: list[tuple[float, dict[str, Any]]] = []  # (monotonic, apply or rejection)
         self._whole = True  # send every key, not a heartbeat
-        self._changed = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = Wakeup()
         self._complained_at = -_COMPLAIN_EVERY_S
 
     def observe(self, event: Event) -> None:
@@ -93,18 +102,13 @@ class Reporter:
                 return
         del self._outcomes[:-_MAX_OUTCOMES]
         self._whole = True
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                self._loop.call_soon_threadsafe(self._changed.set)
+        self._changed.set()
 
     async def run(self) -> None:
         """Report until cancelled."""
-        self._loop = asyncio.get_running_loop()
         while True:
             await self._report()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._options.heartbeat_interval_s):
-                    await self._changed.wait()
+            await self._changed.wait(self._options.heartbeat_interval_s)
             self._changed.clear()
 
     async def say_goodbye(self) -> None:
@@ -113,15 +117,15 @@ class Reporter:
         with contextlib.suppress(DatabaseError):
             while more:
                 document, _, _, more = self._document()
-                await self._send(document | {"bye": True})
+                await self._repository.report(document | {"bye": True})
 
     async def _report(self) -> None:
         document, outcomes, usage, more = self._document()
         try:
-            head = await self._send(document)
+            head = await self._repository.report(document)
         except DatabaseError as exc:
             self._outcomes = [*outcomes, *self._outcomes][-_MAX_OUTCOMES:]
-            self._unsent_usage(usage)
+            self._usage.restore(usage)
             self._whole = True
             if time.monotonic() - self._complained_at >= _COMPLAIN_EVERY_S:
                 self._complained_at = time.monotonic()
@@ -131,7 +135,13 @@ class Reporter:
             self._whole = True
         if head.report_whole or more:
             self._changed.set()
-        self._on_head(head)
+        self._compare(head)
+
+    def _compare(self, head: Head) -> None:
+        """Ask for a read where the database has another revision than was read last: the heartbeat is a poll, too."""
+        status = self._status.current
+        if (head.epoch, head.revision) != (status.epoch, status.desired_revision):
+            self._requests.request("the heartbeat saw another revision")
 
     def _document(self) -> tuple[dict[str, Any], list[tuple[float, dict[str, Any]]], list[dict[str, Any]], bool]:
         """Return what to send now, what of it to take back if it does not arrive, and whether more waits."""
@@ -139,7 +149,7 @@ class Reporter:
         whole, self._whole = self._whole, False
         usage, more = self._oldest_usage()
         document: dict[str, Any] = {"instance": self._instance, "key": self._key}
-        generation = self._generation()
+        generation = self._store.current
         if whole:
             document |= self._everything()
         if generation is not None:  # with every heartbeat: cooldowns come and go by themselves
@@ -153,16 +163,16 @@ class Reporter:
 
     def _oldest_usage(self) -> tuple[list[dict[str, Any]], bool]:
         """Return as many counts as one report takes, and whether newer ones wait for the next."""
-        rows, size = sorted(self._usage(), key=lambda row: row["minute"]), 0
+        rows, size = sorted(self._usage.drain(), key=lambda row: row["minute"]), 0
         for number, row in enumerate(rows):
             size += len(json.dumps(row))
             if size > _MAX_USAGE_BYTES and number:
-                self._unsent_usage(rows[number:])
+                self._usage.restore(rows[number:])
                 return rows[:number], True
         return rows, False
 
     def _everything(self) -> dict[str, Any]:
-        status = self._status()
+        status = self._status.current
         error = status.last_error
         return {
             "app": self._options.app,
@@ -194,7 +204,7 @@ class Reporter:
         }
 
     def _deployments(self, generation: Generation) -> list[dict[str, Any]]:
-        cooling = self._cooling(generation)
+        cooling_s = cooling(generation.router) if generation.router is not None else {}
         return [
             {
                 "deployment_id": d.id,
@@ -207,7 +217,7 @@ class Reporter:
                 "endpoint": d.endpoint,
                 "credential_source": d.credential_source,
                 "credential_fingerprint": d.credential_fingerprint,
-                "cooling_ms": cooling[d.id] * 1000 if d.id in cooling else None,
+                "cooling_ms": cooling_s[d.id] * 1000 if d.id in cooling_s else None,
             }
             for d in generation.snapshot.deployments
         ]

@@ -6,26 +6,32 @@ row nor which secrets exist can be read from it, and nothing in it can be change
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import secrets
 import stat
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.draft import origins_in_force
 from liverouter.errors import LiveRouterError, SecretError
+from liverouter.events import Bus, SnapshotFileIgnored, SnapshotFileWritten
 from liverouter.raw import RawConfig, SealedSecret
 from liverouter.sealing import open_bytes, seal_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from liverouter.errors import Problem
+    from liverouter.raw import Head
     from liverouter.sealing import Keyring
 
-CONFIRM_EVERY_S: Final = 86_400.0  # a file this old is written again while the database still holds the same
+_CONFIRM_EVERY_S: Final = 86_400.0  # a file this old is written again while the database still holds the same
+_RETRY_S: Final = 60.0  # one that could not be written is tried again by the first read after this
 _MAX_AGE_S: Final = 30 * 86_400.0  # unconfirmed for this long, it tells nothing any more
 _MAGIC: Final = b"liverouter snapshot "
 _FORMAT: Final = 1
@@ -33,6 +39,60 @@ _PURPOSE: Final = f"snapshot file {_FORMAT}"
 _MAX_BYTES: Final = 64 * 1024 * 1024
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _REMOVE: Final = "Remove it; it is written anew once the database answers"
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One write of the file."""
+
+    head: Head
+    at: float  # monotonic seconds
+    problem: Problem | None = None  # why the file does not hold it
+
+    def is_due(self, head: Head) -> bool:
+        """Tell whether to write again though the database still holds the same: its age tells when that was seen."""
+        wait_s = _CONFIRM_EVERY_S if self.problem is None else _RETRY_S
+        return head == self.head and time.monotonic() - self.at > wait_s
+
+
+class SnapshotFile:
+    """The last-known-good of one client, on disk: kept after each activation, read for a start without the database.
+
+    What goes wrong with it is told to *bus*, once for each reason, and stops nothing.
+    """
+
+    def __init__(self, path: Path, keyring: Keyring | None, *, database: str, bus: Bus) -> None:
+        """Keep it at *path*, sealed with *keyring* if there is one; *database* says where from, without password."""
+        self._path, self._keyring, self._database, self._bus = path, keyring, database, bus
+        self._last: _Write | None = None
+
+    def read(self) -> RawConfig | None:
+        """Return the revision that it holds, None where it holds none that can be used. Blocks for the disk."""
+        try:
+            return read_snapshot_file(self._path, self._keyring, database=self._database)
+        except LiveRouterError as exc:
+            self._bus.emit(SnapshotFileIgnored(str(self._path), exc.problem))
+            return None
+
+    async def keep(self, rows: RawConfig) -> None:
+        """Write *rows*, which are in force now."""
+        await self._write(rows, told=None)
+
+    async def confirm(self, rows: RawConfig) -> None:
+        """Write *rows*, which the database still holds, again once a day; after a failure, once a minute."""
+        if self._last is not None and self._last.is_due(rows.head):
+            await self._write(rows, told=self._last.problem)
+
+    async def _write(self, rows: RawConfig, *, told: Problem | None) -> None:
+        try:
+            await asyncio.to_thread(write_snapshot_file, self._path, rows, self._keyring, database=self._database)
+        except LiveRouterError as exc:
+            self._last = _Write(rows.head, time.monotonic(), exc.problem)
+            if exc.problem != told:
+                self._bus.emit(SnapshotFileIgnored(str(self._path), exc.problem))
+            return
+        self._last = _Write(rows.head, time.monotonic())
+        self._bus.emit(SnapshotFileWritten(str(self._path), rows.revision))
 
 
 def write_snapshot_file(path: Path, raw: RawConfig, keyring: Keyring | None, *, database: str) -> None:

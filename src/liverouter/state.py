@@ -1,8 +1,10 @@
-"""What a client says about itself, folded from events. Pure."""
+"""What a client says about itself, folded from events."""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -20,8 +22,6 @@ from liverouter.events import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from liverouter.errors import Problem
 
 Mode = Literal["listen", "poll_only", "none"]
@@ -69,6 +69,26 @@ class Status:
     reconnects: int = 0
     backend_pid: int | None = None  # of the listening connection
     reading: bool = False  # the last read of the settings succeeded
+
+
+class StatusTracker:
+    """Keeps the status of one client: the first observer of its bus, which hands it one event at a time.
+
+    Attributes:
+        current: the status now; a plain attribute, so reading it never blocks.
+        decided: set once a first generation, rejection or failed read has happened, or the client was closed.
+    """
+
+    def __init__(self) -> None:
+        """Start initializing."""
+        self.current = Status(since=datetime.now(UTC))
+        self.decided = threading.Event()
+
+    def observe(self, event: Event) -> None:
+        """Fold *event* in."""
+        self.current = fold(self.current, event, datetime.now(UTC))
+        if isinstance(event, ConfigApplied | ConfigRejected | ReadFailed | ClientClosed):
+            self.decided.set()
 
 
 def fold(status: Status, event: Event, at: datetime) -> Status:

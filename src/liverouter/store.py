@@ -1,11 +1,10 @@
-"""The generation in force. Writes come only from `reloader`; reads never lock."""
+"""The generation in force. Writes come only from `activation`; reads never lock."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,6 @@ class Generation:
     router: Router | None  # None while litellm_enable is off
     profile: Mapping[str, Any]  # langchain ModelProfile: min of limits, AND of abilities
     deployments: Mapping[str, Deployment] = field(default_factory=dict)  # deployment id -> deployment
-    activated_at: float = field(default_factory=time.monotonic)  # monotonic seconds
 
     def __repr__(self) -> str:
         """Name the generation without its content."""
@@ -51,21 +49,19 @@ class Store:
         self._ready = threading.Condition()
         self._waiters: list[Callable[[], None]] = []
 
-    def activate(self, generation: Generation) -> Generation | None:
-        """Swap *generation* in and return the former one, which the caller must retire."""
+    def activate(self, generation: Generation) -> None:
+        """Swap *generation* in, and wake whoever waits for the first one."""
         with self._ready:
-            former, self.current = self.current, generation
+            self.current = generation
             self._ready.notify_all()
             waiters, self._waiters = self._waiters, []
         for wake in waiters:
             wake()
-        return former
 
-    def clear(self) -> Generation | None:
-        """Take the generation out and return it; waiters go on waiting."""
+    def clear(self) -> None:
+        """Take the generation out; waiters go on waiting."""
         with self._ready:
-            former, self.current = self.current, None
-        return former
+            self.current = None
 
     def wait(self, timeout_s: float) -> Generation | None:
         """Return the generation in force, waiting up to *timeout_s* seconds for the first; None if none came."""

@@ -21,7 +21,7 @@ from litellm import Router
 from litellm.exceptions import MidStreamFallbackError
 from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
-from liverouter import attempts
+from liverouter.call import Call, current_call
 from liverouter.clock import Clock
 from liverouter.drain import read_to_its_end
 from liverouter.errors import CallError, Problem
@@ -80,14 +80,14 @@ class RefusedError(_FoundError, ModelInvalidRequestError, litellm.ContentPolicyV
 
 
 class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
-    """litellm's Router with honest attempts, each noted in the call's `Attempts`."""
+    """litellm's Router with honest attempts, each noted in the record of its call."""
 
     check_streams: bool = True  # false: a stream with content may end without its finish marker
     secrets: Sequence[Secret] = ()  # what no error of a call may show
 
     async def _acompletion(self, model: str, messages: list[dict[str, Any]], **kwargs: Any) -> Any:
         """Make one attempt: the Router comes here for the first, for each retry and for each fallback."""
-        call = attempts.current()
+        call = current_call()
         try:
             # litellm imports its proxy's MCP gateway for the first call with tools, a second where `mcp` is installed
             answer = await super()._acompletion(model, messages, _skip_mcp_handler=True, **kwargs)
@@ -103,7 +103,7 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
             _note(exc, call)
             raise
         if call is not None:
-            call.served(identifier)
+            call.answered_by(identifier)
         return answer
 
     def attempt_failed(self, identifier: str, error: Exception) -> None:
@@ -160,9 +160,9 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
         raise error
 
 
-def _note(error: Exception, call: attempts.Attempts | None) -> None:
+def _note(error: Exception, call: Call | None) -> None:
     if call is not None and (failed := getattr(error, "failed_deployment_id", None)):
-        call.fail(failed, error)
+        call.failed_at(failed, error)
 
 
 class _Iterator:

@@ -21,11 +21,9 @@ from liverouter.events import CallFailedOver
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from liverouter.answers import Answer
-    from liverouter.attempts import Attempts
+    from liverouter.call import Call
     from liverouter.events import Bus
     from liverouter.snapshot import Deployment
-    from liverouter.store import Generation
 
 _MAX_DEPLOYMENTS: Final = 1_000
 _MAX_CELLS: Final = 5_000  # minutes by deployments kept while the database takes no report
@@ -68,6 +66,44 @@ class UsageCounter:
             while len(self._known) > _MAX_DEPLOYMENTS:
                 self._known.popitem(last=False)
 
+    def begun(self, call: Call) -> None:
+        """Count, once, what it took until somebody answers *call*: failed attempts, and whether a fallback does."""
+        if call.begun:
+            return
+        call.begun = True
+        self._add_failures(call)
+        served, primary = call.served, call.generation.snapshot.primary
+        first = next(((identifier, error) for identifier, error in call.failures if identifier != served.id), None)
+        if first is not None:
+            self.add_failover(first[0], served.id, str(cause_of(first[1])))
+        elif served.order > primary.order:
+            self.add_failover(primary.id, served.id, "cooldown")
+
+    def answered(self, call: Call) -> None:
+        """Count, once, the answer of *call*: whole, or as far as its reader wanted it."""
+        if call.settled:
+            return
+        self.begun(call)
+        call.settled = True
+        tokens = call.tokens
+        self.add_success(
+            call.served.id,
+            prompt_tokens=int(_believed(tokens["input_tokens"], _MOST_TOKENS)) if tokens else 0,
+            completion_tokens=int(_believed(tokens["output_tokens"], _MOST_TOKENS)) if tokens else 0,
+            cost_usd=_believed(call.cost_usd, _MOST_USD),
+            latency_ms=(time.monotonic() - call.began_at) * 1000,
+        )
+
+    def failed(self, call: Call, error: Exception) -> None:
+        """Count, once, that *call* ended in *error*: with all its attempts, or with a stream that broke."""
+        if call.settled:
+            return
+        call.settled = True
+        if call.begun or call.generation.router is None:
+            self.add_failure(call.served.id, str(cause_of(error)))
+        else:
+            self._add_failures(call)
+
     def add_success(
         self,
         deployment_id: str,
@@ -75,9 +111,9 @@ class UsageCounter:
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
         cost_usd: float = 0.0,
-        latency_ms: float = 0.0,  # of the attempt that answered, to the end of its answer
+        latency_ms: float = 0.0,
     ) -> None:
-        """Count one answered call."""
+        """Count one answered call; *latency_ms* is that of the attempt that answered, to the end of its answer."""
         with self._lock:
             cell = self._cell(deployment_id)
             cell.calls += 1
@@ -125,6 +161,10 @@ class UsageCounter:
             for key in sorted(self._cells)[:-_MAX_CELLS]:
                 del self._cells[key]
 
+    def _add_failures(self, call: Call) -> None:
+        for identifier, error in call.failures:
+            self.add_failure(identifier, str(cause_of(error)))
+
     def _cell(self, deployment_id: str) -> _Cell:
         return self._cells.setdefault((int(self._wall() // 60), deployment_id), _Cell())
 
@@ -163,74 +203,3 @@ def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | 
 def _believed(said: object, most: float) -> float:
     """Return what a provider *said* within bounds, 0 for what is no number."""
     return min(said, most) if isinstance(said, int | float) and said > 0 else 0.0
-
-
-_counters: Final[dict[str, UsageCounter]] = {}
-
-
-def register(client: str, counter: UsageCounter) -> None:
-    """Count what the handles of *client* do with *counter*."""
-    _counters[client] = counter
-
-
-def unregister(client: str) -> None:
-    """Stop counting for *client*."""
-    _counters.pop(client, None)
-
-
-class CallCount:
-    """Counts one call of a handle, from what its record and its answer say; each fact once, however the call ends."""
-
-    __slots__ = ("_begun", "_counter", "_generation", "_record", "_settled")
-
-    def __init__(self, client: str, generation: Generation, record: Attempts) -> None:
-        """Count for *client* a call to *generation* that *record* follows."""
-        self._counter, self._generation, self._record = _counters.get(client), generation, record
-        self._begun = self._settled = False
-
-    def began(self) -> None:
-        """Count what it took until somebody answers: failed attempts, and whether it is a fallback that does."""
-        if self._counter is None or self._begun:
-            return
-        self._begun = True
-        failed = self._count_failures(self._counter)
-        served, primary = self._served, self._generation.snapshot.primary
-        first = next(((identifier, error) for identifier, error in failed if identifier != served.id), None)
-        if first is not None:
-            self._counter.add_failover(first[0], served.id, str(cause_of(first[1])))
-        elif served.order > primary.order:
-            self._counter.add_failover(primary.id, served.id, "cooldown")
-
-    def answered(self, answer: Answer) -> None:
-        """Count the *answer*: whole, or as far as its reader wanted it."""
-        if self._counter is None or self._settled:
-            return
-        self.began()
-        self._settled = True
-        tokens = answer.usage
-        self._counter.add_success(
-            self._served.id,
-            prompt_tokens=int(_believed(tokens["input_tokens"], _MOST_TOKENS)) if tokens else 0,
-            completion_tokens=int(_believed(tokens["output_tokens"], _MOST_TOKENS)) if tokens else 0,
-            cost_usd=_believed(answer.cost_usd or 0.0, _MOST_USD),
-            latency_ms=(time.monotonic() - self._record.began_at) * 1000,
-        )
-
-    def failed(self, error: Exception) -> None:
-        """Count that the call ended in *error*: with all its attempts, or with a stream that broke."""
-        if self._counter is None or self._settled:
-            return
-        self._settled = True
-        if self._begun or self._generation.router is None:
-            self._counter.add_failure(self._served.id, str(cause_of(error)))
-        else:
-            self._count_failures(self._counter)
-
-    @property
-    def _served(self) -> Deployment:
-        return self._generation.deployments.get(self._record.served_by, self._generation.snapshot.primary)
-
-    def _count_failures(self, counter: UsageCounter) -> Sequence[tuple[str, Exception]]:
-        for identifier, error in self._record.failed:
-            counter.add_failure(identifier, str(cause_of(error)))
-        return self._record.failed

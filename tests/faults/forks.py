@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import liverouter
-from liverouter.client import default_client
+from liverouter.default import default_client
 from tests.faults.waiting import until
 
 if TYPE_CHECKING:

@@ -318,7 +318,7 @@ class TestSnapshotFile:
 
         Once the disk takes files again, the file holds the newest revision without another one being written.
         """
-        monkeypatch.setattr("liverouter.engine._REFILE_S", 0.1)
+        monkeypatch.setattr("liverouter.snapshot_file._RETRY_S", 0.1)
         key = generate_key()
         with _disk(tmp_path) as folder:
             file = folder / "last.snapshot"

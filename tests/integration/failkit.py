@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from liverouter.testing import MemoryRouter, StandIn, service_account_json
+from liverouter.testing import EventLog, MemoryRouter, StandIn, service_account_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,6 +125,7 @@ class World:
         self._rows = rows
         self._stack = ExitStack()
         self.clock = Clock()
+        self.events = EventLog()
         self.primary: StandIn
         self.fallback: StandIn
         self.live: MemoryRouter
@@ -139,7 +140,9 @@ class World:
             self.fallback = enter(StandIn(self._spare.provider))
             rows["llm_fallback_config"] = self._spare.entry(self.fallback)
             secrets["spare"] = self._spare.secret_for(self.fallback, "fallback")
-        self.live = enter(MemoryRouter({**rows, **self._rows}, secrets=secrets, clock=self.clock))
+        self.live = enter(
+            MemoryRouter({**rows, **self._rows}, secrets=secrets, clock=self.clock, observers=(self.events,))
+        )
         self.model = self.live.chat_model()
         return self
 

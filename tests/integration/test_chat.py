@@ -378,10 +378,10 @@ class TestCopies:
         with pytest.raises(TypeError):
             pickle.dumps(client.chat_model().pinned())
 
-    def test_default_handle_pickles_by_its_factory(self, client: MemoryRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_default_handle_pickles_by_its_factory(self, client: MemoryRouter) -> None:
         """The default client's handle becomes the other process's own, with its parameters."""
-        monkeypatch.setattr(client, "reduce", lambda: (liverouter.get_chat_model, ()))
-        restored = pickle.loads(pickle.dumps(LiveChatModel(source=client, temperature=0.5)))  # noqa: S301 - our own
+        handle = LiveChatModel(source=client, restore=liverouter.get_chat_model, temperature=0.5)
+        restored = pickle.loads(pickle.dumps(handle))  # noqa: S301 - our own
         assert restored.source is client
         assert restored.temperature == 0.5
 

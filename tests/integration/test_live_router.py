@@ -14,7 +14,7 @@ import pytest
 
 import liverouter
 from liverouter import ClosedError, LiveRouter, NotReadyError, OptionsError, State
-from liverouter.builder import Builder
+from liverouter.activation import Activation
 from liverouter.engine import Engine
 from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, ListenerConnected, LoopFailed
 from liverouter.reporter import Reporter
@@ -170,14 +170,14 @@ class TestReject:
         self, dsn: str, configured: Admin, events: EventLog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No descriptor left for a moment: the revision is told, and live by the next poll or the next `reload()`."""
-        build, faults = Builder.build, [OSError(errno.EMFILE, "Too many open files"), RuntimeError("no new thread")]
+        build, faults = Activation.build, [OSError(errno.EMFILE, "Too many open files"), RuntimeError("no new thread")]
 
-        def failing(self: Builder, snapshot: Snapshot, number: int) -> Generation:
+        def failing(self: Activation, snapshot: Snapshot, number: int) -> Generation:
             if snapshot.revision > 1 and faults:
                 raise faults.pop(0)
             return build(self, snapshot, number)
 
-        monkeypatch.setattr(Builder, "build", failing)
+        monkeypatch.setattr(Activation, "build", failing)
         with LiveRouter(database_url=dsn, observers=(events,), poll_interval_s=3600, heartbeat_interval_s=30) as live:
             live.wait_ready()
             events.wait_for(ListenerConnected)
@@ -308,7 +308,7 @@ class TestLife:
             assert live.chat_model().invoke("hi").content == "gpt-4.1 says: hi"
 
     def test_wait_applied_returns_when_every_live_instance_runs_it(self, dsn: str, configured: Admin) -> None:
-        """Two clients, one wait; awaiting the result is harmless."""
+        """Two clients, one wait."""
         with LiveRouter(database_url=dsn) as one, LiveRouter(database_url=dsn) as two:
             one.wait_ready(), two.wait_ready()
             revision = configured.set(llm_model="gpt-4.1")
@@ -316,22 +316,17 @@ class TestLife:
             assert rollout.revision == revision
             assert (one.status().revision, two.status().revision) == (revision, revision)
 
-            async def awaited() -> object:
-                return await rollout
-
-            assert asyncio.run(awaited()) is rollout
-
 
 class TestDefault:
     def test_get_chat_model_is_one_live_handle_from_any_thread_or_loop(
         self, dsn: str, configured: Admin, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Configured by the environment, started by the first call, shared by all."""
-        from liverouter import client
+        from liverouter import default
 
         monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
-        monkeypatch.setattr(client, "_default", None)
-        monkeypatch.setattr(client, "_model", None)
+        monkeypatch.setattr(default, "_client", None)
+        monkeypatch.setattr(default, "_model", None)
         with ThreadPoolExecutor(8) as pool:
             models = list(pool.map(lambda _: liverouter.get_chat_model(), range(8)))
         try:
@@ -341,5 +336,5 @@ class TestDefault:
                 assert asyncio.run(models[0].ainvoke("hi")).content == "gpt-4o says: hi"
             assert liverouter.status().revision == configured.revision
         finally:
-            assert client._default is not None  # noqa: SLF001 - the one place that holds it
-            client._default.close()  # noqa: SLF001
+            assert default._client is not None  # noqa: SLF001 - the one place that holds it
+            default._client.close()  # noqa: SLF001

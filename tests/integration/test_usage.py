@@ -193,9 +193,8 @@ class TestFailures:
 class TestFailovers:
     def test_event_says_from_to_and_why_once_under_load(self) -> None:
         """One line for fifty calls; the next one, later, says how many it stands for."""
-        events = EventLog()
         with World("openai") as world:
-            world.live._bus.subscribe(events)  # noqa: SLF001 - the world makes its client
+            events = world.events
             world.primary.fail(Failure.RATE_LIMIT)
             for _ in range(5):
                 world.call()

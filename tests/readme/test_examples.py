@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from liverouter import client
+from liverouter import default
 from liverouter.testing import StandIn
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
                 connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (key, json.dumps(value)))
         monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setattr(client, "_default", None)
-        monkeypatch.setattr(client, "_model", None)
+        monkeypatch.setattr(default, "_client", None)
+        monkeypatch.setattr(default, "_model", None)
         yield standin
-        if client._default is not None:  # noqa: SLF001 - the one place that holds it
-            client._default.close()  # noqa: SLF001
+        if default._client is not None:  # noqa: SLF001 - the one place that holds it
+            default._client.close()  # noqa: SLF001
 
 
 def run(name: str) -> dict[str, Any]:

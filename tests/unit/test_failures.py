@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from liverouter.attempts import Attempts
+from liverouter.call import Call
 from liverouter.failures import translate
 from liverouter.sealing import Secret
 from liverouter.snapshot import Deployment, Snapshot
@@ -37,10 +37,10 @@ class TestText:
     @pytest.mark.parametrize("secret", ["", " ", "\n"])
     def test_secret_without_content_leaves_the_text_alone(self, secret: str) -> None:
         """An empty secret is in every text, between any two letters: none of it is blanked."""
-        error = translate(RuntimeError("no key was sent\nat all"), generation(secret), Attempts())
+        error = translate(RuntimeError("no key was sent\nat all"), Call(generation(secret)))
         assert str(error) == "no key was sent\nat all"
 
     def test_secret_is_blanked(self) -> None:
         """A provider that repeats the key gives nothing away."""
-        error = translate(RuntimeError("key made-up-key is wrong"), generation("made-up-key"), Attempts())
+        error = translate(RuntimeError("key made-up-key is wrong"), Call(generation("made-up-key")))
         assert str(error) == "key *** is wrong"

@@ -6,27 +6,73 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from liverouter import options
+from liverouter.activation import Activation
 from liverouter.config import Validation
 from liverouter.errors import ConfigError, DatabaseError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
-from liverouter.options import Environment
 from liverouter.raw import RawConfig
+from liverouter.reload_requests import ReloadRequests
 from liverouter.reloader import Reloader
 from liverouter.snapshot import Deployment, Snapshot
 from liverouter.store import Generation, Store
+from liverouter.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from liverouter.options import Environment
+
 BAD = Problem("LR101", "bad", "settings.llm_provider", "mend it")
 
 
+class Steps(Activation):
+    """An activation of numbers in place of rows, whose steps the test can have fail."""
+
+    def __init__(self, world: World) -> None:
+        nothing: Any = None
+        super().__init__(keyring=None, usage=nothing, io=nothing, store=world.store, bus=world.bus)
+        self.world = world
+
+    def validate(self, rows: RawConfig, environment: Environment) -> Validation:
+        """Accept every revision that is not marked invalid; ten of them serve alike."""
+        environment.get("openai_api_key")
+        if rows.revision in self.world.invalid:
+            return Validation(None, (BAD,))
+        deployment = Deployment(
+            id=f"openai/m{rows.revision // 10}",
+            provider="openai",
+            model="m",
+            role="primary",
+            order=1,
+            weight=1,
+            settings={},
+            secrets={},
+            endpoint="",
+            credential_source="",
+            credential_fingerprint="",
+        )
+        return Validation(Snapshot(rows.epoch, rows.revision, rows.change_id, rows.committed_at, (deployment,)), ())
+
+    def build(self, snapshot: Snapshot, number: int) -> Generation:
+        """Build, or raise what the test prepared."""
+        self.world.builds += 1
+        self.world.changed.set()
+        if error := self.world.unbuildable.get(snapshot.revision):
+            raise error
+        return Generation(number, snapshot, cast("Any", object()), None, {})
+
+    def warm(self, generation: Generation) -> None:
+        """Load nothing."""
+
+
 class World:
-    """A database of one number, and a builder that can be told to fail."""
+    """A database of one number, a snapshot file in memory, and an activation that can be told to fail."""
 
     def __init__(self) -> None:
         self.epoch, self.revision, self.reads, self.builds = "e", 1, 0, 0
@@ -35,22 +81,24 @@ class World:
         self.unreadable = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.environ = {"OPENAI_API_KEY": "one"}
         self.file: RawConfig | None = None
         self.written: list[int] = []
         self.events: list[Event] = []
-        self.changed = asyncio.Event()
-        self.store = Store()
+        self.changed = Wakeup()
+        self.store, self.bus = Store(), Bus(self.observe)
+        self.requests = ReloadRequests(self.bus)
+        parts: dict[str, Any] = {
+            "repository": self,
+            "listener": SimpleNamespace(healthy=True),
+            "snapshot_file": SimpleNamespace(read=lambda: self.file, keep=self.keep, confirm=self.confirm),
+        }
         self.reloader = Reloader(
-            read=self.read,
-            environment=lambda: Environment(self.environ),
-            validate=self.validate,
-            build=self.build,
+            requests=self.requests,
+            activation=Steps(self),
             store=self.store,
-            bus=Bus(self.observe),
-            poll_interval_s=lambda: 3600.0,
-            read_file=lambda: self.file,
-            activated=self.activated,
+            options=options.load(database_url="postgresql://nobody@nowhere/none", poll_interval_s=3600),
+            bus=self.bus,
+            **parts,
         )
 
     def observe(self, event: Event) -> None:
@@ -73,42 +121,17 @@ class World:
         await self.gate.wait()
         return self.raw(revision)
 
-    def validate(self, raw: RawConfig, environment: Environment) -> Validation:
-        """Accept every revision that is not marked invalid; ten of them serve alike."""
-        environment.get("openai_api_key")
-        if raw.revision in self.invalid:
-            return Validation(None, (BAD,))
-        deployment = Deployment(
-            id=f"openai/m{raw.revision // 10}",
-            provider="openai",
-            model="m",
-            role="primary",
-            order=1,
-            weight=1,
-            settings={},
-            secrets={},
-            endpoint="",
-            credential_source="",
-            credential_fingerprint="",
-        )
-        return Validation(Snapshot(raw.epoch, raw.revision, raw.change_id, raw.committed_at, (deployment,)), ())
-
-    async def build(self, snapshot: Snapshot, number: int) -> tuple[Generation, float, float]:
-        """Build, or raise what the test prepared."""
-        self.builds += 1
-        self.changed.set()
-        if error := self.unbuildable.get(snapshot.revision):
-            raise error
-        return Generation(number, snapshot, cast("Any", object()), None, {}), 1.0, 1.0
-
-    async def activated(self, raw: RawConfig) -> None:
+    async def keep(self, rows: RawConfig) -> None:
         """Note which revision would go to the snapshot file."""
-        self.written.append(raw.revision)
+        self.written.append(rows.revision)
+
+    async def confirm(self, rows: RawConfig) -> None:
+        """Note nothing."""
 
     def write(self, revision: int) -> None:
         """Commit *revision* and notify."""
         self.revision = revision
-        self.reloader.request("notification")
+        self.requests.request("notification")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for *condition*, looked at after every event."""
@@ -129,8 +152,9 @@ class World:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A running reloader that has applied revision 10, or whatever the test set before its first await."""
+    monkeypatch.setenv("OPENAI_API_KEY", "one")
     world = World()
     world.revision = 10
     task = asyncio.create_task(world.reloader.run())
@@ -174,7 +198,9 @@ class TestActivate:
         assert [e.rebuilt for e in world.events if isinstance(e, ConfigApplied)] == [True, False]
 
     @pytest.mark.parametrize("change", ["standby promoted", "mounted key replaced"])
-    async def test_revision_applied_again_has_no_time_since_its_commit(self, world: World, change: str) -> None:
+    async def test_revision_applied_again_has_no_time_since_its_commit(
+        self, world: World, change: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """It has been live all along: the days since its commit are nobody's latency."""
         await world.until(lambda: world.live == 10)
         world.write(20)
@@ -182,8 +208,8 @@ class TestActivate:
         if change == "standby promoted":
             world.epoch = "f"
         else:
-            world.environ["OPENAI_API_KEY"] = "two"
-        world.reloader.request("poll")
+            monkeypatch.setenv("OPENAI_API_KEY", "two")
+        world.requests.request("poll")
         await world.until(lambda: sum(isinstance(e, ConfigApplied) for e in world.events) == 3)
         times = [e.commit_to_live_ms for e in world.events if isinstance(e, ConfigApplied) and e.revision == 20]
         assert times[0] is not None
@@ -248,39 +274,39 @@ class TestReject:
         world.write(20)
         await world.until_event(ConfigRejected)
         reads = world.reads
-        world.reloader.request("poll")
+        world.requests.request("poll")
         await world.until(lambda: world.reads > reads)
         world.write(30)
         await world.until(lambda: world.live == 30)
         assert sum(isinstance(e, ConfigRejected) for e in world.events) == 1
 
-    async def test_changed_environment_retries(self, world: World) -> None:
+    async def test_changed_environment_retries(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """A key that arrives in the environment mends a rejection without a new revision."""
         await world.until(lambda: world.live == 10)
         world.invalid.add(20)
         world.write(20)
         await world.until_event(ConfigRejected)
         world.invalid.clear()
-        world.environ["OPENAI_API_KEY"] = "two"
-        world.reloader.request("poll")
+        monkeypatch.setenv("OPENAI_API_KEY", "two")
+        world.requests.request("poll")
         await world.until(lambda: world.live == 20)
 
-    async def test_insisting_tries_a_rejected_revision_again_and_tells_it_again(self, world: World) -> None:
+    async def test_forcing_tries_a_rejected_revision_again_and_tells_it_again(self, world: World) -> None:
         """Whoever asks for a reload gets a try and an answer, also where nothing that is known of has changed."""
         await world.until(lambda: world.live == 10)
         world.invalid.add(20)
         world.write(20)
         await world.until_event(ConfigRejected)
-        world.reloader.request("operator", insist=True)
+        world.requests.request("operator", forced=True)
         await world.until(lambda: sum(isinstance(e, ConfigRejected) for e in world.events) == 2)
         world.invalid.clear()
-        world.reloader.request("operator", insist=True)
+        world.requests.request("operator", forced=True)
         await world.until(lambda: world.live == 20)
 
-    async def test_insisting_leaves_a_revision_in_force_alone(self, world: World) -> None:
+    async def test_forcing_leaves_a_revision_in_force_alone(self, world: World) -> None:
         """What is live already is not activated once more."""
         await world.until(lambda: world.live == 10)
-        world.reloader.request("operator", insist=True)
+        world.requests.request("operator", forced=True)
         await world.until(lambda: world.reads == 2)
         world.write(20)
         await world.until(lambda: world.live == 20)
@@ -307,11 +333,11 @@ class TestPassing:
         world.write(20)
         await world.until_event(ConfigRejected)
         for builds in (3, 4):
-            world.reloader.request("poll")
+            world.requests.request("poll")
             await world.until(lambda builds=builds: world.builds == builds)  # type: ignore[misc]
         assert world.live == 10
         world.unbuildable.clear()
-        world.reloader.request("poll")
+        world.requests.request("poll")
         await world.until(lambda: world.live == 20)
         assert sum(isinstance(e, ConfigRejected) for e in world.events) == 1
 
@@ -322,7 +348,7 @@ class TestPassing:
         world.write(20)
         await world.until_event(ConfigRejected)
         world.unbuildable[20] = ConfigError([BAD])
-        world.reloader.request("poll")
+        world.requests.request("poll")
         await world.until(lambda: sum(isinstance(e, ConfigRejected) for e in world.events) == 2)
         last = [e for e in world.events if isinstance(e, ConfigRejected)][-1]
         assert last.problems == (BAD,)
@@ -334,7 +360,7 @@ class TestPassing:
         world.write(20)
         await world.until_event(ConfigRejected)
         reads = world.reads
-        world.reloader.request("poll")
+        world.requests.request("poll")
         await world.until(lambda: world.reads > reads)
         world.write(30)
         await world.until(lambda: world.live == 30)
@@ -366,9 +392,9 @@ class TestUnreadable:
     async def test_loop_survives_what_nobody_foresaw(self, world: World) -> None:
         """An error outside the known ones is told, and the next request is served."""
         await world.until(lambda: world.live == 10)
-        original, world.reloader._read = world.reloader._read, cast("Any", lambda: 1 / 0)  # noqa: SLF001 - the fault
-        world.write(20)
-        await world.until_event(LoopFailed)
-        world.reloader._read = original  # noqa: SLF001 - the fault is mended
+        with pytest.MonkeyPatch.context() as fault:
+            fault.setattr(world, "read", lambda: 1 / 0)
+            world.write(20)
+            await world.until_event(LoopFailed)
         world.write(20)
         await world.until(lambda: world.live == 20)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from liverouter import client
-from liverouter.builder import Builder
+from liverouter import default
+from liverouter.activation import Activation, Prepared, Reading, Rejected
 from liverouter.chat import LiveChatModel
-from liverouter.config import validate
 from liverouter.cooldowns import Cooldowns
 from liverouter.draft import origins_in_force, seal_over
-from liverouter.errors import ConfigError, Problem
-from liverouter.events import Bus, ConfigApplied, ConfigRejected, Observer
+from liverouter.errors import ConfigError
+from liverouter.events import Bus, Observer
 from liverouter.loop import LoopThread
 from liverouter.options import Environment
 from liverouter.raw import RawConfig
@@ -33,7 +32,7 @@ _STOP_S: Final = 5.0
 
 
 class MemoryRouter:
-    """`LiveRouter` over rows in memory: the same validation, Router, handle and swap, no database and no waiting.
+    """`LiveRouter` over rows in memory: the same activation and handle, no database and no waiting.
 
     While it is entered, `liverouter.get_chat_model()` returns its handle, so code under test needs no change:
 
@@ -62,14 +61,15 @@ class MemoryRouter:
         self._keyring = Keyring.from_text(generate_key())
         self._secrets = {name: self._seal(name, value) for name, value in (secrets or {}).items()}
         self._revision = 0
-        self._bus = Bus(*observers)
+        bus = Bus(*observers)
         self.store = Store()
-        self.client_id = str(uuid.uuid4())
-        self.usage = UsageCounter(bus=self._bus)
+        self.usage = UsageCounter(bus=bus)
         self.io = LoopThread("liverouter-io")
         self.cooldowns = Cooldowns(clock=clock)
-        self._builder = Builder(client_id=self.client_id, usage=self.usage, io=self.io, cooldowns=self.cooldowns)
-        self._former_model: LiveChatModel | None = None
+        self._activation = Activation(
+            keyring=self._keyring, usage=self.usage, io=self.io, store=self.store, bus=bus, cooldowns=self.cooldowns
+        )
+        self._entered = contextlib.ExitStack()
 
     def set(self, *, secrets: Mapping[str, str] | None = None, **rows: Any) -> int:
         """Change *rows* and *secrets* as one revision, have it live when this returns, and return its number.
@@ -83,21 +83,13 @@ class MemoryRouter:
         raw = RawConfig(
             "memory", self._revision, str(uuid.uuid4()), datetime.now(UTC), 0.0, dict(self._rows), dict(self._secrets)
         )
-        validation = validate(raw, environment=Environment(self._environ), keyring=self._keyring)
-        if validation.snapshot is None:
-            raise self._rejected(validation.problems)
-        former = self.store.current
-        number = former.number + 1 if former else 1
-        try:
-            if former is not None and validation.snapshot.serves_like(former.snapshot):
-                generation = replace(former, number=number, snapshot=validation.snapshot)
-            else:
-                generation = self._builder.build(validation.snapshot, number)
-                self._builder.warm(generation)
-        except ConfigError as exc:
-            raise self._rejected(exc.problems) from exc
-        self.store.activate(generation)
-        self._bus.emit(_applied(generation))
+        reading = Reading(source="database", read_ms=0.0, read_at=time.monotonic())
+        match self._activation.prepare(raw, Environment(self._environ)):
+            case Prepared() as prepared:
+                self._activation.activate(prepared, raw, reading)
+            case Rejected() as rejected:
+                self._activation.reject(rejected, raw)
+                raise ConfigError(rejected.problems)
         return self._revision
 
     def chat_model(self) -> LiveChatModel:
@@ -119,46 +111,18 @@ class MemoryRouter:
         """Return the generation in force."""
         return self.generation()
 
-    def reduce(self) -> tuple[Callable[..., LiveChatModel], tuple[Any, ...]]:
-        """Refuse: another process cannot see these rows."""
-        raise TypeError("the handle of a MemoryRouter belongs to its process")
-
     def __enter__(self) -> Self:
         """Apply the rows and serve `get_chat_model()` from here."""
         self.set()
-        self._former_model, client._model = client._model, self.chat_model()  # noqa: SLF001 - the default's one place
+        self._entered.enter_context(default.serving(self))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give `get_chat_model()` back and end the thread."""
-        client._model = self._former_model  # noqa: SLF001 - see above
+        self._entered.close()
         self.io.stop(_STOP_S)
-        self._builder.close()
         self.store.clear()
 
     def _seal(self, name: str, value: str) -> SealedSecret:
         """Seal a secret, and bind it as the database would: to where the rows now have it sent."""
         return seal_over(None, name, Secret(value), self._keyring, origins=origins_in_force(self._rows, name))
-
-    def _rejected(self, problems: tuple[Problem, ...]) -> ConfigError:
-        kept = self.store.current
-        self._bus.emit(ConfigRejected("memory", self._revision, "validate", problems, kept.number if kept else None))
-        return ConfigError(problems)
-
-
-def _applied(generation: Generation) -> ConfigApplied:
-    snapshot = generation.snapshot
-    return ConfigApplied(
-        epoch=snapshot.epoch,
-        revision=snapshot.revision,
-        generation=generation.number,
-        primary=snapshot.primary.label,
-        fallbacks=tuple(d.label for d in snapshot.fallbacks),
-        litellm_enable=snapshot.litellm_enable,
-        source="database",
-        read_ms=0.0,
-        validate_ms=0.0,
-        build_ms=0.0,
-        warm_ms=0.0,
-        commit_to_live_ms=0.0,
-    )

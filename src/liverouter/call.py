@@ -1,0 +1,92 @@
+"""One call: the generation that serves it, what was tried, what its answer said. The one record, plain data.
+
+A context variable leads every layer to it, because that is the only thing litellm hands through all of its paths. It
+is made and used on the I/O loop, by one call, so nothing in it is locked.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langchain_core.messages.ai import UsageMetadata
+
+    from liverouter.snapshot import Deployment
+    from liverouter.store import Generation
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a handle, from its first attempt to the end of its answer.
+
+    Attributes:
+        generation: what was in force when the call began; it serves the call to its end.
+        began_at: when the newest attempt began, monotonic seconds.
+        attempts: how many were begun, the successful one included.
+        served_by: the id of the deployment that answers; "" while none does, and with litellm off.
+        failures: the id of a deployment and its error, in the order in which the attempts failed.
+        tokens: what the answer said it took; None while it has said nothing.
+        cost_usd: what the call cost, as the answer said or litellm's price list; None where neither knows.
+        begun: somebody has begun to answer, and what that took is counted.
+        settled: the call's end is counted.
+    """
+
+    generation: Generation
+    began_at: float = field(default_factory=time.monotonic)
+    attempts: int = 0
+    served_by: str = ""
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
+    tokens: UsageMetadata | None = None
+    cost_usd: float | None = None
+    begun: bool = False
+    settled: bool = False
+
+    @classmethod
+    def begin(cls, generation: Generation) -> Call:
+        """Return the record of a call to *generation*, which `current_call` finds in this context from now on."""
+        call = cls(generation)
+        _current.set(call)
+        return call
+
+    def answered_by(self, identifier: str) -> None:
+        """Note that the deployment *identifier* answers."""
+        self.attempts += 1
+        self.served_by = identifier
+
+    def failed_at(self, identifier: str, error: Exception) -> None:
+        """Note that an attempt at the deployment *identifier* ended in *error*."""
+        self.attempts += 1
+        self.failures.append((identifier, error))
+
+    @property
+    def served(self) -> Deployment:
+        """Return the deployment that answers, the primary while none does."""
+        return self.generation.deployments.get(self.served_by, self.generation.snapshot.primary)
+
+    @property
+    def failed_over(self) -> bool:
+        """Tell whether another deployment than the primary's order had to answer, or another was tried before."""
+        served = self.served
+        if served.order > self.generation.snapshot.primary.order:
+            return True
+        return any(identifier != served.id for identifier, _ in self.failures)
+
+
+_current: ContextVar[Call | None] = ContextVar("liverouter_call", default=None)
+
+
+def current_call() -> Call | None:
+    """Return the record of the call that is being made here, None outside of one."""
+    return _current.get()
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's class, status and text on one line: what an operator wants to know of a failed attempt."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    for prefix in (f"litellm.{name}: ", f"{name}: "):
+        text = text.removeprefix(prefix)
+    status = getattr(error, "status_code", None)
+    return f"{name} {status}: {text}" if status else f"{name}: {text}"

@@ -1,0 +1,98 @@
+"""The default client, configured by the environment, and its handle: the one module state of the library."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from liverouter.chat import LiveChatModel
+from liverouter.client import LiveRouter
+from liverouter.state import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_lock = threading.Lock()
+_client: LiveRouter | None = None
+_model: LiveChatModel | None = None  # made by the first call of get_chat_model()
+
+
+class Serving(Protocol):
+    """What can stand in for the default client."""
+
+    def chat_model(self) -> LiveChatModel:
+        """Return a handle that serves with what is in force there."""
+
+
+class _DefaultClient(LiveRouter):
+    """The client whose handle any process can make for itself, and which can be pickled therefore."""
+
+    def chat_model(self) -> LiveChatModel:
+        return LiveChatModel(source=self, restore=get_chat_model)
+
+
+def get_chat_model() -> LiveChatModel:
+    """Return the default client's live chat model; callable from sync code, threads, any event loop, forked workers.
+
+    The first call starts the default client, configured by the environment, and blocks until its first generation.
+
+    Raises:
+        NotReadyError: no config became live within `ready_timeout_s`; lists every Problem and how to mend it.
+        OptionsError: LIVEROUTER_DATABASE_URL is missing, or another option cannot be used.
+    """
+    model = _model
+    return model if model is not None else _first_model()
+
+
+def _first_model() -> LiveChatModel:
+    global _model  # noqa: PLW0603 - the module's state
+    client = default_client()
+    client.wait_ready()
+    with _lock:
+        if _model is None:
+            _model = client.chat_model()
+        return _model
+
+
+def default_client() -> LiveRouter:
+    """Return the default client, started; made from the environment by the first call."""
+    global _client  # noqa: PLW0603 - the module's state
+    with _lock:
+        if _client is None:
+            _client = _DefaultClient()
+            atexit.register(_client.close)
+        client = _client
+    client.start()
+    return client
+
+
+def status() -> Status:
+    """Return the default client's status; never blocks, starts nothing."""
+    client = _client
+    return client.status() if client is not None else Status(since=datetime.now(UTC))
+
+
+@contextlib.contextmanager
+def serving(client: Serving) -> Iterator[None]:
+    """Have `get_chat_model()` return the handle of *client* inside the block, and what it returned before after it."""
+    global _model  # noqa: PLW0603 - the module's state
+    with _lock:
+        former, _model = _model, client.chat_model()
+    try:
+        yield
+    finally:
+        with _lock:
+            _model = former
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
