@@ -6,8 +6,10 @@ import ast
 import importlib
 import re
 from pathlib import Path
-from re import _constants as sre  # the parts of a pattern, known nowhere else
-from re import _parser
+from re import (
+    _constants as sre,  # the parts of a pattern, known nowhere else
+    _parser,
+)
 from typing import TYPE_CHECKING, Any, Final
 
 import liverouter

@@ -13,21 +13,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from liverouter.client import LiveRouter, Rollout
+    from liverouter.client import LiveRouter, Rollout as Rollout
     from liverouter.default import get_chat_model, status
     from liverouter.errors import (
         CallError,
-        ClosedError,
+        ClosedError as ClosedError,
         ConfigError,
-        ConflictError,
+        ConflictError as ConflictError,
         DatabaseError,
         LiveRouterError,
         NotReadyError,
         OptionsError,
         Problem,
-        RolloutError,
-        SecretError,
-        WriteRefusedError,
+        RolloutError as RolloutError,
+        SecretError as SecretError,
+        WriteRefusedError as WriteRefusedError,
     )
     from liverouter.state import State, Status
 
@@ -52,23 +52,17 @@ _HOMES = {
     "status": "default",
 }
 
-__all__ = [
+__all__ = [  # what a service needs; the other errors, and Rollout, are found by name as well
     "CallError",
-    "ClosedError",
     "ConfigError",
-    "ConflictError",
     "DatabaseError",
     "LiveRouter",
     "LiveRouterError",
     "NotReadyError",
     "OptionsError",
     "Problem",
-    "Rollout",
-    "RolloutError",
-    "SecretError",
     "State",
     "Status",
-    "WriteRefusedError",
     "get_chat_model",
     "status",
 ]
@@ -86,4 +80,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Name the public names."""
-    return list(__all__)
+    return sorted(_HOMES)

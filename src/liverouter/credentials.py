@@ -12,8 +12,7 @@ from liverouter.literal import looked_up
 from liverouter.lookup import HINTS, MEND_FILE, Lookup, clip
 from liverouter.origins import is_loopback, origin_of
 from liverouter.providers import IN_PATH, OWNERS
-from liverouter.sealing import Secret
-from liverouter.sealing import open as unseal
+from liverouter.sealing import Secret, open as unseal
 
 if TYPE_CHECKING:
     from liverouter.providers import ProviderSpec

@@ -8,8 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import SQLAlchemyError, TimeoutError as PoolTimeoutError
 
 from liverouter.errors import CODES, ConflictError, DatabaseError, WriteRefusedError
 

@@ -10,8 +10,7 @@ from liverouter.errors import SecretError
 from liverouter.origins import origin_of
 from liverouter.providers import PROVIDERS
 from liverouter.raw import SealedSecret
-from liverouter.sealing import Secret, fingerprint, seal, sealed_key_id
-from liverouter.sealing import open as unseal
+from liverouter.sealing import Secret, fingerprint, open as unseal, seal, sealed_key_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -17,8 +17,7 @@ from liverouter.errors import DatabaseError, RolloutError, SecretError, WriteRef
 from liverouter.leaving import leaves_bare
 from liverouter.printable import storable_values
 from liverouter.raw import Head, RawConfig, SealedSecret
-from liverouter.sealing import open as unseal
-from liverouter.sealing import seal
+from liverouter.sealing import open as unseal, seal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from liverouter.sealing import Keyring, generate_key
-from liverouter.sealing import open as unseal
+from liverouter.sealing import Keyring, generate_key, open as unseal
 from tests.integration.sqlkit import Process, put, put_secret, revision, rows, value
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import psutil
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, strategies as st
 from psycopg.types.json import Jsonb
 
 from liverouter.plain_secrets import plain_secrets

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter, migrate

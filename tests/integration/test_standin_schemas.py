@@ -9,8 +9,7 @@ from uuid import UUID
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
 
 from liverouter.testing.schemas import minimal_object

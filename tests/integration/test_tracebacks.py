@@ -20,8 +20,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from liverouter import LiveRouter, LiveRouterError, migrate
 from liverouter.errors import ConfigError
 from liverouter.repository import SettingsRepository
-from liverouter.sealing import Keyring, Secret, generate_key, seal
-from liverouter.sealing import open as unseal
+from liverouter.sealing import Keyring, Secret, generate_key, open as unseal, seal
 from liverouter.testing import Failure, StandIn
 from tests.handle import live as client_of
 from tests.integration.failkit import DIALECTS, METHODS, PROMPT, World, ask

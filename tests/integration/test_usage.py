@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 

@@ -6,8 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from liverouter.cooldowns import Cause, Cooldown, Cooldowns, Limits, cause_of
 

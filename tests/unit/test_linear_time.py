@@ -22,8 +22,7 @@ from liverouter.daemon.sse import encode
 from liverouter.errors import MOST_PROBLEMS, ConfigError, LiveRouterError, NotReadyError, Problem, did_you_mean
 from liverouter.events import mask
 from liverouter.lookup import clip, url_fault
-from liverouter.options import Environment
-from liverouter.options import load as load_options
+from liverouter.options import Environment, load as load_options
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import PROVIDERS, is_jwt, snowflake_base
 from liverouter.raw import RawConfig

@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from liverouter.origins import is_loopback, origin_of
 from liverouter.providers import PROVIDERS

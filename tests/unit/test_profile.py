@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from langchain_core.language_models import ModelProfile
 
 from liverouter.profile import DEFAULT_MAX_INPUT_TOKENS, combine

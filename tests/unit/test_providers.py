@@ -6,8 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from liverouter.providers import ALIASES, PROVIDERS, is_claude, is_jwt, snowflake_base
 from liverouter.sealing import Secret

@@ -9,8 +9,7 @@ import pickle
 import re
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from liverouter import sealing
 from liverouter.errors import SecretError
