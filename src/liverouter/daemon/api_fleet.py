@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from liverouter.daemon import models as shapes
+from liverouter.daemon import models_fleet as shapes
 from liverouter.daemon.context import Context, Using
 from liverouter.daemon.fleet import USAGE_MINUTES
+from liverouter.daemon.models import MAX_REVISION
 from liverouter.daemon.problem_details import UNFORESEEN, ApiError, ProblemModel, documented
 from liverouter.daemon.sse import MAX_STREAMS, encode
 from liverouter.errors import DatabaseError
@@ -46,7 +47,7 @@ async def read_serving(context: Using) -> list[dict[str, Any]]:
 
 
 @router.get("/rollout/{revision}", response_model=shapes.RolloutRow, responses=documented(404, 422, 503))
-async def read_rollout(context: Using, revision: Annotated[int, Path(ge=0, le=shapes.MAX_REVISION)]) -> dict[str, Any]:
+async def read_rollout(context: Using, revision: Annotated[int, Path(ge=0, le=MAX_REVISION)]) -> dict[str, Any]:
     """How one of the newest 1000 revisions came to the processes."""
     if (row := await context.fleet.rollout(revision)) is None:
         raise ApiError(404, f"there is no revision {revision}", code="LR213", hint="See GET /api/revisions")

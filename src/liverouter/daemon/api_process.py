@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from liverouter.daemon import models as shapes
+from liverouter.daemon import models, models_fleet as shapes
 from liverouter.daemon.assets import load_assets
 from liverouter.daemon.auth import COOKIE, SESSION_S
 from liverouter.daemon.context import Using
@@ -55,16 +55,16 @@ async def metrics(context: Using) -> Response:
     return Response(await context.metrics.scrape(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/api/session", response_model=shapes.Session, responses=documented())
-async def read_session(context: Using, request: Request) -> shapes.Session:
+@router.get("/api/session", response_model=models.Session, responses=documented())
+async def read_session(context: Using, request: Request) -> models.Session:
     """Whether a token is needed, and whether this browser is signed in. Needs no token."""
     gate = context.policy.gate
     signed_in = not gate.closed or gate.knows(request.headers.get("cookie", ""))
-    return shapes.Session(token_needed=gate.closed, signed_in=signed_in)
+    return models.Session(token_needed=gate.closed, signed_in=signed_in)
 
 
 @router.post("/api/session", status_code=204, responses=documented(400, 413, 415, 422))
-async def sign_in(context: Using, body: shapes.TokenBody, request: Request) -> Response:
+async def sign_in(context: Using, body: models.TokenBody, request: Request) -> Response:
     """Trade the admin token for a session cookie, for browsers."""
     token = body.token.get_secret_value().strip()
     if context.policy.gate.closed:

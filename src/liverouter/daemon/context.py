@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from liverouter.daemon.desired import Desired
 from liverouter.daemon.fleet import Fleet, Watch
 from liverouter.daemon.metrics import Metrics
-from liverouter.daemon.models import LastError, OwnStatus
+from liverouter.daemon.models_fleet import LastError, OwnStatus
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.daemon.sse import Hub
 from liverouter.daemon.suggestions import model_names

@@ -20,8 +20,6 @@ from liverouter.sealing import Secret
 from liverouter.settings import SETTINGS, SettingValueError, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from liverouter.daemon.models import CheckBody, Edit, RollbackBody
     from liverouter.loop import LoopThread
     from liverouter.raw import RawConfig, SealedSecret
@@ -221,17 +219,3 @@ def _shown(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [_shown(member) for member in value]
     return _BLANK if isinstance(value, str) and plain_secrets("", value, "") else value
-
-
-def problem_models(rows: Iterable[dict[str, Any]]) -> list[ProblemModel]:
-    """Return rows of the view `problems` in the shape that all Problems have here."""
-    return [
-        ProblemModel(
-            severity=row["severity"],
-            code=row["code"],
-            where=row["object"] or "",
-            message=row["message"] or "",
-            hint=row["hint"] or "",
-        )
-        for row in rows
-    ]

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from liverouter.daemon.desired import problem_models
-from liverouter.daemon.models import Instance, Serving, UsagePoint
-from liverouter.daemon.problem_details import UNFORESEEN
+from liverouter.daemon.models_fleet import Instance, Serving, UsagePoint
+from liverouter.daemon.problem_details import UNFORESEEN, problem_models
 from liverouter.errors import DatabaseError
 from liverouter.events import mask
 

@@ -12,7 +12,7 @@ from liverouter.errors import CODES, MOST_PROBLEMS, ConfigError, LiveRouterError
 from liverouter.events import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fastapi.exceptions import RequestValidationError
 
@@ -75,6 +75,20 @@ class ApiError(LiveRouterError):
         """Store what the answer will say."""
         super().__init__(message, code=code, where=where, hint=hint)
         self.status, self.headers = status, dict(headers or {})
+
+
+def problem_models(rows: Iterable[dict[str, Any]]) -> list[ProblemModel]:
+    """Return rows of the view `problems` in the shape that all Problems have here."""
+    return [
+        ProblemModel(
+            severity=row["severity"],
+            code=row["code"],
+            where=row["object"] or "",
+            message=row["message"] or "",
+            hint=row["hint"] or "",
+        )
+        for row in rows
+    ]
 
 
 def answer(
