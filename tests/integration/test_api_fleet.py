@@ -312,8 +312,8 @@ class TestUnforeseen:
         class Broken(Fleet):
             async def head(self) -> dict[str, Any]:
                 looks.append(1)
-                watch.wake()  # look again at once
                 if len(looks) < 4:
+                    watch.wake()  # look again at once
                     raise RuntimeError("no such thing: sk-abcdef0123456789abcdef")
                 return {"revision": 7, "pending": 0}
 
