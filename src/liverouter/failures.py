@@ -16,6 +16,7 @@ from langchain_core import exceptions as core
 from liverouter.attempts import describe
 from liverouter.errors import CallError, LiveRouterError
 from liverouter.leaving import bare, chain, clean
+from liverouter.providers import sent_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +87,7 @@ def translate(exc: Exception, generation: Generation, call: Attempts, *, answere
 
     *answered*: the provider's answer had come, so that an error of no library's own is what that answer led to.
     """
-    secrets = [secret.reveal() for secret in generation.snapshot.secrets]
+    secrets = [secret.reveal() for secret in sent_secrets(generation.snapshot)]
     after_content = call.served_by or not _from_library(exc)  # or nothing a provider did
     error = _typed(exc) if after_content else _outcome(exc, generation, call, secrets)
     if (answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):

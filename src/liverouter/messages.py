@@ -6,12 +6,11 @@ reasoning is accepted only where it was signed, and every library puts other thi
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from liverouter.providers import is_claude
+from liverouter.providers import native_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,25 +19,14 @@ if TYPE_CHECKING:
 
 _REASONING: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _NATIVE: Final = frozenset({"image", "document", "tool_result"})  # Anthropic's own
-_ORIGINS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {  # whose reasoning a plain model takes back, as `model_provider` says
-        "anthropic": frozenset({"anthropic"}),
-        "azure-openai": frozenset({"azure", "openai"}),
-        "openai": frozenset({"openai"}),
-        "snowflake-cortex": frozenset(),
-        "vertex-ai": frozenset({"google_genai"}),
-    }
-)
 
 
 def portable(messages: Sequence[BaseMessage], generation: Generation) -> list[BaseMessage]:
     """Return *messages* as *generation*'s model takes them, whoever wrote them; what needs no change stays the same."""
-    primary = generation.snapshot.primary
     if generation.router is not None:  # LangChain's litellm model keeps signed reasoning elsewhere, and checks it there
-        origins: frozenset[str] = frozenset()
-    else:
-        origins = _ORIGINS["anthropic" if is_claude(primary.model) else primary.provider]
-    keeps_native = "anthropic" in origins
+        return [part for message in messages for part in _parts(message, frozenset(), keeps_native=False)]
+    native = native_model(generation.snapshot.primary)
+    origins, keeps_native = native.reasoning_of, native.takes_anthropic_blocks
     return [part for message in messages for part in _parts(message, origins, keeps_native=keeps_native)]
 
 

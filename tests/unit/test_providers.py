@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liverouter.providers import ALIASES, PROVIDERS, is_claude, is_jwt, snowflake_base
+from liverouter.providers import ALIASES, PROVIDERS, is_claude
+from liverouter.providers.snowflake import is_jwt, snowflake_base
 from liverouter.sealing import Secret
 from liverouter.settings import SETTINGS
 from liverouter.snapshot import Deployment
