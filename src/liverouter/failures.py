@@ -16,7 +16,7 @@ from langchain_core import exceptions as core
 from liverouter.attempts import describe
 from liverouter.errors import CallError, LiveRouterError
 from liverouter.leaving import bare, chain, clean
-from liverouter.providers import sent_secrets
+from liverouter.providers import PROVIDERS, sent_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -61,7 +61,9 @@ _BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
     }
 )
 _classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
-_LIBRARIES: Final = ("json", "litellm", "openai", "anthropic", "google", "langchain_google_genai", "httpx", "httpx2")
+_LIBRARIES: Final = frozenset(
+    {"json", "litellm", "httpx", "httpx2", *(name for spec in PROVIDERS.values() for name in spec.libraries)}
+)
 _TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 

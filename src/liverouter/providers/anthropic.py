@@ -129,5 +129,6 @@ SPEC: Final = ProviderSpec(
     litellm_options=lambda deployment: cached(deployment.model),
     native=lambda _: CHAT_ANTHROPIC,
     dialect=lambda _: MESSAGES,
+    libraries=("anthropic",),
     aliases=("claude",),
 )

@@ -124,6 +124,7 @@ SPEC: Final = ProviderSpec(
     litellm_client=_client,
     native=lambda _: _NATIVE,
     dialect=lambda _: _DIALECT,
+    libraries=("openai",),
     aliases=("azure", "azure_openai", "azureopenai"),
     maker="openai",
     model_pattern=IN_PATH,  # the deployment, where none is named

@@ -133,5 +133,6 @@ SPEC: Final = ProviderSpec(
     litellm_client=_client,
     native=lambda _: CHAT_OPENAI,
     dialect=lambda _: CHAT_COMPLETIONS,
+    libraries=("openai",),
     aliases=("gpt", "chatgpt"),
 )

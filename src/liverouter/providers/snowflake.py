@@ -121,6 +121,7 @@ SPEC: Final = ProviderSpec(
     litellm_patches=lambda model: ("snowflake_stops",) if is_claude(model) else (),
     native=lambda _: _NATIVE,
     dialect=lambda _: _DIALECT,
+    libraries=("openai",),
     aliases=("snowflake", "cortex", "snowflake_cortex"),
     rejected=MappingProxyType({"snowflake_user": _CORTEX, "snowflake_password": _CORTEX}),
     lacks=lambda _: frozenset({"structured_output"}),  # the models can, litellm does not ask them

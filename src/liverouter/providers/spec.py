@@ -163,6 +163,7 @@ class ProviderSpec:
         litellm_params: model, address and credential for litellm: secrets revealed, nothing of another provider's.
         native: model -> the LangChain class that serves it without litellm.
         dialect: model -> how its API answers.
+        libraries: top-level packages whose errors say that it failed, beside litellm and httpx.
 
         aliases: what people type instead of the name; for hints only.
         rejected: settings that it cannot use -> what to store instead.
@@ -194,6 +195,7 @@ class ProviderSpec:
     litellm_params: Callable[[Deployment], dict[str, Any]]
     native: Callable[[str], NativeModel]
     dialect: Callable[[str], Dialect]
+    libraries: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     maker: str = ""

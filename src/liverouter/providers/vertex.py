@@ -264,6 +264,7 @@ SPEC: Final = ProviderSpec(
     litellm_patches=_patches,
     native=lambda model: _CLAUDE if is_claude(model) else _GEMINI,
     dialect=lambda model: MESSAGES if is_claude(model) else _GENERATE,
+    libraries=("google", "langchain_google_genai", "anthropic"),
     aliases=("vertex", "vertexai", "vertex_ai", "google", "gemini"),
     model_pattern=_MODEL_IN_PATH,
     lacks=lambda model: frozenset({"structured_output"} if _GEMINI_WITHOUT_BOTH.search(model) else ()),
