@@ -44,7 +44,7 @@ def build_native(snapshot: Snapshot, io: LoopThread) -> BaseChatModel:
     except ValueError as exc:
         problem = Problem(
             "LR301",
-            f"the plain model of {deployment.label} refused the configuration: {mask(str(exc))}",
+            f"the native model of {deployment.label} refused the configuration: {mask(str(exc))}",
             "settings",
             "Mend the setting, or set litellm_enable back to true",
         )

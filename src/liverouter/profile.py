@@ -43,7 +43,7 @@ _ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
 def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelProfile:
     """Return the profile that every deployment of *snapshot* fits; always with `max_input_tokens`, never raises.
 
-    Facts come from litellm's model map, or from *own*, what the plain model says of itself. A deployment that neither
+    Facts come from litellm's model map, or from *own*, what the native model says of itself. A deployment that neither
     knows counts with 128 000 tokens, and its abilities are left out, which LangChain takes for "unknown".
     """
     if snapshot.litellm_enable:

@@ -50,7 +50,7 @@ _rehearsing: Final = threading.Lock()
 def rehearse(deployments: Iterable[Deployment]) -> None:
     """Rehearse the dialects of *deployments* that were not yet; blocks for up to seconds the first time."""
     with _rehearsing:
-        spoken = {(dialect := (spec := spec_of(d)).dialect(d.model)).name: (dialect, spec) for d in deployments}
+        spoken = _spoken(deployments)
         new = spoken.keys() - _rehearsed
         if not new:
             return
@@ -61,6 +61,16 @@ def rehearse(deployments: Iterable[Deployment]) -> None:
                 loop.call(_rehearse, *spoken[name])
         loop.stop(_LIMIT_S)
         _rehearsed.update(new)
+
+
+def _spoken(deployments: Iterable[Deployment]) -> dict[str, tuple[Dialect, ProviderSpec]]:
+    """Return each dialect of *deployments* by its name, and a provider that speaks it."""
+    spoken = {}
+    for deployment in deployments:
+        spec = spec_of(deployment)
+        dialect = spec.dialect(deployment.model)
+        spoken[dialect.name] = dialect, spec
+    return spoken
 
 
 async def _rehearse(dialect: Dialect, spec: ProviderSpec) -> None:

@@ -70,7 +70,7 @@ def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, A
     """
     tools = request.pop("tools", None)
     if generation.router is None:
-        return _plain_request(generation, request, tools)
+        return _native_request(generation, request, tools)
     if (model := request.get("model")) is not None:
         request["model"] = _deployment_id(generation, model)
     form = request.get("response_format")
@@ -99,7 +99,7 @@ def _deployment_id(generation: Generation, model: str) -> str:
     raise ValueError(f"no deployment serves {model!r}; revision {snapshot.revision} has {known}")
 
 
-def _plain_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
+def _native_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
     """Return *request* as the provider's own class wants it, which knows best what it wants."""
     chat, native = generation.chat, native_model(generation.snapshot.primary)
     request = {native.renamed.get(name, name): value for name, value in request.items()}
