@@ -8,8 +8,8 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
-from liverouter.migrate import engine, wait_turn
-from liverouter.schema import SCHEMA, metadata
+from liverouter.migrate import engine, fill_providers, wait_turn
+from liverouter.schema import HEAD, SCHEMA, metadata
 
 
 def _configure(**arguments: object) -> None:
@@ -34,6 +34,9 @@ def _migrate(connection: Connection) -> None:
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         _configure(connection=connection)
         context.run_migrations()
+        moves = "destination_rev" in context.get_context().opts  # and does not only look, as `alembic check` does
+        if moves and connection.scalar(text("SELECT to_regclass('liverouter.providers')")) is not None:
+            fill_providers(context.get_context())
 
 
 async def _online(url: str) -> None:
@@ -50,6 +53,8 @@ def _offline() -> None:
     with context.begin_transaction():
         context.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         context.run_migrations()
+        if context.get_revision_argument() == HEAD:
+            fill_providers(context.get_context())
 
 
 if context.is_offline_mode():

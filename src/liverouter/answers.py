@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.exceptions import ModelAPIError
 from langchain_core.messages import AIMessage
 
-from liverouter.providers import PROVIDERS
+from liverouter.providers import spec_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -106,11 +106,11 @@ def cost_usd(deployment: Deployment, usage: UsageMetadata | None) -> float | Non
     litellm = sys.modules.get("litellm")
     if litellm is None or usage is None:
         return None
-    details = usage.get("input_token_details") or {}
+    spec, details = spec_of(deployment), usage.get("input_token_details") or {}
     try:
         prompt, completion = litellm.cost_per_token(
-            model=deployment.settings.get("azure_openai_base_model") or deployment.model,
-            custom_llm_provider=PROVIDERS[deployment.provider].litellm_provider,
+            model=spec.known_as(deployment),
+            custom_llm_provider=spec.litellm_provider,
             prompt_tokens=usage["input_tokens"],
             completion_tokens=usage["output_tokens"],
             cache_read_input_tokens=details.get("cache_read") or 0,

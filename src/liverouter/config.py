@@ -14,7 +14,7 @@ from liverouter.literal import looked_up
 from liverouter.lookup import HINTS, NO_PIECE_OF_A_URL, Lookup, clip, kind_of
 from liverouter.options import reference_variable
 from liverouter.plain_secrets import is_reference
-from liverouter.providers import ALIASES, PROVIDERS, Field, ProviderSpec
+from liverouter.providers import ALIASES, PROVIDERS, REJECTED, Field, ProviderSpec
 from liverouter.sealing import fingerprint
 from liverouter.settings import SETTINGS, Kind, Setting
 from liverouter.snapshot import Deployment, Snapshot, deployment_id
@@ -81,8 +81,7 @@ def _check_names(look: Lookup) -> None:
 
     Rows of other software pass in silence.
     """
-    rejected = {name for spec in PROVIDERS.values() for name in spec.rejected}
-    strangers = [name for name in look.raw.settings if name not in SETTINGS and name not in rejected]
+    strangers = [name for name in look.raw.settings if name not in SETTINGS and name not in REJECTED]
     for name, value in look.raw.settings.items():
         if name in SETTINGS:
             look.is_reported(looked_up(value, f"settings.{name}"))
@@ -251,11 +250,13 @@ class _Builder:
             if name in self.look.raw.settings:
                 self.look.report("LR107", f"'{name}' cannot be used", f"settings.{name}", hint)
         settings = self.settings()
-        found = {f.name: credential for f in self.spec.fields if f.kind == "secret" and (credential := self.secret(f))}
+        found = {f.name: credential for f in self.spec.secrets if (credential := self.secret(f))}
         self.check_model(settings)
         endpoint = self.spec.endpoint(settings, self.model)
-        if project := self.service_account(found, endpoint).get("project_id"):
-            settings.setdefault("vertex_ai_project_id", project)  # litellm would ask the environment first
+        for field in self.spec.secrets:
+            if credential := found.get(field.name):
+                held = credentials.contents(self.look, field, credential, endpoint, self.place(field.name)).settings
+                settings = dict(held) | settings  # a library would ask the environment first
         if not self.look.errors(before):
             self.check_needs({*settings, *found})
         if self.look.errors(before):
@@ -286,7 +287,7 @@ class _Builder:
 
     def check_model(self, settings: Mapping[str, str]) -> None:
         """Report a model that becomes a piece of a URL and would end it."""
-        piece, pattern = settings.get("azure_openai_deployment", self.model), self.spec.model_pattern
+        piece, pattern = settings.get(self.spec.deployment_field, self.model), self.spec.model_pattern
         if pattern is not None and not pattern.fullmatch(piece):
             place = self.look.origin("llm_model") if self.where == "settings" else f"{self.where}.model"
             code, message, hint = NO_PIECE_OF_A_URL
@@ -296,22 +297,16 @@ class _Builder:
         """Return the non-secret fields that have a value."""
         plain = [f for f in self.spec.fields if f.kind != "secret"]
         settings = {f.name: value for f in plain if (value := self.field(f)) is not None}
-        if (
-            self.spec.name == "azure-openai"
-            and settings.setdefault("azure_openai_deployment", self.model) != self.model
-        ):
-            settings.setdefault("azure_openai_base_model", self.model)
+        if self.spec.deployment_field and settings.setdefault(self.spec.deployment_field, self.model) != self.model:
+            settings.setdefault(self.spec.base_model_field, self.model)
         return settings
 
     def field(self, field: Field) -> str | None:
         """Return a non-secret field: the entry's own, else the row's, else the environment's, else the default."""
         own = self.own(field)
-        # an azure fallback of an azure primary has a deployment of its own, by default named as its model
-        if (
-            own is None
-            and field.name in {"azure_openai_deployment", "azure_openai_base_model"}
-            and self.primary == self.spec.name
-        ):
+        # a fallback of the primary's provider has a deployment of its own, by default named as its model
+        is_of_deployment = field.name in {self.spec.deployment_field, self.spec.base_model_field}
+        if own is None and is_of_deployment and self.primary == self.spec.name:
             return field.default or None
         value: str | None
         if own:
@@ -352,12 +347,6 @@ class _Builder:
         """Return the member by which the entry itself gives *field*, if it does."""
         return next((name for name in (field.name, field.alias) if name and self.entry.get(name) is not None), None)
 
-    def service_account(self, found: Mapping[str, credentials.Credential], endpoint: str) -> Mapping[str, Any]:
-        """Return the content of a Google service account key, empty where there is none."""
-        if (credential := found.get("vertex_ai_credentials")) is None:
-            return {}
-        return credentials.service_account(self.look, credential, endpoint, self.place("vertex_ai_credentials"))
-
     def check_needs(self, have: set[str]) -> None:
         """Report each group of fields of which none has a value."""
         for group in self.spec.needs:
@@ -387,6 +376,6 @@ class _Builder:
         trusted = self.look.is_of_environment(base)
         place = base
         if trusted or not base:
-            named = next((own for f in self.spec.fields if f.kind == "secret" and (own := self.own(f))), "provider")
+            named = next((own for f in self.spec.secrets if (own := self.own(f))), "provider")
             place = "settings.llm_provider" if self.where == "settings" else f"{self.where}.{named}"
         credentials.check_origin(self.look, credential, endpoint, place, trusted=trusted)

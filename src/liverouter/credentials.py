@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from liverouter.errors import Problem, SecretError
+from liverouter.errors import SecretError
 from liverouter.literal import looked_up
 from liverouter.lookup import HINTS, MEND_FILE, Lookup, clip
 from liverouter.origins import is_loopback, origin_of
-from liverouter.providers import IN_PATH, OWNERS
+from liverouter.providers import OWNERS, Contents
 from liverouter.sealing import Secret, open as unseal
 
 if TYPE_CHECKING:
-    from liverouter.providers import ProviderSpec
-
-_SERVICE_ACCOUNT: Final = "service_account"
-_GOOGLE: Final = "googleapis.com"
-_TOKEN_ADDRESSES: Final = frozenset(  # Google's own, the newest first; key files of all ages name one of them
-    {
-        "https://oauth2.googleapis.com/token",
-        "https://www.googleapis.com/oauth2/v4/token",
-        "https://accounts.google.com/o/oauth2/token",
-    }
-)
-_INDIRECT: Final = (
-    "credential_source",
-    "service_account_impersonation_url",
-    "source_credentials",
-    "subject_token_type",
-)
-_KEY_FILE: Final = (
-    "Store the whole key file of a service account: liverouter set --secret vertex_ai_credentials < key.json"
-)
-_AMBIENT: Final = (
-    f"{_KEY_FILE}. A federation's file is named to the process itself, by GOOGLE_APPLICATION_CREDENTIALS, "
-    "while no secret is stored"
-)
+    from liverouter.errors import Problem
+    from liverouter.providers import Field, ProviderSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +88,15 @@ def user_secret(spec: ProviderSpec) -> str:
     return spec.secret_names[0]
 
 
-def service_account(look: Lookup, credential: Credential, endpoint: str, place: str) -> Mapping[str, Any]:
-    """Return the content of a Google service account key, empty after a report."""
-    account = _as_json(credential.secret)
-    if account is None:
-        look.report("LR103", "the service account is not JSON", place, _KEY_FILE)
-        return {}
-    if credential.stored and look.is_reported(_google_faults(account, place, local=is_loopback(origin_of(endpoint)))):
-        return {}
-    return {} if look.is_reported(_project_faults(account, place)) else account
+def contents(look: Lookup, field: Field, credential: Credential, endpoint: str, place: str) -> Contents:
+    """Return what *credential*, which is to be used as *field*, holds; nothing of use after a report."""
+    if field.read is None or credential.secret is None:
+        return Contents()
+    local = is_loopback(origin_of(endpoint))
+    found = field.read(credential.secret.reveal(), place, stored=credential.stored, local=local)
+    if found.problem is not None:
+        look.is_reported([found.problem])
+    return found
 
 
 def secret_faults(name: str, secret: Secret) -> list[Problem]:
@@ -128,36 +104,11 @@ def secret_faults(name: str, secret: Secret) -> list[Problem]:
     where = f"secrets.{clip(name)}"
     if found := looked_up(secret.reveal(), where):
         return found
-    if name != "vertex_ai_credentials":
+    field = next((f for f in OWNERS[name].secrets if f.name == name), None) if name in OWNERS else None
+    if field is None or field.read is None:
         return []
-    account = _as_json(secret)
-    if account is None:
-        return [Problem("LR103", "the service account is not JSON", where, _KEY_FILE)]
-    return _google_faults(account, where, local=True) or _project_faults(account, where)
-
-
-def _google_faults(account: Mapping[str, Any], where: str, *, local: bool) -> list[Problem]:
-    """Return the LR113 of a credential that is to be stored, or is.
-
-    A service account asks Google itself for its tokens. Any other kind names files, programs and addresses, chosen by
-    whoever stored it. A stand-in on this machine has its own token address here as well: *local*.
-    """
-    kind, address = account.get("type"), account.get("token_uri")
-    if kind != _SERVICE_ACCOUNT or any(name in account for name in _INDIRECT):
-        return [Problem("LR113", "the stored credential is no service account", where, _AMBIENT)]
-    known = address in _TOKEN_ADDRESSES or (local and is_loopback(origin_of(str(address))))
-    if not known or account.get("universe_domain", _GOOGLE) != _GOOGLE:
-        message = "the stored service account does not get its tokens from Google's own address"
-        return [Problem("LR113", message, where, _KEY_FILE)]
-    return []
-
-
-def _project_faults(account: Mapping[str, Any], where: str) -> list[Problem]:
-    """Return the fault of a project that could be no piece of a URL, in which calls have it."""
-    project = account.get("project_id", "")
-    if isinstance(project, str) and (not project or IN_PATH.fullmatch(project)):
-        return []
-    return [Problem("LR113", "the project_id of the service account is no project's name", where, _KEY_FILE)]
+    problem = field.read(secret.reveal(), where, stored=True, local=True).problem
+    return [] if problem is None else [problem]
 
 
 def _opened(look: Lookup, name: str) -> Secret | None:
@@ -179,11 +130,3 @@ def _trusted(look: Lookup, spec: ProviderSpec) -> tuple[str, ...]:
     found = look.environment.get(spec.base.name)
     own = origin_of(found.text) if found is not None and not found.error else ""
     return tuple(dict.fromkeys([*([own] if own else []), *look.environment.api_bases]))
-
-
-def _as_json(secret: Secret | None) -> Mapping[str, Any] | None:
-    try:
-        account = json.loads(secret.reveal()) if secret is not None else {}
-    except (ValueError, RecursionError):
-        return None
-    return account if isinstance(account, Mapping) else None

@@ -15,7 +15,7 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import SystemMessage
 
 from liverouter.chat import LiveChatModel
-from liverouter.providers import is_claude
+from liverouter.providers import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -61,8 +61,8 @@ def _guided(request: ModelRequest[Any]) -> ModelRequest[Any]:
 
 def _suffix(deployment: Deployment) -> str | None:
     """Return what Deep Agents has to say to the model of *deployment*, on whichever cloud it runs."""
-    model = deployment.settings.get("azure_openai_base_model") or deployment.model
-    maker = "anthropic" if is_claude(model) else "openai" if "openai" in deployment.provider else deployment.provider
+    spec = spec_of(deployment)
+    model = spec.known_as(deployment)
     look_up = getattr(harness_profiles, "_get_harness_profile", None)  # it has no public name
-    profile = look_up(f"{maker}:{model.partition('@')[0]}") if look_up is not None else None
+    profile = look_up(f"{spec.maker_of(model)}:{model.partition('@')[0]}") if look_up is not None else None
     return profile.system_prompt_suffix if profile is not None else None

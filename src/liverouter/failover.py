@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
@@ -23,9 +24,10 @@ from liverouter.call import current_call
 from liverouter.clock import GRACE
 from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
 from liverouter.errors import LiveRouterError
-from liverouter.guard import azure_token
+from liverouter.guard import own_headers
 from liverouter.leaving import bare, raise_anew
 from liverouter.litellm_http import attempt_timeout_s, connections, shared_client
+from liverouter.providers import PROVIDERS
 from liverouter.streams import CheckedRouter
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ _WATCHERS: Final = (
 )
 _NOBODY: Final = "cache"  # what litellm's Vertex AI module puts there as it is imported; no log row comes of it
 _BUCKETS: Final = ("metadata", "litellm_metadata")
-_HTTP_HANDLER: Final = ("anthropic/", "snowflake/", "vertex_ai/")  # models that litellm calls through its own client
+_BY_OWN_CLIENT: Final = tuple(  # what models begin with that litellm calls through its own HTTP client
+    f"{spec.litellm_provider}/" for spec in PROVIDERS.values() if spec.litellm_client is None
+)
 
 
 class FailoverRouter(CheckedRouter):
@@ -59,6 +63,7 @@ class FailoverRouter(CheckedRouter):
     """
 
     cooldowns: Cooldowns
+    headers: Mapping[str, Mapping[str, str | None]] = MappingProxyType({})  # deployment id -> `ProviderSpec.headers`
 
     def __init__(
         self,
@@ -179,8 +184,8 @@ class FailoverRouter(CheckedRouter):
         client of OpenAI's belongs to one key and one timeout; its connections outlive it and serve the next one's calls
         (Azure's do not: litellm passes the session on to OpenAI's alone).
         """
-        azure_token.set(deployment["litellm_params"].get("azure_ad_token"))
-        if not deployment["litellm_params"]["model"].startswith(_HTTP_HANDLER):
+        own_headers.set(self.headers.get(deployment["model_info"]["id"], {}))
+        if not deployment["litellm_params"]["model"].startswith(_BY_OWN_CLIENT):
             if "client" not in kwargs:
                 kwargs["shared_session"] = connections()
             return super()._get_async_openai_model_client(deployment=deployment, kwargs=kwargs)

@@ -16,6 +16,7 @@ from langchain_core import exceptions as core
 from liverouter.call import describe
 from liverouter.errors import CallError, LiveRouterError
 from liverouter.leaving import bare, chain, clean
+from liverouter.providers import PROVIDERS, sent_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,7 +60,9 @@ _BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
     }
 )
 _classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
-_LIBRARIES: Final = ("json", "litellm", "openai", "anthropic", "google", "langchain_google_genai", "httpx", "httpx2")
+_LIBRARIES: Final = frozenset(
+    {"json", "litellm", "httpx", "httpx2", *(name for spec in PROVIDERS.values() for name in spec.libraries)}
+)
 _TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 
@@ -85,7 +88,7 @@ def translate(exc: Exception, call: Call, *, answered: bool = False) -> Exceptio
 
     *answered*: the provider's answer had come, so that an error of no library's own is what that answer led to.
     """
-    secrets = [secret.reveal() for secret in call.generation.snapshot.secrets]
+    secrets = [secret.reveal() for secret in sent_secrets(call.generation.snapshot)]
     after_content = call.served_by or not _from_library(exc)  # or nothing a provider did
     error = _typed(exc) if after_content else _outcome(exc, call, secrets)
     if (answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):

@@ -27,6 +27,7 @@ import time
 import urllib.request
 import zlib
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,7 +35,7 @@ from liverouter.clock import clock_of_call
 from liverouter.origins import is_loopback, origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 
     from liverouter.clock import Clock
 
@@ -73,8 +74,10 @@ _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
 _REASONING: Final = b'"reasoning'  # how members begin in which gateways show what a model thinks
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
-# The Entra token of the deployment that litellm tries, where it has no key: litellm takes one of the environment.
-azure_token: Final[ContextVar[str | None]] = ContextVar("liverouter_azure_token", default=None)
+# Of the deployment that litellm tries, which may else send what the environment holds: see `ProviderSpec.headers`.
+own_headers: Final[ContextVar[Mapping[str, str | None]]] = ContextVar(
+    "liverouter_headers", default=MappingProxyType({})
+)
 
 
 def guarded(client: C) -> C:
@@ -125,13 +128,18 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         return _refusal(response, 502, str(exc))
 
 
+def put_own(headers: Any, own: Mapping[str, str | None]) -> None:
+    """Have *headers* of a request hold those of *own*, name -> value, and none of which the value is None."""
+    for name, value in own.items():
+        if value is None:
+            headers.pop(name, None)
+        else:
+            headers[name] = value
+
+
 def _take_off(headers: Any) -> None:
     """Take off *headers* what a library put there from the environment, of which no row says where it may go."""
-    if "api-key" in headers:  # of Azure, whose library adds AZURE_OPENAI_AD_TOKEN, and which would go by that
-        headers.pop("authorization", None)
-        if (token := azure_token.get()) is not None:
-            del headers["api-key"]
-            headers["authorization"] = f"Bearer {token}"
+    put_own(headers, own_headers.get())
     for name, variables in _NAMED_BY_VARIABLES.items():
         if name in headers and headers[name] in {os.environ.get(variable) for variable in variables}:
             del headers[name]

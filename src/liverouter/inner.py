@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from liverouter.plain import build_plain
-from liverouter.providers import is_claude
+from liverouter.native import build_native
+from liverouter.providers import spec_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -29,54 +28,29 @@ _LATE: Final = (
     "langchain_core.tracers.stdout",
     "langsmith.run_helpers",
 )
-_LATE_GOOGLE: Final = ("google.auth.transport.requests", "google.oauth2.service_account")
 
 
 def build_inner(snapshot: Snapshot, router: Router | None, io: LoopThread) -> BaseChatModel:
-    """Return the chat model that serves *snapshot*: over *router*, or without one the plain model of the primary.
+    """Return the chat model that serves *snapshot*: over *router*, or without one the native model of the primary.
 
     Its clients belong to *io*, on whose loop alone it may be called.
 
     Raises:
-        ConfigError: the plain model's package is not installed (LR109), or refuses the configuration (LR301).
+        ConfigError: the native model's package is not installed (LR109), or refuses the configuration (LR301).
     """
     if router is None:
-        return build_plain(snapshot, io)
+        return build_native(snapshot, io)
     from langchain_litellm import ChatLiteLLMRouter  # imports litellm, so not before a Router exists
 
-    from liverouter.litellm_http import hurry_google_tokens  # the same
-    from liverouter.streams import mark_gemini_ends
-
-    if any(d.provider == "vertex-ai" for d in snapshot.deployments):
-        hurry_google_tokens()
-    if any(d.provider == "snowflake-cortex" and is_claude(d.model) for d in snapshot.deployments):
-        _name_stops_as_claude_does()
-    if any(d.provider == "vertex-ai" and not is_claude(d.model) for d in snapshot.deployments):
-        mark_gemini_ends()
     router.check_streams = snapshot.check_streams
     io.at_stop(close_litellm_clients)
     return ChatLiteLLMRouter(router=router, model=snapshot.model_name)
 
 
-@functools.cache
-def _name_stops_as_claude_does() -> None:
-    """Have litellm send `stop` to Claude at Snowflake under the name it has there; once per process."""
-    from litellm.llms.snowflake.chat.transformation import SnowflakeConfig
-
-    transform = SnowflakeConfig._transform_request_anthropic  # noqa: SLF001 - litellm has no switch for it
-
-    def renaming(self: Any, model: str, messages: Any, optional_params: dict[str, Any], *others: Any) -> Any:
-        if (stop := optional_params.pop("stop", None)) is not None:
-            optional_params["stop_sequences"] = [stop] if isinstance(stop, str) else stop
-        return transform(self, model, messages, optional_params, *others)
-
-    SnowflakeConfig._transform_request_anthropic = renaming  # noqa: SLF001
-
-
 def preload(snapshot: Snapshot) -> None:
-    """Import what LangChain and Google's library would import in the middle of the first call."""
-    google = any(deployment.provider == "vertex-ai" for deployment in snapshot.deployments)
-    for name in (*_LATE, *(_LATE_GOOGLE if google else ())):
+    """Import what LangChain and the providers' libraries would import in the middle of the first call."""
+    own = (name for deployment in snapshot.deployments for name in spec_of(deployment).preload)
+    for name in dict.fromkeys((*_LATE, *own)):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 

@@ -12,13 +12,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
-import openai
 from litellm.constants import _DEFAULT_TTL_FOR_HTTPX_CLIENTS
 from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from litellm.llms.openai.common_utils import BaseOpenAILLM
 
-from liverouter.google_tokens import TokenRequest
 from liverouter.guard import guarded
 
 if TYPE_CHECKING:
@@ -77,14 +75,6 @@ def guard_clients() -> None:
         client = get_async_http_client(*args, **kwargs)
         return client if client is None or client is litellm.aclient_session else _guarded(client)
 
-    def make_azure(self: Any, *args: Any, **kwargs: Any) -> None:
-        init_azure(self, *args, **kwargs)
-        if attempt_timeout_s.get() is not None and kwargs.get("api_key"):  # to which it would prefer either of these
-            self._azure_ad_token = None  # of AZURE_OPENAI_AD_TOKEN
-            self._azure_ad_token_provider = None  # which litellm makes of AZURE_USERNAME and AZURE_PASSWORD
-
-    init_azure = openai.AsyncAzureOpenAI.__init__
-    openai.AsyncAzureOpenAI.__init__ = make_azure  # type: ignore[method-assign]
     AsyncHTTPHandler.create_client = create
     BaseOpenAILLM._get_async_http_client = staticmethod(get)  # noqa: SLF001
 
@@ -135,28 +125,3 @@ class _Shortened:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pattern, name)
-
-
-@functools.cache
-def hurry_google_tokens() -> None:
-    """Have litellm fetch Google's tokens within the attempt's timeout, and from where it was told; once per process."""
-    from litellm.llms.vertex_ai.vertex_llm_base import VertexBase
-
-    refresh_auth = VertexBase.refresh_auth
-
-    def hurried(self: Any, credentials: Any) -> None:
-        timeout_s = attempt_timeout_s.get()
-        refresh_auth(self, credentials if timeout_s is None else _Hurried(credentials, timeout_s))
-
-    VertexBase.refresh_auth = hurried
-
-
-class _Hurried:
-    """Google's credentials, of which litellm calls one method."""
-
-    def __init__(self, credentials: Any, timeout_s: float) -> None:
-        self._credentials, self._timeout_s = credentials, timeout_s
-
-    def refresh(self, request: Callable[..., Any]) -> None:
-        del request
-        self._credentials.refresh(TokenRequest(self._timeout_s))

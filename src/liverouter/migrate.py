@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from alembic import command, op
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import text
+from sqlalchemy import delete, or_, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
@@ -23,11 +24,13 @@ from liverouter.dial import NETWORK_ERRORS, dial
 from liverouter.errors import DatabaseError
 from liverouter.leaving import leaves_bare
 from liverouter.options import database_url
-from liverouter.schema import HEAD, REVISIONS, SCHEMA, mismatch
+from liverouter.providers import PROVIDERS
+from liverouter.schema import HEAD, REVISIONS, SCHEMA, mismatch, providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -37,6 +40,7 @@ __all__ = [
     "current",
     "downgrade",
     "engine",
+    "fill_providers",
     "install_roles",
     "run_sql",
     "upgrade",
@@ -156,6 +160,38 @@ def install_roles() -> None:
     echo("-- This role may not create roles. For logins with fewer rights than the owner, whoever may, runs:")
     for statement in remaining:
         echo(statement)
+
+
+def fill_providers(context: MigrationContext) -> None:
+    """At the end of a run, bring `liverouter.providers` to what this code knows; rows that are right are not written.
+
+    It is part of every run, also where the schema is up to date: so a new provider needs no migration.
+    """
+    table = providers.c
+    rows = [
+        {
+            "name": spec.name,
+            "label": spec.label,
+            "secrets": list(spec.secret_names),
+            "secret_aliases": [field.alias for field in spec.secrets],
+            "base": spec.base.name,
+            "base_alias": spec.base.alias,
+            "takes_ambient": spec.takes_ambient,
+        }
+        for spec in PROVIDERS.values()
+    ]
+    adding = insert(providers).values(rows)
+    news = {column: adding.excluded[column.name] for column in table if column is not table.name}
+    differs = or_(*(column.is_distinct_from(new) for column, new in news.items()))
+    for statement in (
+        delete(providers).where(table.name.not_in(PROVIDERS)),
+        adding.on_conflict_do_update(index_elements=[table.name], set_=news, where=differs),
+    ):
+        if context.as_sql:
+            script = statement.compile(dialect=context.dialect, compile_kwargs={"literal_binds": True})
+            context.impl.static_output(f"{script};")
+        else:
+            context.execute(statement)
 
 
 def wait_turn(

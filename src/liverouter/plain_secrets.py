@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.errors import Problem, first_problems
+from liverouter.providers import REJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,11 +60,6 @@ _WORDS: Final = {
     ),
 }
 
-_CORTEX: Final = (
-    "Snowflake Cortex takes no password: make a programmatic access token and store it sealed, "
-    "liverouter set --secret snowflake_token"
-)
-
 
 def looks_like_key(text: str) -> bool:
     """Tell whether *text* holds what a provider's key, an access token or a private key looks like."""
@@ -78,8 +74,8 @@ def plain_secrets(name: str, value: Any, where: str) -> list[Problem]:
     problems = []
     for place, reason in _found(name, value):
         message, hint = _WORDS[reason]
-        hint = _CORTEX if place.endswith(".snowflake_password") else hint
-        problems.append(Problem("LR110", message, where + place, hint))
+        member = place.rpartition(".")[2]
+        problems.append(Problem("LR110", message, where + place, REJECTED.get(member, hint)))
     return list(first_problems(problems))
 
 

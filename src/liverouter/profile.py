@@ -6,13 +6,12 @@ model map does not know or gets wrong.
 
 from __future__ import annotations
 
-import re
 import sys
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers import PROVIDERS
+from liverouter.providers import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,13 +38,12 @@ _ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
         "structured_output": "supports_response_schema",
     }
 )
-_GEMINI_WITHOUT_BOTH: Final = re.compile(r"gemini-[12]\b")  # no tools beside a response schema
 
 
 def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelProfile:
     """Return the profile that every deployment of *snapshot* fits; always with `max_input_tokens`, never raises.
 
-    Facts come from litellm's model map, or from *own*, what the plain model says of itself. A deployment that neither
+    Facts come from litellm's model map, or from *own*, what the native model says of itself. A deployment that neither
     knows counts with 128 000 tokens, and its abilities are left out, which LangChain takes for "unknown".
     """
     if snapshot.litellm_enable:
@@ -71,10 +69,8 @@ def _least(profiles: Iterable[Mapping[str, Any]], name: str) -> int | None:
 
 def _profile(deployment: Deployment, known: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return one deployment's profile; its row's own fields win."""
-    profile = dict(DEFAULT_PROFILE) | dict(known or {})
-    if _GEMINI_WITHOUT_BOTH.search(deployment.model):
-        profile["structured_output"] = False
-    return profile | dict(deployment.profile)
+    lacks = dict.fromkeys(spec_of(deployment).lacks(deployment.model), False)
+    return dict(DEFAULT_PROFILE) | dict(known or {}) | lacks | dict(deployment.profile)
 
 
 def _from_map(deployment: Deployment) -> dict[str, Any] | None:
@@ -83,8 +79,6 @@ def _from_map(deployment: Deployment) -> dict[str, Any] | None:
         return None
     profile: dict[str, Any] = {name: bool(known.get(theirs)) for name, theirs in _ABILITIES.items()}
     profile |= {"text_inputs": True, "text_outputs": True}
-    if deployment.provider == "snowflake-cortex":
-        profile["structured_output"] = False  # the models can, litellm does not ask them
     profile["max_input_tokens"] = known.get("max_input_tokens") or known.get("max_tokens") or DEFAULT_MAX_INPUT_TOKENS
     if known.get("max_output_tokens"):
         profile["max_output_tokens"] = known["max_output_tokens"]
@@ -98,7 +92,7 @@ def count_tokens(deployment: Deployment, **said: Any) -> int | None:
     """
     if "litellm" not in sys.modules:
         return None
-    name = deployment.settings.get("azure_openai_base_model") or deployment.model
+    name = spec_of(deployment).known_as(deployment)
     count = sys.modules["litellm"].token_counter
     return int(count(name, {"type": "openai_tokenizer"}, use_default_image_token_count=True, **said))
 
@@ -107,11 +101,8 @@ def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
     """Return what litellm's model map says of *deployment*, None where it does not know it or is not loaded."""
     if "litellm" not in sys.modules:
         return None
-    return _known(
-        PROVIDERS[deployment.provider].litellm_provider,
-        deployment.model,
-        deployment.settings.get("azure_openai_base_model", ""),
-    )
+    spec = spec_of(deployment)
+    return _known(spec.litellm_provider, deployment.model, spec.base_model(deployment))
 
 
 @lru_cache(maxsize=256)  # a look-up of a name that litellm spells otherwise costs milliseconds

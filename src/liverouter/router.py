@@ -18,7 +18,7 @@ from liverouter.errors import ConfigError, Problem
 from liverouter.events import mask
 from liverouter.literal import looked_up
 from liverouter.loop import unforkable
-from liverouter.providers import PROVIDERS, is_claude
+from liverouter.providers import sent_secrets, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +33,6 @@ _GUARDS: Final = {  # litellm would read .env files and fetch its price list fro
     "LITELLM_LOCAL_BLOG_POSTS": "True",
     "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
 }
-_CACHE_POINTS: Final = (
-    {"location": "message", "role": "system"},
-    {"location": "message", "index": -1},
-)
-# Of Azure; given empty, litellm takes none of them from the environment, with which it would fetch a token of its own.
-_NOT_ASKED_FOR: Final = ("azure_password", "azure_username", "client_id", "client_secret", "tenant_id")
 _OURS: Final = "liverouter"  # marks our deployments in litellm's model_info
 _loading = threading.Lock()
 _loaded: Any = None
@@ -136,7 +130,9 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
     """
     load()
     from liverouter.failover import FailoverRouter
+    from liverouter.litellm_patches import apply_patches
 
+    apply_patches(name for d in snapshot.deployments for name in spec_of(d).litellm_patches(d.model))
     try:
         router = FailoverRouter(
             group=snapshot.model_name,
@@ -153,7 +149,8 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
     except Exception as exc:  # noqa: BLE001 - litellm raises whatever it meets
         problems = (_build_problem(exc),)
     else:
-        router.check_streams, router.secrets = snapshot.check_streams, snapshot.secrets
+        router.check_streams, router.secrets = snapshot.check_streams, sent_secrets(snapshot)
+        router.headers = {d.id: spec_of(d).headers(d) for d in snapshot.deployments}
         # its callbacks count failures for all Routers of the process, in four lists that take thirty of them; ours no
         router.discard()
         return router
@@ -170,7 +167,8 @@ def _build_problem(exc: Exception) -> Problem:
 
 
 def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
-    params = PROVIDERS[deployment.provider].litellm_params(deployment) | deployment.params
+    spec = spec_of(deployment)
+    params = spec.litellm_params(deployment) | deployment.params
     if problems := looked_up(params, f"deployment {deployment.id}"):
         raise ConfigError(problems)  # the last look before litellm, which would read what is named there and send it
     params |= {
@@ -178,15 +176,10 @@ def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
         "weight": deployment.weight,
         "timeout": snapshot.timeout_s,
         "drop_params": True,
+        **spec.litellm_options(deployment),
     }
-    if is_claude(deployment.model) and deployment.provider in ("anthropic", "vertex-ai"):
-        params["cache_control_injection_points"] = [dict(point) for point in _CACHE_POINTS]
-    if deployment.provider == "azure-openai":
-        params |= dict.fromkeys(_NOT_ASKED_FOR, "")
-    if deployment.provider == "snowflake-cortex":  # litellm knows of neither there, and would drop them
-        params["allowed_openai_params"] = ["stop"] if is_claude(deployment.model) else ["response_format", "stop"]
     info: dict[str, Any] = {"id": deployment.id, _OURS: True}
-    if base := deployment.settings.get("azure_openai_base_model"):
+    if base := spec.base_model(deployment):
         info["base_model"] = base
     return {"model_name": snapshot.model_name, "litellm_params": params, "model_info": info}
 

@@ -34,6 +34,7 @@ REVISIONS: Final = (  # every schema this code can migrate from, oldest first
     "0004_origins",
     "0005_reports",
     "0006_plain_secrets",
+    "0007_providers",
 )
 HEAD: Final = REVISIONS[-1]  # the one it works with
 metadata: Final = MetaData(schema=SCHEMA)
@@ -93,6 +94,17 @@ revision_log = Table(
     CheckConstraint("kind IN ('edit', 'rollback', 'rotate')", name="revision_log_kind"),
 )
 
+providers = Table(
+    "providers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("secrets", ARRAY(Text), nullable=False),
+    Column("secret_aliases", ARRAY(Text), nullable=False),
+    Column("base", Text, nullable=False),
+    Column("base_alias", Text, nullable=False),
+    Column("takes_ambient", Boolean, nullable=False),
+)
 
 processes = Table(
     "processes",

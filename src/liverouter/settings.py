@@ -35,9 +35,10 @@ class Setting:
         return self.name.upper()
 
 
+_MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
 _OWN = (
     Setting("llm_provider", "text", f"the primary's provider: {', '.join(PROVIDERS)}"),
-    Setting("llm_model", "text", "the primary's model; azure-openai: the deployment"),
+    Setting("llm_model", "text", "; ".join(("the primary's model", *_MEANT))),
     Setting("llm_fallback_config", "json", "a fallback {provider, model, …} or a list of them; null for none"),
     Setting("llm_temperature", "number", "sampling temperature; none sent by default", low=0, high=2),
     Setting("llm_max_tokens", "integer", "longest answer in tokens; none sent by default", low=1, high=10_000_000),

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from liverouter.sealing import Secret
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from liverouter.sealing import Secret
+
 Role = Literal["primary", "fallback"]
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_TOKEN_MARK = "pat/"  # noqa: S105 - before a token of Snowflake's, for litellm; it is sent without
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +80,6 @@ class Snapshot:
     def fallbacks(self) -> tuple[Deployment, ...]:
         """Return every deployment behind the primary."""
         return self.deployments[1:]
-
-    @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """Return the secrets of all deployments, in each form that is sent."""
-        stored = [secret for deployment in self.deployments for secret in deployment.secrets.values()]
-        sent = [Secret(secret.reveal().removeprefix(_TOKEN_MARK)) for secret in stored]
-        return tuple(dict.fromkeys((*stored, *sent)))
 
     @property
     def digest(self) -> str:

@@ -10,7 +10,6 @@ Importing this module imports litellm.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import httpx
@@ -351,28 +350,3 @@ def _label(deployment_id: str) -> str:
 def _names(deployment_id: str) -> tuple[str, str]:
     provider, _, model = _label(deployment_id).partition("/")
     return provider, model
-
-
-@functools.cache
-def mark_gemini_ends() -> None:
-    """Have litellm's Gemini streams say "finished" only where the provider did; once per process.
-
-    litellm stamps every content chunk of theirs with a finish reason, so that a cut stream looks like a whole one.
-    """
-    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator
-
-    parse = ModelResponseIterator.chunk_parser
-
-    def chunk_parser(self: Any, chunk: dict[str, Any]) -> Any:
-        response = parse(self, chunk)
-        blocked = (chunk.get("promptFeedback") or {}).get("blockReason")
-        if (
-            response is not None
-            and not blocked
-            and not any(c.get("finishReason") for c in chunk.get("candidates") or ())
-        ):
-            for choice in response.choices:
-                choice.finish_reason = None
-        return response
-
-    ModelResponseIterator.chunk_parser = chunk_parser

@@ -18,6 +18,8 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from liverouter.providers import native_model
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from liverouter.store import Generation
 
 _FUNCTION_KEYS: Final = frozenset({"function", "name", "title"})  # of OpenAI's, Anthropic's and plain JSON schemas
-_GOOGLES: Final = {"max_tokens": "max_output_tokens", "n": "candidate_count"}  # its class takes no other name in a call
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
 
@@ -69,7 +70,7 @@ def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, A
     """
     tools = request.pop("tools", None)
     if generation.router is None:
-        return _plain_request(generation, request, tools)
+        return _native_request(generation, request, tools)
     if (model := request.get("model")) is not None:
         request["model"] = _deployment_id(generation, model)
     form = request.get("response_format")
@@ -98,12 +99,12 @@ def _deployment_id(generation: Generation, model: str) -> str:
     raise ValueError(f"no deployment serves {model!r}; revision {snapshot.revision} has {known}")
 
 
-def _plain_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
+def _native_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
     """Return *request* as the provider's own class wants it, which knows best what it wants."""
-    chat, response_format = generation.chat, request.get("response_format")
-    if "max_output_tokens" in type(chat).model_fields:
-        request = {_GOOGLES.get(name, name): value for name, value in request.items()}
-    if response_format is not None and not _takes_openai_format(chat):
+    chat, native = generation.chat, native_model(generation.snapshot.primary)
+    request = {native.renamed.get(name, name): value for name, value in request.items()}
+    response_format = request.get("response_format")
+    if response_format is not None and not native.takes_openai_format:
         del request["response_format"]
         request |= _own_format(chat, response_format)
     if tools is None:
@@ -115,10 +116,6 @@ def _plain_request(generation: Generation, request: dict[str, Any], tools: Seque
     raw = tools.raw if isinstance(tools, BoundTools) else tools
     bound = chat.bind_tools(raw, **request)
     return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
-
-
-def _takes_openai_format(chat: BaseChatModel) -> bool:
-    return any(base.__name__ == "BaseChatOpenAI" for base in type(chat).__mro__)
 
 
 def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from liverouter.migrate import downgrade, upgrade
+from liverouter.providers import PROVIDERS
 from tests.integration.sqlkit import Process, put, put_secret, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ TABLES = (
     "apply_log",
     "head",
     "processes",
+    "providers",
     "report_quota",
     "revision_log",
     "secrets",
@@ -52,6 +54,8 @@ FORBIDDEN_TO_ALL = [
     "UPDATE liverouter.processes SET state = 'live'",
     "INSERT INTO liverouter.apply_log VALUES (1, gen_random_uuid(), 'applied', 'live', now())",
     "DELETE FROM liverouter.usage_minutes",
+    "UPDATE liverouter.providers SET takes_ambient = true",
+    "DELETE FROM liverouter.providers",
     "SELECT * FROM liverouter.fleet",
     "TRUNCATE liverouter.settings",
     "TRUNCATE liverouter.secrets",
@@ -154,6 +158,11 @@ class TestRights:
             """,
         )
         assert open_to_all == []
+
+    @pytest.mark.parametrize("role", ROLES)
+    def test_every_role_may_look_up_the_providers(self, connect: Connect, login: Login, role: str) -> None:
+        """Which there are and how their secrets are named is no secret."""
+        assert value(connect(login(role)), "SELECT count(*) FROM liverouter.providers") == len(PROVIDERS)
 
     def test_client_reads_and_reports(self, db: Session, connect: Connect, login: Login) -> None:
         """A service needs the config with its sealed secrets, and to say what it runs; it has that."""

@@ -24,7 +24,8 @@ from liverouter.events import mask
 from liverouter.lookup import clip, url_fault
 from liverouter.options import Environment, load as load_options
 from liverouter.plain_secrets import plain_secrets
-from liverouter.providers import PROVIDERS, is_jwt, snowflake_base
+from liverouter.providers import PROVIDERS
+from liverouter.providers.snowflake import is_jwt, snowflake_base
 from liverouter.raw import RawConfig
 from liverouter.sealing import Keyring, sealed_key_id
 from liverouter.settings import SETTINGS, parse

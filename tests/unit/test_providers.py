@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from liverouter.providers import ALIASES, PROVIDERS, is_claude, is_jwt, snowflake_base
+from liverouter.providers import ALIASES, PROVIDERS, is_claude
+from liverouter.providers.snowflake import is_jwt, snowflake_base
+from liverouter.providers.spec import NOWHERE
 from liverouter.sealing import Secret
 from liverouter.settings import SETTINGS
 from liverouter.snapshot import Deployment
@@ -16,6 +20,7 @@ from liverouter.snapshot import Deployment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ROOT = Path(__file__).parents[2]
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhY2N0In0.c2ln"
 HOST = "https://host.example"
 URLS = [
@@ -229,6 +234,39 @@ class TestSpecs:
         assert spec.endpoint({}, "m")
         aliases = [f.alias for f in spec.fields if f.alias]
         assert len(aliases) == len(set(aliases))
+
+    @pytest.mark.parametrize("spec", PROVIDERS.values(), ids=lambda spec: spec.name)
+    @pytest.mark.parametrize("model", ["m", "claude-sonnet-4-6"])
+    def test_both_engines_know_how(self, spec: Any, model: str) -> None:
+        """What has to be changed in litellm is known there, the native class's extra can be installed."""
+        from liverouter.router import load
+
+        load()
+        from liverouter.litellm_patches import PATCHES
+
+        assert set(spec.litellm_patches(model)) <= set(PATCHES)
+        native, dialect = spec.native(model), spec.dialect(model)
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert any(native.package.replace("_", "-") in requirement for requirement in extras[native.extra])
+        assert dialect.params["api_base"].startswith(NOWHERE)
+        assert dialect.whole
+        assert dialect.events
+        assert spec.libraries
+
+    def test_every_patch_has_its_provider(self) -> None:
+        """What nobody names is never applied."""
+        from liverouter.router import load
+
+        load()
+        from liverouter.litellm_patches import PATCHES
+
+        models = ("gemini-2.5-flash", "claude-sonnet-4-6")
+        named = {name for spec in PROVIDERS.values() for model in models for name in spec.litellm_patches(model)}
+        assert named == set(PATCHES)
+
+    def test_ambient_credentials_are_the_cloud_s_own(self) -> None:
+        """Whoever needs a secret has none of the machine's."""
+        assert [spec.name for spec in PROVIDERS.values() if spec.takes_ambient] == ["vertex-ai"]
 
     def test_aliases_lead_to_providers(self) -> None:
         """Every nickname that a hint may suggest is of a provider there is, and none hides one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,16 +12,13 @@ from liverouter.literal import looked_up
 from liverouter.lookup import Lookup, clip
 from liverouter.options import Environment
 from liverouter.plain_secrets import plain_secrets
-from liverouter.providers import PROVIDERS
+from liverouter.providers import REJECTED
 from liverouter.raw import RawConfig
 from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-_REJECTED: Final[Mapping[str, str]] = MappingProxyType(
-    {name: hint for spec in PROVIDERS.values() for name, hint in spec.rejected.items()}
-)
 _NO_ROWS: Final = RawConfig("", 0, "", datetime.min.replace(tzinfo=UTC), 0.0, {}, {})
 
 
@@ -83,7 +79,7 @@ def _misfits(setting: Setting, value: Any, where: str) -> list[Problem]:
 
 
 def _unknown(key: str, where: str) -> Problem:
-    if hint := _REJECTED.get(key):
+    if hint := REJECTED.get(key):
         return Problem("LR107", f"'{key}' cannot be used", where, hint)
     hint = did_you_mean(clip(key), SETTINGS) or "See `liverouter show --settings` for the names"
     return Problem("LR106", f"'{clip(key)}' is not a setting", where, hint)

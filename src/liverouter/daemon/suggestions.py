@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liverouter.providers import PROVIDERS
 from liverouter.router import load
+
+if TYPE_CHECKING:
+    from liverouter.providers import ProviderSpec
 
 _ANSWERS_CHATS = "chat"  # litellm's mode of the models that answer chats
 
@@ -16,24 +19,27 @@ def model_names() -> dict[str, list[str]]:
     today = datetime.now(UTC).date().isoformat()
     found: dict[str, set[str]] = {name: set() for name in PROVIDERS}
     for key, facts in load().model_cost.copy().items():  # a Router that is built meanwhile adds to it
-        name = _short(key)
-        if facts.get("mode") != _ANSWERS_CHATS or name.startswith(("ft:", "container")) or "#" in name:
+        spec = _provider(facts)
+        if spec is None or facts.get("mode") != _ANSWERS_CHATS:
+            continue
+        name = _short(key, spec)
+        if name.startswith(("ft:", "container")) or "#" in name:
             continue  # "#" stands in deployment ids, under which Routers register their prices
         if (facts.get("deprecation_date") or today) < today:
             continue
-        if (provider := _provider(facts)) is not None:
-            found[provider].add(name)
+        found[spec.name].add(name)
     return {provider: sorted(names) for provider, names in found.items()}
 
 
-def _provider(facts: dict[str, Any]) -> str | None:
-    kind = facts.get("litellm_provider") or ""
-    kind = "vertex_ai" if kind.startswith("vertex_ai-") else kind  # one kind per vendor of a model
-    return next((spec.name for spec in PROVIDERS.values() if spec.litellm_provider == kind), None)
+def _provider(facts: dict[str, Any]) -> ProviderSpec | None:
+    """Return whose model it is; litellm may have one kind per vendor of a provider's models, ``vertex_ai-…``."""
+    kind = str(facts.get("litellm_provider") or "")
+    return next(
+        (s for s in PROVIDERS.values() if kind == s.litellm_provider or kind.startswith(f"{s.litellm_provider}-")), None
+    )
 
 
-def _short(key: str) -> str:
-    """Return the model as our settings name it: without the provider, and for azure without the region's price."""
-    for prefix in ("vertex_ai/", "snowflake/", "anthropic/", "openai/"):
-        key = key.removeprefix(prefix)
-    return key.rpartition("/")[2] if key.startswith("azure/") else key
+def _short(key: str, spec: ProviderSpec) -> str:
+    """Return the model as our settings name it: without the provider, and without the region of its price."""
+    name = key.removeprefix(f"{spec.litellm_provider}/")
+    return name if spec.model_pattern is None or spec.model_pattern.fullmatch(name) else name.rpartition("/")[2]

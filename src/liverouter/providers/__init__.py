@@ -1,0 +1,79 @@
+"""The providers, one file each. The core knows them by these tables alone.
+
+To add one: its file with a `SPEC`, its line in `_SPECS`, and a stand-in that speaks its dialect in `testing`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from liverouter.providers import anthropic, azure, openai, snowflake, vertex
+from liverouter.providers.spec import Contents, Field, NativeModel, ProviderSpec, is_claude
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from liverouter.sealing import Secret
+    from liverouter.snapshot import Deployment, Snapshot
+
+__all__ = [
+    "ALIASES",
+    "OWNERS",
+    "PROVIDERS",
+    "REJECTED",
+    "Contents",
+    "Field",
+    "NativeModel",
+    "ProviderSpec",
+    "is_claude",
+    "native_model",
+    "sent_secrets",
+    "spec_of",
+]
+
+_SPECS: Final = (
+    anthropic.SPEC,
+    azure.SPEC,
+    openai.SPEC,
+    snowflake.SPEC,
+    vertex.SPEC,
+)
+
+PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType({spec.name: spec for spec in _SPECS})
+
+OWNERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
+    {name: spec for spec in _SPECS for name in spec.secret_names}
+)  # a secret's name -> the provider whose credential it is
+
+ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {alias: spec.name for spec in _SPECS for alias in spec.aliases}
+)  # what people type -> the provider that is meant; used for hints only
+
+REJECTED: Final[Mapping[str, str]] = MappingProxyType(
+    {name: hint for spec in _SPECS for name, hint in spec.rejected.items()}
+)  # a setting that its provider cannot use -> what to store instead
+
+
+def spec_of(deployment: Deployment) -> ProviderSpec:
+    """Return the provider of *deployment*."""
+    return PROVIDERS[deployment.provider]
+
+
+def sent_secrets(snapshot: Snapshot) -> tuple[Secret, ...]:
+    """Return the secrets of all deployments, in each form that is stored or sent: what an error is cleared of."""
+    from liverouter.sealing import Secret  # imports cryptography, which the tables can do without
+
+    stored = [secret for deployment in snapshot.deployments for secret in deployment.secrets.values()]
+    sent = [
+        Secret(field.sent_as(deployment.secrets[field.name].reveal()))
+        for deployment in snapshot.deployments
+        for field in spec_of(deployment).secrets
+        if field.sent_as is not None and field.name in deployment.secrets
+    ]
+    return tuple(dict.fromkeys((*stored, *sent)))
+
+
+def native_model(deployment: Deployment) -> NativeModel:
+    """Return the LangChain class that serves *deployment* without litellm."""
+    return spec_of(deployment).native(deployment.model)

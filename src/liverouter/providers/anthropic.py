@@ -1,0 +1,134 @@
+"""Anthropic: the Messages API at its own hosts, by an API key."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.providers.spec import (
+    NOWHERE,
+    Dialect,
+    Field,
+    Http,
+    NativeModel,
+    ProviderSpec,
+    filled,
+    is_claude,
+    origin_and_path,
+)
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from liverouter.snapshot import Deployment
+
+_BASE: Final = "https://api.anthropic.com"
+_HOSTS: Final = re.compile(r"api\.anthropic\.com")
+# Each tail that people paste behind a base reads a path once: a run is tried from its start alone, and kept whole.
+_TAIL: Final = re.compile(r"(?<!/v1)(?:/v1)++(?:/messages)?\Z")
+_VERSION: Final = "2023-06-01"  # as litellm sends; the newest takes no temperature
+_CACHE_POINTS: Final = (
+    {"location": "message", "role": "system"},
+    {"location": "message", "index": -1},
+)
+
+
+def cached(model: str) -> dict[str, Any]:
+    """Return litellm's options by which Claude's prompts are cached: up to the system message, and up to the last."""
+    return {"cache_control_injection_points": [dict(point) for point in _CACHE_POINTS]} if is_claude(model) else {}
+
+
+def _base(deployment: Deployment) -> str:
+    """Return where calls go; never a library's choice, which asks the environment."""
+    return deployment.settings.get("anthropic_api_base", _BASE)
+
+
+def _url(url: str) -> str:
+    origin, path = origin_and_path(url)
+    return origin + _TAIL.sub("", path)  # litellm appends /v1/messages itself
+
+
+def _params(deployment: Deployment) -> dict[str, Any]:
+    return filled(
+        model=f"anthropic/{deployment.model}",
+        api_key=deployment.secrets["anthropic_api_key"].reveal(),
+        api_base=_base(deployment),
+    )
+
+
+def _build(deployment: Deployment, http: Http) -> BaseChatModel:
+    import anthropic
+    from langchain_anthropic import ChatAnthropic
+    from pydantic import SecretStr
+
+    model = ChatAnthropic(
+        model_name=deployment.model,
+        api_key=SecretStr(deployment.secrets["anthropic_api_key"].reveal()),
+        base_url=_base(deployment),
+        timeout=http.timeout_s,
+        max_retries=http.tries - 1,
+        default_headers={"anthropic-version": _VERSION},
+        **deployment.params,
+    )
+    # the package's own client is one for the whole process, whatever loop its pooled connections belong to
+    client = http.client(anthropic.DefaultAsyncHttpxClient)
+    model.__dict__["_async_client"] = anthropic.AsyncClient(**model._client_params, http_client=client)  # noqa: SLF001
+    return model
+
+
+CHAT_ANTHROPIC: Final = NativeModel(
+    build=_build,
+    package="langchain_anthropic",
+    extra="anthropic",
+    reasoning_of=frozenset({"anthropic"}),
+    takes_anthropic_blocks=True,
+)
+
+_USAGE: Final = {"input_tokens": 1, "output_tokens": 1}
+_CALL: Final = {"type": "tool_use", "id": "toolu_1", "name": "rehearse", "input": {}}
+_WHOLE: Final[dict[str, Any]] = {
+    "id": "rehearsal",
+    "type": "message",
+    "role": "assistant",
+    "model": "rehearsal",
+    "content": [{"type": "text", "text": "ok"}, _CALL],
+    "stop_reason": "tool_use",
+    "stop_sequence": None,
+    "usage": _USAGE,
+}
+MESSAGES: Final = Dialect(
+    name="anthropic",
+    params={"model": "anthropic/claude-sonnet-4-6", "api_base": NOWHERE},
+    whole=_WHOLE,
+    events=(
+        {"type": "message_start", "message": {**_WHOLE, "content": [], "stop_reason": None}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ok"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": _CALL},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None}, "usage": _USAGE},
+        {"type": "message_stop"},
+    ),
+)
+
+SPEC: Final = ProviderSpec(
+    name="anthropic",
+    label="Anthropic",
+    fields=(
+        Field("anthropic_api_key", "secret", "API key", "api_key", example="sk-ant-…"),
+        Field("anthropic_api_base", "url", "Base URL", "api_base", example="https://api.anthropic.com"),
+    ),
+    needs=(("anthropic_api_key",),),
+    endpoint=lambda settings, _: settings.get("anthropic_api_base", _BASE),
+    normalize_url=_url,
+    own_hosts=_HOSTS,
+    litellm_provider="anthropic",
+    litellm_params=_params,
+    litellm_options=lambda deployment: cached(deployment.model),
+    native=lambda _: CHAT_ANTHROPIC,
+    dialect=lambda _: MESSAGES,
+    libraries=("anthropic",),
+    aliases=("claude",),
+)

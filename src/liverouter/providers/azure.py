@@ -1,0 +1,135 @@
+"""Azure OpenAI: OpenAI's API at a resource and a deployment of the user's own, by a key or an Entra token."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_options
+from liverouter.providers.spec import (
+    IN_PATH,
+    NOWHERE,
+    Field,
+    Http,
+    ProviderSpec,
+    filled,
+    origin_and_path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.language_models import BaseChatModel
+
+    from liverouter.snapshot import Deployment
+
+_HOSTS: Final = re.compile(
+    r"[a-z0-9-]{1,63}\.((openai|cognitiveservices)\.azure\.(com|us|cn)|services\.ai\.azure\.com)"
+)
+_TAIL: Final = re.compile(r"/openai(?:/.*)?\Z", re.DOTALL)  # of the portal's full target URI, which people paste
+_VERSION: Final = "2024-10-21"
+# Given empty, litellm takes none of them from the environment, with which it would fetch a token of its own.
+_NOT_ASKED_FOR: Final = ("azure_password", "azure_username", "client_id", "client_secret", "tenant_id")
+
+
+def _deployment(settings: Mapping[str, str], model: str) -> str:
+    return settings.get("azure_openai_deployment") or model
+
+
+def _url(url: str) -> str:
+    origin, path = origin_and_path(url)
+    return origin + _TAIL.sub("", path)
+
+
+def _endpoint(settings: Mapping[str, str], model: str) -> str:
+    return f"{settings.get('azure_openai_endpoint', '')}/openai/deployments/{_deployment(settings, model)}"
+
+
+def _credential(deployment: Deployment) -> tuple[str | None, str | None]:
+    """Return the key, or else the Entra token: exactly one of the two."""
+    key, token = (deployment.secrets.get(name) for name in ("azure_openai_api_key", "azure_openai_ad_token"))
+    return (key.reveal(), None) if key else (None, token.reveal() if token else None)
+
+
+def _params(deployment: Deployment) -> dict[str, Any]:
+    key, token = _credential(deployment)
+    return filled(
+        model=f"azure/{_deployment(deployment.settings, deployment.model)}",
+        api_base=deployment.settings["azure_openai_endpoint"],
+        api_version=deployment.settings["azure_openai_api_version"],
+        api_key=key,
+        azure_ad_token=token,
+    )
+
+
+def _headers(deployment: Deployment) -> dict[str, str | None]:
+    """Return what carries the credential: the libraries would add AZURE_OPENAI_AD_TOKEN of the environment."""
+    _, token = _credential(deployment)
+    return {"authorization": None} if token is None else {"api-key": None, "authorization": f"Bearer {token}"}
+
+
+def _build(deployment: Deployment, http: Http) -> BaseChatModel:
+    from langchain_openai import AzureChatOpenAI
+    from pydantic import SecretStr
+
+    key, token = _credential(deployment)
+    model = AzureChatOpenAI(
+        model=SPEC.known_as(deployment),
+        azure_endpoint=deployment.settings["azure_openai_endpoint"],
+        azure_deployment=_deployment(deployment.settings, deployment.model),
+        api_version=deployment.settings["azure_openai_api_version"],
+        api_key=SecretStr(key) if key is not None else None,
+        azure_ad_token=SecretStr(token) if token is not None else None,
+        **chat_options(deployment, http),
+    )
+    if key is not None:
+        for client in (model.root_client, model.root_async_client):
+            client._azure_ad_token = None  # noqa: SLF001 - of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
+    return model
+
+
+def _client(http: Any) -> Any:
+    import openai
+
+    return openai.AsyncAzureOpenAI(api_key="rehearsal", api_version=_VERSION, azure_endpoint=NOWHERE, http_client=http)
+
+
+_NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset({"azure", "openai"}))
+_DIALECT: Final = replace(
+    CHAT_COMPLETIONS,
+    name="azure",
+    params={"model": "azure/gpt-4o", "api_base": NOWHERE, "api_version": _VERSION},
+)
+
+SPEC: Final = ProviderSpec(
+    name="azure-openai",
+    label="Azure OpenAI",
+    fields=(
+        Field("azure_openai_endpoint", "url", "Endpoint", "api_base", example="https://name.openai.azure.com"),
+        Field("azure_openai_deployment", "text", "Deployment (default: the model)", "deployment", pattern=IN_PATH),
+        Field("azure_openai_api_version", "text", "API version", "api_version", default=_VERSION, pattern=IN_PATH),
+        Field("azure_openai_base_model", "text", "Base model (for limits and cost)", "base_model", example="gpt-4o"),
+        Field("azure_openai_api_key", "secret", "API key", "api_key"),
+        Field("azure_openai_ad_token", "secret", "Entra ID token", "ad_token"),
+    ),
+    needs=(("azure_openai_endpoint",), ("azure_openai_api_key", "azure_openai_ad_token")),
+    endpoint=_endpoint,
+    normalize_url=_url,
+    own_hosts=_HOSTS,
+    litellm_provider="azure",
+    litellm_params=_params,
+    litellm_options=lambda _: dict.fromkeys(_NOT_ASKED_FOR, ""),
+    litellm_patches=lambda _: ("azure_by_key",),
+    litellm_client=_client,
+    native=lambda _: _NATIVE,
+    dialect=lambda _: _DIALECT,
+    libraries=("openai",),
+    aliases=("azure", "azure_openai", "azureopenai"),
+    maker="openai",
+    model_pattern=IN_PATH,  # the deployment, where none is named
+    model_means="the deployment",
+    deployment_field="azure_openai_deployment",
+    base_model_field="azure_openai_base_model",
+    headers=_headers,
+)

@@ -1,0 +1,138 @@
+"""OpenAI: the Chat Completions API at its own hosts or at a gateway that speaks it, by an API key."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.providers.spec import (
+    NOWHERE,
+    Dialect,
+    Field,
+    Http,
+    NativeModel,
+    ProviderSpec,
+    filled,
+    origin_and_path,
+)
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from liverouter.snapshot import Deployment
+
+_BASE: Final = "https://api.openai.com/v1"
+_HOSTS: Final = re.compile(r"([a-z]{2}\.)?api\.openai\.com")  # of one region: eu.api.openai.com
+_TAIL: Final = re.compile(r"(?<!/chat/completions)(?:/chat/completions)++\Z")  # what people paste; read once
+
+
+def _base(deployment: Deployment) -> str:
+    """Return where calls go; never a library's choice, which asks the environment."""
+    return deployment.settings.get("openai_api_base", _BASE)
+
+
+def _url(url: str) -> str:
+    origin, path = origin_and_path(url)
+    return origin + (_TAIL.sub("", path) or "/v1")  # a bare origin serves no OpenAI path
+
+
+def _params(deployment: Deployment) -> dict[str, Any]:
+    return filled(
+        model=f"openai/{deployment.model}",
+        api_key=deployment.secrets["openai_api_key"].reveal(),
+        api_base=_base(deployment),
+    )
+
+
+def chat_options(deployment: Deployment, http: Http) -> dict[str, Any]:
+    """Return what each class of langchain-openai is made with."""
+    import openai
+
+    return deployment.params | {
+        "timeout": http.timeout_s,
+        "max_retries": http.tries - 1,
+        "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
+        "http_async_client": http.client(openai.DefaultAsyncHttpxClient, to_its_end=True),
+    }
+
+
+def _build(deployment: Deployment, http: Http) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    return ChatOpenAI(
+        model=deployment.model,
+        api_key=SecretStr(deployment.secrets["openai_api_key"].reveal()),
+        base_url=_base(deployment),
+        **chat_options(deployment, http),
+    )
+
+
+CHAT_OPENAI: Final = NativeModel(
+    build=_build,
+    package="langchain_openai",
+    extra="openai",
+    takes_openai_format=True,
+    reasoning_of=frozenset({"openai"}),
+)
+
+
+def _client(http: Any) -> Any:
+    import openai
+
+    return openai.AsyncOpenAI(api_key="rehearsal", base_url=f"{NOWHERE}/v1", http_client=http)
+
+
+_USAGE: Final = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+_CALL: Final = {"id": "call_1", "type": "function", "function": {"name": "rehearse", "arguments": "{}"}}
+_CHUNK: Final = {"id": "rehearsal", "object": "chat.completion.chunk", "created": 1, "model": "rehearsal"}
+CHAT_COMPLETIONS: Final = Dialect(
+    name="openai",
+    params={"model": "openai/gpt-4o", "api_base": f"{NOWHERE}/v1"},
+    whole={
+        "id": "rehearsal",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "rehearsal",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "tool_calls",
+                "message": {"role": "assistant", "content": "ok", "tool_calls": [_CALL]},
+            }
+        ],
+        "usage": _USAGE,
+    },
+    events=(
+        *(
+            {**_CHUNK, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+            for delta, finish in (
+                ({"role": "assistant", "content": "ok"}, None),
+                ({"tool_calls": [{"index": 0, **_CALL}]}, None),
+                ({}, "tool_calls"),
+            )
+        ),
+        {**_CHUNK, "choices": [], "usage": _USAGE},
+    ),
+    end="data: [DONE]\n\n",
+)
+
+SPEC: Final = ProviderSpec(
+    name="openai",
+    label="OpenAI",
+    fields=(
+        Field("openai_api_key", "secret", "API key", "api_key", example="sk-…"),
+        Field("openai_api_base", "url", "Base URL", "api_base", example="https://api.openai.com/v1"),
+    ),
+    needs=(("openai_api_key",),),
+    endpoint=lambda settings, _: settings.get("openai_api_base", _BASE),
+    normalize_url=_url,
+    own_hosts=_HOSTS,
+    litellm_provider="openai",
+    litellm_params=_params,
+    litellm_client=_client,
+    native=lambda _: CHAT_OPENAI,
+    dialect=lambda _: CHAT_COMPLETIONS,
+    libraries=("openai",),
+    aliases=("gpt", "chatgpt"),
+)

@@ -1,0 +1,263 @@
+"""What a provider says of itself, and what several of them need to say it. Pure: no I/O, nothing heavy imported.
+
+A provider is one file beside this one and one line in `__init__`: its `ProviderSpec`. The core asks the spec, and never
+which provider it is of. What most providers have in common is a default here; a file says what is different.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from liverouter.origins import is_host_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+
+    from liverouter.errors import Problem
+    from liverouter.snapshot import Deployment
+
+C = TypeVar("C")
+
+Kind = Literal["secret", "url", "text"]
+# What becomes a piece of a URL may hold none of the characters that end such a piece.
+IN_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+NOWHERE: Final = "http://rehearsal.invalid"  # where a warm-up sends: a reserved name, which nothing resolves
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the text of a secret holds, where it is more than a key.
+
+    Attributes:
+        settings: settings of the provider that it gives, where neither a row nor the environment does.
+        problem: why it cannot be used; nothing of the text is repeated in it.
+    """
+
+    settings: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    problem: Problem | None = None
+
+
+class ReadSecret(Protocol):
+    """Reads the text of a secret; never raises."""
+
+    def __call__(self, text: str, where: str, *, stored: bool, local: bool) -> Contents:
+        """Return what *text* holds; *where* is the place of a Problem.
+
+        *stored*: it stands in the database, by whose hand nobody knows, and not in the process's own environment.
+        *local*: it is to be used against this machine alone, where a stand-in may serve.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting of a provider.
+
+    Attributes:
+        name: of the settings row or the secret; in capitals the environment variable.
+        label: for a settings page.
+        alias: the short name inside an `llm_fallback_config` entry: "api_key", "api_base", …
+        default: what serves without a value; "" for none.
+        pattern: what a text that becomes a piece of a URL must match whole.
+        read: reads the text of a secret that is more than a key.
+        sent_as: the text of a secret -> as it is sent, where that is another: errors are cleared of both.
+    """
+
+    name: str
+    kind: Kind
+    label: str
+    alias: str = ""
+    default: str = ""
+    example: str = ""
+    pattern: re.Pattern[str] | None = None
+    read: ReadSecret | None = None
+    sent_as: Callable[[str], str] | None = None
+
+
+class Http(Protocol):
+    """What a native model sends through. It is handed in: a provider knows nothing of counting, guarding and closing.
+
+    Attributes:
+        timeout_s: seconds for one attempt.
+        tries: attempts in all where the provider answers 5xx; at least 1.
+        token_request: a transport of the kind that google-auth takes, which ends within the timeout.
+    """
+
+    timeout_s: float
+    tries: int
+    token_request: Callable[..., Any]
+
+    def client(self, kind: Callable[..., C], *, to_its_end: bool = False) -> C:
+        """Return a new client of *kind*, `httpx.AsyncClient` or a class of its, closed when the model is garbage.
+
+        *to_its_end*: its user stops reading a stream at ``[DONE]``; the rest is read for the connection's sake.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class NativeModel:
+    """The provider's own LangChain class, for `litellm_enable = false`.
+
+    Attributes:
+        build: makes the chat model, and imports its package only then. Raises ImportError where a package is missing,
+            ValueError where the class refuses the configuration.
+        package: import name of its package, for the Problem where that is missing.
+        extra: the extra of liverouter that installs it.
+        takes_openai_format: it takes OpenAI's `response_format`; else its `with_structured_output` makes what it takes.
+        renamed: parameters of a call, by OpenAI's names -> the only name the class takes.
+        reasoning_of: whose reasoning it takes back in a history, as a message's `model_provider` says.
+        takes_anthropic_blocks: images, documents and tool results may stand in a history as Anthropic writes them.
+    """
+
+    build: Callable[[Deployment, Http], BaseChatModel]
+    package: str
+    extra: str
+    takes_openai_format: bool = False
+    renamed: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    reasoning_of: frozenset[str] = frozenset()
+    takes_anthropic_blocks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How an API answers, canned: litellm is led through it once, so that no call pays for what that loads.
+
+    Attributes:
+        name: of the dialect; each is gone through once per process, whichever providers speak it.
+        params: litellm's parameters, of which the address is `NOWHERE`.
+        whole: the body of an answer: a text and a call of the tool `rehearse`, without arguments.
+        events: the same as a stream, event by event; a ``type`` in one is its name.
+        end: what follows the last event.
+    """
+
+    name: str
+    params: Mapping[str, str]
+    whole: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """One provider.
+
+    Attributes:
+        name: the value of `llm_provider`.
+        label: its name for people.
+        fields: its settings and secrets; exactly one is a "url", the base that calls go to. Of several secrets the
+            first that has a value is the credential.
+        needs: of each group at least one field must have a value. Without a group of secrets alone, what the machine
+            itself is trusted with serves where no secret has a value.
+        endpoint: (settings, model) -> where calls go, for people and for what a credential may be sent to.
+        normalize_url: an address as people write or paste it -> the base that the libraries want. It may be applied
+            twice, and takes time that grows with the length alone.
+        own_hosts: host names that are the provider's own, matched whole, in lower case; the settings page reads it.
+        litellm_provider: litellm's own name for it, before the "/" of a model and in its model map.
+        litellm_params: model, address and credential for litellm: secrets revealed, nothing of another provider's.
+        native: model -> the LangChain class that serves it without litellm.
+        dialect: model -> how its API answers.
+        libraries: top-level packages whose errors say that it failed, beside litellm and httpx.
+
+        aliases: what people type instead of the name; for hints only.
+        rejected: settings that it cannot use -> what to store instead.
+        maker: LangChain's name for who makes its models, where that is not the provider's own name; Claude's is known.
+        model_pattern: what a model that becomes a piece of a URL must match whole.
+        model_means: what `llm_model` names, where that is not the model.
+        deployment_field: the setting that names a deployment of the user's own; by default the model's name. This one
+            and the next a fallback of the primary's provider does not take over.
+        base_model_field: the setting that names the model behind such a deployment, by which limits and prices are
+            known.
+        lacks: model -> abilities of a `ModelProfile` that it has not here, whatever the libraries' lists say.
+        headers: name -> the value that each request carries, or None for what is taken off: a library may have put
+            there what the environment holds.
+        litellm_options: further parameters for litellm: what it would do otherwise, or would not.
+        litellm_patches: model -> names in `litellm_patches` of what has to be changed in litellm for it.
+        litellm_client: an `httpx.AsyncClient` -> the client of the provider's SDK by which litellm calls it; None where
+            litellm sends by its own.
+        preload: modules that its first call would import.
+    """
+
+    name: str
+    label: str
+    fields: tuple[Field, ...]
+    needs: tuple[tuple[str, ...], ...]
+    endpoint: Callable[[Mapping[str, str], str], str]
+    normalize_url: Callable[[str], str]
+    own_hosts: re.Pattern[str]
+    litellm_provider: str
+    litellm_params: Callable[[Deployment], dict[str, Any]]
+    native: Callable[[str], NativeModel]
+    dialect: Callable[[str], Dialect]
+    libraries: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    maker: str = ""
+    model_pattern: re.Pattern[str] | None = None
+    model_means: str = ""
+    deployment_field: str = ""
+    base_model_field: str = ""
+    lacks: Callable[[str], frozenset[str]] = lambda _: frozenset()
+    headers: Callable[[Deployment], Mapping[str, str | None]] = lambda _: _NOTHING
+    litellm_options: Callable[[Deployment], Mapping[str, Any]] = lambda _: _NOTHING
+    litellm_patches: Callable[[str], tuple[str, ...]] = lambda _: ()
+    litellm_client: Callable[[Any], Any] | None = None
+    preload: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[Field, ...]:
+        """Return the secret fields, the one that wins first."""
+        return tuple(f for f in self.fields if f.kind == "secret")
+
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """Return the names of the secret fields."""
+        return tuple(f.name for f in self.secrets)
+
+    @property
+    def base(self) -> Field:
+        """Return the field that says where calls go."""
+        return next(f for f in self.fields if f.kind == "url")
+
+    @property
+    def takes_ambient(self) -> bool:
+        """Tell whether it can do without a secret, by the identity that its cloud knows the machine by."""
+        return not any(set(group) <= set(self.secret_names) for group in self.needs)
+
+    def is_own(self, origin: str) -> bool:
+        """Tell whether *origin* is the provider's own, over TLS."""
+        return is_host_of(origin, self.own_hosts)
+
+    def base_model(self, deployment: Deployment) -> str:
+        """Return the model behind a deployment that has a name of its own, "" where none is named."""
+        return deployment.settings.get(self.base_model_field, "") if self.base_model_field else ""
+
+    def known_as(self, deployment: Deployment) -> str:
+        """Return the name by which lists of limits, prices and prompts know the model of *deployment*."""
+        return self.base_model(deployment) or deployment.model
+
+    def maker_of(self, model: str) -> str:
+        """Return LangChain's name for who makes *model*, on whichever cloud it runs."""
+        return "anthropic" if is_claude(model) else self.maker or self.name
+
+
+def is_claude(model: str) -> bool:
+    """Tell whether *model* names an Anthropic model, on whichever cloud."""
+    return "claude" in model.lower()
+
+
+def origin_and_path(url: str) -> tuple[str, str]:
+    """Return scheme and host of *url*, and its path without a "/" at the end; query and fragment go."""
+    parts = urlsplit(url.strip())
+    return urlunsplit((parts.scheme.lower(), parts.netloc, "", "", "")), parts.path.rstrip("/")
+
+
+def filled(**params: str | None) -> dict[str, Any]:
+    """Return those of *params* that have a value."""
+    return {name: value for name, value in params.items() if value}
