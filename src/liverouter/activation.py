@@ -10,15 +10,16 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from liverouter.build import build_chat
 from liverouter.config import Validation, validate
 from liverouter.cooldowns import Cooldowns
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired, mask
-from liverouter.inner import build_inner, preload
 from liverouter.loop import unforkable
 from liverouter.profile import combine
 from liverouter.router import build_router, collecting_later, freeze
 from liverouter.store import Generation, Store
+from liverouter.warmup import warm_up
 
 if TYPE_CHECKING:
     from liverouter.loop import LoopThread
@@ -170,7 +171,7 @@ class Activation:
         """
         self._usage.know(snapshot.deployments)
         router = build_router(snapshot, self._cooldowns) if snapshot.litellm_enable else None
-        chat = build_inner(snapshot, router, self._io)
+        chat = build_chat(snapshot, router, self._io)
         return Generation(
             number=number,
             snapshot=snapshot,
@@ -182,11 +183,7 @@ class Activation:
 
     def warm(self, generation: Generation) -> None:
         """Load what the first call of *generation* needs, so that no caller pays; blocks for seconds the first time."""
-        preload(generation.snapshot)
-        if generation.router is not None:
-            from liverouter.rehearsal import rehearse  # imports litellm, so not without a Router
-
-            rehearse(generation.snapshot.deployments)
+        warm_up(generation.snapshot)
 
     def activate(self, prepared: Prepared, rows: RawConfig, reading: Reading) -> None:
         """Swap what was prepared of *rows* in, and tell that it is live and which generation is retired."""

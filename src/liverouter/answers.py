@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.exceptions import ModelAPIError
 from langchain_core.messages import AIMessage
 
-from liverouter.providers import spec_of
+from liverouter.model_map import cost_usd
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
     from liverouter.call import Call
-    from liverouter.snapshot import Deployment
 
 KEY: Final = "liverouter"  # of response_metadata
 _NAMES: Final = frozenset(  # as the provider says
@@ -99,26 +97,6 @@ def _clean(call: Call, message: BaseMessage) -> None:
             if "model_name" in metadata:
                 metadata["model_name"] = call.served.model
         message.response_metadata = _told(metadata)
-
-
-def cost_usd(deployment: Deployment, usage: UsageMetadata | None) -> float | None:
-    """Return what litellm's price list says *usage* cost, None where it does not know the model or is not loaded."""
-    litellm = sys.modules.get("litellm")
-    if litellm is None or usage is None:
-        return None
-    spec, details = spec_of(deployment), usage.get("input_token_details") or {}
-    try:
-        prompt, completion = litellm.cost_per_token(
-            model=spec.known_as(deployment),
-            custom_llm_provider=spec.litellm_provider,
-            prompt_tokens=usage["input_tokens"],
-            completion_tokens=usage["output_tokens"],
-            cache_read_input_tokens=details.get("cache_read") or 0,
-            cache_creation_input_tokens=details.get("cache_creation") or 0,
-        )
-    except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model it does not know
-        return None
-    return float(prompt + completion)
 
 
 def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:

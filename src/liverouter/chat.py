@@ -15,7 +15,8 @@ from langchain_core.messages import convert_to_openai_messages
 from langchain_core.messages.utils import count_tokens_approximately
 from pydantic import Field
 
-from liverouter.profile import DEFAULT_PROFILE, count_tokens
+from liverouter.model_map import count_tokens
+from liverouter.profile import DEFAULT_PROFILE
 from liverouter.request import Request
 from liverouter.source import PinnedSource
 from liverouter.tools import BoundTools, structured, tool_request

@@ -5,6 +5,7 @@ Whatever else the process asks litellm for goes on as litellm made it. Importing
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import sys
@@ -57,6 +58,20 @@ class _SingleSend(AsyncHTTPHandler):  # type: ignore[misc]  # litellm has no typ
     async def single_connection_post_request(self, *_: Any, **__: Any) -> NoReturn:
         """Raise the connection error that litellm is about to answer with a second request."""
         raise sys.exception() or RuntimeError("litellm resends without an error")
+
+
+async def close_clients() -> None:
+    """On the I/O loop, at its end: close the clients that litellm cached for it, so that no socket is left behind.
+
+    litellm finds them by ``id(loop)``, which another loop may get later.
+    """
+    loop = asyncio.get_running_loop()
+    cache = litellm.in_memory_llm_clients_cache
+    for key in [key for key in cache.cache_dict if key.endswith(f"-{id(loop)}")]:
+        client = cache.cache_dict.pop(key)
+        cache.ttl_dict.pop(key, None)
+        if (close := getattr(client, "aclose", None) or getattr(client, "close", None)) is not None:
+            await close()
 
 
 @functools.cache

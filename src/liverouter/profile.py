@@ -6,11 +6,10 @@ model map does not know or gets wrong.
 
 from __future__ import annotations
 
-import sys
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.model_map import model_info
 from liverouter.providers import spec_of
 
 if TYPE_CHECKING:
@@ -83,35 +82,3 @@ def _from_map(deployment: Deployment) -> dict[str, Any] | None:
     if known.get("max_output_tokens"):
         profile["max_output_tokens"] = known["max_output_tokens"]
     return profile
-
-
-def count_tokens(deployment: Deployment, **said: Any) -> int | None:
-    """Return the tokens of *said*, ``text`` or OpenAI ``messages`` and ``tools``; None where litellm is not loaded.
-
-    Exact for OpenAI's models, an estimate for others; neither an image nor a tokenizer is fetched.
-    """
-    if "litellm" not in sys.modules:
-        return None
-    name = spec_of(deployment).known_as(deployment)
-    count = sys.modules["litellm"].token_counter
-    return int(count(name, {"type": "openai_tokenizer"}, use_default_image_token_count=True, **said))
-
-
-def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
-    """Return what litellm's model map says of *deployment*, None where it does not know it or is not loaded."""
-    if "litellm" not in sys.modules:
-        return None
-    spec = spec_of(deployment)
-    return _known(spec.litellm_provider, deployment.model, spec.base_model(deployment))
-
-
-@lru_cache(maxsize=256)  # a look-up of a name that litellm spells otherwise costs milliseconds
-def _known(provider: str, model: str, base_model: str) -> Mapping[str, Any] | None:
-    litellm = sys.modules["litellm"]
-    for name in filter(None, (base_model, model)):
-        try:
-            info: Mapping[str, Any] = litellm.get_model_info(model=name, custom_llm_provider=provider)
-        except Exception:  # noqa: BLE001, S112 - litellm raises a bare Exception for a model it does not know
-            continue
-        return info
-    return None

@@ -45,9 +45,9 @@ def guard_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def is_loaded() -> bool:
-    """Tell whether litellm is imported and configured."""
-    return _loaded is not None
+def loaded() -> Any | None:
+    """Return litellm, None while it is not imported and configured."""
+    return _loaded
 
 
 @contextlib.contextmanager

@@ -16,10 +16,9 @@ from liverouter.daemon.metrics import Metrics
 from liverouter.daemon.models_fleet import LastError, OwnStatus
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.daemon.sse import Hub
-from liverouter.daemon.suggestions import model_names
 from liverouter.events import ConfigApplied, ConfigRejected, Event, Observer, ReloadRequested
+from liverouter.model_map import model_names
 from liverouter.repository import SettingsRepository
-from liverouter.router import is_loaded
 from liverouter.sealing import Keyring
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Suggestions:
 
     async def read(self) -> dict[str, list[str]] | None:
         """Return the names by provider, None while litellm is not loaded."""
-        if self._names is None and is_loaded():
+        if self._names is None:
             self._names = await asyncio.to_thread(model_names)
         return self._names
 

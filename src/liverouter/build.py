@@ -1,8 +1,6 @@
-"""The native engine: the primary's own LangChain model, for `litellm_enable = false`: the way back, without litellm.
+"""Snapshot to the chat model that serves it: LangChain's litellm Router model, or the provider's own class.
 
-`providers` says how each class is made. Every model gets an HTTP client of its own, which is closed on the I/O loop
-when the model is garbage: pooled connections serve every call, none outlives its configuration, and a call in flight
-keeps what it uses.
+The handle delegates to it; nobody else does. It is built off the path of calls and sends nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from langchain_core.language_models import BaseChatModel
+    from litellm import Router
 
     from liverouter.loop import LoopThread
     from liverouter.snapshot import Deployment, Snapshot
@@ -30,8 +29,30 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
+def build_chat(snapshot: Snapshot, router: Router | None, io: LoopThread) -> BaseChatModel:
+    """Return the chat model that serves *snapshot*: over *router*, or without one the native model of the primary.
+
+    Its clients belong to *io*, on whose loop alone it may be called.
+
+    Raises:
+        ConfigError: the native model's package is not installed (LR109), or refuses the configuration (LR301).
+    """
+    if router is None:
+        return build_native(snapshot, io)
+    from langchain_litellm import ChatLiteLLMRouter  # imports litellm, so not before a Router exists
+
+    from liverouter.litellm_http import close_clients
+
+    io.at_stop(close_clients)
+    return ChatLiteLLMRouter(router=router, model=snapshot.model_name)
+
+
 def build_native(snapshot: Snapshot, io: LoopThread) -> BaseChatModel:
-    """Return the primary's own LangChain model, with the configured timeout and retries; sends nothing.
+    """Return the primary's own LangChain model, with the configured timeout and retries: the way back from litellm.
+
+    `providers` says how each class is made. Every model gets HTTP clients of its own, which are closed on the I/O loop
+    when the model is garbage: pooled connections serve every call, none outlives its configuration, and a call in
+    flight keeps what it uses.
 
     Raises:
         ConfigError: its package is not installed (LR109), or refuses the configuration (LR301).

@@ -8,21 +8,15 @@ is used. It runs on a loop of its own, so that calls in flight go on.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-import litellm
-from langchain_core.messages import HumanMessage
-from langchain_litellm import ChatLiteLLMRouter
-from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
-from litellm.utils import is_internal_call
 
 from liverouter.cooldowns import Cooldowns, Limits
-from liverouter.failover import FailoverRouter
-from liverouter.inner import close_litellm_clients
 from liverouter.loop import LoopThread
 from liverouter.providers import spec_of
 
@@ -31,8 +25,16 @@ if TYPE_CHECKING:
 
     from liverouter.providers import ProviderSpec
     from liverouter.providers.spec import Dialect
-    from liverouter.snapshot import Deployment
+    from liverouter.snapshot import Deployment, Snapshot
 
+_LATE: Final = (
+    "anyio._backends._asyncio",
+    "langchain_core.messages.block_translators.langchain_v0",
+    "langchain_core.tracers.langchain",
+    "langchain_core.tracers.run_collector",
+    "langchain_core.tracers.stdout",
+    "langsmith.run_helpers",
+)
 _LIMIT_S: Final = 30.0
 _GROUP: Final = "rehearsal"
 _TOOL: Final = {
@@ -47,15 +49,27 @@ _rehearsed: Final[set[str]] = set()
 _rehearsing: Final = threading.Lock()
 
 
-def rehearse(deployments: Iterable[Deployment]) -> None:
-    """Rehearse the dialects of *deployments* that were not yet; blocks for up to seconds the first time."""
+def warm_up(snapshot: Snapshot) -> None:
+    """Load what the first call of *snapshot* needs, so that no caller pays; blocks for seconds the first time."""
+    own = (name for deployment in snapshot.deployments for name in spec_of(deployment).preload)
+    for name in dict.fromkeys((*_LATE, *own)):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if snapshot.litellm_enable:
+        _rehearse_new(snapshot.deployments)
+
+
+def _rehearse_new(deployments: Iterable[Deployment]) -> None:
+    """Rehearse the dialects of *deployments* that were not yet."""
+    from liverouter.litellm_http import close_clients
+
     with _rehearsing:
         spoken = _spoken(deployments)
         new = spoken.keys() - _rehearsed
         if not new:
             return
         loop = LoopThread("liverouter-rehearsal")
-        loop.at_stop(close_litellm_clients)
+        loop.at_stop(close_clients)
         for name in new:
             with contextlib.suppress(Exception):  # what it loaded is loaded; a call will say what is wrong, if anything
                 loop.call(_rehearse, *spoken[name])
@@ -74,6 +88,13 @@ def _spoken(deployments: Iterable[Deployment]) -> dict[str, tuple[Dialect, Provi
 
 
 async def _rehearse(dialect: Dialect, spec: ProviderSpec) -> None:
+    import litellm
+    from langchain_core.messages import HumanMessage
+    from langchain_litellm import ChatLiteLLMRouter
+    from litellm.utils import is_internal_call
+
+    from liverouter.failover import FailoverRouter
+
     is_internal_call.set(True)  # litellm then tells no logger
     params = {**dialect.params, "api_key": "rehearsal"}
     router = FailoverRouter(
@@ -101,6 +122,8 @@ async def _rehearse(dialect: Dialect, spec: ProviderSpec) -> None:
 
 def _client(spec: ProviderSpec, answers: Callable[[httpx.Request], httpx.Response]) -> Any:
     """Return a client, of the kind that litellm takes for this provider, which answers from memory."""
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
     http = httpx.AsyncClient(transport=httpx.MockTransport(answers))
     if spec.litellm_client is not None:
         return spec.litellm_client(http)
