@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self
@@ -28,8 +27,10 @@ from liverouter.events import (
     PollCause,
     mask,
 )
+from liverouter.wakeup import Backoff, Wakeup, jittered
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable
 
 CHANNEL: Final = "liverouter"
@@ -91,9 +92,9 @@ class Listener:
         self._probe_interval_s, self._poll_interval_s = probe_interval_s, poll_interval_s
         self._server_check_interval_s = server_check_interval_s
         self._probe_timeout_s, self._connect_timeout_s = probe_timeout_s, connect_timeout_s
-        self._rng = rng or random.Random()  # noqa: S311 - spreads a fleet, guards nothing
+        self._rng = rng
+        self._backoff = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S, rng=rng)  # counts since the last answered probe
         self._session: _Session | None = None
-        self._failures = 0  # since the last answered probe
         self._connects = 0
         self._said: tuple[str, PollCause | None] = ("", None)  # the last event of trouble and its cause
         self._said_at = 0.0  # loop time
@@ -167,7 +168,7 @@ class Listener:
             if misses:
                 misses = 0
                 self._heard("the listening connection answers again")
-            self._failures = 0  # not at the connect: one that breaks at once must back off as well
+            self._backoff.reset()  # not at the connect: one that breaks at once must back off as well
             self._bus.emit(ListenerProbed(session.backend_pid, (loop.time() - started) * 1000))
             if loop.time() >= check_at:
                 await self._check_server(session)
@@ -180,7 +181,7 @@ class Listener:
                 raise DeafError("unreachable", _elsewhere())
 
     def _jittered(self, seconds: float) -> float:
-        return seconds * self._rng.uniform(0.8, 1.2)
+        return jittered(seconds, rng=self._rng)
 
     def _half_open(self) -> DeafError:
         return DeafError(
@@ -203,12 +204,10 @@ class Listener:
         self._on_change(reason)  # for whatever was committed while nobody listened
 
     async def _back_off(self, deaf: DeafError) -> None:
-        """Wait before the next attempt: exponentially longer, full jitter."""
-        self._failures += 1
+        """Wait before the next attempt: ever longer, but behind a pooler always long."""
+        retry_s = self._backoff.next()
         if deaf.cause == "pooler":
             retry_s = self._jittered(_POOLER_RETRY_S)
-        else:
-            retry_s = self._rng.uniform(0, min(_LAST_RETRY_S, _FIRST_RETRY_S * 2 ** min(self._failures, 16)))
         self._report(deaf, retry_s)
         await asyncio.sleep(retry_s)
 
@@ -219,7 +218,7 @@ class Listener:
         if retry_s is None or deaf.cause in _ANSWERED:
             event = ListenerDegraded(deaf.cause, self._poll_interval_s, deaf.problem)
         else:
-            event = ListenerLost(deaf.cause, self._failures, retry_s, deaf.problem)
+            event = ListenerLost(deaf.cause, self._backoff.failures, retry_s, deaf.problem)
         said, now = (event.name, deaf.cause), asyncio.get_running_loop().time()
         if said == self._said and now - self._said_at < _SAY_AGAIN_S:
             return
@@ -237,8 +236,7 @@ class _Session:
     ) -> None:
         self._connection, self._dial_again, self._query_timeout_s = connection, dial_again, query_timeout_s
         self._own_channel = f"liverouter_{secrets.token_hex(8)}"  # nobody else's: its arrival proves this connection
-        self._arrived = asyncio.Event()
-        self._closed = asyncio.Event()
+        self._arrived, self._closed = Wakeup(), Wakeup()
         self._server_started_at: object = None
         self.backend_pid = 0
 
@@ -294,8 +292,8 @@ class _Session:
             await self._notify_from_elsewhere()
         else:
             await self._connection.execute(f"NOTIFY {self._own_channel}")
-        async with asyncio.timeout(self._query_timeout_s):
-            await self._arrived.wait()
+        if not await self._arrived.wait(self._query_timeout_s):
+            raise TimeoutError
 
     @property
     def _is_pooled(self) -> bool:
@@ -340,10 +338,7 @@ class _Session:
 
     async def closes_within(self, seconds: float) -> bool:
         """Wait *seconds*, or until the connection is closed; tell whether it was."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closed.wait()
-        return self._closed.is_set()
+        return await self._closed.wait(seconds)
 
     def terminate(self) -> None:
         """Drop the connection at once; a polite close can hang on a dead peer."""

@@ -5,10 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from typing import Final
+from typing import TYPE_CHECKING, Final, ParamSpec
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
 _MOST_DOUBLINGS: Final = 30  # 2**30 times any first pause is longer than any last one
 _random: Final = random.Random()  # noqa: S311 - spreads a fleet, guards nothing
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, fn: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
+    """Have ``fn(*args, **kwargs)`` called on *loop*, from any thread; return False where the loop was closed."""
+    try:
+        loop.call_soon_threadsafe(lambda: fn(*args, **kwargs))
+    except RuntimeError:
+        return False
+    return True
 
 
 class Wakeup:
@@ -35,8 +48,7 @@ class Wakeup:
         self._is_set = True  # before the look at who waits; `wait` does it the other way round, so none is missed
         if (waiting := self._waiting) is not None:
             loop, arrived = waiting
-            with contextlib.suppress(RuntimeError):  # its loop was closed: nobody waits any more
-                loop.call_soon_threadsafe(arrived.set)
+            call_soon(loop, arrived.set)
 
     def clear(self) -> None:
         """Take the wake-up: what is set from now on is another one."""

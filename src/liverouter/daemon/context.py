@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +20,7 @@ from liverouter.events import ConfigApplied, ConfigRejected, Event, Observer, Re
 from liverouter.repository import SettingsRepository
 from liverouter.router import is_loaded
 from liverouter.sealing import Keyring
+from liverouter.wakeup import call_soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,8 +94,7 @@ def soon(loop: asyncio.AbstractEventLoop, observer: Observer) -> Observer:
     """Return an observer for any thread, that has *observer* called in *loop*; it does nothing once that is closed."""
 
     def tell(event: Event) -> None:
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(observer, event)
+        call_soon(loop, observer, event)
 
     return tell
 
