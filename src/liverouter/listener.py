@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable
 
+    from liverouter.dsn import Dsn
+
 CHANNEL: Final = "liverouter"
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 30.0
@@ -76,7 +78,7 @@ class Listener:
     def __init__(
         self,
         *,
-        dsn: str,
+        dsn: Dsn,
         on_change: Callable[[str], None],  # cheap; gets the reason in a few words
         bus: Bus,
         application_name: str,
@@ -243,7 +245,7 @@ class _Session:
     @classmethod
     async def open(
         cls,
-        dsn: str,
+        dsn: Dsn,
         application_name: str,
         on_notification: Callable[[], None],
         connect_timeout_s: float,

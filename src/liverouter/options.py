@@ -13,15 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+from liverouter.dsn import ESCAPED, LAST_PORT, Dsn, is_misread
 from liverouter.errors import OptionsError
 from liverouter.origins import origin_of
 
-_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
-_LAST_PORT: Final = 65_535
-_ESCAPED: Final = "in the password %2F for /, %3F for ?, %23 for #, %5B for [, %40 for @, %25 for %"
 _BETWEEN: Final = re.compile(r"[,\s]+")
 _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 
@@ -45,17 +43,19 @@ class Options:
     gc_freeze: bool = True  # gc.freeze() once, with the first generation: no 230 ms pauses
 
     @property
-    def listen_dsn(self) -> str:
-        """Return the DSN for LISTEN."""
-        return self.listen_url or self.database_url
+    def dsn(self) -> Dsn:
+        """Return the database."""
+        return Dsn.parse(self.database_url)
+
+    @property
+    def listen_dsn(self) -> Dsn:
+        """Return the database as it is reached for LISTEN."""
+        return Dsn.parse(self.listen_url, "LIVEROUTER_LISTEN_URL") if self.listen_url else self.dsn
 
     @property
     def database_name(self) -> str:
         """Return ``host:port/name`` of the database, without user and password."""
-        parts = urlsplit(self.database_url)
-        query = dict(parse_qsl(parts.query))
-        hosts = parts.netloc.rpartition("@")[2] or query.get("host", "localhost")
-        return f"{hosts}{parts.path}"
+        return self.dsn.without_password
 
 
 _VARIABLES: Final = {
@@ -101,7 +101,7 @@ def load(environ: Mapping[str, str] | None = None, **arguments: Any) -> Options:
     if "secret_keys" not in given and (path := environ.get("LIVEROUTER_SECRET_KEYS_FILE", "").strip()):
         given["secret_keys"] = _read_file(path, "LIVEROUTER_SECRET_KEYS_FILE")
     url = given.pop("database_url", "") or environ.get("LIVEROUTER_DATABASE_URL") or environ.get("DATABASE_URL") or ""
-    clean: dict[str, Any] = {"database_url": database_url(str(url), "LIVEROUTER_DATABASE_URL")}
+    clean: dict[str, Any] = {"database_url": Dsn.parse(str(url)).text}
     for name, value in given.items():
         clean[name] = _clean(name, value)
     clean["app"] = clean.get("app") or _program()
@@ -112,54 +112,6 @@ def _program() -> str:
     """Return the name of what runs: the script, or the package of ``python -m package``."""
     path = Path(sys.argv[0] if sys.argv else "")
     return (path.parent.name if path.stem == "__main__" else path.stem) or "python"
-
-
-def database_url(url: str, where: str) -> str:
-    """Return *url* as ``postgresql://…``.
-
-    Raises:
-        OptionsError: it is empty or not a PostgreSQL URL; the message never repeats the password.
-    """
-    url = url.strip()
-    if not url:
-        raise OptionsError(
-            "no database is named",
-            where=where,
-            hint="Set LIVEROUTER_DATABASE_URL=postgresql://user:password@host:5432/name (or DATABASE_URL), "
-            "or pass database_url= (--database-url on the command line)",
-        )
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in _SCHEMES:
-        raise OptionsError(
-            f"'{scheme[:20] if separator else '…'}' is not a PostgreSQL URL",
-            where=where,
-            hint="Write postgresql://user:password@host:5432/name",
-        )
-    if _is_split_wrong(url):
-        raise OptionsError(
-            "the PostgreSQL URL cannot be read",
-            where=where,
-            hint=f"Write postgresql://user:password@host:5432/name, the port from 1 to {_LAST_PORT}, and {_ESCAPED}",
-        )
-    return f"postgresql://{rest}"
-
-
-def _is_split_wrong(url: str) -> bool:
-    """Tell whether a password's unescaped / ? # or [ makes one of its pieces look like host, name or option."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return True
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    ports = [host.rpartition(":")[2] for host in hosts if ":" in host and not host.endswith("]")]
-    ports += dict(parse_qsl(parts.query)).get("port", "").split(",")
-    options = parts.query.split("&") if parts.query else []
-    return (
-        bool(parts.fragment)
-        or "@" in parts.path
-        or any("=" not in option for option in options)
-        or not all(_is_port(port) for port in ports if port)
-    )
 
 
 def _redis_url(url: str, where: str) -> str:
@@ -174,7 +126,7 @@ def _redis_url(url: str, where: str) -> str:
         raise OptionsError(
             "the Redis URL cannot be read",
             where=where,
-            hint=f"Write redis://user:password@host:6379/0, the port from 1 to {_LAST_PORT}, and {_ESCAPED}",
+            hint=f"Write redis://user:password@host:6379/0, the port from 1 to {LAST_PORT}, and {ESCAPED}",
         )
     return url
 
@@ -183,14 +135,10 @@ def _is_redis_split_wrong(url: str) -> bool:
     """Tell the same of a Redis URL, of which a password is in no option unless it is escaped."""
     if url.startswith("unix:///"):
         return "#" in url
-    if _is_split_wrong(url):
+    if is_misread(url):
         return True
     parts = urlsplit(url)
     return "," in parts.netloc.rpartition("@")[2] or ("@" in parts.query and "@" not in parts.netloc)
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LAST_PORT
 
 
 def _clean(name: str, value: Any) -> Any:
@@ -199,7 +147,7 @@ def _clean(name: str, value: Any) -> Any:
         return _seconds(name, value, where)
     match name:
         case "listen_url" | "redis_url":
-            return (database_url if name == "listen_url" else _redis_url)(str(value), where)
+            return Dsn.parse(str(value), where).text if name == "listen_url" else _redis_url(str(value), where)
         case "labels":
             return _labels(value, where)
         case "api_bases":
