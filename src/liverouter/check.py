@@ -21,7 +21,7 @@ from liverouter.loop import LoopThread
 from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:
-    from liverouter.options import Environment
+    from liverouter.environment import Environment
     from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
     from liverouter.snapshot import Deployment, Snapshot

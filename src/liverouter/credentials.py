@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.errors import Problem, SecretError
 from liverouter.literal import looked_up
-from liverouter.lookup import HINTS, MEND_FILE, Lookup, clip
+from liverouter.lookup import MEND_FILE, Lookup, clip
 from liverouter.origins import is_loopback, origin_of
 from liverouter.providers import IN_PATH, OWNERS
 from liverouter.sealing import Secret
 from liverouter.sealing import open as unseal
+from liverouter.settings import HINTS
 
 if TYPE_CHECKING:
     from liverouter.providers import ProviderSpec

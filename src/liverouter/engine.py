@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from liverouter.builder import Builder
 from liverouter.config import Validation, validate
 from liverouter.cooldowns import Cooldowns
+from liverouter.environment import Environment
 from liverouter.errors import LiveRouterError
 from liverouter.events import Bus, LoopFailed, SnapshotFileIgnored, SnapshotFileWritten, mask
 from liverouter.listener import Listener
-from liverouter.options import Environment, Options
 from liverouter.reloader import Reloader
 from liverouter.reporter import Reporter
 from liverouter.repository import SettingsRepository
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from liverouter.errors import Problem
     from liverouter.loop import LoopThread
+    from liverouter.options import Options
     from liverouter.raw import Head, RawConfig
     from liverouter.sealing import Keyring
     from liverouter.snapshot import Snapshot

@@ -27,7 +27,7 @@ from liverouter.store import Generation, Store
 
 if TYPE_CHECKING:
     from liverouter.config import Validation
-    from liverouter.options import Environment
+    from liverouter.environment import Environment
     from liverouter.raw import RawConfig
     from liverouter.snapshot import Snapshot
 

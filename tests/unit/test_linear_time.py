@@ -19,16 +19,16 @@ from liverouter.cli.read import _gather
 from liverouter.config import validate
 from liverouter.daemon.problem_details import from_error, from_validation
 from liverouter.daemon.sse import encode
+from liverouter.environment import Environment
 from liverouter.errors import MOST_PROBLEMS, ConfigError, LiveRouterError, NotReadyError, Problem, did_you_mean
 from liverouter.events import mask
-from liverouter.lookup import clip, url_fault
-from liverouter.options import Environment
+from liverouter.lookup import clip
 from liverouter.options import load as load_options
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import PROVIDERS, is_jwt, snowflake_base
 from liverouter.raw import RawConfig
 from liverouter.sealing import Keyring, sealed_key_id
-from liverouter.settings import SETTINGS, parse
+from liverouter.settings import SETTINGS, parse, url_fault
 from tests.linear import DEEP, SIZES, VALUES, assert_linear, texts
 from tests.patterns import assert_linear_pattern, hidden, patterns
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from liverouter.config import Validation
+from liverouter.environment import Environment
 from liverouter.errors import ConfigError, DatabaseError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
-from liverouter.options import Environment
 from liverouter.raw import RawConfig
 from liverouter.reloader import Reloader
 from liverouter.snapshot import Deployment, Snapshot

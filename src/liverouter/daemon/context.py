@@ -19,7 +19,6 @@ from liverouter.daemon.suggestions import model_names
 from liverouter.events import ConfigApplied, ConfigRejected, Event, Observer, ReloadRequested
 from liverouter.repository import SettingsRepository
 from liverouter.router import is_loaded
-from liverouter.sealing import Keyring
 from liverouter.wakeup import call_soon
 
 if TYPE_CHECKING:
@@ -103,12 +102,11 @@ def build_context(live: LiveRouter, policy: Policy, report: Callable[[str, str],
     """Wire the parts around *live*; nothing is opened. Whoever calls closes `repository` in the end."""
     options = live.options
     repository = SettingsRepository(url=options.database_url, application_name="liverouter serve")
-    keyring = Keyring.from_text(options.secret_keys) if options.secret_keys.strip() else None
     fleet, hub = Fleet(repository), Hub()
     return Context(
         live=live,
         repository=repository,
-        desired=Desired(repository=repository, keyring=keyring),
+        desired=Desired(repository=repository, keyring=options.keyring),
         fleet=fleet,
         watch=Watch(fleet=fleet, hub=hub, report=lambda error: report("loop watch", error)),
         hub=hub,
