@@ -16,8 +16,9 @@ from liverouter.builder import Builder
 from liverouter.chat import LiveChatModel
 from liverouter.config import validate
 from liverouter.errors import ConfigError, LiveRouterError, Problem
-from liverouter.events import Bus, mask
+from liverouter.events import Bus
 from liverouter.loop import LoopThread
+from liverouter.redaction import mask
 from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from liverouter.config import Validation, validate
 from liverouter.cooldowns import Cooldowns
 from liverouter.environment import Environment
 from liverouter.errors import LiveRouterError
-from liverouter.events import Bus, LoopFailed, SnapshotFileIgnored, SnapshotFileWritten, mask
+from liverouter.events import Bus, LoopFailed, SnapshotFileIgnored, SnapshotFileWritten
 from liverouter.listener import Listener
+from liverouter.redaction import mask
 from liverouter.reloader import Reloader
 from liverouter.reporter import Reporter
 from liverouter.repository import SettingsRepository

@@ -15,7 +15,8 @@ from langchain_core import exceptions as core
 
 from liverouter.attempts import describe
 from liverouter.errors import CallError, LiveRouterError
-from liverouter.leaving import bare, chain, clean
+from liverouter.leaving import bare, chain
+from liverouter.redaction import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

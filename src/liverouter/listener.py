@@ -25,8 +25,8 @@ from liverouter.events import (
     ListenerProbed,
     LoopFailed,
     PollCause,
-    mask,
 )
+from liverouter.redaction import brief
 from liverouter.wakeup import Backoff, Wakeup, jittered
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Listener:
             except NETWORK_ERRORS as exc:
                 deaf = DeafError(_cause(exc), explain(exc).problem)
             except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, it dials again
-                self._bus.emit(LoopFailed("listener", f"{type(exc).__name__}: {mask(str(exc))}"))
+                self._bus.emit(LoopFailed("listener", brief(exc)))
                 deaf = DeafError("unreachable", explain(exc).problem)
             await self._back_off(deaf)
 

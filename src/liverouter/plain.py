@@ -20,7 +20,6 @@ from pydantic import SecretStr
 from liverouter import attempts
 from liverouter.drain import read_to_its_end
 from liverouter.errors import ClosedError, ConfigError, Problem
-from liverouter.events import mask
 from liverouter.google_tokens import TokenRequest
 from liverouter.guard import guarded
 from liverouter.providers import (
@@ -32,6 +31,7 @@ from liverouter.providers import (
     snowflake_base,
     vertex_base,
 )
+from liverouter.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

@@ -21,8 +21,8 @@ from liverouter.events import (
     LoopFailed,
     ReadFailed,
     ReloadRequested,
-    mask,
 )
+from liverouter.redaction import mask
 from liverouter.store import Generation, Store
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from liverouter.cooldowns import Cause, Cooldown, Cooldowns
 from liverouter.errors import Problem
-from liverouter.events import Bus, SharedCooldownsChanged, mask
+from liverouter.events import Bus, SharedCooldownsChanged
+from liverouter.redaction import mask
 from liverouter.wakeup import Backoff, Wakeup
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from liverouter.daemon.problem_details import from_error, from_validation
 from liverouter.daemon.sse import encode
 from liverouter.environment import Environment
 from liverouter.errors import MOST_PROBLEMS, ConfigError, LiveRouterError, NotReadyError, Problem, did_you_mean
-from liverouter.events import mask
 from liverouter.lookup import clip
 from liverouter.options import load as load_options
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import PROVIDERS, is_jwt, snowflake_base
 from liverouter.raw import RawConfig
+from liverouter.redaction import mask
 from liverouter.sealing import Keyring, sealed_key_id
 from liverouter.settings import SETTINGS, parse, url_fault
 from tests.linear import DEEP, SIZES, VALUES, assert_linear, texts

@@ -17,7 +17,7 @@ from liverouter.daemon.desired import problem_models
 from liverouter.daemon.models import Instance, Serving, UsagePoint
 from liverouter.daemon.problem_details import UNFORESEEN
 from liverouter.errors import DatabaseError
-from liverouter.events import mask
+from liverouter.redaction import brief
 from liverouter.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Watch:
                 pending = False
                 if not self._failing:
                     self._failing = True
-                    self._report(f"{type(exc).__name__}: {mask(str(exc))}")
+                    self._report(brief(exc))
                 self._tell("database", UNFORESEEN.as_dict())
             pause_s = _QUICK_S if pending and time.monotonic() < self._quick_until else _SLOW_S
             await self._woken.wait(pause_s)
