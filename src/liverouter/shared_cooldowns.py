@@ -15,7 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from liverouter.cooldowns import Cause, Cooldown, Cooldowns
+from liverouter.causes import Cause
+from liverouter.cooldowns import Cooldown, Cooldowns
 from liverouter.errors import Problem
 from liverouter.events import Bus, SharedCooldownsChanged
 from liverouter.redaction import mask

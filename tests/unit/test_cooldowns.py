@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liverouter.cooldowns import Cause, Cooldown, Cooldowns, Limits, cause_of
+from liverouter.causes import Cause, cause_of
+from liverouter.cooldowns import Cooldown, Cooldowns, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
