@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncpg
-from asyncpg import connect_utils
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from liverouter.dsn import Dsn
 
@@ -29,26 +28,41 @@ NETWORK_ERRORS: Final = (  # TimeoutError is an OSError
 )
 
 
+class _QuietLoop:
+    """The running loop as one connect of ours sees it: what it gave up leaves no complaint.
+
+    asyncpg asks the server whether it speaks TLS, and keeps the answer in the future ``on_data`` of a protocol. A
+    connect that is cancelled before it awaits that never learns that it failed, and asyncio logs "exception was never
+    retrieved". asyncpg makes the protocol by the loop that it is given, so that this reaches our connections alone.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.real = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    async def create_connection(self, factory: Callable[[], Any], *where: Any, **how: Any) -> Any:
+        """Connect as the loop does."""
+
+        def make() -> Any:
+            protocol = factory()
+            if (answer := getattr(protocol, "on_data", None)) is not None:
+                answer.add_done_callback(lambda future: future.cancelled() or future.exception())
+            return protocol
+
+        return await self.real.create_connection(make, *where, **how)
+
+
 class Connection(asyncpg.Connection):
     """An asyncpg connection with TCP keepalive on."""
 
     __slots__ = ()
 
-    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
-        super().__init__(protocol, transport, *rest)
+    def __init__(self, protocol: Any, transport: asyncio.Transport, loop: Any, *rest: Any) -> None:
+        # asyncpg looks up its tasks by the loop, which has to be the real one
+        super().__init__(protocol, transport, loop.real if isinstance(loop, _QuietLoop) else loop, *rest)
         _keep_alive(transport.get_extra_info("socket"))
-
-
-class _TLSUpgrade(connect_utils.TLSUpgradeProto):
-    """asyncpg's question whether the server speaks TLS, without a complaint where a timeout ended it unasked."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if not self.on_data.cancelled():
-            self.on_data.exception()  # retrieved: a connect that was cancelled early awaits it never
-
-
-connect_utils.TLSUpgradeProto = _TLSUpgrade  # type: ignore[misc]  # asyncpg takes it from there for every connect
 
 
 async def dial(
@@ -108,6 +122,7 @@ async def _dial_host(
 async def _connect(url: str, settings: dict[str, str], command_timeout_s: float | None) -> Connection:
     return await asyncpg.connect(
         url,
+        loop=cast("asyncio.AbstractEventLoop", _QuietLoop(asyncio.get_running_loop())),
         server_settings=settings,
         connection_class=Connection,
         command_timeout=command_timeout_s,
