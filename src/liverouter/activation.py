@@ -14,16 +14,17 @@ from liverouter.build import build_chat
 from liverouter.config import Validation, validate
 from liverouter.cooldowns import Cooldowns
 from liverouter.errors import ConfigError, LiveRouterError, Problem
-from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired, mask
+from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired
 from liverouter.loop import unforkable
 from liverouter.profile import combine
+from liverouter.redaction import brief
 from liverouter.router import build_router, collecting_later, freeze
 from liverouter.store import Generation, Store
 from liverouter.warmup import warm_up
 
 if TYPE_CHECKING:
+    from liverouter.environment import Environment
     from liverouter.loop import LoopThread
-    from liverouter.options import Environment
     from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
     from liverouter.snapshot import Snapshot
@@ -129,7 +130,7 @@ class Activation:
         except Exception as exc:  # noqa: BLE001 - a third party's constructor; the revision is rejected, the process serves on
             retryable = _is_retryable(exc)
             hint = "It is tried again at every poll" if retryable else "Check provider and model"
-            problem = Problem("LR301", f"{type(exc).__name__}: {mask(str(exc))}", "settings", hint)
+            problem = Problem("LR301", brief(exc), "settings", hint)
             return Rejected(validation=validation, problems=(problem,), retryable=retryable)
         return Prepared(
             generation=generation,

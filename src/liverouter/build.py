@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from liverouter.call import current_call
 from liverouter.drain import read_to_its_end
 from liverouter.errors import ClosedError, ConfigError, Problem
-from liverouter.events import mask
 from liverouter.google_tokens import TokenRequest
 from liverouter.guard import guarded, put_own
 from liverouter.providers import native_model, spec_of
+from liverouter.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -81,12 +81,3 @@ _current: ContextVar[Call | None] = ContextVar("liverouter_call", default=None)
 def current_call() -> Call | None:
     """Return the record of the call that is being made here, None outside of one."""
     return _current.get()
-
-
-def describe(error: BaseException) -> str:
-    """Return an error's class, status and text on one line: what an operator wants to know of a failed attempt."""
-    name, text = type(error).__name__, " ".join(str(error).split())
-    for prefix in (f"litellm.{name}: ", f"{name}: "):
-        text = text.removeprefix(prefix)
-    status = getattr(error, "status_code", None)
-    return f"{name} {status}: {text}" if status else f"{name}: {text}"

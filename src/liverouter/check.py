@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.activation import Activation, Prepared, Rejected
+from liverouter.causes import kind_of
 from liverouter.chat import LiveChatModel
 from liverouter.errors import LiveRouterError, Problem
-from liverouter.events import Bus, mask
+from liverouter.events import Bus
 from liverouter.loop import LoopThread
+from liverouter.redaction import mask
 from liverouter.store import Store
 from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:
-    from liverouter.options import Environment
+    from liverouter.environment import Environment
     from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
     from liverouter.snapshot import Deployment, Snapshot
@@ -171,17 +173,14 @@ def _problem(deployment: Deployment, exc: Exception) -> Problem:
 
 
 def _hint(deployment: Deployment, exc: Exception) -> str:
-    from langchain_core import exceptions as core
-
-    credential = deployment.credential_source or "its credential"
-    match exc:
-        case core.ModelAuthenticationError() | core.ModelPermissionDeniedError():
-            return f"Check {credential}, and what it may use"
-        case core.ModelNotFoundError():
+    match kind_of(exc):
+        case "authentication" | "permission":
+            return f"Check {deployment.credential_source or 'its credential'}, and what it may use"
+        case "not_found":
             return "Check the model's name and the base URL"
-        case core.ModelRateLimitError():
+        case "rate_limit":
             return "Wait, or raise the quota"
-        case core.ModelTimeoutError() | TimeoutError() | core.ModelConnectionError():
+        case "timeout" | "connection":
             return "Check the base URL, proxies and firewalls; litellm_timeout bounds one attempt"
         case _:
             return "Look at the provider's status page, and at the parameters of this deployment"

@@ -24,7 +24,6 @@ from liverouter.events import ClientClosed, ClientStarted, Observer
 from liverouter.leaving import leaves_bare
 from liverouter.logs import bus
 from liverouter.loop import LoopThread
-from liverouter.sealing import Keyring
 from liverouter.state import Status, StatusTracker
 from liverouter.store import Generation, Store
 from liverouter.usage import UsageCounter
@@ -81,7 +80,7 @@ class LiveRouter:
     ) -> None:
         """Check the options; nothing is opened or started."""
         self.options: Options = process_options.load(database_url=database_url, **options)
-        self._keyring = Keyring.from_text(self.options.secret_keys) if self.options.secret_keys.strip() else None
+        self._keyring = self.options.keyring
         self._observers = observers
         self._subscribed: dict[int, Observer] = {}  # by id: they are subscribed to the bus of a forked child as well
         self._closed = False

@@ -9,18 +9,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter import credentials
+from liverouter.environment import reference_variable
 from liverouter.errors import Problem, did_you_mean, first_problems
 from liverouter.literal import looked_up
-from liverouter.lookup import HINTS, NO_PIECE_OF_A_URL, Lookup, clip, kind_of
-from liverouter.options import reference_variable
+from liverouter.lookup import Lookup, clip
 from liverouter.plain_secrets import is_reference
 from liverouter.providers import ALIASES, PROVIDERS, REJECTED, Field, ProviderSpec
 from liverouter.sealing import fingerprint
-from liverouter.settings import SETTINGS, Kind, Setting
+from liverouter.settings import HINTS, NO_PIECE_OF_A_URL, SETTINGS, Kind, Setting, kind_of
 from liverouter.snapshot import Deployment, Snapshot, deployment_id
 
 if TYPE_CHECKING:
-    from liverouter.options import Environment
+    from liverouter.environment import Environment
     from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
 

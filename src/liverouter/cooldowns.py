@@ -6,91 +6,18 @@ changes exactly when its place or its credentials do.
 
 from __future__ import annotations
 
-import email.utils
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-_FIRST_ERROR: Final = 400
-_SERVER_ERROR: Final = 500
-_UNREADABLE: Final = 422  # also what litellm calls an answer of Gemini's that it cannot read
-_NO_TOKEN: Final = frozenset({"DefaultCredentialsError", "RefreshError"})  # Google gave none for these credentials
-_TIMEOUTS: Final = frozenset({"TimeoutError", "TimeoutException"})  # Python's and httpx's, which litellm calls 500
-_UNAUTHORIZED: Final = 401
-_RATE_LIMIT: Final = 429
-_AT_ONCE: Final = frozenset({401, 402, 403, 404})  # mended by an operator, not by another try
-_TIMEOUT: Final = 408
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from liverouter.causes import Cause
+
 _SAME_S: Final = 1.0  # two cooldowns that end closer together than this are one, told by two clocks
 _MAX_DEPLOYMENTS: Final = 1_000  # remembered at once; far more than any config has
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why an attempt failed, without any text of the provider's."""
-
-    name: str  # the exception's class
-    status: int  # HTTP status; 500 where the provider could not be reached or understood
-    retry_after_s: float | None = None  # what the provider asked for
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.status}"
-
-    @property
-    def is_worth_a_retry(self) -> bool:
-        """Tell whether the same deployment may answer if it is asked again at once."""
-        return self.status >= _SERVER_ERROR
-
-    @property
-    def is_the_callers(self) -> bool:
-        """Tell whether the request itself was refused, which says nothing about the deployment."""
-        return self.status not in (*_AT_ONCE, _TIMEOUT, _RATE_LIMIT) and self.status < _SERVER_ERROR
-
-
-def cause_of(error: BaseException) -> Cause:
-    """Return the Cause that *error*, an exception of a provider library, stands for."""
-    status = getattr(error, "status_code", None)
-    if not isinstance(status, int) or status < _FIRST_ERROR:
-        status = _SERVER_ERROR
-    if status in (_UNREADABLE, _SERVER_ERROR):
-        behind = _classes_behind(error)
-        if not behind.isdisjoint(_NO_TOKEN):
-            status = _UNAUTHORIZED
-        elif not behind.isdisjoint(_TIMEOUTS):
-            status = _TIMEOUT
-        elif "HTTPStatusError" not in behind:
-            status = _SERVER_ERROR
-    return Cause(type(error).__name__, status, _retry_after_s(error))
-
-
-def _classes_behind(error: BaseException) -> set[str]:
-    """Return the names of all classes of *error* and of what it came from."""
-    link: BaseException | None = error
-    seen: set[int] = set()
-    names: set[str] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        names.update(base.__name__ for base in type(link).__mro__)
-        link = link.__cause__ or link.__context__
-    return names
-
-
-def _retry_after_s(error: BaseException) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None without one."""
-    for source in (error, getattr(error, "response", None)):
-        headers = getattr(source, "litellm_response_headers", None) or getattr(source, "headers", None)
-        if not isinstance(headers, Mapping) or not isinstance(text := headers.get("retry-after"), str):
-            continue
-        try:
-            return max(0.0, float(text))
-        except ValueError:
-            pass
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except (ValueError, OverflowError):  # a zone of any offset
-            continue
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +109,10 @@ class Cooldowns:
 
     def _length_s(self, identifier: str, cause: Cause, limits: Limits, now: float) -> float:
         """Return how long *identifier* cools because of *cause*, 0 for not yet."""
-        if cause.status == _RATE_LIMIT:
+        if cause.is_rate_limit:
             asked_s = cause.retry_after_s
             return limits.cooldown_time_s if asked_s is None else min(asked_s, limits.cooldown_time_s)
-        if cause.status in _AT_ONCE:
+        if cause.is_for_an_operator:
             return limits.cooldown_time_s
         count, forgotten_at = self._failures.get(identifier, (0, 0.0))
         count = count + 1 if now < forgotten_at else 1

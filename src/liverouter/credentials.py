@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from liverouter.errors import SecretError
 from liverouter.literal import looked_up
-from liverouter.lookup import HINTS, MEND_FILE, Lookup, clip
+from liverouter.lookup import MEND_FILE, Lookup, clip
 from liverouter.origins import is_loopback, origin_of
 from liverouter.providers import OWNERS, Contents
 from liverouter.sealing import Secret, open as unseal
+from liverouter.settings import HINTS
 
 if TYPE_CHECKING:
     from liverouter.errors import Problem

@@ -6,7 +6,6 @@ import asyncio
 import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
@@ -14,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from liverouter.diagnosis import explain, is_broken
 from liverouter.dial import NETWORK_ERRORS, Connection, dial
+from liverouter.dsn import Dsn
 from liverouter.errors import DatabaseError
 from liverouter.leaving import bare
-from liverouter.options import database_url
 from liverouter.schema import HEAD, mismatch
 
 if TYPE_CHECKING:
@@ -49,13 +48,13 @@ class Database:
         connect_timeout_s: float,  # for each host of the DSN
         max_connection_age_s: float,  # a new one resolves names again: finds the new primary while the old one is up
     ) -> None:
-        self._url = database_url(url, "LIVEROUTER_DATABASE_URL")
+        self._dsn = Dsn.parse(url)
         self._application_name = application_name
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
         self._max_connection_age_s = max_connection_age_s
         self._engine: AsyncEngine | None = None
         self._dialled: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self.where = _label(self._url)
+        self.where = f"database {self._dsn.without_password}"
 
     async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
         """Return the rows of one reading statement, which sees one state of the database.
@@ -157,7 +156,7 @@ class Database:
         }
         try:
             connection = await dial(
-                self._url,
+                self._dsn,
                 application_name=self._application_name,
                 timeout_s=self._connect_timeout_s,
                 server_settings=settings,
@@ -179,11 +178,6 @@ def make_engine(connect: Callable[[], Awaitable[Connection]], **pool: Any) -> As
     return create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, isolation_level="READ COMMITTED", hide_parameters=True, **pool
     )
-
-
-def _label(url: str) -> str:
-    parts = urlsplit(url)
-    return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _check_schema(connection: Connection, where: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncpg
-from asyncpg import connect_utils
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from liverouter.dsn import Dsn
 
 _KEEPALIVE: Final = (  # a peer that vanished is noticed by the kernel within a minute, probed or not
     ("TCP_KEEPIDLE", 30),
@@ -19,30 +19,6 @@ _KEEPALIVE: Final = (  # a peer that vanished is noticed by the kernel within a 
     ("TCP_KEEPINTVL", 10),
     ("TCP_KEEPCNT", 3),
     ("TCP_USER_TIMEOUT", 30_000),  # ms; Linux
-)
-_LIBPQ_ONLY: Final = (
-    frozenset(  # what hosts put into their URLs and asyncpg would hand on to a server that knows none of it
-        {
-            "channel_binding",
-            "connect_timeout",
-            "fallback_application_name",
-            "gssdelegation",
-            "gssencmode",
-            "hostaddr",
-            "keepalives",
-            "keepalives_count",
-            "keepalives_idle",
-            "keepalives_interval",
-            "load_balance_hosts",
-            "require_auth",
-            "requirepeer",
-            "sslcertmode",
-            "sslcompression",
-            "sslcrldir",
-            "sslsni",
-            "tcp_user_timeout",
-        }
-    )
 )
 NETWORK_ERRORS: Final = (  # TimeoutError is an OSError
     OSError,
@@ -52,30 +28,45 @@ NETWORK_ERRORS: Final = (  # TimeoutError is an OSError
 )
 
 
+class _QuietLoop:
+    """The running loop as one connect of ours sees it: what it gave up leaves no complaint.
+
+    asyncpg asks the server whether it speaks TLS, and keeps the answer in the future ``on_data`` of a protocol. A
+    connect that is cancelled before it awaits that never learns that it failed, and asyncio logs "exception was never
+    retrieved". asyncpg makes the protocol by the loop that it is given, so that this reaches our connections alone.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.real = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    async def create_connection(self, factory: Callable[[], Any], *where: Any, **how: Any) -> Any:
+        """Connect as the loop does."""
+
+        def make() -> Any:
+            protocol = factory()
+            if (answer := getattr(protocol, "on_data", None)) is not None:
+                answer.add_done_callback(lambda future: future.cancelled() or future.exception())
+            return protocol
+
+        return await self.real.create_connection(make, *where, **how)
+
+
 class Connection(asyncpg.Connection):
     """An asyncpg connection with TCP keepalive on."""
 
     __slots__ = ()
 
-    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
-        super().__init__(protocol, transport, *rest)
+    def __init__(self, protocol: Any, transport: asyncio.Transport, loop: Any, *rest: Any) -> None:
+        # asyncpg looks up its tasks by the loop, which has to be the real one
+        super().__init__(protocol, transport, loop.real if isinstance(loop, _QuietLoop) else loop, *rest)
         _keep_alive(transport.get_extra_info("socket"))
 
 
-class _TLSUpgrade(connect_utils.TLSUpgradeProto):
-    """asyncpg's question whether the server speaks TLS, without a complaint where a timeout ended it unasked."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if not self.on_data.cancelled():
-            self.on_data.exception()  # retrieved: a connect that was cancelled early awaits it never
-
-
-connect_utils.TLSUpgradeProto = _TLSUpgrade  # type: ignore[misc]  # asyncpg takes it from there for every connect
-
-
 async def dial(
-    dsn: str,
+    dsn: Dsn,
     *,
     application_name: str,
     timeout_s: float,  # for one host: resolve, connect, TLS, log in
@@ -91,7 +82,7 @@ async def dial(
     Raises:
         OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what the last host that failed said.
     """
-    hosts, settings = single_host_dsns(_without_libpq_options(dsn)), dict(server_settings or {})
+    hosts, settings = dsn.per_host(), dict(server_settings or {})
     standby: Connection | None = None
     failure: Exception = ConnectionError("the DSN names no host")
     try:
@@ -115,48 +106,23 @@ async def dial(
             standby.terminate()
 
 
-def single_host_dsns(dsn: str) -> list[str]:
-    """Return *dsn* once per host it names, in its order; unchanged where it names at most one."""
-    parts = urlsplit(dsn)
-    login, at, hosts = parts.netloc.rpartition("@")
-    if "," in hosts:
-        return [urlunsplit(parts._replace(netloc=f"{login}{at}{host}")) for host in hosts.split(",") if host]
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    named = dict(query)
-    if not hosts and "," in named.get("host", ""):
-        names = named["host"].split(",")
-        ports = named.get("port", "").split(",")
-        ports = ports * len(names) if len(ports) == 1 else ports
-        rest = [(key, value) for key, value in query if key not in ("host", "port")]
-        each = [[("host", name), *([("port", port)] if port else [])] for name, port in zip(names, ports, strict=False)]
-        before = dsn.partition("?")[0]  # urlunsplit would lose the empty host's slashes
-        return [f"{before}?{urlencode([*rest, *one])}" for one in each]
-    return [dsn]
-
-
-def _without_libpq_options(dsn: str) -> str:
-    parts = urlsplit(dsn)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(key, value) for key, value in query if key not in _LIBPQ_ONLY]
-    return dsn if len(kept) == len(query) else urlunsplit(parts._replace(query=urlencode(kept)))
-
-
 async def _dial_host(
-    dsn: str, application_name: str, timeout_s: float, settings: dict[str, str], command_timeout_s: float | None
+    url: str, application_name: str, timeout_s: float, settings: dict[str, str], command_timeout_s: float | None
 ) -> Connection:
     name = {"application_name": application_name}
     async with asyncio.timeout(timeout_s):
         try:
-            return await _connect(dsn, settings | name, command_timeout_s)
+            return await _connect(url, settings | name, command_timeout_s)
         except (asyncpg.ProtocolViolationError, asyncpg.UndefinedObjectError):
             if not settings:
                 raise
-            return await _connect(dsn, name, command_timeout_s)
+            return await _connect(url, name, command_timeout_s)
 
 
-async def _connect(dsn: str, settings: dict[str, str], command_timeout_s: float | None) -> Connection:
+async def _connect(url: str, settings: dict[str, str], command_timeout_s: float | None) -> Connection:
     return await asyncpg.connect(
-        dsn,
+        url,
+        loop=cast("asyncio.AbstractEventLoop", _QuietLoop(asyncio.get_running_loop())),
         server_settings=settings,
         connection_class=Connection,
         command_timeout=command_timeout_s,

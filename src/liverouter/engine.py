@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from liverouter.activation import Activation
 from liverouter.cooldowns import Cooldowns
-from liverouter.events import Bus, LoopFailed, mask
+from liverouter.events import Bus, LoopFailed
 from liverouter.listener import Listener
+from liverouter.redaction import brief
 from liverouter.reload_requests import ReloadRequests
 from liverouter.reloader import DEGRADED_POLL_S, Reloader
 from liverouter.reporter import Reporter
@@ -131,7 +132,7 @@ class Engine:
             try:
                 await step()
             except Exception as exc:  # noqa: BLE001 - whatever it is, what is left to end is ended
-                self._bus.emit(LoopFailed("goodbye", f"{type(exc).__name__}: {mask(str(exc))}"))
+                self._bus.emit(LoopFailed("goodbye", brief(exc)))
 
     async def _say_goodbye(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -144,7 +145,7 @@ class Engine:
             try:
                 await run()
             except Exception as exc:  # noqa: BLE001 - the top of a loop
-                self._bus.emit(LoopFailed(name, f"{type(exc).__name__}: {mask(str(exc))}"))
+                self._bus.emit(LoopFailed(name, brief(exc)))
             await asyncio.sleep(_RESTART_S)
 
 

@@ -6,11 +6,10 @@ An event's name is ``noun.past_verb``; its fields are the log keys. No field may
 from __future__ import annotations
 
 import functools
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from liverouter.errors import Problem
@@ -294,29 +293,3 @@ class Bus:
                     if id(observer) not in self._complained and self._on_error is not None:
                         self._complained.add(id(observer))
                         self._on_error(observer, exc)
-
-
-_TOKEN: Final = re.compile(
-    r"(sk-[A-Za-z0-9_-]{6})[A-Za-z0-9_-]+"
-    r"|(Bearer\s+)\S+"
-    r"|(ya29\.)[A-Za-z0-9_.-]+"  # Google's access tokens
-    r"|((?:api[-_]?key|token|password|secret)[\"']?\s*[=:]\s*[\"']?)[^\s\"',}&]+"
-    r"|(://[^/\s:@]+:)[^@\s/]+(?=@)"
-    r"|-----BEGIN[^-]*PRIVATE KEY-----.*?(?:-----END[^-]*PRIVATE KEY-----|$)",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-_LONGEST_READ: Final = 10_000  # characters of a text of which fewer are shown; providers send megabytes
-
-
-def mask(text: str, limit: int = 300) -> str:
-    """Return *text* with what looks like a credential blanked, at most *limit* characters long.
-
-    Of a text that is far longer than that, only the beginning is read.
-    """
-    beginning = text[: limit + _LONGEST_READ]
-    masked = _TOKEN.sub(lambda m: next((g for g in m.groups() if g), "") + "***", beginning)
-    if len(beginning) < len(text) and len(masked) <= limit:
-        masked = masked.rpartition(" ")[0] + "…"  # half a credential at the cut is not known for one
-    return masked if len(masked) <= limit else masked[: limit - 1] + "…"

@@ -21,8 +21,8 @@ from litellm.types.router import RouterRateLimitError, RouterRateLimitErrorBasic
 from litellm.utils import is_internal_call
 
 from liverouter.call import current_call
+from liverouter.causes import cause_of
 from liverouter.clock import GRACE
-from liverouter.cooldowns import Cooldown, Cooldowns, Limits, cause_of
 from liverouter.errors import LiveRouterError
 from liverouter.guard import own_headers
 from liverouter.leaving import bare, raise_anew
@@ -32,6 +32,8 @@ from liverouter.streams import CheckedRouter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from liverouter.cooldowns import Cooldown, Cooldowns, Limits
 
 _LITELLM_LOOPS: Final = (  # arguments of what is replaced here; no provider may see them
     "fallbacks",

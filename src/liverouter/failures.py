@@ -7,16 +7,16 @@ them all.
 
 from __future__ import annotations
 
-import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from langchain_core import exceptions as core
 
-from liverouter.call import describe
+from liverouter.causes import Kind, describe, is_of_a_library, kind_of
 from liverouter.errors import CallError, LiveRouterError
-from liverouter.leaving import bare, chain, clean
-from liverouter.providers import PROVIDERS, sent_secrets
+from liverouter.leaving import bare
+from liverouter.providers import sent_secrets
+from liverouter.redaction import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,43 +27,20 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Exception)
 
 _MAX_CAUSE: Final = 250  # characters
-_BY_STATUS: Final[Mapping[int, type[core.ModelError]]] = MappingProxyType(
+_TYPES: Final[Mapping[Kind, type[core.ModelError]]] = MappingProxyType(
     {
-        400: core.ModelInvalidRequestError,
-        401: core.ModelAuthenticationError,
-        403: core.ModelPermissionDeniedError,
-        404: core.ModelNotFoundError,
-        408: core.ModelTimeoutError,
-        413: core.ModelInvalidRequestError,
-        422: core.ModelInvalidRequestError,
-        429: core.ModelRateLimitError,
-    }
-)
-_BY_NAME: Final[Mapping[str, type[core.ModelError]]] = MappingProxyType(
-    {  # nearest class in the MRO wins
-        "ContextWindowExceededError": core.ContextOverflowError,
-        "AuthenticationError": core.ModelAuthenticationError,
-        "PermissionDeniedError": core.ModelPermissionDeniedError,
-        "NotFoundError": core.ModelNotFoundError,
-        "RateLimitError": core.ModelRateLimitError,
-        "Timeout": core.ModelTimeoutError,
-        "APITimeoutError": core.ModelTimeoutError,
-        "TimeoutException": core.ModelTimeoutError,
-        "BadRequestError": core.ModelInvalidRequestError,
-        "UnprocessableEntityError": core.ModelInvalidRequestError,
-        "InternalServerError": core.ModelAPIError,
-        "ServiceUnavailableError": core.ModelAPIError,
-        "BadGatewayError": core.ModelAPIError,
-        "JSONDecodeError": core.ModelAPIError,
-        "UnknownApiResponseError": core.ModelAPIError,
-        "APIError": core.ModelAPIError,
+        "authentication": core.ModelAuthenticationError,
+        "permission": core.ModelPermissionDeniedError,
+        "not_found": core.ModelNotFoundError,
+        "rate_limit": core.ModelRateLimitError,
+        "timeout": core.ModelTimeoutError,
+        "connection": core.ModelConnectionError,
+        "context_overflow": core.ContextOverflowError,
+        "invalid_request": core.ModelInvalidRequestError,
+        "server": core.ModelAPIError,
     }
 )
 _classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
-_LIBRARIES: Final = frozenset(
-    {"json", "litellm", "httpx", "httpx2", *(name for spec in PROVIDERS.values() for name in spec.libraries)}
-)
-_TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 
 
@@ -89,7 +66,7 @@ def translate(exc: Exception, call: Call, *, answered: bool = False) -> Exceptio
     *answered*: the provider's answer had come, so that an error of no library's own is what that answer led to.
     """
     secrets = [secret.reveal() for secret in sent_secrets(call.generation.snapshot)]
-    after_content = call.served_by or not _from_library(exc)  # or nothing a provider did
+    after_content = call.served_by or not is_of_a_library(exc)  # or nothing a provider did
     error = _typed(exc) if after_content else _outcome(exc, call, secrets)
     if (answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):
         error = core.ModelAPIError(f"the provider's answer cannot be read: {describe(exc)}")
@@ -133,47 +110,12 @@ def _named(kind: type[core.ModelError]) -> type[EveryDeploymentFailedError]:
     return _combined(EveryDeploymentFailedError, kind)
 
 
-def _from_library(exc: BaseException) -> bool:
-    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in type(exc).__mro__)
-
-
 def _kind(exc: BaseException) -> type[core.ModelError] | None:
     """Return LangChain's type for *exc*, None for what is no failure of a model call."""
     if isinstance(exc, core.ModelError):
         return next(base for base in type(exc).__mro__ if base.__module__ == core.__name__)
-    if not _from_library(exc):
-        return None
-    status = _status(exc)
-    if any(base.__name__ == "ContextWindowExceededError" for base in type(exc).__mro__) or (
-        status == 400 and _TOO_LONG.search(str(exc))  # noqa: PLR2004 - litellm tells it for some providers only
-    ):
-        return core.ContextOverflowError
-    if isinstance(status, int) and (kind := _of_status(status)) is not None and not _is_connection(exc):
-        return kind
-    if _is_connection(exc) and any("Timeout" in type(link).__name__ for link in chain(exc)):
-        return core.ModelTimeoutError
-    by_name = next((_BY_NAME[base.__name__] for base in type(exc).__mro__ if base.__name__ in _BY_NAME), None)
-    return by_name or (core.ModelConnectionError if _is_connection(exc) else None)
-
-
-def _status(exc: BaseException) -> int | None:
-    """Return the HTTP status that *exc*, or what it came from, was made of; Google's library calls it a code."""
-    for link in chain(exc):
-        for status in (getattr(link, "status_code", None), getattr(link, "code", None)):
-            if isinstance(status, int):
-                return status
-    return None
-
-
-def _is_connection(exc: BaseException) -> bool:
-    """Tell a failure to reach the provider; litellm gives it status 500."""
-    return any(base.__name__ in ("APIConnectionError", "TransportError") for base in type(exc).__mro__)
-
-
-def _of_status(status: int) -> type[core.ModelError] | None:
-    if (kind := _BY_STATUS.get(status)) is not None:
-        return kind
-    return core.ModelAPIError if status >= 500 else core.ModelInvalidRequestError if 400 <= status < 500 else None  # noqa: PLR2004
+    kind = kind_of(exc) if is_of_a_library(exc) else None
+    return None if kind is None else _TYPES[kind]
 
 
 def _typed(exc: Exception) -> Exception:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 from liverouter.errors import LiveRouterError
-from liverouter.events import mask
+from liverouter.redaction import MAX_TEXT, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,8 +22,6 @@ E = TypeVar("E", bound=BaseException)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MAX_TEXT: Final = 2_000  # characters of an error's text, wherever it is kept
-_MAX_MASKED: Final = 64_000  # characters that are looked through for what looks like a credential
 _MAX_ITEMS, _MAX_DEPTH, _MAX_NAME = 100, 6, 200
 _HEAP_TYPE: Final = 1 << 9  # of a class's flags: it is made in Python, and an error may be moved to another
 _LINKS: Final = ("__cause__", "__context__")
@@ -77,14 +75,6 @@ def chain(exc: BaseException) -> Iterator[BaseException]:
         pending += [link.__cause__, link.__context__]
         pending += [value for value in getattr(link, "__dict__", {}).values() if isinstance(value, BaseException)]
         pending += getattr(link, "exceptions", ())  # of a group
-
-
-def clean(text: str, secrets: Iterable[str] = (), limit: int = MAX_TEXT) -> str:
-    """Return *text* without *secrets* and what looks like one, at most *limit* characters of it."""
-    text = text.partition("Traceback (most recent call last)")[0].rstrip() or text  # litellm puts its own in there
-    for secret in filter(str.strip, secrets):  # a blank is in every text
-        text = text.replace(secret, "***")
-    return mask(text[:_MAX_MASKED], limit)
 
 
 def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:

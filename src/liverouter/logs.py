@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from liverouter.events import Bus, Event, Observer, ReadFailed, mask
+from liverouter.events import Bus, Event, Observer, ReadFailed
 from liverouter.printable import printable_values
+from liverouter.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -84,6 +85,6 @@ def bus(*observers: Observer, log: LogObserver | None = None) -> Bus:
 
     def complain(observer: Observer, exc: Exception) -> None:
         target = getattr(observer, "__qualname__", type(observer).__name__)
-        log._log.error("observer.failed", observer=target, error=f"{type(exc).__name__}: {mask(str(exc))}")  # noqa: SLF001 - same module
+        log._log.error("observer.failed", observer=target, error=brief(exc))  # noqa: SLF001 - same module
 
     return Bus(log, *observers, on_error=complain)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from liverouter.errors import ClosedError, LiveRouterError
 from liverouter.leaving import bare
+from liverouter.wakeup import Wakeup, call_soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
@@ -102,7 +103,7 @@ class LoopThread:
         """
         self._refuse_own_thread()
         items: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        brake = _Brake(self._loop, items.qsize)
+        brake = _Brake(items.qsize)
         future = self.submit(_pump, fn(*args, **kwargs), items.put, brake)
         future.add_done_callback(lambda _: items.put(_END))
         try:
@@ -140,16 +141,16 @@ class LoopThread:
 
     async def _across(self, source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         items: deque[T] = deque()
-        reader = _Reader(asyncio.get_running_loop())
-        brake = _Brake(self._loop, items.__len__)
+        news = Wakeup()
+        brake = _Brake(items.__len__)
 
         def put(item: T) -> None:
             items.append(item)
             if len(items) == 1:  # the reader wakes for the first of a batch only
-                reader.wake()
+                news.set()
 
         future = self.submit(_pump, source, put, brake)
-        future.add_done_callback(lambda _: reader.wake())
+        future.add_done_callback(lambda _: news.set())
         try:
             while True:
                 ended = future.done()  # before the look at the items: what it has put is there
@@ -158,7 +159,8 @@ class LoopThread:
                     brake.ease()
                 if ended:
                     break
-                await reader.news()
+                await news.wait()
+                news.clear()
             future.result()
         except concurrent.futures.CancelledError:
             raise self._ended() from None
@@ -283,11 +285,10 @@ def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 class _Brake:
     """Stops a pump that is too far ahead until its reader has caught up."""
 
-    __slots__ = ("_ahead", "_loop", "_resume", "_stopped")
+    __slots__ = ("_ahead", "_resume", "_stopped")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ahead: Callable[[], int]) -> None:
-        self._loop, self._ahead = loop, ahead
-        self._resume, self._stopped = asyncio.Event(), False
+    def __init__(self, ahead: Callable[[], int]) -> None:
+        self._ahead, self._resume, self._stopped = ahead, Wakeup(), False
 
     async def apply(self) -> None:
         """On the pump's loop: wait while the reader is too far behind."""
@@ -302,27 +303,7 @@ class _Brake:
     def ease(self) -> None:
         """On the reader's thread, after each item: let the pump go on once half the buffer is free."""
         if self._stopped and self._ahead() <= _AHEAD // 2:
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                self._loop.call_soon_threadsafe(self._resume.set)
-
-
-class _Reader:
-    """Wakes a reader on its own loop."""
-
-    __slots__ = ("_arrived", "_loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._arrived = loop, asyncio.Event()
-
-    def wake(self) -> None:
-        """From any thread: there is news."""
-        with contextlib.suppress(RuntimeError):  # the reader's loop was closed without reading on
-            self._loop.call_soon_threadsafe(self._arrived.set)
-
-    async def news(self) -> None:
-        """On the reader's loop: wait for the next wake-up since the last one was taken."""
-        await self._arrived.wait()
-        self._arrived.clear()
+            self._resume.set()
 
 
 async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None], brake: _Brake) -> None:
@@ -363,8 +344,7 @@ def _pause() -> None:
     _fork.locked = _unforkable.acquire(timeout=_PATIENCE_S)
     for thread in [thread for thread in _alive if not thread.is_current()]:
         at_rest = threading.Event()
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            thread._loop.call_soon_threadsafe(_rest, at_rest, resume)  # noqa: SLF001 - this module's own class
+        if call_soon(thread._loop, _rest, at_rest, resume):  # noqa: SLF001 - this module's own class
             while not at_rest.wait(0.05) and thread._thread.is_alive() and time.monotonic() < deadline:  # noqa: SLF001
                 pass
 

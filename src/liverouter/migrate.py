@@ -21,9 +21,9 @@ from sqlalchemy.util import await_only
 from liverouter.database import make_engine
 from liverouter.diagnosis import explain
 from liverouter.dial import NETWORK_ERRORS, dial
+from liverouter.dsn import Dsn
 from liverouter.errors import DatabaseError
 from liverouter.leaving import leaves_bare
-from liverouter.options import database_url
 from liverouter.providers import PROVIDERS
 from liverouter.schema import HEAD, REVISIONS, SCHEMA, mismatch, providers
 
@@ -238,8 +238,7 @@ def _set_lock_timeout(connection: Connection, timeout_s: float) -> None:
 
 def engine(url: str) -> AsyncEngine:
     """Return an engine without a pool of its own; a pooler may stand between."""
-    dsn = database_url(url, "LIVEROUTER_DATABASE_URL")
-    connect = partial(dial, dsn, application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
+    connect = partial(dial, Dsn.parse(url), application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
     return make_engine(connect, poolclass=NullPool)
 
 
@@ -247,7 +246,7 @@ def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None
     config = Config()
     config.set_main_option("script_location", str(_directory()).replace("%", "%%"))
     config.attributes |= {
-        "url": database_url(url, "LIVEROUTER_DATABASE_URL"),
+        "url": Dsn.parse(url).text,
         "echo": echo,
         "lock_timeout_s": lock_timeout_s,
     }

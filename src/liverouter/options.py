@@ -1,6 +1,6 @@
 """Process options: how *this process* connects and behaves. From constructor arguments, else the environment.
 
-*Settings* are the rows in the database; *options* are these.
+*Settings* are the rows in the database; *options* are these. Both are read by the same code.
 """
 
 from __future__ import annotations
@@ -9,222 +9,49 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+from liverouter.dsn import ESCAPED, LAST_PORT, Dsn, is_misread
+from liverouter.environment import read_api_bases
 from liverouter.errors import OptionsError
-from liverouter.origins import origin_of
+from liverouter.sealing import Keyring
+from liverouter.settings import Setting, SettingValueError, misfit, parse
 
-_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
-_LAST_PORT: Final = 65_535
-_ESCAPED: Final = "in the password %2F for /, %3F for ?, %23 for #, %5B for [, %40 for @, %25 for %"
-_BETWEEN: Final = re.compile(r"[,\s]+")
 _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Everything a client needs to know about its process."""
-
-    database_url: str = field(repr=False)  # postgresql://user:password@host:port/name
-    listen_url: str = field(default="", repr=False)  # direct DSN for LISTEN; "" = database_url
-    secret_keys: str = field(default="", repr=False)  # keyring text, newest first
-    app: str = ""  # shown in SQL; default: the program's name
-    labels: Mapping[str, str] = field(default_factory=dict)  # free labels, shown in SQL
-    snapshot_file: Path | None = None  # sealed last-known-good
-    api_bases: tuple[str, ...] = ()  # base URLs that rows may have the environment's keys sent to
-    redis_url: str = field(default="", repr=False)  # shared cooldowns
-    ready_timeout_s: float = 30.0  # get_chat_model() waits this long for the first generation
-    poll_interval_s: float = 30.0  # safety poll; 2 s while notifications do not arrive
-    probe_interval_s: float = 10.0  # liveness query on the listening connection
-    heartbeat_interval_s: float = 10.0  # report to the database
-    gc_freeze: bool = True  # gc.freeze() once, with the first generation: no 230 ms pauses
-
-    @property
-    def listen_dsn(self) -> str:
-        """Return the DSN for LISTEN."""
-        return self.listen_url or self.database_url
-
-    @property
-    def database_name(self) -> str:
-        """Return ``host:port/name`` of the database, without user and password."""
-        parts = urlsplit(self.database_url)
-        query = dict(parse_qsl(parts.query))
-        hosts = parts.netloc.rpartition("@")[2] or query.get("host", "localhost")
-        return f"{hosts}{parts.path}"
+def _dsn(value: Any, where: str) -> str:
+    return Dsn.parse(str(value), where).text
 
 
-_VARIABLES: Final = {
-    "listen_url": "LIVEROUTER_LISTEN_URL",
-    "secret_keys": "LIVEROUTER_SECRET_KEYS",
-    "app": "LIVEROUTER_APP",
-    "labels": "LIVEROUTER_LABELS",
-    "snapshot_file": "LIVEROUTER_SNAPSHOT_FILE",
-    "api_bases": "LIVEROUTER_API_BASES",
-    "redis_url": "LIVEROUTER_REDIS_URL",
-    "ready_timeout_s": "LIVEROUTER_READY_TIMEOUT_S",
-    "poll_interval_s": "LIVEROUTER_POLL_INTERVAL_S",
-    "probe_interval_s": "LIVEROUTER_PROBE_INTERVAL_S",
-    "heartbeat_interval_s": "LIVEROUTER_HEARTBEAT_INTERVAL_S",
-    "gc_freeze": "LIVEROUTER_GC_FREEZE",
-}
-_BOUNDS: Final = {
-    "ready_timeout_s": (0.0, 3600.0),
-    "poll_interval_s": (0.05, 3600.0),
-    "probe_interval_s": (0.05, 3600.0),
-    "heartbeat_interval_s": (0.05, 30.0),  # a process counts as offline 35 s after its last heartbeat
-}
-
-
-def load(environ: Mapping[str, str] | None = None, **arguments: Any) -> Options:
-    """Return the options: each argument that is not None wins over its environment variable.
-
-    Raises:
-        OptionsError: no database is named, or a value cannot be used.
-    """
-    environ = os.environ if environ is None else environ
-    unknown = set(arguments) - {"database_url", *_VARIABLES}
-    if unknown:
-        raise OptionsError(
-            f"unknown option '{min(unknown)}'",
-            where="LiveRouter()",
-            hint=f"Known: database_url, {', '.join(_VARIABLES)}",
-        )
-    given = {name: value for name, value in arguments.items() if value is not None}
-    for name, variable in _VARIABLES.items():
-        if name not in given and (text := environ.get(variable, "").strip()):
-            given[name] = text
-    if "secret_keys" not in given and (path := environ.get("LIVEROUTER_SECRET_KEYS_FILE", "").strip()):
-        given["secret_keys"] = _read_file(path, "LIVEROUTER_SECRET_KEYS_FILE")
-    url = given.pop("database_url", "") or environ.get("LIVEROUTER_DATABASE_URL") or environ.get("DATABASE_URL") or ""
-    clean: dict[str, Any] = {"database_url": database_url(str(url), "LIVEROUTER_DATABASE_URL")}
-    for name, value in given.items():
-        clean[name] = _clean(name, value)
-    clean["app"] = clean.get("app") or _program()
-    return Options(**clean)
-
-
-def _program() -> str:
-    """Return the name of what runs: the script, or the package of ``python -m package``."""
-    path = Path(sys.argv[0] if sys.argv else "")
-    return (path.parent.name if path.stem == "__main__" else path.stem) or "python"
-
-
-def database_url(url: str, where: str) -> str:
-    """Return *url* as ``postgresql://…``.
-
-    Raises:
-        OptionsError: it is empty or not a PostgreSQL URL; the message never repeats the password.
-    """
-    url = url.strip()
-    if not url:
-        raise OptionsError(
-            "no database is named",
-            where=where,
-            hint="Set LIVEROUTER_DATABASE_URL=postgresql://user:password@host:5432/name (or DATABASE_URL), "
-            "or pass database_url= (--database-url on the command line)",
-        )
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in _SCHEMES:
-        raise OptionsError(
-            f"'{scheme[:20] if separator else '…'}' is not a PostgreSQL URL",
-            where=where,
-            hint="Write postgresql://user:password@host:5432/name",
-        )
-    if _is_split_wrong(url):
-        raise OptionsError(
-            "the PostgreSQL URL cannot be read",
-            where=where,
-            hint=f"Write postgresql://user:password@host:5432/name, the port from 1 to {_LAST_PORT}, and {_ESCAPED}",
-        )
-    return f"postgresql://{rest}"
-
-
-def _is_split_wrong(url: str) -> bool:
-    """Tell whether a password's unescaped / ? # or [ makes one of its pieces look like host, name or option."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return True
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    ports = [host.rpartition(":")[2] for host in hosts if ":" in host and not host.endswith("]")]
-    ports += dict(parse_qsl(parts.query)).get("port", "").split(",")
-    options = parts.query.split("&") if parts.query else []
-    return (
-        bool(parts.fragment)
-        or "@" in parts.path
-        or any("=" not in option for option in options)
-        or not all(_is_port(port) for port in ports if port)
-    )
-
-
-def _redis_url(url: str, where: str) -> str:
-    """Return *url*.
-
-    Raises:
-        OptionsError: it is no Redis URL; the message never repeats the password.
-    """
+def _redis_url(value: Any, where: str) -> str:
+    """Return the Redis URL *value*; an error never repeats the password."""
+    url = str(value)
     if not url.startswith(_REDIS_SCHEMES):
         raise OptionsError("the value is not a Redis URL", where=where, hint="Write redis://host:6379/0")
-    if _is_redis_split_wrong(url):
+    if _is_redis_misread(url):
         raise OptionsError(
             "the Redis URL cannot be read",
             where=where,
-            hint=f"Write redis://user:password@host:6379/0, the port from 1 to {_LAST_PORT}, and {_ESCAPED}",
+            hint=f"Write redis://user:password@host:6379/0, the port from 1 to {LAST_PORT}, and {ESCAPED}",
         )
     return url
 
 
-def _is_redis_split_wrong(url: str) -> bool:
-    """Tell the same of a Redis URL, of which a password is in no option unless it is escaped."""
+def _is_redis_misread(url: str) -> bool:
+    """Tell what `is_misread` does of a Redis URL: of one host, and with no password in a parameter unless escaped."""
     if url.startswith("unix:///"):
         return "#" in url
-    if _is_split_wrong(url):
+    if is_misread(url):
         return True
     parts = urlsplit(url)
     return "," in parts.netloc.rpartition("@")[2] or ("@" in parts.query and "@" not in parts.netloc)
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LAST_PORT
-
-
-def _clean(name: str, value: Any) -> Any:
-    where = _VARIABLES[name]
-    if name in _BOUNDS:
-        return _seconds(name, value, where)
-    match name:
-        case "listen_url" | "redis_url":
-            return (database_url if name == "listen_url" else _redis_url)(str(value), where)
-        case "labels":
-            return _labels(value, where)
-        case "api_bases":
-            return _api_bases(value, where)
-        case "snapshot_file":
-            return Path(value).expanduser()
-        case _:
-            return _boolean(str(value), where) if name == "gc_freeze" else str(value)
-
-
-def _boolean(text: str, where: str) -> bool:
-    if text.lower() not in ("1", "0", "true", "false", "yes", "no", "on", "off"):
-        raise OptionsError("the value is not true or false", where=where)
-    return text.lower() in ("1", "true", "yes", "on")
-
-
-def _seconds(name: str, value: Any, where: str) -> float:
-    low, high = _BOUNDS[name]
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError) as exc:
-        raise OptionsError("the value is not a number of seconds", where=where, hint="Write a number: 30") from exc
-    if not low <= seconds <= high:
-        raise OptionsError(f"{seconds:g} s is out of range", where=where, hint=f"Choose {low:g} to {high:g} seconds")
-    return seconds
 
 
 def _labels(value: Any, where: str) -> Mapping[str, str]:
@@ -241,114 +68,154 @@ def _labels(value: Any, where: str) -> Mapping[str, str]:
     return labels
 
 
-def _api_bases(value: Any, where: str) -> tuple[str, ...]:
-    words = _BETWEEN.split(value.strip()) if isinstance(value, str) else [str(word) for word in value]
-    origins = [origin_of(word) for word in words if word]
-    if not all(origins):
+def _path(value: Any, _where: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _text(value: Any, _where: str) -> str:
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Option(Setting):
+    """One process option: a constructor argument, and a variable of the environment.
+
+    Attributes:
+        read: makes its value of what was given and of the variable's name, and raises an OptionsError; None where the
+            kind says all, as with a setting.
+    """
+
+    read: Callable[[Any, str], Any] | None = None
+
+    @property
+    def variable(self) -> str:
+        """Return the environment variable that serves where no argument is given."""
+        return f"LIVEROUTER_{self.name.upper()}"
+
+    def value(self, given: Any) -> Any:
+        """Return the option's value for *given*, an argument or the variable's text; nothing at all is the default.
+
+        Raises:
+            OptionsError: it cannot be used.
+        """
+        if given == "":
+            return self.default
+        if self.read is not None:
+            return self.read(given, self.variable)
+        try:
+            value = parse(self, str(given))
+        except SettingValueError as exc:
+            raise OptionsError(exc.message, where=self.variable, hint=exc.hint) from exc
+        if value is None:
+            return self.default
+        if fault := misfit(self, value):
+            _, message, hint = fault
+            raise OptionsError(message, where=self.variable, hint=hint)
+        return float(value) if self.kind == "number" else value
+
+
+_TABLE = (
+    Option("database_url", "text", "postgresql://user:password@host:port/name", read=_dsn),
+    Option("listen_url", "text", 'direct DSN for LISTEN; "" = database_url', "", read=_dsn),
+    Option("secret_keys", "secret", "keyring text, newest first", ""),
+    Option("app", "text", "shown in SQL; default: the program's name", "", read=_text),
+    Option("labels", "text", "free labels, shown in SQL", MappingProxyType({}), read=_labels),
+    Option("snapshot_file", "text", "sealed last-known-good", read=_path),
+    Option("api_bases", "text", "base URLs that rows may have the environment's keys sent to", (), read=read_api_bases),
+    Option("redis_url", "text", "shared cooldowns", "", read=_redis_url),
+    Option("ready_timeout_s", "number", "get_chat_model() waits this long for the first generation", 30.0, 0, 3600),
+    Option("poll_interval_s", "number", "safety poll; 2 s while notifications do not arrive", 30.0, 0.05, 3600),
+    Option("probe_interval_s", "number", "liveness query on the listening connection", 10.0, 0.05, 3600),
+    # a process counts as offline 35 s after its last heartbeat
+    Option("heartbeat_interval_s", "number", "report to the database", 10.0, 0.05, 30),
+    Option("gc_freeze", "boolean", "gc.freeze() once, with the first generation: no 230 ms pauses", default=True),
+)
+OPTIONS: Final[Mapping[str, Option]] = MappingProxyType({option.name: option for option in _TABLE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything a client needs to know about its process; `OPTIONS` says what each field means."""
+
+    database_url: str = field(repr=False)
+    listen_url: str = field(repr=False)
+    secret_keys: str = field(repr=False)
+    app: str
+    labels: Mapping[str, str]
+    snapshot_file: Path | None
+    api_bases: tuple[str, ...]
+    redis_url: str = field(repr=False)
+    ready_timeout_s: float
+    poll_interval_s: float
+    probe_interval_s: float
+    heartbeat_interval_s: float
+    gc_freeze: bool
+
+    @property
+    def dsn(self) -> Dsn:
+        """Return the database."""
+        return Dsn.parse(self.database_url)
+
+    @property
+    def listen_dsn(self) -> Dsn:
+        """Return the database as it is reached for LISTEN."""
+        return Dsn.parse(self.listen_url, "LIVEROUTER_LISTEN_URL") if self.listen_url else self.dsn
+
+    @property
+    def database_name(self) -> str:
+        """Return ``host:port/name`` of the database, without user and password."""
+        return self.dsn.without_password
+
+    @property
+    def keyring(self) -> Keyring | None:
+        """Return the keys that seal and open secrets, None where there are none.
+
+        Raises:
+            SecretError: one of them cannot be read.
+        """
+        return Keyring.from_text(self.secret_keys) if self.secret_keys.strip() else None
+
+
+def load(environ: Mapping[str, str] | None = None, **arguments: Any) -> Options:
+    """Return the options: each argument that is not None wins over its environment variable.
+
+    Raises:
+        OptionsError: no database is named, or a value cannot be used.
+    """
+    environ = os.environ if environ is None else environ
+    if unknown := set(arguments) - set(OPTIONS):
         raise OptionsError(
-            "one of the base URLs cannot be read",
-            where=where,
-            hint="Write URLs with commas between: https://gateway.internal,http://10.0.0.7:8000",
+            f"unknown option '{min(unknown)}'", where="LiveRouter()", hint=f"Known: {', '.join(OPTIONS)}"
         )
-    return tuple(dict.fromkeys(origins))
+    given = {name: arguments.get(name) for name in OPTIONS}
+    for option in OPTIONS.values():
+        if given[option.name] is None:
+            given[option.name] = environ.get(option.variable, "").strip()
+    if arguments.get("secret_keys") is None and not given["secret_keys"]:
+        given["secret_keys"] = _read_named_file(environ, "LIVEROUTER_SECRET_KEYS_FILE")
+    url = arguments.get("database_url") or environ.get("LIVEROUTER_DATABASE_URL") or environ.get("DATABASE_URL") or ""
+    values = {name: OPTIONS[name].value(value) for name, value in given.items() if name != "database_url"}
+    return Options(database_url=_dsn(url, "LIVEROUTER_DATABASE_URL"), **values | {"app": values["app"] or _program()})
 
 
-def _read_file(path: str, where: str) -> str:
+def _read_named_file(environ: Mapping[str, str], variable: str) -> str:
+    """Return the text of the file that *variable* names, stripped; empty where it names none."""
+    if not (path := environ.get(variable, "").strip()):
+        return ""
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise OptionsError(
-            f"{path} cannot be read: {type(exc).__name__}", where=where, hint="Name a text file this user may read"
+            f"{path} cannot be read: {type(exc).__name__}", where=variable, hint="Name a text file this user may read"
         ) from exc
+
+
+def _program() -> str:
+    """Return the name of what runs: the script, or the package of ``python -m package``."""
+    path = Path(sys.argv[0] if sys.argv else "")
+    return (path.parent.name if path.stem == "__main__" else path.stem) or "python"
 
 
 def hostname() -> str:
     """Return this machine's name, for people."""
     return socket.gethostname()
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentValue:
-    """A setting that the environment gives, directly or by a file named in ``<NAME>_FILE``."""
-
-    text: str = field(repr=False)
-    source: str  # "environment OPENAI_API_KEY", "file /run/secrets/openai"
-    error: str = ""  # why it gives no value: the file cannot be read, or is empty
-
-
-class Environment:
-    """What the environment offers for rows and secrets, read afresh by each new instance.
-
-    A row never chooses which variable is read: settings and providers' secrets have their own names, any other secret
-    ``LIVEROUTER_SECRET_<NAME>``. It remembers what it was asked, so that a later one can tell whether that changed.
-    """
-
-    def __init__(self, environ: Mapping[str, str] | None = None, *, api_bases: tuple[str, ...] | None = None) -> None:
-        """Read from *environ*, by default the process's own; *api_bases* wins over its LIVEROUTER_API_BASES."""
-        self._environ = os.environ if environ is None else environ
-        self._asked: dict[str, EnvironmentValue | None] = {}
-        self.api_bases = api_bases if api_bases is not None else _known_bases(self._environ)
-
-    def get(self, name: str) -> EnvironmentValue | None:
-        """Return the value of the setting or the provider's secret *name*; reads ``<NAME>_FILE`` where that is set.
-
-        The caller asks for names of the table of settings and for no others.
-        """
-        return self._value(name.upper())
-
-    def referenced(self, name: str) -> EnvironmentValue | None:
-        """Return the secret that a row calls *name*, None where there is none."""
-        return self._value(variable) if (variable := reference_variable(name)) else None
-
-    def differs(self, former: Environment) -> bool:
-        """Tell whether anything *former* was asked for is different now."""
-        return self.api_bases != former.api_bases or any(
-            self._value(variable) != value for variable, value in former._asked.items()
-        )
-
-    def _value(self, variable: str) -> EnvironmentValue | None:
-        if variable not in self._asked:
-            self._asked[variable] = self._read(variable)
-        return self._asked[variable]
-
-    def _read(self, variable: str) -> EnvironmentValue | None:
-        if text := self._environ.get(variable, "").strip():
-            return _utf8(EnvironmentValue(text, f"environment {variable}"))
-        if not (path := self._environ.get(f"{variable}_FILE", "").strip()):
-            return None
-        shown = path.encode(errors="backslashreplace").decode()[:200]
-        try:
-            text = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as exc:  # ValueError: what is in it, or the path itself, is no UTF-8
-            return EnvironmentValue("", f"file {shown}", f"{shown} cannot be read ({type(exc).__name__})")
-        # empty: whoever replaces a secret truncates the file first
-        return EnvironmentValue(text, f"file {shown}", "" if text else f"{shown} is empty")
-
-
-_NOT_IN_A_VARIABLE: Final = re.compile(r"[^A-Z0-9_]")
-
-
-def reference_variable(name: str) -> str:
-    """Return the environment variable that holds the secret which a row calls *name*; "" for a name that has none.
-
-    LIVEROUTER_SECRET_KEYS is the keyring, and what ends in _FILE holds a path.
-    """
-    variable = "LIVEROUTER_SECRET_" + _NOT_IN_A_VARIABLE.sub("_", name.upper())
-    return "" if variable == "LIVEROUTER_SECRET_KEYS" or variable.endswith("_FILE") else variable
-
-
-def _known_bases(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the origins of LIVEROUTER_API_BASES; none where it cannot be read, which `load` refuses."""
-    try:
-        return _api_bases(environ.get("LIVEROUTER_API_BASES", ""), "LIVEROUTER_API_BASES")
-    except OptionsError:
-        return ()
-
-
-def _utf8(value: EnvironmentValue) -> EnvironmentValue:
-    """Return *value*, or its error where it holds bytes that no database and no provider takes."""
-    try:
-        value.text.encode()
-    except UnicodeEncodeError:
-        return EnvironmentValue("", value.source, f"{value.source} is not UTF-8")
-    return value

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from liverouter.activation import Activation, Prepared, Reading, Rejected
+from liverouter.environment import Environment
 from liverouter.errors import DatabaseError
-from liverouter.events import Bus, ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed, mask
-from liverouter.options import Environment
+from liverouter.events import Bus, ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed
+from liverouter.redaction import brief
 from liverouter.wakeup import Backoff, jittered
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Reloader:
         except DatabaseError as exc:
             return await self._read_failed(exc)
         except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, the next request is served
-            self._bus.emit(LoopFailed("reloader", f"{type(exc).__name__}: {mask(str(exc))}"))
+            self._bus.emit(LoopFailed("reloader", brief(exc)))
         poll_s = self._options.poll_interval_s
         return jittered(poll_s if self._listener.healthy else min(poll_s, DEGRADED_POLL_S))
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.cooldowns import Cooldowns, Limits
 from liverouter.errors import ConfigError, Problem
-from liverouter.events import mask
 from liverouter.literal import looked_up
 from liverouter.loop import unforkable
 from liverouter.providers import sent_secrets, spec_of
+from liverouter.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +160,7 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
 def _build_problem(exc: Exception) -> Problem:
     return Problem(
         "LR301",
-        f"litellm refused the configuration: {type(exc).__name__}: {mask(str(exc))}",
+        f"litellm refused the configuration: {brief(exc)}",
         "settings",
         "Check provider and model; `liverouter check` tries a configuration without activating it",
     )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from liverouter.errors import LiveRouterError
+from liverouter.origins import origin_of
 from liverouter.providers import PROVIDERS
 
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Mapping
-
+_LONGEST_TEXT: Final = 2_000
+_BLANK: Final = re.compile(r"\s")
 Kind = Literal["text", "url", "secret", "number", "integer", "boolean", "json"]
 
 
@@ -74,18 +77,23 @@ class SettingValueError(LiveRouterError, ValueError):
     def __init__(self, setting: Setting, expected: str) -> None:
         """Say what *setting* expects."""
         super().__init__(
-            f"the value is not {expected}", code="LR103", where=f"settings.{setting.name}", hint=_EXAMPLES[setting.kind]
+            f"the value is not {expected}", code="LR103", where=f"settings.{setting.name}", hint=HINTS[setting.kind]
         )
 
 
-_EXAMPLES: Final = {
-    "boolean": "Write true or false.",
-    "integer": "Write a whole number, without quotes: 2.",
-    "number": "Write a number, without quotes: 0.2.",
-    "json": 'Write JSON: {"provider": "openai", "model": "gpt-4o"}, or null.',
-    "text": 'Write text: "claude-sonnet-4-6".',
-    "url": "Write a URL: https://host/path.",
-    "secret": "Store it with `liverouter set --secret NAME`.",
+NO_PIECE_OF_A_URL: Final = (
+    "LR104",
+    "the text holds characters that cannot stand in a URL, of which it becomes a piece",
+    "Write letters, digits, dots and dashes",
+)
+HINTS: Final = {
+    "boolean": "Write true or false, without quotes",
+    "integer": "Write a whole number, without quotes: 2",
+    "number": "Write a number, without quotes: 0.2",
+    "json": 'Write {"provider": "openai", "model": "gpt-4o"}, a list of such, or null',
+    "text": 'Write text in quotes: "claude-sonnet-4-6"',
+    "url": 'Write a URL in quotes: "https://host/path"',
+    "secret": "Store it with `liverouter set --secret NAME`",
 }
 _BOOLEANS: Final = {
     "true": True,
@@ -136,3 +144,82 @@ def _number(setting: Setting, text: str) -> int | float:
     if setting.kind == "integer":
         raise SettingValueError(setting, "a whole number")
     return number
+
+
+def misfit(setting: Setting, value: Any) -> tuple[str, str, str] | None:
+    """Return code, message and hint of why *value* cannot be the setting's, else None."""
+    if fault := _type_fault(setting, value):
+        return "LR103", f"{kind_of(value)} stands where {fault} belongs", HINTS[setting.kind]
+    match setting.kind:
+        case "number" | "integer":
+            low, high = setting.low or 0, setting.high or math.inf
+            inside = low <= value <= high  # false for NaN too
+            return (
+                None if inside else ("LR104", "the number is out of range", f"Choose a number from {low:g} to {high:g}")
+            )
+        case "text" | "url":
+            return _text_misfit(setting, value)
+        case _:
+            return None
+
+
+def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:
+    if not text:
+        return "LR100", "the value is empty", "Give it a value, or remove it"
+    if len(text) > _LONGEST_TEXT or not text.isprintable():
+        return "LR104", "the text is too long or holds control characters", "Write plain text"
+    if setting.kind == "url" and (fault := url_fault(text)):
+        return "LR105", fault, HINTS["url"]
+    if setting.pattern is not None and not setting.pattern.fullmatch(text):
+        return NO_PIECE_OF_A_URL
+    return None
+
+
+def _type_fault(setting: Setting, value: Any) -> str:
+    """Return what belongs there when *value* has the wrong type, else an empty string."""
+    match setting.kind:
+        case "boolean":
+            return "" if isinstance(value, bool) else "true or false"
+        case "integer":
+            whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            return "" if whole and not isinstance(value, bool) else "a whole number"
+        case "number":
+            return "" if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
+        case "json":
+            ok = isinstance(value, Mapping | list)
+            return "" if ok else "an object"
+        case _:
+            return "" if isinstance(value, str) else "text"
+
+
+def kind_of(value: Any) -> str:
+    """Name the JSON type of *value*, never the value."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def url_fault(url: str) -> str:
+    """Return what makes *url* useless as a provider's address, else an empty string."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError:
+        return "the URL cannot be read"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "the URL does not start with http:// or https:// and a host"
+    if parts.username or parts.password:
+        return "the URL holds a user or password"
+    if _BLANK.search(url):
+        return "the URL holds a space"
+    return "" if origin_of(url) else "the URL's host or port cannot be used: write its name in plain ASCII"

@@ -11,14 +11,16 @@ import asyncio
 import contextlib
 import importlib
 import json
-import random
 import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from liverouter.cooldowns import Cause, Cooldown, Cooldowns
+from liverouter.causes import Cause
+from liverouter.cooldowns import Cooldown, Cooldowns
 from liverouter.errors import Problem
-from liverouter.events import Bus, SharedCooldownsChanged, mask
+from liverouter.events import Bus, SharedCooldownsChanged
+from liverouter.redaction import mask
+from liverouter.wakeup import Backoff, Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,22 +50,20 @@ class SharedCooldowns:
     ) -> None:
         """Share *cooldowns* by the Redis at *url*; nothing is opened before `run`. *wall* is the clock of cooldowns."""
         self._url, self._cooldowns, self._bus, self._wall = url, cooldowns, bus, wall
-        self._probe_s, self._first_retry_s = probe_s, first_retry_s
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._outbox: asyncio.Queue[tuple[str, Cooldown]] = asyncio.Queue()
+        self._probe_s, self._backoff = probe_s, Backoff(first_retry_s, _LAST_RETRY_S)
+        self._untold: dict[str, Cooldown] = {}  # deployment id -> what began here while attached
+        self._news = Wakeup()
         self._offset_s = 0.0  # Redis's clock minus ours
         self._attached: bool | None = None  # what was said last
         cooldowns.on_begin(self._tell_soon)
 
     async def run(self) -> None:
         """Share until cancelled; connects again for ever, and says once that it cannot."""
-        self._loop = asyncio.get_running_loop()
         redis = _library()
         while redis is None:
             self._say_lost("the package 'redis' is not installed", "Install it: pip install 'liverouter[redis]'")
             await asyncio.sleep(_LONGEST_S)
         lost = (redis.RedisError, OSError, TimeoutError)
-        failures = 0
         while not self._is_understood(redis):
             self._say_lost("its URL holds an option that the package 'redis' does not take", _HINT_OPTIONS)
             await asyncio.sleep(_LONGEST_S)
@@ -71,12 +71,10 @@ class SharedCooldowns:
             try:
                 await self._share(self._client(redis))
             except lost as exc:
-                failures = 1 if self._attached else failures + 1
                 self._say_lost(f"{type(exc).__name__}: {mask(self._blanked(str(exc)))}", _HINT)
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError  # which a library forgot over a connection that broke at the same moment
-            longest_s = min(_LAST_RETRY_S, self._first_retry_s * 2 ** min(failures, 10))
-            await asyncio.sleep(random.uniform(self._first_retry_s, longest_s))  # noqa: S311 - spreads a fleet
+            await asyncio.sleep(self._backoff.next())
 
     def _client(self, redis: Any) -> Any:
         return redis.Redis.from_url(
@@ -110,6 +108,7 @@ class SharedCooldowns:
             stack.push_async_callback(inbox.aclose)
             await inbox.subscribe(NAME)
             await self._catch_up(client)
+            self._backoff.reset()
             if not self._attached:
                 self._attached = True
                 self._bus.emit(SharedCooldownsChanged(attached=True))
@@ -146,14 +145,16 @@ class SharedCooldowns:
 
     async def _tell(self, client: Any) -> None:
         while True:
-            identifier, cooldown = await self._outbox.get()
-            await self._put(client, identifier, cooldown)
+            while self._untold:
+                await self._put(client, *self._untold.popitem())
+            await self._news.wait()
+            self._news.clear()
 
     def _tell_soon(self, identifier: str, cooldown: Cooldown) -> None:
         """Tell the others of *cooldown*; called by whoever made the call that began it. Not attached: told later."""
-        if self._attached and self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                self._loop.call_soon_threadsafe(self._outbox.put_nowait, (identifier, cooldown))
+        if self._attached:
+            self._untold[identifier] = cooldown
+            self._news.set()
 
     async def _put(self, client: Any, identifier: str, cooldown: Cooldown) -> None:
         text = json.dumps(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.cooldowns import cause_of
+from liverouter.causes import cause_of
 from liverouter.events import CallFailedOver
 
 if TYPE_CHECKING:

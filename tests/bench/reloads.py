@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from liverouter.dsn import Dsn
 from liverouter.events import Bus
 from liverouter.listener import Listener
 from liverouter.repository import SettingsRepository
@@ -191,7 +192,9 @@ async def _ours(dsn: str, read: Callable[[int], None], gate: asyncio.Semaphore, 
         wanted.set()
 
     repository = SettingsRepository(url=dsn, application_name="bench")
-    listener = Listener(dsn=dsn, on_change=changed, bus=Bus(), application_name="bench", probe_interval_s=3600)
+    listener = Listener(
+        dsn=Dsn.parse(dsn), on_change=changed, bus=Bus(), application_name="bench", probe_interval_s=3600
+    )
     async with gate:
         task = asyncio.create_task(listener.run())
         await connected.wait()

@@ -9,7 +9,7 @@ import pytest
 
 from liverouter import LiveRouter
 from liverouter.check import check
-from liverouter.options import Environment
+from liverouter.environment import Environment
 from liverouter.repository import SettingsRepository
 from liverouter.testing import StandIn
 from tests.integration.sqlkit import put, revision

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import asyncpg
 import pytest
 
-from liverouter.dial import dial, single_host_dsns
+from liverouter.dial import dial
+from liverouter.dsn import Dsn
 from liverouter.events import (
     Bus,
     Event,
@@ -41,7 +42,11 @@ class Ear:
         self._news = asyncio.Event()
         quick = {"probe_interval_s": 0.1, "probe_timeout_s": 0.5, "connect_timeout_s": 1.0}
         self.listener = Listener(
-            dsn=dsn, on_change=self._changed, bus=Bus(self._happened), application_name=NAME, **(quick | options)
+            dsn=Dsn.parse(dsn),
+            on_change=self._changed,
+            bus=Bus(self._happened),
+            application_name=NAME,
+            **(quick | options),
         )
         self.task = asyncio.create_task(self.listener.run())
 
@@ -158,7 +163,7 @@ class TestListen:
 
     async def test_the_socket_keeps_itself_alive(self, dsn: str) -> None:
         """The kernel notices a peer that vanished, without any probe of ours."""
-        connection = await dial(dsn, application_name=NAME, timeout_s=5)
+        connection = await dial(Dsn.parse(dsn), application_name=NAME, timeout_s=5)
         try:
             sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001 - asyncpg shows it nowhere else
             found = {
@@ -175,7 +180,7 @@ class TestListen:
         reported: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
         with socket.create_server(("127.0.0.1", 0)) as mute:
-            dsn = f"postgresql://u:p@127.0.0.1:{mute.getsockname()[1]}/d"
+            dsn = Dsn.parse(f"postgresql://u:p@127.0.0.1:{mute.getsockname()[1]}/d")
             for steps in range(30):
                 task = asyncio.create_task(dial(dsn, application_name=NAME, timeout_s=5))
                 for _ in range(steps):
@@ -412,7 +417,7 @@ class TestHosts:
     )
     def test_dsn_is_split_by_host(self, given: str, expected: list[str]) -> None:
         """Every host of a DSN becomes a DSN of its own, with everything else kept."""
-        assert single_host_dsns(given) == expected
+        assert list(Dsn.parse(given).per_host()) == expected
 
     async def test_hanging_host_costs_its_timeout_and_the_next_serves(self, dsn: str, proxy: FaultProxy) -> None:
         """A first host that swallows packets does not keep the listener from the second."""

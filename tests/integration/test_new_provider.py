@@ -84,7 +84,7 @@ REFUSED: Final = """
 import json
 from datetime import UTC, datetime
 from liverouter.config import validate
-from liverouter.options import Environment
+from liverouter.environment import Environment
 from liverouter.raw import RawConfig
 
 for rows in ({"llm_provider": "sixth"}, {"llm_provider": "number-six"}):

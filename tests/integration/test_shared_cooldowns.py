@@ -25,7 +25,8 @@ from fakeredis import TcpFakeServer
 from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter
-from liverouter.cooldowns import Cause, Cooldown, Cooldowns, Limits
+from liverouter.causes import Cause
+from liverouter.cooldowns import Cooldown, Cooldowns, Limits
 from liverouter.errors import OptionsError
 from liverouter.events import Bus, SharedCooldownsChanged
 from liverouter.options import load

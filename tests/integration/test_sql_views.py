@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from liverouter.config import validate
+from liverouter.environment import Environment
 from liverouter.errors import CODES
-from liverouter.options import Environment
 from liverouter.providers import PROVIDERS
 from liverouter.raw import RawConfig
 from tests.integration.sqlkit import Process, deployment, put, put_secret, revision, rows, sealed, value

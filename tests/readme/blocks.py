@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter import events
 from liverouter.errors import CODES
-from liverouter.options import _BOUNDS, _VARIABLES, Options
+from liverouter.options import OPTIONS, Option
 from liverouter.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
@@ -48,15 +48,14 @@ def _json(value: Any) -> str:
 
 
 def options() -> str:
-    """Return every process option, with the comment that stands beside it in `Options`."""
-    comments = dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.+)$", inspect.getsource(Options), re.MULTILINE))
-    rows = []
-    for field in dataclasses.fields(Options):
-        variable = "LIVEROUTER_DATABASE_URL" if field.name == "database_url" else _VARIABLES[field.name]
-        default = "" if field.default in (dataclasses.MISSING, "", None, ()) else f"`{_json(field.default)}`"
-        bounds = f" ({_BOUNDS[field.name][0]:g} to {_BOUNDS[field.name][1]:g})" if field.name in _BOUNDS else ""
-        rows.append((f"`{variable}`", f"`{field.name}`", default, comments[field.name] + bounds))
-    return table(("variable", "argument", "default", "what it does"), rows)
+    """Return every process option."""
+    return table(("variable", "argument", "default", "what it does"), [_option(o) for o in OPTIONS.values()])
+
+
+def _option(option: Option) -> tuple[str, ...]:
+    default = f"`{_json(option.default)}`" if option.kind in ("number", "boolean") else ""
+    bounds = f" ({option.low:g} to {option.high:g})" if option.low is not None and option.high is not None else ""
+    return f"`{option.variable}`", f"`{option.name}`", default, option.doc + bounds
 
 
 def event_names() -> str:

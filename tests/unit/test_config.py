@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from liverouter.config import Validation, validate
-from liverouter.options import Environment
+from liverouter.environment import Environment
 from liverouter.raw import RawConfig, SealedSecret
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
 

@@ -10,7 +10,7 @@ import pytest
 
 from liverouter.config import Validation, validate
 from liverouter.draft import origins_in_force, seal_over
-from liverouter.options import Environment
+from liverouter.environment import Environment
 from liverouter.providers import PROVIDERS
 from liverouter.raw import RawConfig
 from liverouter.sealing import Keyring, Secret, generate_key

@@ -19,16 +19,17 @@ from liverouter.cli.read import _gather
 from liverouter.config import validate
 from liverouter.daemon.problem_details import from_error, from_validation
 from liverouter.daemon.sse import encode
+from liverouter.environment import Environment
 from liverouter.errors import MOST_PROBLEMS, ConfigError, LiveRouterError, NotReadyError, Problem, did_you_mean
-from liverouter.events import mask
-from liverouter.lookup import clip, url_fault
-from liverouter.options import Environment, load as load_options
+from liverouter.lookup import clip
+from liverouter.options import load as load_options
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import PROVIDERS
 from liverouter.providers.snowflake import is_jwt, snowflake_base
 from liverouter.raw import RawConfig
+from liverouter.redaction import mask
 from liverouter.sealing import Keyring, sealed_key_id
-from liverouter.settings import SETTINGS, parse
+from liverouter.settings import SETTINGS, parse, url_fault
 from tests.linear import DEEP, SIZES, VALUES, assert_linear, texts
 from tests.patterns import assert_linear_pattern, hidden, patterns
 
@@ -53,7 +54,7 @@ class TestPatterns:
     def test_every_pattern_is_known(self) -> None:
         """Each is a module's own name, where the next test finds it: none is written into a call."""
         assert hidden() == []
-        assert {"liverouter.plain_secrets._URL", "liverouter.events._TOKEN"} <= PATTERNS.keys()
+        assert {"liverouter.plain_secrets._URL", "liverouter.redaction._TOKEN"} <= PATTERNS.keys()
 
     @pytest.mark.parametrize("name", sorted(PATTERNS))
     def test_pattern_reads_its_worst_cases_once(self, name: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from liverouter import options
 from liverouter.activation import Activation
 from liverouter.config import Validation
+from liverouter.environment import Environment
 from liverouter.errors import ConfigError, DatabaseError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
 from liverouter.raw import RawConfig
@@ -26,7 +27,7 @@ from liverouter.wakeup import Wakeup
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from liverouter.options import Environment
+    from liverouter.environment import Environment
 
 BAD = Problem("LR101", "bad", "settings.llm_provider", "mend it")
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from liverouter.config import Validation, validate
+from liverouter.environment import Environment
 from liverouter.errors import CODES
-from liverouter.options import Environment
 from liverouter.providers import PROVIDERS
 from liverouter.raw import RawConfig, SealedSecret
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from liverouter.environment import Environment
 from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.literal import looked_up
 from liverouter.lookup import Lookup, clip
-from liverouter.options import Environment
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import REJECTED
 from liverouter.raw import RawConfig

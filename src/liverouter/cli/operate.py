@@ -12,7 +12,8 @@ from liverouter.cli.assignments import parse_assignments
 from liverouter.cli.output import say, show_json, show_problems, show_table
 from liverouter.cli.session import access, database_options, json_option, verbose_option
 from liverouter.draft import lay_over
-from liverouter.options import Environment, load
+from liverouter.environment import Environment
+from liverouter.options import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

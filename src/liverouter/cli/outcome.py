@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.cli.output import say, show_json, show_problems
 from liverouter.config import validate
+from liverouter.environment import Environment
 from liverouter.errors import DatabaseError, RolloutError
-from liverouter.options import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,8 +11,8 @@ import click
 from liverouter.cli.output import ago, say, show_heading, show_json, show_problems, show_table, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config import validate
+from liverouter.environment import Environment
 from liverouter.errors import DatabaseError, Problem
-from liverouter.options import Environment
 from liverouter.plain_secrets import plain_secrets
 from liverouter.sealing import Secret, fingerprint
 from liverouter.settings import SETTINGS, SettingValueError, parse

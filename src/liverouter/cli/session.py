@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from liverouter.options import Options, load
-from liverouter.sealing import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from liverouter.repository import SettingsRepository
+    from liverouter.sealing import Keyring
 
 T = TypeVar("T")
 
@@ -51,8 +51,7 @@ def access(command: str, database_url: str | None) -> Access:
         SecretError: the keyring cannot be read.
     """
     options = load(database_url=database_url)
-    keys = options.secret_keys.strip()
-    return Access(command=command, options=options, keyring=Keyring.from_text(keys) if keys else None)
+    return Access(command=command, options=options, keyring=options.keyring)
 
 
 def database_options(function: Callable[..., Any]) -> Callable[..., Any]:

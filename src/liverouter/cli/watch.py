@@ -13,6 +13,7 @@ from liverouter.cli.output import say, show_json, show_problems, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import DatabaseError
 from liverouter.events import Bus, Event, ListenerDegraded, ListenerLost
+from liverouter.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,7 +52,7 @@ COMMANDS: Final = (watch_command,)
 async def _watch(repository: SettingsRepository, door: Access, *, as_json: bool) -> None:
     from liverouter.listener import Listener
 
-    changed = asyncio.Event()
+    changed = Wakeup()
     listener = Listener(
         dsn=door.options.listen_dsn,
         on_change=lambda _: changed.set(),
@@ -67,9 +68,7 @@ async def _watch(repository: SettingsRepository, door: Access, *, as_json: bool)
     failing = False
     try:
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_EAGER_S if fleet.pending else _CALM_S):
-                    await changed.wait()
+            await changed.wait(_EAGER_S if fleet.pending else _CALM_S)
             changed.clear()  # before the look: a later change must mean a later look
             try:
                 facts = await fleet.look()

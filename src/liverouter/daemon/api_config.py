@@ -13,8 +13,8 @@ from liverouter.daemon import models as shapes
 from liverouter.daemon.context import Context, Using
 from liverouter.daemon.problem_details import ApiError, answer, documented
 from liverouter.errors import ConflictError, LiveRouterError
-from liverouter.events import mask
 from liverouter.providers import PROVIDERS
+from liverouter.redaction import mask
 from liverouter.settings import SETTINGS
 
 IfMatch = Annotated[

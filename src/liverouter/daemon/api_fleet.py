@@ -15,7 +15,7 @@ from liverouter.daemon.models import MAX_REVISION
 from liverouter.daemon.problem_details import UNFORESEEN, ApiError, ProblemModel, documented
 from liverouter.daemon.sse import MAX_STREAMS, encode
 from liverouter.errors import DatabaseError
-from liverouter.events import mask
+from liverouter.redaction import brief
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -99,7 +99,7 @@ async def _everything(context: Context) -> dict[str, Any]:
     except Exception as exc:  # noqa: BLE001 - a stream that ends without a word is begun again for ever
         context.watch.forget()  # this page lacks what all others know
         if not isinstance(exc, DatabaseError):
-            context.report("/api/events", f"{type(exc).__name__}: {mask(str(exc))}")
+            context.report("/api/events", brief(exc))
         problem = exc.problem if isinstance(exc, DatabaseError) else UNFORESEEN
         return known | {"database": problem.as_dict()}
     return known | {"head": head, "instances": instances, "serving": serving, "problems": problems, "usage": usage}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +18,7 @@ from liverouter.daemon.sse import Hub
 from liverouter.events import ConfigApplied, ConfigRejected, Event, Observer, ReloadRequested
 from liverouter.model_map import model_names
 from liverouter.repository import SettingsRepository
-from liverouter.sealing import Keyring
+from liverouter.wakeup import call_soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,8 +92,7 @@ def soon(loop: asyncio.AbstractEventLoop, observer: Observer) -> Observer:
     """Return an observer for any thread, that has *observer* called in *loop*; it does nothing once that is closed."""
 
     def tell(event: Event) -> None:
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(observer, event)
+        call_soon(loop, observer, event)
 
     return tell
 
@@ -103,12 +101,11 @@ def build_context(live: LiveRouter, policy: Policy, report: Callable[[str, str],
     """Wire the parts around *live*; nothing is opened. Whoever calls closes `repository` in the end."""
     options = live.options
     repository = SettingsRepository(url=options.database_url, application_name="liverouter serve")
-    keyring = Keyring.from_text(options.secret_keys) if options.secret_keys.strip() else None
     fleet, hub = Fleet(repository), Hub()
     return Context(
         live=live,
         repository=repository,
-        desired=Desired(repository=repository, keyring=keyring),
+        desired=Desired(repository=repository, keyring=options.keyring),
         fleet=fleet,
         watch=Watch(fleet=fleet, hub=hub, report=lambda error: report("loop watch", error)),
         hub=hub,

@@ -10,9 +10,9 @@ from liverouter.credentials import secret_faults
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.draft import lay_over, origins_in_force, seal_over
+from liverouter.environment import Environment
 from liverouter.errors import ConfigError, DatabaseError, Problem, did_you_mean
 from liverouter.literal import looked_up
-from liverouter.options import Environment
 from liverouter.plain_secrets import looks_like_key, plain_secrets
 from liverouter.providers import PROVIDERS
 from liverouter.repository import UNSET

@@ -6,7 +6,6 @@ way, slow otherwise, and none at all while no page is open.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from liverouter.daemon.models_fleet import Instance, Serving, UsagePoint
 from liverouter.daemon.problem_details import UNFORESEEN, problem_models
 from liverouter.errors import DatabaseError
-from liverouter.events import mask
+from liverouter.redaction import brief
+from liverouter.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -86,7 +86,7 @@ class Watch:
         """Nothing is read before `run`. *report* is told an error that nobody foresaw, once each time it begins."""
         self._fleet, self._hub, self._report = fleet, hub, report
         self._failing = False
-        self._woken = asyncio.Event()
+        self._woken = Wakeup()
         self._quick_until = self._all_at = self._usage_at = -_USAGE_EVERY_S
         self._known: Row = {}
         self._instances: dict[str, Row] = {}
@@ -114,12 +114,10 @@ class Watch:
                 pending = False
                 if not self._failing:
                     self._failing = True
-                    self._report(f"{type(exc).__name__}: {mask(str(exc))}")
+                    self._report(brief(exc))
                 self._tell("database", UNFORESEEN.as_dict())
             pause_s = _QUICK_S if pending and time.monotonic() < self._quick_until else _SLOW_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._woken.wait()
+            await self._woken.wait(pause_s)
 
     async def _look(self) -> bool:
         """Tell what is new; return whether a process is still on its way to the head revision."""

@@ -13,6 +13,7 @@ from liverouter.daemon import private_file
 from liverouter.daemon.embedded import EmbeddedPostgres
 from liverouter.diagnosis import explain
 from liverouter.dial import NETWORK_ERRORS, dial
+from liverouter.dsn import Dsn
 from liverouter.sealing import generate_key
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def make_login(url: str, name: str, password: str, roles: Sequence[str]) -
         DatabaseError: the database cannot be used.
     """
     try:
-        connection = await dial(url, application_name="liverouter serve", timeout_s=_CONNECT_S)
+        connection = await dial(Dsn.parse(url), application_name="liverouter serve", timeout_s=_CONNECT_S)
         try:
             known = await connection.fetchval("SELECT to_regrole(quote_ident($1::text)) IS NOT NULL", name)
             verb = "ALTER" if known else "CREATE"

@@ -25,8 +25,9 @@ from liverouter.daemon.own_database import start_own_database
 from liverouter.daemon.shield import Policy
 from liverouter.daemon.systemd import Notifier
 from liverouter.errors import LiveRouterError, OptionsError
-from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed, mask
+from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed
 from liverouter.logs import logger
+from liverouter.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -225,7 +226,7 @@ class _Service:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
-            self._log.error("loop.failed", loop=task.get_name(), error=f"{type(exc).__name__}: {mask(str(exc))}")
+            self._log.error("loop.failed", loop=task.get_name(), error=brief(exc))
 
     def _report(self, path: str, error: str) -> None:
         """Log a request that failed in a way nobody foresaw; many that fail alike are one line."""

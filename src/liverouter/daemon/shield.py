@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from liverouter.daemon.connections import connection_of
 from liverouter.daemon.problem_details import ApiError, from_error, unforeseen
-from liverouter.events import mask
+from liverouter.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +97,7 @@ class Shield:
             await from_error(exc)(scope, receive, send_shielded)
         except Exception as exc:  # noqa: BLE001 - the top of a request; what it says may hold a secret, so it is masked
             path = scope["raw_path"].decode("ascii", "backslashreplace")  # as it was sent: escaped
-            self._report(path, f"{type(exc).__name__}: {mask(str(exc))}")
+            self._report(path, brief(exc))
             if not started:
                 await unforeseen()(scope, receive, send_shielded)
         finally:

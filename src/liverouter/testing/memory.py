@@ -13,10 +13,10 @@ from liverouter.activation import Activation, Prepared, Reading, Rejected
 from liverouter.chat import LiveChatModel
 from liverouter.cooldowns import Cooldowns
 from liverouter.draft import origins_in_force, seal_over
+from liverouter.environment import Environment
 from liverouter.errors import ConfigError
 from liverouter.events import Bus, Observer
 from liverouter.loop import LoopThread
-from liverouter.options import Environment
 from liverouter.raw import RawConfig
 from liverouter.sealing import Keyring, Secret, generate_key
 from liverouter.store import Store
