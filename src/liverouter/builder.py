@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from liverouter.cooldowns import Cooldowns
 from liverouter.inner import build_inner, preload
-from liverouter.loop import unforkable
+from liverouter.loop_fork import unforkable
 from liverouter.profile import combine
 from liverouter.router import build_router
 from liverouter.store import Generation
 from liverouter.usage import UsageCounter, register, unregister
 
 if TYPE_CHECKING:
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.snapshot import Snapshot
 
 

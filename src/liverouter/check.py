@@ -17,7 +17,7 @@ from liverouter.chat import LiveChatModel
 from liverouter.config import validate
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.events import Bus
-from liverouter.loop import LoopThread
+from liverouter.loop_thread import LoopThread
 from liverouter.redaction import mask
 from liverouter.usage import UsageCounter
 

@@ -25,7 +25,7 @@ from liverouter.errors import ClosedError, NotReadyError, Problem
 from liverouter.events import ClientClosed, ClientStarted, ConfigApplied, ConfigRejected, Event, Observer, ReadFailed
 from liverouter.leaving import leaves_bare
 from liverouter.logs import bus
-from liverouter.loop import LoopThread
+from liverouter.loop_thread import LoopThread
 from liverouter.sealing import Keyring
 from liverouter.state import Status, fold
 from liverouter.store import Generation, Store

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from liverouter.errors import Problem
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.options import Options
     from liverouter.raw import Head, RawConfig
     from liverouter.sealing import Keyring

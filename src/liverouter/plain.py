@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.snapshot import Deployment, Snapshot
 
     _Built = tuple[BaseChatModel, Any]  # the model, and what has the `aclose` of its connections

@@ -23,7 +23,7 @@ from litellm.utils import is_internal_call
 from liverouter.cooldowns import Cooldowns, Limits
 from liverouter.failover import FailoverRouter
 from liverouter.inner import close_litellm_clients
-from liverouter.loop import LoopThread
+from liverouter.loop_thread import LoopThread
 from liverouter.providers import is_claude
 
 if TYPE_CHECKING:

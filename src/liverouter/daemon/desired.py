@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from liverouter.daemon.models import CheckBody, Edit, RollbackBody
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.raw import RawConfig, SealedSecret
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring

@@ -17,7 +17,7 @@ from liverouter.draft import origins_in_force, seal_over
 from liverouter.environment import Environment
 from liverouter.errors import ConfigError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, Observer
-from liverouter.loop import LoopThread
+from liverouter.loop_thread import LoopThread
 from liverouter.raw import RawConfig
 from liverouter.sealing import Keyring, Secret, generate_key
 from liverouter.store import Store
