@@ -15,7 +15,7 @@ from liverouter.config import Validation, validate
 from liverouter.cooldowns import Cooldowns
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired
-from liverouter.loop import unforkable
+from liverouter.loop_fork import unforkable
 from liverouter.profile import combine
 from liverouter.redaction import brief
 from liverouter.router import build_router, collecting_later, freeze
@@ -24,7 +24,7 @@ from liverouter.warmup import warm_up
 
 if TYPE_CHECKING:
     from liverouter.environment import Environment
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
     from liverouter.snapshot import Snapshot

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
 
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.snapshot import Deployment, Snapshot
 
 C = TypeVar("C")

@@ -16,7 +16,7 @@ from liverouter.causes import kind_of
 from liverouter.chat import LiveChatModel
 from liverouter.errors import LiveRouterError, Problem
 from liverouter.events import Bus
-from liverouter.loop import LoopThread
+from liverouter.loop_thread import LoopThread
 from liverouter.redaction import mask
 from liverouter.store import Store
 from liverouter.usage import UsageCounter

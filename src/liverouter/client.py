@@ -23,7 +23,7 @@ from liverouter.errors import ClosedError, NotReadyError, Problem
 from liverouter.events import ClientClosed, ClientStarted, Observer
 from liverouter.leaving import leaves_bare
 from liverouter.logs import bus
-from liverouter.loop import LoopThread
+from liverouter.loop_thread import LoopThread
 from liverouter.state import Status, StatusTracker
 from liverouter.store import Generation, Store
 from liverouter.usage import UsageCounter

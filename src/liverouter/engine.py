@@ -22,7 +22,7 @@ from liverouter.snapshot_file import SnapshotFile
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.options import Options
     from liverouter.sealing import Keyring
     from liverouter.state import StatusTracker
@@ -73,7 +73,7 @@ class Engine:
         )
         self.listener = Listener(
             dsn=options.listen_dsn,
-            on_change=self.requests.request,
+            requests=self.requests,
             bus=bus,
             application_name=f"liverouter-listen/{options.app}"[:63],
             probe_interval_s=options.probe_interval_s,

@@ -30,9 +30,9 @@ from liverouter.wakeup import Backoff, jittered
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
 
     from liverouter.dsn import Dsn
+    from liverouter.reload_requests import ReloadRequests
 
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 30.0
@@ -44,7 +44,7 @@ _ANSWERED: Final = ("pooler", "standby", "refused")  # somebody is there, but no
 
 
 class Listener:
-    """Calls *on_change* whenever the config may have changed, and knows whether it would hear of it.
+    """Asks for a read whenever the config may have changed, and knows whether it would hear of it.
 
     Runs in the engine's loop; `mode`, `cause`, `healthy`, `backend_pid` and `reconnects` may be read from any thread.
     """
@@ -53,7 +53,7 @@ class Listener:
         self,
         *,
         dsn: Dsn,
-        on_change: Callable[[str], None],  # cheap; gets the reason in a few words
+        requests: ReloadRequests,
         bus: Bus,
         application_name: str,
         probe_interval_s: float = 10.0,  # ±20 %, so that a fleet does not probe in step
@@ -64,7 +64,7 @@ class Listener:
         rng: random.Random | None = None,
     ) -> None:
         """Wire; nothing runs before `run`."""
-        self._dsn, self._on_change, self._bus, self._application_name = dsn, on_change, bus, application_name
+        self._dsn, self._requests, self._bus, self._application_name = dsn, requests, bus, application_name
         self._probe_interval_s, self._poll_interval_s = probe_interval_s, poll_interval_s
         self._server_check_interval_s = server_check_interval_s
         self._probe_timeout_s, self._connect_timeout_s = probe_timeout_s, connect_timeout_s
@@ -178,13 +178,13 @@ class Listener:
         )
 
     def _notified(self) -> None:
-        self._on_change("notification")
+        self._requests.request("notification")
 
     def _listening(self, reason: str) -> None:
         """Note that notifications arrive from now on."""
         self.mode, self.cause, self._said = "listen", None, ("", None)
         self._bus.emit(ListenerConnected(self.backend_pid or 0, self.reconnects))
-        self._on_change(reason)  # for whatever was committed while nobody listened
+        self._requests.request(reason)  # for whatever was committed while nobody listened
 
     async def _back_off(self, failure: NotListeningError) -> None:
         """Wait before the next attempt: ever longer, but behind a pooler always long."""
@@ -208,7 +208,9 @@ class Listener:
         news, self._said, self._said_at = said != self._said, said, now
         self._bus.emit(event)
         if news:
-            self._on_change(f"notifications do not arrive: {failure.cause}")  # before the poll's long interval is over
+            self._requests.request(
+                f"notifications do not arrive: {failure.cause}"
+            )  # before the poll's long interval is over
 
 
 def _cause(exc: Exception) -> PollCause:

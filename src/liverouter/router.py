@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.cooldowns import Cooldowns, Limits
 from liverouter.errors import ConfigError, Problem
 from liverouter.literal import looked_up
-from liverouter.loop import unforkable
+from liverouter.loop_fork import unforkable
 from liverouter.providers import sent_secrets, spec_of
 from liverouter.redaction import brief
 

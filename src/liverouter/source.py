@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.store import Generation
     from liverouter.usage import UsageCounter
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from liverouter.cooldowns import Cooldowns, Limits
-from liverouter.loop import LoopThread
+from liverouter.loop_thread import LoopThread
 from liverouter.providers import spec_of
 
 if TYPE_CHECKING:

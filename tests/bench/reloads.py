@@ -16,6 +16,7 @@ import asyncpg
 from liverouter.dsn import Dsn
 from liverouter.events import Bus
 from liverouter.listener import Listener
+from liverouter.reload_requests import ReloadRequests
 from liverouter.repository import SettingsRepository
 from tests.bench.figures import Figure, median, quantile
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.bench.world import World
 
 HERE = Path(__file__).parent
+_PATIENCE_S = 600.0
 _POLL_S = 30.0  # how often LiteLLM's proxy looks for changes
 
 
@@ -185,26 +187,19 @@ async def _bare(dsn: str, read: Callable[[int], None], gate: asyncio.Semaphore, 
 
 
 async def _ours(dsn: str, read: Callable[[int], None], gate: asyncio.Semaphore, ready: asyncio.Semaphore) -> None:
-    wanted, connected = asyncio.Event(), asyncio.Event()
-
-    def changed(_: str) -> None:
-        connected.set()
-        wanted.set()
-
+    requests = ReloadRequests(Bus())
     repository = SettingsRepository(url=dsn, application_name="bench")
     listener = Listener(
-        dsn=Dsn.parse(dsn), on_change=changed, bus=Bus(), application_name="bench", probe_interval_s=3600
+        dsn=Dsn.parse(dsn), requests=requests, bus=Bus(), application_name="bench", probe_interval_s=3600
     )
     async with gate:
         task = asyncio.create_task(listener.run())
-        await connected.wait()
+        await requests.wait(_PATIENCE_S)
         await repository.read()
-    wanted.clear()
     ready.release()
     try:
         while True:
-            await wanted.wait()
-            wanted.clear()
+            await requests.wait(_PATIENCE_S)
             read((await repository.read()).revision)
     finally:
         task.cancel()

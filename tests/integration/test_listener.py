@@ -21,8 +21,10 @@ from liverouter.events import (
     ListenerDegraded,
     ListenerLost,
     ListenerProbed,
+    ReloadRequested,
 )
 from liverouter.listener import Listener
+from liverouter.reload_requests import ReloadRequests
 from tests.faults.proxy import FaultProxy, error, is_config_notification
 from tests.faults.waiting import until_async
 
@@ -43,7 +45,7 @@ class Ear:
         quick = {"probe_interval_s": 0.1, "probe_timeout_s": 0.5, "connect_timeout_s": 1.0}
         self.listener = Listener(
             dsn=Dsn.parse(dsn),
-            on_change=self._changed,
+            requests=ReloadRequests(Bus(self._requested)),
             bus=Bus(self._happened),
             application_name=NAME,
             **(quick | options),
@@ -58,8 +60,9 @@ class Ear:
         with contextlib.suppress(asyncio.CancelledError):
             await self.task
 
-    def _changed(self, reason: str) -> None:
-        self.changes.append(reason)
+    def _requested(self, event: Event) -> None:
+        assert isinstance(event, ReloadRequested)
+        self.changes.append(event.reason)
         self._news.set()
 
     def _happened(self, event: Event) -> None:

@@ -13,7 +13,7 @@ from liverouter.cli.output import say, show_json, show_problems, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import DatabaseError
 from liverouter.events import Bus, Event, ListenerDegraded, ListenerLost
-from liverouter.wakeup import Wakeup
+from liverouter.reload_requests import ReloadRequests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,10 +52,10 @@ COMMANDS: Final = (watch_command,)
 async def _watch(repository: SettingsRepository, door: Access, *, as_json: bool) -> None:
     from liverouter.listener import Listener
 
-    changed = Wakeup()
+    changes = ReloadRequests(Bus())
     listener = Listener(
         dsn=door.options.listen_dsn,
-        on_change=lambda _: changed.set(),
+        requests=changes,
         bus=Bus(_tell_trouble),
         application_name="liverouter watch",
         probe_interval_s=door.options.probe_interval_s,
@@ -68,8 +68,7 @@ async def _watch(repository: SettingsRepository, door: Access, *, as_json: bool)
     failing = False
     try:
         while True:
-            await changed.wait(_EAGER_S if fleet.pending else _CALM_S)
-            changed.clear()  # before the look: a later change must mean a later look
+            await changes.wait(_EAGER_S if fleet.pending else _CALM_S)
             try:
                 facts = await fleet.look()
             except DatabaseError as exc:

@@ -21,7 +21,7 @@ from liverouter.settings import SETTINGS, SettingValueError, parse
 
 if TYPE_CHECKING:
     from liverouter.daemon.models import CheckBody, Edit, RollbackBody
-    from liverouter.loop import LoopThread
+    from liverouter.loop_thread import LoopThread
     from liverouter.raw import RawConfig, SealedSecret
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring

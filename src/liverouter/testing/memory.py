@@ -16,7 +16,7 @@ from liverouter.draft import origins_in_force, seal_over
 from liverouter.environment import Environment
 from liverouter.errors import ConfigError
 from liverouter.events import Bus, Observer
-from liverouter.loop import LoopThread
+from liverouter.loop_thread import LoopThread
 from liverouter.raw import RawConfig
 from liverouter.sealing import Keyring, Secret, generate_key
 from liverouter.store import Store

@@ -1,4 +1,4 @@
-"""Event loops in threads of their own, and the bridges by which callers on any thread or loop use them.
+"""An event loop in a thread of its own, and the bridges by which callers on any thread or loop use it.
 
 Every provider call runs on one such loop, whoever makes it: litellm keeps clients per loop, so a loop per call would
 mean a TCP connection per call, and descriptors that only leave after minutes.
@@ -9,28 +9,20 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import os
-import queue
 import socket
 import threading
-import time
-import weakref
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from liverouter import loop_fork
 from liverouter.errors import ClosedError, LiveRouterError
 from liverouter.leaving import bare
-from liverouter.wakeup import Wakeup, call_soon
+from liverouter.loop_streaming import aread, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_AHEAD: Final = 64  # items that a stream may be ahead of its reader
-_PATIENCE_S: Final = 15.0  # a fork waits this long for an import of litellm, and no longer
-_END: Final = object()
 
 
 class LoopThread:
@@ -54,7 +46,7 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         started.wait()
-        _alive.add(self)
+        loop_fork.watch(self._loop, self._thread)
 
     def __repr__(self) -> str:
         """Name the loop and say whether it runs."""
@@ -102,19 +94,10 @@ class LoopThread:
         cancels it there. Raises as `call` does.
         """
         self._refuse_own_thread()
-        items: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        brake = _Brake(items.qsize)
-        future = self.submit(_pump, fn(*args, **kwargs), items.put, brake)
-        future.add_done_callback(lambda _: items.put(_END))
         try:
-            while (item := items.get()) is not _END:
-                brake.ease()
-                yield item
-            future.result()
+            yield from read(self.submit, fn(*args, **kwargs))
         except concurrent.futures.CancelledError:
             raise self._ended() from None
-        finally:
-            future.cancel()
 
     async def acall(self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn(*args, **kwargs)`` on the loop and return its result, from whichever loop; direct when on it.
@@ -137,35 +120,7 @@ class LoopThread:
     ) -> AsyncGenerator[T, None]:
         """Yield what the async generator ``fn(*args, **kwargs)`` yields, as `iterate` does, from whichever loop."""
         source = fn(*args, **kwargs)
-        return source if self.is_current() else self._across(source)
-
-    async def _across(self, source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-        items: deque[T] = deque()
-        news = Wakeup()
-        brake = _Brake(items.__len__)
-
-        def put(item: T) -> None:
-            items.append(item)
-            if len(items) == 1:  # the reader wakes for the first of a batch only
-                news.set()
-
-        future = self.submit(_pump, source, put, brake)
-        future.add_done_callback(lambda _: news.set())
-        try:
-            while True:
-                ended = future.done()  # before the look at the items: what it has put is there
-                while items:
-                    yield items.popleft()
-                    brake.ease()
-                if ended:
-                    break
-                await news.wait()
-                news.clear()
-            future.result()
-        except concurrent.futures.CancelledError:
-            raise self._ended() from None
-        finally:
-            future.cancel()
+        return source if self.is_current() else aread(self.submit, source, self._ended)
 
     def at_stop(self, step: Callable[[], Awaitable[None]]) -> Callable[[], object]:
         """Have *step* run on the loop when it stops, after every task has ended; adding it again changes nothing.
@@ -282,109 +237,6 @@ def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     loop.default_exception_handler(context)
 
 
-class _Brake:
-    """Stops a pump that is too far ahead until its reader has caught up."""
-
-    __slots__ = ("_ahead", "_resume", "_stopped")
-
-    def __init__(self, ahead: Callable[[], int]) -> None:
-        self._ahead, self._resume, self._stopped = ahead, Wakeup(), False
-
-    async def apply(self) -> None:
-        """On the pump's loop: wait while the reader is too far behind."""
-        if self._ahead() < _AHEAD:
-            return
-        self._resume.clear()
-        self._stopped = True
-        if self._ahead() >= _AHEAD:  # again: the reader may have caught up before it could see `_stopped`
-            await self._resume.wait()
-        self._stopped = False
-
-    def ease(self) -> None:
-        """On the reader's thread, after each item: let the pump go on once half the buffer is free."""
-        if self._stopped and self._ahead() <= _AHEAD // 2:
-            self._resume.set()
-
-
-async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None], brake: _Brake) -> None:
-    async with contextlib.aclosing(source):  # in this one task: cancel scopes do not cross tasks
-        async for item in source:
-            put(item)
-            await brake.apply()
-
-
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-_alive: Final[weakref.WeakSet[LoopThread]] = weakref.WeakSet()
-_inherited: Final[list[asyncio.AbstractEventLoop]] = []
-
-
-_unforkable: Final = threading.RLock()
-_fork = threading.local()  # what the forking thread has to undo afterwards
-
-
-@contextlib.contextmanager
-def unforkable() -> Generator[None, None, None]:
-    """Let no fork happen inside: what a thread has half done, an import above all, a child could never finish."""
-    with _unforkable:
-        yield
-
-
-def _pause() -> None:
-    """Before a fork: hold every loop between two of its steps, where it owns no lock and is in no import.
-
-    A child has none of the parent's threads but all of their locks, as they were. Waits for whoever is busy, at most
-    `_PATIENCE_S`.
-    """
-    deadline = time.monotonic() + _PATIENCE_S
-    _fork.resume = resume = threading.Event()
-    _fork.locked = _unforkable.acquire(timeout=_PATIENCE_S)
-    for thread in [thread for thread in _alive if not thread.is_current()]:
-        at_rest = threading.Event()
-        if call_soon(thread._loop, _rest, at_rest, resume):  # noqa: SLF001 - this module's own class
-            while not at_rest.wait(0.05) and thread._thread.is_alive() and time.monotonic() < deadline:  # noqa: SLF001
-                pass
-
-
-def _rest(at_rest: threading.Event, resume: threading.Event) -> None:
-    at_rest.set()
-    resume.wait(_PATIENCE_S)
-
-
-def _resume() -> None:
-    """After a fork, in the parent: let the loops go on."""
-    _fork.resume.set()
-    if _fork.locked:
-        _unforkable.release()
-
-
-def _keep_inherited() -> None:
-    """In a forked child: keep the parent's loops for ever. Clients are cached by id(loop), so none may be reused."""
-    for thread in _alive:
-        _inherited.append(thread._loop)  # noqa: SLF001 - this module's own class
-        _detach(thread._loop)  # noqa: SLF001
-    _alive.clear()
-    if _fork.locked:
-        _unforkable.release()
-
-
-def _detach(loop: asyncio.AbstractEventLoop) -> None:
-    """Turn every descriptor of an inherited loop into /dev/null.
-
-    Child and parent share sockets and the epoll that watches them: whatever a child's clean-up closes, says goodbye to
-    or stops watching (litellm's exit hooks do all three) would be cut off in the parent, which then waits for ever.
-    """
-    for task in asyncio.all_tasks(loop):
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - they go on, in the parent
-    if (selector := getattr(loop, "_selector", None)) is None:
-        return
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for descriptor in [*selector.get_map(), selector.fileno()]:
-        os.dup2(null, descriptor, inheritable=False)
-    os.close(null)
-
-
-os.register_at_fork(before=_pause, after_in_parent=_resume, after_in_child=_keep_inherited)
