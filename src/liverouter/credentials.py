@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from liverouter.errors import SecretError
 from liverouter.literal import looked_up
-from liverouter.lookup import MEND_FILE, Lookup, clip
+from liverouter.lookup import MEND_FILE, Values, clip
 from liverouter.origins import is_loopback, origin_of
 from liverouter.providers import OWNERS, Contents
 from liverouter.sealing import Secret, open as unseal
@@ -35,35 +35,35 @@ class Credential:
         return origin in self.origins or is_loopback(origin) or self.owner.is_own(origin)
 
 
-def find(look: Lookup, name: str, user: ProviderSpec, *, referenced: bool) -> Credential | None:
+def find(values: Values, name: str, user: ProviderSpec, *, referenced: bool) -> Credential | None:
     """Return the secret *name* for a deployment of *user*: stored, else the environment's, else None.
 
     *referenced*: an entry named it, ``{"secret": name}``; else it is the provider's own. What is wrong is reported.
     """
     owner = OWNERS.get(name, user)
-    if name in look.raw.secrets:
-        secret = _opened(look, name)
-        origins = look.raw.secrets[name].origins
+    if name in values.raw.secrets:
+        secret = _opened(values, name)
+        origins = values.raw.secrets[name].origins
         return None if secret is None else Credential(name, secret, f"secret {name}", user, owner, origins, stored=True)
-    found = look.environment.referenced(name) if referenced else None
+    found = values.environment.referenced(name) if referenced else None
     if found is None and name in OWNERS:
-        found = look.environment.get(name)
+        found = values.environment.get(name)
     if found is None:
         return None
     if found.error:
-        look.report("LR102", found.error, found.source, MEND_FILE)
+        values.report("LR102", found.error, found.source, MEND_FILE)
         return None
-    if look.is_reported(looked_up(found.text, found.source)):
+    if values.is_reported(looked_up(found.text, found.source)):
         return None
-    return Credential(name, Secret(found.text), found.source, user, owner, _trusted(look, owner), stored=False)
+    return Credential(name, Secret(found.text), found.source, user, owner, _trusted(values, owner), stored=False)
 
 
-def ambient(look: Lookup, user: ProviderSpec) -> Credential:
+def ambient(values: Values, user: ProviderSpec) -> Credential:
     """Return what the machine itself gives a deployment of *user*: the identity that its cloud knows it by."""
-    return Credential("", None, "ambient", user, user, _trusted(look, user), stored=False)
+    return Credential("", None, "ambient", user, user, _trusted(values, user), stored=False)
 
 
-def check_origin(look: Lookup, credential: Credential, endpoint: str, place: str, *, trusted: bool) -> None:
+def check_origin(values: Values, credential: Credential, endpoint: str, place: str, *, trusted: bool) -> None:
     """Report a *credential* that is not meant for where calls to *endpoint* go, as *place* says.
 
     *trusted*: the process's own environment gives that address, and so any key of that very provider's goes there.
@@ -81,7 +81,7 @@ def check_origin(look: Lookup, credential: Credential, endpoint: str, place: str
         what = f"the credential of {whose} is meant for {meant}"
         allow = f"start each process with LIVEROUTER_API_BASES={origin}"
         hint = f"Mend the address; or {allow}; or store a key for this one: {again}"
-    look.report("LR111", f"{what}; this leads to {origin or 'an address that cannot be read'}", place, hint)
+    values.report("LR111", f"{what}; this leads to {origin or 'an address that cannot be read'}", place, hint)
 
 
 def user_secret(spec: ProviderSpec) -> str:
@@ -89,14 +89,14 @@ def user_secret(spec: ProviderSpec) -> str:
     return spec.secret_names[0]
 
 
-def contents(look: Lookup, field: Field, credential: Credential, endpoint: str, place: str) -> Contents:
+def contents(values: Values, field: Field, credential: Credential, endpoint: str, place: str) -> Contents:
     """Return what *credential*, which is to be used as *field*, holds; nothing of use after a report."""
     if field.read is None or credential.secret is None:
         return Contents()
     local = is_loopback(origin_of(endpoint))
     found = field.read(credential.secret.reveal(), place, stored=credential.stored, local=local)
     if found.problem is not None:
-        look.is_reported([found.problem])
+        values.is_reported([found.problem])
     return found
 
 
@@ -112,22 +112,22 @@ def secret_faults(name: str, secret: Secret) -> list[Problem]:
     return [] if problem is None else [problem]
 
 
-def _opened(look: Lookup, name: str) -> Secret | None:
+def _opened(values: Values, name: str) -> Secret | None:
     """Return a stored secret, None after a report."""
     where = f"secrets.{clip(name)}"
     try:
-        secret = unseal(name, look.raw.secrets[name].sealed, look.keyring)
+        secret = unseal(name, values.raw.secrets[name].sealed, values.keyring)
     except SecretError as exc:
-        look.report(exc.code, exc.message, where, exc.hint)
+        values.report(exc.code, exc.message, where, exc.hint)
         return None
     if not secret.reveal().strip():
-        look.report("LR102", "the stored secret is empty", where, HINTS["secret"].replace("NAME", clip(name)))
+        values.report("LR102", "the stored secret is empty", where, HINTS["secret"].replace("NAME", clip(name)))
         return None
-    return None if look.is_reported(looked_up(secret.reveal(), where)) else secret
+    return None if values.is_reported(looked_up(secret.reveal(), where)) else secret
 
 
-def _trusted(look: Lookup, spec: ProviderSpec) -> tuple[str, ...]:
+def _trusted(values: Values, spec: ProviderSpec) -> tuple[str, ...]:
     """Return where the environment itself has its credentials of *spec* sent to, beside the provider's hosts."""
-    found = look.environment.get(spec.base.name)
+    found = values.environment.get(spec.base.name)
     own = origin_of(found.text) if found is not None and not found.error else ""
-    return tuple(dict.fromkeys([*([own] if own else []), *look.environment.api_bases]))
+    return tuple(dict.fromkeys([*([own] if own else []), *values.environment.api_bases]))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MEND_FILE: Final = "Mount the file and write the value into it, or unset the variable that names it"
 
 
-class Lookup:
+class Values:
     """One validation's view of rows, secrets and environment."""
 
     def __init__(self, raw: RawConfig, environment: Environment, keyring: Keyring | None) -> None:

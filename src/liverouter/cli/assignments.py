@@ -10,7 +10,7 @@ import click
 from liverouter.environment import Environment
 from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.literal import looked_up
-from liverouter.lookup import Lookup, clip
+from liverouter.lookup import Values, clip
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import REJECTED
 from liverouter.raw import RawConfig
@@ -73,9 +73,9 @@ def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
 
 def _misfits(setting: Setting, value: Any, where: str) -> list[Problem]:
     """Return why *value* can never do for *setting*, whatever the other rows hold."""
-    look = Lookup(_NO_ROWS, Environment({}), None)
-    look.checked(setting, value, where)
-    return look.problems
+    values = Values(_NO_ROWS, Environment({}), None)
+    values.checked(setting, value, where)
+    return values.problems
 
 
 def _unknown(key: str, where: str) -> Problem:
