@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import httpx
 import litellm
 import openai
-from langchain_core.exceptions import ModelAPIError, ModelInvalidRequestError
 from litellm import Router
 from litellm.exceptions import MidStreamFallbackError
 from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
+from liverouter.answer_errors import CutStreamError, hollow, provider_and_model
 from liverouter.call import Call, current_call
 from liverouter.clock import Clock
 from liverouter.drain import read_to_its_end
-from liverouter.errors import CallError, Problem
 from liverouter.leaving import bare, raise_anew
 
 if TYPE_CHECKING:
@@ -32,50 +31,7 @@ if TYPE_CHECKING:
 
     from liverouter.sealing import Secret
 
-_HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
 _EMPTY_IS_AN_ANSWER: Final = frozenset({"length"})  # the token limit left no room, and the caller is told so
-
-
-class _FoundError(CallError):
-    """An error found here, which litellm's Router must take for one of its own."""
-
-    failed_deployment_id: str = ""  # where the Router looks for it
-
-    def _describe(self, message: str, *, code: str, where: str, hint: str) -> None:
-        """Set what a LiveRouterError has; its constructor would go on to litellm's, which wants other arguments."""
-        self.code, self.message, self.where, self.hint = code, message, where, hint
-        self.args = (str(Problem(code, message, where, hint)),)
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class EmptyAnswerError(_FoundError, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
-    """The provider called it a success and answered nothing (LR304)."""
-
-    def __init__(self, deployment_id: str, *, finish: str | None = None) -> None:
-        what = f"{_label(deployment_id)} answered nothing" + (f" (finish reason {finish})" if finish else "")
-        litellm.InternalServerError.__init__(self, what, *_names(deployment_id))
-        self._describe(what, code="LR304", where=deployment_id, hint=_HINT_RETRY)
-
-
-class CutStreamError(_FoundError, ModelAPIError, litellm.InternalServerError):  # type: ignore[misc]  # litellm has no types
-    """The provider's stream ended without its finish marker (LR303)."""
-
-    def __init__(self, deployment_id: str) -> None:
-        what = f"the stream of {_label(deployment_id)} ended without its finish marker"
-        litellm.InternalServerError.__init__(self, what, *_names(deployment_id))
-        self._describe(what, code="LR303", where=deployment_id, hint=_HINT_RETRY)
-
-
-class RefusedError(_FoundError, ModelInvalidRequestError, litellm.ContentPolicyViolationError):  # type: ignore[misc]  # no types
-    """The provider refused to answer (LR305)."""
-
-    def __init__(self, deployment_id: str, *, text: str = "") -> None:
-        what = f"{_label(deployment_id)} refused to answer" + (f": {text[:200]}" if text else "")
-        litellm.ContentPolicyViolationError.__init__(self, what, *reversed(_names(deployment_id)))
-        hint = "Rephrase the request; a fallback of another provider may answer it."
-        self._describe(what, code="LR305", where=deployment_id, hint=hint)
 
 
 class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
@@ -154,7 +110,7 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
         finish = choices[0].finish_reason if choices else None
         if finish in _EMPTY_IS_AN_ANSWER or (finish == "stop" and kwargs.get("stop")):
             return
-        error = _hollow(identifier, refusal=_refusal(choices[0].message if choices else None), finish=finish)
+        error = hollow(identifier, refusal=_refusal(choices[0].message if choices else None), finish=finish)
         error.failed_deployment_id = identifier
         raise error
 
@@ -263,7 +219,7 @@ class CheckedStream:
             raise_anew(bare(error, [secret.reveal() for secret in self._secrets]))
 
     def _silent(self, cause: TimeoutError) -> Exception:
-        provider, model = _names(self._identifier)
+        provider, model = provider_and_model(self._identifier)
         error = litellm.Timeout(
             f"nothing more came of the stream within {self._timeout_s:g} s", model=model, llm_provider=provider
         )
@@ -280,7 +236,7 @@ class CheckedStream:
 
     def _empty_error(self, finish: str | None) -> Exception:
         texts = [_refusal(chunk.choices[0].delta) for chunk in self._held if chunk.choices]
-        return _hollow(self._identifier, refusal="".join(texts), finish=finish)
+        return hollow(self._identifier, refusal="".join(texts), finish=finish)
 
     def _is_finished(self) -> bool:
         """Tell whether the provider itself said that it had finished; litellm says so in any case."""
@@ -325,12 +281,6 @@ def _refusal(message: Any) -> str:
     return (message.get("refusal") if message is not None else None) or ""
 
 
-def _hollow(deployment_id: str, *, refusal: str, finish: str | None) -> EmptyAnswerError | RefusedError:
-    if refusal or finish == "content_filter":
-        return RefusedError(deployment_id, text=refusal)
-    return EmptyAnswerError(deployment_id, finish=finish)
-
-
 def _public(exc: Exception, metadata: dict[str, Any]) -> Exception:
     """Return litellm's public error for one of its inner ones: it opens Vertex streams after its own mapping."""
     provider, _, model = metadata["deployment"].partition("/")
@@ -340,13 +290,3 @@ def _public(exc: Exception, metadata: dict[str, Any]) -> Exception:
         mapped.failed_deployment_id = metadata["model_info"]["id"]  # type: ignore[attr-defined]  # litellm's own mark
         return mapped
     return exc
-
-
-def _label(deployment_id: str) -> str:
-    """Return ``provider/model`` of a deployment's id."""
-    return deployment_id.partition("#")[0]
-
-
-def _names(deployment_id: str) -> tuple[str, str]:
-    provider, _, model = _label(deployment_id).partition("/")
-    return provider, model
