@@ -101,7 +101,7 @@ def levels() -> dict[str, int]:
 def use() -> None:
     """Use the library: all providers in memory, a default client that finds no database, a connect that is cut."""
     from liverouter import NotReadyError, get_chat_model
-    from liverouter.dial import dial
+    from liverouter.dial import connect
     from liverouter.dsn import Dsn
     from liverouter.testing import MemoryRouter, service_account_json
 
@@ -113,7 +113,7 @@ def use() -> None:
         get_chat_model()
     with socket.create_server(("127.0.0.1", 0)) as mute, contextlib.suppress(TimeoutError):
         dsn = Dsn.parse(f"postgresql://u@127.0.0.1:{mute.getsockname()[1]}/d")
-        asyncio.run(dial(dsn, application_name="x", timeout_s=0.1))
+        asyncio.run(connect(dsn, application_name="x", timeout_s=0.1))
 
 
 def main() -> None:
