@@ -11,8 +11,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from liverouter.diagnosis import explain, is_broken
-from liverouter.dial import NETWORK_ERRORS, Connection, dial
+from liverouter.diagnosis import from_driver, is_broken
+from liverouter.dial import NETWORK_ERRORS, Connection, connect
 from liverouter.dsn import Dsn
 from liverouter.errors import DatabaseError
 from liverouter.leaving import bare
@@ -53,7 +53,7 @@ class Database:
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
         self._max_connection_age_s = max_connection_age_s
         self._engine: AsyncEngine | None = None
-        self._dialled: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._made: weakref.WeakSet[Connection] = weakref.WeakSet()
         self.where = f"database {self._dsn.without_password}"
 
     async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
@@ -103,7 +103,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection, those in use as well; further use opens new ones."""
         await self._drop_idle()
-        for connection in list(self._dialled):  # SQLAlchemy forgets one whose set-up was cancelled, and leaves it open
+        for connection in list(self._made):  # SQLAlchemy forgets one whose set-up was cancelled, and leaves it open
             connection.terminate()
 
     async def _drop_idle(self) -> None:
@@ -132,12 +132,12 @@ class Database:
         except DatabaseError as exc:
             raise bare(exc)  # noqa: B904 - the driver's frames, which it came through, hold the DSN
         except (SQLAlchemyError, _CommitError, *NETWORK_ERRORS) as exc:
-            raise explain(exc, where=self.where) from bare(exc)
+            raise from_driver(exc, where=self.where) from bare(exc)
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:
             self._engine = make_engine(
-                self._dial,
+                self._connect,
                 pool_size=1,
                 max_overflow=2,
                 pool_timeout=self._statement_timeout_s,
@@ -146,7 +146,7 @@ class Database:
             event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         return self._engine
 
-    async def _dial(self) -> Connection:
+    async def _connect(self) -> Connection:
         settings = {
             # Whatever the role's own settings are: these are part of how this works.
             "default_transaction_isolation": "read committed",
@@ -155,21 +155,21 @@ class Database:
             "statement_timeout": str(round(self._statement_timeout_s * 1000)),
         }
         try:
-            connection = await dial(
+            connection = await connect(
                 self._dsn,
                 application_name=self._application_name,
                 timeout_s=self._connect_timeout_s,
                 server_settings=settings,
             )
         except ValueError as exc:
-            raise explain(exc, where=self.where) from None  # its text is a piece of the URL, often of the password
+            raise from_driver(exc, where=self.where) from None  # its text is a piece of the URL, often of the password
         try:
             async with asyncio.timeout(self._statement_timeout_s + _GRACE_S):
                 await _check_schema(connection, self.where)
         except BaseException:  # cancelled as well: nobody else knows of this connection yet
             connection.terminate()
             raise
-        self._dialled.add(connection)
+        self._made.add(connection)
         return connection
 
 

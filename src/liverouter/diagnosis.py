@@ -71,7 +71,7 @@ _NEXT_WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OWN_STATE: Final = re.compile(r"LR\d{3}")  # our functions raise with the code itself as SQLSTATE
 
 
-def explain(exc: BaseException, *, where: str = "database") -> DatabaseError:
+def from_driver(exc: BaseException, *, where: str = "database") -> DatabaseError:
     """Return what *exc* means, as an error whose text is fit for people and logs.
 
     Takes what asyncpg, SQLAlchemy, the resolver, TLS and the socket raise, wrapped or not. Nothing of the statement,

@@ -65,7 +65,7 @@ class Connection(asyncpg.Connection):
         _keep_alive(transport.get_extra_info("socket"))
 
 
-async def dial(
+async def connect(
     dsn: Dsn,
     *,
     application_name: str,
@@ -88,7 +88,7 @@ async def dial(
     try:
         for host in hosts:
             try:
-                connection = await _dial_host(host, application_name, timeout_s, settings, command_timeout_s)
+                connection = await _connect_host(host, application_name, timeout_s, settings, command_timeout_s)
                 if len(hosts) == 1 or await _takes_writes(connection, timeout_s):
                     return connection
             except NETWORK_ERRORS as exc:
@@ -106,20 +106,20 @@ async def dial(
             standby.terminate()
 
 
-async def _dial_host(
+async def _connect_host(
     url: str, application_name: str, timeout_s: float, settings: dict[str, str], command_timeout_s: float | None
 ) -> Connection:
     name = {"application_name": application_name}
     async with asyncio.timeout(timeout_s):
         try:
-            return await _connect(url, settings | name, command_timeout_s)
+            return await _open(url, settings | name, command_timeout_s)
         except (asyncpg.ProtocolViolationError, asyncpg.UndefinedObjectError):
             if not settings:
                 raise
-            return await _connect(url, name, command_timeout_s)
+            return await _open(url, name, command_timeout_s)
 
 
-async def _connect(url: str, settings: dict[str, str], command_timeout_s: float | None) -> Connection:
+async def _open(url: str, settings: dict[str, str], command_timeout_s: float | None) -> Connection:
     return await asyncpg.connect(
         url,
         loop=cast("asyncio.AbstractEventLoop", _QuietLoop(asyncio.get_running_loop())),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import asyncpg
 
-from liverouter.dial import NETWORK_ERRORS, Connection, dial
+from liverouter.dial import NETWORK_ERRORS, Connection, connect
 from liverouter.errors import Problem
 from liverouter.wakeup import Wakeup
 
@@ -50,9 +50,9 @@ class ListenSession:
     """One connection on which LISTEN is in force and was proved by a notification to itself."""
 
     def __init__(
-        self, connection: Connection, dial_again: Callable[[], Awaitable[Connection]], query_timeout_s: float
+        self, connection: Connection, connect_again: Callable[[], Awaitable[Connection]], query_timeout_s: float
     ) -> None:
-        self._connection, self._dial_again, self._query_timeout_s = connection, dial_again, query_timeout_s
+        self._connection, self._connect_again, self._query_timeout_s = connection, connect_again, query_timeout_s
         self._own_channel = f"liverouter_{secrets.token_hex(8)}"  # nobody else's: its arrival proves this connection
         self._arrived, self._closed = Wakeup(), Wakeup()
         self._server_started_at: object = None
@@ -73,15 +73,15 @@ class ListenSession:
             NotListeningError: connected, but to a standby or through a pooler that swallows notifications.
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: anything else.
         """
-        dial_again = partial(
-            dial,
+        connect_again = partial(
+            connect,
             dsn,
             application_name=application_name,
             timeout_s=connect_timeout_s,
             server_settings=_NO_TIMEOUTS,
             command_timeout_s=query_timeout_s,
         )
-        session = cls(await dial_again(), dial_again, query_timeout_s)
+        session = cls(await connect_again(), connect_again, query_timeout_s)
         try:
             session._connection.add_termination_listener(lambda _: session._closed.set())
             await session._start(on_notification)
@@ -120,7 +120,7 @@ class ListenSession:
 
     async def _notify_from_elsewhere(self) -> None:
         """Notify while this connection is idle: then a pooler in transaction mode has no server linked to it."""
-        other = await self._dial_again()
+        other = await self._connect_again()
         try:
             await other.execute(f"NOTIFY {self._own_channel}")
         finally:
@@ -148,7 +148,7 @@ class ListenSession:
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: nobody does.
         """
-        connection = await self._dial_again()
+        connection = await self._connect_again()
         try:
             return bool(await connection.fetchval("SELECT pg_postmaster_start_time()") != self._server_started_at)
         finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 import asyncpg
 
-from liverouter.diagnosis import explain
+from liverouter.diagnosis import from_driver
 from liverouter.dial import NETWORK_ERRORS
 from liverouter.errors import Problem
 from liverouter.events import (
@@ -101,10 +101,10 @@ class Listener:
             except NotListeningError as exc:
                 failure = exc
             except NETWORK_ERRORS as exc:
-                failure = NotListeningError(_cause(exc), explain(exc).problem)
+                failure = NotListeningError(_cause(exc), from_driver(exc).problem)
             except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, it dials again
                 self._bus.emit(LoopFailed("listener", brief(exc)))
-                failure = NotListeningError("unreachable", explain(exc).problem)
+                failure = NotListeningError("unreachable", from_driver(exc).problem)
             await self._back_off(failure)
 
     async def _listen(self) -> NoReturn:

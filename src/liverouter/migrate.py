@@ -19,8 +19,8 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
 
 from liverouter.database import make_engine
-from liverouter.diagnosis import explain
-from liverouter.dial import NETWORK_ERRORS, dial
+from liverouter.diagnosis import from_driver
+from liverouter.dial import NETWORK_ERRORS, connect
 from liverouter.dsn import Dsn
 from liverouter.errors import DatabaseError
 from liverouter.leaving import leaves_bare
@@ -224,7 +224,7 @@ def _wait_for(connection: Connection, who: str, pids: Sequence[int], timeout_s: 
             _set_lock_timeout(connection, timeout_s)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ONE_RUN})
     except DBAPIError as exc:
-        if explain(exc).code != "LR208":
+        if from_driver(exc).code != "LR208":
             raise
         message = f"another migration of this database has not ended within {timeout_s:g} s: {who}"
         ends = "; ".join(f"SELECT pg_terminate_backend({pid})" for pid in pids)
@@ -238,8 +238,8 @@ def _set_lock_timeout(connection: Connection, timeout_s: float) -> None:
 
 def engine(url: str) -> AsyncEngine:
     """Return an engine without a pool of its own; a pooler may stand between."""
-    connect = partial(dial, Dsn.parse(url), application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
-    return make_engine(connect, poolclass=NullPool)
+    opened = partial(connect, Dsn.parse(url), application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
+    return make_engine(opened, poolclass=NullPool)
 
 
 def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None], lock_timeout_s: float) -> None:
@@ -254,9 +254,9 @@ def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None
         try:
             _in_thread(partial(command_, config))
         except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
-            raise explain(exc) from exc
+            raise from_driver(exc) from exc
         except ValueError as exc:
-            raise explain(exc) from None  # its text is a piece of the URL, often of the password
+            raise from_driver(exc) from None  # its text is a piece of the URL, often of the password
         except CommandError as exc:
             found = current(url)
             if found is not None and found not in REVISIONS:
@@ -274,9 +274,9 @@ async def _current(url: str) -> str | None:
             found = await connection.scalar(text("SELECT version_num FROM liverouter.alembic_version"))
             return None if found is None else str(found)
     except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
-        raise explain(exc) from exc
+        raise from_driver(exc) from exc
     except ValueError as exc:
-        raise explain(exc) from None
+        raise from_driver(exc) from None
     finally:
         await database.dispose()
 

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from liverouter import statements as sql
 from liverouter.database import Database
-from liverouter.diagnosis import explain
 from liverouter.errors import DatabaseError, RolloutError, SecretError, WriteRefusedError
 from liverouter.leaving import leaves_bare
 from liverouter.printable import storable_values
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from liverouter.sealing import Keyring
 
-__all__ = ["UNSET", "Resealed", "SettingsRepository", "Unset", "explain"]
+__all__ = ["UNSET", "Resealed", "SettingsRepository", "Unset"]
 
 
 class Unset(Enum):

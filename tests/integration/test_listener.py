@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import asyncpg
 import pytest
 
-from liverouter.dial import dial
+from liverouter.dial import connect
 from liverouter.dsn import Dsn
 from liverouter.events import (
     Bus,
@@ -166,7 +166,7 @@ class TestListen:
 
     async def test_the_socket_keeps_itself_alive(self, dsn: str) -> None:
         """The kernel notices a peer that vanished, without any probe of ours."""
-        connection = await dial(Dsn.parse(dsn), application_name=NAME, timeout_s=5)
+        connection = await connect(Dsn.parse(dsn), application_name=NAME, timeout_s=5)
         try:
             sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001 - asyncpg shows it nowhere else
             found = {
@@ -185,7 +185,7 @@ class TestListen:
         with socket.create_server(("127.0.0.1", 0)) as mute:
             dsn = Dsn.parse(f"postgresql://u:p@127.0.0.1:{mute.getsockname()[1]}/d")
             for steps in range(30):
-                task = asyncio.create_task(dial(dsn, application_name=NAME, timeout_s=5))
+                task = asyncio.create_task(connect(dsn, application_name=NAME, timeout_s=5))
                 for _ in range(steps):
                     await asyncio.sleep(0)
                 task.cancel()
@@ -230,7 +230,7 @@ class TestLoss:
             assert second.reconnects == ear.listener.reconnects == 1
             assert ear.changes == ["notifications do not arrive: unreachable", "listening"]
 
-    async def test_black_hole_is_named_half_open_and_dialled_again(self, proxy: FaultProxy) -> None:
+    async def test_black_hole_is_named_half_open_and_made_again(self, proxy: FaultProxy) -> None:
         """Two unanswered probes end a connection that looks open; from the first on, polling is asked for."""
         async with Ear(proxy.dsn) as ear:
             await ear.until_event(ListenerProbed)

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from liverouter.diagnosis import explain, is_broken
+from liverouter.diagnosis import from_driver, is_broken
 from liverouter.errors import CODES, ConflictError, DatabaseError, WriteRefusedError
 
 SECRET = "p4ssw0rd-in-a-message"
@@ -63,7 +63,7 @@ class TestExplain:
     )
     def test_failure_has_its_code_a_hint_and_nothing_of_the_message(self, error: Exception, code: str) -> None:
         """Whatever the server or the library wrote, what we say is ours: it cannot hold a value or a password."""
-        found = explain(error)
+        found = from_driver(error)
         assert (type(found), found.code) == (DatabaseError, code)
         assert code in CODES
         assert found.hint
@@ -78,17 +78,19 @@ class TestExplain:
             "23514": (WriteRefusedError, "LR212"),
         }
         for sqlstate, (kind, code) in cases.items():
-            found = explain(server(sqlstate, "what happened", "how to mend it"), where="database x")
+            found = from_driver(server(sqlstate, "what happened", "how to mend it"), where="database x")
             assert (type(found), found.code) == (kind, code)
             assert str(found) == f"what happened [{code} at database x]. how to mend it"
 
     def test_missing_right_is_named(self) -> None:
         """PostgreSQL names the table and never its content."""
-        assert explain(server("42501", "permission denied for table settings")).message.endswith("for table settings")
+        assert from_driver(server("42501", "permission denied for table settings")).message.endswith(
+            "for table settings"
+        )
 
     def test_unknown_code_of_our_shape_is_no_code_of_ours(self) -> None:
         """LR999 is not in the list."""
-        assert explain(server("LR999")).code == "LR208"
+        assert from_driver(server("LR999")).code == "LR208"
 
     def test_cause_is_found_inside_what_wraps_it(self) -> None:
         """SQLAlchemy wraps the driver's error, `raise … from` chains it."""
@@ -97,7 +99,7 @@ class TestExplain:
         wrapped.orig.__cause__ = server("28P01")
         outer = RuntimeError(SECRET)
         outer.__cause__ = wrapped
-        found = explain(outer)
+        found = from_driver(outer)
         assert found.code == "LR202"
         assert SECRET not in str(found)
 
@@ -105,12 +107,12 @@ class TestExplain:
         """Nobody loops over causes for ever."""
         first, second = RuntimeError(), RuntimeError()
         first.__cause__, second.__cause__ = second, first
-        assert explain(first).code == "LR208"
+        assert from_driver(first).code == "LR208"
 
     def test_explained_error_is_itself(self) -> None:
         """Explaining twice loses nothing."""
-        error = explain(server("28P01"), where="here")
-        assert explain(error) is error
+        error = from_driver(server("28P01"), where="here")
+        assert from_driver(error) is error
 
 
 class TestIsBroken:
@@ -118,7 +120,7 @@ class TestIsBroken:
     def test_broken_connection_is_worth_a_new_one(self, sqlstate: str) -> None:
         """The server ended it, or a pooler put another server behind it."""
         assert is_broken(server(sqlstate))
-        assert is_broken(explain(server(sqlstate))) is False  # explained without its cause
+        assert is_broken(from_driver(server(sqlstate))) is False  # explained without its cause
         assert is_broken(asyncpg.ConnectionDoesNotExistError())
         assert is_broken(ConnectionResetError())
 

@@ -23,7 +23,7 @@ from liverouter.daemon.demo_screen import Screen
 from liverouter.daemon.demo_story import KEYS, Story
 from liverouter.daemon.embedded import EmbeddedPostgres
 from liverouter.daemon.own_database import make_login
-from liverouter.dial import dial
+from liverouter.dial import connect
 from liverouter.dsn import Dsn
 from liverouter.testing import StandIn
 
@@ -85,7 +85,7 @@ async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, 
         stack.enter_context(StandIn(name, accept_keys=[KEYS[name]], keep=_KEPT_REQUESTS)) for name in KEYS
     )
     screen.say(f"two stand-in providers answer: OpenAI's API at {openai.api_base}, Anthropic's at {anthropic.api_base}")
-    connection = await dial(Dsn.parse(server.dsn()), application_name="demo", timeout_s=_CONNECT_S)
+    connection = await connect(Dsn.parse(server.dsn()), application_name="demo", timeout_s=_CONNECT_S)
     stack.push_async_callback(connection.close)
     story = Story(connection=connection, crew=crew, screen=screen, openai=openai, anthropic=anthropic, pace_s=pace_s)
     await story.write_first_rows()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter import migrate
 from liverouter.daemon import private_file
 from liverouter.daemon.embedded import EmbeddedPostgres
-from liverouter.diagnosis import explain
-from liverouter.dial import NETWORK_ERRORS, dial
+from liverouter.diagnosis import from_driver
+from liverouter.dial import NETWORK_ERRORS, connect
 from liverouter.dsn import Dsn
 from liverouter.sealing import generate_key
 
@@ -65,7 +65,7 @@ async def make_login(url: str, name: str, password: str, roles: Sequence[str]) -
         DatabaseError: the database cannot be used.
     """
     try:
-        connection = await dial(Dsn.parse(url), application_name="liverouter serve", timeout_s=_CONNECT_S)
+        connection = await connect(Dsn.parse(url), application_name="liverouter serve", timeout_s=_CONNECT_S)
         try:
             known = await connection.fetchval("SELECT to_regrole(quote_ident($1::text)) IS NOT NULL", name)
             verb = "ALTER" if known else "CREATE"
@@ -75,4 +75,4 @@ async def make_login(url: str, name: str, password: str, roles: Sequence[str]) -
         finally:
             await connection.close()
     except NETWORK_ERRORS as exc:
-        raise explain(exc) from exc
+        raise from_driver(exc) from exc
