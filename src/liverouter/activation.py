@@ -15,10 +15,11 @@ from liverouter.config import Validation, validate
 from liverouter.cooldowns import Cooldowns
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired
+from liverouter.litellm_setup import collecting_later, freeze
 from liverouter.loop_fork import unforkable
 from liverouter.profile import combine
 from liverouter.redaction import brief
-from liverouter.router import build_router, collecting_later, freeze
+from liverouter.router import build_router
 from liverouter.store import Generation, Store
 from liverouter.warmup import warm_up
 

@@ -10,12 +10,12 @@ from liverouter.activation import Activation
 from liverouter.cooldowns import Cooldowns
 from liverouter.events import Bus, LoopFailed
 from liverouter.listener import Listener
+from liverouter.litellm_setup import load
 from liverouter.redaction import brief
 from liverouter.reload_requests import ReloadRequests
 from liverouter.reloader import DEGRADED_POLL_S, Reloader
 from liverouter.reporter import Reporter
 from liverouter.repository import SettingsRepository
-from liverouter.router import load
 from liverouter.shared_cooldowns import SharedCooldowns
 from liverouter.snapshot_file import SnapshotFile
 

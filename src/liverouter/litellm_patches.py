@@ -1,16 +1,28 @@
-"""What is changed in litellm for one provider or another, where it has no switch for it; each once per process.
+"""What is changed in litellm, where it has no switch for it: each for its reason, once per process. Seen in 1.106.
 
-A provider's spec names what it needs; a process that never uses the provider keeps litellm as it is.
+`COMMON` is applied when litellm is loaded. What one provider needs its spec names; a process that never uses the
+provider keeps litellm as it is there. What holds within a call of ours alone goes by `attempt_timeout_s`: whatever else
+the process asks litellm for goes on as litellm made it. Importing this module imports litellm.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import litellm
+from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+from litellm.llms.openai.common_utils import BaseOpenAILLM
+
 from liverouter.google_tokens import TokenRequest
-from liverouter.litellm_http import attempt_timeout_s
+from liverouter.guard import guarded
+from liverouter.litellm_http import attempt_timeout_s, without_netrc
+
+OURS: Final = "liverouter"  # marks our deployments in litellm's model_info
+_LONGEST_MASKED: Final = 4_000  # characters, of which 2,000 leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +37,77 @@ def apply_patches(names: Iterable[str]) -> None:
 @functools.cache
 def _apply(name: str) -> None:
     PATCHES[name]()
+
+
+def _guard_clients() -> None:
+    """Have each HTTP client that litellm makes for an attempt of ours admit answers as `guard` does.
+
+    litellm's clients follow redirects, key and prompt included, and read what comes. Some are made deep inside:
+    OpenAI's and Azure's, and those of models that it serves through another API than the one it was asked for.
+    """
+    create_client, get_async_http_client = AsyncHTTPHandler.create_client, BaseOpenAILLM._get_async_http_client  # noqa: SLF001 - litellm has no switch for it
+
+    def create(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _guarded(create_client(self, *args, **kwargs))
+
+    def get(*args: Any, **kwargs: Any) -> Any:
+        client = get_async_http_client(*args, **kwargs)
+        return client if client is None or client is litellm.aclient_session else _guarded(client)
+
+    AsyncHTTPHandler.create_client = create
+    BaseOpenAILLM._get_async_http_client = staticmethod(get)  # noqa: SLF001
+
+
+def _guarded(client: Any) -> Any:
+    if attempt_timeout_s.get() is None:
+        return client
+    transport = client._transport  # noqa: SLF001 - httpx has no public way in
+    if isinstance(transport, LiteLLMAiohttpTransport):
+        transport.get_valid_client_session = functools.partial(without_netrc, transport.get_valid_client_session)
+    return guarded(client)
+
+
+def _shorten_masking() -> None:
+    """Have litellm mask the beginning of a text alone, within an attempt of ours.
+
+    Its pattern takes the square of a text's length: 12 s for an error of 64 kB, in which no other call goes on. What
+    leaves a call of ours is shorter than what it keeps, and masked by us.
+    """
+    try:
+        redaction = importlib.import_module("litellm.litellm_core_utils.secret_redaction")
+    except ImportError:  # a litellm that masks nothing
+        return
+    if (pattern := getattr(redaction, "_SECRET_RE", None)) is not None:
+        redaction._SECRET_RE = _Shortened(pattern)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class _Shortened:
+    """A pattern, of which litellm calls one method."""
+
+    def __init__(self, pattern: Any) -> None:
+        self._pattern = pattern
+
+    def sub(self, replacement: Any, text: str) -> str:
+        kept = text if attempt_timeout_s.get() is None else text[:_LONGEST_MASKED]
+        return str(self._pattern.sub(replacement, kept))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pattern, name)
+
+
+def _stay_unlisted() -> None:
+    """Keep our deployments out of litellm's process-wide price list, in which other Routers' go on being registered.
+
+    An entry per deployment id would be left there by every key that was ever used, and writing it is most of a build.
+    Prices and limits come from the model's own entry.
+    """
+    register = litellm.Router._register_deployment_pricing  # noqa: SLF001 - litellm has no switch for it
+
+    def register_others(deployment: Any) -> None:
+        if not deployment.model_info.get(OURS):
+            register(deployment)
+
+    litellm.Router._register_deployment_pricing = staticmethod(register_others)  # noqa: SLF001
 
 
 def _azure_by_key() -> None:
@@ -107,11 +190,15 @@ def _snowflake_stops() -> None:
     SnowflakeConfig._transform_request_anthropic = renaming  # noqa: SLF001
 
 
+COMMON: Final = ("guard_clients", "shorten_masking", "stay_unlisted")
 PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
     {
         "azure_by_key": _azure_by_key,
         "gemini_ends": _gemini_ends,
         "google_tokens": _google_tokens,
+        "guard_clients": _guard_clients,
+        "shorten_masking": _shorten_masking,
         "snowflake_stops": _snowflake_stops,
+        "stay_unlisted": _stay_unlisted,
     }
 )

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from liverouter.litellm_setup import loaded
 from liverouter.providers import PROVIDERS, spec_of
-from liverouter.router import loaded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,125 +1,19 @@
-"""Snapshot to `litellm.Router`. The only module that loads and configures litellm.
-
-litellm costs seconds to import, so it is loaded once, by `load`, off the path of whoever waits for an error message.
-"""
+"""Snapshot to `litellm.Router`."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import importlib
-import logging
-import os
-import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from liverouter.cooldowns import Cooldowns, Limits
 from liverouter.errors import ConfigError, Problem
+from liverouter.litellm_setup import load
 from liverouter.literal import looked_up
-from liverouter.loop_fork import unforkable
 from liverouter.providers import sent_secrets, spec_of
 from liverouter.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from liverouter.failover import FailoverRouter
     from liverouter.snapshot import Deployment, Snapshot
-
-_GUARDS: Final = {  # litellm would read .env files and fetch its price list from the internet
-    "LITELLM_MODE": "PRODUCTION",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
-    "LITELLM_LOCAL_BLOG_POSTS": "True",
-    "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
-}
-_OURS: Final = "liverouter"  # marks our deployments in litellm's model_info
-_loading = threading.Lock()
-_loaded: Any = None
-_frozen = False
-
-
-def guard_environment() -> None:
-    """Tell litellm, before its import, to load no .env and fetch nothing; what the user set stays."""
-    for name, value in _GUARDS.items():
-        os.environ.setdefault(name, value)
-
-
-def loaded() -> Any | None:
-    """Return litellm, None while it is not imported and configured."""
-    return _loaded
-
-
-@contextlib.contextmanager
-def collecting_later() -> Iterator[None]:
-    """Put off garbage collection: going through all that is new, over and over, is a quarter of a start."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def freeze() -> None:
-    """Exempt everything alive from garbage collection, once per process.
-
-    For when litellm and what its first calls load are there: a full collection of that, which is never garbage, stops
-    a process for 230 ms. Nothing is collected before: what was imported leaves next to no garbage.
-    """
-    global _frozen  # noqa: PLW0603 - it is the process that is frozen
-    with _loading:
-        if not _frozen:
-            _frozen = True
-            gc.freeze()
-
-
-def load() -> Any:
-    """Import and configure litellm once and return it; blocks for seconds the first time, from any thread."""
-    global _loaded  # noqa: PLW0603 - the import is process-wide, so is this
-    if _loaded is not None:
-        return _loaded
-    with unforkable(), _loading:
-        if _loaded is not None:
-            return _loaded
-        guard_environment()
-        with collecting_later():
-            litellm = importlib.import_module("litellm")
-            importlib.import_module("langchain_litellm")
-        _configure(litellm)
-        _loaded = litellm
-        return litellm
-
-
-def _configure(litellm: Any) -> None:
-    litellm.suppress_debug_info = True  # prints to stdout otherwise
-    litellm.telemetry = False
-    litellm.expose_router_debug_in_errors = False  # it appends its settings to the provider's words
-    litellm.modify_params = True  # thinking blocks of another provider in the history would be refused
-    if not os.environ.get("LITELLM_LOG"):
-        for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs request bodies; our events say what matters
-    _stay_unlisted(litellm.Router)
-    from liverouter.litellm_http import guard_clients, shorten_masking  # imports litellm
-
-    guard_clients()
-    shorten_masking()
-
-
-def _stay_unlisted(router_class: Any) -> None:
-    """Keep our deployments out of litellm's process-wide price list, in which other Routers' go on being registered.
-
-    An entry per deployment id would be left there by every key that was ever used, and writing it is most of a build.
-    Prices and limits come from the model's own entry.
-    """
-    register = router_class._register_deployment_pricing  # noqa: SLF001 - litellm has no switch for it
-
-    def register_others(deployment: Any) -> None:
-        if not deployment.model_info.get(_OURS):
-            register(deployment)
-
-    router_class._register_deployment_pricing = staticmethod(register_others)  # noqa: SLF001
 
 
 def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> FailoverRouter:
@@ -167,6 +61,8 @@ def _build_problem(exc: Exception) -> Problem:
 
 
 def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
+    from liverouter.litellm_patches import OURS  # imports litellm
+
     spec = spec_of(deployment)
     params = spec.litellm_params(deployment) | deployment.params
     if problems := looked_up(params, f"deployment {deployment.id}"):
@@ -178,7 +74,7 @@ def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
         "drop_params": True,
         **spec.litellm_options(deployment),
     }
-    info: dict[str, Any] = {"id": deployment.id, _OURS: True}
+    info: dict[str, Any] = {"id": deployment.id, OURS: True}
     if base := spec.base_model(deployment):
         info["base_model"] = base
     return {"model_name": snapshot.model_name, "litellm_params": params, "model_info": info}

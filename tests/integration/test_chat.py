@@ -444,7 +444,7 @@ class TestTokens:
     def test_tokens_are_estimated_without_litellm(self, client: MemoryRouter, monkeypatch: pytest.MonkeyPatch) -> None:
         """A process that never loaded litellm estimates; it does not import it for that, nor fetch a tokenizer."""
         client.set(litellm_enable=False)
-        monkeypatch.setattr("liverouter.router._loaded", None)
+        monkeypatch.setattr("liverouter.litellm_setup._loaded", None)
         monkeypatch.delitem(sys.modules, "litellm")
         model = client.chat_model()
         assert 6 <= model.get_num_tokens("word " * 6) <= 12

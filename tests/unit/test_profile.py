@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 from langchain_core.language_models import ModelProfile
 
+from liverouter.litellm_setup import load
 from liverouter.profile import DEFAULT_MAX_INPUT_TOKENS, combine
 from liverouter.providers import PROVIDERS
-from liverouter.router import load
 from liverouter.snapshot import Deployment, Snapshot, deployment_id
 
 CLAUDE = ("anthropic", "claude-sonnet-4-6")
@@ -153,5 +153,5 @@ class TestAlways:
 
     def test_profile_needs_no_litellm(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """While litellm is not loaded the default serves."""
-        monkeypatch.setattr("liverouter.router._loaded", None)
+        monkeypatch.setattr("liverouter.litellm_setup._loaded", None)
         assert profile(GPT) == {"max_input_tokens": DEFAULT_MAX_INPUT_TOKENS, "structured_output": False}
