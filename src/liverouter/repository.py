@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from liverouter.sealing import Keyring
 
-__all__ = ["UNSET", "Resealed", "SettingsRepository", "Unset"]
-
 
 class Unset(Enum):
     """The type of `UNSET`."""
