@@ -242,7 +242,7 @@ class TestSpecs:
         from liverouter.litellm_setup import load
 
         load()
-        from liverouter.litellm_patches import COMMON, PATCHES
+        from liverouter.litellm_patches import PATCHES
 
         assert set(spec.litellm_patches(model)) <= set(PATCHES)
         native, dialect = spec.native(model), spec.dialect(model)
