@@ -44,11 +44,13 @@ class Api:
         token: str = "",
         policy: Policy | None = None,
         limits: Limits | None = None,
+        app: str = "daemon",
     ) -> None:
-        self.live = LiveRouter(database_url=dsn, secret_keys=secret_keys, app="daemon", heartbeat_interval_s=1)
+        self.live = LiveRouter(database_url=dsn, secret_keys=secret_keys, app=app, heartbeat_interval_s=1)
         own = secrets.token_urlsafe(32)
+        self.token = token or own
         self.headers = {} if token or policy else {"Authorization": f"Bearer {own}"}
-        self._policy = policy or Policy(gate=Gate(token or own), tries=Tries(), any_host=False)
+        self._policy = policy or Policy(gate=Gate(self.token), tries=Tries(), any_host=False)
         self._limits = limits
         self.complaints: list[dict[str, Any]] = []  # of asyncio and uvicorn
         self.reports: list[str] = []  # errors that nobody foresaw
