@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from liverouter.daemon.connections import Limits
 
-_PATIENCE_S: Final = 30.0
+_PATIENCE_S: Final = 90.0
 
 
 class Api:
@@ -127,7 +127,7 @@ class Api:
         answer = self.put(**body)
         assert answer.status_code == 200, answer.text
         revision = int(answer.json()["revision"])
-        assert self.live.wait_applied(revision, 20).revision == revision
+        assert self.live.wait_applied(revision, _PATIENCE_S).revision == revision
         return revision
 
     @contextlib.contextmanager

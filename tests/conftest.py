@@ -210,7 +210,7 @@ def shared_tmp_path() -> Iterator[Path]:
 def wait_until() -> Callable[..., None]:
     """A function that returns once a condition holds, and fails after *timeout_s* seconds."""
 
-    def wait(condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+    def wait(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         pause = threading.Event()
         while not condition():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import World
     from tests.daemon import Daemon
 
-_PATIENCE_MS: Final = 45_000  # litellm is being imported in three processes
+_PATIENCE_MS: Final = 90_000  # litellm may be being imported in three processes
 expect.set_options(timeout=_PATIENCE_MS)
 
 

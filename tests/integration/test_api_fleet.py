@@ -313,6 +313,7 @@ class TestUnforeseen:
             async def head(self) -> dict[str, Any]:
                 looks.append(1)
                 watch.wake()  # look again at once
+                await asyncio.sleep(0)  # others go on meanwhile, as in every read
                 if len(looks) < 4:
                     raise RuntimeError("no such thing: sk-abcdef0123456789abcdef")
                 return {"revision": 7, "pending": 0}

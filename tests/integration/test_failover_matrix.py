@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -139,28 +137,6 @@ def table() -> Iterator[dict[str, dict[str, dict[str, Any]]]]:
     if path := os.environ.get(VARIABLE):
         settings = {"tries": TRIES, "allowed_fails": ALLOWED_FAILS, "slow_timeout_s": SLOW_TIMEOUT_S}
         Path(path).write_text(json.dumps({"settings": settings, "rows": measured}, indent=1), encoding="utf-8")
-
-
-@pytest.fixture
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
-    """Every sleep that a library of a call's asks for, with its module."""
-    asked: list[tuple[str, float]] = []
-    sleep = asyncio.sleep
-
-    async def listen(delay: float, result: Any = None) -> Any:
-        module = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 - there is no other way to know who sleeps
-        if delay > 0 and module.partition(".")[0] in {
-            "anthropic",
-            "litellm",
-            "langchain_litellm",
-            "openai",
-            "tenacity",
-        }:
-            asked.append((module, delay))
-        return await sleep(delay, result)
-
-    monkeypatch.setattr(asyncio, "sleep", listen)
-    return asked
 
 
 class TestPrimaryFails:
