@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from liverouter.daemon.connections import Limits
 
-_PATIENCE_S: Final = 30.0
+_PATIENCE_S: Final = 90.0
 
 
 class Api:
@@ -44,11 +44,13 @@ class Api:
         token: str = "",
         policy: Policy | None = None,
         limits: Limits | None = None,
+        app: str = "daemon",
     ) -> None:
-        self.live = LiveRouter(database_url=dsn, secret_keys=secret_keys, app="daemon", heartbeat_interval_s=1)
+        self.live = LiveRouter(database_url=dsn, secret_keys=secret_keys, app=app, heartbeat_interval_s=1)
         own = secrets.token_urlsafe(32)
+        self.token = token or own
         self.headers = {} if token or policy else {"Authorization": f"Bearer {own}"}
-        self._policy = policy or Policy(gate=Gate(token or own), tries=Tries(), any_host=False)
+        self._policy = policy or Policy(gate=Gate(self.token), tries=Tries(), any_host=False)
         self._limits = limits
         self.complaints: list[dict[str, Any]] = []  # of asyncio and uvicorn
         self.reports: list[str] = []  # errors that nobody foresaw
@@ -125,7 +127,7 @@ class Api:
         answer = self.put(**body)
         assert answer.status_code == 200, answer.text
         revision = int(answer.json()["revision"])
-        assert self.live.wait_applied(revision, 20).revision == revision
+        assert self.live.wait_applied(revision, _PATIENCE_S).revision == revision
         return revision
 
     @contextlib.contextmanager

@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql import factories
 
 from liverouter.daemon.embedded import EmbeddedPostgres
+from tests.kit.leftovers import Marked, Run, told
 from tests.ledger import LEDGER
 from tests.wiretap import WIRETAP
 
@@ -65,6 +66,31 @@ hypothesis.settings.register_profile("liverouter", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("liverouter")
 
 
+_FEW_FILES: Final = 3  # are done before workers have started
+# For what a test started to end; a server's keeper needs some seconds where the machine is busy.
+_PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "20"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard the processes of a run, in the process that begins it."""
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.add_cleanup(Run().close)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return how many workers `-n auto` starts: one more than this process may use cores, none for a few files.
+
+    One more, as many a test waits: for a timeout, a server's start, a browser.
+    """
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # for xdist to read
+    named = [Path(argument.partition("::")[0]) for argument in config.args]
+    if len(named) <= _FEW_FILES and all(path.suffix == ".py" for path in named):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The PostgreSQL of this session, in the shape that pytest-postgresql wants."""
@@ -94,7 +120,7 @@ def _migrate(*, host: str, port: int, user: str, password: str, dbname: str, **_
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def server(_no_process_is_left: None) -> Iterator[Server]:
     """A PostgreSQL server: the one of LIVEROUTER_TEST_DSN, else an embedded one that ends with the session."""
     if dsn := os.environ.get("LIVEROUTER_TEST_DSN"):
         given = conninfo_to_dict(dsn)
@@ -118,7 +144,19 @@ empty_postgresql = factories.postgresql("_empty")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _watch() -> Iterator[None]:
+def _no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After the last test, and all that serves several tests: every process that was started has ended."""
+    tmp_path_factory.getbasetemp()  # pytest keeps that one for a look
+    with Marked.worker(os.environ.get("PYTEST_XDIST_WORKER", "main")) as marked:
+        yield
+        if left := marked.left(_PATIENCE_S):
+            names = told(left)
+            marked.end()
+            pytest.fail(names, pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watch(_no_process_is_left: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         LEDGER.watch(patch)
         WIRETAP.watch(patch)
@@ -172,7 +210,7 @@ def shared_tmp_path() -> Iterator[Path]:
 def wait_until() -> Callable[..., None]:
     """A function that returns once a condition holds, and fails after *timeout_s* seconds."""
 
-    def wait(condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+    def wait(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         pause = threading.Event()
         while not condition():

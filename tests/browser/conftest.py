@@ -1,8 +1,12 @@
-"""A real daemon process, two real workers, stand-in providers, and the distribution's Chromium to look at it all."""
+"""A real daemon, two real workers, stand-in providers, and the distribution's Chromium to look at it all.
+
+The daemon is served from this process, as `tests.api` does it. The admin's story and what happens when a daemon ends
+have one in a process of its own, which costs seconds: litellm is imported there.
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +16,7 @@ from liverouter import LiveRouter
 from liverouter.daemon.auth import COOKIE
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
+from tests.api import Api
 from tests.daemon import Daemon
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ _FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-_PATIENCE_MS: Final = 45_000  # litellm is being imported in three processes
+_PATIENCE_MS: Final = 90_000  # litellm may be being imported in three processes
 
 
 @pytest.fixture(scope="module")
@@ -80,26 +85,37 @@ class World:
     workers: tuple[LiveRouter, ...]
 
 
-def sign_in(context: BrowserContext, place: World | Daemon) -> None:
+def sign_in(context: BrowserContext, place: World | Api | Daemon) -> None:
     """Have a profile know the token of *place*, once."""
     if not any(cookie["name"] == COOKIE and cookie["value"] for cookie in context.cookies(place.url)):
         answer = context.request.post(f"{place.url}/api/session", data={"token": place.token})
         assert answer.status == 204, answer.text()
 
 
-@pytest.fixture
-def world(dsn: str, tmp_path: Path) -> Iterator[World]:
-    """A migrated, empty database; two workers and a daemon on it; two providers that know one key each."""
-    keys = generate_key()
+@contextmanager
+def _around(dsn: str, keys: str, daemon: Api | Daemon) -> Iterator[World]:
     with ExitStack() as stack:
-        standins = [stack.enter_context(StandIn(name, accept_keys=[key])) for name, key in KEYS.items()]
-        daemon = stack.enter_context(
-            Daemon(log=tmp_path / "daemon.log", LIVEROUTER_DATABASE_URL=dsn, LIVEROUTER_SECRET_KEYS=keys)
-        )
+        anthropic, openai = (stack.enter_context(StandIn(name, accept_keys=[key])) for name, key in KEYS.items())
+        stack.enter_context(daemon)
         workers = tuple(
             stack.enter_context(LiveRouter(database_url=dsn, secret_keys=keys, app=name, heartbeat_interval_s=1))
             for name in ("worker-1", "worker-2")
         )
-        yield World(
-            dsn=dsn, url=daemon.url, token=daemon.token, anthropic=standins[0], openai=standins[1], workers=workers
-        )
+        yield World(dsn=dsn, url=daemon.url, token=daemon.token, anthropic=anthropic, openai=openai, workers=workers)
+
+
+@pytest.fixture
+def world(dsn: str) -> Iterator[World]:
+    """A migrated, empty database; two workers and a daemon on it; two providers that know one key each."""
+    keys = generate_key()
+    with _around(dsn, keys, Api(dsn, secret_keys=keys, app="liverouter")) as world:
+        yield world
+
+
+@pytest.fixture
+def world_of_processes(dsn: str, tmp_path: Path) -> Iterator[World]:
+    """The same, with `liverouter serve` as a process of its own."""
+    keys = generate_key()
+    daemon = Daemon(log=tmp_path / "daemon.log", LIVEROUTER_DATABASE_URL=dsn, LIVEROUTER_SECRET_KEYS=keys)
+    with _around(dsn, keys, daemon) as world:
+        yield world

@@ -11,17 +11,18 @@ from tests.browser.conftest import KEYS, sign_in
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+    from tests.api import Api
     from tests.browser.conftest import World
     from tests.daemon import Daemon
 
-_PATIENCE_MS: Final = 45_000  # litellm is being imported in three processes
+_PATIENCE_MS: Final = 90_000  # litellm may be being imported in three processes
 expect.set_options(timeout=_PATIENCE_MS)
 
 
 class Settings:
     """One open page."""
 
-    def __init__(self, page: Page, place: World | Daemon) -> None:
+    def __init__(self, page: Page, place: World | Api | Daemon) -> None:
         self.page = page
         sign_in(page.context, place)
         page.goto(place.url)

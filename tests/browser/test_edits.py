@@ -11,13 +11,11 @@ from playwright.sync_api import expect
 
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
+from tests.api import Api
 from tests.browser.conftest import KEYS, World
 from tests.browser.settings import Settings, set_up
-from tests.daemon import Daemon
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from playwright.sync_api import Browser, Page, Request, Route
 
 pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
@@ -131,18 +129,14 @@ def refusal() -> dict[str, Any]:
     return {"status": 503, "json": {"detail": problem["message"], "problems": [problem]}}
 
 
-def test_fallbacks_of_the_environment(dsn: str, browser: Browser, tmp_path: Path) -> None:
+def test_fallbacks_of_the_environment(dsn: str, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are named, and checked with the others, though the form has no card for them."""
     with StandIn("anthropic") as first, StandIn("openai", accept_keys=["sk-another"]) as second:
-        environment = {
-            "LIVEROUTER_DATABASE_URL": dsn,
-            "LIVEROUTER_SECRET_KEYS": generate_key(),
-            "LLM_FALLBACK_CONFIG": '{"provider": "openai", "model": "gpt-4o"}',
-            "OPENAI_API_KEY": KEYS["openai"],
-            "OPENAI_API_BASE": second.api_base,
-        }
+        monkeypatch.setenv("LLM_FALLBACK_CONFIG", '{"provider": "openai", "model": "gpt-4o"}')
+        monkeypatch.setenv("OPENAI_API_KEY", KEYS["openai"])
+        monkeypatch.setenv("OPENAI_API_BASE", second.api_base)
         context = browser.new_context()
-        with Daemon(log=tmp_path / "log", **environment) as daemon:
+        with Api(dsn, secret_keys=generate_key()) as daemon:
             settings = Settings(context.new_page(), daemon)
             expect(settings.page.get_by_text("environment LLM_FALLBACK_CONFIG")).to_be_visible()
             settings.fill(

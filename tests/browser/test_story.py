@@ -22,9 +22,10 @@ pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's imp
 
 
 def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(
-    world: World, page: Page, wait_until: Callable[..., None]
+    world_of_processes: World, page: Page, wait_until: Callable[..., None]
 ) -> None:
     """From an empty database to two live workers, through a wrong key, a failover, a conflict, and back."""
+    world = world_of_processes
     settings = Settings(page, world)
     meet_an_empty_database(settings)
     set_up(settings, world, "sk-ant-wrong")

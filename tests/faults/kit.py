@@ -90,7 +90,7 @@ class Load:
     """Threads that call a model for ever, and remember every answer and failure."""
 
     def __init__(
-        self, model: LiveChatModel, *, threads: int = 2, pause_s: float = 0.01, keep: int | None = None
+        self, model: LiveChatModel, *, threads: int = 2, pause_s: float = 0.05, keep: int | None = None
     ) -> None:
         """Start calling; *keep* bounds the number of answers remembered."""
         self._model, self._pause_s = model, pause_s
@@ -116,13 +116,13 @@ class Load:
                 self.count += 1
                 self.calls.append(Call(time.monotonic(), model, served["revision"]))
 
-    def go_on(self, count: int = 6, timeout_s: float = 10.0) -> None:
+    def go_on(self, count: int = 6, timeout_s: float = 60.0) -> None:
         """Wait until *count* further calls were answered; fail where one failed."""
         before = self.count
         until(lambda: self.failures or self.count >= before + count, timeout_s, f"{count} more calls")
         assert not self.failures, self.failures[0]
 
-    def serve(self, model: str, timeout_s: float = 10.0) -> None:
+    def serve(self, model: str, timeout_s: float = 60.0) -> None:
         """Wait until calls that begin now are answered by *model*."""
         until(lambda: self.calls and self.calls[-1].model == model, timeout_s, f"answers of {model}")
 
@@ -164,7 +164,7 @@ class Follower:
         """Where the client stands."""
         return self.live.status()
 
-    def reports(self, timeout_s: float = 10.0, **columns: Any) -> None:
+    def reports(self, timeout_s: float = 60.0, **columns: Any) -> None:
         """Wait until this client's row in `liverouter.instances` has these *columns*."""
         query = f"SELECT {', '.join(columns)} FROM liverouter.instances WHERE instance = %s"
         wanted = tuple(columns.values())
@@ -174,7 +174,7 @@ class Follower:
         """Wait until *revision* is live, at most *within_s* seconds."""
         return self.events.wait_for(ConfigApplied, revision=revision, timeout_s=within_s)
 
-    def until_status(self, timeout_s: float = 10.0, **fields: Any) -> Status:
+    def until_status(self, timeout_s: float = 60.0, **fields: Any) -> Status:
         """Wait until the status has these *fields*."""
 
         def reached() -> Status | None:

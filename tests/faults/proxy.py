@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Rewrite = Callable[[bytes], Frames]  # one whole message, type and length included -> what passes on instead
 
 _ENCRYPTION_REQUESTS: Final = (80877103, 80877104)  # SSLRequest, GSSENCRequest
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 60.0
 NOTIFICATION: Final = b"A"
 
 

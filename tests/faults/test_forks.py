@@ -26,7 +26,6 @@ ROOT = Path(__file__).parents[2]
 
 class TestFork:
     @pytest.mark.parametrize("kind", list(WORKERS))
-    @pytest.mark.timeout(120)
     def test_children_have_clients_of_their_own(self, admin: Admin, kind: str) -> None:
         """Parent and children answer, listen on connections of their own, and follow the next revision."""
         lines, errors, code = _run(admin, kind, FORKED.limit)
@@ -43,7 +42,6 @@ class TestFork:
         assert len(listeners) == len(set(listeners.values())) == 1 + WORKERS[kind]
         assert len({line["client"] for line in lines}) == 1 + WORKERS[kind]
 
-    @pytest.mark.timeout(120)
     def test_child_tells_those_who_subscribed_before_the_fork(self, admin: Admin) -> None:
         """An observer added to a running client hears of the child's own life, until it is taken back."""
         environ = os.environ | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}

@@ -68,7 +68,6 @@ class TestCallers:
         assert len(told) == 1
         assert "a user's mistake" in told[0]
 
-    @pytest.mark.timeout(120)
     async def test_swap_under_a_thousand_concurrent_calls(self, admin: Admin, standin: StandIn) -> None:
         """A thousand calls are in flight when the config changes: each ends on the revision it began with."""
         calls = 1000
@@ -155,7 +154,6 @@ class TestClock:
 
 
 class TestProcess:
-    @pytest.mark.timeout(180)
     def test_process_stopped_and_resumed(self, admin: Admin) -> None:
         """A process that stood still for a minute, and whose connections were ended meanwhile, catches up."""
         with Worker(admin.dsn) as worker:
@@ -176,7 +174,6 @@ class TestProcess:
             assert worker.stop() == 0
             assert worker.errors == ""
 
-    @pytest.mark.timeout(120)
     def test_sigterm_during_a_reload(self, admin: Admin, proxy: FaultProxy) -> None:
         """A process that is told to end while it reads ends in good order, soon and silent, and says goodbye."""
         with Worker(proxy.dsn) as worker:
@@ -190,7 +187,6 @@ class TestProcess:
             until(lambda: not proxy.open_connections or proxy.is_holding)
             assert admin.ask("SELECT count(*) FROM liverouter.instances")[0] == 0, "it said goodbye"
 
-    @pytest.mark.timeout(120)
     @pytest.mark.parametrize("ending", ["falls off the end", "sys.exit", "raises"])
     def test_interpreter_exit_is_quick_and_silent(self, admin: Admin, ending: str) -> None:
         """A script that never closes anything ends as quickly and silently as one that does, and says goodbye."""
@@ -202,7 +198,7 @@ class TestProcess:
         script += {"falls off the end": "", "sys.exit": "sys.exit(0)\n", "raises": "raise SystemExit\n"}[ending]
         environ = os.environ | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
         argv = [sys.executable, "-W", "error", "-c", script]
-        done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
         answer, last = done.stdout.split("\n")[:2]
         assert (done.returncode, answer, done.stderr) == (0, "first says: hi", "")
         assert time.monotonic() - float(last) < EXITED.limit
@@ -270,7 +266,7 @@ class TestSnapshotFile:
             assert status.last_error.code == "LR201"
             proxy.heal()
             follower.applies(revision, within_s=RETRIED.limit)
-            follower.until_status(state=State.LIVE, timeout_s=20)
+            follower.until_status(state=State.LIVE, timeout_s=60)
             follower.events.wait_for(SnapshotFileWritten, revision=revision)
 
     @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class TestDown:
         with Follower(admin) as follower:
             follower.events.wait_for(ListenerConnected)
             cluster.freeze()
-            follower.events.wait_for(ListenerDegraded, cause="half_open", timeout_s=6)
+            follower.events.wait_for(ListenerDegraded, cause="half_open", timeout_s=60)
             follower.until_status(mode="poll_only")
             follower.load.go_on()
             cluster.thaw()

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _PAUSE_S = 0.01
 
 
-def until(ask: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
+def until(ask: Callable[[], T], timeout_s: float = 60.0, what: str = "") -> T:
     """Return the first true answer of *ask*; asked every 10 ms.
 
     Raises:
@@ -28,7 +28,7 @@ def until(ask: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
     return answer
 
 
-async def until_async(ask: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until_async(ask: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Wait until *ask*, a function or a coroutine function, answers something true; the loop stays free."""
     async with asyncio.timeout(timeout_s):
         while True:

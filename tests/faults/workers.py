@@ -69,19 +69,19 @@ class Worker:
         """Send it a signal."""
         self._process.send_signal(number)
 
-    def ask(self, timeout_s: float = 10.0) -> dict[str, Any]:
+    def ask(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """Return where it stands."""
         number = str(next(self._numbers))
         self._tell(number)
         return self.wait(answer=number, timeout_s=timeout_s)
 
-    def call(self, timeout_s: float = 10.0) -> str:
+    def call(self, timeout_s: float = 60.0) -> str:
         """Have it call once and return the answer."""
         self._calls += 1
         self._tell("call")
         return str(self.wait(answer="call", count=self._calls, timeout_s=timeout_s)["text"])
 
-    def stop(self, timeout_s: float = 15.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """Have it close and end; return its exit code."""
         self._tell("stop")
         return self.ended(timeout_s)
@@ -93,7 +93,7 @@ class Worker:
             reader.join(10)
         return code
 
-    def wait(self, *, timeout_s: float = 10.0, count: int = 1, **facts: Any) -> dict[str, Any]:
+    def wait(self, *, timeout_s: float = 60.0, count: int = 1, **facts: Any) -> dict[str, Any]:
         """Return the line number *count* that has these *facts*."""
         end = time.monotonic() + timeout_s
         with self._news:

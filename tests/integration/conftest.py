@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import secrets
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -91,3 +93,25 @@ def cli(shell: Callable[..., Result], dsn: str, monkeypatch: pytest.MonkeyPatch)
     """The same function, on this test's database."""
     monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
     return shell
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """Every sleep that a library of a call's asks for, with its module."""
+    asked: list[tuple[str, float]] = []
+    sleep = asyncio.sleep
+
+    async def listen(delay: float, result: Any = None) -> Any:
+        module = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 - there is no other way to know who sleeps
+        if delay > 0 and module.partition(".")[0] in {
+            "anthropic",
+            "litellm",
+            "langchain_litellm",
+            "openai",
+            "tenacity",
+        }:
+            asked.append((module, delay))
+        return await sleep(delay, result)
+
+    monkeypatch.setattr(asyncio, "sleep", listen)
+    return asked

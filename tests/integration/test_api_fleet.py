@@ -312,6 +312,7 @@ class TestUnforeseen:
         class Broken(Fleet):
             async def head(self) -> dict[str, Any]:
                 looks.append(1)
+                await asyncio.sleep(0)  # others go on meanwhile, as in every read
                 if len(looks) < 4:
                     watch.wake()  # look again at once
                     raise RuntimeError("no such thing: sk-abcdef0123456789abcdef")

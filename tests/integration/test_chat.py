@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from liverouter.testing import MemoryRouter
 
-WAIT_S: Final = 10.0
+WAIT_S: Final = 60.0
 
 
 @pytest.fixture

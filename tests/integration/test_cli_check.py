@@ -166,7 +166,6 @@ class TestLive:
 
 
 class TestBesideAClient:
-    @pytest.mark.timeout(120)
     @pytest.mark.usefixtures("configured")
     async def test_running_client_is_not_disturbed(self, dsn: str, openai: StandIn) -> None:
         """Failing checks of the very deployments it uses neither cool them nor change timeout, prices, callbacks."""

@@ -190,7 +190,7 @@ class TestProcess:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=150,
         )
         assert result.returncode == 0, result.stderr
 
@@ -205,7 +205,7 @@ class TestProcess:
                 stdout=closed,
                 stderr=subprocess.PIPE,
                 check=False,
-                timeout=30,
+                timeout=150,
             )
         assert result.stderr == b""
 

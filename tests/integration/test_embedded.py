@@ -26,7 +26,7 @@ from liverouter.daemon.embedded import EmbeddedError, EmbeddedPostgres, default_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_GONE_TIMEOUT_S: Final = 20
+_GONE_TIMEOUT_S: Final = 60
 
 # Owns a server until its standard input ends; a second argument makes it fork a child that lives on.
 _OWNER: Final = """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = [*LITELLM_WARNINGS]
 
 SHORT_S = 0.5
-SLACK_S = 2.0
+LONG_S = 60.0  # however busy the machine is: what nothing ends takes two minutes
 BREAKS = (Failure.EOF, Failure.RESET, Failure.ERROR_EVENT, Failure.MALFORMED, Failure.HANG)
 
 
@@ -43,7 +43,7 @@ def lone(request: pytest.FixtureRequest) -> Iterator[World]:
         yield made
 
 
-def fresh(world: World, timeout_s: float = 30.0) -> World:
+def fresh(world: World, timeout_s: float = 2 * LONG_S) -> World:
     """Return *world* with nothing failing and nothing cooling."""
     for standin in world.standins:
         standin.heal()
@@ -65,14 +65,14 @@ class TestAfterTheFirstChunk:
     @pytest.mark.parametrize("failure", BREAKS, ids=lambda failure: failure.value)
     def test_broken_stream_ends_in_one_typed_error(self, world: World, failure: Failure) -> None:
         """The reader gets what came, then one error; the fallback is not asked, since nothing can be taken back."""
-        fresh(world, SHORT_S if failure is Failure.HANG else 30.0)
+        fresh(world, SHORT_S if failure is Failure.HANG else 2 * LONG_S)
         world.primary.fail(failure, after_chunks=1)
         before = world.hits()
         pieces: list[str] = []
         started = time.monotonic()
         with pytest.raises(core.ModelError) as caught:
             pieces.extend(str(chunk.content) for chunk in world.model.stream(PROMPT))
-        assert time.monotonic() - started < 2 * SHORT_S + SLACK_S
+        assert time.monotonic() - started < LONG_S
         assert "".join(pieces).strip(), "what came before the break was delivered"
         assert not "".join(pieces).endswith(PROMPT)
         assert world.hits() == (before[0] + 1, before[1])
@@ -118,7 +118,12 @@ class TestNoFallback:
         ids=lambda value: getattr(value, "value", ""),
     )
     def test_provider_s_own_error_surfaces_every_time(
-        self, lone: World, failure: Failure, kind: type[Exception] | tuple[type[Exception], ...], status: int | None
+        self,
+        lone: World,
+        failure: Failure,
+        kind: type[Exception] | tuple[type[Exception], ...],
+        status: int | None,
+        sleeps: list[tuple[str, float]],
     ) -> None:
         """Three calls in a row say the same, each asked the provider, none slept: nothing is masked by a cooldown."""
         fresh(lone)
@@ -132,7 +137,8 @@ class TestNoFallback:
                 assert getattr(error, "status_code", None) == status
             assert "RouterRateLimit" not in type(error).__name__
             assert lone.primary.hits - before == hits
-            assert seconds < SLACK_S
+            assert seconds < LONG_S
+        assert sleeps == []
         assert lone.cooling_s() == 0
         lone.primary.heal()
         assert lone.call().role == "primary"
@@ -144,12 +150,14 @@ class TestNoFallback:
         for method in ("invoke", "stream"):
             error, seconds = failing_call(lone, method)
             assert isinstance(error, core.ModelTimeoutError)
-            assert 0.9 * SHORT_S < seconds < 1.1 * SHORT_S + SLACK_S
+            assert 0.9 * SHORT_S < seconds < LONG_S
 
 
 class TestEverythingDown:
     @pytest.mark.parametrize("method", ["invoke", "stream"])
-    def test_error_names_both_deployments_and_both_causes(self, world: World, method: str) -> None:
+    def test_error_names_both_deployments_and_both_causes(
+        self, world: World, method: str, sleeps: list[tuple[str, float]]
+    ) -> None:
         """One error tells who failed and why, also once both cool: then both are asked, and nobody sleeps."""
         fresh(world)
         world.primary.fail(Failure.SERVER_ERROR)
@@ -163,7 +171,8 @@ class TestEverythingDown:
             assert world.deployment("fallback").label in str(error)
             assert "500" in error.causes[world.deployment().id]
             assert "401" in error.causes[world.deployment("fallback").id]
-            assert seconds < SLACK_S
+            assert seconds < LONG_S
+        assert sleeps == []
         assert world.cooling_s() > 0
         assert world.cooling_s("fallback") > 0
 

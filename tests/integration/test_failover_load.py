@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 import pytest
 
-from liverouter.testing import FAILURES, Failure
-from tests.integration.failkit import DIALECTS, METHODS, PROMPT, World, ask
+from liverouter.testing import Failure
+from tests.integration.failkit import DIALECTS, LONG_S, METHODS, PROMPT, World, ask
 from tests.integration.wirekit import LITELLM_WARNINGS
 
 if TYPE_CHECKING:
@@ -25,9 +25,25 @@ if TYPE_CHECKING:
 pytestmark = [*LITELLM_WARNINGS]
 
 CALLERS = 50
-WAYS: Final = (*FAILURES, Failure.ERROR_EVENT, Failure.PREAMBLE, Failure.STALL)
+# One of each kind, the matrix has them all: the caller's fault, the key's, the quota's, the provider's, the wire's.
+WAYS: Final = (
+    Failure.BAD_REQUEST,
+    Failure.UNAUTHORIZED,
+    Failure.RATE_LIMIT_RETRY_AFTER,
+    Failure.SERVER_ERROR,
+    Failure.TIMEOUT,
+    Failure.REFUSED,
+    Failure.BLACKHOLE,
+    Failure.HANG,
+    Failure.RESET,
+    Failure.MALFORMED,
+    Failure.EMPTY,
+    Failure.ERROR_EVENT,
+    Failure.PREAMBLE,
+    Failure.STALL,
+)
 WAITS: Final = {Failure.BLACKHOLE, Failure.HANG, Failure.STALL}  # only the timeout ends them
-TIMEOUT_S = 3.0  # fifty calls at once need most of a second on two busy cores
+TIMEOUT_S = 8.0  # the fallback has no more, for fifty calls at once on a busy machine
 LISTS: Final = (
     "callbacks",
     "success_callback",
@@ -67,7 +83,7 @@ class TestFiftyCallers:
     def test_fifty_of_fifty_are_answered(self, worlds: dict[str, World], failure: Failure) -> None:
         """Half streaming, half not, all at the same time: every one of them gets the fallback's answer."""
         world = world_of(worlds, list(DIALECTS)[WAYS.index(failure) % len(DIALECTS)])
-        world.live.set(litellm_timeout=TIMEOUT_S if failure in WAITS else 60)
+        world.live.set(litellm_timeout=TIMEOUT_S if failure in WAITS else 2 * LONG_S)
         world.primary.fail(failure)
         hits = world.primary.hits
 
@@ -87,7 +103,7 @@ class TestFiftyCallers:
         seconds = time.monotonic() - started
         assert [one["role"] for one in told] == ["fallback"] * CALLERS
         assert world.primary.hits - hits <= 2 * CALLERS
-        assert seconds < (1.1 * TIMEOUT_S if failure in WAITS else 0) + 15
+        assert seconds < LONG_S
 
 
 class TestSeveralLoops:
@@ -128,7 +144,7 @@ class TestSwaps:
                 world.live.set(llm_fallback_config=_spare(world, number))  # another one each time; the primary stays
                 routers.append(weakref.ref(world.live.generation().router))
                 if number % 20 == 19:  # the one in force, and one that a call in flight may still hold
-                    wait_until(lambda: _alive(routers) <= 2, 5)
+                    wait_until(lambda: _alive(routers) <= 2)
             stop.set()
             for caller in callers:
                 caller.join()

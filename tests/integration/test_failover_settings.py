@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from langchain_core.exceptions import ModelAuthenticationError
+from langchain_core.exceptions import ModelAuthenticationError, ModelTimeoutError
 
 from liverouter.testing import Failure, MemoryRouter, StandIn
 from tests.integration.failkit import DIALECTS, PROMPT, Clock, World, ask
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [*LITELLM_WARNINGS]
 
-SLACK_S = 20.0
+LONG_S = 60.0  # however busy the machine is
 
 
 @pytest.fixture(scope="module")
@@ -174,35 +174,36 @@ class TestNamed:
 
 
 class TestTimeout:
+    """Without a fallback: it would have no more time, and a busy machine may need it."""
+
     @pytest.mark.parametrize("dialect", DIALECTS)
     def test_change_holds_for_the_next_call(self, dialect: str) -> None:
         """`litellm_timeout` ends an attempt, streamed or not, and a new value holds at once: Vertex streams too."""
-        with World(dialect, litellm_allowed_fails=1000) as world:
-            world.call("invoke")
-            world.call("stream")
-            world.primary.fail(Failure.BAD_REQUEST)
-            world.call("invoke")
-            world.call("stream")
+        with World(dialect, fallback="", litellm_num_retries=1) as world:
+            for method in ("invoke", "stream"):
+                world.call(method)
             world.primary.fail(Failure.STALL)
-            for timeout_s in (1.0, 2.0):  # 120 before, by default; long enough for the fallback, which has as much
+            for timeout_s in (0.5, 1.5):  # 120 before, by default
                 world.live.set(litellm_timeout=timeout_s)
                 for method in ("invoke", "stream"):
-                    outcome = world.call(method)
-                    assert outcome.role == "fallback"
-                    assert 0.9 * timeout_s < outcome.seconds < 1.1 * timeout_s + SLACK_S
+                    assert 0.9 * timeout_s < timed_out_s(world, method) < LONG_S
 
     @pytest.mark.parametrize("dialect", DIALECTS)
     def test_caller_may_ask_for_another(self, dialect: str) -> None:
         """A timeout given with the call wins over the configured one, also where the provider's client forgets it."""
-        with World(dialect, litellm_timeout=60) as world:
+        with World(dialect, fallback="", litellm_num_retries=1, litellm_timeout=2 * LONG_S) as world:
             for method in ("invoke", "stream"):
                 world.call(method)
-                world.primary.fail(Failure.BAD_REQUEST, times=1)
-                world.call(method)
                 world.primary.fail(Failure.STALL, times=1)
-                outcome = world.call(method, timeout=0.6)
-                assert outcome.role == "fallback"
-                assert outcome.seconds < 0.66 + SLACK_S
+                assert timed_out_s(world, method, timeout=0.6) < LONG_S
+
+
+def timed_out_s(world: World, method: str, **options: Any) -> float:
+    """Return the seconds that a call took, which must end in a timeout."""
+    started = time.monotonic()
+    with pytest.raises(ModelTimeoutError):
+        world.call(method, **options)
+    return time.monotonic() - started
 
 
 class Chain:

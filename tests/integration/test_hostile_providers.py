@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import gzip
+import itertools
 import json
 import threading
 import time
@@ -17,7 +18,7 @@ from langchain_core import exceptions as core
 from liverouter import guard
 from liverouter.leaving import chain
 from liverouter.testing import MemoryRouter, StandIn
-from tests.integration.failkit import DIALECTS, METHODS, ask
+from tests.integration.failkit import DIALECTS, ask
 from tests.integration.hostile import ENGINES, EVENTS, MIB, OK, Connection, Hostile, answers, attacked, bomb
 from tests.integration.test_tracebacks import searched, secrets_of
 from tests.integration.wirekit import LITELLM_WARNINGS
@@ -28,9 +29,18 @@ if TYPE_CHECKING:
 pytestmark = [*LITELLM_WARNINGS]
 
 TIMEOUT_S: Final = 0.5
-SLACK_S: Final = 20.0  # what two busy cores may add to a call; what is not bounded never ends
-WORK_S: Final = 6.0  # of the processor, which other processes do not lengthen
+NEVER_S: Final = 120.0  # however busy the machine is: what is not bounded ends with the test's timeout
+WORK_S: Final = 6.0  # of the processor, which other processes hardly lengthen; what is not bounded takes minutes
 LONG_TEXT: Final = "x" * 50_000
+NO_TIMES: Final = (  # what a Retry-After may say instead
+    "Mon, 01 Jan 2020 00:00:00 +99999999999999999999",
+    "Mon, 01 Jan 0001 00:00:00 +2359",
+    "1e999",
+    "NaN",
+    "-1",
+    "9" * 5_000,
+    "Mon, 99 Foo 99999 99:99:99 GMT",
+)
 
 
 EACH: Final = [f"{engine} {dialect}" for engine in ENGINES for dialect in DIALECTS]
@@ -81,12 +91,15 @@ def failing(
 
 
 class TestRedirects:
-    @pytest.mark.parametrize("method", METHODS)
-    def test_none_is_followed(self, attack: tuple[Hostile, MemoryRouter], method: str) -> None:
-        """Neither key nor prompt leaves for where it points; the error says that, and nothing is tried again."""
+    def test_none_is_followed(self, attack: tuple[Hostile, MemoryRouter]) -> None:
+        """Neither key nor prompt leaves for where it points; the error says that, and nothing is tried again.
+
+        Every status is met by a whole call and by a stream, from a loop and from a thread in turn.
+        """
         server, live = attack
+        cases = zip((301, 302, 303, 307, 308), itertools.cycle([("ainvoke", "stream"), ("invoke", "astream")]))
         with Hostile() as other:
-            for status in (301, 302, 303, 307, 308):
+            for status, method in ((status, method) for status, methods in cases for method in methods):
                 location = f"{other.origin}/steal?key=sk-secret"
                 server.does(answers(b"HTTP/1.1 %d Go\r\nLocation: %s\r\n" % (status, location.encode())))
                 error = failing(live, method)
@@ -128,10 +141,13 @@ class TestRedirects:
 
 
 class TestBodies:
-    @pytest.mark.parametrize("method", ["invoke", "stream"])
-    @pytest.mark.parametrize("status", [b"200 OK", b"500 No", b"401 No"])
+    @pytest.mark.parametrize(("status", "method"), [(b"200 OK", "stream"), (b"500 No", "invoke")])
     def test_gzip_bomb_costs_no_memory(self, way: tuple[Hostile, MemoryRouter], status: bytes, method: str) -> None:
-        """A GiB of zeros in a MiB of gzip is an error, or an error's status, at the price of the bound."""
+        """A GiB of zeros in a MiB of gzip is an error, or an error's status, at the price of the bound.
+
+        Each way once as a stream and once as a whole answer, once with a good status and once with a bad one: a client
+        reads the four by one of two functions.
+        """
         server, live = way
         head = b"HTTP/1.1 " + status + b"\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n"
         server.does(answers(head, bomb()))
@@ -154,12 +170,15 @@ class TestBodies:
             failing(live, method)
             assert b"accept-encoding: identity" in server.heads[0].lower()
 
-    @pytest.mark.parametrize("method", ["invoke", "stream"])
-    @pytest.mark.parametrize("piece", [b"x" * 65_536, b"data: {}\n\n" * 1_000, b'data: "' + b"y" * 65_536])
+    @pytest.mark.parametrize(
+        ("piece", "method"),
+        [(b"x" * 65_536, "invoke"), (b"data: {}\n\n" * 1_000, "stream"), (b'data: "' + b"y" * 65_536, "stream")],
+        ids=["whole", "events", "one event"],
+    )
     def test_body_without_an_end_is_read_up_to_the_bound(
         self, way: tuple[Hostile, MemoryRouter], method: str, piece: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """No more is read than the bound, and what the sockets hold."""
+        """No more is read than the bound, and what the sockets hold: whole, or as the events of a stream."""
         monkeypatch.setattr(guard, "MAX_ANSWER", 4 * MIB)
         server, live = way
 
@@ -222,7 +241,6 @@ class TestBodies:
 
 
 class TestTime:
-    @pytest.mark.parametrize("method", ["ainvoke", "stream"])
     @pytest.mark.parametrize(
         ("head", "drop"),
         [
@@ -239,11 +257,13 @@ class TestTime:
         ],
         ids=["head", "1xx", "body", "chunk", "pings", "event", "packed"],
     )
-    def test_trickle_ends_with_the_attempt(
-        self, way: tuple[Hostile, MemoryRouter], method: str, head: bytes, drop: bytes
-    ) -> None:
-        """However slowly an answer arrives, and whatever it is: `litellm_timeout` is the attempt's, not a read's."""
+    def test_trickle_ends_with_the_attempt(self, way: tuple[Hostile, MemoryRouter], head: bytes, drop: bytes) -> None:
+        """However slowly an answer arrives, and whatever it is: `litellm_timeout` is the attempt's, not a read's.
+
+        Bodies are read whole where they are JSON, as a stream where they are events or have not begun.
+        """
         server, live = way
+        method = "ainvoke" if head.startswith(OK) else "stream"
 
         def trickling(connection: Connection) -> None:
             connection.send(head)
@@ -253,7 +273,7 @@ class TestTime:
         live.set(litellm_timeout=TIMEOUT_S)
         started = time.monotonic()
         failing(live, method, core.ModelError if drop.startswith(b":") else core.ModelTimeoutError)
-        assert time.monotonic() - started < 1.1 * TIMEOUT_S + SLACK_S
+        assert time.monotonic() - started < NEVER_S
         assert len(server.heads) == 1
 
     @pytest.mark.parametrize("method", ["astream", "stream"])
@@ -275,7 +295,7 @@ class TestTime:
         live.set(litellm_timeout=TIMEOUT_S)
         started = time.monotonic()
         failing(live, method, core.ModelTimeoutError)
-        assert time.monotonic() - started < 3 * TIMEOUT_S + SLACK_S
+        assert time.monotonic() - started < NEVER_S
         live.set(litellm_timeout=TIMEOUT_S * 1.5)
         said = live.chat_model().stream("hi")
         assert next(chunk.text for chunk in said if chunk.text) == "Hi"  # so it had been heard before
@@ -291,7 +311,7 @@ class TestTime:
             server.does(answers(b"HTTP/1.1 %d No\r\n" % status + wishes % wish, b"{}"))
             started = time.monotonic()
             failing(live, method)
-            assert time.monotonic() - started < 30 + SLACK_S
+            assert time.monotonic() - started < NEVER_S
             again = status == 429 and b"google-genai-sdk" in server.heads[0]  # which has its own mind about it
             assert len(server.heads) == asked + again
         live.set(litellm_num_retries=1)
@@ -302,27 +322,16 @@ class TestTime:
         server.does(answers(b"HTTP/1.1 401 No\r\nRetry-After: \xe9\xff\r\n", b"{}"))
         failing(live, kind=Exception)
 
-    @pytest.mark.parametrize("method", METHODS)
-    @pytest.mark.parametrize(
-        "when",
-        [
-            "Mon, 01 Jan 2020 00:00:00 +99999999999999999999",
-            "Mon, 01 Jan 0001 00:00:00 +2359",
-            "1e999",
-            "NaN",
-            "-1",
-            "9" * 5_000,
-            "Mon, 99 Foo 99999 99:99:99 GMT",
-        ],
-    )
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_pause_that_is_no_time_is_an_error_like_any_other(
-        self, attack: tuple[Hostile, MemoryRouter], when: str, method: str
+        self, attack: tuple[Hostile, MemoryRouter], method: str
     ) -> None:
         """The provider's 429, typed and without a key, whatever its Retry-After says."""
         server, live = attack
-        server.does(answers(b"HTTP/1.1 429 No\r\nRetry-After: %s\r\n" % when.encode(), b"{}"))
-        error = failing(live, method, core.ModelRateLimitError)
-        searched(error, secrets_of(live), rendered=False)
+        for when in NO_TIMES:
+            server.does(answers(b"HTTP/1.1 429 No\r\nRetry-After: %s\r\n" % when.encode(), b"{}"))
+            error = failing(live, method, core.ModelRateLimitError)
+            searched(error, secrets_of(live), rendered=False)
 
     def test_pause_that_is_no_time_fails_over(self) -> None:
         """As any 429 does."""
@@ -363,7 +372,7 @@ class TestTime:
             live.set(secrets={"vertex_ai_credentials": service_account_json(desk.origin)})
             started = time.monotonic()
             failing(live, kind=(core.ModelTimeoutError, core.ModelAPIError))  # whichever deadline comes first
-            assert time.monotonic() - started < 1.1 * TIMEOUT_S + SLACK_S
+            assert time.monotonic() - started < NEVER_S
             assert server.heads == []
 
 
@@ -504,7 +513,7 @@ class TestNonsense:
             gc.disable()
             try:
                 failing(live, "stream")
-                assert left.wait(SLACK_S)
+                assert left.wait(NEVER_S)
             finally:
                 gc.enable()
 

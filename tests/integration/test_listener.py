@@ -73,14 +73,14 @@ class Ear:
         """Return the events of *kind* so far."""
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def until(self, reached: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async def until(self, reached: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait until *reached* holds after an event or a change."""
         async with asyncio.timeout(timeout_s):
             while not reached():
                 self._news.clear()
                 await self._news.wait()
 
-    async def until_event(self, kind: type[E], count: int = 1, timeout_s: float = 10.0) -> E:
+    async def until_event(self, kind: type[E], count: int = 1, timeout_s: float = 60.0) -> E:
         """Return the event of *kind* that is number *count* from the start."""
         await self.until(lambda: len(self.of(kind)) >= count, timeout_s)
         return self.of(kind)[count - 1]
@@ -288,7 +288,7 @@ class TestBackoff:
                 await ear.until_event(ListenerConnected, 2, timeout_s=2)
             assert len(ear.of(ListenerLost)) == 1
             proxy.heal()
-            await ear.until_event(ListenerConnected, 2, timeout_s=20)
+            await ear.until_event(ListenerConnected, 2, timeout_s=60)
 
     async def test_connection_that_breaks_at_once_backs_off_too(self, proxy: FaultProxy) -> None:
         """A connection that dies right after LISTEN is no success that resets the backoff."""

@@ -199,7 +199,7 @@ class TestReject:
             raise OSError(errno.EMFILE, "Too many open files")
 
         monkeypatch.setattr("liverouter.engine.load", fail)
-        with LiveRouter(database_url=dsn, ready_timeout_s=10) as live:
+        with LiveRouter(database_url=dsn, ready_timeout_s=60) as live:
             assert live.chat_model().invoke("hi").content == "gpt-4o says: hi"
 
 
@@ -217,7 +217,7 @@ class TestNotReady:
         self, dsn: str, admin: Admin, openai: StandIn
     ) -> None:
         """An async call made before there is a config waits without blocking anybody else."""
-        async with LiveRouter(database_url=dsn, ready_timeout_s=20) as live:
+        async with LiveRouter(database_url=dsn, ready_timeout_s=60) as live:
             call = asyncio.create_task(live.chat_model().ainvoke("hi"))
             await asyncio.sleep(0)  # the call has begun; were it blocking, the next line would wait for it
             admin.set(llm_provider="openai", llm_model="late", openai_api_base=openai.base_url)
@@ -312,7 +312,7 @@ class TestLife:
         with LiveRouter(database_url=dsn) as one, LiveRouter(database_url=dsn) as two:
             one.wait_ready(), two.wait_ready()
             revision = configured.set(llm_model="gpt-4.1")
-            rollout = one.wait_applied(revision, timeout_s=10)
+            rollout = one.wait_applied(revision, timeout_s=60)
             assert rollout.revision == revision
             assert (one.status().revision, two.status().revision) == (revision, revision)
 

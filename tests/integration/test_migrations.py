@@ -140,7 +140,7 @@ class TestUpgrade:
             subprocess.Popen([sys.executable, "-c", script, empty_dsn], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for _ in range(3)
         ]
-        outcomes = [run.communicate(timeout=60) for run in runs]
+        outcomes = [run.communicate(timeout=150) for run in runs]
         assert [(run.returncode, out.decode().strip()) for run, (out, _) in zip(runs, outcomes, strict=True)] == [
             (0, HEAD)
         ] * 3

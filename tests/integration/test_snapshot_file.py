@@ -278,4 +278,4 @@ class TestRefuse:
 
 def _python(script: str, *arguments: str) -> str:
     argv = [sys.executable, "-c", textwrap.dedent(script), *arguments]
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=150).stdout

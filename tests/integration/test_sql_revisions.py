@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -304,8 +303,8 @@ class TestConcurrency:
         reader = connect(autocommit=False)
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
-            reads, deadline = 0, time.monotonic() + 10
-            while (reads < 300 or revision(db) < 100) and time.monotonic() < deadline:
+            reads = 0
+            while reads < 300 or revision(db) < 100:
                 tag = value(reader, "SELECT value FROM liverouter.settings")
                 mark = value(reader, "SELECT fingerprint FROM liverouter.secrets")
                 reader.rollback()
@@ -314,7 +313,6 @@ class TestConcurrency:
         finally:
             stop.set()
             writer.join()
-        assert reads >= 300
 
 
 class TestHead:

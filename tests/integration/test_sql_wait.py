@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Waiter:
     """wait_applied in a thread."""
 
-    def __init__(self, session: Session, revision: int, timeout_s: float = 20) -> None:
+    def __init__(self, session: Session, revision: int, timeout_s: float = 100) -> None:
         """Start to wait."""
         self.result: object = None
         self.took_s = 0.0
@@ -38,7 +38,7 @@ class Waiter:
 
     def join(self) -> object:
         """Return what came out."""
-        self._thread.join(25)
+        self._thread.join(120)
         assert not self._thread.is_alive()
         return self.result
 
@@ -90,7 +90,7 @@ class TestWaitApplied:
             error.diag.message_primary
             == "revision 1 was rejected by billing on host-1, pid 2: provider 'opnai' is not one of ours [LR102]"
         )
-        assert waiter.took_s < 10
+        assert waiter.took_s < 50
 
     def test_instance_that_rejected_a_newer_one_will_not_apply_this_one(self, db: Session) -> None:
         """It skipped this revision for a newer one, which it refused: it never comes here."""

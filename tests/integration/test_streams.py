@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from liverouter.chat import LiveChatModel
 
-WAIT_S: Final = 5.0
+WAIT_S: Final = 60.0
 WIRES: Final = [  # (provider, model): every wire format that litellm speaks for us
     ("anthropic", "claude-sonnet-4-6"),
     ("openai", "gpt-4o"),

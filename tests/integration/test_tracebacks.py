@@ -150,8 +150,12 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 class TestFailedCalls:
     @pytest.mark.parametrize(("failure", "how"), FAILURES, ids=lambda value: str(value or ""))
     def test_error_shows_no_key(self, world: World, failure: Failure, how: dict[str, Any]) -> None:
-        """Whatever failed, whenever: frames, requests, causes and attributes are free of it."""
-        for method in METHODS if not how else ("astream", "stream"):
+        """Whatever failed, whenever: frames, requests, causes and attributes are free of it.
+
+        A whole call and a stream, from a loop and from a thread in turn; what fails later, by both streams.
+        """
+        turn = ("ainvoke", "stream") if list(Failure).index(failure) % 2 else ("invoke", "astream")
+        for method in turn if not how else ("astream", "stream"):
             world.primary.fail(failure, **how)
             error = attempt(lambda method=method: ask(world.model, method))  # type: ignore[misc]
             world.primary.heal()

@@ -286,7 +286,7 @@ class TestBatches:
         live.subscribe(events)
         _tell(live.usage, [("success", f"openai/gpt-4o#{number:08x}", 3) for number in range(4_500)])
         with live, psycopg.connect(dsn, autocommit=True) as db:
-            wait_until(lambda: _total(db) == (4_500, 13_500), timeout_s=10)
+            wait_until(lambda: _total(db) == (4_500, 13_500), timeout_s=60)
         assert events.of(ReportFailed) == []
 
     def test_counts_that_wait_when_a_process_ends_arrive_with_its_goodbye(
@@ -304,11 +304,14 @@ class TestBatches:
     def test_counting_costs_microseconds(self) -> None:
         """A call's counts cost less than a hundredth of a call."""
         counter = _counter()
-        started = time.perf_counter()
-        for _ in range(5_000):
-            counter.add_success("a", prompt_tokens=1, completion_tokens=1, cost_usd=0.1, latency_ms=1.0)
-            counter.add_failure("b", "Timeout 408")
-        assert (time.perf_counter() - started) / 5_000 < 100e-6
+        spent_s = []
+        for _ in range(5):  # the best, of the processor: others use this machine too
+            started = time.thread_time()
+            for _ in range(1_000):
+                counter.add_success("a", prompt_tokens=1, completion_tokens=1, cost_usd=0.1, latency_ms=1.0)
+                counter.add_failure("b", "Timeout 408")
+            spent_s.append(time.thread_time() - started)
+        assert min(spent_s) / 1_000 < 100e-6
 
     def test_counts_reach_the_view_in_one_batch(
         self, dsn: str, world: World, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]

@@ -126,7 +126,7 @@ def _psql(dsn: str, query: str) -> str:
         input=query + "\n",
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=150,
         check=True,
         env={**os.environ, "PGTZ": "UTC", "PAGER": ""},
     )

@@ -97,7 +97,7 @@ class TestExamples:
             [sys.executable, "-c", EXAMPLES["prefork"]],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
             check=False,
             env=os.environ,
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.readme.blocks import README, filled
 from tests.readme.operators import BLOCK, QUESTIONS, WIDTH, answers
 
@@ -11,7 +9,6 @@ MEND = "python -m tests.readme.operators writes it anew"
 
 
 class TestOperators:
-    @pytest.mark.timeout(150)
     def test_each_question_is_one_query_whose_answer_the_readme_shows(self, dsn: str) -> None:
         """Three processes, one without a key, one frozen: every line that psql prints stands in the README."""
         shown = answers(dsn)

@@ -116,5 +116,5 @@ class TestDeploy:
         unit = tmp_path / "liverouter.service"
         text = checked("systemd", "ini")
         unit.write_text(text.replace("/opt/liverouter/bin/liverouter", "/bin/true"), encoding="utf-8")
-        done = subprocess.run([program, "verify", unit], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run([program, "verify", unit], capture_output=True, text=True, timeout=150, check=False)
         assert str(unit.name) not in done.stderr, done.stderr

@@ -73,7 +73,7 @@ class Prompt:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self.process.communicate(timeout=20)  # its standard input ends, and so does it
+            self.process.communicate(timeout=150)  # its standard input ends, and so does it
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
@@ -98,7 +98,7 @@ def psql(dsn: str) -> Callable[[str], None]:
                 session.execute(statement.encode())
             return
         command = [binaries.program("psql"), dsn, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-c", statement]
-        subprocess.run(command, check=True, timeout=30)
+        subprocess.run(command, check=True, timeout=150)
 
     return execute
 
@@ -130,7 +130,6 @@ def put(key: str, value: Any) -> str:
 
 
 class TestRowToModel:
-    @pytest.mark.timeout(120)
     def test_rows_by_psql_become_a_model_that_follows_them(
         self, dsn: str, psql: Callable[[str], None], openai: StandIn, wait_until: Callable[..., None]
     ) -> None:
@@ -146,7 +145,6 @@ class TestRowToModel:
             assert prompt("str(status().state)") == "live"
         assert openai.violations == ()
 
-    @pytest.mark.timeout(120)
     def test_serving_process_goes_on_serving_whatever_row_is_written(
         self, dsn: str, psql: Callable[[str], None], openai: StandIn, wait_until: Callable[..., None]
     ) -> None:
@@ -181,14 +179,13 @@ class TestRowToModel:
 
 
 class TestExit:
-    @pytest.mark.timeout(120)
     def test_script_whose_database_has_a_name_and_no_answer_ends_without_a_traceback(self) -> None:
         """Exit hooks run when no thread can be started any more; names are resolved all the same, and it is silent."""
         url = "postgresql://user:password@localhost:1/name"
         with Prompt(url, LIVEROUTER_READY_TIMEOUT_S="1") as prompt:
             assert prompt.first["error"] == "NotReadyError"
             assert "[LR201 at database localhost:1/name]" in prompt.first["text"]
-            _, said = prompt.process.communicate(timeout=60)
+            _, said = prompt.process.communicate(timeout=150)
         assert '"client.closed"' in said
         assert not [word for word in ("Traceback", "RuntimeError", "loop.failed") if word in said], said
 
@@ -259,6 +256,8 @@ class TestImport:
     def test_import_loads_nothing_heavy(self) -> None:
         """`import liverouter` is free: no litellm, no langchain, no sqlalchemy, no driver."""
         program = "import sys, liverouter; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
-        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+        result = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=150
+        )
         heavy = {"litellm", "langchain_core", "langchain_litellm", "sqlalchemy", "asyncpg", "fastapi", "cryptography"}
         assert not heavy.intersection(result.stdout.split())

@@ -63,7 +63,7 @@ class Checkout:
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
         process = self.start(*arguments, **more)
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate(timeout=150)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -232,7 +232,7 @@ class TestEnvironment:
             assert process.stderr is not None
             assert "another run is setting up" in process.stderr.readline()
             checkout.mark_installed()
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=150)
         assert (process.returncode, out, err) == (0, "liverouter demo\n", "")
 
     def test_folder_that_cannot_be_used_is_told(self, checkout: Checkout, no_pip: dict[str, str]) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 120.0
 
 
 def serve_to_the_end(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,7 @@ class EventLog:
         with self._changed:
             return [e for e in self._events if isinstance(e, kind) and _matches(e, fields)]
 
-    def wait_for(self, kind: type[E], *, timeout_s: float = 10.0, count: int = 1, **fields: Any) -> E:
+    def wait_for(self, kind: type[E], *, timeout_s: float = 60.0, count: int = 1, **fields: Any) -> E:
         """Return the *count*-th event of *kind* whose attributes equal *fields*, waiting up to *timeout_s* seconds.
 
         Raises:

@@ -83,7 +83,9 @@ class Port:
             filler.settimeout(0)
             filler.connect_ex((_HOST, self.number))
             self._fillers.append(filler)
-            if not select.select([], [filler], [], _FILLED_AFTER_S)[1]:
+            connected = select.poll()  # select.select takes no descriptor above 1 023
+            connected.register(filler, select.POLLOUT)
+            if not connected.poll(1000 * _FILLED_AFTER_S):
                 return
 
     def close(self) -> None:
