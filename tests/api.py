@@ -15,7 +15,7 @@ import httpx
 import uvicorn
 
 from liverouter import LiveRouter
-from liverouter.daemon.auth import Gate, Tries
+from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.context import build_context, soon
 from liverouter.daemon.service import http_config
@@ -50,7 +50,7 @@ class Api:
         own = secrets.token_urlsafe(32)
         self.token = token or own
         self.headers = {} if token or policy else {"Authorization": f"Bearer {own}"}
-        self._policy = policy or Policy(gate=Gate(self.token), tries=Tries(), any_host=False)
+        self._policy = policy or Policy(gate=AdminToken(self.token), tries=LoginLimiter(), any_host=False)
         self._limits = limits
         self.complaints: list[dict[str, Any]] = []  # of asyncio and uvicorn
         self.reports: list[str] = []  # errors that nobody foresaw

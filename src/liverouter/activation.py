@@ -26,9 +26,8 @@ from liverouter.warmup import warm_up
 if TYPE_CHECKING:
     from liverouter.environment import Environment
     from liverouter.loop_thread import LoopThread
-    from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
-    from liverouter.snapshot import Snapshot
+    from liverouter.snapshot import Rows, Snapshot
     from liverouter.usage import UsageCounter
 
 
@@ -112,7 +111,7 @@ class Activation:
         self._gc_freeze = gc_freeze
         self._started = time.monotonic()
 
-    def prepare(self, rows: RawConfig, environment: Environment) -> Prepared | Rejected:
+    def prepare(self, rows: Rows, environment: Environment) -> Prepared | Rejected:
         """Return a generation of *rows* that is ready to serve, or why there is none; activates and tells nothing.
 
         Blocks for milliseconds, for seconds where litellm is not loaded yet.
@@ -161,7 +160,7 @@ class Activation:
             freeze()
         return generation, (built - started) * 1000, (warmed - built) * 1000
 
-    def validate(self, rows: RawConfig, environment: Environment) -> Validation:
+    def validate(self, rows: Rows, environment: Environment) -> Validation:
         """Return the Snapshot that *rows* describe, or every Problem in them."""
         return validate(rows, environment=environment, keyring=self._keyring)
 
@@ -187,7 +186,7 @@ class Activation:
         """Load what the first call of *generation* needs, so that no caller pays; blocks for seconds the first time."""
         warm_up(generation.snapshot)
 
-    def activate(self, prepared: Prepared, rows: RawConfig, reading: Reading) -> None:
+    def activate(self, prepared: Prepared, rows: Rows, reading: Reading) -> None:
         """Swap what was prepared of *rows* in, and tell that it is live and which generation is retired."""
         generation, former = prepared.generation, self._store.current
         self._store.activate(generation)
@@ -216,7 +215,7 @@ class Activation:
         if former is not None and former.chat is not generation.chat:
             self._bus.emit(GenerationRetired(former.number))
 
-    def reject(self, rejected: Rejected, rows: RawConfig) -> None:
+    def reject(self, rejected: Rejected, rows: Rows) -> None:
         """Tell that *rows* were rejected; the generation in force, if any, serves on."""
         kept = self._store.current
         self._bus.emit(

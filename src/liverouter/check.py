@@ -23,9 +23,8 @@ from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:
     from liverouter.environment import Environment
-    from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
-    from liverouter.snapshot import Deployment, Snapshot
+    from liverouter.snapshot import Deployment, Rows, Snapshot
     from liverouter.store import Generation
 
 _PROMPT: Final = "Answer with the word ok."
@@ -80,7 +79,7 @@ class CheckReport:
 
 
 async def check(
-    raw: RawConfig,
+    raw: Rows,
     *,
     environment: Environment,
     keyring: Keyring | None,

@@ -22,7 +22,7 @@ from liverouter.engine import Engine
 from liverouter.errors import ClosedError, NotReadyError, Problem
 from liverouter.events import ClientClosed, ClientStarted, Observer
 from liverouter.leaving import leaves_bare
-from liverouter.logs import bus
+from liverouter.logs import logging_bus
 from liverouter.loop_thread import LoopThread
 from liverouter.state import Status, StatusTracker
 from liverouter.store import Generation, Store
@@ -95,7 +95,7 @@ class LiveRouter:
         self._status = StatusTracker()
         self._running: _Running | None = None
         self._lock = threading.RLock()
-        self._bus = bus(self._status.observe, *self._observers, *self._subscribed.values())
+        self._bus = logging_bus(self._status.observe, *self._observers, *self._subscribed.values())
         self.usage = UsageCounter(bus=self._bus)
 
     # -- what consumers use --------------------------------------------------------------------------------------

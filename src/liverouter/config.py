@@ -15,8 +15,8 @@ from liverouter.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from liverouter.environment import Environment
-    from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
+    from liverouter.snapshot import Rows
 
 _PREFIXES: Final = tuple({name.split("_")[0] + "_" for name in SETTINGS})
 _MOST_GUESSES: Final = 200  # rows that are compared with the names of settings; other software may have thousands
@@ -35,7 +35,7 @@ class Validation:
         return tuple(p for p in self.problems if p.severity == "warning")
 
 
-def validate(raw: RawConfig, *, environment: Environment, keyring: Keyring | None) -> Validation:
+def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) -> Validation:
     """Return the Snapshot that *raw* describes, or all its Problems; never raises, whatever the rows hold.
 
     Takes time that grows with the size of the rows alone: whoever may write could else stop every process by one row.

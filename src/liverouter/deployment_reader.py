@@ -91,8 +91,9 @@ class DeploymentReader:
         """Return the non-secret fields that have a value."""
         plain = [f for f in self.spec.fields if f.kind != "secret"]
         settings = {f.name: value for f in plain if (value := self._field(f)) is not None}
-        if self.spec.deployment_field and settings.setdefault(self.spec.deployment_field, self.model) != self.model:
-            settings.setdefault(self.spec.base_model_field, self.model)
+        deployment, base_model = self.spec.deployment_field, self.spec.base_model_field
+        if deployment and settings.setdefault(deployment, self.model) != self.model and base_model:
+            settings.setdefault(base_model, self.model)
         return settings
 
     def _field(self, field: Field) -> str | None:

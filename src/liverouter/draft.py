@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from liverouter.errors import SecretError
 from liverouter.origins import origin_of
 from liverouter.providers import PROVIDERS
-from liverouter.raw import SealedSecret
 from liverouter.sealing import Secret, fingerprint, open as unseal, seal, sealed_key_id
+from liverouter.snapshot import SealedSecret
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from liverouter.providers import Field, ProviderSpec
-    from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
+    from liverouter.snapshot import Rows
 
 
 def origins_in_force(settings: Mapping[str, object], name: str) -> tuple[str, ...]:
@@ -62,8 +62,8 @@ def _member(entry: Mapping[str, Any], field: Field) -> Any:
     return entry.get(field.alias) if own is None and field.alias else own
 
 
-def seal_over(
-    raw: RawConfig | None, name: str, secret: Secret, keyring: Keyring | None, *, origins: Sequence[str]
+def sealed_unless_same(
+    raw: Rows | None, name: str, secret: Secret, keyring: Keyring | None, *, origins: Sequence[str]
 ) -> SealedSecret:
     """Return *secret* sealed and bound to *origins*; the stored row itself where it says the same already.
 
@@ -86,13 +86,13 @@ def seal_over(
     return SealedSecret(seal(name, secret, keyring), fingerprint(secret), bound)
 
 
-def lay_over(
-    raw: RawConfig,
+def with_changes(
+    raw: Rows,
     *,
     settings: Mapping[str, object] | None = None,
     secrets: Mapping[str, SealedSecret] | None = None,
     remove: Collection[str] = (),
-) -> RawConfig:
+) -> Rows:
     """Return *raw* with *settings* and *secrets* in it, and without the settings and secrets that *remove* names."""
     return replace(
         raw,

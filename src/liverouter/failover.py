@@ -50,7 +50,7 @@ _WATCHERS: Final = (
     "_async_success_callback",
     "_async_failure_callback",
 )
-_NOBODY: Final = "cache"  # what litellm's Vertex AI module puts there as it is imported; no log row comes of it
+_LITELLM_CACHE: Final = "cache"  # what litellm's Vertex AI module puts there as it is imported; no log row comes of it
 _BUCKETS: Final = ("metadata", "litellm_metadata")
 _BY_OWN_CLIENT: Final = tuple(  # what models begin with that litellm calls through its own HTTP client
     f"{spec.litellm_provider}/" for spec in PROVIDERS.values() if spec.litellm_client is None
@@ -210,7 +210,7 @@ def _is_watched(request: Mapping[str, Any]) -> bool:
     """
     watchers = (watcher for name in _WATCHERS for watcher in (*getattr(litellm, name), *(request.get(name) or ())))
     return bool(litellm.max_budget) or any(
-        watcher != _NOBODY and not isinstance(getattr(watcher, "__self__", None), Router) for watcher in watchers
+        watcher != _LITELLM_CACHE and not isinstance(getattr(watcher, "__self__", None), Router) for watcher in watchers
     )
 
 

@@ -79,7 +79,7 @@ class LogObserver:
         getattr(self._log, event.level)(event.name, **facts)
 
 
-def bus(*observers: Observer, log: LogObserver | None = None) -> Bus:
+def logging_bus(*observers: Observer, log: LogObserver | None = None) -> Bus:
     """Return a Bus that logs, then tells *observers*; one that raises is logged once and stays subscribed."""
     log = log or LogObserver()
 

@@ -12,8 +12,8 @@ from liverouter.settings import SETTINGS, Setting, SettingValueError, misfit, pa
 
 if TYPE_CHECKING:
     from liverouter.environment import Environment
-    from liverouter.raw import RawConfig
     from liverouter.sealing import Keyring
+    from liverouter.snapshot import Rows
 
 MEND_FILE: Final = "Mount the file and write the value into it, or unset the variable that names it"
 
@@ -21,7 +21,7 @@ MEND_FILE: Final = "Mount the file and write the value into it, or unset the var
 class Values:
     """One validation's view of rows, secrets and environment."""
 
-    def __init__(self, raw: RawConfig, environment: Environment, keyring: Keyring | None) -> None:
+    def __init__(self, raw: Rows, environment: Environment, keyring: Keyring | None) -> None:
         self.raw, self.environment, self.keyring = raw, environment, keyring
         self.problems: list[Problem] = []
         self._told: set[Problem] = set()

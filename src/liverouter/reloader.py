@@ -17,9 +17,9 @@ from liverouter.wakeup import Backoff, jittered
 if TYPE_CHECKING:
     from liverouter.listener import Listener
     from liverouter.options import Options
-    from liverouter.raw import Head, RawConfig
     from liverouter.reload_requests import ReloadRequests
     from liverouter.repository import SettingsRepository
+    from liverouter.snapshot import Head, Rows
     from liverouter.snapshot_file import SnapshotFile
     from liverouter.store import Store
 
@@ -119,7 +119,7 @@ class Reloader:
             await self._file.keep(rows)
 
     async def _apply(
-        self, rows: RawConfig, environment: Environment, reading: Reading, *, told: Rejected | None = None
+        self, rows: Rows, environment: Environment, reading: Reading, *, told: Rejected | None = None
     ) -> Rejected | None:
         """Have *rows* in force, or return why they cannot be; that is told unless it is the same that was *told*."""
         match await asyncio.to_thread(self._activation.prepare, rows, environment):

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from liverouter.options import Options
-    from liverouter.raw import Head
     from liverouter.reload_requests import ReloadRequests
     from liverouter.repository import SettingsRepository
+    from liverouter.snapshot import Head
     from liverouter.state import StatusTracker
     from liverouter.store import Generation, Store
     from liverouter.usage import UsageCounter

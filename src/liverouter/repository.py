@@ -15,8 +15,8 @@ from liverouter.database import Database
 from liverouter.errors import DatabaseError, RolloutError, SecretError, WriteRefusedError
 from liverouter.leaving import leaves_bare
 from liverouter.printable import storable_values
-from liverouter.raw import Head, RawConfig, SealedSecret
 from liverouter.sealing import open as unseal, seal
+from liverouter.snapshot import Head, Rows, SealedSecret
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -74,7 +74,7 @@ class SettingsRepository:
 
     # -- the config --------------------------------------------------------------------------------------------
 
-    async def read(self) -> RawConfig:
+    async def read(self) -> Rows:
         """Return the head revision, whole: one statement, so one snapshot, in one round trip.
 
         Raises:
@@ -90,7 +90,7 @@ class SettingsRepository:
                 hint="Remove it; this names the longest: "
                 "SELECT key FROM liverouter.settings ORDER BY length(value::text) DESC LIMIT 1",
             ) from exc
-        return RawConfig(
+        return Rows(
             epoch=row.epoch,
             revision=row.revision,
             change_id=row.change_id,

@@ -1,4 +1,7 @@
-"""One revision, validated and immutable: what `config.validate` makes and everything behind it is built from."""
+"""One revision: as it is read, rows and sealed secrets, and as it is once validated, a snapshot of deployments.
+
+All of it is immutable. `config.validate` makes the second of the first; everything behind it is built of that.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +22,97 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
-    """One provider + model + credentials that a Router may send a call to."""
+class SealedSecret:
+    """One row of `liverouter.secrets`.
 
-    id: str  # "anthropic/claude-sonnet-4-6#1f2e3d4c": digest of all that changes where a call goes
-    provider: str  # a key of providers.PROVIDERS
-    model: str  # as the provider names it; azure-openai: the deployment
+    Attributes:
+        sealed: the encrypted text, ``v1:<key id>:<nonce>:<ciphertext>``.
+        fingerprint: tells it from another: 8 hex digits, see `sealing.fingerprint`.
+        origins: where it may be sent, beside its provider's own hosts; see `origins.origin_of`.
+    """
+
+    sealed: str = field(repr=False)
+    fingerprint: str
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest revision. Compare two of them by inequality: a restore or a failover may go back.
+
+    Attributes:
+        epoch: the database's line of history, `liverouter.epoch()`.
+        change_id: a UUID, new with every change.
+        report_whole: the database knew nothing of the instance that reported, which is to send every key next.
+    """
+
+    epoch: str
+    revision: int
+    change_id: str
+    report_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One revision, read whole in one snapshot of the database; not validated.
+
+    Attributes:
+        committed_at: UTC, by the database's clock.
+        age_ms: the milliseconds from then until it was read, by the database's clock.
+        settings: name -> JSON value.
+        secrets: name -> what is stored.
+        standby: it was read from a standby, which may lag behind its primary.
+    """
+
+    epoch: str
+    revision: int
+    change_id: str
+    committed_at: datetime
+    age_ms: float
+    settings: Mapping[str, object]
+    secrets: Mapping[str, SealedSecret]
+    standby: bool = False
+
+    @property
+    def head(self) -> Head:
+        """Return which revision this is."""
+        return Head(self.epoch, self.revision, self.change_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One provider + model + credentials that a Router may send a call to.
+
+    Attributes:
+        id: ``anthropic/claude-sonnet-4-6#1f2e3d4c``, with a digest of all that changes where a call goes.
+        provider: a key of `providers.PROVIDERS`.
+        model: as the provider names it; where the user names deployments, the deployment.
+        order: 1 is the primary's; a higher one is tried when the lower ones failed.
+        weight: share of the traffic within one order, 1 to 1000.
+        settings: the provider's fields that are not secret, by setting name, normalised.
+        secrets: the provider's secret fields, by setting name.
+        endpoint: origin and path that calls go to, as far as known; for people.
+        credential_source: "secret openai_api_key", "environment OPENAI_API_KEY", "file …", "ambient".
+        credential_fingerprint: 8 hex digits; "" for ambient credentials.
+        temperature: None sends none, as with max_tokens.
+        max_tokens: of an answer.
+        profile: fields of a ModelProfile that the row states, over what is known of the model.
+    """
+
+    id: str
+    provider: str
+    model: str
     role: Role
-    order: int  # 1 = primary; a higher order is tried when the lower ones failed
-    weight: int  # share of traffic within one order, 1..1000
-    settings: Mapping[str, str]  # the provider's non-secret fields by setting name, normalised
-    secrets: Mapping[str, Secret]  # the provider's secret fields by setting name
-    endpoint: str  # origin and path that calls go to, as far as known; for people
-    credential_source: str  # "secret openai_api_key", "environment OPENAI_API_KEY", "file …", "ambient"
-    credential_fingerprint: str  # 8 hex digits; "" for ambient credentials
+    order: int
+    weight: int
+    settings: Mapping[str, str]
+    secrets: Mapping[str, Secret]
+    endpoint: str
+    credential_source: str
+    credential_fingerprint: str
     temperature: float | None = None
     max_tokens: int | None = None
-    profile: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # row-level override of ModelProfile fields
+    profile: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
     @property
     def label(self) -> str:
@@ -51,20 +128,33 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A whole revision, ready to be built."""
+    """A whole revision, ready to be built.
 
-    epoch: str  # the database's history line: liverouter.epoch()
+    Attributes:
+        epoch: the database's line of history, `liverouter.epoch()`.
+        change_id: new at every change; tells two revisions of one number apart.
+        committed_at: UTC, by the database's clock.
+        deployments: by order, at least one; the first is the primary.
+        model_name: the logical name in the Router, in traces and metrics.
+        num_retries: tries on one deployment for 5xx before the next.
+        allowed_fails: failures that a deployment may have before it cools.
+        cooldown_time_s: how long it then cools.
+        timeout_s: of one attempt.
+        check_streams: a stream without its finish marker is cut off.
+    """
+
+    epoch: str
     revision: int
-    change_id: str  # new at every bump; tells two revisions of one number apart
-    committed_at: datetime  # UTC, by the database's clock
-    deployments: tuple[Deployment, ...]  # by order, at least one; the first is the primary
+    change_id: str
+    committed_at: datetime
+    deployments: tuple[Deployment, ...]
     litellm_enable: bool = True
-    model_name: str = "ekaiX-model"  # the logical name in the Router, traces and metrics
-    num_retries: int = 2  # tries on one deployment for 5xx before the next
-    allowed_fails: int = 3  # failures that a deployment may have before it cools
+    model_name: str = "ekaiX-model"
+    num_retries: int = 2
+    allowed_fails: int = 3
     cooldown_time_s: float = 60.0
-    timeout_s: float = 120.0  # of one attempt
-    check_streams: bool = True  # treat a stream without its finish marker as cut off
+    timeout_s: float = 120.0
+    check_streams: bool = True
 
     @property
     def primary(self) -> Deployment:

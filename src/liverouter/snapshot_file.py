@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.draft import origins_in_force
 from liverouter.errors import LiveRouterError, SecretError
 from liverouter.events import Bus, SnapshotFileIgnored, SnapshotFileWritten
-from liverouter.raw import RawConfig, SealedSecret
 from liverouter.sealing import open_bytes, seal_bytes
+from liverouter.snapshot import Rows, SealedSecret
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from liverouter.errors import Problem
-    from liverouter.raw import Head
     from liverouter.sealing import Keyring
+    from liverouter.snapshot import Head
 
 _CONFIRM_EVERY_S: Final = 86_400.0  # a file this old is written again while the database still holds the same
 _RETRY_S: Final = 60.0  # one that could not be written is tried again by the first read after this
@@ -66,7 +66,7 @@ class SnapshotFile:
         self._path, self._keyring, self._database, self._bus = path, keyring, database, bus
         self._last: _Write | None = None
 
-    def read(self) -> RawConfig | None:
+    def read(self) -> Rows | None:
         """Return the revision that it holds, None where it holds none that can be used. Blocks for the disk."""
         try:
             return read_snapshot_file(self._path, self._keyring, database=self._database)
@@ -74,16 +74,16 @@ class SnapshotFile:
             self._bus.emit(SnapshotFileIgnored(str(self._path), exc.problem))
             return None
 
-    async def keep(self, rows: RawConfig) -> None:
+    async def keep(self, rows: Rows) -> None:
         """Write *rows*, which are in force now."""
         await self._write(rows, told=None)
 
-    async def confirm(self, rows: RawConfig) -> None:
+    async def confirm(self, rows: Rows) -> None:
         """Write *rows*, which the database still holds, again once a day; after a failure, once a minute."""
         if self._last is not None and self._last.is_due(rows.head):
             await self._write(rows, told=self._last.problem)
 
-    async def _write(self, rows: RawConfig, *, told: Problem | None) -> None:
+    async def _write(self, rows: Rows, *, told: Problem | None) -> None:
         try:
             await asyncio.to_thread(write_snapshot_file, self._path, rows, self._keyring, database=self._database)
         except LiveRouterError as exc:
@@ -95,7 +95,7 @@ class SnapshotFile:
         self._bus.emit(SnapshotFileWritten(str(self._path), rows.revision))
 
 
-def write_snapshot_file(path: Path, raw: RawConfig, keyring: Keyring | None, *, database: str) -> None:
+def write_snapshot_file(path: Path, raw: Rows, keyring: Keyring | None, *, database: str) -> None:
     """Replace the file at *path* by *raw*, atomically, readable by its owner alone; blocks for the disk's fsync.
 
     A reader finds the former file or the new one, whole. *database* names where *raw* came from, without password.
@@ -123,7 +123,7 @@ def write_snapshot_file(path: Path, raw: RawConfig, keyring: Keyring | None, *, 
         raise _error(path, f"cannot be written: {exc.strerror or type(exc).__name__}", hint) from exc
 
 
-def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) -> RawConfig:
+def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) -> Rows:
     """Return the revision that the file at *path* holds for *database*.
 
     Raises:
@@ -143,9 +143,9 @@ def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) ->
     return _config(content)
 
 
-def _config(content: dict[str, Any]) -> RawConfig:
+def _config(content: dict[str, Any]) -> Rows:
     committed_at = datetime.fromisoformat(content["committed_at"])
-    return RawConfig(
+    return Rows(
         epoch=content["epoch"],
         revision=content["revision"],
         change_id=content["change_id"],

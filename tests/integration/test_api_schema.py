@@ -16,7 +16,7 @@ from schemathesis.checks import negative_data_rejection, positive_data_acceptanc
 
 from liverouter import migrate
 from liverouter.daemon import api_config, api_fleet, api_process
-from liverouter.daemon.auth import Gate, Tries
+from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.shield import Policy
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
@@ -34,7 +34,7 @@ AUTHORIZED: Final = {"Authorization": f"Bearer {TOKEN}"}
 
 def _policy() -> Policy:
     """Return what admits the token, and counts no wrong one for long: many are tried."""
-    return Policy(gate=Gate(TOKEN), tries=Tries(clock=itertools.count(0.0, 60.0).__next__), any_host=False)
+    return Policy(gate=AdminToken(TOKEN), tries=LoginLimiter(clock=itertools.count(0.0, 60.0).__next__), any_host=False)
 
 
 @pytest.fixture(scope="module")

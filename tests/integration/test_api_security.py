@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from liverouter.daemon.auth import Gate, Tries
+from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.shield import MAX_BODY_BYTES, Policy
 from liverouter.sealing import generate_key
 from tests.api import Api, HTTPConnection
@@ -41,7 +41,7 @@ def local(database: str) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def unguarded(database: str) -> Iterator[Api]:
     """The API of `liverouter serve --no-token`."""
-    with Api(database, policy=Policy(gate=Gate(None), tries=Tries(), any_host=False)) as api:
+    with Api(database, policy=Policy(gate=AdminToken(None), tries=LoginLimiter(), any_host=False)) as api:
         yield api
 
 
@@ -141,7 +141,7 @@ class TestWithoutToken:
     def test_no_token_is_not_an_empty_one(self) -> None:
         """An empty token, which anybody could send, guards nothing and is refused."""
         with pytest.raises(ValueError, match="empty"):
-            Gate("")
+            AdminToken("")
 
 
 class TestOrigin:
@@ -161,7 +161,9 @@ class TestOrigin:
 
     def test_named_host_is_answered(self, database: str) -> None:
         """A proxy's name is answered where LIVEROUTER_ALLOWED_HOSTS holds it, and no other."""
-        policy = Policy(gate=Gate(None), tries=Tries(), any_host=False, hosts=frozenset({"llm.example.org"}))
+        policy = Policy(
+            gate=AdminToken(None), tries=LoginLimiter(), any_host=False, hosts=frozenset({"llm.example.org"})
+        )
         with Api(database, policy=policy) as api:
             assert api.client.get("/livez", headers={"Host": "llm.example.org"}).status_code == 200
             assert api.client.get("/livez", headers={"Host": "other.example.org"}).status_code == 403

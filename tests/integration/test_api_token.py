@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from liverouter import OptionsError
-from liverouter.daemon.auth import TRIES, Gate, Tries, admin_token, kept_token
+from liverouter.daemon.auth import TRIES, AdminToken, LoginLimiter, admin_token, kept_token
 from liverouter.daemon.sse import Hub
 from tests.api import Api
 
@@ -75,7 +75,7 @@ class TestGuessing:
     def test_waiting_ends_by_itself(self) -> None:
         """Wrong tries are forgotten after a minute, one by one."""
         now = [0.0]
-        tries = Tries(clock=lambda: now[0])
+        tries = LoginLimiter(clock=lambda: now[0])
         for _ in range(TRIES):
             tries.add_failure("192.0.2.1")
             now[0] += 1
@@ -97,15 +97,15 @@ class TestGuessing:
     )
     def test_visitor_is_an_address_or_its_network(self, one: str, other: str, *, same: bool) -> None:
         """IPv4 counts by address, also where IPv6 carries it; IPv6 by the /64 that one visitor has."""
-        tries = Tries(clock=lambda: 0.0)
+        tries = LoginLimiter(clock=lambda: 0.0)
         for _ in range(TRIES):
             tries.add_failure(one)
         assert tries.wait_s(one) > 0
         assert (tries.wait_s(other) > 0) is same
 
     def test_flood_of_addresses_makes_nobody_forgotten(self) -> None:
-        """Tries from ever new addresses take no more memory, and wash no count away."""
-        tries = Tries(clock=lambda: 0.0)
+        """LoginLimiter from ever new addresses take no more memory, and wash no count away."""
+        tries = LoginLimiter(clock=lambda: 0.0)
         for _ in range(TRIES):
             tries.add_failure("192.0.2.1")
         for number in range(20_000):
@@ -153,13 +153,13 @@ class TestSession:
     @pytest.mark.parametrize("others", ['prefs={"a":1}; {}', "a=b c; {}", "=; {}; ;", "a[]=1;{}", '{}; quoted="x;y"'])
     def test_cookies_of_others_do_not_matter(self, others: str) -> None:
         """Cookies of one host are everybody's on it, whatever port and spelling: ours is found among them."""
-        gate = Gate(TOKEN)
+        gate = AdminToken(TOKEN)
         assert gate.knows(others.replace("{}", f"liverouter_session={gate.new_session()}"))
 
     def test_session_ends_by_itself(self) -> None:
         """A session holds until its expiry, and no longer."""
         now = [1_000_000.0]
-        gate = Gate(TOKEN, clock=lambda: now[0])
+        gate = AdminToken(TOKEN, clock=lambda: now[0])
         cookie = f"liverouter_session={gate.new_session()}"
         now[0] += 12 * 3600 - 1
         assert gate.knows(cookie)
@@ -168,7 +168,7 @@ class TestSession:
 
     def test_new_token_ends_all_sessions(self) -> None:
         """Sessions bought with another token are worth nothing."""
-        assert not Gate("another").knows(f"liverouter_session={Gate(TOKEN).new_session()}")
+        assert not AdminToken("another").knows(f"liverouter_session={AdminToken(TOKEN).new_session()}")
 
     def test_no_copy_outlives_signing_out(self, guarded: Api) -> None:
         """Signing out ends the session at the server, for every copy of its cookie, and no other session."""
@@ -189,7 +189,7 @@ class TestSession:
 
     async def test_stream_ends_with_its_session(self) -> None:
         """A stream tells nothing more, not even that it is there, once its session has ended."""
-        gate, hub = Gate(TOKEN), Hub()
+        gate, hub = AdminToken(TOKEN), Hub()
         cookie = f"liverouter_session={gate.new_session()}"
 
         async def first() -> bytes:
@@ -224,7 +224,7 @@ class TestSession:
 
     def test_sessions_are_bounded(self) -> None:
         """Of too many sessions the oldest end."""
-        gate = Gate(TOKEN)
+        gate = AdminToken(TOKEN)
         cookies = [f"liverouter_session={gate.new_session()}" for _ in range(1001)]
         assert [gate.knows(cookies[n]) for n in (0, 1, 1000)] == [False, True, True]
 

@@ -85,10 +85,10 @@ import json
 from datetime import UTC, datetime
 from liverouter.config import validate
 from liverouter.environment import Environment
-from liverouter.raw import RawConfig
+from liverouter.snapshot import Rows
 
 for rows in ({"llm_provider": "sixth"}, {"llm_provider": "number-six"}):
-    raw = RawConfig("e", 1, "c", datetime.now(UTC), 0.0, rows | {"llm_model": "six-1"}, {})
+    raw = Rows("e", 1, "c", datetime.now(UTC), 0.0, rows | {"llm_model": "six-1"}, {})
     problem = validate(raw, environment=Environment({}), keyring=None).problems[0]
     print(json.dumps([problem.code, problem.message, problem.hint]))
 """

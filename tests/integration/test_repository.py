@@ -17,9 +17,9 @@ import pytest
 from liverouter import LiveRouter, sealing
 from liverouter.errors import ConflictError, DatabaseError, OptionsError, RolloutError, SecretError, WriteRefusedError
 from liverouter.migrate import current, upgrade
-from liverouter.raw import Head, SealedSecret
 from liverouter.repository import UNSET, SettingsRepository
 from liverouter.sealing import Keyring, Secret
+from liverouter.snapshot import Head, SealedSecret
 from tests.faults.pgbouncer import PgBouncer
 from tests.integration.sqlkit import Process, deployment, put, put_secret, rows, value
 

@@ -16,7 +16,7 @@ import pytest
 from langchain_core.load import dumps
 
 from liverouter import LiveRouter, LiveRouterError, NotReadyError, migrate
-from liverouter.daemon.auth import Gate, Tries
+from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.shield import Policy
 from liverouter.events import ConfigRejected, Event, ReadFailed, SnapshotFileWritten
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
@@ -242,7 +242,7 @@ class TestNothingTellsASecret:
 
     def test_api(self, echo: Echo, hidden: dict[str, str], url: str, dsn: str) -> None:
         """Every path of the API, with secrets where they belong and where they do not."""
-        policy = Policy(gate=Gate(hidden["token"]), tries=Tries(), any_host=False)
+        policy = Policy(gate=AdminToken(hidden["token"]), tries=LoginLimiter(), any_host=False)
         settings: dict[str, Any] = {"llm_provider": "openai", "llm_model": "gpt-4o", "litellm_num_retries": 0}
         entry = {"provider": "openai", "model": "m", "api_key": hidden["refused"]}
         with echo as base, Api(url, secret_keys=hidden["ring"], policy=policy) as api:

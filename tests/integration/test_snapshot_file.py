@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from liverouter.errors import LiveRouterError
-from liverouter.raw import RawConfig, SealedSecret
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, open_bytes, seal, seal_bytes
+from liverouter.snapshot import Rows, SealedSecret
 from liverouter.snapshot_file import read_snapshot_file, write_snapshot_file
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DATABASE = "db.example:5432/app"
 KEYRING = Keyring.from_text(generate_key())
 PLAIN = "sk-do-not-find-me"
-RAW = RawConfig(
+RAW = Rows(
     epoch="e1",
     revision=7,
     change_id="c7",
@@ -121,12 +121,12 @@ class TestWrite:
             from datetime import UTC, datetime
             from pathlib import Path
             from liverouter.errors import LiveRouterError
-            from liverouter.raw import RawConfig
+            from liverouter.snapshot import Rows
             from liverouter.sealing import Keyring
             from liverouter.snapshot_file import write_snapshot_file
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-            raw = RawConfig("e", 8, "c", datetime.now(UTC), 0.0, {"big": "x" * 100_000}, {})
+            raw = Rows("e", 8, "c", datetime.now(UTC), 0.0, {"big": "x" * 100_000}, {})
             try:
                 write_snapshot_file(Path(sys.argv[1]), raw, Keyring([b"k" * 32]), database="d")
             except LiveRouterError as exc:
@@ -153,12 +153,12 @@ class TestWrite:
             import sys
             from datetime import UTC, datetime
             from pathlib import Path
-            from liverouter.raw import RawConfig
+            from liverouter.snapshot import Rows
             from liverouter.sealing import Keyring
             from liverouter.snapshot_file import write_snapshot_file
             keyring = Keyring.from_text(sys.argv[2])
             for revision in range(300):
-                raw = RawConfig("e", revision, "c", datetime.now(UTC), 0.0, {"pad": str(revision) * 20_000}, {})
+                raw = Rows("e", revision, "c", datetime.now(UTC), 0.0, {"pad": str(revision) * 20_000}, {})
                 write_snapshot_file(Path(sys.argv[1]), raw, keyring, database="d")
         """
         keyring = Keyring.from_text(key)

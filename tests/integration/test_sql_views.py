@@ -13,7 +13,7 @@ from liverouter.config import validate
 from liverouter.environment import Environment
 from liverouter.errors import CODES
 from liverouter.providers import PROVIDERS
-from liverouter.raw import RawConfig
+from liverouter.snapshot import Rows
 from tests.integration.sqlkit import Process, deployment, put, put_secret, revision, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def two_deployments() -> list[dict[str, Any]]:
 def follow(db: Session, **environ: str) -> dict[str, Any]:
     """Return what a process with keys and *environ* in its environment reports of the rows that it applied."""
     settings = value(db, "SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM liverouter.settings")
-    raw = RawConfig("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, settings, {})
+    raw = Rows("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, settings, {})
     keys = {"OPENAI_API_KEY": "key-one", "ANTHROPIC_API_KEY": "key-two"}
     snapshot = validate(raw, environment=Environment(keys | environ), keyring=None).snapshot
     assert snapshot is not None

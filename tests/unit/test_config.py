@@ -10,8 +10,8 @@ import pytest
 
 from liverouter.config import Validation, validate
 from liverouter.environment import Environment
-from liverouter.raw import RawConfig, SealedSecret
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
+from liverouter.snapshot import Rows, SealedSecret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ def check(
 ) -> Validation:
     """Validate *rows* with *secrets* sealed as the database holds them."""
     sealed = {n: SealedSecret(seal(n, Secret(v), KEYRING), fingerprint(Secret(v))) for n, v in (secrets or {}).items()}
-    raw = RawConfig("e1", 7, "c1", datetime(2026, 11, 23, tzinfo=UTC), 1.0, dict(rows), sealed)
+    raw = Rows("e1", 7, "c1", datetime(2026, 11, 23, tzinfo=UTC), 1.0, dict(rows), sealed)
     return validate(raw, environment=Environment(environ), keyring=keyring)
 
 

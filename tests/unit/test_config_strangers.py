@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from liverouter.config import Validation, validate
-from liverouter.draft import origins_in_force, seal_over
+from liverouter.draft import origins_in_force, sealed_unless_same
 from liverouter.environment import Environment
 from liverouter.providers import PROVIDERS
-from liverouter.raw import RawConfig
 from liverouter.sealing import Keyring, Secret, generate_key
 from liverouter.settings import SETTINGS
+from liverouter.snapshot import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,10 +63,10 @@ def judged(
 ) -> Validation:
     """Validate *rows* with *secrets* stored."""
     sealed = {
-        name: seal_over(None, name, Secret(value), KEYRING, origins=origins_in_force(stored_with or {}, name))
+        name: sealed_unless_same(None, name, Secret(value), KEYRING, origins=origins_in_force(stored_with or {}, name))
         for name, value in (secrets or {}).items()
     }
-    raw = RawConfig("e1", 7, "c1", datetime(2026, 11, 23, tzinfo=UTC), 1.0, dict(rows), sealed)
+    raw = Rows("e1", 7, "c1", datetime(2026, 11, 23, tzinfo=UTC), 1.0, dict(rows), sealed)
     return validate(raw, environment=Environment(environ or {}), keyring=KEYRING)
 
 

@@ -26,10 +26,10 @@ from liverouter.options import load as load_options
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import PROVIDERS
 from liverouter.providers.snowflake import is_jwt, snowflake_base
-from liverouter.raw import RawConfig
 from liverouter.redaction import mask
 from liverouter.sealing import Keyring, sealed_key_id
 from liverouter.settings import SETTINGS, parse, url_fault
+from liverouter.snapshot import Rows
 from tests.linear import DEEP, SIZES, VALUES, assert_linear, texts
 from tests.patterns import assert_linear_pattern, hidden, patterns
 
@@ -88,10 +88,10 @@ class TestPatterns:
         assert "RegExp" not in source.replace("new RegExp(spec.own_hosts)", "")  # which the test above reads
 
 
-def raw(settings: Mapping[str, Any]) -> RawConfig:
+def raw(settings: Mapping[str, Any]) -> Rows:
     """Return rows: an honest primary, and *settings*."""
     honest = {"llm_provider": "openai", "llm_model": "m"}
-    return RawConfig("e", 1, "c", datetime.now(UTC), 0.0, honest | dict(settings), {})
+    return Rows("e", 1, "c", datetime.now(UTC), 0.0, honest | dict(settings), {})
 
 
 def judge(settings: Mapping[str, Any]) -> tuple[Problem, ...]:

@@ -17,10 +17,9 @@ from liverouter.config import Validation
 from liverouter.environment import Environment
 from liverouter.errors import ConfigError, DatabaseError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
-from liverouter.raw import RawConfig
 from liverouter.reload_requests import ReloadRequests
 from liverouter.reloader import Reloader
-from liverouter.snapshot import Deployment, Snapshot
+from liverouter.snapshot import Deployment, Rows, Snapshot
 from liverouter.store import Generation, Store
 from liverouter.wakeup import Wakeup
 
@@ -40,7 +39,7 @@ class Steps(Activation):
         super().__init__(keyring=None, usage=nothing, io=nothing, store=world.store, bus=world.bus)
         self.world = world
 
-    def validate(self, rows: RawConfig, environment: Environment) -> Validation:
+    def validate(self, rows: Rows, environment: Environment) -> Validation:
         """Accept every revision that is not marked invalid; ten of them serve alike."""
         environment.get("openai_api_key")
         if rows.revision in self.world.invalid:
@@ -82,7 +81,7 @@ class World:
         self.unreadable = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.file: RawConfig | None = None
+        self.file: Rows | None = None
         self.written: list[int] = []
         self.events: list[Event] = []
         self.changed = Wakeup()
@@ -107,11 +106,11 @@ class World:
         self.events.append(event)
         self.changed.set()
 
-    def raw(self, revision: int) -> RawConfig:
+    def raw(self, revision: int) -> Rows:
         """Return what the database holds at *revision*."""
-        return RawConfig(self.epoch, revision, f"c{revision}", datetime(2026, 11, 23, tzinfo=UTC), 0.0, {}, {})
+        return Rows(self.epoch, revision, f"c{revision}", datetime(2026, 11, 23, tzinfo=UTC), 0.0, {}, {})
 
-    async def read(self) -> RawConfig:
+    async def read(self) -> Rows:
         """Read as the repository does; waits at the gate after the number was read."""
         self.reads += 1
         self.changed.set()
@@ -122,11 +121,11 @@ class World:
         await self.gate.wait()
         return self.raw(revision)
 
-    async def keep(self, rows: RawConfig) -> None:
+    async def keep(self, rows: Rows) -> None:
         """Note which revision would go to the snapshot file."""
         self.written.append(rows.revision)
 
-    async def confirm(self, rows: RawConfig) -> None:
+    async def confirm(self, rows: Rows) -> None:
         """Note nothing."""
 
     def write(self, revision: int) -> None:

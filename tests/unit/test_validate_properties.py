@@ -13,9 +13,9 @@ from liverouter.config import Validation, validate
 from liverouter.environment import Environment
 from liverouter.errors import CODES
 from liverouter.providers import PROVIDERS
-from liverouter.raw import RawConfig, SealedSecret
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.settings import SETTINGS
+from liverouter.snapshot import Rows, SealedSecret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +120,7 @@ environments = st.dictionaries(
 )
 
 
-def check(raw: RawConfig, environ: Mapping[str, str], keyring: Keyring | None = KEYRING) -> Validation:
+def check(raw: Rows, environ: Mapping[str, str], keyring: Keyring | None = KEYRING) -> Validation:
     """Validate and check everything that holds for any outcome."""
     validation = validate(raw, environment=Environment(environ), keyring=keyring)
     severities = [p.severity for p in validation.problems]
@@ -174,8 +174,8 @@ def _check_snapshot(validation: Validation) -> None:
         assert json.dumps([params, deployment.id, deployment.endpoint], ensure_ascii=False).encode()
 
 
-def _raw(rows: Mapping[str, Any], secrets: Mapping[str, SealedSecret]) -> RawConfig:
-    return RawConfig("e1", 7, "c1", datetime(2026, 11, 23, tzinfo=UTC), 1.0, rows, secrets)
+def _raw(rows: Mapping[str, Any], secrets: Mapping[str, SealedSecret]) -> Rows:
+    return Rows("e1", 7, "c1", datetime(2026, 11, 23, tzinfo=UTC), 1.0, rows, secrets)
 
 
 class TestAnyJson:

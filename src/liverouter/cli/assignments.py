@@ -13,13 +13,13 @@ from liverouter.literal import looked_up
 from liverouter.lookup import Values, clip
 from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import REJECTED
-from liverouter.raw import RawConfig
 from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
+from liverouter.snapshot import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NO_ROWS: Final = RawConfig("", 0, "", datetime.min.replace(tzinfo=UTC), 0.0, {}, {})
+_NO_ROWS: Final = Rows("", 0, "", datetime.min.replace(tzinfo=UTC), 0.0, {}, {})
 
 
 def parse_assignments(pairs: Sequence[str]) -> dict[str, Any]:

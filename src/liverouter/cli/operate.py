@@ -11,7 +11,7 @@ import click
 from liverouter.cli.assignments import parse_assignments
 from liverouter.cli.output import say, show_json, show_problems, show_table
 from liverouter.cli.session import access, database_options, json_option, verbose_option
-from liverouter.draft import lay_over
+from liverouter.draft import with_changes
 from liverouter.environment import Environment
 from liverouter.options import load
 
@@ -138,7 +138,7 @@ def check_command(*, pairs: Sequence[str], live: bool, as_json: bool, database_u
     door = access("check", database_url)
 
     async def work(repository: SettingsRepository) -> CheckReport:
-        raw = lay_over(await repository.read(), settings=draft)
+        raw = with_changes(await repository.read(), settings=draft)
         from liverouter.check import check  # takes a second, and a database that cannot be read needs none of it
 
         return await check(raw, environment=Environment(), keyring=door.keyring, live=live)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from liverouter.errors import Problem
-    from liverouter.raw import RawConfig
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring
+    from liverouter.snapshot import Rows
 
 _NO_RIGHT: Final = "LR207"  # a writer need neither read sealed secrets nor see the fleet
 _DEPENDS_ON_ENVIRONMENT: Final = (
@@ -34,7 +34,7 @@ class Stored:
     """What stood in the database before a write, as far as this role may see it."""
 
     revision: int
-    raw: RawConfig | None  # None: this role may not read it whole
+    raw: Rows | None  # None: this role may not read it whole
     served: bool  # a live process runs this very revision, so its environment has what it needs
 
     @classmethod
@@ -52,7 +52,7 @@ class Stored:
         )
         return cls(revision=raw.revision, raw=raw, served=served)
 
-    def remaining(self, draft: RawConfig | None, keyring: Keyring | None) -> list[Problem]:
+    def remaining(self, draft: Rows | None, keyring: Keyring | None) -> list[Problem]:
         """Return what *draft*, which was written over this, still lacks; of the environment only what is new."""
         if self.raw is None or draft is None:
             return []

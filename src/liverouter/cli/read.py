@@ -20,10 +20,10 @@ from liverouter.settings import SETTINGS, SettingValueError, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from liverouter.raw import RawConfig, SealedSecret
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring
     from liverouter.settings import Setting
+    from liverouter.snapshot import Rows, SealedSecret
 
 _DEPLOYMENT: Final = {
     "role": "ROLE",
@@ -159,7 +159,7 @@ async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dic
     }
 
 
-async def _readable(repository: SettingsRepository) -> RawConfig | None:
+async def _readable(repository: SettingsRepository) -> Rows | None:
     """Return the config, None for a role that may only look at the views."""
     try:
         return await repository.read()
@@ -174,7 +174,7 @@ def _as_problem(row: Mapping[str, Any]) -> Problem:
     return Problem(code, message, where, hint, row["severity"])
 
 
-def _show_settings(raw: RawConfig, environment: Environment, *, as_json: bool) -> None:
+def _show_settings(raw: Rows, environment: Environment, *, as_json: bool) -> None:
     rows = [_setting_row(name, raw, environment) for name in SETTINGS]
     rows += [
         {"name": name, "value": value, "source": "row", "type": "not a setting", "default": None}
@@ -198,7 +198,7 @@ def _sealed(stored: SealedSecret) -> dict[str, Any]:
     return {"value": stored.fingerprint, "source": f"sealed{bound}"}
 
 
-def _setting_row(name: str, raw: RawConfig, environment: Environment) -> dict[str, Any]:
+def _setting_row(name: str, raw: Rows, environment: Environment) -> dict[str, Any]:
     """Return one setting, its value and where that comes from; of a secret the fingerprint."""
     setting = SETTINGS[name]
     row = {"name": name, "type": setting.kind, "default": setting.default, "doc": setting.doc}

@@ -12,7 +12,7 @@ from liverouter.cli.assignments import parse_assignments, secret_problem
 from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.credentials import secret_faults
-from liverouter.draft import lay_over, origins_in_force, seal_over
+from liverouter.draft import origins_in_force, sealed_unless_same, with_changes
 from liverouter.errors import ConfigError, Problem, SecretError, did_you_mean
 from liverouter.lookup import clip
 from liverouter.origins import origin_of
@@ -22,9 +22,9 @@ from liverouter.settings import SETTINGS
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from liverouter.raw import RawConfig
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring
+    from liverouter.snapshot import Rows
 
 _WAIT_S: Final = 10.0
 
@@ -143,13 +143,13 @@ def set_command(
     async def work(repository: SettingsRepository) -> None:
         stored = await Stored.read(repository)
         sealed = {
-            name: seal_over(
+            name: sealed_unless_same(
                 stored.raw, name, secret, door.keyring, origins=named or _in_force(stored.raw, changes, name)
             )
             for name, secret in secrets.items()
         }
         revision = await repository.write(changes, sealed, **how.edit)
-        draft = lay_over(stored.raw, settings=changes, secrets=sealed) if stored.raw else None
+        draft = with_changes(stored.raw, settings=changes, secrets=sealed) if stored.raw else None
         problems = [*_unused_secrets(secrets, draft), *stored.remaining(draft, door.keyring)]
         bound = {name: secret.origins for name, secret in sealed.items() if secret.origins}
         await tell(repository, before=stored.revision, revision=revision, problems=problems, bound=bound, **how.telling)
@@ -181,7 +181,7 @@ def unset_command(*, names: Sequence[str], database_url: str | None, how: _How) 
             if unknown := [_nothing_called(name, there) for name in names if name not in {*there, *SETTINGS}]:
                 raise ConfigError(unknown)
         revision = await repository.write(dict.fromkeys(names, UNSET), delete=names, **how.edit)
-        draft = lay_over(stored.raw, remove=names) if stored.raw else None
+        draft = with_changes(stored.raw, remove=names) if stored.raw else None
         problems = stored.remaining(draft, door.keyring)
         await tell(repository, before=stored.revision, revision=revision, problems=problems, **how.telling)
 
@@ -216,7 +216,7 @@ def rollback_command(*, revision: int, database_url: str | None, how: _How) -> N
 COMMANDS: Final = (set_command, unset_command, rollback_command)
 
 
-def _in_force(raw: RawConfig | None, changes: Mapping[str, Any], name: str) -> Sequence[str]:
+def _in_force(raw: Rows | None, changes: Mapping[str, Any], name: str) -> Sequence[str]:
     """Return where the rows will have a secret sent; nothing where this role may not read them: --for says it then."""
     return () if raw is None else origins_in_force({**raw.settings, **changes}, name)
 
@@ -252,7 +252,7 @@ def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Se
     return {names[0]: Secret(value)}
 
 
-def _unused_secrets(names: Collection[str], draft: RawConfig | None) -> list[Problem]:
+def _unused_secrets(names: Collection[str], draft: Rows | None) -> list[Problem]:
     """Return a warning for each secret that no provider and no fallback asks for by that name."""
     if draft is None:
         return []

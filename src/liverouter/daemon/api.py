@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from liverouter.daemon import api_config, api_fleet, api_process
 from liverouter.daemon.auth import COOKIE
 from liverouter.daemon.problem_details import MEDIA_TYPE, from_error, from_status, from_validation
-from liverouter.daemon.shield import Shield
+from liverouter.daemon.shield import RequestGuard
 from liverouter.errors import LiveRouterError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def create_app(context: Context) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
-    return Shield(app, policy=context.policy, report=context.report)
+    return RequestGuard(app, policy=context.policy, report=context.report)
 
 
 async def _on_error(_: Request, exc: Exception) -> Response:

@@ -83,7 +83,7 @@ def _checked(token: str, where: str) -> str:
     return token
 
 
-class Gate:
+class AdminToken:
     """Compares tokens in constant time, and keeps the sessions that were bought with the right one.
 
     A session is a random number that this process remembers: it ends with its time, at sign-out, and with the process.
@@ -125,7 +125,7 @@ class Gate:
             self._sessions.pop(digest, None)
 
 
-class Tries:
+class LoginLimiter:
     """Counts wrong tokens per visitor, so that who guesses is refused; who is right never is. For one event loop."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,7 +9,7 @@ from liverouter.config import validate
 from liverouter.credentials import secret_faults
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
-from liverouter.draft import lay_over, origins_in_force, seal_over
+from liverouter.draft import origins_in_force, sealed_unless_same, with_changes
 from liverouter.environment import Environment
 from liverouter.errors import ConfigError, DatabaseError, Problem, did_you_mean
 from liverouter.literal import looked_up
@@ -22,9 +22,9 @@ from liverouter.settings import SETTINGS, SettingValueError, parse
 if TYPE_CHECKING:
     from liverouter.daemon.models import CheckBody, Edit, RollbackBody
     from liverouter.loop_thread import LoopThread
-    from liverouter.raw import RawConfig, SealedSecret
     from liverouter.repository import SettingsRepository
     from liverouter.sealing import Keyring
+    from liverouter.snapshot import Rows, SealedSecret
 
 _BLANK: Final = "***"
 _SECRET_MEMBERS: Final = frozenset(
@@ -111,7 +111,7 @@ class Desired:
         """
         _check_names(body)
         raw = await self._repository.read()
-        draft = lay_over(_with_changes(raw, body), remove=_removed(body.secrets), secrets=self._sealed(body, raw))
+        draft = with_changes(_with_changes(raw, body), remove=_removed(body.secrets), secrets=self._sealed(body, raw))
         report = await check(draft, environment=Environment(), keyring=self._keyring, live=body.live, io=io)
         return Checked.model_validate(report.as_dict())
 
@@ -141,18 +141,18 @@ class Desired:
             revision=revision, changed=revision != before, problems=self._problems(await self._repository.read())
         )
 
-    def _problems(self, raw: RawConfig) -> list[ProblemModel]:
+    def _problems(self, raw: Rows) -> list[ProblemModel]:
         found = validate(raw, environment=Environment(), keyring=self._keyring).problems
         return [ProblemModel(**problem.as_dict()) for problem in found]
 
-    def _sealed(self, draft: Draft, raw: RawConfig) -> dict[str, SealedSecret]:
+    def _sealed(self, draft: Draft, raw: Rows) -> dict[str, SealedSecret]:
         """Return the draft's secrets, sealed and bound to where the rows will have them sent."""
         secrets = {name: Secret(value.get_secret_value()) for name, value in draft.secrets.items() if value is not None}
         if unfit := [problem for name, secret in secrets.items() for problem in secret_faults(name, secret)]:
             raise ConfigError(unfit)
         rows = _with_changes(raw, draft).settings
         return {
-            name: seal_over(raw, name, secret, self._keyring, origins=origins_in_force(rows, name))
+            name: sealed_unless_same(raw, name, secret, self._keyring, origins=origins_in_force(rows, name))
             for name, secret in secrets.items()
         }
 
@@ -187,10 +187,10 @@ def _check_values(draft: Draft) -> None:
         raise ConfigError(problems)
 
 
-def _with_changes(raw: RawConfig, draft: Draft) -> RawConfig:
+def _with_changes(raw: Rows, draft: Draft) -> Rows:
     """Return *raw* with the settings of *draft*."""
     changed = {name: value for name, value in draft.settings.items() if value is not None}
-    return lay_over(raw, settings=changed, remove=_removed(draft.settings))
+    return with_changes(raw, settings=changed, remove=_removed(draft.settings))
 
 
 def _removed(members: dict[str, Any]) -> list[str]:

@@ -145,7 +145,7 @@ def _place(loc: Sequence[Any]) -> str:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses of a route under /api: what the shield answers, and *statuses*."""
+    """Return the OpenAPI responses of a route under /api: what the request guard answers, and *statuses*."""
     shield = (401, 403, 429, *((408,) if HTTPStatus.REQUEST_ENTITY_TOO_LARGE in statuses else ()))
     return {
         status: {"model": ProblemDetails, "description": HTTPStatus(status).phrase}

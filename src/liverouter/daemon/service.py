@@ -15,7 +15,7 @@ import uvicorn
 from liverouter.client import LiveRouter
 from liverouter.daemon.addresses import is_loopback, resolve
 from liverouter.daemon.api import create_app
-from liverouter.daemon.auth import Gate, Tries, admin_token, kept_token
+from liverouter.daemon.auth import AdminToken, LoginLimiter, admin_token, kept_token
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.connections import Connections, Limits
 from liverouter.daemon.context import Context, build_context, soon
@@ -79,7 +79,7 @@ def serve(
         if token is None and with_token:
             path = DataFolder(_data_folder(data_dir), durable=True).token
             made = kept_token(path)
-            policy = replace(policy, gate=Gate(made))
+            policy = replace(policy, gate=AdminToken(made))
             address += f"#token={made}"
             echo(f"who has this address, with its token, may change everything; the token is kept in {path}")
         echo(f"liverouter serves at {address}")
@@ -104,7 +104,7 @@ def _policy(token: str | None) -> Policy:
     """
     names = os.environ.get("LIVEROUTER_ALLOWED_HOSTS", "").split(",")
     hosts = frozenset(name.strip().lower() for name in names if name.strip())
-    return Policy(gate=Gate(token), tries=Tries(), any_host=token is not None and not hosts, hosts=hosts)
+    return Policy(gate=AdminToken(token), tries=LoginLimiter(), any_host=token is not None and not hosts, hosts=hosts)
 
 
 def _check_token_policy(host: str, address: str, token: str | None, *, with_token: bool) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from liverouter.daemon.auth import Gate, Tries
+    from liverouter.daemon.auth import AdminToken, LoginLimiter
 
 MAX_BODY_BYTES: Final = 256 * 1024
 _MOST_READ_BYTES: Final = 8 * 1024 * 1024  # of a longer body: who is still sending does not hear the answer
@@ -53,10 +53,10 @@ def _is_address(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the shield admits."""
+    """What the request guard admits."""
 
-    gate: Gate
-    tries: Tries
+    gate: AdminToken
+    tries: LoginLimiter
     any_host: bool
     hosts: frozenset[str] = field(default=frozenset())  # names beside localhost
 
@@ -66,7 +66,7 @@ class Policy:
         return self.any_host or name == "localhost" or name in self.hosts or _is_address(name)
 
 
-class Shield:
+class RequestGuard:
     """ASGI middleware around the whole application; the only place that knows of tokens, origins and limits."""
 
     def __init__(self, app: ASGIApp, *, policy: Policy, report: Callable[[str, str], None]) -> None:

@@ -12,20 +12,20 @@ from liverouter import default
 from liverouter.activation import Activation, Prepared, Reading, Rejected
 from liverouter.chat import LiveChatModel
 from liverouter.cooldowns import Cooldowns
-from liverouter.draft import origins_in_force, seal_over
+from liverouter.draft import origins_in_force, sealed_unless_same
 from liverouter.environment import Environment
 from liverouter.errors import ConfigError
 from liverouter.events import Bus, Observer
 from liverouter.loop_thread import LoopThread
-from liverouter.raw import RawConfig
 from liverouter.sealing import Keyring, Secret, generate_key
+from liverouter.snapshot import Rows
 from liverouter.store import Store
 from liverouter.usage import UsageCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from liverouter.raw import SealedSecret
+    from liverouter.snapshot import SealedSecret
     from liverouter.store import Generation
 
 _STOP_S: Final = 5.0
@@ -80,7 +80,7 @@ class MemoryRouter:
         self._rows |= rows
         self._secrets |= {name: self._seal(name, value) for name, value in (secrets or {}).items()}
         self._revision += 1
-        raw = RawConfig(
+        raw = Rows(
             "memory", self._revision, str(uuid.uuid4()), datetime.now(UTC), 0.0, dict(self._rows), dict(self._secrets)
         )
         reading = Reading(source="database", read_ms=0.0, read_at=time.monotonic())
@@ -125,4 +125,4 @@ class MemoryRouter:
 
     def _seal(self, name: str, value: str) -> SealedSecret:
         """Seal a secret, and bind it as the database would: to where the rows now have it sent."""
-        return seal_over(None, name, Secret(value), self._keyring, origins=origins_in_force(self._rows, name))
+        return sealed_unless_same(None, name, Secret(value), self._keyring, origins=origins_in_force(self._rows, name))

@@ -6,7 +6,7 @@ import { field, input, secret, select } from "./fields.js";
 const COMMON = { llm_temperature: "Temperature", llm_max_tokens: "Longest answer (tokens)" };
 const ROUTING = {
 	litellm_enable: "LiteLLM: failover, retries, cooldowns",
-	litellm_num_retries: "Tries",
+	litellm_num_retries: "LoginLimiter",
 	litellm_allowed_fails: "Allowed failures",
 	litellm_cooldown_time: "Cooldown (seconds)",
 	litellm_timeout: "Timeout (seconds)",
