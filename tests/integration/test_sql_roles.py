@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from liverouter.migrate import downgrade, upgrade
-from tests.integration.sqlkit import Process, put, put_secret, rows, sealed, value
+from tests.kit.sql import Process, put, put_secret, rows, sealed, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ from re import _parser
 from typing import TYPE_CHECKING, Any, Final
 
 import liverouter
-from tests.linear import assert_linear, texts
+from tests.kit.linear import assert_linear, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
