@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import hypothesis
@@ -19,9 +19,10 @@ from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql import factories
 
 from liverouter.daemon.embedded import EmbeddedPostgres
+from liverouter.testing import StandIn
+from tests.kit.leaks import LEDGER
 from tests.kit.leftovers import Marked, Run, told
-from tests.ledger import LEDGER
-from tests.wiretap import WIRETAP
+from tests.kit.traffic import WIRETAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +180,7 @@ def _nothing_strange_is_sent(request: pytest.FixtureRequest) -> Iterator[None]:
     """After every test: no stand-in was sent what its provider does not know, nor a secret of another provider."""
     yield
     found = WIRETAP.take()
-    if not request.node.path.name.startswith("test_standin"):  # these send wrong requests themselves
+    if request.node.path.parent.name != "standin":  # which send wrong requests themselves
         assert found == []
 
 
@@ -195,6 +196,26 @@ def dsn(server: Server, postgresql: psycopg.Connection) -> Iterator[str]:
 def empty_dsn(server: Server, empty_postgresql: psycopg.Connection) -> str:
     """The URL of a database of this test's own, with nothing in it."""
     return server.dsn(empty_postgresql.info.dbname)
+
+
+@pytest.fixture
+def standin_options() -> dict[str, Any]:
+    """What a module's stand-ins are made with; for a module to replace."""
+    return {}
+
+
+@pytest.fixture
+def anthropic(standin_options: dict[str, Any]) -> Iterator[StandIn]:
+    """A stand-in for Anthropic."""
+    with StandIn("anthropic", **standin_options) as standin:
+        yield standin
+
+
+@pytest.fixture
+def openai(standin_options: dict[str, Any]) -> Iterator[StandIn]:
+    """A stand-in for OpenAI."""
+    with StandIn("openai", **standin_options) as standin:
+        yield standin
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A real daemon, two real workers, stand-in providers, and the distribution's Chromium to look at it all.
 
-The daemon is served from this process, as `tests.api` does it. The admin's story and what happens when a daemon ends
+The daemon is served from this process, by `tests.kit.http`. The admin's story and what happens when a daemon ends
 have one in a process of its own, which costs seconds: litellm is imported there.
 """
 
@@ -16,8 +16,8 @@ from liverouter import LiveRouter
 from liverouter.daemon.auth import COOKIE
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
-from tests.api import Api
-from tests.daemon import Daemon
+from tests.kit.daemon import Daemon
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,9 @@ from tests.browser.conftest import KEYS, sign_in
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-    from tests.api import Api
     from tests.browser.conftest import World
-    from tests.daemon import Daemon
+    from tests.kit.daemon import Daemon
+    from tests.kit.http import Api
 
 _PATIENCE_MS: Final = 90_000  # litellm may be being imported in three processes
 expect.set_options(timeout=_PATIENCE_MS)

@@ -11,9 +11,9 @@ from playwright.sync_api import expect
 
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
-from tests.api import Api
 from tests.browser.conftest import KEYS, World
 from tests.browser.settings import Settings, set_up
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request, Route

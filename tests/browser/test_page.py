@@ -14,10 +14,10 @@ from playwright.sync_api import expect
 
 from liverouter.daemon import service
 from liverouter.sealing import generate_key
-from tests.api import Api
 from tests.browser.conftest import KEYS, sign_in
 from tests.browser.settings import Settings, set_up
-from tests.daemon import Daemon
+from tests.kit.daemon import Daemon
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -16,7 +16,7 @@ class Bound(NamedTuple):
     """One bound."""
 
     words: str  # for the README, with the default intervals
-    promised: float  # with the intervals of `kit.QUICK`; seconds, where nothing is said
+    promised: float  # with the intervals of `follower.QUICK`; seconds, where nothing is said
     room: float = ROOM_S
 
     @property

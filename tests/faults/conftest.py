@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from liverouter.testing import StandIn
-from tests.faults.cluster import Cluster, Seed
-from tests.faults.kit import Admin
-from tests.faults.proxy import FaultProxy
+from tests.kit.admin import Admin
+from tests.kit.postgres.cluster import Cluster, Seed
+from tests.kit.postgres.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

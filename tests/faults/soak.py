@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import psycopg
 
 from liverouter.testing import StandIn
-from tests.faults.cluster import Cluster, Seed
-from tests.faults.kit import Admin
-from tests.faults.proxy import FaultProxy, is_config_notification
 from tests.faults.swaps import measure_swaps
-from tests.faults.workers import Worker
+from tests.kit.admin import Admin
+from tests.kit.postgres.cluster import Cluster, Seed
+from tests.kit.postgres.proxy import FaultProxy, is_config_notification
+from tests.kit.processes import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,17 +26,17 @@ from tests.faults.bounds import (
     RECONNECTED,
     SLOW_LINE,
 )
-from tests.faults.kit import UNPOLLED, Follower
-from tests.faults.pgbouncer import PgBouncer
-from tests.faults.proxy import is_config_notification, notification
-from tests.faults.waiting import until
+from tests.kit.follower import UNPOLLED, Follower
+from tests.kit.postgres.pgbouncer import PgBouncer
+from tests.kit.postgres.proxy import is_config_notification, notification
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.faults.kit import Admin
-    from tests.faults.proxy import FaultProxy
+    from tests.kit.admin import Admin
+    from tests.kit.postgres.proxy import FaultProxy
 
 HALF_OPEN_S = 2 * (0.6 + 2.0) + 2.0  # two probes and their timeouts
 

@@ -15,13 +15,14 @@ from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Listene
 from liverouter.migrate import upgrade
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from tests.faults.bounds import AT_ONCE, BURST, POLLED, RETRIED
-from tests.faults.kit import QUICK, UNPOLLED, Admin, Follower
-from tests.faults.waiting import until
+from tests.kit.follower import QUICK, UNPOLLED, Follower
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from liverouter.testing import StandIn
+    from tests.kit.admin import Admin
 
 LISTEN_S = 15.0
 GIVEN_UP_S = 15.0  # a read that waits for a lock

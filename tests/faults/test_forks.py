@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.faults.bounds import FORKED
-from tests.faults.forks import WORKERS
-from tests.faults.waiting import until
+from tests.kit.forks import WORKERS
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
-    from tests.faults.kit import Admin
+    from tests.kit.admin import Admin
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,7 +103,7 @@ def _run(admin: Admin, kind: str, start_s: float) -> tuple[list[dict[str, Any]],
         "LIVEROUTER_LOG_LEVEL": "error",
     }
     lines: list[dict[str, Any]] = []
-    argv = [sys.executable, "-m", "tests.faults.forks", kind]
+    argv = [sys.executable, "-m", "tests.kit.forks", kind]
     with subprocess.Popen(
         argv, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

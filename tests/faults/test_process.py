@@ -31,15 +31,15 @@ from liverouter.snapshot_file import read_snapshot_file
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
 from tests.faults.bounds import AT_ONCE, CLOSED, EXITED, GONE, REFILED, RETRIED, UNDER_LOAD
-from tests.faults.kit import QUICK, UNPOLLED, Follower
-from tests.faults.waiting import until
-from tests.faults.workers import Worker
+from tests.kit.follower import QUICK, UNPOLLED, Follower
+from tests.kit.processes import Worker
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.faults.kit import Admin
-    from tests.faults.proxy import FaultProxy
+    from tests.kit.admin import Admin
+    from tests.kit.postgres.proxy import FaultProxy
 
 ROOT = Path(__file__).parents[2]
 DAY_S = 86_400.0

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings, strategies as st
@@ -19,9 +19,12 @@ from liverouter import LiveRouter
 from liverouter.events import ConfigApplied, Event
 from liverouter.repository import SettingsRepository
 from tests.faults.bounds import QUIET
-from tests.faults.kit import QUICK, Admin
-from tests.faults.proxy import FaultProxy, is_config_notification
-from tests.faults.waiting import until
+from tests.kit.follower import QUICK
+from tests.kit.postgres.proxy import FaultProxy, is_config_notification
+from tests.kit.waiting import until
+
+if TYPE_CHECKING:
+    from tests.kit.admin import Admin
 
 FORK_S = 30.0
 

@@ -15,16 +15,16 @@ from liverouter.events import ListenerConnected, ListenerDegraded, ListenerLost
 from liverouter.listener import Listener
 from liverouter.repository import SettingsRepository
 from tests.faults.bounds import AT_ONCE, MOVED, POLLED_KNOWINGLY, PROMOTED, READ_HANGS, RETRIED
-from tests.faults.cluster import Cluster, follows
-from tests.faults.kit import QUICK, UNPOLLED, Follower
-from tests.faults.proxy import FaultProxy
-from tests.faults.waiting import until
+from tests.kit.follower import QUICK, UNPOLLED, Follower
+from tests.kit.postgres.cluster import Cluster, follows
+from tests.kit.postgres.proxy import FaultProxy
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.faults.cluster import Seed
-    from tests.faults.kit import Admin
+    from tests.kit.admin import Admin
+    from tests.kit.postgres.cluster import Seed
 
     MakeAdmin = Callable[[str], Admin]
 

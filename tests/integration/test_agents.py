@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from liverouter.testing import Reply, StandIn, ToolCall
 from liverouter.testing.answers import default_reply
-from tests.handle import bodies, live, primary, served
+from tests.kit.standins import bodies, live, primary, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,17 +46,9 @@ def calls_add(ask: Ask) -> Reply:
 
 
 @pytest.fixture
-def anthropic() -> Iterator[StandIn]:
-    """Return a stand-in for Anthropic that calls tools in parallel."""
-    with StandIn("anthropic", answer=calls_add) as standin:
-        yield standin
-
-
-@pytest.fixture
-def openai() -> Iterator[StandIn]:
-    """Return a stand-in for OpenAI that calls tools in parallel."""
-    with StandIn("openai", answer=calls_add) as standin:
-        yield standin
+def standin_options() -> dict[str, Any]:
+    """Every stand-in calls tools in parallel."""
+    return {"answer": calls_add}
 
 
 @pytest.fixture

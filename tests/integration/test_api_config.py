@@ -10,7 +10,7 @@ import pytest
 
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
-from tests.api import Api
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ import pytest
 
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.connections import Limits
-from tests.api import Api
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from liverouter.repository import SettingsRepository
 from liverouter.sealing import generate_key
 from liverouter.state import Status
 from liverouter.testing import StandIn
-from tests.api import Api
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

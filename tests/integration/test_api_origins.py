@@ -9,7 +9,7 @@ import pytest
 
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn, service_account_json
-from tests.api import Api
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.shield import Policy
 from liverouter.sealing import generate_key
 from liverouter.testing import StandIn
-from tests.api import Api
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.shield import MAX_BODY_BYTES, Policy
 from liverouter.sealing import generate_key
-from tests.api import Api, HTTPConnection
+from tests.kit.http import Api, HTTPConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

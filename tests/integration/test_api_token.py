@@ -12,7 +12,7 @@ import pytest
 from liverouter import OptionsError
 from liverouter.daemon.auth import TRIES, AdminToken, LoginLimiter, admin_token, kept_token
 from liverouter.daemon.sse import Hub
-from tests.api import Api
+from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

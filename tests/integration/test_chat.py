@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 import liverouter
 from liverouter.chat import LiveChatModel
 from liverouter.testing import Reply, StandIn, ToolCall
-from tests.handle import KEY, bodies, collect, fallback, live, primary, secrets, served
+from tests.kit.standins import KEY, bodies, collect, fallback, live, primary, secrets, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,20 +33,6 @@ if TYPE_CHECKING:
     from liverouter.testing import MemoryRouter
 
 WAIT_S: Final = 60.0
-
-
-@pytest.fixture
-def anthropic() -> Iterator[StandIn]:
-    """Return a stand-in for Anthropic."""
-    with StandIn("anthropic") as standin:
-        yield standin
-
-
-@pytest.fixture
-def openai() -> Iterator[StandIn]:
-    """Return a stand-in for OpenAI."""
-    with StandIn("openai") as standin:
-        yield standin
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from liverouter.errors import LiveRouterError
 from liverouter.testing import StandIn
-from tests.handle import MODELS, collect, live, secrets
+from tests.kit.standins import MODELS, collect, live, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,13 +133,6 @@ class TestConnections:
             gc.collect()
             anthropic.wait_until(lambda s: s.open_connections <= 2, WAIT_S)
             assert descriptors() <= before + 3
-
-
-@pytest.fixture
-def anthropic() -> Iterator[StandIn]:
-    """Return a stand-in for Anthropic."""
-    with StandIn("anthropic") as standin:
-        yield standin
 
 
 class TestCancellation:

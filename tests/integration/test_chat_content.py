@@ -14,11 +14,9 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from liverouter.testing import MemoryRouter, Reply, StandIn, ToolCall
-from tests.handle import MODELS, bodies, collect, fallback, live, primary, secrets, served
+from tests.kit.standins import MODELS, bodies, collect, fallback, live, primary, secrets, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from liverouter.chat import LiveChatModel
     from liverouter.testing import Ask
 
@@ -48,20 +46,6 @@ SCHEMAS: Final[dict[str, Any]] = {"pydantic": Person, "typeddict": PersonDict, "
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
-
-
-@pytest.fixture
-def anthropic() -> Iterator[StandIn]:
-    """Return a stand-in for Anthropic."""
-    with StandIn("anthropic") as standin:
-        yield standin
-
-
-@pytest.fixture
-def openai() -> Iterator[StandIn]:
-    """Return a stand-in for OpenAI."""
-    with StandIn("openai") as standin:
-        yield standin
 
 
 def is_person(found: Any, kind: str) -> bool:

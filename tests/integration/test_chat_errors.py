@@ -14,11 +14,9 @@ from langchain_core import exceptions as core
 
 from liverouter.errors import CallError
 from liverouter.testing import Failure, StandIn
-from tests.handle import KEY, MODELS, collect, live
+from tests.kit.standins import KEY, MODELS, collect, live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from liverouter.chat import LiveChatModel
 
 # failure of the provider -> LangChain's type, litellm's class, worth a retry
@@ -35,20 +33,6 @@ KINDS: Final = {
     "500": (core.ModelAPIError, Exception, True),
     "503": (core.ModelAPIError, Exception, True),
 }
-
-
-@pytest.fixture
-def anthropic() -> Iterator[StandIn]:
-    """Return a stand-in for Anthropic."""
-    with StandIn("anthropic") as standin:
-        yield standin
-
-
-@pytest.fixture
-def openai() -> Iterator[StandIn]:
-    """Return a stand-in for OpenAI."""
-    with StandIn("openai") as standin:
-        yield standin
 
 
 def error_of(model: LiveChatModel, *, stream: bool = False) -> Exception:

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import BaseModel
 
 from liverouter.testing import Reply, StandIn
-from tests.handle import MODELS, bodies, collect, live, served
+from tests.kit.standins import MODELS, bodies, collect, live, served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

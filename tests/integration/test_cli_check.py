@@ -11,13 +11,14 @@ from liverouter import LiveRouter
 from liverouter.check import check
 from liverouter.environment import Environment
 from liverouter.repository import SettingsRepository
-from liverouter.testing import StandIn
-from tests.integration.sqlkit import put, revision
+from tests.kit.sql import put, revision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import psycopg
+
+    from liverouter.testing import StandIn
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
@@ -26,17 +27,9 @@ KEY = "sk-check-not-a-real-key-0123456789"
 
 
 @pytest.fixture
-def openai() -> Iterator[StandIn]:
-    """A stand-in for OpenAI."""
-    with StandIn("openai", accept_keys=[KEY]) as standin:
-        yield standin
-
-
-@pytest.fixture
-def anthropic() -> Iterator[StandIn]:
-    """A stand-in for Anthropic."""
-    with StandIn("anthropic", accept_keys=[KEY]) as standin:
-        yield standin
+def standin_options() -> dict[str, Any]:
+    """Every stand-in knows one key."""
+    return {"accept_keys": [KEY]}
 
 
 @pytest.fixture

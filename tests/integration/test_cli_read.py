@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from liverouter.migrate import HEAD
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key
-from tests.integration.sqlkit import Process, deployment, put, put_secret, revision, value
+from tests.kit.sql import Process, deployment, put, put_secret, revision, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from tests.integration.sqlkit import Process, put, put_secret, value
+from tests.kit.sql import Process, put, put_secret, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from liverouter.sealing import Keyring, generate_key, open as unseal
-from tests.integration.sqlkit import Process, put, put_secret, revision, rows, value
+from tests.kit.sql import Process, put, put_secret, revision, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from liverouter.failures import EveryDeploymentFailedError
 from liverouter.testing import Failure
-from tests.integration.failkit import DIALECTS, PROMPT, World
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, PROMPT, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ import pytest
 from langchain_core import exceptions as core
 
 from liverouter.testing import MemoryRouter, StandIn, service_account_json
-from tests.integration.failkit import DIALECTS, METHODS, ask
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, METHODS, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ import litellm
 import pytest
 
 from liverouter.testing import Failure
-from tests.integration.failkit import DIALECTS, LONG_S, METHODS, PROMPT, World, ask
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, LONG_S, METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

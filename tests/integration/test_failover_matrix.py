@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from liverouter.testing import FAILURES, Failure
-from tests.integration.failkit import DIALECTS, LONG_S, METHODS, Outcome, World
 from tests.integration.failover_table import README, VARIABLE, filled, markdown
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, LONG_S, METHODS, Outcome, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

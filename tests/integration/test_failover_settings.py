@@ -12,8 +12,8 @@ import pytest
 from langchain_core.exceptions import ModelAuthenticationError, ModelTimeoutError
 
 from liverouter.testing import Failure, MemoryRouter, StandIn
-from tests.integration.failkit import DIALECTS, PROMPT, Clock, World, ask
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, PROMPT, Clock, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,10 +18,10 @@ from langchain_core import exceptions as core
 from liverouter import guard
 from liverouter.leaving import chain
 from liverouter.testing import MemoryRouter, StandIn
-from tests.integration.failkit import DIALECTS, ask
-from tests.integration.hostile import ENGINES, EVENTS, MIB, OK, Connection, Hostile, answers, attacked, bomb
 from tests.integration.test_tracebacks import searched, secrets_of
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.hostile import ENGINES, EVENTS, MIB, OK, Connection, Hostile, answers, attacked, bomb
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from liverouter import LiveRouter
 from liverouter.events import ConfigApplied, ConfigRejected
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog, StandIn
-from tests.api import Api
-from tests.integration.sqlkit import put, revision, value
+from tests.kit.http import Api
+from tests.kit.sql import put, revision, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,8 +25,8 @@ from liverouter.events import (
 )
 from liverouter.listener import Listener
 from liverouter.reload_requests import ReloadRequests
-from tests.faults.proxy import FaultProxy, error, is_config_notification
-from tests.faults.waiting import until_async
+from tests.kit.postgres.proxy import FaultProxy, error, is_config_notification
+from tests.kit.waiting import until_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

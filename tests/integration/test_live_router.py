@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 import liverouter
@@ -20,6 +18,7 @@ from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, 
 from liverouter.reporter import Reporter
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
+from tests.kit.admin import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,31 +45,6 @@ def anthropic() -> Iterator[StandIn]:
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-anthropic")
-
-
-class Admin:
-    """Somebody in psql."""
-
-    def __init__(self, dsn: str) -> None:
-        self.connection = psycopg.connect(dsn, autocommit=True)
-
-    def set(self, **rows: Any) -> int:
-        """Write *rows* in one transaction and return the revision."""
-        with self.connection.transaction():
-            for key, value in rows.items():
-                self.connection.execute(
-                    "INSERT INTO liverouter.settings (key, value) VALUES (%s, %s)"
-                    " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    (key, json.dumps(value)),
-                )
-        return self.revision
-
-    @property
-    def revision(self) -> int:
-        """The head revision."""
-        row = self.connection.execute("SELECT revision FROM liverouter.head").fetchone()
-        assert row is not None
-        return int(row[0])
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from liverouter.errors import DatabaseError
 from liverouter.providers import PROVIDERS
 from liverouter.repository import SettingsRepository
 from liverouter.schema import HEAD, REVISIONS
-from tests.integration.sqlkit import Process, put, rows, value
+from tests.kit.sql import Process, put, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

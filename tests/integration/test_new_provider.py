@@ -15,7 +15,7 @@ import pytest
 from liverouter import migrate
 from liverouter.providers import PROVIDERS
 from liverouter.testing import StandIn
-from tests.integration.sqlkit import put, put_secret, rows, value
+from tests.kit.sql import put, put_secret, rows, value
 
 if TYPE_CHECKING:
     import psycopg

@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from liverouter.testing import MemoryRouter, StandIn
-from tests.integration.failkit import DIALECTS
+from tests.kit.world import DIALECTS
 
 
 # google-genai leaves a coroutine of its own unawaited when it raises

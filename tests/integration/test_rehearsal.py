@@ -13,7 +13,7 @@ import warnings
 
 warnings.simplefilter("error", RuntimeWarning)
 from liverouter.testing import StandIn
-from tests.handle import live
+from tests.kit.standins import live
 
 SCHEMA = {"type": "object", "properties": {}}
 TOOL = {"type": "function", "function": {"name": "add", "description": "", "parameters": SCHEMA}}

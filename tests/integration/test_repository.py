@@ -20,8 +20,8 @@ from liverouter.migrate import current, upgrade
 from liverouter.repository import UNSET, SettingsRepository
 from liverouter.sealing import Keyring, Secret
 from liverouter.snapshot import Head, SealedSecret
-from tests.faults.pgbouncer import PgBouncer
-from tests.integration.sqlkit import Process, deployment, put, put_secret, rows, value
+from tests.kit.postgres.pgbouncer import PgBouncer
+from tests.kit.sql import Process, deployment, put, put_secret, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from liverouter import LiveRouter
-from tests.integration.sqlkit import put, refused, revision, rows, value
+from tests.kit.sql import put, refused, revision, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

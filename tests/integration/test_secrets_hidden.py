@@ -21,9 +21,9 @@ from liverouter.daemon.shield import Policy
 from liverouter.events import ConfigRejected, Event, ReadFailed, SnapshotFileWritten
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog
-from tests.api import Api
-from tests.integration.sqlkit import put, put_secret, refused, revision, value
-from tests.ledger import LEDGER, Ledger
+from tests.kit.http import Api
+from tests.kit.leaks import LEDGER, Ledger
+from tests.kit.sql import put, put_secret, refused, revision, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

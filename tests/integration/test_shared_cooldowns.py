@@ -33,8 +33,8 @@ from liverouter.events import Bus, SharedCooldownsChanged
 from liverouter.options import load
 from liverouter.shared_cooldowns import NAME, SharedCooldowns
 from liverouter.testing import EventLog, Failure, MemoryRouter, StandIn
-from tests.integration.failkit import DIALECTS, ask
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

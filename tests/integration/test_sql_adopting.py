@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.sqlkit import refused, revision, rows, value
+from tests.kit.sql import refused, revision, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.integration.sqlkit import put, put_secret, refused, revision, rows, sealed, value
+from tests.kit.sql import put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
     import psycopg

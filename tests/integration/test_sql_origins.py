@@ -12,7 +12,7 @@ from liverouter import migrate
 from liverouter.draft import origins_in_force
 from liverouter.origins import origin_of
 from liverouter.providers import OWNERS, PROVIDERS
-from tests.integration.sqlkit import put, revision, rows, sealed, value
+from tests.kit.sql import put, revision, rows, sealed, value
 
 if TYPE_CHECKING:
     Session = psycopg.Connection[Any]

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, strategies as st
 from psycopg.types.json import Jsonb
 
 from liverouter.plain_secrets import plain_secrets
-from tests.integration.sqlkit import put, put_secret, refused, revision, rows, sealed, value
-from tests.linear import VALUES, assert_linear
+from tests.kit.linear import VALUES, assert_linear
+from tests.kit.sql import put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

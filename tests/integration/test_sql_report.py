@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
-from tests.integration.sqlkit import Process, deployment, put, refused, rows, value
+from tests.kit.sql import Process, deployment, put, refused, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

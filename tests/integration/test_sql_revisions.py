@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.integration.sqlkit import put, put_secret, refused, revision, rows, sealed, value
+from tests.kit.sql import put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

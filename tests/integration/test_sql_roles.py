@@ -10,7 +10,7 @@ import pytest
 
 from liverouter.migrate import downgrade, upgrade
 from liverouter.providers import PROVIDERS
-from tests.integration.sqlkit import Process, put, put_secret, rows, sealed, value
+from tests.kit.sql import Process, put, put_secret, rows, sealed, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

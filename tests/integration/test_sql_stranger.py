@@ -18,8 +18,8 @@ from psycopg.types.json import Jsonb
 from liverouter import LiveRouter, migrate
 from liverouter.errors import DatabaseError
 from liverouter.repository import SettingsRepository
-from tests.api import Api
-from tests.integration.sqlkit import Process, deployment, put, refused, rows, sealed, value
+from tests.kit.http import Api
+from tests.kit.sql import Process, deployment, put, refused, rows, sealed, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

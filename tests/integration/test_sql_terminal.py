@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from liverouter.daemon.binaries import find_binaries
-from tests.integration.sqlkit import Process, deployment, put, put_secret, revision
+from tests.kit.sql import Process, deployment, put, put_secret, revision
 
 if TYPE_CHECKING:
     import psycopg

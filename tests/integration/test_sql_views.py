@@ -14,7 +14,7 @@ from liverouter.environment import Environment
 from liverouter.errors import CODES
 from liverouter.providers import PROVIDERS
 from liverouter.snapshot import Rows
-from tests.integration.sqlkit import Process, deployment, put, put_secret, revision, rows, sealed, value
+from tests.kit.sql import Process, deployment, put, put_secret, revision, rows, sealed, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

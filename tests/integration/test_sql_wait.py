@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.integration.sqlkit import Process, put, refused, value
+from tests.kit.sql import Process, put, refused, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from liverouter.chat import LiveChatModel
 from liverouter.testing import Reply, StandIn, ToolCall, wire_anthropic
 from liverouter.testing.answers import default_reply
-from tests.handle import fallback, live
+from tests.kit.standins import fallback, live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from langchain_core.exceptions import ModelAPIError, ModelError, ModelInvalidReq
 
 from liverouter.errors import CallError
 from liverouter.testing import Reply, StandIn, ToolCall
-from tests.handle import MODELS, collect, live, served
+from tests.kit.standins import MODELS, collect, live, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,20 +56,6 @@ def wire(request: pytest.FixtureRequest) -> Iterator[tuple[StandIn, str]]:
 def other(wire: tuple[StandIn, str]) -> Iterator[StandIn]:
     """Return a stand-in of another dialect, for the fallback."""
     with StandIn("anthropic" if wire[0].provider == "openai" else "openai") as standin:
-        yield standin
-
-
-@pytest.fixture
-def anthropic() -> Iterator[StandIn]:
-    """Return a stand-in for Anthropic."""
-    with StandIn("anthropic") as standin:
-        yield standin
-
-
-@pytest.fixture
-def openai() -> Iterator[StandIn]:
-    """Return a stand-in for OpenAI."""
-    with StandIn("openai") as standin:
         yield standin
 
 

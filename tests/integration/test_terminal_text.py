@@ -19,7 +19,7 @@ from liverouter.errors import ConfigError, DatabaseError, Problem
 from liverouter.events import CallFailedOver, ConfigRejected
 from liverouter.logs import LogObserver
 from liverouter.printable import printable, printable_json, storable_values
-from tests.integration.sqlkit import Process, deployment, put, put_secret
+from tests.kit.sql import Process, deployment, put, put_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,10 +22,10 @@ from liverouter.errors import ConfigError
 from liverouter.repository import SettingsRepository
 from liverouter.sealing import Keyring, Secret, generate_key, open as unseal, seal
 from liverouter.testing import Failure, StandIn
-from tests.handle import live as client_of
-from tests.integration.failkit import DIALECTS, METHODS, PROMPT, World, ask
-from tests.integration.hostile import ENGINES
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.hostile import ENGINES
+from tests.kit.standins import live as client_of
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -238,8 +238,8 @@ class TestFailedCalls:
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_key_that_a_provider_echoes_in_a_figure(self, engine: str, method: str) -> None:
         """A library that cannot read the figure quotes it: the quote leaves without the key."""
-        from tests.integration.hostile import EVENTS, OK, answers, attacked
         from tests.integration.test_hostile_providers import STREAMED, WHOLE
+        from tests.kit.hostile import EVENTS, OK, answers, attacked
 
         for dialect in ("openai", "anthropic"):
             with attacked(dialect, engine) as (server, live):
@@ -265,7 +265,7 @@ class TestFailedCalls:
     @pytest.mark.parametrize("engine", ENGINES)
     def test_key_that_is_echoed_in_the_form_in_which_it_was_sent(self, engine: str) -> None:
         """Snowflake's goes out without litellm's mark, Google's as an access token."""
-        from tests.integration.hostile import answers, attacked
+        from tests.kit.hostile import answers, attacked
 
         for dialect, secret, sent in (
             ("snowflake", {"snowflake_token": "pat/zz9-value-of-a-token"}, "zz9-value-of-a-token"),

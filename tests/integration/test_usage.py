@@ -18,8 +18,8 @@ from liverouter import LiveRouter
 from liverouter.events import Bus, CallFailedOver, ReportFailed
 from liverouter.testing import EventLog, Failure, MemoryRouter
 from liverouter.usage import UsageCounter
-from tests.integration.failkit import DIALECTS, METHODS, PROMPT, World, ask
-from tests.integration.wirekit import LITELLM_WARNINGS
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import DIALECTS, METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

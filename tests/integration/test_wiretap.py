@@ -7,8 +7,8 @@ from typing import Final
 import httpx
 
 from liverouter.testing import MemoryRouter, StandIn
-from tests.handle import fallback, primary
-from tests.wiretap import WIRETAP
+from tests.kit.standins import fallback, primary
+from tests.kit.traffic import WIRETAP
 
 # Of this test alone: a key that any test of the suite gave two providers is no longer the secret of one.
 KEYS: Final = {"openai_api_key": "sk-openai-of-the-wiretap", "anthropic_api_key": "sk-ant-of-the-wiretap"}

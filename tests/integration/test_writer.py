@@ -11,10 +11,10 @@ from liverouter.draft import origins_in_force
 from liverouter.events import ConfigApplied, ConfigRejected
 from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog, StandIn
-from tests.integration.sqlkit import put, refused, revision, rows, value
+from tests.kit.sql import put, refused, revision, rows, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import psycopg
@@ -69,10 +69,9 @@ def writer(connect: Callable[..., Session], login: Callable[..., str]) -> Sessio
 
 
 @pytest.fixture
-def openai() -> Iterator[StandIn]:
-    """Where the fleet's calls go."""
-    with StandIn("openai", accept_keys=[KEY]) as standin:
-        yield standin
+def standin_options() -> dict[str, Any]:
+    """Every stand-in knows one key."""
+    return {"accept_keys": [KEY]}
 
 
 @pytest.fixture

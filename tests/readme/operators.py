@@ -17,8 +17,8 @@ import psycopg
 
 from liverouter.daemon.binaries import find_binaries
 from liverouter.testing import StandIn
-from tests.faults.waiting import until
-from tests.faults.workers import Worker
+from tests.kit.processes import Worker
+from tests.kit.waiting import until
 
 BLOCK: Final = "operators"
 WIDTH: Final = 120  # columns of a terminal

@@ -17,7 +17,7 @@ from packaging.specifiers import SpecifierSet
 
 from liverouter.cli.app import cli
 from liverouter.sealing import generate_key
-from tests.daemon import Daemon
+from tests.kit.daemon import Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable

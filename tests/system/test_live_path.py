@@ -15,10 +15,11 @@ import pytest
 from liverouter import LiveRouter, NotReadyError
 from liverouter.cli.app import run
 from liverouter.daemon.binaries import find_binaries
-from liverouter.testing import StandIn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from liverouter.testing import StandIn
 
 KEY = "sk-live-path-not-a-real-key-0123456789"
 
@@ -81,10 +82,9 @@ class Prompt:
 
 
 @pytest.fixture
-def openai() -> Iterator[StandIn]:
-    """A stand-in for OpenAI."""
-    with StandIn("openai", accept_keys=[KEY]) as standin:
-        yield standin
+def standin_options() -> dict[str, Any]:
+    """Every stand-in knows one key."""
+    return {"accept_keys": [KEY]}
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import pytest
 
 from liverouter import OptionsError, SecretError, migrate
 from liverouter.daemon.service import serve
-from tests.daemon import Daemon
+from tests.kit.daemon import Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ import pytest
 from liverouter import OptionsError
 from liverouter.daemon import service
 from liverouter.daemon.service import serve
-from tests.daemon import Daemon
+from tests.kit.daemon import Daemon
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -30,8 +30,8 @@ from liverouter.redaction import mask
 from liverouter.sealing import Keyring, sealed_key_id
 from liverouter.settings import SETTINGS, parse, url_fault
 from liverouter.snapshot import Rows
-from tests.linear import DEEP, SIZES, VALUES, assert_linear, texts
-from tests.patterns import assert_linear_pattern, hidden, patterns
+from tests.kit.linear import DEEP, SIZES, VALUES, assert_linear, texts
+from tests.kit.patterns import assert_linear_pattern, hidden, patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

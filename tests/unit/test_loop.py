@@ -17,7 +17,7 @@ import pytest
 
 from liverouter.errors import ClosedError, LiveRouterError
 from liverouter.loop_thread import LoopThread
-from tests.faults.waiting import until
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterator

@@ -13,7 +13,7 @@ from re import (
 from typing import TYPE_CHECKING, Any, Final
 
 import liverouter
-from tests.linear import assert_linear, texts
+from tests.kit.linear import assert_linear, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Starts and steers processes of `tests.faults.worker`."""
+"""Starts and steers processes of `tests.kit.worker`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Worker:
         self.errors = ""
 
     def __enter__(self) -> Self:
-        argv = [sys.executable, "-m", "tests.faults.worker"]
+        argv = [sys.executable, "-m", "tests.kit.worker"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             argv, cwd=_ROOT, env=self._environ, stdin=pipe, stdout=pipe, stderr=pipe, text=True

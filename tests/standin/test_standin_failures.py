@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from liverouter.testing import Failure, StandIn
-from tests.integration.wirekit import LITELLM_WARNINGS, WEATHER, WIRES, Wire, close_clients, complete, text_of
+from tests.kit.wires import LITELLM_WARNINGS, WEATHER, WIRES, Wire, close_clients, complete, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -1,4 +1,4 @@
-"""A parent that is live, and children of each kind that is made from it: python -m tests.faults.forks KIND.
+"""A parent that is live, and children of each kind that is made from it: python -m tests.kit.forks KIND.
 
 Parent and children write one JSON line each time they know something; the test compares.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import liverouter
 from liverouter.default import default_client
-from tests.faults.waiting import until
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from liverouter.testing import Reply, StandIn, ToolCall
-from tests.integration.wirekit import LITELLM_WARNINGS, WEATHER, WIRES, Wire, close_clients, complete, text_of, user
+from tests.kit.wires import LITELLM_WARNINGS, WEATHER, WIRES, Wire, close_clients, complete, text_of, user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

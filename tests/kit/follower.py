@@ -1,24 +1,22 @@
-"""What every fault test needs: an admin who writes, a client that follows, and callers who never stop calling."""
+"""What every fault test needs: a client that follows an admin, and callers who never stop calling."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import psycopg
-
 from liverouter import LiveRouter
 from liverouter.events import ConfigApplied, Event, Observer
 from liverouter.testing.events import EventLog
-from tests.faults.waiting import until
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from liverouter.chat import LiveChatModel
     from liverouter.state import Status
+    from tests.kit.admin import Admin
 
 QUICK: Final[dict[str, Any]] = {
     "poll_interval_s": 1.0,
@@ -28,53 +26,6 @@ QUICK: Final[dict[str, Any]] = {
 }
 # While notifications arrive, nothing else helps.
 UNPOLLED: Final[dict[str, Any]] = {"poll_interval_s": 60.0, "heartbeat_interval_s": 30.0}
-
-
-class Admin:
-    """Somebody in psql."""
-
-    def __init__(self, dsn: str) -> None:
-        """Connect to *dsn*."""
-        self.dsn = dsn
-        self.connection = psycopg.connect(dsn, autocommit=True)
-
-    def set(self, **rows: Any) -> int:
-        """Write *rows* in one transaction and return the revision."""
-        with self.connection.transaction():
-            for key, value in rows.items():
-                self.connection.execute(
-                    "INSERT INTO liverouter.settings (key, value) VALUES (%s, %s)"
-                    " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    (key, json.dumps(value)),
-                )
-        return self.revision
-
-    @property
-    def revision(self) -> int:
-        """The head revision."""
-        return int(self.ask("SELECT revision FROM liverouter.head")[0])
-
-    def models(self) -> dict[int, str]:
-        """Return the model that each revision names."""
-        query = "SELECT revision, content ->> 'llm_model' FROM liverouter.revision_log"
-        return dict(self.connection.execute(query).fetchall())
-
-    def ask(self, query: str, *arguments: Any) -> Any:
-        """Return the first row."""
-        return self.connection.execute(query, arguments or None).fetchone()
-
-    def execute(self, statement: str, *arguments: Any) -> None:
-        """Run a statement in a transaction of its own."""
-        self.connection.execute(statement, arguments or None)
-
-    def reconnect(self, dsn: str = "") -> None:
-        """Connect anew, to *dsn* or as before."""
-        self.connection.close()
-        self.connection = psycopg.connect(dsn or self.dsn, autocommit=True)
-
-    def close(self) -> None:
-        """Disconnect."""
-        self.connection.close()
 
 
 @dataclass(frozen=True, slots=True)

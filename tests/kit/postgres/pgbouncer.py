@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from tests.faults.waiting import until
+from tests.kit.waiting import until
 
 
 class PgBouncer:

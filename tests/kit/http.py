@@ -20,7 +20,7 @@ from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.context import build_context, soon
 from liverouter.daemon.service import http_config
 from liverouter.daemon.shield import Policy
-from tests.ledger import LEDGER
+from tests.kit.leaks import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A process that uses liverouter and never stops calling, to be frozen and ended: python -m tests.faults.worker.
+"""A process that uses liverouter and never stops calling, to be frozen and ended: python -m tests.kit.worker.
 
 It is configured by the environment, writes one JSON line for each event and answers each line on standard input; at
 "call" it calls once more.
@@ -32,7 +32,7 @@ def say(**facts: Any) -> None:
 def main() -> None:
     """Serve until standard input ends, "stop" comes, or SIGTERM does."""
     from liverouter import LiveRouter
-    from tests.faults.kit import Load
+    from tests.kit.follower import Load
 
     def ended(_number: int, _frame: object) -> NoReturn:
         raise SystemExit(0)
