@@ -8,8 +8,8 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
-from liverouter.migrate import engine, fill_providers, wait_turn
-from liverouter.schema import HEAD, SCHEMA, metadata
+from liverouter.postgres.migrate import engine, fill_providers, wait_turn
+from liverouter.postgres.schema import HEAD, SCHEMA, metadata
 
 
 def _configure(**arguments: object) -> None:

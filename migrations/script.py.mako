@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liverouter.migrate import run_sql
+from liverouter.postgres.migrate import run_sql
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

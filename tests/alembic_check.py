@@ -1,4 +1,4 @@
-"""Check that the migrations make exactly the tables of `liverouter.schema`: `alembic check` on a new database.
+"""Check that the migrations make exactly the tables of `liverouter.postgres.schema`: `alembic check` on a new database.
 
 A part of ``python3 run.py check``; prints the differences and exits with an error when there are any.
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from alembic.config import main
 
-from liverouter.daemon.embedded import EmbeddedPostgres
-from liverouter.migrate import upgrade
+from liverouter.embedded.server import EmbeddedPostgres
+from liverouter.postgres.migrate import upgrade
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).parents[1])  # where alembic.ini is

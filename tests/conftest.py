@@ -18,7 +18,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql import factories
 
-from liverouter.daemon.embedded import EmbeddedPostgres
+from liverouter.embedded.server import EmbeddedPostgres
 from liverouter.testing import StandIn
 from tests.kit.leaks import LEDGER
 from tests.kit.leftovers import Marked, Run, told
@@ -115,7 +115,7 @@ class Server:
 
 
 def _migrate(*, host: str, port: int, user: str, password: str, dbname: str, **_: object) -> None:
-    from liverouter.migrate import upgrade
+    from liverouter.postgres.migrate import upgrade
 
     upgrade(Server(host=host, port=port, user=user, password=password).dsn(dbname))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liverouter.migrate import run_sql
+from liverouter.postgres.migrate import run_sql
 
 revision = "0002_fleet"
 down_revision = "0001_config"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liverouter.migrate import install_roles, run_sql
+from liverouter.postgres.migrate import install_roles, run_sql
 
 revision = "0003_roles"
 down_revision = "0002_fleet"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from liverouter.client import LiveRouter, Rollout as Rollout
     from liverouter.default import get_chat_model, status
+    from liverouter.engine.status import State, Status
     from liverouter.errors import (
         CallError,
         ClosedError as ClosedError,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         SecretError as SecretError,
         WriteRefusedError as WriteRefusedError,
     )
-    from liverouter.state import State, Status
 
 _HOMES = {
     "CallError": "errors",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
 
-    from liverouter.snapshot import Deployment
-    from liverouter.store import Generation
+    from liverouter.generation import Generation
+    from liverouter.revision import Deployment
 
 
 @dataclass(slots=True, eq=False)

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter import options as process_options
-from liverouter.chat import LiveChatModel
-from liverouter.engine import Engine
+from liverouter.chat.model import LiveChatModel
+from liverouter.chat.usage import UsageCounter
+from liverouter.engine.engine import Engine
+from liverouter.engine.status import Status, StatusTracker
 from liverouter.errors import ClosedError, NotReadyError, Problem
 from liverouter.events import ClientClosed, ClientStarted, Observer
-from liverouter.leaving import leaves_bare
+from liverouter.generation import Generation, Store
 from liverouter.logs import logging_bus
-from liverouter.loop_thread import LoopThread
-from liverouter.state import Status, StatusTracker
-from liverouter.store import Generation, Store
-from liverouter.usage import UsageCounter
+from liverouter.loops.thread import LoopThread
+from liverouter.secrecy.leaving import leaves_bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from liverouter.chat import LiveChatModel
+from liverouter.chat.model import LiveChatModel
 from liverouter.client import LiveRouter
-from liverouter.state import Status
+from liverouter.engine.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from liverouter.events import Bus, Event, Observer, ReadFailed
-from liverouter.printable import printable_values
-from liverouter.redaction import brief
+from liverouter.secrecy.printable import printable_values
+from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

@@ -16,11 +16,11 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from liverouter.dsn import ESCAPED, LAST_PORT, Dsn, is_misread
-from liverouter.environment import read_api_bases
+from liverouter.config.environment import read_api_bases
+from liverouter.config.settings import Setting, SettingValueError, misfit, parse
 from liverouter.errors import OptionsError
-from liverouter.sealing import Keyring
-from liverouter.settings import Setting, SettingValueError, misfit, parse
+from liverouter.postgres.dsn import ESCAPED, LAST_PORT, Dsn, is_misread
+from liverouter.secrecy.sealing import Keyring
 
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from liverouter.repository import SettingsRepository
+from liverouter.postgres.repository import SettingsRepository
 from tests.bench.figures import Figure, median, quantile
 
 if TYPE_CHECKING:

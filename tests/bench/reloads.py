@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from liverouter.dsn import Dsn
 from liverouter.events import Bus
-from liverouter.listener import Listener
-from liverouter.reload_requests import ReloadRequests
-from liverouter.repository import SettingsRepository
+from liverouter.loops.reload_requests import ReloadRequests
+from liverouter.postgres.dsn import Dsn
+from liverouter.postgres.listener import Listener
+from liverouter.postgres.repository import SettingsRepository
 from tests.bench.figures import Figure, median, quantile
 
 if TYPE_CHECKING:

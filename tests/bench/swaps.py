@@ -215,7 +215,7 @@ async def go(call):
     task.cancel()
 if kind == "ours":
     from liverouter.testing import MemoryRouter
-    from liverouter.litellm_setup import freeze
+    from liverouter.routing.litellm_setup import freeze
     rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": base}
     with MemoryRouter(rows, secrets={"openai_api_key": "sk-bench"}) as live:
         freeze()  # as a client of a database does with its first generation

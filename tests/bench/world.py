@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from liverouter.daemon.embedded import EmbeddedPostgres
-from liverouter.migrate import upgrade
+from liverouter.embedded.server import EmbeddedPostgres
+from liverouter.postgres.migrate import upgrade
 
 if TYPE_CHECKING:
     from types import TracebackType

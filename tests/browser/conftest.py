@@ -14,7 +14,7 @@ import pytest
 
 from liverouter import LiveRouter
 from liverouter.daemon.auth import COOKIE
-from liverouter.sealing import generate_key
+from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
 from tests.kit.daemon import Daemon
 from tests.kit.http import Api

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from liverouter.sealing import generate_key
+from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
 from tests.browser.conftest import KEYS, World
 from tests.browser.settings import Settings, set_up

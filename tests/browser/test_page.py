@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import expect
 
 from liverouter.daemon import service
-from liverouter.sealing import generate_key
+from liverouter.secrecy.sealing import generate_key
 from tests.browser.conftest import KEYS, sign_in
 from tests.browser.settings import Settings, set_up
 from tests.kit.daemon import Daemon
@@ -181,7 +181,7 @@ class TestLoss:
 
     def test_empty_database_says_what_to_run(self, empty_dsn: str, browser: Browser, tmp_path: Path) -> None:
         """On a database without the schema the page says what to run, and starts by itself once that was done."""
-        from liverouter import migrate
+        from liverouter.postgres import migrate
 
         context = browser.new_context()
         with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=empty_dsn) as daemon:

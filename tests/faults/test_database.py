@@ -12,8 +12,8 @@ import pytest
 
 from liverouter import LiveRouter, NotReadyError, RolloutError, State
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, ListenerConnected, ListenerDegraded, ReadFailed
-from liverouter.migrate import upgrade
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
+from liverouter.postgres.migrate import upgrade
+from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from tests.faults.bounds import AT_ONCE, BURST, POLLED, RETRIED
 from tests.kit.follower import QUICK, UNPOLLED, Follower
 from tests.kit.waiting import until

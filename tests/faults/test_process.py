@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from liverouter import LiveRouter, NotReadyError, State
+from liverouter.engine.snapshot_file import read_snapshot_file
 from liverouter.events import (
     ConfigApplied,
     ConfigRead,
@@ -26,8 +27,7 @@ from liverouter.events import (
     SnapshotFileIgnored,
     SnapshotFileWritten,
 )
-from liverouter.sealing import Keyring, generate_key
-from liverouter.snapshot_file import read_snapshot_file
+from liverouter.secrecy.sealing import Keyring, generate_key
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
 from tests.faults.bounds import AT_ONCE, CLOSED, EXITED, GONE, REFILED, RETRIED, UNDER_LOAD
@@ -314,7 +314,7 @@ class TestSnapshotFile:
 
         Once the disk takes files again, the file holds the newest revision without another one being written.
         """
-        monkeypatch.setattr("liverouter.snapshot_file._RETRY_S", 0.1)
+        monkeypatch.setattr("liverouter.engine.snapshot_file._RETRY_S", 0.1)
         key = generate_key()
         with _disk(tmp_path) as folder:
             file = folder / "last.snapshot"

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from liverouter import LiveRouter
 from liverouter.events import ConfigApplied, Event
-from liverouter.repository import SettingsRepository
+from liverouter.postgres.repository import SettingsRepository
 from tests.faults.bounds import QUIET
 from tests.kit.follower import QUICK
 from tests.kit.postgres.proxy import FaultProxy, is_config_notification

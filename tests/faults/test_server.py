@@ -12,8 +12,8 @@ import pytest
 
 from liverouter import LiveRouter, State
 from liverouter.events import ListenerConnected, ListenerDegraded, ListenerLost
-from liverouter.listener import Listener
-from liverouter.repository import SettingsRepository
+from liverouter.postgres.listener import Listener
+from liverouter.postgres.repository import SettingsRepository
 from tests.faults.bounds import AT_ONCE, MOVED, POLLED_KNOWINGLY, PROMOTED, READ_HANGS, RETRIED
 from tests.kit.follower import QUICK, UNPOLLED, Follower
 from tests.kit.postgres.cluster import Cluster, follows
@@ -184,9 +184,9 @@ class TestStandby:
 
     def test_old_primary_still_up(self, seed: Seed, make_admin: MakeAdmin, monkeypatch: pytest.MonkeyPatch) -> None:
         """The address moves to a promoted standby while the old primary lives on, mute: the client moves as well."""
-        monkeypatch.setattr("liverouter.engine.Listener", partial(Listener, server_check_interval_s=0.5))
+        monkeypatch.setattr("liverouter.engine.engine.Listener", partial(Listener, server_check_interval_s=0.5))
         monkeypatch.setattr(
-            "liverouter.engine.SettingsRepository", partial(SettingsRepository, max_connection_age_s=1.0)
+            "liverouter.engine.engine.SettingsRepository", partial(SettingsRepository, max_connection_age_s=1.0)
         )
         with _pair(seed) as (primary, standby), FaultProxy(primary.dsn) as address:
             admin = make_admin(primary.dsn)

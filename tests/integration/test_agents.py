@@ -19,7 +19,7 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from liverouter.testing import Reply, StandIn, ToolCall
-from liverouter.testing.answers import default_reply
+from liverouter.testing.standin.answers import default_reply
 from tests.kit.standins import bodies, live, primary, served
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 import pytest
 
-from liverouter.sealing import generate_key
+from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
 from tests.kit.http import Api
 

@@ -15,9 +15,9 @@ from liverouter import LiveRouter
 from liverouter.daemon.fleet import Fleet, Watch
 from liverouter.daemon.metrics import Metrics
 from liverouter.daemon.sse import Hub, encode
-from liverouter.repository import SettingsRepository
-from liverouter.sealing import generate_key
-from liverouter.state import Status
+from liverouter.engine.status import Status
+from liverouter.postgres.repository import SettingsRepository
+from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
 from tests.kit.http import Api
 

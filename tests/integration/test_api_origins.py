@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from liverouter.sealing import generate_key
+from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn, service_account_json
 from tests.kit.http import Api
 

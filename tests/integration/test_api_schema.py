@@ -14,11 +14,11 @@ from fastapi.routing import APIRoute
 from schemathesis import GenerationMode
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 
-from liverouter import migrate
 from liverouter.daemon import api_config, api_fleet, api_process
 from liverouter.daemon.auth import AdminToken, LoginLimiter
-from liverouter.daemon.shield import Policy
-from liverouter.sealing import generate_key
+from liverouter.daemon.request_guard import Policy
+from liverouter.postgres import migrate
+from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
 from tests.kit.http import Api
 

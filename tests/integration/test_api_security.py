@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from liverouter.daemon.auth import AdminToken, LoginLimiter
-from liverouter.daemon.shield import MAX_BODY_BYTES, Policy
-from liverouter.sealing import generate_key
+from liverouter.daemon.request_guard import MAX_BODY_BYTES, Policy
+from liverouter.secrecy.sealing import generate_key
 from tests.kit.http import Api, HTTPConnection
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from langchain_core.tracers.context import collect_runs
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 import liverouter
-from liverouter.chat import LiveChatModel
+from liverouter.chat.model import LiveChatModel
 from liverouter.testing import Reply, StandIn, ToolCall
 from tests.kit.standins import KEY, bodies, collect, fallback, live, primary, secrets, served
 
@@ -430,7 +430,7 @@ class TestTokens:
     def test_tokens_are_estimated_without_litellm(self, client: MemoryRouter, monkeypatch: pytest.MonkeyPatch) -> None:
         """A process that never loaded litellm estimates; it does not import it for that, nor fetch a tokenizer."""
         client.set(litellm_enable=False)
-        monkeypatch.setattr("liverouter.litellm_setup._loaded", None)
+        monkeypatch.setattr("liverouter.routing.litellm_setup._loaded", None)
         monkeypatch.delitem(sys.modules, "litellm")
         model = client.chat_model()
         assert 6 <= model.get_num_tokens("word " * 6) <= 12

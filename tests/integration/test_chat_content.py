@@ -17,7 +17,7 @@ from liverouter.testing import MemoryRouter, Reply, StandIn, ToolCall
 from tests.kit.standins import MODELS, bodies, collect, fallback, live, primary, secrets, served
 
 if TYPE_CHECKING:
-    from liverouter.chat import LiveChatModel
+    from liverouter.chat.model import LiveChatModel
     from liverouter.testing import Ask
 
 PLAIN_TOO: Final = [(provider, enabled) for provider in MODELS for enabled in (True, False)]

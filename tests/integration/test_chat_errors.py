@@ -17,7 +17,7 @@ from liverouter.testing import Failure, StandIn
 from tests.kit.standins import KEY, MODELS, collect, live
 
 if TYPE_CHECKING:
-    from liverouter.chat import LiveChatModel
+    from liverouter.chat.model import LiveChatModel
 
 # failure of the provider -> LangChain's type, litellm's class, worth a retry
 KINDS: Final = {

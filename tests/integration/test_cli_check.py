@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from liverouter import LiveRouter
-from liverouter.check import check
-from liverouter.environment import Environment
-from liverouter.repository import SettingsRepository
+from liverouter.config.environment import Environment
+from liverouter.engine.check import check
+from liverouter.postgres.repository import SettingsRepository
 from tests.kit.sql import put, revision
 
 if TYPE_CHECKING:

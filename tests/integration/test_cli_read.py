@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from liverouter.migrate import HEAD
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key
+from liverouter.postgres.migrate import HEAD
+from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key
 from tests.kit.sql import Process, deployment, put, put_secret, revision, value
 
 if TYPE_CHECKING:

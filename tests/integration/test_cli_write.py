@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from liverouter.sealing import Keyring, generate_key, open as unseal
+from liverouter.secrecy.sealing import Keyring, generate_key, open as unseal
 from tests.kit.sql import Process, put, put_secret, revision, rows, value
 
 if TYPE_CHECKING:

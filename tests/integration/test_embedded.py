@@ -20,8 +20,8 @@ import psutil
 import psycopg
 import pytest
 
-from liverouter.daemon import binaries, data_folder
-from liverouter.daemon.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
+from liverouter.embedded import binaries, data_folder
+from liverouter.embedded.server import EmbeddedError, EmbeddedPostgres, default_data_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ _GONE_TIMEOUT_S: Final = 60
 _OWNER: Final = """
 import os, sys
 from pathlib import Path
-from liverouter.daemon.embedded import EmbeddedPostgres
+from liverouter.embedded.server import EmbeddedPostgres
 server = EmbeddedPostgres(data_dir=Path(sys.argv[1]) if sys.argv[1] else None, settings={"fsync": "off"})
 server.start()
 if sys.argv[2:] and os.fork() == 0:

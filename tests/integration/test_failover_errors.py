@@ -10,7 +10,7 @@ import pytest
 from langchain_core import exceptions as core
 from litellm.integrations.custom_logger import CustomLogger
 
-from liverouter.failures import EveryDeploymentFailedError
+from liverouter.chat.errors import EveryDeploymentFailedError
 from liverouter.testing import Failure
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import DIALECTS, PROMPT, World

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from langchain_core import exceptions as core
 
-from liverouter import guard
-from liverouter.leaving import chain
+from liverouter.routing import guard
+from liverouter.secrecy.leaving import chain
 from liverouter.testing import MemoryRouter, StandIn
 from tests.integration.test_tracebacks import searched, secrets_of
 from tests.kit.hostile import ENGINES, EVENTS, MIB, OK, Connection, Hostile, answers, attacked, bomb

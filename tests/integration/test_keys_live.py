@@ -8,7 +8,7 @@ import pytest
 
 from liverouter import LiveRouter
 from liverouter.events import ConfigApplied, ConfigRejected
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
+from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog, StandIn
 from tests.kit.http import Api
 from tests.kit.sql import put, revision, value

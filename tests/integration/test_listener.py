@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import asyncpg
 import pytest
 
-from liverouter.dial import connect
-from liverouter.dsn import Dsn
 from liverouter.events import (
     Bus,
     Event,
@@ -23,8 +21,10 @@ from liverouter.events import (
     ListenerProbed,
     ReloadRequested,
 )
-from liverouter.listener import Listener
-from liverouter.reload_requests import ReloadRequests
+from liverouter.loops.reload_requests import ReloadRequests
+from liverouter.postgres.connection import connect
+from liverouter.postgres.dsn import Dsn
+from liverouter.postgres.listener import Listener
 from tests.kit.postgres.proxy import FaultProxy, error, is_config_notification
 from tests.kit.waiting import until_async
 

@@ -12,10 +12,10 @@ import pytest
 
 import liverouter
 from liverouter import ClosedError, LiveRouter, NotReadyError, OptionsError, State
-from liverouter.activation import Activation
-from liverouter.engine import Engine
+from liverouter.engine.activation import Activation
+from liverouter.engine.engine import Engine
+from liverouter.engine.reporter import Reporter
 from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, ListenerConnected, LoopFailed
-from liverouter.reporter import Reporter
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
 from tests.kit.admin import Admin
@@ -23,8 +23,8 @@ from tests.kit.admin import Admin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from liverouter.snapshot import Snapshot
-    from liverouter.store import Generation
+    from liverouter.generation import Generation
+    from liverouter.revision import Snapshot
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ class TestFollow:
     @pytest.mark.usefixtures("configured")
     def test_two_clients_of_two_databases_live_side_by_side(self, dsn: str, empty_dsn: str, openai: StandIn) -> None:
         """The explicit form serves several databases in one process."""
-        from liverouter.migrate import upgrade
+        from liverouter.postgres.migrate import upgrade
 
         upgrade(empty_dsn, echo=lambda _: None)
         other = Admin(empty_dsn)
@@ -172,7 +172,7 @@ class TestReject:
         def fail() -> None:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        monkeypatch.setattr("liverouter.engine.load", fail)
+        monkeypatch.setattr("liverouter.engine.engine.load", fail)
         with LiveRouter(database_url=dsn, ready_timeout_s=60) as live:
             assert live.chat_model().invoke("hi").content == "gpt-4o says: hi"
 

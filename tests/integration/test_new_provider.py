@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from liverouter import migrate
+from liverouter.postgres import migrate
 from liverouter.providers import PROVIDERS
 from liverouter.testing import StandIn
 from tests.kit.sql import put, put_secret, rows, value
@@ -83,9 +83,9 @@ with MemoryRouter(rows, secrets={"sixth_api_key": "sk-six"}) as live:
 REFUSED: Final = """
 import json
 from datetime import UTC, datetime
-from liverouter.config import validate
-from liverouter.environment import Environment
-from liverouter.snapshot import Rows
+from liverouter.config.validate import validate
+from liverouter.config.environment import Environment
+from liverouter.revision import Rows
 
 for rows in ({"llm_provider": "sixth"}, {"llm_provider": "number-six"}):
     raw = Rows("e", 1, "c", datetime.now(UTC), 0.0, rows | {"llm_model": "six-1"}, {})

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from liverouter import LiveRouter, sealing
+from liverouter import LiveRouter
 from liverouter.errors import ConflictError, DatabaseError, OptionsError, RolloutError, SecretError, WriteRefusedError
-from liverouter.migrate import current, upgrade
-from liverouter.repository import UNSET, SettingsRepository
-from liverouter.sealing import Keyring, Secret
-from liverouter.snapshot import Head, SealedSecret
+from liverouter.postgres.migrate import current, upgrade
+from liverouter.postgres.repository import UNSET, SettingsRepository
+from liverouter.revision import Head, SealedSecret
+from liverouter.secrecy import sealing
+from liverouter.secrecy.sealing import Keyring, Secret
 from tests.kit.postgres.pgbouncer import PgBouncer
 from tests.kit.sql import Process, deployment, put, put_secret, rows, value
 

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 from langchain_core.load import dumps
 
-from liverouter import LiveRouter, LiveRouterError, NotReadyError, migrate
+from liverouter import LiveRouter, LiveRouterError, NotReadyError
 from liverouter.daemon.auth import AdminToken, LoginLimiter
-from liverouter.daemon.shield import Policy
+from liverouter.daemon.request_guard import Policy
 from liverouter.events import ConfigRejected, Event, ReadFailed, SnapshotFileWritten
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
+from liverouter.postgres import migrate
+from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog
 from tests.kit.http import Api
 from tests.kit.leaks import LEDGER, Ledger
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from liverouter.chat import LiveChatModel
+    from liverouter.chat.model import LiveChatModel
 
     Session = psycopg.Connection[Any]
 

@@ -26,12 +26,12 @@ from fakeredis import TcpFakeServer
 from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter
-from liverouter.causes import Cause
-from liverouter.cooldowns import Cooldown, Cooldowns, Limits
 from liverouter.errors import OptionsError
 from liverouter.events import Bus, SharedCooldownsChanged
 from liverouter.options import load
-from liverouter.shared_cooldowns import NAME, SharedCooldowns
+from liverouter.routing.causes import Cause
+from liverouter.routing.cooldowns import Cooldown, Cooldowns, Limits
+from liverouter.routing.shared_cooldowns import NAME, SharedCooldowns
 from liverouter.testing import EventLog, Failure, MemoryRouter, StandIn
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import DIALECTS, ask
@@ -434,7 +434,7 @@ OTHER_PROCESS: Final = """
 import sys
 from liverouter import LiveRouter
 from liverouter.events import SharedCooldownsChanged
-from liverouter.router import cooling
+from liverouter.routing.router import cooling
 from liverouter.testing import EventLog
 events = EventLog()
 with LiveRouter(observers=(events,)) as live:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from liverouter.engine.snapshot_file import read_snapshot_file, write_snapshot_file
 from liverouter.errors import LiveRouterError
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, open_bytes, seal, seal_bytes
-from liverouter.snapshot import Rows, SealedSecret
-from liverouter.snapshot_file import read_snapshot_file, write_snapshot_file
+from liverouter.revision import Rows, SealedSecret
+from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, open_bytes, seal, seal_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,9 +121,9 @@ class TestWrite:
             from datetime import UTC, datetime
             from pathlib import Path
             from liverouter.errors import LiveRouterError
-            from liverouter.snapshot import Rows
-            from liverouter.sealing import Keyring
-            from liverouter.snapshot_file import write_snapshot_file
+            from liverouter.revision import Rows
+            from liverouter.secrecy.sealing import Keyring
+            from liverouter.engine.snapshot_file import write_snapshot_file
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
             raw = Rows("e", 8, "c", datetime.now(UTC), 0.0, {"big": "x" * 100_000}, {})
@@ -153,9 +153,9 @@ class TestWrite:
             import sys
             from datetime import UTC, datetime
             from pathlib import Path
-            from liverouter.snapshot import Rows
-            from liverouter.sealing import Keyring
-            from liverouter.snapshot_file import write_snapshot_file
+            from liverouter.revision import Rows
+            from liverouter.secrecy.sealing import Keyring
+            from liverouter.engine.snapshot_file import write_snapshot_file
             keyring = Keyring.from_text(sys.argv[2])
             for revision in range(300):
                 raw = Rows("e", revision, "c", datetime.now(UTC), 0.0, {"pad": str(revision) * 20_000}, {})

@@ -8,10 +8,10 @@ import psycopg
 from hypothesis import HealthCheck, given, settings, strategies as st
 from psycopg.types.json import Jsonb
 
-from liverouter import migrate
-from liverouter.draft import origins_in_force
-from liverouter.origins import origin_of
+from liverouter.config.draft import origins_in_force
+from liverouter.postgres import migrate
 from liverouter.providers import OWNERS, PROVIDERS
+from liverouter.secrecy.origins import origin_of
 from tests.kit.sql import put, revision, rows, sealed, value
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, strategies as st
 from psycopg.types.json import Jsonb
 
-from liverouter.plain_secrets import plain_secrets
+from liverouter.config.plain_secrets import plain_secrets
 from tests.kit.linear import VALUES, assert_linear
 from tests.kit.sql import put, put_secret, refused, revision, rows, sealed, value
 

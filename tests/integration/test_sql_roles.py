@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from liverouter.migrate import downgrade, upgrade
+from liverouter.postgres.migrate import downgrade, upgrade
 from liverouter.providers import PROVIDERS
 from tests.kit.sql import Process, put, put_secret, rows, sealed, value
 

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from psycopg.types.json import Jsonb
 
-from liverouter import LiveRouter, migrate
+from liverouter import LiveRouter
 from liverouter.errors import DatabaseError
-from liverouter.repository import SettingsRepository
+from liverouter.postgres import migrate
+from liverouter.postgres.repository import SettingsRepository
 from tests.kit.http import Api
 from tests.kit.sql import Process, deployment, put, refused, rows, sealed, value
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from liverouter.daemon.binaries import find_binaries
+from liverouter.embedded.binaries import find_binaries
 from tests.kit.sql import Process, deployment, put, put_secret, revision
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from liverouter.config import validate
-from liverouter.environment import Environment
+from liverouter.config.environment import Environment
+from liverouter.config.validate import validate
 from liverouter.errors import CODES
 from liverouter.providers import PROVIDERS
-from liverouter.snapshot import Rows
+from liverouter.revision import Rows
 from tests.kit.sql import Process, deployment, put, put_secret, revision, rows, sealed, value
 
 if TYPE_CHECKING:

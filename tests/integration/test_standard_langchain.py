@@ -16,9 +16,10 @@ import pytest
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
-from liverouter.chat import LiveChatModel
-from liverouter.testing import Reply, StandIn, ToolCall, wire_anthropic
-from liverouter.testing.answers import default_reply
+from liverouter.chat.model import LiveChatModel
+from liverouter.testing import Reply, StandIn, ToolCall
+from liverouter.testing.dialects import wire_anthropic
+from liverouter.testing.standin.answers import default_reply
 from tests.kit.standins import fallback, live
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessageChunk
 
-    from liverouter.chat import LiveChatModel
+    from liverouter.chat.model import LiveChatModel
 
 WAIT_S: Final = 60.0
 WIRES: Final = [  # (provider, model): every wire format that litellm speaks for us

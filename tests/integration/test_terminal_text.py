@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 import pytest
 
-from liverouter import migrate
 from liverouter.cli import output
-from liverouter.daemon.demo_screen import Screen
+from liverouter.demo.screen import Screen
 from liverouter.errors import ConfigError, DatabaseError, Problem
 from liverouter.events import CallFailedOver, ConfigRejected
 from liverouter.logs import LogObserver
-from liverouter.printable import printable, printable_json, storable_values
+from liverouter.postgres import migrate
+from liverouter.secrecy.printable import printable, printable_json, storable_values
 from tests.kit.sql import Process, deployment, put, put_secret
 
 if TYPE_CHECKING:

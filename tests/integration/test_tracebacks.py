@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.traceback import Traceback
 from structlog.tracebacks import ExceptionDictTransformer
 
-from liverouter import LiveRouter, LiveRouterError, migrate
+from liverouter import LiveRouter, LiveRouterError
 from liverouter.errors import ConfigError
-from liverouter.repository import SettingsRepository
-from liverouter.sealing import Keyring, Secret, generate_key, open as unseal, seal
+from liverouter.postgres import migrate
+from liverouter.postgres.repository import SettingsRepository
+from liverouter.secrecy.sealing import Keyring, Secret, generate_key, open as unseal, seal
 from liverouter.testing import Failure, StandIn
 from tests.kit.hostile import ENGINES
 from tests.kit.standins import live as client_of

@@ -15,9 +15,9 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter
+from liverouter.chat.usage import UsageCounter
 from liverouter.events import Bus, CallFailedOver, ReportFailed
 from liverouter.testing import EventLog, Failure, MemoryRouter
-from liverouter.usage import UsageCounter
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import DIALECTS, METHODS, PROMPT, World, ask
 

@@ -10,14 +10,14 @@ import pytest
 
 from liverouter.errors import ConfigError
 from liverouter.providers import PROVIDERS
-from liverouter.router import build_router
-from liverouter.sealing import Secret
+from liverouter.routing.router import build_router
+from liverouter.secrecy.sealing import Secret
 from liverouter.testing import MemoryRouter, service_account_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from liverouter.snapshot import Deployment
+    from liverouter.revision import Deployment
 
 REFERENCE: Final = "os.environ/HOME"
 STRANGER: Final = "https://stranger.example"

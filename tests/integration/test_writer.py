@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from liverouter import LiveRouter
-from liverouter.draft import origins_in_force
+from liverouter.config.draft import origins_in_force
 from liverouter.events import ConfigApplied, ConfigRejected
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
+from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog, StandIn
 from tests.kit.sql import put, refused, revision, rows, value
 

@@ -14,8 +14,8 @@ from liverouter.testing.events import EventLog
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:
-    from liverouter.chat import LiveChatModel
-    from liverouter.state import Status
+    from liverouter.chat.model import LiveChatModel
+    from liverouter.engine.status import Status
     from tests.kit.admin import Admin
 
 QUICK: Final[dict[str, Any]] = {

@@ -9,7 +9,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter.testing import MemoryRouter, StandIn
-from liverouter.testing.providers import make_provider
+from liverouter.testing.dialects.providers import make_provider
 from tests.kit.world import DIALECTS
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from liverouter import LiveRouter
 from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.context import build_context, soon
+from liverouter.daemon.request_guard import Policy
 from liverouter.daemon.service import http_config
-from liverouter.daemon.shield import Policy
 from tests.kit.leaks import LEDGER
 
 if TYPE_CHECKING:

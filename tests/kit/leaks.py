@@ -15,7 +15,7 @@ import psycopg
 
 from liverouter.errors import LiveRouterError
 from liverouter.events import Bus, Event
-from liverouter.sealing import Keyring, Secret
+from liverouter.secrecy.sealing import Keyring, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from liverouter.chat import LiveChatModel
+    from liverouter.chat.model import LiveChatModel
     from liverouter.testing import StandIn
 
 KEY: Final = "sk-test-0123456789abcdef"

@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.snapshot import Snapshot
-from liverouter.testing.recorder import Recorder, Violation
-from liverouter.testing.responder import Responder
+from liverouter.revision import Snapshot
+from liverouter.testing.standin.recorder import Recorder, Violation
+from liverouter.testing.standin.responder import Responder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pytest
 
-    from liverouter.testing.wire import Incoming
+    from liverouter.testing.standin.wire import Incoming
 
 _SHORTEST: Final = 12  # characters; shorter ones are words that tests use for other things as well
 _UNAUTHORIZED: Final = 401  # a wrong key is no wrong request

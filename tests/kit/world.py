@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from liverouter.chat import LiveChatModel
-    from liverouter.snapshot import Deployment
+    from liverouter.chat.model import LiveChatModel
+    from liverouter.revision import Deployment
 
 METHODS: Final = ("ainvoke", "invoke", "astream", "stream")
 PROMPT: Final = "hi there"

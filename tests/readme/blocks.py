@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter import events
+from liverouter.config.settings import SETTINGS, Setting
 from liverouter.errors import CODES
 from liverouter.options import OPTIONS, Option
-from liverouter.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -179,8 +179,8 @@ def names(text: str) -> set[str]:
 
 def main() -> None:
     """Write every block into README.md."""
-    from liverouter.daemon.embedded import EmbeddedPostgres
-    from liverouter.migrate import upgrade
+    from liverouter.embedded.server import EmbeddedPostgres
+    from liverouter.postgres.migrate import upgrade
 
     with EmbeddedPostgres() as server:
         upgrade(server.dsn("postgres"), echo=lambda _: None)

@@ -15,7 +15,7 @@ from typing import Final
 
 import psycopg
 
-from liverouter.daemon.binaries import find_binaries
+from liverouter.embedded.binaries import find_binaries
 from liverouter.testing import StandIn
 from tests.kit.processes import Worker
 from tests.kit.waiting import until
@@ -146,8 +146,8 @@ def _steady(text: str, pids: dict[int, int]) -> str:
 
 def main() -> None:
     """Run the processes and write README.md."""
-    from liverouter.daemon.embedded import EmbeddedPostgres
-    from liverouter.migrate import upgrade
+    from liverouter.embedded.server import EmbeddedPostgres
+    from liverouter.postgres.migrate import upgrade
     from tests.readme.blocks import README, filled
 
     with EmbeddedPostgres() as server:

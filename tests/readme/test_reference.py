@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from packaging.specifiers import SpecifierSet
 
 from liverouter.cli.app import cli
-from liverouter.sealing import generate_key
+from liverouter.secrecy.sealing import generate_key
 from tests.kit.daemon import Daemon
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
 
-from liverouter.testing.schemas import minimal_object
+from liverouter.testing.standin.schemas import minimal_object
 
 
 class Colour(StrEnum):

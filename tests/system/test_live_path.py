@@ -14,7 +14,7 @@ import pytest
 
 from liverouter import LiveRouter, NotReadyError
 from liverouter.cli.app import run
-from liverouter.daemon.binaries import find_binaries
+from liverouter.embedded.binaries import find_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,9 @@ import httpx
 import psycopg
 import pytest
 
-from liverouter import OptionsError, SecretError, migrate
+from liverouter import OptionsError, SecretError
 from liverouter.daemon.service import serve
+from liverouter.postgres import migrate
 from tests.kit.daemon import Daemon
 
 if TYPE_CHECKING:

@@ -101,8 +101,8 @@ def levels() -> dict[str, int]:
 def use() -> None:
     """Use the library: all providers in memory, a default client that finds no database, a connect that is cut."""
     from liverouter import NotReadyError, get_chat_model
-    from liverouter.dial import connect
-    from liverouter.dsn import Dsn
+    from liverouter.postgres.connection import connect
+    from liverouter.postgres.dsn import Dsn
     from liverouter.testing import MemoryRouter, service_account_json
 
     names = ("openai_api_key", "anthropic_api_key", "azure_openai_api_key", "snowflake_token")

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from langchain_core import exceptions as core
 
-from liverouter.causes import describe, is_of_a_library, kind_of, status_of
+from liverouter.routing.causes import describe, is_of_a_library, kind_of, status_of
 
 
 class GoogleError(Exception):

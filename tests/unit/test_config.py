@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from liverouter.config import Validation, validate
-from liverouter.environment import Environment
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
-from liverouter.snapshot import Rows, SealedSecret
+from liverouter.config.environment import Environment
+from liverouter.config.validate import Validation, validate
+from liverouter.revision import Rows, SealedSecret
+from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from liverouter.snapshot import Snapshot
+    from liverouter.revision import Snapshot
 
 KEYRING = Keyring.from_text(generate_key())
 KEYS = {

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from liverouter.config import Validation, validate
-from liverouter.draft import origins_in_force, sealed_unless_same
-from liverouter.environment import Environment
+from liverouter.config.draft import origins_in_force, sealed_unless_same
+from liverouter.config.environment import Environment
+from liverouter.config.settings import SETTINGS
+from liverouter.config.validate import Validation, validate
 from liverouter.providers import PROVIDERS
-from liverouter.sealing import Keyring, Secret, generate_key
-from liverouter.settings import SETTINGS
-from liverouter.snapshot import Rows
+from liverouter.revision import Rows
+from liverouter.secrecy.sealing import Keyring, Secret, generate_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

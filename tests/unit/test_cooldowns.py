@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, strategies as st
 
-from liverouter.causes import Cause, cause_of
-from liverouter.cooldowns import Cooldown, Cooldowns, Limits
+from liverouter.routing.causes import Cause, cause_of
+from liverouter.routing.cooldowns import Cooldown, Cooldowns, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from liverouter.diagnosis import from_driver, is_broken
 from liverouter.errors import CODES, ConflictError, DatabaseError, WriteRefusedError
+from liverouter.postgres.errors import from_driver, is_broken
 
 SECRET = "p4ssw0rd-in-a-message"
 

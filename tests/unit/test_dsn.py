@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from liverouter.dsn import Dsn
 from liverouter.errors import OptionsError
+from liverouter.postgres.dsn import Dsn
 
 SECRET = "s3cretpart"
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from liverouter.call import Call
-from liverouter.failures import translate
-from liverouter.sealing import Secret
-from liverouter.snapshot import Deployment, Snapshot
-from liverouter.store import Generation
+from liverouter.chat.errors import translate
+from liverouter.generation import Generation
+from liverouter.revision import Deployment, Snapshot
+from liverouter.secrecy.sealing import Secret
 
 
 def generation(secret: str) -> Generation:

@@ -16,20 +16,20 @@ import liverouter
 from liverouter.cli.assignments import parse_assignments
 from liverouter.cli.output import text as cell
 from liverouter.cli.read import _gather
-from liverouter.config import validate
+from liverouter.config.environment import Environment
+from liverouter.config.plain_secrets import plain_secrets
+from liverouter.config.settings import SETTINGS, parse, url_fault
+from liverouter.config.validate import validate
+from liverouter.config.values import clip
 from liverouter.daemon.problem_details import from_error, from_validation
 from liverouter.daemon.sse import encode
-from liverouter.environment import Environment
 from liverouter.errors import MOST_PROBLEMS, ConfigError, LiveRouterError, NotReadyError, Problem, did_you_mean
-from liverouter.lookup import clip
 from liverouter.options import load as load_options
-from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import PROVIDERS
 from liverouter.providers.snowflake import is_jwt, snowflake_base
-from liverouter.redaction import mask
-from liverouter.sealing import Keyring, sealed_key_id
-from liverouter.settings import SETTINGS, parse, url_fault
-from liverouter.snapshot import Rows
+from liverouter.revision import Rows
+from liverouter.secrecy.redaction import mask
+from liverouter.secrecy.sealing import Keyring, sealed_key_id
 from tests.kit.linear import DEEP, SIZES, VALUES, assert_linear, texts
 from tests.kit.patterns import assert_linear_pattern, hidden, patterns
 
@@ -54,7 +54,7 @@ class TestPatterns:
     def test_every_pattern_is_known(self) -> None:
         """Each is a module's own name, where the next test finds it: none is written into a call."""
         assert hidden() == []
-        assert {"liverouter.plain_secrets._URL", "liverouter.redaction._TOKEN"} <= PATTERNS.keys()
+        assert {"liverouter.config.plain_secrets._URL", "liverouter.secrecy.redaction._TOKEN"} <= PATTERNS.keys()
 
     @pytest.mark.parametrize("name", sorted(PATTERNS))
     def test_pattern_reads_its_worst_cases_once(self, name: str) -> None:
@@ -157,7 +157,7 @@ class TestRows:
             read.append(name)
             return plain_secrets(name, value, where)
 
-        monkeypatch.setattr("liverouter.lookup.plain_secrets", counted)
+        monkeypatch.setattr("liverouter.config.values.plain_secrets", counted)
         judge({"openai_api_base": "https://h/v1", "llm_fallback_config": [FALLBACK] * 20})
         assert sorted(read) == ["llm_fallback_config", "llm_model", "llm_provider", "openai_api_base"]
 
@@ -170,7 +170,7 @@ class TestRows:
             guesses.append(word)
             return did_you_mean(word, known)
 
-        monkeypatch.setattr("liverouter.config.did_you_mean", counted)
+        monkeypatch.setattr("liverouter.config.validate.did_you_mean", counted)
         judge(ROWS[kind](SIZES[-1]))
         assert len(guesses) <= 500
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from liverouter.errors import ClosedError, LiveRouterError
-from liverouter.loop_thread import LoopThread
+from liverouter.loops.thread import LoopThread
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:

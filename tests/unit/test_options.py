@@ -9,7 +9,7 @@ import pytest
 
 from liverouter.errors import OptionsError, SecretError
 from liverouter.options import OPTIONS, Options, load
-from liverouter.sealing import generate_key
+from liverouter.secrecy.sealing import generate_key
 
 URL = "postgresql://u:p@h/d"
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from hypothesis import given, strategies as st
 
-from liverouter.origins import is_loopback, origin_of
 from liverouter.providers import PROVIDERS
+from liverouter.secrecy.origins import is_loopback, origin_of
 
 PIECES = st.sampled_from(
     [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from liverouter.plain_secrets import plain_secrets
+from liverouter.config.plain_secrets import plain_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

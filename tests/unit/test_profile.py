@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, strategies as st
 from langchain_core.language_models import ModelProfile
 
-from liverouter.litellm_setup import load
-from liverouter.profile import DEFAULT_MAX_INPUT_TOKENS, combine
+from liverouter.chat.profile import DEFAULT_MAX_INPUT_TOKENS, combine
 from liverouter.providers import PROVIDERS
-from liverouter.snapshot import Deployment, Snapshot, deployment_id
+from liverouter.revision import Deployment, Snapshot, deployment_id
+from liverouter.routing.litellm_setup import load
 
 CLAUDE = ("anthropic", "claude-sonnet-4-6")
 GPT = ("openai", "gpt-4o")
@@ -153,5 +153,5 @@ class TestAlways:
 
     def test_profile_needs_no_litellm(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """While litellm is not loaded the default serves."""
-        monkeypatch.setattr("liverouter.litellm_setup._loaded", None)
+        monkeypatch.setattr("liverouter.routing.litellm_setup._loaded", None)
         assert profile(GPT) == {"max_input_tokens": DEFAULT_MAX_INPUT_TOKENS, "structured_output": False}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, strategies as st
 
+from liverouter.config.settings import SETTINGS
 from liverouter.providers import ALIASES, PROVIDERS, is_claude
 from liverouter.providers.snowflake import is_jwt, snowflake_base
 from liverouter.providers.spec import NOWHERE
-from liverouter.sealing import Secret
-from liverouter.settings import SETTINGS
-from liverouter.snapshot import Deployment
+from liverouter.revision import Deployment
+from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -239,10 +239,10 @@ class TestSpecs:
     @pytest.mark.parametrize("model", ["m", "claude-sonnet-4-6"])
     def test_both_engines_know_how(self, spec: Any, model: str) -> None:
         """What has to be changed in litellm is known there, the native class's extra can be installed."""
-        from liverouter.litellm_setup import load
+        from liverouter.routing.litellm_setup import load
 
         load()
-        from liverouter.litellm_patches import PATCHES
+        from liverouter.routing.litellm_patches import PATCHES
 
         assert set(spec.litellm_patches(model)) <= set(PATCHES)
         native, dialect = spec.native(model), spec.dialect(model)
@@ -255,10 +255,10 @@ class TestSpecs:
 
     def test_every_patch_has_its_provider(self) -> None:
         """What nobody names is never applied."""
-        from liverouter.litellm_setup import load
+        from liverouter.routing.litellm_setup import load
 
         load()
-        from liverouter.litellm_patches import COMMON, PATCHES
+        from liverouter.routing.litellm_patches import COMMON, PATCHES
 
         models = ("gemini-2.5-flash", "claude-sonnet-4-6")
         named = {name for spec in PROVIDERS.values() for model in models for name in spec.litellm_patches(model)}

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from liverouter import options
-from liverouter.activation import Activation
-from liverouter.config import Validation
-from liverouter.environment import Environment
+from liverouter.config.environment import Environment
+from liverouter.config.validate import Validation
+from liverouter.engine.activation import Activation
+from liverouter.engine.reloader import Reloader
 from liverouter.errors import ConfigError, DatabaseError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
-from liverouter.reload_requests import ReloadRequests
-from liverouter.reloader import Reloader
-from liverouter.snapshot import Deployment, Rows, Snapshot
-from liverouter.store import Generation, Store
-from liverouter.wakeup import Wakeup
+from liverouter.generation import Generation, Store
+from liverouter.loops.reload_requests import ReloadRequests
+from liverouter.loops.wakeup import Wakeup
+from liverouter.revision import Deployment, Rows, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from liverouter.environment import Environment
+    from liverouter.config.environment import Environment
 
 BAD = Problem("LR101", "bad", "settings.llm_provider", "mend it")
 

@@ -11,9 +11,9 @@ import re
 import pytest
 from hypothesis import example, given, strategies as st
 
-from liverouter import sealing
 from liverouter.errors import SecretError
-from liverouter.sealing import Keyring, Secret
+from liverouter.secrecy import sealing
+from liverouter.secrecy.sealing import Keyring, Secret
 
 PLAIN = "sk-ant-plain-text-of-a-key"
 OLD, NEW = sealing.generate_key(), sealing.generate_key()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from liverouter.engine.status import State, Status, fold
 from liverouter.errors import Problem
 from liverouter.events import (
     ClientClosed,
@@ -21,7 +22,6 @@ from liverouter.events import (
     ListenerLost,
     ReadFailed,
 )
-from liverouter.state import State, Status, fold
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 BAD_ROW = Problem("LR101", "provider 'opnai' is not known", "settings.llm_provider", "Did you mean 'openai'?")

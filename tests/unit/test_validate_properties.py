@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-from liverouter.config import Validation, validate
-from liverouter.environment import Environment
+from liverouter.config.environment import Environment
+from liverouter.config.settings import SETTINGS
+from liverouter.config.validate import Validation, validate
 from liverouter.errors import CODES
 from liverouter.providers import PROVIDERS
-from liverouter.sealing import Keyring, Secret, fingerprint, generate_key, seal
-from liverouter.settings import SETTINGS
-from liverouter.snapshot import Rows, SealedSecret
+from liverouter.revision import Rows, SealedSecret
+from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

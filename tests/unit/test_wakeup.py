@@ -7,7 +7,7 @@ import threading
 
 from hypothesis import given, strategies as st
 
-from liverouter.wakeup import Backoff, Wakeup, jittered
+from liverouter.loops.wakeup import Backoff, Wakeup, jittered
 
 WAIT_S = 5.0
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from liverouter.environment import Environment
+from liverouter.config.environment import Environment
+from liverouter.config.plain_secrets import plain_secrets
+from liverouter.config.settings import SETTINGS, Setting, SettingValueError, parse
+from liverouter.config.values import Values, clip
 from liverouter.errors import ConfigError, Problem, did_you_mean
-from liverouter.literal import looked_up
-from liverouter.lookup import Values, clip
-from liverouter.plain_secrets import plain_secrets
 from liverouter.providers import REJECTED
-from liverouter.settings import SETTINGS, Setting, SettingValueError, parse
-from liverouter.snapshot import Rows
+from liverouter.revision import Rows
+from liverouter.secrecy.literal import looked_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import click
 from liverouter.cli.output import say, show_json, show_table
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import SecretError
-from liverouter.sealing import Keyring, generate_key
+from liverouter.secrecy.sealing import Keyring, generate_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,15 +11,15 @@ import click
 from liverouter.cli.assignments import parse_assignments
 from liverouter.cli.output import say, show_json, show_problems, show_table
 from liverouter.cli.session import access, database_options, json_option, verbose_option
-from liverouter.draft import with_changes
-from liverouter.environment import Environment
+from liverouter.config.draft import with_changes
+from liverouter.config.environment import Environment
 from liverouter.options import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from liverouter.check import CheckReport
-    from liverouter.repository import SettingsRepository
+    from liverouter.engine.check import CheckReport
+    from liverouter.postgres.repository import SettingsRepository
 
 _CALL: Final = {
     "role": "ROLE",
@@ -53,7 +53,7 @@ def demo_command(*, keep: bool, pace_s: float) -> int:
       liverouter demo --keep
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     with _extra("embedded"):
-        from liverouter.daemon.demo import run_demo
+        from liverouter.demo.run import run_demo
     return run_demo(keep=keep, pace_s=pace_s)
 
 
@@ -100,7 +100,7 @@ def migrate_command(*, check_only: bool, as_json: bool, database_url: str | None
       liverouter migrate
       liverouter migrate --check        # for deployment pipelines
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    from liverouter import migrate
+    from liverouter.postgres import migrate
 
     url = load(database_url=database_url).database_url
     if check_only:
@@ -139,7 +139,7 @@ def check_command(*, pairs: Sequence[str], live: bool, as_json: bool, database_u
 
     async def work(repository: SettingsRepository) -> CheckReport:
         raw = with_changes(await repository.read(), settings=draft)
-        from liverouter.check import check  # takes a second, and a database that cannot be read needs none of it
+        from liverouter.engine.check import check  # takes a second, and a database that cannot be read needs none of it
 
         return await check(raw, environment=Environment(), keyring=door.keyring, live=live)
 

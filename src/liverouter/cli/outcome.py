@@ -7,17 +7,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.cli.output import say, show_json, show_problems
-from liverouter.config import validate
-from liverouter.environment import Environment
+from liverouter.config.environment import Environment
+from liverouter.config.validate import validate
 from liverouter.errors import DatabaseError, RolloutError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from liverouter.errors import Problem
-    from liverouter.repository import SettingsRepository
-    from liverouter.sealing import Keyring
-    from liverouter.snapshot import Rows
+    from liverouter.postgres.repository import SettingsRepository
+    from liverouter.revision import Rows
+    from liverouter.secrecy.sealing import Keyring
 
 _NO_RIGHT: Final = "LR207"  # a writer need neither read sealed secrets nor see the fleet
 _DEPENDS_ON_ENVIRONMENT: Final = (

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from liverouter.errors import ConfigError, LiveRouterError, NotReadyError, Problem
-from liverouter.printable import printable, printable_json
-from liverouter.redaction import mask
+from liverouter.secrecy.printable import printable, printable_json
+from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,20 +10,20 @@ import click
 
 from liverouter.cli.output import ago, say, show_heading, show_json, show_problems, show_table, text, who
 from liverouter.cli.session import access, database_options, json_option
-from liverouter.config import validate
-from liverouter.environment import Environment
+from liverouter.config.environment import Environment
+from liverouter.config.plain_secrets import plain_secrets
+from liverouter.config.settings import SETTINGS, SettingValueError, parse
+from liverouter.config.validate import validate
 from liverouter.errors import DatabaseError, Problem
-from liverouter.plain_secrets import plain_secrets
-from liverouter.sealing import Secret, fingerprint
-from liverouter.settings import SETTINGS, SettingValueError, parse
+from liverouter.secrecy.sealing import Secret, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from liverouter.repository import SettingsRepository
-    from liverouter.sealing import Keyring
-    from liverouter.settings import Setting
-    from liverouter.snapshot import Rows, SealedSecret
+    from liverouter.config.settings import Setting
+    from liverouter.postgres.repository import SettingsRepository
+    from liverouter.revision import Rows, SealedSecret
+    from liverouter.secrecy.sealing import Keyring
 
 _DEPLOYMENT: Final = {
     "role": "ROLE",

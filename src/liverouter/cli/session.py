@@ -13,8 +13,8 @@ from liverouter.options import Options, load
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from liverouter.repository import SettingsRepository
-    from liverouter.sealing import Keyring
+    from liverouter.postgres.repository import SettingsRepository
+    from liverouter.secrecy.sealing import Keyring
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Access:
 
     def run(self, work: Callable[[SettingsRepository], Awaitable[T]]) -> T:
         """Return what *work* returns; blocks. Its repository is closed afterwards."""
-        from liverouter.repository import SettingsRepository
+        from liverouter.postgres.repository import SettingsRepository
 
         async def main() -> T:
             repository = SettingsRepository(

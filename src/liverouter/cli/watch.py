@@ -13,13 +13,13 @@ from liverouter.cli.output import say, show_json, show_problems, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import DatabaseError
 from liverouter.events import Bus, Event, ListenerDegraded, ListenerLost
-from liverouter.reload_requests import ReloadRequests
+from liverouter.loops.reload_requests import ReloadRequests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from liverouter.cli.session import Access
-    from liverouter.repository import SettingsRepository
+    from liverouter.postgres.repository import SettingsRepository
 
 _EAGER_S: Final = 0.1  # between two looks while a process has yet to report
 _CALM_S: Final = 2.0  # reports never notify: processes that come, go or degrade are found by looking
@@ -50,7 +50,7 @@ COMMANDS: Final = (watch_command,)
 
 
 async def _watch(repository: SettingsRepository, door: Access, *, as_json: bool) -> None:
-    from liverouter.listener import Listener
+    from liverouter.postgres.listener import Listener
 
     changes = ReloadRequests(Bus())
     listener = Listener(

@@ -11,20 +11,20 @@ import click
 from liverouter.cli.assignments import parse_assignments, secret_problem
 from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
-from liverouter.credentials import secret_faults
-from liverouter.draft import origins_in_force, sealed_unless_same, with_changes
+from liverouter.config.credentials import secret_faults
+from liverouter.config.draft import origins_in_force, sealed_unless_same, with_changes
+from liverouter.config.settings import SETTINGS
+from liverouter.config.values import clip
 from liverouter.errors import ConfigError, Problem, SecretError, did_you_mean
-from liverouter.lookup import clip
-from liverouter.origins import origin_of
-from liverouter.sealing import Secret
-from liverouter.settings import SETTINGS
+from liverouter.secrecy.origins import origin_of
+from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from liverouter.repository import SettingsRepository
-    from liverouter.sealing import Keyring
-    from liverouter.snapshot import Rows
+    from liverouter.postgres.repository import SettingsRepository
+    from liverouter.revision import Rows
+    from liverouter.secrecy.sealing import Keyring
 
 _WAIT_S: Final = 10.0
 
@@ -173,7 +173,7 @@ def unset_command(*, names: Sequence[str], database_url: str | None, how: _How) 
     door = access("unset", database_url)
 
     async def work(repository: SettingsRepository) -> None:
-        from liverouter.repository import UNSET
+        from liverouter.postgres.repository import UNSET
 
         stored = await Stored.read(repository)
         if stored.raw is not None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from liverouter.daemon import api_config, api_fleet, api_process
 from liverouter.daemon.auth import COOKIE
 from liverouter.daemon.problem_details import MEDIA_TYPE, from_error, from_status, from_validation
-from liverouter.daemon.shield import RequestGuard
+from liverouter.daemon.request_guard import RequestGuard
 from liverouter.errors import LiveRouterError
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
 
+from liverouter.config.settings import SETTINGS
 from liverouter.daemon import models as shapes
 from liverouter.daemon.context import Context, Using
 from liverouter.daemon.problem_details import ApiError, answer, documented
 from liverouter.errors import ConflictError, LiveRouterError
 from liverouter.providers import PROVIDERS
-from liverouter.redaction import mask
-from liverouter.settings import SETTINGS
+from liverouter.secrecy.redaction import mask
 
 IfMatch = Annotated[
     str | None,

@@ -15,7 +15,7 @@ from liverouter.daemon.models import MAX_REVISION
 from liverouter.daemon.problem_details import UNFORESEEN, ApiError, ProblemModel, documented
 from liverouter.daemon.sse import MAX_STREAMS, encode
 from liverouter.errors import DatabaseError
-from liverouter.redaction import brief
+from liverouter.secrecy.redaction import brief
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {

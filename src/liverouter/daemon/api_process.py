@@ -13,8 +13,8 @@ from liverouter.daemon.assets import load_assets
 from liverouter.daemon.auth import COOKIE, SESSION_S
 from liverouter.daemon.context import Using
 from liverouter.daemon.problem_details import documented, from_status
-from liverouter.daemon.shield import check_token
-from liverouter.state import State
+from liverouter.daemon.request_guard import check_token
+from liverouter.engine.status import State
 
 _ASSETS: Final = load_assets()
 _NOT_READY: Final[dict[int | str, dict[str, Any]]] = {

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from liverouter.daemon.addresses import visitor
-from liverouter.daemon.private_file import keep, make_folder
 from liverouter.errors import OptionsError
+from liverouter.secrecy.private_file import keep, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

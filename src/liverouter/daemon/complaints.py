@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.redaction import mask
+from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

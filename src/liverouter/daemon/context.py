@@ -16,15 +16,15 @@ from liverouter.daemon.models_fleet import LastError, OwnStatus
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.daemon.sse import Hub
 from liverouter.events import ConfigApplied, ConfigRejected, Event, Observer, ReloadRequested
-from liverouter.model_map import model_names
-from liverouter.repository import SettingsRepository
-from liverouter.wakeup import call_soon
+from liverouter.loops.wakeup import call_soon
+from liverouter.postgres.repository import SettingsRepository
+from liverouter.routing.model_map import model_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from liverouter.client import LiveRouter
-    from liverouter.daemon.shield import Policy
+    from liverouter.daemon.request_guard import Policy
 
 
 class Suggestions:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.check import check
-from liverouter.config import validate
-from liverouter.credentials import secret_faults
+from liverouter.config.credentials import secret_faults
+from liverouter.config.draft import origins_in_force, sealed_unless_same, with_changes
+from liverouter.config.environment import Environment
+from liverouter.config.plain_secrets import plain_secrets
+from liverouter.config.settings import SETTINGS, SettingValueError, parse
+from liverouter.config.validate import validate
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
-from liverouter.draft import origins_in_force, sealed_unless_same, with_changes
-from liverouter.environment import Environment
+from liverouter.engine.check import check
 from liverouter.errors import ConfigError, DatabaseError, Problem, did_you_mean
-from liverouter.literal import looked_up
-from liverouter.plain_secrets import looks_like_key, plain_secrets
+from liverouter.postgres.repository import UNSET
 from liverouter.providers import PROVIDERS
-from liverouter.repository import UNSET
-from liverouter.sealing import Secret
-from liverouter.settings import SETTINGS, SettingValueError, parse
+from liverouter.secrecy.keys import looks_like_key
+from liverouter.secrecy.literal import looked_up
+from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
     from liverouter.daemon.models import CheckBody, Edit, RollbackBody
-    from liverouter.loop_thread import LoopThread
-    from liverouter.repository import SettingsRepository
-    from liverouter.sealing import Keyring
-    from liverouter.snapshot import Rows, SealedSecret
+    from liverouter.loops.thread import LoopThread
+    from liverouter.postgres.repository import SettingsRepository
+    from liverouter.revision import Rows, SealedSecret
+    from liverouter.secrecy.sealing import Keyring
 
 _BLANK: Final = "***"
 _SECRET_MEMBERS: Final = frozenset(

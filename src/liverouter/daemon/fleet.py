@@ -16,14 +16,14 @@ from pydantic import BaseModel, ValidationError
 from liverouter.daemon.models_fleet import Instance, Serving, UsagePoint
 from liverouter.daemon.problem_details import UNFORESEEN, problem_models
 from liverouter.errors import DatabaseError
-from liverouter.redaction import brief
-from liverouter.wakeup import Wakeup
+from liverouter.loops.wakeup import Wakeup
+from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from liverouter.daemon.sse import Hub
-    from liverouter.repository import SettingsRepository
+    from liverouter.postgres.repository import SettingsRepository
 
 _QUICK_S: Final = 0.1
 _SLOW_S: Final = 2.0

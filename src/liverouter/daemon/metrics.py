@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from liverouter.engine.status import State
 from liverouter.errors import DatabaseError
 from liverouter.events import (
     ConfigApplied,
@@ -16,14 +17,13 @@ from liverouter.events import (
     ListenerLost,
     ReadFailed,
 )
-from liverouter.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from liverouter.repository import SettingsRepository
-    from liverouter.state import Status
-    from liverouter.store import Generation
+    from liverouter.engine.status import Status
+    from liverouter.generation import Generation
+    from liverouter.postgres.repository import SettingsRepository
 
 _LATENCY_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
 _LOOK_BACK: Final = timedelta(minutes=60)  # a process without its database reports its minutes when it is back

@@ -8,13 +8,13 @@ import secrets
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter import migrate
-from liverouter.daemon import private_file
-from liverouter.daemon.embedded import EmbeddedPostgres
-from liverouter.diagnosis import from_driver
-from liverouter.dial import NETWORK_ERRORS, connect
-from liverouter.dsn import Dsn
-from liverouter.sealing import generate_key
+from liverouter.embedded.server import EmbeddedPostgres
+from liverouter.postgres import migrate
+from liverouter.postgres.connection import NETWORK_ERRORS, connect
+from liverouter.postgres.dsn import Dsn
+from liverouter.postgres.errors import from_driver
+from liverouter.secrecy import private_file
+from liverouter.secrecy.sealing import generate_key
 
 if TYPE_CHECKING:
     import contextlib

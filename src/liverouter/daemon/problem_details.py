@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse
 
 from liverouter.errors import CODES, MOST_PROBLEMS, ConfigError, LiveRouterError, NotReadyError, Problem
-from liverouter.redaction import mask
+from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -19,15 +19,15 @@ from liverouter.daemon.auth import AdminToken, LoginLimiter, admin_token, kept_t
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.connections import Connections, Limits
 from liverouter.daemon.context import Context, build_context, soon
-from liverouter.daemon.data_folder import DataFolder
-from liverouter.daemon.embedded import default_data_dir
 from liverouter.daemon.own_database import start_own_database
-from liverouter.daemon.shield import Policy
+from liverouter.daemon.request_guard import Policy
 from liverouter.daemon.systemd import Notifier
+from liverouter.embedded.data_folder import DataFolder
+from liverouter.embedded.server import default_data_dir
 from liverouter.errors import LiveRouterError, OptionsError
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed
 from liverouter.logs import logger
-from liverouter.redaction import brief
+from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator

@@ -14,8 +14,8 @@ from liverouter.providers.spec import Contents, Field, NativeModel, ProviderSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from liverouter.sealing import Secret
-    from liverouter.snapshot import Deployment, Snapshot
+    from liverouter.revision import Deployment, Snapshot
+    from liverouter.secrecy.sealing import Secret
 
 __all__ = [
     "ALIASES",
@@ -62,7 +62,7 @@ def spec_of(deployment: Deployment) -> ProviderSpec:
 
 def sent_secrets(snapshot: Snapshot) -> tuple[Secret, ...]:
     """Return the secrets of all deployments, in each form that is stored or sent: what an error is cleared of."""
-    from liverouter.sealing import Secret  # imports cryptography, which the tables can do without
+    from liverouter.secrecy.sealing import Secret  # imports cryptography, which the tables can do without
 
     stored = [secret for deployment in snapshot.deployments for secret in deployment.secrets.values()]
     sent = [

@@ -20,7 +20,7 @@ from liverouter.providers.spec import (
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from liverouter.snapshot import Deployment
+    from liverouter.revision import Deployment
 
 _BASE: Final = "https://api.anthropic.com"
 _HOSTS: Final = re.compile(r"api\.anthropic\.com")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from liverouter.snapshot import Deployment
+    from liverouter.revision import Deployment
 
 _HOSTS: Final = re.compile(
     r"[a-z0-9-]{1,63}\.((openai|cognitiveservices)\.azure\.(com|us|cn)|services\.ai\.azure\.com)"

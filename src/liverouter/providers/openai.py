@@ -19,7 +19,7 @@ from liverouter.providers.spec import (
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from liverouter.snapshot import Deployment
+    from liverouter.revision import Deployment
 
 _BASE: Final = "https://api.openai.com/v1"
 _HOSTS: Final = re.compile(r"([a-z]{2}\.)?api\.openai\.com")  # of one region: eu.api.openai.com

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from liverouter.origins import is_host_of
+from liverouter.secrecy.origins import is_host_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from liverouter.errors import Problem
-    from liverouter.snapshot import Deployment
+    from liverouter.revision import Deployment
 
 C = TypeVar("C")
 

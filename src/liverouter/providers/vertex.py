@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.errors import Problem
-from liverouter.origins import is_loopback, origin_of
 from liverouter.providers.anthropic import CHAT_ANTHROPIC, MESSAGES, cached
 from liverouter.providers.spec import (
     IN_HOST,
@@ -26,11 +25,12 @@ from liverouter.providers.spec import (
     is_claude,
     origin_and_path,
 )
+from liverouter.secrecy.origins import is_loopback, origin_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from liverouter.snapshot import Deployment
+    from liverouter.revision import Deployment
 
 _HOSTS: Final = re.compile(
     r"([a-z0-9-]{1,40}-)?aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]{1,40}\.rep\.googleapis\.com"

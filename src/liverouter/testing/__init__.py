@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from liverouter.testing.dialects.google_token import service_account_json
+from liverouter.testing.dialects.providers import PROVIDERS
 from liverouter.testing.events import EventLog
-from liverouter.testing.failures import FAILURES, STREAM_FAILURES, Failure
-from liverouter.testing.google_token import service_account_json
-from liverouter.testing.providers import PROVIDERS
-from liverouter.testing.recorder import RecordedRequest, Violation
-from liverouter.testing.script import Gate
-from liverouter.testing.standin import StandIn
-from liverouter.testing.wire import Ask, Reply, Tool, ToolCall
+from liverouter.testing.standin.failures import FAILURES, STREAM_FAILURES, Failure
+from liverouter.testing.standin.recorder import RecordedRequest, Violation
+from liverouter.testing.standin.script import Gate
+from liverouter.testing.standin.server import StandIn
+from liverouter.testing.standin.wire import Ask, Reply, Tool, ToolCall
 
 if TYPE_CHECKING:
     from liverouter.testing.memory import MemoryRouter

@@ -7,8 +7,8 @@ import signal
 import sys
 import threading
 
-from liverouter.testing.providers import PROVIDERS
-from liverouter.testing.standin import StandIn
+from liverouter.testing.dialects.providers import PROVIDERS
+from liverouter.testing.standin.server import StandIn
 
 
 def main(arguments: list[str] | None = None) -> int:

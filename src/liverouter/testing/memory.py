@@ -9,24 +9,24 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter import default
-from liverouter.activation import Activation, Prepared, Reading, Rejected
-from liverouter.chat import LiveChatModel
-from liverouter.cooldowns import Cooldowns
-from liverouter.draft import origins_in_force, sealed_unless_same
-from liverouter.environment import Environment
+from liverouter.chat.model import LiveChatModel
+from liverouter.chat.usage import UsageCounter
+from liverouter.config.draft import origins_in_force, sealed_unless_same
+from liverouter.config.environment import Environment
+from liverouter.engine.activation import Activation, Prepared, Reading, Rejected
 from liverouter.errors import ConfigError
 from liverouter.events import Bus, Observer
-from liverouter.loop_thread import LoopThread
-from liverouter.sealing import Keyring, Secret, generate_key
-from liverouter.snapshot import Rows
-from liverouter.store import Store
-from liverouter.usage import UsageCounter
+from liverouter.generation import Store
+from liverouter.loops.thread import LoopThread
+from liverouter.revision import Rows
+from liverouter.routing.cooldowns import Cooldowns
+from liverouter.secrecy.sealing import Keyring, Secret, generate_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from liverouter.snapshot import SealedSecret
-    from liverouter.store import Generation
+    from liverouter.generation import Generation
+    from liverouter.revision import SealedSecret
 
 _STOP_S: Final = 5.0
 

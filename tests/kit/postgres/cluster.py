@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg
 
-from liverouter.daemon.embedded import EmbeddedPostgres
-from liverouter.migrate import upgrade
+from liverouter.embedded.server import EmbeddedPostgres
+from liverouter.postgres.migrate import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

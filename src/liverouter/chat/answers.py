@@ -1,0 +1,125 @@
+"""An answer as the caller gets it: plain data only, naming the model that served and what that cost."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.exceptions import ModelAPIError
+from langchain_core.messages import AIMessage
+
+from liverouter.routing.model_map import cost_usd
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+    from langchain_core.messages.ai import UsageMetadata
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+    from liverouter.call import Call
+
+KEY: Final = "liverouter"  # of response_metadata
+_NAMES: Final = frozenset(  # as the provider says
+    {"model", "model_name", "id", "finish_reason", "stop_reason", "stop_sequence", "system_fingerprint", "service_tier"}
+)
+_LONGEST_NAME: Final = 200  # characters
+
+
+def note(call: Call, chunk: ChatGenerationChunk) -> None:
+    """Clean one chunk of a stream, in place, and note in *call* what it says of tokens and cost."""
+    message = chunk.message
+    _note_cost(call, message)
+    _clean(call, message)
+    chunk.generation_info = _told(chunk.generation_info) if chunk.generation_info else None
+    if (usage := getattr(message, "usage_metadata", None)) is not None:
+        call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
+
+
+def finish(call: Call, result: ChatResult) -> None:
+    """Clean a whole answer and sign it, in place.
+
+    Raises:
+        ModelAPIError: there is no message in it.
+    """
+    if not result.generations:
+        raise ModelAPIError("the provider's answer has no message")
+    for generation in result.generations:
+        message = generation.message
+        _note_cost(call, message)
+        call.tokens = getattr(message, "usage_metadata", None)
+        _clean(call, message)
+    price(call)
+    for generation in result.generations:
+        generation.message.response_metadata |= signature(call)
+    if result.llm_output:
+        result.llm_output = _told(result.llm_output)
+
+
+def price(call: Call) -> None:
+    """Note what *call* cost by litellm's price list, unless the answer said it."""
+    if call.cost_usd is None:
+        call.cost_usd = cost_usd(call.served, call.tokens)
+
+
+def signature(call: Call) -> dict[str, Any]:
+    """Return what the last message of *call* carries in `response_metadata`."""
+    snapshot, served = call.generation.snapshot, call.served
+    return {
+        KEY: {
+            "provider": served.provider,
+            "model": served.model,
+            "deployment_id": served.id,
+            "role": served.role,
+            "revision": snapshot.revision,
+            "failed_over": call.failed_over,
+            "attempts": max(call.attempts, 1),
+            "cost_usd": call.cost_usd,
+        }
+    }
+
+
+def _note_cost(call: Call, message: BaseMessage) -> None:
+    said = message.response_metadata.get("response_cost")
+    if isinstance(said, int | float) and math.isfinite(said):
+        call.cost_usd = said
+
+
+def _clean(call: Call, message: BaseMessage) -> None:
+    """Leave nothing of litellm's in *message*, and name the model that served in place of the group."""
+    extra, metadata = message.additional_kwargs, message.response_metadata
+    if extra:
+        if isinstance(message, AIMessage):
+            extra.pop("tool_calls", None)  # the provider library's own objects; `.tool_calls` has the data
+        for name, value in extra.items():
+            extra[name] = _plain(value)
+    if metadata:
+        if call.generation.router is not None:
+            metadata.pop("model_id", None)
+            if "model_name" in metadata:
+                metadata["model_name"] = call.served.model
+        message.response_metadata = _told(metadata)
+
+
+def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
+    return one if one["total_tokens"] >= other["total_tokens"] else other
+
+
+def _told(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return *metadata* as plain data: names are texts, which LangChain joins by chunk, and as short as names are."""
+    plain = {name: _plain(value) for name, value in metadata.items()}
+    return {
+        name: value[:_LONGEST_NAME] if name in _NAMES and isinstance(value, str) else value
+        for name, value in plain.items()
+        if name not in _NAMES or value is None or isinstance(value, str)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* without objects of a provider library in it."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    dump = getattr(value, "model_dump", None)
+    return dump(exclude_none=True) if dump is not None else value

@@ -1,0 +1,159 @@
+"""A failed call becomes one error: typed as LangChain types them, without secrets, naming who failed and why.
+
+A provider's error stays an instance of the class its library raised, and becomes one of LangChain's `ModelError`s as
+well, so that retry middleware and agents can tell what cannot succeed. Where every deployment failed, one error names
+them all.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from langchain_core import exceptions as core
+
+from liverouter.errors import CallError, LiveRouterError
+from liverouter.providers import sent_secrets
+from liverouter.routing.causes import Kind, describe, is_of_a_library, kind_of
+from liverouter.secrecy.leaving import bare
+from liverouter.secrecy.redaction import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from liverouter.call import Call
+    from liverouter.revision import Deployment
+
+E = TypeVar("E", bound=Exception)
+
+_MAX_CAUSE: Final = 250  # characters
+_TYPES: Final[Mapping[Kind, type[core.ModelError]]] = MappingProxyType(
+    {
+        "authentication": core.ModelAuthenticationError,
+        "permission": core.ModelPermissionDeniedError,
+        "not_found": core.ModelNotFoundError,
+        "rate_limit": core.ModelRateLimitError,
+        "timeout": core.ModelTimeoutError,
+        "connection": core.ModelConnectionError,
+        "context_overflow": core.ContextOverflowError,
+        "invalid_request": core.ModelInvalidRequestError,
+        "server": core.ModelAPIError,
+    }
+)
+_classes: Final[dict[tuple[type[Exception], type[core.ModelError]], type[Exception]]] = {}
+_CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
+
+
+class EveryDeploymentFailedError(CallError):
+    """No deployment answered (LR302); when raised also one of LangChain's ModelErrors, which fits the causes best."""
+
+    causes: Mapping[str, str]  # deployment id -> what failed
+
+    def __init__(self, causes: Mapping[str, str], *, labels: Iterable[str], revision: int) -> None:
+        self.causes = MappingProxyType(dict(causes))
+        listing = "; ".join(f"{label}: {cause}" for label, cause in zip(labels, causes.values(), strict=True))
+        super().__init__(
+            f"every deployment failed: {listing}",
+            code="LR302",
+            where=f"revision {revision}",
+            hint="`liverouter check --live` calls each deployment once and says what it answers.",
+        )
+
+
+def translate(exc: Exception, call: Call, *, answered: bool = False) -> Exception:
+    """Return the error to raise for *call*, which ended in *exc*; with all that it came from it is free of secrets.
+
+    *answered*: the provider's answer had come, so that an error of no library's own is what that answer led to.
+    """
+    secrets = [secret.reveal() for secret in sent_secrets(call.generation.snapshot)]
+    after_content = call.served_by or not is_of_a_library(exc)  # or nothing a provider did
+    error = _typed(exc) if after_content else _outcome(exc, call, secrets)
+    if (answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):
+        error = core.ModelAPIError(f"the provider's answer cannot be read: {describe(exc)}")
+        error.__cause__ = exc
+    for failed in (error, exc, *(failed for _, failed in call.failures)):
+        bare(failed, secrets)
+    return error
+
+
+def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
+    failed, snapshot = dict(call.failures), call.generation.snapshot
+    deployments = snapshot.deployments
+    if len(deployments) == 1 or any(d.id not in failed for d in deployments):
+        return _typed(exc)
+    kinds = [_kind(failed[d.id]) for d in deployments]
+    if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
+        return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
+    causes = {d.id: _clip(clean(describe(failed[d.id]), secrets)) for d in deployments}
+    error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=snapshot.revision)
+    error.__cause__ = exc
+    return error
+
+
+def _labels(deployments: Iterable[Deployment]) -> list[str]:
+    labels = [d.label for d in deployments]
+    return [d.id if labels.count(d.label) > 1 else d.label for d in deployments]
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _MAX_CAUSE else text[: _MAX_CAUSE - 1] + "…"
+
+
+def _best(kinds: list[type[core.ModelError] | None]) -> type[core.ModelError]:
+    """Return the type that fits several causes: what the caller can mend, else what may pass, else the primary's."""
+    if core.ContextOverflowError in kinds:
+        return core.ContextOverflowError
+    return next((k for k in kinds if k is not None and k.is_retryable), kinds[0] or core.ModelAPIError)
+
+
+def _named(kind: type[core.ModelError]) -> type[EveryDeploymentFailedError]:
+    return _combined(EveryDeploymentFailedError, kind)
+
+
+def _kind(exc: BaseException) -> type[core.ModelError] | None:
+    """Return LangChain's type for *exc*, None for what is no failure of a model call."""
+    if isinstance(exc, core.ModelError):
+        return next(base for base in type(exc).__mro__ if base.__module__ == core.__name__)
+    kind = kind_of(exc) if is_of_a_library(exc) else None
+    return None if kind is None else _TYPES[kind]
+
+
+def _typed(exc: Exception) -> Exception:
+    """Return *exc*, now also an instance of LangChain's type for it."""
+    if type(exc) is TimeoutError:  # Google's library lets Python's own through, which takes no other class
+        error = core.ModelTimeoutError("the provider did not answer in time")
+        error.__cause__ = exc
+        return error
+    if isinstance(exc, UnicodeDecodeError):  # the same; of a stream that is no UTF-8
+        unreadable = core.ModelAPIError("the provider's answer cannot be read: it is no UTF-8")
+        unreadable.__cause__ = exc
+        return unreadable
+    if isinstance(exc, core.ModelError | LiveRouterError) or (kind := _kind(exc)) is None:
+        return exc
+    exc.__class__ = _combined(type(exc), kind)
+    return exc
+
+
+def _combined(base: type[E], kind: type[core.ModelError]) -> type[E]:
+    """Return the class that is both, under *base*'s name; one per pair."""
+    if (base, kind) not in _classes:
+        # litellm's and openai's classes set no is_retryable, so LangChain's is found in either order
+        members = {"__module__": base.__module__, "__reduce__": _reduce, "_liverouter_parts": (base, kind)}
+        _classes[base, kind] = type(base.__name__, (base, kind), members)
+    return _classes[base, kind]  # type: ignore[return-value]  # made of it
+
+
+def _reduce(exc: Exception) -> tuple[Any, ...]:
+    """Pickle a combined class by its two parts, and of its state what is plain: neither request nor response."""
+    base, kind = exc._liverouter_parts  # type: ignore[attr-defined]  # noqa: SLF001 - of the class made here
+    state = {name: value for name, value in vars(exc).items() if isinstance(value, str | int | float | bool | None)}
+    return _revive, (base, kind, exc.args, state)
+
+
+def _revive(
+    base: type[Exception], kind: type[core.ModelError], args: tuple[Any, ...], state: dict[str, Any]
+) -> Exception:
+    exc = Exception.__new__(_combined(base, kind))
+    exc.args = args
+    vars(exc).update(state)
+    return exc

@@ -1,0 +1,262 @@
+"""The handle: a LangChain chat model that is built once and follows every later generation.
+
+It composes and re-implements nothing: each call reads the generation once and delegates to that generation's inner
+model, on the I/O loop of the client. What the inner model leaves out, the handle adds: who served the call, typed
+errors, plain data only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
+from langchain_core.messages import convert_to_openai_messages
+from langchain_core.messages.utils import count_tokens_approximately
+from pydantic import Field
+
+from liverouter.chat.profile import DEFAULT_PROFILE
+from liverouter.chat.request import Request
+from liverouter.chat.source import PinnedSource
+from liverouter.chat.tools import BoundTools, structured, tool_request
+from liverouter.routing.model_map import count_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models.base import LangSmithParams
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+    from langchain_core.runnables import Runnable
+    from langchain_core.tools import BaseTool
+
+    from liverouter.generation import Generation
+    from liverouter.revision import Snapshot
+
+
+class LiveChatModel(BaseChatModel):
+    """A chat model that serves every call with the config in force when the call begins, all chunks of it included.
+
+    Parameters given here, bound or passed with a call, win over the configured ones.
+    """
+
+    source: Any = Field(exclude=True, repr=False)  # a Source
+    restore: Any = Field(default=None, exclude=True, repr=False)  # how another process makes this handle, if it can
+    temperature: float | None = None  # None: as configured
+    max_tokens: int | None = None  # None: as configured; reads as what is in force
+    top_p: float | None = None
+    timeout: float | None = None  # seconds for one attempt; None: as configured
+    stop: list[str] | None = None
+
+    def pinned(self) -> Self:
+        """Return the same handle frozen to the generation now in force: model and profile, for one agent run."""
+        return self.model_copy(update={"source": PinnedSource(self.source, self.source.generation()), "restore": None})
+
+    @property
+    def model_name(self) -> str:
+        """Return the logical name that traces and metrics know; with litellm off, the provider's model."""
+        snapshot: Snapshot = self.source.generation().snapshot
+        return snapshot.model_name if snapshot.litellm_enable else snapshot.primary.model
+
+    # -- what LangChain asks of a model -------------------------------------------------------------------------
+
+    @property
+    def _llm_type(self) -> str:
+        return "liverouter"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        """Return what answers depend on: the key of LLM caches, which changes exactly when that does."""
+        return {"model": self.model_name, "config": self.source.generation().snapshot.identity, **self._own_params()}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        own = {**self._own_params(), **kwargs}
+        stop = stop or own.pop("stop", None)
+        own.pop("stop", None)
+        generation = self.source.generation()
+        params: LangSmithParams = generation.chat._get_ls_params(stop=stop, **own)  # noqa: SLF001 - an inner model's hook
+        for name, value in generation.snapshot.primary.params.items():
+            params.setdefault(f"ls_{name}", value)  # type: ignore[misc]  # ls_temperature, ls_max_tokens
+        return params
+
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        """Answer as the base class does, once there is a generation; the caller's loop is free meanwhile."""
+        await self.source.async_generation()
+        return await super().agenerate(*args, **kwargs)
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
+        """Stream as the base class does, once there is a generation; the caller's loop is free meanwhile."""
+        await self.source.async_generation()
+        async with contextlib.aclosing(super().astream(*args, **kwargs)) as chunks:  # type: ignore[type-var]  # a generator
+            async for chunk in chunks:
+                yield chunk
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        del run_manager  # tokens of a whole answer are nobody's news
+        result: ChatResult = self.source.io.call(self._request(stop, kwargs).generate, messages)
+        return result
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        del run_manager
+        result: ChatResult = await self.source.io.acall(self._request(stop, kwargs).generate, messages)
+        return result
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        chunks = self.source.io.iterate(self._request(stop, kwargs).stream, messages)
+        try:
+            for chunk in chunks:
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+        finally:
+            chunks.close()
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        chunks = self.source.io.aiterate(self._request(stop, kwargs).stream, messages)
+        try:
+            async for chunk in chunks:
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+        finally:
+            await chunks.aclose()
+
+    def bind_tools(
+        self,
+        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: Mapping[str, Any] | str | bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind *tools* as they are: each call converts them for the model that is then in force.
+
+        *tool_choice* is a tool's name, "auto", "none", "any" (or "required", True), or what the provider takes.
+        """
+        options = {"tool_choice": tool_choice, "strict": strict}
+        given = {name: value for name, value in options.items() if value is not None}
+        return self.bind(tools=BoundTools(tools, strict=strict), **given, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: Mapping[str, Any] | type,
+        *,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a runnable that answers an instance of *schema* (a dict where that is no pydantic class).
+
+        With *include_raw* it answers ``{"raw", "parsed", "parsing_error"}`` and raises no parsing error.
+
+        Raises:
+            ValueError: an unknown *method*, or json_mode with *strict*.
+        """
+        return structured(self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Return the tokens of *text* by the tokenizer of the primary's model, or an estimate; fetches nothing."""
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens(text)
+        counted = count_tokens(self.source.generation().snapshot.primary, text=text)
+        return count_tokens_approximately([text], extra_tokens_per_message=0) if counted is None else counted
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Return the tokens of *messages* and *tools*, as :meth:`get_num_tokens` counts them."""
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens_from_messages(messages, tools)
+        bound = BoundTools(tools) if tools else None
+        primary = self.source.generation().snapshot.primary
+        counted = count_tokens(primary, messages=convert_to_openai_messages(messages), tools=bound)
+        return count_tokens_approximately(messages, tools=[*bound] if bound else None) if counted is None else counted
+
+    # -- one handle, everywhere ---------------------------------------------------------------------------------
+
+    def __hash__(self) -> int:
+        """Agree with equality: equal handles share their source."""
+        return hash((type(self), id(self.source)))
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return the handle itself: a copy would be live all the same."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have another process make its own handle, over its own client.
+
+        Raises:
+            TypeError: this handle's client or generation cannot be found again elsewhere.
+        """
+        if self.restore is None:
+            raise TypeError("this handle belongs to its process: pickle that of get_chat_model(), and pin it there")
+        own = {name: self.__dict__[name] for name in self.model_fields_set - {"source", "restore"}}
+        return _restored, (self.restore, own)
+
+    # -- calls --------------------------------------------------------------------------------------------------
+
+    def _own_params(self) -> dict[str, Any]:
+        own = {name: self.__dict__.get(name) for name in ("temperature", "max_tokens", "top_p", "timeout", "stop")}
+        return {name: value for name, value in own.items() if value is not None}
+
+    def _request(self, stop: list[str] | None, kwargs: dict[str, Any]) -> Request:
+        """Read the generation, once, and make the request for it."""
+        generation = self.source.generation()
+        request = {**self._own_params(), **kwargs}
+        request.pop("stream", None)  # LangChain has chosen by calling this method and not the other
+        if stop is not None:
+            request["stop"] = stop
+        request = tool_request(generation, request)
+        return Request(generation, request, self.source.usage)
+
+
+def _restored(restore: Callable[[], LiveChatModel], fields: dict[str, Any]) -> LiveChatModel:
+    model = restore()
+    return model.model_copy(update=fields) if fields else model
+
+
+def _profile(self: LiveChatModel) -> ModelProfile:
+    """Return what the generation in force can do, unless the handle was given a profile of its own."""
+    if (own := self.__dict__.get("profile")) is not None:
+        return own  # type: ignore[no-any-return]  # as given
+    generation: Generation | None = self.source.current  # agents read it while they are built, where nothing may wait
+    return dict(generation.profile if generation is not None else DEFAULT_PROFILE)  # type: ignore[return-value]  # a TypedDict must be a real dict
+
+
+def _max_tokens(self: LiveChatModel) -> int | None:
+    """Return the answer's limit in force; agents keep it free in the input budget."""
+    own: int | None = self.__dict__.get("max_tokens")
+    return own if own is not None else self.source.generation().snapshot.primary.max_tokens
+
+
+def _live(name: str, read: Callable[[LiveChatModel], Any]) -> property:
+    return property(read, lambda self, value: self.__dict__.__setitem__(name, value))
+
+
+# Attached here: inside the class pydantic would take a property over a field for that field's default value.
+LiveChatModel.profile = _live("profile", _profile)  # type: ignore[assignment]
+LiveChatModel.max_tokens = _live("max_tokens", _max_tokens)  # type: ignore[assignment]

@@ -1,0 +1,84 @@
+"""What a generation can do, as a LangChain model profile: the least limit and the common abilities of all deployments.
+
+A failover must fit as well, so limits are the minimum and abilities the conjunction. A row may state what litellm's
+model map does not know or gets wrong.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.providers import spec_of
+from liverouter.routing.model_map import model_info
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from langchain_core.language_models import ModelProfile
+
+    from liverouter.revision import Deployment, Snapshot
+
+DEFAULT_MAX_INPUT_TOKENS: Final = 128_000  # for models that litellm's map does not know
+DEFAULT_PROFILE: Final[Mapping[str, Any]] = MappingProxyType(
+    {"max_input_tokens": DEFAULT_MAX_INPUT_TOKENS, "structured_output": False}
+)
+_ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
+    {  # ModelProfile's name -> the model map's
+        "image_inputs": "supports_vision",
+        "image_url_inputs": "supports_vision",
+        "pdf_inputs": "supports_pdf_input",
+        "audio_inputs": "supports_audio_input",
+        "video_inputs": "supports_video_input",
+        "audio_outputs": "supports_audio_output",
+        "reasoning_output": "supports_reasoning",
+        "tool_calling": "supports_function_calling",
+        "tool_choice": "supports_tool_choice",
+        "structured_output": "supports_response_schema",
+    }
+)
+
+
+def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelProfile:
+    """Return the profile that every deployment of *snapshot* fits; always with `max_input_tokens`, never raises.
+
+    Facts come from litellm's model map, or from *own*, what the native model says of itself. A deployment that neither
+    knows counts with 128 000 tokens, and its abilities are left out, which LangChain takes for "unknown".
+    """
+    if snapshot.litellm_enable:
+        profiles = [_profile(deployment, _from_map(deployment)) for deployment in snapshot.deployments]
+    else:
+        profiles = [_profile(snapshot.primary, own or _from_map(snapshot.primary))]
+    combined: dict[str, Any] = {"max_input_tokens": _least(profiles, "max_input_tokens") or DEFAULT_MAX_INPUT_TOKENS}
+    if (output := _least(profiles, "max_output_tokens")) is not None:
+        combined["max_output_tokens"] = output
+    for name in {name for profile in profiles for name in profile} - {"max_input_tokens", "max_output_tokens"}:
+        values: list[Any] = [profile.get(name) for profile in profiles]
+        if any(value is False for value in values):
+            combined[name] = False
+        elif all(value is not None for value in values):
+            combined[name] = all(values) if all(isinstance(value, bool) for value in values) else min(values)
+    return combined  # type: ignore[return-value]  # a TypedDict, built by name
+
+
+def _least(profiles: Iterable[Mapping[str, Any]], name: str) -> int | None:
+    values = [profile.get(name) for profile in profiles]
+    return min((value for value in values if type(value) is int and value > 0), default=None)  # true is no limit
+
+
+def _profile(deployment: Deployment, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return one deployment's profile; its row's own fields win."""
+    lacks = dict.fromkeys(spec_of(deployment).lacks(deployment.model), False)
+    return dict(DEFAULT_PROFILE) | dict(known or {}) | lacks | dict(deployment.profile)
+
+
+def _from_map(deployment: Deployment) -> dict[str, Any] | None:
+    known = model_info(deployment)
+    if known is None:
+        return None
+    profile: dict[str, Any] = {name: bool(known.get(theirs)) for name, theirs in _ABILITIES.items()}
+    profile |= {"text_inputs": True, "text_outputs": True}
+    profile["max_input_tokens"] = known.get("max_input_tokens") or known.get("max_tokens") or DEFAULT_MAX_INPUT_TOKENS
+    if known.get("max_output_tokens"):
+        profile["max_output_tokens"] = known["max_output_tokens"]
+    return profile

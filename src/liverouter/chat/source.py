@@ -1,0 +1,67 @@
+"""Where a handle gets its generation, its loop and its counter from: a client, or one generation of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from liverouter.chat.usage import UsageCounter
+    from liverouter.generation import Generation
+    from liverouter.loops.thread import LoopThread
+
+
+class Source(Protocol):
+    """What a handle asks of its client."""
+
+    @property
+    def io(self) -> LoopThread:
+        """Return the loop on which provider calls run in this process."""
+
+    @property
+    def usage(self) -> UsageCounter:
+        """Return what counts the calls of this process."""
+
+    @property
+    def current(self) -> Generation | None:
+        """Return the generation in force, None while there is none; never waits."""
+
+    def generation(self) -> Generation:
+        """Return the generation in force; waits for the first one.
+
+        Raises:
+            LiveRouterError: there is none (NotReadyError), or the client is closed (ClosedError).
+        """
+
+    async def async_generation(self) -> Generation:
+        """Return the generation in force as `generation` does, without blocking the caller's loop."""
+
+
+class PinnedSource:
+    """A source that serves one generation for ever: that of an agent run."""
+
+    def __init__(self, source: Source, generation: Generation) -> None:
+        """Serve *generation* on the loop of *source*, counted as its calls are."""
+        self._source, self._generation = source, generation
+
+    @property
+    def io(self) -> LoopThread:
+        """Return the loop of the source."""
+        return self._source.io
+
+    @property
+    def usage(self) -> UsageCounter:
+        """Return the counter of the source."""
+        return self._source.usage
+
+    @property
+    def current(self) -> Generation:
+        """Return the one generation."""
+        return self._generation
+
+    def generation(self) -> Generation:
+        """Return the one generation."""
+        return self._generation
+
+    async def async_generation(self) -> Generation:
+        """Return the one generation."""
+        return self._generation

@@ -1,0 +1,205 @@
+"""Tools and schemas, bound early and converted late: each provider wants its own format, and calls may change it."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from langchain_core.output_parsers import (
+    BaseCumulativeTransformOutputParser,
+    JsonOutputKeyToolsParser,
+    JsonOutputParser,
+    PydanticOutputParser,
+    PydanticToolsParser,
+)
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from liverouter.providers import native_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.outputs import Generation as ModelGeneration
+
+    from liverouter.generation import Generation
+
+_FUNCTION_KEYS: Final = frozenset({"function", "name", "title"})  # of OpenAI's, Anthropic's and plain JSON schemas
+Method = Literal["json_schema", "function_calling", "json_mode"]
+
+
+class BoundTools(list[dict[str, Any]]):
+    """Tools in OpenAI's format, as traces and caches want to see them, and `raw`, as the caller gave them."""
+
+    raw: tuple[Any, ...]
+
+    def __init__(self, tools: Sequence[Any], *, strict: bool | None = None) -> None:
+        self.raw = tuple(tools)
+        super().__init__(
+            dict(tool) if _is_built_in(tool) else convert_to_openai_tool(tool, strict=strict) for tool in tools
+        )
+
+
+def _is_built_in(tool: Any) -> bool:
+    """Tell a provider's own tool, ``{"type": "web_search_20250305", …}`` or ``{"googleSearch": {}}``, by its shape."""
+    if not isinstance(tool, Mapping):
+        return False
+    return tool.get("type", "function") not in ("function", "object") or not tool.keys() & _FUNCTION_KEYS
+
+
+class BoundFormat(dict[str, Any]):
+    """A response format as OpenAI takes it, the JSON schema that it stands for, and the tool that would do as well."""
+
+    schema: dict[str, Any]
+    tool: BoundTools
+
+    def __init__(self, form: Mapping[str, Any], *, schema: Any) -> None:
+        super().__init__(form)
+        self.schema, self.tool = convert_to_json_schema(schema), BoundTools([schema])
+
+
+def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, Any]:
+    """Return *request* with its tools and its schema in the format of *generation*'s model.
+
+    Raises:
+        ValueError: it asks for a model that is not configured, or for JSON in a way that the provider does not know.
+    """
+    tools = request.pop("tools", None)
+    if generation.router is None:
+        return _native_request(generation, request, tools)
+    if (model := request.get("model")) is not None:
+        request["model"] = _deployment_id(generation, model)
+    form = request.get("response_format")
+    if isinstance(form, BoundFormat) and tools is None and generation.profile.get("structured_output") is False:
+        del request["response_format"]  # litellm would drop it where it knows of no such ability, and prose come back
+        tools, request["tool_choice"] = form.tool, "any"
+    strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
+    if tools is None:
+        return request
+    ours = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
+    choice, functions = request.pop("tool_choice", None), [tool for tool in ours if "function" in tool]
+    bound = generation.chat.bind_tools(functions, tool_choice=choice, **request)
+    given = {name: value for name, value in bound.kwargs.items() if value is not None}  # type: ignore[attr-defined]
+    return given | {"tools": list(ours)}  # with the built-in ones, which the binding would make functions of
+
+
+def _deployment_id(generation: Generation, model: str) -> str:
+    """Return the id of the deployment that a call names by its id, its model, or ``provider/model``."""
+    snapshot = generation.snapshot
+    for deployment in snapshot.deployments:
+        if model in (deployment.id, deployment.label, deployment.model):
+            return deployment.id
+    if model == snapshot.model_name:
+        return model
+    known = ", ".join(d.label for d in snapshot.deployments)
+    raise ValueError(f"no deployment serves {model!r}; revision {snapshot.revision} has {known}")
+
+
+def _native_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
+    """Return *request* as the provider's own class wants it, which knows best what it wants."""
+    chat, native = generation.chat, native_model(generation.snapshot.primary)
+    request = {native.renamed.get(name, name): value for name, value in request.items()}
+    response_format = request.get("response_format")
+    if response_format is not None and not native.takes_openai_format:
+        del request["response_format"]
+        request |= _own_format(chat, response_format)
+    if tools is None:
+        return request
+    if "strict" not in inspect.signature(chat.bind_tools).parameters:
+        request.pop("strict", None)
+    if request.get("tool_choice") in ("required", True):
+        request["tool_choice"] = "any"
+    raw = tools.raw if isinstance(tools, BoundTools) else tools
+    bound = chat.bind_tools(raw, **request)
+    return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
+
+
+def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters by which *chat*'s class asks for a schema."""
+    schema = response_format.schema if isinstance(response_format, BoundFormat) else None
+    schema = schema or (response_format.get("json_schema") or {}).get("schema")
+    if schema is None:
+        raise ValueError("this provider promises JSON only to a schema: use with_structured_output, or 'json_schema'")
+    bound = chat.with_structured_output(schema, method="json_schema").first  # type: ignore[attr-defined]  # a sequence
+    return {name: value for name, value in bound.kwargs.items() if name != "ls_structured_output_format"}
+
+
+def structured(
+    model: BaseChatModel,
+    schema: Any,
+    *,
+    method: Method,
+    include_raw: bool,
+    strict: bool | None,
+    tools: Sequence[Any] | None = None,
+    **kwargs: Any,
+) -> Runnable[Any, Any]:
+    """Return *model* bound to *schema* and followed by its parser."""
+    is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
+    traced = {"kwargs": {"method": method, "strict": strict}, "schema": convert_to_json_schema(schema)}
+    parser: Runnable[Any, Any]
+    if method == "function_calling":
+        name = convert_to_openai_tool(schema)["function"]["name"]
+        bound = model.bind_tools(
+            [schema, *(tools or ())], tool_choice=name, strict=strict, ls_structured_output_format=traced, **kwargs
+        )
+        parser = _tool_parser(schema)
+    elif method in ("json_schema", "json_mode"):
+        if method == "json_mode" and strict is not None:
+            raise ValueError("json_mode takes no 'strict': it promises JSON, not a schema")
+        extra = {} if tools is None else {"tools": BoundTools(tools, strict=strict)}
+        bound = model.bind(
+            response_format=_response_format(schema, method, strict=strict),
+            ls_structured_output_format=traced,
+            **extra,
+            **kwargs,
+        )
+        content = PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()
+        parser = _AnswerParser(content=content, tool=_tool_parser(schema))
+    else:
+        raise ValueError(f"method is 'json_schema', 'function_calling' or 'json_mode', not {method!r}")
+    if not include_raw:
+        return bound | parser
+    parse = RunnablePassthrough.assign(parsed=operator.itemgetter("raw") | parser, parsing_error=lambda _: None)
+    failed = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=bound) | parse.with_fallbacks([failed], exception_key="parsing_error")
+
+
+def _tool_parser(schema: Any) -> BaseCumulativeTransformOutputParser[Any]:
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        return PydanticToolsParser(tools=[schema], first_tool_only=True)
+    return JsonOutputKeyToolsParser(key_name=convert_to_openai_tool(schema)["function"]["name"], first_tool_only=True)
+
+
+class _AnswerParser(BaseCumulativeTransformOutputParser[Any]):
+    """Reads an answer to a schema, whether it came as text or as a tool call: the model in force decides."""
+
+    content: BaseCumulativeTransformOutputParser[Any]
+    tool: BaseCumulativeTransformOutputParser[Any]
+
+    @property
+    def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
+        return self.content.OutputType
+
+    def get_format_instructions(self) -> str:
+        return self.content.get_format_instructions()
+
+    def parse(self, text: str) -> Any:
+        return self.content.parse(text)
+
+    def parse_result(self, result: list[ModelGeneration], *, partial: bool = False) -> Any:
+        message = getattr(result[0], "message", None)
+        came_as_tool = getattr(message, "tool_calls", None) or getattr(message, "tool_call_chunks", None)
+        return (self.tool if came_as_tool else self.content).parse_result(result, partial=partial)
+
+
+def _response_format(schema: Any, method: Method, *, strict: bool | None) -> BoundFormat:
+    if method == "json_mode":
+        return BoundFormat({"type": "json_object"}, schema=schema)
+    function = convert_to_openai_tool(schema, strict=strict is not False)["function"]
+    described = {"name": function["name"], "schema": function["parameters"], "strict": strict is not False}
+    return BoundFormat({"type": "json_schema", "json_schema": described}, schema=schema)

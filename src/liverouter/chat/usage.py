@@ -1,0 +1,205 @@
+"""Counts per minute and deployment: calls, failures by class, failovers, tokens, cost, latency.
+
+In memory, drained by the reporter in batches, never one write per call. The handle counts, from the record that every
+call keeps anyway, with litellm and without, so that what `usage` says is the sum of what the answers say. litellm's own
+log rows, a `CustomLogger`'s, cannot be counted exactly: one worker for all loops of a process hands them on, late, and
+again or never when two loops take turns; an empty answer is a success there and a cancelled attempt nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.events import CallFailedOver
+from liverouter.routing.causes import cause_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from liverouter.call import Call
+    from liverouter.events import Bus
+    from liverouter.revision import Deployment
+
+_MAX_DEPLOYMENTS: Final = 1_000
+_MAX_CELLS: Final = 5_000  # minutes by deployments kept while the database takes no report
+_MOST_TOKENS: Final = 10**9  # of one call, whatever its provider says
+_MOST_USD: Final = 10**6  # the same
+_LOG_EVERY_S: Final = 10.0  # one failover line per (from, to, cause) in this time
+
+
+@dataclass(slots=True)
+class _Cell:
+    calls: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    failovers: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    latency_ms_sum: float = 0.0
+    latency_ms_max: float = 0.0
+
+
+class UsageCounter:
+    """The counts of one client since they were last drained. Thread-safe; adding costs microseconds."""
+
+    def __init__(
+        self, *, bus: Bus, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Start empty; *wall* gives the minute, *monotonic* limits the failover lines."""
+        self._bus, self._wall, self._monotonic = bus, wall, monotonic
+        self._lock = threading.Lock()
+        self._cells: dict[tuple[int, str], _Cell] = {}
+        self._known: OrderedDict[str, Deployment] = OrderedDict()
+        self._lines: dict[tuple[str, str, str], tuple[float, int]] = {}  # -> (last line at, suppressed since)
+
+    def know(self, deployments: Iterable[Deployment]) -> None:
+        """Remember *deployments*, so that their ids can be told in full when drained."""
+        with self._lock:
+            for deployment in deployments:
+                self._known[deployment.id] = deployment
+                self._known.move_to_end(deployment.id)
+            while len(self._known) > _MAX_DEPLOYMENTS:
+                self._known.popitem(last=False)
+
+    def begun(self, call: Call) -> None:
+        """Count, once, what it took until somebody answers *call*: failed attempts, and whether a fallback does."""
+        if call.begun:
+            return
+        call.begun = True
+        self._add_failures(call)
+        served, primary = call.served, call.generation.snapshot.primary
+        first = next(((identifier, error) for identifier, error in call.failures if identifier != served.id), None)
+        if first is not None:
+            self.add_failover(first[0], served.id, str(cause_of(first[1])))
+        elif served.order > primary.order:
+            self.add_failover(primary.id, served.id, "cooldown")
+
+    def answered(self, call: Call) -> None:
+        """Count, once, the answer of *call*: whole, or as far as its reader wanted it."""
+        if call.settled:
+            return
+        self.begun(call)
+        call.settled = True
+        tokens = call.tokens
+        self.add_success(
+            call.served.id,
+            prompt_tokens=int(_believed(tokens["input_tokens"], _MOST_TOKENS)) if tokens else 0,
+            completion_tokens=int(_believed(tokens["output_tokens"], _MOST_TOKENS)) if tokens else 0,
+            cost_usd=_believed(call.cost_usd, _MOST_USD),
+            latency_ms=(time.monotonic() - call.began_at) * 1000,
+        )
+
+    def failed(self, call: Call, error: Exception) -> None:
+        """Count, once, that *call* ended in *error*: with all its attempts, or with a stream that broke."""
+        if call.settled:
+            return
+        call.settled = True
+        if call.begun or call.generation.router is None:
+            self.add_failure(call.served.id, str(cause_of(error)))
+        else:
+            self._add_failures(call)
+
+    def add_success(
+        self,
+        deployment_id: str,
+        *,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+        cost_usd: float = 0.0,
+        latency_ms: float = 0.0,
+    ) -> None:
+        """Count one answered call; *latency_ms* is that of the attempt that answered, to the end of its answer."""
+        with self._lock:
+            cell = self._cell(deployment_id)
+            cell.calls += 1
+            cell.prompt_tokens += prompt_tokens
+            cell.completion_tokens += completion_tokens
+            cell.cost_usd += cost_usd
+            cell.latency_ms_sum += latency_ms
+            cell.latency_ms_max = max(cell.latency_ms_max, latency_ms)
+
+    def add_failure(self, deployment_id: str, cause: str) -> None:
+        """Count one failed attempt; *cause* is an exception class with its status."""
+        with self._lock:
+            failures = self._cell(deployment_id).failures
+            failures[cause] = failures.get(cause, 0) + 1
+
+    def add_failover(self, origin: str, target: str, cause: str) -> None:
+        """Count a call that *target* answered in place of *origin*, and emit the event unless it was just emitted."""
+        with self._lock:
+            self._cell(target).failovers += 1
+            event = self._failover(origin, target, cause)
+        if event is not None:
+            self._bus.emit(event)
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Return the counts as rows for `liverouter.report` and start anew."""
+        with self._lock:
+            cells, self._cells = self._cells, {}
+            known = dict(self._known)
+        return [
+            _row(minute, deployment_id, cell, known.get(deployment_id))
+            for (minute, deployment_id), cell in cells.items()
+        ]
+
+    def restore(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add *rows* back, after a report that did not arrive; the oldest go where there are too many."""
+        with self._lock:
+            for row in rows:
+                minute = int(datetime.fromisoformat(row["minute"]).timestamp() // 60)
+                cell = self._cells.setdefault((minute, row["deployment_id"]), _Cell())
+                for name in ("calls", "failovers", "prompt_tokens", "completion_tokens", "cost_usd", "latency_ms_sum"):
+                    setattr(cell, name, getattr(cell, name) + row[name])
+                cell.latency_ms_max = max(cell.latency_ms_max, row["latency_ms_max"])
+                for cause, count in row["failures"].items():
+                    cell.failures[cause] = cell.failures.get(cause, 0) + count
+            for key in sorted(self._cells)[:-_MAX_CELLS]:
+                del self._cells[key]
+
+    def _add_failures(self, call: Call) -> None:
+        for identifier, error in call.failures:
+            self.add_failure(identifier, str(cause_of(error)))
+
+    def _cell(self, deployment_id: str) -> _Cell:
+        return self._cells.setdefault((int(self._wall() // 60), deployment_id), _Cell())
+
+    def _failover(self, origin: str, target: str, cause: str) -> CallFailedOver | None:
+        """Return the line to log, or None when the same one was logged within the last seconds."""
+        key, now = (origin, target, cause), self._monotonic()
+        last, suppressed = self._lines.get(key, (-_LOG_EVERY_S, 0))
+        if now - last < _LOG_EVERY_S:
+            self._lines[key] = (last, suppressed + 1)
+            return None
+        if len(self._lines) > _MAX_DEPLOYMENTS:
+            self._lines.clear()
+        self._lines[key] = (now, 0)
+        return CallFailedOver(origin, target, cause, suppressed)
+
+
+def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | None) -> dict[str, Any]:
+    provider, _, rest = deployment_id.partition("/")
+    return {
+        "minute": datetime.fromtimestamp(minute * 60, UTC).isoformat(),
+        "deployment_id": deployment_id,
+        "provider": deployment.provider if deployment else provider,
+        "model": deployment.model if deployment else rest.rpartition("#")[0],
+        "role": deployment.role if deployment else "fallback",
+        "calls": cell.calls,
+        "failures": cell.failures,
+        "failovers": cell.failovers,
+        "prompt_tokens": cell.prompt_tokens,
+        "completion_tokens": cell.completion_tokens,
+        "cost_usd": cell.cost_usd,
+        "latency_ms_sum": cell.latency_ms_sum,
+        "latency_ms_max": cell.latency_ms_max,
+    }
+
+
+def _believed(said: object, most: float) -> float:
+    """Return what a provider *said* within bounds, 0 for what is no number."""
+    return min(said, most) if isinstance(said, int | float) and said > 0 else 0.0

@@ -1,0 +1,1 @@
+"""Rows and environment become a snapshot, or Problems. Pure but for the files that the environment names."""

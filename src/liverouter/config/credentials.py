@@ -1,0 +1,133 @@
+"""Which credential a deployment uses, where it comes from, and whether it may go where that deployment's calls go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from liverouter.config.settings import HINTS
+from liverouter.config.values import MEND_FILE, Values, clip
+from liverouter.errors import SecretError
+from liverouter.providers import OWNERS, Contents
+from liverouter.secrecy.literal import looked_up
+from liverouter.secrecy.origins import is_loopback, origin_of
+from liverouter.secrecy.sealing import Secret, open as unseal
+
+if TYPE_CHECKING:
+    from liverouter.errors import Problem
+    from liverouter.providers import Field, ProviderSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret as it was found: what it is, where it comes from, and how far it may go."""
+
+    name: str  # as rows call it; "" for ambient ones
+    secret: Secret | None  # None: ambient, what the machine itself is trusted with
+    source: str  # "secret NAME", "environment NAME", "file …", "ambient"
+    user: ProviderSpec  # the provider that a deployment sends it to
+    owner: ProviderSpec  # the one whose own hosts it may be sent to
+    origins: tuple[str, ...]  # and where else: it was stored for these, or the environment names them
+    stored: bool  # in the database
+
+    def may_go_to(self, origin: str) -> bool:
+        """Tell whether it may be sent to *origin*."""
+        return origin in self.origins or is_loopback(origin) or self.owner.is_own(origin)
+
+
+def find(values: Values, name: str, user: ProviderSpec, *, referenced: bool) -> Credential | None:
+    """Return the secret *name* for a deployment of *user*: stored, else the environment's, else None.
+
+    *referenced*: an entry named it, ``{"secret": name}``; else it is the provider's own. What is wrong is reported.
+    """
+    owner = OWNERS.get(name, user)
+    if name in values.raw.secrets:
+        secret = _opened(values, name)
+        origins = values.raw.secrets[name].origins
+        return None if secret is None else Credential(name, secret, f"secret {name}", user, owner, origins, stored=True)
+    found = values.environment.referenced(name) if referenced else None
+    if found is None and name in OWNERS:
+        found = values.environment.get(name)
+    if found is None:
+        return None
+    if found.error:
+        values.report("LR102", found.error, found.source, MEND_FILE)
+        return None
+    if values.is_reported(looked_up(found.text, found.source)):
+        return None
+    return Credential(name, Secret(found.text), found.source, user, owner, _trusted(values, owner), stored=False)
+
+
+def ambient(values: Values, user: ProviderSpec) -> Credential:
+    """Return what the machine itself gives a deployment of *user*: the identity that its cloud knows it by."""
+    return Credential("", None, "ambient", user, user, _trusted(values, user), stored=False)
+
+
+def check_origin(values: Values, credential: Credential, endpoint: str, place: str, *, trusted: bool) -> None:
+    """Report a *credential* that is not meant for where calls to *endpoint* go, as *place* says.
+
+    *trusted*: the process's own environment gives that address, and so any key of that very provider's goes there.
+    """
+    origin = origin_of(endpoint)
+    if credential.may_go_to(origin) or (trusted and OWNERS.get(credential.name) is credential.user):
+        return
+    meant = ", ".join([f"{credential.owner.label}'s own hosts", *credential.origins])
+    again = f"liverouter set --secret {clip(credential.name or user_secret(credential.owner))} --for {origin}"
+    if credential.stored:
+        what = f"the key '{clip(credential.name)}' was stored for {meant}"
+        hint = f"Mend the address, or store the key again for this one: {again}"
+    else:
+        whose = credential.source if credential.name else "this machine itself"
+        what = f"the credential of {whose} is meant for {meant}"
+        allow = f"start each process with LIVEROUTER_API_BASES={origin}"
+        hint = f"Mend the address; or {allow}; or store a key for this one: {again}"
+    values.report("LR111", f"{what}; this leads to {origin or 'an address that cannot be read'}", place, hint)
+
+
+def user_secret(spec: ProviderSpec) -> str:
+    """Return the name of the secret that a provider's deployments ask for first."""
+    return spec.secret_names[0]
+
+
+def contents(values: Values, field: Field, credential: Credential, endpoint: str, place: str) -> Contents:
+    """Return what *credential*, which is to be used as *field*, holds; nothing of use after a report."""
+    if field.read is None or credential.secret is None:
+        return Contents()
+    local = is_loopback(origin_of(endpoint))
+    found = field.read(credential.secret.reveal(), place, stored=credential.stored, local=local)
+    if found.problem is not None:
+        values.is_reported([found.problem])
+    return found
+
+
+def secret_faults(name: str, secret: Secret) -> list[Problem]:
+    """Return why *secret*, which is to be stored as *name*, could never be used; nothing of it is repeated."""
+    where = f"secrets.{clip(name)}"
+    if found := looked_up(secret.reveal(), where):
+        return found
+    field = next((f for f in OWNERS[name].secrets if f.name == name), None) if name in OWNERS else None
+    if field is None or field.read is None:
+        return []
+    problem = field.read(secret.reveal(), where, stored=True, local=True).problem
+    return [] if problem is None else [problem]
+
+
+def _opened(values: Values, name: str) -> Secret | None:
+    """Return a stored secret, None after a report."""
+    where = f"secrets.{clip(name)}"
+    try:
+        secret = unseal(name, values.raw.secrets[name].sealed, values.keyring)
+    except SecretError as exc:
+        values.report(exc.code, exc.message, where, exc.hint)
+        return None
+    if not secret.reveal().strip():
+        values.report("LR102", "the stored secret is empty", where, HINTS["secret"].replace("NAME", clip(name)))
+        return None
+    return None if values.is_reported(looked_up(secret.reveal(), where)) else secret
+
+
+def _trusted(values: Values, spec: ProviderSpec) -> tuple[str, ...]:
+    """Return where the environment itself has its credentials of *spec* sent to, beside the provider's hosts."""
+    found = values.environment.get(spec.base.name)
+    own = origin_of(found.text) if found is not None and not found.error else ""
+    return tuple(dict.fromkeys([*([own] if own else []), *values.environment.api_bases]))

@@ -1,0 +1,225 @@
+"""The closed list of settings rows: name, type, bounds, default. Pure data for validation, command line and page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from liverouter.errors import LiveRouterError
+from liverouter.providers import PROVIDERS
+from liverouter.secrecy.origins import origin_of
+
+_LONGEST_TEXT: Final = 2_000
+_BLANK: Final = re.compile(r"\s")
+Kind = Literal["text", "url", "secret", "number", "integer", "boolean", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of `liverouter.settings`, or for a secret of `liverouter.secrets`."""
+
+    name: str
+    kind: Kind
+    doc: str
+    default: Any = None
+    low: float | None = None  # inclusive
+    high: float | None = None  # inclusive
+    pattern: re.Pattern[str] | None = None  # what a text that becomes a piece of a URL must match whole
+
+    @property
+    def variable(self) -> str:
+        """Return the environment variable that serves where no row stands."""
+        return self.name.upper()
+
+
+_MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
+_OWN = (
+    Setting("llm_provider", "text", f"the primary's provider: {', '.join(PROVIDERS)}"),
+    Setting("llm_model", "text", "; ".join(("the primary's model", *_MEANT))),
+    Setting("llm_fallback_config", "json", "a fallback {provider, model, …} or a list of them; null for none"),
+    Setting("llm_temperature", "number", "sampling temperature; none sent by default", low=0, high=2),
+    Setting("llm_max_tokens", "integer", "longest answer in tokens; none sent by default", low=1, high=10_000_000),
+    Setting("llm_profile", "json", "ModelProfile fields of the primary that litellm does not know, or gets wrong"),
+    Setting(
+        "litellm_enable", "boolean", "false: the plain LangChain model of the primary, without failover", default=True
+    ),
+    Setting("litellm_num_retries", "integer", "tries on one deployment for 5xx before the next", 2, 0, 10),
+    Setting("litellm_allowed_fails", "integer", "failures before a deployment cools", 3, 0, 1000),
+    Setting(
+        "litellm_cooldown_time", "number", "seconds that a deployment cools: others take its calls", 60.0, 0, 86_400
+    ),
+    Setting("litellm_timeout", "number", "seconds for one attempt", 120.0, 0.1, 3_600),
+    Setting("litellm_model_name", "text", "the logical name in the Router, traces and metrics", default="ekaiX-model"),
+    Setting(
+        "litellm_check_streams", "boolean", "false: accept streams that end without their finish marker", default=True
+    ),
+)
+
+SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
+    {s.name: s for s in _OWN}
+    | {
+        f.name: Setting(f.name, f.kind, f"{spec.label}: {f.label}", f.default or None, pattern=f.pattern)
+        for spec in PROVIDERS.values()
+        for f in spec.fields
+    }
+)
+
+
+class SettingValueError(LiveRouterError, ValueError):
+    """Text that cannot become the value of a setting (LR103)."""
+
+    def __init__(self, setting: Setting, expected: str) -> None:
+        """Say what *setting* expects."""
+        super().__init__(
+            f"the value is not {expected}", code="LR103", where=f"settings.{setting.name}", hint=HINTS[setting.kind]
+        )
+
+
+NO_PIECE_OF_A_URL: Final = (
+    "LR104",
+    "the text holds characters that cannot stand in a URL, of which it becomes a piece",
+    "Write letters, digits, dots and dashes",
+)
+HINTS: Final = {
+    "boolean": "Write true or false, without quotes",
+    "integer": "Write a whole number, without quotes: 2",
+    "number": "Write a number, without quotes: 0.2",
+    "json": 'Write {"provider": "openai", "model": "gpt-4o"}, a list of such, or null',
+    "text": 'Write text in quotes: "claude-sonnet-4-6"',
+    "url": 'Write a URL in quotes: "https://host/path"',
+    "secret": "Store it with `liverouter set --secret NAME`",
+}
+_BOOLEANS: Final = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+
+
+def parse(setting: Setting, text: str) -> Any:
+    """Return the JSON value that *text* (an environment variable, a command line argument) stands for.
+
+    Raises:
+        SettingValueError: the text does not fit the setting's type.
+    """
+    text = text.strip()
+    if text.lower() in ("null", "none") and setting.kind != "text":
+        return None
+    match setting.kind:
+        case "boolean":
+            if text.lower() not in _BOOLEANS:
+                raise SettingValueError(setting, "true or false")
+            return _BOOLEANS[text.lower()]
+        case "integer" | "number":
+            return _number(setting, text)
+        case "json":
+            try:
+                return json.loads(text)
+            except (ValueError, RecursionError) as exc:
+                raise SettingValueError(setting, "JSON") from exc
+        case _:
+            return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+def _number(setting: Setting, text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError as exc:
+        raise SettingValueError(setting, "a whole number" if setting.kind == "integer" else "a number") from exc
+    if setting.kind == "integer":
+        raise SettingValueError(setting, "a whole number")
+    return number
+
+
+def misfit(setting: Setting, value: Any) -> tuple[str, str, str] | None:
+    """Return code, message and hint of why *value* cannot be the setting's, else None."""
+    if fault := _type_fault(setting, value):
+        return "LR103", f"{kind_of(value)} stands where {fault} belongs", HINTS[setting.kind]
+    match setting.kind:
+        case "number" | "integer":
+            low, high = setting.low or 0, setting.high or math.inf
+            inside = low <= value <= high  # false for NaN too
+            return (
+                None if inside else ("LR104", "the number is out of range", f"Choose a number from {low:g} to {high:g}")
+            )
+        case "text" | "url":
+            return _text_misfit(setting, value)
+        case _:
+            return None
+
+
+def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:
+    if not text:
+        return "LR100", "the value is empty", "Give it a value, or remove it"
+    if len(text) > _LONGEST_TEXT or not text.isprintable():
+        return "LR104", "the text is too long or holds control characters", "Write plain text"
+    if setting.kind == "url" and (fault := url_fault(text)):
+        return "LR105", fault, HINTS["url"]
+    if setting.pattern is not None and not setting.pattern.fullmatch(text):
+        return NO_PIECE_OF_A_URL
+    return None
+
+
+def _type_fault(setting: Setting, value: Any) -> str:
+    """Return what belongs there when *value* has the wrong type, else an empty string."""
+    match setting.kind:
+        case "boolean":
+            return "" if isinstance(value, bool) else "true or false"
+        case "integer":
+            whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            return "" if whole and not isinstance(value, bool) else "a whole number"
+        case "number":
+            return "" if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
+        case "json":
+            ok = isinstance(value, Mapping | list)
+            return "" if ok else "an object"
+        case _:
+            return "" if isinstance(value, str) else "text"
+
+
+def kind_of(value: Any) -> str:
+    """Name the JSON type of *value*, never the value."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def url_fault(url: str) -> str:
+    """Return what makes *url* useless as a provider's address, else an empty string."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError:
+        return "the URL cannot be read"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "the URL does not start with http:// or https:// and a host"
+    if parts.username or parts.password:
+        return "the URL holds a user or password"
+    if _BLANK.search(url):
+        return "the URL holds a space"
+    return "" if origin_of(url) else "the URL's host or port cannot be used: write its name in plain ASCII"

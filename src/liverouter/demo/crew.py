@@ -1,0 +1,159 @@
+"""The demo's workers: started, listened to, waited for, ended by pid."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import IO
+
+_STOP_S: Final = 5.0  # a worker ends by itself within 3 s
+_KILL_S: Final = 2.0
+_LOG_TAIL: Final = 2_000  # bytes of the log that a failure shows
+# What a shell may hold that would lead a worker elsewhere: settings, options, provider keys, proxies.
+_FOREIGN: Final = (
+    "ANTHROPIC_",
+    "AZURE_",
+    "DATABASE_URL",
+    "GOOGLE_",
+    "LANGCHAIN_",
+    "LANGSMITH_",
+    "LITELLM_",
+    "LIVEROUTER_",
+    "LLM_",
+    "OPENAI_",
+    "PG",
+    "SNOWFLAKE_",
+    "VERTEX",
+)
+_PROXIES: Final = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+class DemoError(Exception):
+    """The demo cannot go on, and why, in words for a person."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process and what it told so far."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    calls: int = 0
+    errors: list[str] = field(default_factory=list)  # of calls that failed
+    answer: Mapping[str, Any] = field(default_factory=dict)  # the last one: text, provider, model, role, revision, …
+    fallback_calls: int = 0
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def take(self, told: Mapping[str, Any]) -> None:
+        """Note one line of its."""
+        self.calls += 1
+        if "error" in told:
+            self.errors.append(str(told["error"]))
+            return
+        self.answer = told
+        self.fallback_calls += told["role"] == "fallback"
+
+
+class Crew:
+    """All workers. For one event loop."""
+
+    def __init__(self, *, log: IO[bytes]) -> None:
+        """Have the workers log to *log*, an open file."""
+        self.workers: list[Worker] = []
+        self._log = log
+        self._news = asyncio.Condition()
+        self._readers: list[asyncio.Task[None]] = []
+
+    async def start(self, names: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start one worker per name, with *environment* and little else of this process's own."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN) and k.upper() not in _PROXIES}
+        for name in names:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "liverouter.demo.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=self._log,
+                env=clean | dict(environment) | {"LIVEROUTER_APP": name},
+                start_new_session=True,  # a terminal's Ctrl-C is for the demo, which then ends them
+            )
+            worker = Worker(name, process)
+            self.workers.append(worker)
+            self._readers.append(asyncio.create_task(self._listen(worker), name=f"listen to {name}"))
+
+    async def wait_until(self, all_of_them: Callable[[Worker], bool], what: str, timeout_s: float) -> None:
+        """Return once *all_of_them* is true of every worker.
+
+        Raises:
+            DemoError: not within *timeout_s* seconds, or a worker ended.
+        """
+        try:
+            async with asyncio.timeout(timeout_s), self._news:
+                while not all(all_of_them(worker) for worker in self.workers):
+                    if ended := [w for w in self.workers if w.process.returncode is not None]:
+                        raise DemoError(f"{ended[0].name} ended: {self._last_words(ended[0])}")
+                    await self._news.wait()
+        except TimeoutError:
+            late = [w.name for w in self.workers if not all_of_them(w)]
+            raise DemoError(f"{what}: {' and '.join(late)} did not get there in {timeout_s:g} s") from None
+
+    async def wait_any(self, one_of_them: Callable[[Worker], bool]) -> None:
+        """Return once *one_of_them* is true of a worker."""
+        async with self._news:
+            await self._news.wait_for(lambda: any(one_of_them(worker) for worker in self.workers))
+
+    async def wait_calls(self, count: int, timeout_s: float) -> None:
+        """Return once every worker has made *count* more calls."""
+        goals = {worker.name: worker.calls + count for worker in self.workers}
+        await self.wait_until(lambda w: w.calls >= goals[w.name], f"{count} more calls", timeout_s)
+
+    async def stop(self) -> None:
+        """End every worker, the stubborn ones by force, and return when they are gone."""
+        for worker in self.workers:
+            if worker.process.stdin is not None:
+                worker.process.stdin.close()
+        await asyncio.gather(*(_end(worker.process) for worker in self.workers))
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+
+    async def _listen(self, worker: Worker) -> None:
+        stdout = worker.process.stdout
+        while stdout is not None and (line := await stdout.readline()):
+            async with self._news:
+                worker.take(json.loads(line))
+                self._news.notify_all()
+        await worker.process.wait()
+        async with self._news:
+            self._news.notify_all()
+
+    def _last_words(self, worker: Worker) -> str:
+        if worker.errors:
+            return worker.errors[-1]
+        size = os.fstat(self._log.fileno()).st_size
+        said = os.pread(self._log.fileno(), _LOG_TAIL, max(0, size - _LOG_TAIL)).decode(errors="replace").strip()
+        return said or f"exit code {worker.process.returncode}, without a word"
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    for force, patience_s in ((None, _STOP_S), (process.terminate, _KILL_S), (process.kill, _KILL_S)):
+        if force is not None:
+            with contextlib.suppress(ProcessLookupError):
+                force()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await process.wait()
+                return

@@ -1,0 +1,201 @@
+"""The acts of the demo. Each writes rows by plain SQL and goes on when both workers show what it promised."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.demo.crew import DemoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from liverouter.demo.crew import Crew, Worker
+    from liverouter.demo.screen import Screen
+    from liverouter.postgres.connection import Connection
+    from liverouter.testing import StandIn
+
+KEYS: Final[Mapping[str, str]] = MappingProxyType({"openai": "demo-openai-key", "anthropic": "demo-anthropic-key"})
+_FIRST_CALL_S: Final = 120.0  # importing litellm included
+_STEP_S: Final = 15.0
+_LOOK_S: Final = 0.02
+_CALLS_PER_ACT: Final = 6  # of each worker, to show that calls go on
+_COOLDOWN_S: Final = 2  # the default minute would make a long demo
+
+_SWITCH: Final = """
+BEGIN;
+UPDATE liverouter.settings SET value = '"anthropic"' WHERE key = 'llm_provider';
+UPDATE liverouter.settings SET value = '"claude-sonnet-4-6"' WHERE key = 'llm_model';
+UPDATE liverouter.settings SET value = '{"provider": "openai", "model": "gpt-4o"}' WHERE key = 'llm_fallback_config';
+COMMIT;"""
+_SPOIL: Final = """UPDATE liverouter.settings SET value = '"antropic"' WHERE key = 'llm_provider';"""
+_MEND: Final = """UPDATE liverouter.settings SET value = '"anthropic"' WHERE key = 'llm_provider';"""
+_OUTCOME: Final = """
+SELECT i.app, i.applied_revision AS revision,
+       round(1000 * extract(epoch FROM i.applied_at - r.committed_at), 1) AS commit_to_live_ms
+FROM liverouter.instances i JOIN liverouter.rollout r ON r.revision = i.applied_revision;"""
+_WHY: Final = """
+SELECT app, applied_revision AS serves, rejected_revision AS refuses, error_code, hint, error
+FROM liverouter.instances;"""
+
+
+class Story:
+    """Plays the acts, in order."""
+
+    def __init__(
+        self, *, connection: Connection, crew: Crew, screen: Screen, openai: StandIn, anthropic: StandIn, pace_s: float
+    ) -> None:
+        """Wire; nothing is written before `write_first_rows`."""
+        self._connection, self._crew, self._screen, self._pace_s = connection, crew, screen, pace_s
+        self._openai, self._anthropic = openai, anthropic
+        self._times: list[tuple[str, str, float]] = []  # (change, worker, ms from commit to live)
+
+    async def write_first_rows(self) -> None:
+        """Make the first config: OpenAI, with Anthropic behind it."""
+        rows = {
+            "llm_provider": "openai",
+            "llm_model": "gpt-4o",
+            "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-6"},
+            "openai_api_base": self._openai.api_base,
+            "anthropic_api_base": self._anthropic.api_base,
+            "litellm_cooldown_time": _COOLDOWN_S,
+        }
+        values = ",\n".join(f"  ('{key}', '{json.dumps(value)}')" for key, value in rows.items())
+        await self._execute(f"INSERT INTO liverouter.settings (key, value) VALUES\n{values};")
+
+    async def play(self) -> bool:
+        """Play all acts; return whether no call failed.
+
+        Raises:
+            DemoError: something did not happen in time.
+        """
+        for act in (self._start, self._switch, self._fail_over, self._heal, self._spoil, self._mend):
+            await act()
+            await asyncio.sleep(self._pace_s)  # for the reader; nothing waits for it
+        return self._sum_up()
+
+    async def go_on(self, invitation: Sequence[str]) -> None:
+        """Show *invitation*, then tell of every change until cancelled."""
+        self._screen.title("Your turn")
+        for line in invitation:
+            self._screen.plain(line)
+        seen = {worker.name: worker.answer.get("revision") for worker in self._crew.workers}
+        while True:
+            await self._crew.wait_any(lambda w: w.answer.get("revision") != seen[w.name])
+            for worker in self._crew.workers:
+                if worker.answer.get("revision") != seen[worker.name]:
+                    seen[worker.name] = worker.answer.get("revision")
+                    self._screen.say(f"{worker.name} serves revision {seen[worker.name]}: {worker.answer['text']!r}")
+
+    # -- acts --------------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        await self._crew.wait_until(_has_answer, "the first answer", _FIRST_CALL_S)
+        for worker in self._crew.workers:
+            self._screen.say(f"{worker.name} got its first answer, from {_served(worker)}: {worker.answer['text']!r}")
+
+    async def _switch(self) -> None:
+        self._screen.title("1. An admin moves everything to another provider, in psql")
+        await self._change("the provider", _SWITCH, "anthropic")
+
+    async def _fail_over(self) -> None:
+        self._screen.title("2. The provider breaks: Anthropic answers every request with 500")
+        before = {worker.name: worker.fallback_calls for worker in self._crew.workers}
+        self._anthropic.fail("500")
+        await self._until(
+            lambda w: w.fallback_calls >= before[w.name] + _CALLS_PER_ACT, f"{_CALLS_PER_ACT} answers from the fallback"
+        )
+        self._screen.say(f"calls go on, answered by the fallback: {self._from_whom()}")
+
+    async def _heal(self) -> None:
+        self._screen.title("3. The provider heals")
+        self._anthropic.heal()
+        await self._until(lambda w: w.answer["role"] == "primary", "an answer from the primary")
+        self._screen.say(f"after its cooldown of {_COOLDOWN_S} s the primary serves again: {self._from_whom()}")
+
+    async def _spoil(self) -> None:
+        self._screen.title("4. Somebody writes a row that cannot work")
+        revision = await self._execute(_SPOIL)
+        await self._until_sql(
+            "SELECT count(*) = $2 FROM liverouter.instances WHERE rejected_revision = $1",
+            revision,
+            len(self._crew.workers),
+            what=f"a rejection of revision {revision} by each worker",
+        )
+        rows = await self._query(_WHY, apart="error")
+        self._screen.say(f"and the error: {rows[0]['error']}")
+        await self._crew.wait_calls(_CALLS_PER_ACT, _STEP_S)
+        self._screen.say(f"calls go on under the last good revision: {self._from_whom()}")
+
+    async def _mend(self) -> None:
+        self._screen.title("5. The row is mended")
+        await self._change("the mended row", _MEND, "anthropic")
+
+    def _sum_up(self) -> bool:
+        workers = self._crew.workers
+        errors = [error for worker in workers for error in worker.errors]
+        self._screen.title("Summary")
+        self._screen.say(f"{sum(w.calls for w in workers)} calls by {len(workers)} processes, failures = {len(errors)}")
+        self._screen.say(f"{sum(w.fallback_calls for w in workers)} of them were answered by the fallback")
+        for change, worker, ms in self._times:
+            self._screen.say(f"{change} was live in {worker} {ms:.0f} ms after the commit")
+        for error in errors[:5]:
+            self._screen.say(f"a call failed: {error}")
+        return not errors
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    async def _change(self, what: str, statements: str, provider: str) -> None:
+        """Execute a change, and wait until both workers report it to the database and answer by it."""
+        revision = await self._execute(statements)
+        await self._until_sql(
+            "SELECT count(*) = $2 FROM liverouter.instances WHERE applied_revision = $1",
+            revision,
+            len(self._crew.workers),
+            what=f"revision {revision} live in each worker",
+        )
+        for row in await self._query(_OUTCOME):
+            self._times.append((what, row["app"], float(row["commit_to_live_ms"])))
+        await self._until(
+            lambda w: w.answer["revision"] == revision and w.answer["provider"] == provider,
+            f"an answer from {provider}",
+        )
+        self._screen.say(f"the same model objects answer by it, no restart: {self._from_whom()}")
+
+    async def _execute(self, statements: str) -> int:
+        """Show and execute *statements*; return the revision they made."""
+        self._screen.sql(statements)
+        await self._connection.execute(statements)
+        return int(await self._connection.fetchval("SELECT revision FROM liverouter.head"))
+
+    async def _query(self, query: str, *, apart: str = "") -> Sequence[Mapping[str, Any]]:
+        """Show and execute *query*; return its rows, of which the column *apart* is too wide to show."""
+        self._screen.sql(query)
+        rows = [dict(row) for row in await self._connection.fetch(query)]
+        self._screen.rows([{name: value for name, value in row.items() if name != apart} for row in rows])
+        return rows
+
+    async def _until(self, all_of_them: Callable[[Worker], bool], what: str) -> None:
+        await self._crew.wait_until(all_of_them, what, _STEP_S)
+
+    async def _until_sql(self, query: str, *arguments: object, what: str) -> None:
+        """Return once *query* answers true; workers report within milliseconds."""
+        try:
+            async with asyncio.timeout(_STEP_S):
+                while not await self._connection.fetchval(query, *arguments):  # noqa: ASYNC110 - a row, not an event
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            raise DemoError(f"{what}: not within {_STEP_S:g} s") from None
+
+    def _from_whom(self) -> str:
+        return ", ".join(f"{worker.name} by {_served(worker)}" for worker in self._crew.workers)
+
+
+def _has_answer(worker: Worker) -> bool:
+    return bool(worker.answer)
+
+
+def _served(worker: Worker) -> str:
+    return f"{worker.answer['provider']}/{worker.answer['model']}"

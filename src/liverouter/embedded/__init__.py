@@ -1,0 +1,1 @@
+"""A PostgreSQL of our own, from wheels: for the demo, for tests, and for `serve` without a database."""

@@ -1,0 +1,225 @@
+"""The folder of one embedded server: who owns it, its cluster, password, port and log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from liverouter.errors import DatabaseError
+from liverouter.secrecy import private_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOST: Final = "127.0.0.1"
+
+_PORTS: Final = range(25432, 25532)  # below the ephemeral ranges: no outgoing connection sits there at a restart
+_HANDOVER_TIMEOUT_S: Final = 15.0  # for the server of an owner that is gone to shut down
+_POLL_S: Final = 0.02
+_MAX_LOG_BYTES: Final = 5_000_000
+_MAX_TOLD: Final = 1500  # characters of the log in an error
+
+
+class EmbeddedError(DatabaseError):
+    """The embedded PostgreSQL cannot run here (LR220)."""
+
+    def __init__(self, message: str, *, where: str | Path, hint: str) -> None:
+        """Build an LR220."""
+        super().__init__(message, code="LR220", where=str(where), hint=hint)
+
+
+class DataFolder:
+    """A folder that one process at a time may run a server on.
+
+    It belongs to us, not to the server's user; that user owns the cluster inside.
+    """
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        """Describe the folder at *path*; nothing is touched before `take()`."""
+        self.path = path
+        self.cluster = path / "cluster"
+        self.log = path / "postgres.log"
+        self.token = path / "admin-token"  # may be there first: of a `serve` that was given a database
+        self._lock = path / "owner.lock"
+        self._password = path / "password"
+        self._port = path / "port"
+        self._durable = durable
+        self._lock_fd = -1
+
+    @property
+    def lock_fd(self) -> int:
+        """The descriptor that holds the lock; whoever inherits it holds it too."""
+        return self._lock_fd
+
+    def take(self) -> None:
+        """Create the folder where it is missing, and lock it; waits for the server of a dead owner to be gone.
+
+        Raises:
+            EmbeddedError: another process runs a server here, or the folder holds something else.
+        """
+        if self.path.exists() and not self._lock.exists() and not _holds_only(self.path, self.token.name):
+            raise EmbeddedError(
+                "the data folder holds other files", where=self.path, hint="Give an empty folder, or a new one."
+            )
+        private_file.make_folder(self.path)
+        self._lock_fd = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + _HANDOVER_TIMEOUT_S
+        while not _try_lock(self._lock_fd):
+            owner = os.pread(self._lock_fd, 20, 0).decode().strip()
+            if _is_alive(owner) or time.monotonic() > deadline:
+                self.release()
+                raise EmbeddedError(
+                    f"process {owner or 'unknown'} already runs a server on this data folder",
+                    where=self.path,
+                    hint="Use the DSN that it printed, stop it, or give another data folder.",
+                )
+            time.sleep(_POLL_S)
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Close our hold on the lock; an heir of `lock_fd` keeps his."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def major(self) -> int | None:
+        """Return the version of the cluster in here, None while there is none."""
+        try:
+            return int((self.cluster / "PG_VERSION").read_text())
+        except FileNotFoundError:
+            return None
+
+    def password(self) -> str:
+        """Return the superuser's password, a new one as long as there is no cluster.
+
+        Raises:
+            EmbeddedError: the cluster's password is lost.
+        """
+        if self.major() is None:
+            private_file.replace(self._password, secrets.token_urlsafe(24))
+        try:
+            return private_file.read(self._password)
+        except FileNotFoundError as exc:
+            raise EmbeddedError(
+                "the data folder's password file is gone",
+                where=self._password,
+                hint="Put it back from a backup, or give another data folder.",
+            ) from exc
+
+    def ports(self) -> Iterator[int]:
+        """Yield free ports, for ever; a durable server's last one first, because services hold its DSN."""
+        if self._durable:
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                if _is_free(last := int(self._port.read_text())):
+                    yield last
+            yield from filter(_is_free, _PORTS)
+        while True:
+            with socket.socket() as probe:
+                probe.bind((HOST, 0))
+                port = int(probe.getsockname()[1])
+            yield port
+
+    def remember_port(self, port: int) -> None:
+        """Keep *port* for the next start."""
+        self._port.write_text(str(port))
+
+    def is_ready(self) -> bool:
+        """Return whether the server in here accepts connections."""
+        with contextlib.suppress(OSError, IndexError):
+            return (self.cluster / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
+        return False
+
+    def clear_stale_pid(self) -> None:
+        """Remove a pid file that an earlier server left; call it with the lock held.
+
+        The pid in it is signalled only where its command line names this cluster: it is then an orphan of ours, whose
+        keeper was killed. Any other process was given the pid since and is left alone.
+
+        Raises:
+            EmbeddedError: the orphan does not stop.
+        """
+        file = self.cluster / "postmaster.pid"
+        try:
+            pid = int(file.read_text().split(maxsplit=1)[0])
+        except FileNotFoundError:
+            return
+        except (ValueError, IndexError):  # cut off by a full disk
+            pid = 0
+        deadline = time.monotonic() + _HANDOVER_TIMEOUT_S
+        if pid and self._runs_here(pid):
+            os.kill(pid, signal.SIGINT)
+            while self._runs_here(pid):
+                if time.monotonic() > deadline:
+                    raise EmbeddedError(
+                        f"process {pid}, an orphaned server, does not stop",
+                        where=self.path,
+                        hint=f"Stop process {pid}.",
+                    )
+                time.sleep(_POLL_S)
+        file.unlink(missing_ok=True)
+
+    def rotate_log(self) -> int:
+        """Set a log aside that has grown large; return where the next line will stand."""
+        if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
+            self.log.rename(self.log.with_suffix(".log.1"))
+        self.log.touch(0o600)
+        return self.log.stat().st_size
+
+    def log_since(self, start: int) -> str:
+        """Return the end of what was logged since byte *start*, on one line."""
+        with contextlib.suppress(FileNotFoundError), self.log.open("rb") as file:
+            file.seek(start)
+            return " ".join(file.read().decode(errors="replace").split())[-_MAX_TOLD:]
+        return ""
+
+    def _runs_here(self, pid: int) -> bool:
+        import psutil  # an extra: whoever names a database needs none of this
+
+        try:
+            return str(self.cluster) in psutil.Process(pid).cmdline()
+        except psutil.Error:
+            return False  # gone, a zombie, or a stranger's
+
+
+def _holds_only(folder: Path, name: str) -> bool:
+    """Tell whether *folder* holds nothing but *name*, and what a crash left of making it."""
+    return all(path.name.startswith(name) for path in folder.iterdir())
+
+
+def _try_lock(fd: int) -> bool:
+    import fcntl  # Windows has no such module, and this one must import there
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it, however the holders end
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True  # somebody else's
+    except (ValueError, ProcessLookupError):
+        return False
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as PostgreSQL does: closed connections do not count
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True

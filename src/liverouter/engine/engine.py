@@ -1,0 +1,155 @@
+"""The engine of one client: makes its parts, wires them, and keeps their loops running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from liverouter.engine.activation import Activation
+from liverouter.engine.reloader import DEGRADED_POLL_S, Reloader
+from liverouter.engine.reporter import Reporter
+from liverouter.engine.snapshot_file import SnapshotFile
+from liverouter.events import Bus, LoopFailed
+from liverouter.loops.reload_requests import ReloadRequests
+from liverouter.postgres.listener import Listener
+from liverouter.postgres.repository import SettingsRepository
+from liverouter.routing.cooldowns import Cooldowns
+from liverouter.routing.litellm_setup import load
+from liverouter.routing.shared_cooldowns import SharedCooldowns
+from liverouter.secrecy.redaction import brief
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from liverouter.chat.usage import UsageCounter
+    from liverouter.engine.status import StatusTracker
+    from liverouter.generation import Store
+    from liverouter.loops.thread import LoopThread
+    from liverouter.options import Options
+    from liverouter.secrecy.sealing import Keyring
+
+_RESTART_S: Final = 1.0  # pause before a background loop that ended is run again
+_GOODBYE_S: Final = 1.0
+
+
+class Engine:
+    """What runs in the engine's loop. Made and started by `client`, which owns the loops.
+
+    Args:
+        client_id: names this process in the database, a UUID.
+        options: how this process connects and behaves.
+        keyring: opens sealed secrets; None where no key is configured.
+        store: gets the generations.
+        bus: hears of everything.
+        usage: counts the calls; the reporter drains it.
+        status: where the client stands.
+        io: the loop of every provider call.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        options: Options,
+        keyring: Keyring | None,
+        store: Store,
+        bus: Bus,
+        usage: UsageCounter,
+        status: StatusTracker,
+        io: LoopThread,
+    ) -> None:
+        """Wire the parts; nothing is opened before `run`."""
+        self._bus = bus
+        self._tasks: list[asyncio.Task[None]] = []
+        self._litellm: asyncio.Task[None] | None = None
+        cooldowns = Cooldowns()
+        self.requests = ReloadRequests(bus)
+        self.repository = SettingsRepository(
+            url=options.database_url, application_name=f"liverouter/{options.app}"[:63]
+        )
+        self.shared = (
+            SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
+        )
+        self.listener = Listener(
+            dsn=options.listen_dsn,
+            requests=self.requests,
+            bus=bus,
+            application_name=f"liverouter-listen/{options.app}"[:63],
+            probe_interval_s=options.probe_interval_s,
+            poll_interval_s=min(DEGRADED_POLL_S, options.poll_interval_s),
+        )
+        self.reloader = Reloader(
+            requests=self.requests,
+            repository=self.repository,
+            activation=Activation(
+                keyring=keyring,
+                usage=usage,
+                io=io,
+                store=store,
+                bus=bus,
+                cooldowns=cooldowns,
+                gc_freeze=options.gc_freeze,
+            ),
+            store=store,
+            listener=self.listener,
+            options=options,
+            snapshot_file=SnapshotFile(options.snapshot_file, keyring, database=options.database_name, bus=bus)
+            if options.snapshot_file
+            else None,
+            bus=bus,
+        )
+        self.reporter = Reporter(
+            repository=self.repository,
+            instance=client_id,
+            options=options,
+            status=status,
+            store=store,
+            usage=usage,
+            requests=self.requests,
+            bus=bus,
+        )
+
+    async def run(self) -> None:
+        """Run all loops until `close`."""
+        self._litellm = asyncio.create_task(_import_litellm(), name="litellm import")
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "reloader": self.reloader.run,
+            "listener": self.listener.run,
+            "reporter": self.reporter.run,
+        }
+        if self.shared is not None:
+            loops["shared cooldowns"] = self.shared.run
+        self._tasks = [asyncio.create_task(self._supervise(name, run), name=name) for name, run in loops.items()]
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """End the loops, say goodbye to the database, release its connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for step in (self._say_goodbye, self.repository.close):
+            try:
+                await step()
+            except Exception as exc:  # noqa: BLE001 - whatever it is, what is left to end is ended
+                self._bus.emit(LoopFailed("goodbye", brief(exc)))
+
+    async def _say_goodbye(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self.reporter.say_goodbye()
+
+    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run one loop for ever: an error nobody foresaw is told and the loop started again."""
+        while True:
+            try:
+                await run()
+            except Exception as exc:  # noqa: BLE001 - the top of a loop
+                self._bus.emit(LoopFailed(name, brief(exc)))
+            await asyncio.sleep(_RESTART_S)
+
+
+async def _import_litellm() -> None:
+    """Load litellm while the database is asked; whoever builds a Router waits for it, and tells what fails."""
+    with contextlib.suppress(Exception):
+        await asyncio.to_thread(load)

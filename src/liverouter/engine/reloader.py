@@ -1,0 +1,162 @@
+"""request → read → activate. Level-triggered, single flight: beside `activation`, the one writer of the store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from liverouter.config.environment import Environment
+from liverouter.engine.activation import Activation, Prepared, Reading, Rejected
+from liverouter.errors import DatabaseError
+from liverouter.events import Bus, ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed
+from liverouter.loops.wakeup import Backoff, jittered
+from liverouter.secrecy.redaction import brief
+
+if TYPE_CHECKING:
+    from liverouter.engine.snapshot_file import SnapshotFile
+    from liverouter.generation import Store
+    from liverouter.loops.reload_requests import ReloadRequests
+    from liverouter.options import Options
+    from liverouter.postgres.listener import Listener
+    from liverouter.postgres.repository import SettingsRepository
+    from liverouter.revision import Head, Rows
+
+DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
+_QUIET_S: Final = 0.02  # nothing asked for during this: a short burst is over
+_LONGEST_PAUSE_S: Final = 2.0  # between two reloads of one burst
+_FIRST_RETRY_S: Final = 0.1
+_LAST_RETRY_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The revision handled last, the environment it was handled in, and why it is not in force, if it is not."""
+
+    head: Head
+    environment: Environment
+    rejection: Rejected | None
+
+
+class Reloader:
+    """Keeps the store on the newest valid revision.
+
+    It runs in the engine's loop. A revision that cannot be applied leaves the store as it was, and is tried again once
+    it, the environment or, where that was the fault, the machine has changed.
+
+    Args:
+        requests: who wants a read, beside the poll.
+        repository: reads the rows.
+        activation: has them in force.
+        store: tells whether anything is in force.
+        listener: tells whether notifications arrive; while they do not, the poll is the quicker one.
+        options: the poll's interval, and the base URLs that this process trusts.
+        snapshot_file: the last-known-good for a start without the database; None where none is configured.
+        bus: hears of reads.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests: ReloadRequests,
+        repository: SettingsRepository,
+        activation: Activation,
+        store: Store,
+        listener: Listener,
+        options: Options,
+        snapshot_file: SnapshotFile | None,
+        bus: Bus,
+    ) -> None:
+        self._requests, self._repository, self._activation, self._store = requests, repository, activation, store
+        self._listener, self._options, self._file, self._bus = listener, options, snapshot_file, bus
+        self._seen: _Seen | None = None
+        self._retry = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S)  # counts the reads that failed since one succeeded
+        self._burst_length = 0  # how many more reloads lately ended with the next already asked for than did not
+
+    async def run(self) -> None:
+        """Serve requests until cancelled; reads once at the start and at every poll interval."""
+        pause_s = 0.0
+        while True:
+            await self._requests.wait(pause_s)
+            pause_s = await self._reload()
+            if await self._let_burst_pass():
+                pause_s = 0.0
+
+    async def _reload(self) -> float:
+        """Read, and have in force what is new; return the seconds after which to read again unasked."""
+        try:
+            await self._read_and_apply()
+        except DatabaseError as exc:
+            return await self._read_failed(exc)
+        except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, the next request is served
+            self._bus.emit(LoopFailed("reloader", brief(exc)))
+        poll_s = self._options.poll_interval_s
+        return jittered(poll_s if self._listener.healthy else min(poll_s, DEGRADED_POLL_S))
+
+    async def _read_and_apply(self) -> None:
+        started = time.monotonic()
+        rows = await self._repository.read()
+        read_at = time.monotonic()
+        if self._retry.failures:
+            self._bus.emit(DatabaseRecovered(self._retry.failures))
+            self._retry.reset()
+        read_ms = (read_at - started) * 1000
+        self._bus.emit(ConfigRead(rows.epoch, rows.revision, read_ms))
+        if self._file is not None:
+            await self._file.confirm(rows)
+        seen, forced = self._seen, self._requests.take_forced()
+        environment = Environment(api_bases=self._options.api_bases)
+        known = seen is not None and rows.head == seen.head and not environment.differs(seen.environment)
+        told = seen.rejection if seen is not None and known else None
+        if known and not (told is not None and (told.retryable or forced)):
+            return
+        self._seen = _Seen(rows.head, environment, None)
+        reading = Reading(source="database", read_ms=read_ms, read_at=read_at)
+        rejection = await self._apply(rows, environment, reading, told=None if forced else told)
+        self._seen = _Seen(rows.head, environment, rejection)
+        if rejection is None and self._file is not None:
+            await self._file.keep(rows)
+
+    async def _apply(
+        self, rows: Rows, environment: Environment, reading: Reading, *, told: Rejected | None = None
+    ) -> Rejected | None:
+        """Have *rows* in force, or return why they cannot be; that is told unless it is the same that was *told*."""
+        match await asyncio.to_thread(self._activation.prepare, rows, environment):
+            case Prepared() as prepared:
+                self._activation.activate(prepared, rows, reading)
+                return None
+            case Rejected() as rejected:
+                if told is None or rejected.problems != told.problems:
+                    self._activation.reject(rejected, rows)
+                return rejected
+
+    async def _read_failed(self, exc: DatabaseError) -> float:
+        """Tell it, start from the snapshot file where nothing is in force, and return when to try again."""
+        retry_s = self._retry.next()
+        self._bus.emit(ReadFailed(exc.problem, self._retry.failures, retry_s))
+        if self._store.current is None and self._file is not None and self._retry.failures == 1:
+            rows = await asyncio.to_thread(self._file.read)
+            if rows is not None:
+                reading = Reading(source="snapshot_file", read_ms=0.0, read_at=time.monotonic())
+                await self._apply(rows, Environment(api_bases=self._options.api_bases), reading)
+        return retry_s
+
+    async def _let_burst_pass(self) -> bool:
+        """Wait for the end of a burst of requests: thousands of edits cost a handful of rebuilds.
+
+        A burst is when the next read was asked for during the last. It is over once nothing is asked for during a
+        quarter of the pause, 20 ms at least. The pause doubles with each read of the burst, up to 2 s.
+
+        Returns:
+            Whether there was one, so that the next read is due at once.
+        """
+        if not self._requests.pending or self._retry.failures:
+            self._burst_length = max(self._burst_length - 1, 0)
+            return False
+        pause_s = min(_LONGEST_PAUSE_S, _QUIET_S * 2**self._burst_length)
+        self._burst_length = min(self._burst_length + 1, 10)
+        end_s, quiet_s = time.monotonic() + pause_s, max(_QUIET_S, pause_s / 4)
+        while (left_s := end_s - time.monotonic()) > 0 and await self._requests.wait(min(left_s, quiet_s)):
+            pass
+        return True

@@ -1,0 +1,270 @@
+"""Status, outcomes and usage to PostgreSQL: at once when something changed, else as a heartbeat that is a poll, too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import secrets
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.errors import DatabaseError
+from liverouter.events import (
+    Bus,
+    CallFailedOver,
+    ClientStarted,
+    ConfigApplied,
+    ConfigRejected,
+    DatabaseRecovered,
+    Event,
+    ListenerConnected,
+    ListenerDegraded,
+    ListenerLost,
+    ReadFailed,
+    ReportFailed,
+)
+from liverouter.loops.wakeup import Wakeup
+from liverouter.options import hostname
+from liverouter.routing.router import cooling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from liverouter.chat.usage import UsageCounter
+    from liverouter.engine.status import StatusTracker
+    from liverouter.generation import Generation, Store
+    from liverouter.loops.reload_requests import ReloadRequests
+    from liverouter.options import Options
+    from liverouter.postgres.repository import SettingsRepository
+    from liverouter.revision import Head
+
+_MAX_OUTCOMES: Final = 100  # kept for a database that does not answer; the newest ones tell the story
+_MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes no report above 1 MB
+_MAX_LABEL_LENGTH: Final = 500
+_MAX_LABELS_LENGTH: Final = 4_000  # all together, names included
+_COMPLAIN_EVERY_S: Final = 60.0
+
+
+class Reporter:
+    """Tells the database what this process runs.
+
+    `observe` collects from any thread; `run` sends from the engine's loop. Nothing here can stop a reload or a call.
+
+    Args:
+        repository: sends a report, and returns the newest revision that the database knows of.
+        instance: the id of this process's client, a UUID.
+        options: app, labels, and the heartbeat's interval.
+        status: where the client stands.
+        store: the generation in force, whose deployments and cooldowns go with every report.
+        usage: counts that are drained by a report, and taken back where it did not arrive.
+        requests: asked for a read where the database tells of a revision that was not read.
+        bus: hears of reports that failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        repository: SettingsRepository,
+        instance: str,
+        options: Options,
+        status: StatusTracker,
+        store: Store,
+        usage: UsageCounter,
+        requests: ReloadRequests,
+        bus: Bus,
+    ) -> None:
+        self._repository, self._instance, self._options, self._status = repository, instance, options, status
+        self._store, self._usage, self._requests, self._bus = store, usage, requests, bus
+        self._key = secrets.token_hex(16)  # proves that a later report is by the same process
+        self._outcomes: list[tuple[float, dict[str, Any]]] = []  # (monotonic, apply or rejection)
+        self._whole = True  # send every key, not a heartbeat
+        self._changed = Wakeup()
+        self._complained_at = -_COMPLAIN_EVERY_S
+
+    def observe(self, event: Event) -> None:
+        """Take note of *event*; wakes `run` when the database should know at once."""
+        match event:
+            case ConfigApplied(source="database"):
+                self._outcomes.append((time.monotonic(), _applied(event)))
+            case ConfigRejected():
+                self._outcomes.append((time.monotonic(), _rejected(event)))
+            case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
+                pass
+            case ReadFailed():
+                self._whole = True  # with the next heartbeat: most often this cannot be told either
+                return
+            case CallFailedOver() | DatabaseRecovered():
+                pass  # cooldowns that people look for, and what was missed meanwhile
+            case _:
+                return
+        del self._outcomes[:-_MAX_OUTCOMES]
+        self._whole = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        while True:
+            await self._report()
+            await self._changed.wait(self._options.heartbeat_interval_s)
+            self._changed.clear()
+
+    async def say_goodbye(self) -> None:
+        """Tell the database that this process ended by intention, with all that it was not told yet; best effort."""
+        more = True
+        with contextlib.suppress(DatabaseError):
+            while more:
+                document, _, _, more = self._document()
+                await self._repository.report(document | {"bye": True})
+
+    async def _report(self) -> None:
+        document, outcomes, usage, more = self._document()
+        try:
+            head = await self._repository.report(document)
+        except DatabaseError as exc:
+            self._outcomes = [*outcomes, *self._outcomes][-_MAX_OUTCOMES:]
+            self._usage.restore(usage)
+            self._whole = True
+            if time.monotonic() - self._complained_at >= _COMPLAIN_EVERY_S:
+                self._complained_at = time.monotonic()
+                self._bus.emit(ReportFailed(exc.problem))
+            return
+        if head.report_whole:
+            self._whole = True
+        if head.report_whole or more:
+            self._changed.set()
+        self._compare(head)
+
+    def _compare(self, head: Head) -> None:
+        """Ask for a read where the database has another revision than was read last: the heartbeat is a poll, too."""
+        status = self._status.current
+        if (head.epoch, head.revision) != (status.epoch, status.desired_revision):
+            self._requests.request("the heartbeat saw another revision")
+
+    def _document(self) -> tuple[dict[str, Any], list[tuple[float, dict[str, Any]]], list[dict[str, Any]], bool]:
+        """Return what to send now, what of it to take back if it does not arrive, and whether more waits."""
+        outcomes, self._outcomes = self._outcomes, []
+        whole, self._whole = self._whole, False
+        usage, more = self._oldest_usage()
+        document: dict[str, Any] = {"instance": self._instance, "key": self._key}
+        generation = self._store.current
+        if whole:
+            document |= self._everything()
+        if generation is not None:  # with every heartbeat: cooldowns come and go by themselves
+            document["deployments"] = self._deployments(generation)
+        if outcomes:
+            now = time.monotonic()
+            document["applies"] = [{**outcome, "age_ms": (now - at) * 1000} for at, outcome in outcomes]
+        if usage:
+            document["usage"] = usage
+        return document, outcomes, usage, more
+
+    def _oldest_usage(self) -> tuple[list[dict[str, Any]], bool]:
+        """Return as many counts as one report takes, and whether newer ones wait for the next."""
+        rows, size = sorted(self._usage.drain(), key=lambda row: row["minute"]), 0
+        for number, row in enumerate(rows):
+            size += len(json.dumps(row))
+            if size > _MAX_USAGE_BYTES and number:
+                self._usage.restore(rows[number:])
+                return rows[:number], True
+        return rows, False
+
+    def _everything(self) -> dict[str, Any]:
+        status = self._status.current
+        error = status.last_error
+        return {
+            "app": self._options.app,
+            "labels": _shortened(self._options.labels),
+            "host": hostname(),
+            "pid": os.getpid(),
+            "versions": _versions(),
+            "state": str(status.state),
+            "mode": status.mode,
+            "mode_cause": status.mode_cause or None,
+            "since": status.since.isoformat(),
+            "epoch": status.applied_epoch or None,
+            "applied_revision": status.revision,
+            "generation": status.generation,
+            "litellm_enable": status.litellm_enable,
+            "rejected_revision": status.rejected_revision,
+            "rejected_epoch": status.rejected_epoch or None,
+            "problems": [p.as_dict() for p in status.problems],
+            "last_error": None
+            if error is None
+            else {
+                "code": error.code,
+                "message": error.message,
+                "hint": error.hint,
+                "where": error.where,
+                "revision": error.revision,
+            },
+            "listener": {"backend_pid": status.backend_pid, "reconnects": status.reconnects},
+        }
+
+    def _deployments(self, generation: Generation) -> list[dict[str, Any]]:
+        cooling_s = cooling(generation.router) if generation.router is not None else {}
+        return [
+            {
+                "deployment_id": d.id,
+                "role": d.role,
+                "order": d.order,
+                "weight": d.weight,
+                "provider": d.provider,
+                "model": d.model,
+                "params": d.params,
+                "endpoint": d.endpoint,
+                "credential_source": d.credential_source,
+                "credential_fingerprint": d.credential_fingerprint,
+                "cooling_ms": cooling_s[d.id] * 1000 if d.id in cooling_s else None,
+            }
+            for d in generation.snapshot.deployments
+        ]
+
+
+def _applied(event: ConfigApplied) -> dict[str, Any]:
+    return {
+        "revision": event.revision,
+        "epoch": event.epoch,
+        "outcome": "applied",
+        "stage": "live",
+        "timed": event.commit_to_live_ms is not None,
+        "read_ms": event.read_ms,
+        "validate_ms": event.validate_ms,
+        "build_ms": event.build_ms,
+        "warm_ms": event.warm_ms,
+    }
+
+
+def _rejected(event: ConfigRejected) -> dict[str, Any]:
+    first = event.problems[0]
+    return {
+        "revision": event.revision,
+        "epoch": event.epoch,
+        "outcome": "rejected",
+        "stage": event.stage,
+        "code": first.code,
+        "message": first.message,
+    }
+
+
+def _shortened(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return as much of *labels* as a report may hold: longer ones would have it refused."""
+    kept: dict[str, str] = {}
+    left = _MAX_LABELS_LENGTH
+    for name, label in labels.items():
+        short = label[:_MAX_LABEL_LENGTH]
+        left -= len(name) + len(short)
+        if left < 0:
+            break
+        kept[name] = short
+    return kept
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("liverouter", "litellm", "langchain-core"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -1,0 +1,220 @@
+"""The last-known-good revision on disk, sealed: what a process starts from while the database does not answer.
+
+The file holds the rows and the sealed secrets as the database gave them, sealed once more as a whole, so that neither a
+row nor which secrets exist can be read from it, and nothing in it can be changed. No plain secret is ever in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import stat
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.config.draft import origins_in_force
+from liverouter.errors import LiveRouterError, SecretError
+from liverouter.events import Bus, SnapshotFileIgnored, SnapshotFileWritten
+from liverouter.revision import Rows, SealedSecret
+from liverouter.secrecy.sealing import open_bytes, seal_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from liverouter.errors import Problem
+    from liverouter.revision import Head
+    from liverouter.secrecy.sealing import Keyring
+
+_CONFIRM_EVERY_S: Final = 86_400.0  # a file this old is written again while the database still holds the same
+_RETRY_S: Final = 60.0  # one that could not be written is tried again by the first read after this
+_MAX_AGE_S: Final = 30 * 86_400.0  # unconfirmed for this long, it tells nothing any more
+_MAGIC: Final = b"liverouter snapshot "
+_FORMAT: Final = 1
+_PURPOSE: Final = f"snapshot file {_FORMAT}"
+_MAX_BYTES: Final = 64 * 1024 * 1024
+_OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_REMOVE: Final = "Remove it; it is written anew once the database answers"
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One write of the file."""
+
+    head: Head
+    at: float  # monotonic seconds
+    problem: Problem | None = None  # why the file does not hold it
+
+    def is_due(self, head: Head) -> bool:
+        """Tell whether to write again though the database still holds the same: its age tells when that was seen."""
+        wait_s = _CONFIRM_EVERY_S if self.problem is None else _RETRY_S
+        return head == self.head and time.monotonic() - self.at > wait_s
+
+
+class SnapshotFile:
+    """The last-known-good of one client, on disk: kept after each activation, read for a start without the database.
+
+    What goes wrong with it is told to *bus*, once for each reason, and stops nothing.
+    """
+
+    def __init__(self, path: Path, keyring: Keyring | None, *, database: str, bus: Bus) -> None:
+        """Keep it at *path*, sealed with *keyring* if there is one; *database* says where from, without password."""
+        self._path, self._keyring, self._database, self._bus = path, keyring, database, bus
+        self._last: _Write | None = None
+
+    def read(self) -> Rows | None:
+        """Return the revision that it holds, None where it holds none that can be used. Blocks for the disk."""
+        try:
+            return read_snapshot_file(self._path, self._keyring, database=self._database)
+        except LiveRouterError as exc:
+            self._bus.emit(SnapshotFileIgnored(str(self._path), exc.problem))
+            return None
+
+    async def keep(self, rows: Rows) -> None:
+        """Write *rows*, which are in force now."""
+        await self._write(rows, told=None)
+
+    async def confirm(self, rows: Rows) -> None:
+        """Write *rows*, which the database still holds, again once a day; after a failure, once a minute."""
+        if self._last is not None and self._last.is_due(rows.head):
+            await self._write(rows, told=self._last.problem)
+
+    async def _write(self, rows: Rows, *, told: Problem | None) -> None:
+        try:
+            await asyncio.to_thread(write_snapshot_file, self._path, rows, self._keyring, database=self._database)
+        except LiveRouterError as exc:
+            self._last = _Write(rows.head, time.monotonic(), exc.problem)
+            if exc.problem != told:
+                self._bus.emit(SnapshotFileIgnored(str(self._path), exc.problem))
+            return
+        self._last = _Write(rows.head, time.monotonic())
+        self._bus.emit(SnapshotFileWritten(str(self._path), rows.revision))
+
+
+def write_snapshot_file(path: Path, raw: Rows, keyring: Keyring | None, *, database: str) -> None:
+    """Replace the file at *path* by *raw*, atomically, readable by its owner alone; blocks for the disk's fsync.
+
+    A reader finds the former file or the new one, whole. *database* names where *raw* came from, without password.
+
+    Raises:
+        LiveRouterError: LR504, and why; the former file is as it was.
+    """
+    content = {
+        "database": database,
+        "epoch": raw.epoch,
+        "revision": raw.revision,
+        "change_id": raw.change_id,
+        "committed_at": raw.committed_at.isoformat(),
+        "settings": dict(raw.settings),
+        "secrets": {name: [secret.sealed, secret.fingerprint] for name, secret in raw.secrets.items()},
+        "origins": {name: list(secret.origins) for name, secret in raw.secrets.items()},
+    }
+    try:
+        sealed = seal_bytes(_PURPOSE, json.dumps(content).encode(), keyring)
+        _replace(path.resolve(), b"%s%d\n%s\n" % (_MAGIC, _FORMAT, sealed))
+    except SecretError as exc:
+        raise _error(path, f"cannot be sealed: {exc.message}", exc.hint) from exc
+    except OSError as exc:
+        hint = "Give a path on a disk that this user may write to and that has room"
+        raise _error(path, f"cannot be written: {exc.strerror or type(exc).__name__}", hint) from exc
+
+
+def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) -> Rows:
+    """Return the revision that the file at *path* holds for *database*.
+
+    Raises:
+        LiveRouterError: LR504, and why: not there, not readable, writable by others, another format, damaged, sealed
+            with an unknown key, of another database, or not confirmed for 30 days.
+    """
+    sealed = _checked(path, _read(path))
+    try:
+        content = json.loads(open_bytes(_PURPOSE, sealed, keyring))
+    except SecretError as exc:
+        if exc.code == "LR503":
+            raise _error(path, "is damaged", _REMOVE) from exc
+        raise _error(path, f"cannot be opened: {exc.message}", exc.hint) from exc
+    if content["database"] != database:
+        hint = f"{_REMOVE}, or name the database that it belongs to"
+        raise _error(path, f"belongs to database {content['database']}, not to {database}", hint)
+    return _config(content)
+
+
+def _config(content: dict[str, Any]) -> Rows:
+    committed_at = datetime.fromisoformat(content["committed_at"])
+    return Rows(
+        epoch=content["epoch"],
+        revision=content["revision"],
+        change_id=content["change_id"],
+        committed_at=committed_at,
+        age_ms=max(0.0, (datetime.now(UTC) - committed_at).total_seconds() * 1000),
+        settings=content["settings"],
+        secrets={name: _secret(name, content) for name in content["secrets"]},
+    )
+
+
+def _secret(name: str, content: dict[str, Any]) -> SealedSecret:
+    """Return one secret; where the file is older than bindings, bound to what its revision sent it to."""
+    sealed, mark = content["secrets"][name]
+    bound = content["origins"][name] if "origins" in content else origins_in_force(content["settings"], name)
+    return SealedSecret(sealed, mark, tuple(bound))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe of that name must not hang us
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise _error(path, "is not a plain file", "Give the path of a file")
+            if found.st_mode & _OTHERS_MAY_WRITE or found.st_uid not in (0, os.geteuid()):
+                hint = f"Others could put an old revision in its place: chown it to this user and chmod 600 {path}"
+                raise _error(path, "may be written by other users", hint)
+            if time.time() - found.st_mtime > _MAX_AGE_S:
+                days = (time.time() - found.st_mtime) / 86_400
+                raise _error(path, f"was last confirmed by the database {days:.0f} days ago", _REMOVE)
+            return file.read(_MAX_BYTES)
+    except FileNotFoundError as exc:
+        raise _error(path, "does not exist", "It is written once a revision is live") from exc
+    except OSError as exc:
+        hint = "Let this user read it, and the folders above it"
+        raise _error(path, f"cannot be read: {exc.strerror or type(exc).__name__}", hint) from exc
+
+
+def _checked(path: Path, data: bytes) -> bytes:
+    """Return the sealed part of a file of ours."""
+    head, _, rest = data.partition(b"\n")
+    if not head.startswith(_MAGIC):
+        raise _error(path, "is not a liverouter snapshot", "Give another path; this file is left alone")
+    if head != b"%s%d" % (_MAGIC, _FORMAT):
+        found = head.removeprefix(_MAGIC)[:20].decode(errors="replace")
+        raise _error(path, f"is of format {found}, this liverouter reads {_FORMAT}", _REMOVE)
+    return rest.removesuffix(b"\n")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)  # the rename itself
+    finally:
+        os.close(folder)
+
+
+def _error(path: Path, why: str, hint: str) -> LiveRouterError:
+    return LiveRouterError(f"the snapshot file {why}", code="LR504", where=f"file {path}", hint=hint)

@@ -1,0 +1,44 @@
+"""Who wants the settings read: level-triggered, so that a thousand requests cost one read."""
+
+from __future__ import annotations
+
+from liverouter.events import Bus, ReloadRequested
+from liverouter.loops.wakeup import Wakeup
+
+
+class ReloadRequests:
+    """What listener, reporter and application ask of the reloader: a read, soon.
+
+    Nothing queues. A request that comes while the settings are read means another read after it.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        """Tell each request to *bus*."""
+        self._bus = bus
+        self._wakeup = Wakeup()
+        self._forced = False
+
+    def request(self, reason: str, *, forced: bool = False) -> None:
+        """Ask for a read, for a *reason* of a few words; returns at once. Callable from any thread.
+
+        A *forced* one has a rejected revision tried again, and told again, though nothing changed.
+        """
+        self._forced = self._forced or forced
+        self._bus.emit(ReloadRequested(reason))
+        self._wakeup.set()
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether a read was asked for since the last `wait`."""
+        return self._wakeup.is_set()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Take what is pending, waiting for it up to *timeout_s* seconds; return whether there was anything."""
+        pending = await self._wakeup.wait(timeout_s)
+        self._wakeup.clear()  # before the read: a later request must mean a later read
+        return pending
+
+    def take_forced(self) -> bool:
+        """Tell whether a request since the last look was forced."""
+        forced, self._forced = self._forced, False
+        return forced

@@ -1,0 +1,242 @@
+"""An event loop in a thread of its own, and the bridges by which callers on any thread or loop use it.
+
+Every provider call runs on one such loop, whoever makes it: litellm keeps clients per loop, so a loop per call would
+mean a TCP connection per call, and descriptors that only leave after minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from liverouter.errors import ClosedError, LiveRouterError
+from liverouter.loops import fork as loop_fork
+from liverouter.loops.streaming import aread, read
+from liverouter.secrecy.leaving import bare
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LoopThread:
+    """One asyncio loop in a daemon thread, from construction until `stop`.
+
+    Bridges for sync callers (`call`, `iterate`) and for callers on any other loop (`acall`, `aiterate`): the caller's
+    context variables are visible inside, cancelling or dropping the caller cancels what it waits for. The owner makes a
+    new one after a fork; the inherited one is dead there and must not be touched.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Start the thread *name*; blocks for a millisecond."""
+        self.name = name
+        self._loop = _new_loop()
+        # nothing is submitted once `_closing` is seen as true; a finaliser may submit in the middle of a submit
+        self._lock = threading.RLock()
+        self._closing = False
+        self._last_steps: dict[Callable[[], Awaitable[None]], None] = {}
+        started = threading.Event()
+        self._loop.call_soon(started.set)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+        started.wait()
+        loop_fork.watch(self._loop, self._thread)
+
+    def __repr__(self) -> str:
+        """Name the loop and say whether it runs."""
+        return f"<LoopThread {self.name} {'closed' if self._closing else 'running'}>"
+
+    def is_current(self) -> bool:
+        """Tell whether the caller runs on this loop."""
+        return threading.get_ident() == self._thread.ident
+
+    def submit(
+        self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]:
+        """Start ``fn(*args, **kwargs)`` on the loop and return its future at once; cancelling that cancels the work.
+
+        Raises:
+            ClosedError: the loop was stopped.
+        """
+        with self._lock:
+            if self._closing:
+                raise ClosedError
+            return asyncio.run_coroutine_threadsafe(fn(*args, **kwargs), self._loop)
+
+    def call(self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn(*args, **kwargs)`` on the loop and return its result; blocks the calling thread.
+
+        Raises:
+            LiveRouterError: the caller is on this very loop, and would wait for itself for ever (LR406).
+            ClosedError: the loop was stopped.
+        """
+        self._refuse_own_thread()
+        future = self.submit(fn, *args, **kwargs)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise self._ended() from None
+        finally:
+            future.cancel()  # left early by KeyboardInterrupt; does nothing to a finished one
+
+    def iterate(
+        self, fn: Callable[P, AsyncGenerator[T, None]], *args: P.args, **kwargs: P.kwargs
+    ) -> Generator[T, None, None]:
+        """Yield what the async generator ``fn(*args, **kwargs)`` yields; blocks the calling thread between items.
+
+        The generator runs on the loop, at most 64 items ahead of the reader. Closing early, or dropping the iterator,
+        cancels it there. Raises as `call` does.
+        """
+        self._refuse_own_thread()
+        try:
+            yield from read(self.submit, fn(*args, **kwargs))
+        except concurrent.futures.CancelledError:
+            raise self._ended() from None
+
+    async def acall(self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``fn(*args, **kwargs)`` on the loop and return its result, from whichever loop; direct when on it.
+
+        Raises:
+            ClosedError: the loop was stopped.
+        """
+        if self.is_current():
+            return await fn(*args, **kwargs)
+        future = self.submit(fn, *args, **kwargs)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if self._closing and not _is_cancelled():
+                raise self._ended() from None
+            raise
+
+    def aiterate(
+        self, fn: Callable[P, AsyncGenerator[T, None]], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncGenerator[T, None]:
+        """Yield what the async generator ``fn(*args, **kwargs)`` yields, as `iterate` does, from whichever loop."""
+        source = fn(*args, **kwargs)
+        return source if self.is_current() else aread(self.submit, source, self._ended)
+
+    def at_stop(self, step: Callable[[], Awaitable[None]]) -> Callable[[], object]:
+        """Have *step* run on the loop when it stops, after every task has ended; adding it again changes nothing.
+
+        The returned function takes it back.
+        """
+        self._last_steps[step] = None
+        return lambda: self._last_steps.pop(step, None)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Cancel every task, run the last steps, close the loop and end the thread; idempotent.
+
+        Blocks up to *timeout_s* seconds and returns whether the thread ended. Callers that still wait get ClosedError.
+
+        Raises:
+            LiveRouterError: called on the loop itself (LR406).
+        """
+        self._refuse_own_thread()
+        with self._lock:
+            first, self._closing = not self._closing, True
+        if first:
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._end()))
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+    async def _end(self) -> None:
+        try:
+            while others := [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]:
+                for task in others:
+                    task.cancel()
+                await asyncio.wait(others, timeout=1.0)  # cancelled again where a task swallowed it
+            for step in list(self._last_steps):
+                await step()
+            await self._loop.shutdown_asyncgens()
+            with contextlib.suppress(RuntimeError):  # it takes a thread, which an ending interpreter does not start
+                await self._loop.shutdown_default_executor()
+            await asyncio.sleep(0)  # transports that were closed above leave the selector in the next round
+        finally:
+            self._loop.stop()
+
+    def _refuse_own_thread(self) -> None:
+        if self.is_current():
+            raise LiveRouterError(
+                "a blocking call on the I/O loop would wait for itself",
+                code="LR406",
+                where=f"thread {self.name}",
+                hint="Use the async methods there (ainvoke, astream), or call from another thread.",
+            )
+
+    def _ended(self) -> Exception:
+        return ClosedError() if self._closing else concurrent.futures.CancelledError()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop that resolves host names to the very end of the process, to say goodbye to the database."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(_complain)
+    if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, have threads of their own for it
+        resolve = loop.getaddrinfo
+
+        async def resolve_to_the_end(host: Any, port: Any, **how: int) -> Any:
+            try:
+                return await resolve(host, port, **how)
+            except RuntimeError:  # before exit hooks run, the interpreter has ended every pool of threads
+                return socket.getaddrinfo(host, port, **how)
+
+        loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
+        loop.run_in_executor = _closing_what_nobody_awaits(loop.run_in_executor)  # type: ignore[assignment, method-assign]
+    return loop
+
+
+def _closing_what_nobody_awaits(run_in_executor: Callable[..., asyncio.Future[Any]]) -> Callable[..., Any]:
+    """Return *run_in_executor*, which closes a coroutine that is made in a thread for a call that was cancelled.
+
+    litellm makes those of calls there; Python would complain of one that is never awaited.
+    """
+
+    def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        made: list[Any] = []
+
+        def call() -> Any:
+            result = fn(*args)
+            if asyncio.iscoroutine(result):
+                made.append(result)
+                if any(future.cancelled() for future in waiting):
+                    result.close()
+            return result
+
+        def ended(future: asyncio.Future[Any]) -> None:
+            if future.cancelled():  # also after it was made, and before it came here
+                for coroutine in made:
+                    coroutine.close()
+
+        waiting: list[asyncio.Future[Any]] = []  # empty until it is submitted: it may end before
+        waiting.append(run_in_executor(executor, call))
+        waiting[0].add_done_callback(ended)
+        return waiting[0]
+
+    return run
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Have asyncio log what a library left behind as it does, without the frames and requests that hold a key."""
+    if (error := context.get("exception")) is not None:
+        bare(error)
+    loop.default_exception_handler(context)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

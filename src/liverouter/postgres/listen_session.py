@@ -1,0 +1,183 @@
+"""One connection on which notifications arrive: LISTEN, proved by a notification to itself."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import asyncpg
+
+from liverouter.errors import Problem
+from liverouter.loops.wakeup import Wakeup
+from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from liverouter.events import PollCause
+    from liverouter.postgres.dsn import Dsn
+
+CHANNEL: Final = "liverouter"
+_NO_TIMEOUTS: Final = {  # a role may carry any of these; each would end a session that only listens
+    "idle_session_timeout": "0",
+    "statement_timeout": "0",  # every query here has a timeout of ours
+    "lock_timeout": "0",
+}
+# Asking moves the tail of the server's notification queue, which nothing else may do for long: at a tail that names a
+# frozen transaction LISTEN fails ("could not access status of transaction"), and a queue that was full once refuses
+# every NOTIFY, and with it every write of a setting, though it has drained since.
+_FIRST: Final = (
+    "SELECT pg_backend_pid(), pg_postmaster_start_time(), pg_is_in_recovery(), pg_notification_queue_usage()"
+)
+_PROBE: Final = """
+    SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_listening_channels() AS c WHERE c = $1),
+           pg_notification_queue_usage()
+"""
+
+
+class NotListeningError(Exception):
+    """A connection on which notifications do not arrive, and why."""
+
+    def __init__(self, cause: PollCause, problem: Problem) -> None:
+        """Name the *cause* and what to do about it."""
+        super().__init__(str(problem))
+        self.cause, self.problem = cause, problem
+
+
+class ListenSession:
+    """One connection on which LISTEN is in force and was proved by a notification to itself."""
+
+    def __init__(
+        self, connection: Connection, connect_again: Callable[[], Awaitable[Connection]], query_timeout_s: float
+    ) -> None:
+        self._connection, self._connect_again, self._query_timeout_s = connection, connect_again, query_timeout_s
+        self._own_channel = f"liverouter_{secrets.token_hex(8)}"  # nobody else's: its arrival proves this connection
+        self._arrived, self._closed = Wakeup(), Wakeup()
+        self._server_started_at: object = None
+        self.backend_pid = 0
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: Dsn,
+        application_name: str,
+        on_notification: Callable[[], None],
+        connect_timeout_s: float,
+        query_timeout_s: float,
+    ) -> Self:
+        """Return a session that hears.
+
+        Raises:
+            NotListeningError: connected, but to a standby or through a pooler that swallows notifications.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: anything else.
+        """
+        connect_again = partial(
+            connect,
+            dsn,
+            application_name=application_name,
+            timeout_s=connect_timeout_s,
+            server_settings=_NO_TIMEOUTS,
+            command_timeout_s=query_timeout_s,
+        )
+        session = cls(await connect_again(), connect_again, query_timeout_s)
+        try:
+            session._connection.add_termination_listener(lambda _: session._closed.set())
+            await session._start(on_notification)
+        except BaseException:
+            session.terminate()
+            raise
+        return session
+
+    async def _start(self, on_notification: Callable[[], None]) -> None:
+        try:
+            await self._prove(on_notification)
+        except (OSError, asyncpg.PostgresError) as exc:  # TimeoutError is an OSError
+            if not self._is_pooled:
+                raise
+            with contextlib.suppress(*NETWORK_ERRORS):
+                await self._connection.execute("UNLISTEN *")  # most likely on the backend that LISTEN reached
+            raise NotListeningError("pooler", _pooler()) from exc
+
+    async def _prove(self, on_notification: Callable[[], None]) -> None:
+        self.backend_pid, self._server_started_at, standby, _ = await self._row(_FIRST)
+        if standby:
+            raise NotListeningError("standby", _standby())
+        await self._connection.add_listener(CHANNEL, lambda *_: on_notification())
+        await self._connection.add_listener(self._own_channel, lambda *_: self._arrived.set())
+        if self._is_pooled:
+            await self._notify_from_elsewhere()
+        else:
+            await self._connection.execute(f"NOTIFY {self._own_channel}")
+        if not await self._arrived.wait(self._query_timeout_s):
+            raise TimeoutError
+
+    @property
+    def _is_pooled(self) -> bool:
+        """Whether somebody stands between: a pooler hands out process ids of its own."""
+        return self.backend_pid not in (0, self._connection.get_server_pid())
+
+    async def _notify_from_elsewhere(self) -> None:
+        """Notify while this connection is idle: then a pooler in transaction mode has no server linked to it."""
+        other = await self._connect_again()
+        try:
+            await other.execute(f"NOTIFY {self._own_channel}")
+        finally:
+            other.terminate()
+
+    async def _row(self, query: str, *arguments: object) -> tuple[Any, ...]:
+        row = await self._connection.fetchrow(query, *arguments)
+        return tuple(row) if row is not None else ()
+
+    async def probe(self) -> None:
+        """Return when the same backend still listens for us.
+
+        Raises:
+            TimeoutError: no answer in time.
+            NotListeningError: an answer, but from somebody who does not listen.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the connection is gone.
+        """
+        pid, listening, _ = await self._row(_PROBE, self._own_channel)
+        if pid != self.backend_pid or not listening:
+            raise NotListeningError("pooler", _pooler())
+
+    async def is_elsewhere(self) -> bool:
+        """Dial once more and tell whether another server answers.
+
+        Raises:
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: nobody does.
+        """
+        connection = await self._connect_again()
+        try:
+            return bool(await connection.fetchval("SELECT pg_postmaster_start_time()") != self._server_started_at)
+        finally:
+            connection.terminate()
+
+    async def closes_within(self, seconds: float) -> bool:
+        """Wait *seconds*, or until the connection is closed; tell whether it was."""
+        return await self._closed.wait(seconds)
+
+    def terminate(self) -> None:
+        """Drop the connection at once; a polite close can hang on a dead peer."""
+        self._connection.terminate()
+
+
+def _standby() -> Problem:
+    return Problem(
+        "LR210",
+        "the database is a standby, which cannot LISTEN",
+        "LIVEROUTER_LISTEN_URL",
+        "Name the primary, or every host (postgresql://user@host1,host2/name): the one that takes writes is chosen",
+        "warning",
+    )
+
+
+def _pooler() -> Problem:
+    return Problem(
+        "LR210",
+        "a connection pooler stands before the database and swallows notifications",
+        "LIVEROUTER_LISTEN_URL",
+        "Set LIVEROUTER_LISTEN_URL to a direct connection, or one in session mode",
+        "warning",
+    )

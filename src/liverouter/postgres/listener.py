@@ -1,0 +1,234 @@
+"""LISTEN for life: each connection proved and probed, and dialled again for ever when it is of no more use.
+
+A notification is a hint: its payload is never read, and every connect, loss and doubt asks for a reload just the same.
+The config itself is read elsewhere, on another connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final, Literal, NoReturn
+
+import asyncpg
+
+from liverouter.errors import Problem
+from liverouter.events import (
+    Bus,
+    ListenerConnected,
+    ListenerDegraded,
+    ListenerLost,
+    ListenerProbed,
+    LoopFailed,
+    PollCause,
+)
+from liverouter.loops.wakeup import Backoff, jittered
+from liverouter.postgres.connection import NETWORK_ERRORS
+from liverouter.postgres.errors import from_driver
+from liverouter.postgres.listen_session import ListenSession, NotListeningError
+from liverouter.secrecy.redaction import brief
+
+if TYPE_CHECKING:
+    import random
+
+    from liverouter.loops.reload_requests import ReloadRequests
+    from liverouter.postgres.dsn import Dsn
+
+_FIRST_RETRY_S: Final = 0.1
+_LAST_RETRY_S: Final = 30.0
+_POOLER_RETRY_S: Final = 300.0  # each try leaves a LISTEN behind on a backend of the pool
+_SAY_AGAIN_S: Final = 30.0  # a failure that goes on is reported this often
+_MISSES: Final = 2  # unanswered probes in a row that end a connection
+_AFTER_MISS_S: Final = 1.0  # until the second probe
+_ANSWERED: Final = ("pooler", "standby", "refused")  # somebody is there, but notifications cannot arrive
+
+
+class Listener:
+    """Asks for a read whenever the config may have changed, and knows whether it would hear of it.
+
+    Runs in the engine's loop; `mode`, `cause`, `healthy`, `backend_pid` and `reconnects` may be read from any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        dsn: Dsn,
+        requests: ReloadRequests,
+        bus: Bus,
+        application_name: str,
+        probe_interval_s: float = 10.0,  # ±20 %, so that a fleet does not probe in step
+        poll_interval_s: float = 2.0,  # of the safety poll while not healthy; only reported
+        server_check_interval_s: float = 120.0,  # ±20 %; whether the DSN still leads to the server we listen to
+        probe_timeout_s: float = 2.0,  # of every query here
+        connect_timeout_s: float = 5.0,  # for each host of the DSN
+        rng: random.Random | None = None,
+    ) -> None:
+        """Wire; nothing runs before `run`."""
+        self._dsn, self._requests, self._bus, self._application_name = dsn, requests, bus, application_name
+        self._probe_interval_s, self._poll_interval_s = probe_interval_s, poll_interval_s
+        self._server_check_interval_s = server_check_interval_s
+        self._probe_timeout_s, self._connect_timeout_s = probe_timeout_s, connect_timeout_s
+        self._rng = rng
+        self._backoff = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S, rng=rng)  # counts since the last answered probe
+        self._session: ListenSession | None = None
+        self._connects = 0
+        self._said: tuple[str, PollCause | None] = ("", None)  # the last event of trouble and its cause
+        self._said_at = 0.0  # loop time
+        self.mode: Literal["listen", "poll_only"] = "poll_only"
+        self.cause: PollCause | None = None  # why not "listen", once that is known
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether notifications arrive, as far as the last probe knows."""
+        return self.mode == "listen"
+
+    @property
+    def backend_pid(self) -> int | None:
+        """Return the pid of the server process that listens for us, None while there is none."""
+        session = self._session
+        return session.backend_pid if session is not None else None
+
+    @property
+    def reconnects(self) -> int:
+        """Return how often LISTEN was won back."""
+        return max(self._connects - 1, 0)
+
+    async def run(self) -> None:
+        """Listen until cancelled; no connection, task or socket is left behind."""
+        while True:
+            try:
+                await self._listen()
+            except NotListeningError as exc:
+                failure = exc
+            except NETWORK_ERRORS as exc:
+                failure = NotListeningError(_cause(exc), from_driver(exc).problem)
+            except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, it dials again
+                self._bus.emit(LoopFailed("listener", brief(exc)))
+                failure = NotListeningError("unreachable", from_driver(exc).problem)
+            await self._back_off(failure)
+
+    async def _listen(self) -> NoReturn:
+        """Listen on one connection until it turns out to be of no use, which is raised."""
+        session = await ListenSession.open(
+            self._dsn, self._application_name, self._notified, self._connect_timeout_s, self._probe_timeout_s
+        )
+        self._session = session
+        self._connects += 1
+        try:
+            self._listening("listening")
+            await self._watch(session)
+        finally:
+            self._session = None
+            session.terminate()
+            await asyncio.sleep(0)  # a loop that ends now would leave the socket open
+
+    async def _watch(self, session: ListenSession) -> NoReturn:
+        """Probe the connection until it is closed, fails two probes in a row, or the DSN leads elsewhere.
+
+        Raises:
+            NotListeningError: why it is of no more use.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what a probe met.
+        """
+        loop = asyncio.get_running_loop()
+        misses = 0
+        check_at = loop.time() + self._jittered(self._server_check_interval_s)
+        while True:
+            pause_s = min(_AFTER_MISS_S, self._probe_interval_s) if misses else self._probe_interval_s
+            if await session.closes_within(self._jittered(pause_s)):
+                raise self._half_open() if misses else NotListeningError("unreachable", _closed())
+            started = loop.time()
+            try:
+                await session.probe()
+            except (TimeoutError, asyncpg.QueryCanceledError) as exc:
+                misses += 1
+                if misses == _MISSES:
+                    raise self._half_open() from exc
+                self._report(self._half_open())
+                continue
+            except NETWORK_ERRORS as exc:
+                raise self._half_open() if misses else exc from None
+            if misses:
+                misses = 0
+                self._listening("the listening connection answers again")
+            self._backoff.reset()  # not at the connect: one that breaks at once must back off as well
+            self._bus.emit(ListenerProbed(session.backend_pid, (loop.time() - started) * 1000))
+            if loop.time() >= check_at:
+                await self._check_server(session)
+                check_at = loop.time() + self._jittered(self._server_check_interval_s)
+
+    async def _check_server(self, session: ListenSession) -> None:
+        """Raise when the DSN leads elsewhere by now: after a failover the old primary may be up, silent for ever."""
+        with contextlib.suppress(*NETWORK_ERRORS):  # no news: the probe judges the connection, not this
+            if await session.is_elsewhere():
+                raise NotListeningError("unreachable", _elsewhere())
+
+    def _jittered(self, seconds: float) -> float:
+        return jittered(seconds, rng=self._rng)
+
+    def _half_open(self) -> NotListeningError:
+        return NotListeningError(
+            "half_open",
+            Problem(
+                "LR210",
+                f"the listening connection did not answer within {self._probe_timeout_s:g} s",
+                "database",
+                "Look for a frozen server, or a firewall that drops idle connections; it is dialled again",
+                "warning",
+            ),
+        )
+
+    def _notified(self) -> None:
+        self._requests.request("notification")
+
+    def _listening(self, reason: str) -> None:
+        """Note that notifications arrive from now on."""
+        self.mode, self.cause, self._said = "listen", None, ("", None)
+        self._bus.emit(ListenerConnected(self.backend_pid or 0, self.reconnects))
+        self._requests.request(reason)  # for whatever was committed while nobody listened
+
+    async def _back_off(self, failure: NotListeningError) -> None:
+        """Wait before the next attempt: ever longer, but behind a pooler always long."""
+        retry_s = self._backoff.next()
+        if failure.cause == "pooler":
+            retry_s = self._jittered(_POOLER_RETRY_S)
+        self._report(failure, retry_s)
+        await asyncio.sleep(retry_s)
+
+    def _report(self, failure: NotListeningError, retry_s: float | None = None) -> None:
+        """Say why notifications do not arrive: each cause at once, one that goes on now and then."""
+        self.mode, self.cause = "poll_only", failure.cause
+        event: ListenerDegraded | ListenerLost
+        if retry_s is None or failure.cause in _ANSWERED:
+            event = ListenerDegraded(failure.cause, self._poll_interval_s, failure.problem)
+        else:
+            event = ListenerLost(failure.cause, self._backoff.failures, retry_s, failure.problem)
+        said, now = (event.name, failure.cause), asyncio.get_running_loop().time()
+        if said == self._said and now - self._said_at < _SAY_AGAIN_S:
+            return
+        news, self._said, self._said_at = said != self._said, said, now
+        self._bus.emit(event)
+        if news:
+            self._requests.request(
+                f"notifications do not arrive: {failure.cause}"
+            )  # before the poll's long interval is over
+
+
+def _cause(exc: Exception) -> PollCause:
+    """Return what keeps us from listening, of what a connect or a query met."""
+    match exc:
+        case asyncpg.ReadOnlySQLTransactionError():
+            return "standby"
+        case asyncpg.CannotConnectNowError() | asyncpg.OperatorInterventionError() | asyncpg.PostgresConnectionError():
+            return "unreachable"
+        case asyncpg.PostgresError() | asyncpg.ClientConfigurationError():
+            return "refused"
+        case _:
+            return "unreachable"
+
+
+def _closed() -> Problem:
+    return Problem("LR201", "the listening connection was closed", "database", "It is dialled again", "warning")
+
+
+def _elsewhere() -> Problem:
+    return Problem("LR201", "the DSN leads to another server now", "database", "It is dialled again", "warning")

@@ -1,0 +1,198 @@
+"""The connections behind `repository`: made on first use, checked, kept, replaced when they break or grow old."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sqlalchemy import event, text
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from liverouter.errors import DatabaseError
+from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
+from liverouter.postgres.dsn import Dsn
+from liverouter.postgres.errors import from_driver, is_broken
+from liverouter.postgres.schema import HEAD, mismatch
+from liverouter.secrecy.leaving import bare
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from sqlalchemy import Row, TextClause
+
+T = TypeVar("T")
+_GRACE_S: Final = 1.0  # the server's own timeout fires first and says more
+
+
+class _CommitError(Exception):
+    """The connection broke during a COMMIT: nobody knows whether it happened."""
+
+
+class Database:
+    """One or a few connections to one database, for the event loop that uses them.
+
+    A transaction pooler may stand between: nothing is prepared under a name, each statement goes out whole (parse,
+    bind, execute) in one message, and nothing is left behind on a session. What is known of a statement's columns is
+    kept, so that a read is one round trip.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        application_name: str,
+        statement_timeout_s: float,
+        connect_timeout_s: float,  # for each host of the DSN
+        max_connection_age_s: float,  # a new one resolves names again: finds the new primary while the old one is up
+    ) -> None:
+        self._dsn = Dsn.parse(url)
+        self._application_name = application_name
+        self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
+        self._max_connection_age_s = max_connection_age_s
+        self._engine: AsyncEngine | None = None
+        self._made: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self.where = f"database {self._dsn.without_password}"
+
+    async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
+        """Return the rows of one reading statement, which sees one state of the database.
+
+        Tried again, once, where the kept connection turns out to be broken.
+
+        Raises:
+            DatabaseError: it failed.
+        """
+        try:
+            return await self.execute(statement, values)
+        except DatabaseError as exc:
+            if not is_broken(exc):
+                raise
+        await self._drop_idle()
+        return await self.execute(statement, values)
+
+    async def execute(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
+        """Return the rows of one statement that may write, committed by itself.
+
+        Raises:
+            DatabaseError: it failed; where the connection broke it may have been committed.
+        """
+        async with self._connection(None) as connection:
+            # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
+            alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            return (await alone.execute(statement, values)).all()
+
+    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
+        """Return what *work* returns, which runs in a READ COMMITTED transaction, committed when it has ended.
+
+        *work* runs again, once, where the kept connection turns out to be broken before the commit. *timeout_s* is for
+        one statement that may take longer than others.
+
+        Raises:
+            DatabaseError: it failed; where the connection broke during the commit, it may have happened.
+        """
+        try:
+            return await self._transact(work, timeout_s)
+        except DatabaseError as exc:
+            if not is_broken(exc) or isinstance(exc.__cause__, _CommitError):
+                raise
+        await self._drop_idle()
+        return await self._transact(work, timeout_s)
+
+    async def close(self) -> None:
+        """Close every connection, those in use as well; further use opens new ones."""
+        await self._drop_idle()
+        for connection in list(self._made):  # SQLAlchemy forgets one whose set-up was cancelled, and leaves it open
+            connection.terminate()
+
+    async def _drop_idle(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float | None) -> T:
+        async with self._connection(timeout_s) as connection, connection.begin() as transaction:
+            if timeout_s is not None:
+                limit = f"{timeout_s + _GRACE_S:.3f}s"
+                await connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": limit})
+            result = await work(connection)
+            try:
+                await transaction.commit()
+            except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
+                raise _CommitError from bare(exc)
+            return result
+
+    @asynccontextmanager
+    async def _connection(self, timeout_s: float | None) -> AsyncIterator[AsyncConnection]:
+        limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S
+        try:
+            async with asyncio.timeout(limit_s), self._opened().connect() as connection:
+                yield connection
+        except DatabaseError as exc:
+            raise bare(exc)  # noqa: B904 - the driver's frames, which it came through, hold the DSN
+        except (SQLAlchemyError, _CommitError, *NETWORK_ERRORS) as exc:
+            raise from_driver(exc, where=self.where) from bare(exc)
+
+    def _opened(self) -> AsyncEngine:
+        if self._engine is None:
+            self._engine = make_engine(
+                self._connect,
+                pool_size=1,
+                max_overflow=2,
+                pool_timeout=self._statement_timeout_s,
+                pool_recycle=self._max_connection_age_s,
+            )
+            event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
+        return self._engine
+
+    async def _connect(self) -> Connection:
+        settings = {
+            # Whatever the role's own settings are: these are part of how this works.
+            "default_transaction_isolation": "read committed",
+            "idle_session_timeout": "0",
+            "lock_timeout": "0",
+            "statement_timeout": str(round(self._statement_timeout_s * 1000)),
+        }
+        try:
+            connection = await connect(
+                self._dsn,
+                application_name=self._application_name,
+                timeout_s=self._connect_timeout_s,
+                server_settings=settings,
+            )
+        except ValueError as exc:
+            raise from_driver(exc, where=self.where) from None  # its text is a piece of the URL, often of the password
+        try:
+            async with asyncio.timeout(self._statement_timeout_s + _GRACE_S):
+                await _check_schema(connection, self.where)
+        except BaseException:  # cancelled as well: nobody else knows of this connection yet
+            connection.terminate()
+            raise
+        self._made.add(connection)
+        return connection
+
+
+def make_engine(connect: Callable[[], Awaitable[Connection]], **pool: Any) -> AsyncEngine:
+    """Return an engine over what *connect* opens."""
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, isolation_level="READ COMMITTED", hide_parameters=True, **pool
+    )
+
+
+async def _check_schema(connection: Connection, where: str) -> None:
+    """Raise the DatabaseError for a schema that this code cannot work with."""
+    if await connection.fetchval("SELECT to_regclass('liverouter.alembic_version') IS NULL"):
+        raise mismatch(None, where)
+    found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
+    if found == HEAD:
+        return
+    error = mismatch(found, where)
+    if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
+        raise error
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Have the pool replace a kept connection that the server ended meanwhile, at no round trip."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError

@@ -1,0 +1,348 @@
+"""The only way to the database: the config, its history, what the fleet says. Only `listener` has one of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from liverouter.errors import DatabaseError, RolloutError, SecretError, WriteRefusedError
+from liverouter.postgres import statements as sql
+from liverouter.postgres.pool import Database
+from liverouter.revision import Head, Rows, SealedSecret
+from liverouter.secrecy.leaving import leaves_bare
+from liverouter.secrecy.printable import storable_values
+from liverouter.secrecy.sealing import open as unseal, seal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Row, TextClause
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from liverouter.secrecy.sealing import Keyring
+
+
+class Unset(Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET  # as a value in `write`: remove the row
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """What a rotation did."""
+
+    revision: int  # the head now; a new one where a secret in force was sealed anew
+    renewed: int  # distinct values that are now sealed with the newest key, history included
+    lost: Mapping[str, int]  # key id -> values of the history that no key here opens; left as they are
+
+
+class SettingsRepository:
+    """Reads and writes settings, secrets and their history, and asks what the fleet runs.
+
+    For one event loop; holds at most three connections, opened at the first use. Every failure of driver, network or
+    database is a `DatabaseError` with code and hint; nothing in it repeats the DSN's password or a statement's values.
+    Rows of views are dicts that json can write, but for their times.
+    """
+
+    @leaves_bare
+    def __init__(
+        self,
+        *,
+        url: str,  # postgresql://…, as libpq takes it; a pooler may stand between
+        application_name: str = "liverouter",
+        statement_timeout_s: float = 10.0,
+        connect_timeout_s: float = 5.0,  # for each host of the DSN
+        max_connection_age_s: float = 120.0,  # then names are resolved anew
+    ) -> None:
+        self._database = Database(
+            url=url,
+            application_name=application_name,
+            statement_timeout_s=statement_timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            max_connection_age_s=max_connection_age_s,
+        )
+
+    # -- the config --------------------------------------------------------------------------------------------
+
+    async def read(self) -> Rows:
+        """Return the head revision, whole: one statement, so one snapshot, in one round trip.
+
+        Raises:
+            DatabaseError: it cannot be reached, is not migrated, has an unknown schema, or refuses (LR201 to LR209).
+        """
+        try:
+            (row,) = await self._database.select(sql.READ, {})
+        except (RecursionError, ValueError) as exc:
+            raise DatabaseError(
+                "a row of settings holds JSON that cannot be read: nested too deep, or a number with too many digits",
+                code="LR208",
+                where="settings",
+                hint="Remove it; this names the longest: "
+                "SELECT key FROM liverouter.settings ORDER BY length(value::text) DESC LIMIT 1",
+            ) from exc
+        return Rows(
+            epoch=row.epoch,
+            revision=row.revision,
+            change_id=row.change_id,
+            committed_at=row.committed_at,
+            age_ms=row.age_ms,
+            settings=row.settings,
+            secrets={name: SealedSecret(sealed, mark, tuple(to)) for name, (sealed, mark, to) in row.secrets.items()},
+            standby=row.standby,
+        )
+
+    async def head(self) -> Head:
+        """Return which revision is the newest; cheaper than `read`."""
+        (row,) = await self._database.select(sql.HEAD, {})
+        return Head(row.epoch, row.revision, row.change_id)
+
+    async def write(
+        self,
+        changes: Mapping[str, object],
+        secrets: Mapping[str, SealedSecret] | None = None,
+        *,
+        delete: Collection[str] = (),
+        expected_revision: int | None = None,
+        author: str | None = None,
+        comment: str | None = None,
+    ) -> int:
+        """Change settings and secrets in one transaction; return the revision that holds them.
+
+        A value of `UNSET` removes its row. *delete* names secrets to remove. Where nothing differs from what is stored,
+        no revision is made and the head is returned. *author* is the application's user, for the history.
+
+        Raises:
+            ConflictError: the head is not *expected_revision* any more (LR211); nothing was changed.
+            WriteRefusedError: a plain secret, or a value that is not JSON (LR212); nothing was changed.
+            DatabaseError: any other failure; nothing was changed, unless the connection broke during the commit.
+        """
+        values = _as_json({key: value for key, value in changes.items() if value is not UNSET})
+        unset = [key for key, value in changes.items() if value is UNSET]
+
+        async def work(connection: AsyncConnection) -> int:
+            await connection.execute(
+                sql.BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment}
+            )
+            if len(unset) < len(changes):
+                await connection.execute(sql.SET, {"changes": values})
+            if unset:
+                await connection.execute(sql.UNSET, {"keys": unset})
+            for name, secret in (secrets or {}).items():
+                stored = {
+                    "name": name,
+                    "sealed": secret.sealed,
+                    "fingerprint": secret.fingerprint,
+                    "origins": list(secret.origins),  # also none: whoever holds the lock before us may change the rows
+                }
+                await connection.execute(sql.SET_SECRET, stored)
+            if delete:
+                await connection.execute(sql.UNSET_SECRETS, {"names": list(delete)})
+            return int(await connection.scalar(sql.REVISION))
+
+        return await self._database.transact(work)
+
+    async def secrets(self) -> list[dict[str, Any]]:
+        """Return each stored secret without itself: name, fingerprint, origins, key_id, updated_at/by, role."""
+        return await self._rows(sql.STORED_SECRETS)
+
+    # -- history -----------------------------------------------------------------------------------------------
+
+    async def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the newest *limit* rows of view `revisions`, newest first."""
+        return await self._rows(sql.HISTORY, limit=limit)
+
+    async def diff(self, a: int, b: int) -> list[dict[str, Any]]:
+        """Return what differs between two revisions: object, key, old, new; of secrets the fingerprints.
+
+        Raises:
+            DatabaseError: there is no such revision (LR213).
+        """
+        return await self._rows(sql.DIFF, a=a, b=b)
+
+    async def rollback(
+        self,
+        revision: int,
+        *,
+        comment: str | None = None,
+        author: str | None = None,
+        expected_revision: int | None = None,
+    ) -> int:
+        """Restore settings and secrets of *revision* as a new revision and return that; the head where nothing differs.
+
+        Raises:
+            ConflictError: the head is not *expected_revision* any more (LR211).
+            DatabaseError: there is no such revision (LR213), or any other failure; nothing was changed.
+        """
+
+        async def work(connection: AsyncConnection) -> int:
+            await connection.execute(
+                sql.BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment}
+            )
+            return int(await connection.scalar(sql.ROLLBACK, {"revision": revision, "comment": comment}))
+
+        return await self._database.transact(work)
+
+    # -- the fleet ---------------------------------------------------------------------------------------------
+
+    async def report(self, document: Mapping[str, Any]) -> Head:
+        """Hand in a process's report (its keys: `migrations/sql/0002_fleet/report.sql`) and return the head.
+
+        Numbers that are not finite go as null, and characters that no database stores as U+FFFD.
+
+        Raises:
+            WriteRefusedError: the report cannot be used (LR212).
+            DatabaseError: any other failure; the report may have arrived where the connection broke.
+        """
+        (row,) = await self._database.execute(sql.REPORT, {"doc": _as_json(storable_values(document))})
+        return Head(row.epoch, row.revision, row.change_id, row.report_whole)
+
+    async def wait_applied(self, revision: int, timeout_s: float = 30.0) -> None:
+        """Return when every live instance has applied *revision* or a newer one; at once where none is live.
+
+        Raises:
+            RolloutError: an instance rejected it (LR403), or not all applied it within *timeout_s* seconds (LR404).
+            DatabaseError: there is no such revision (LR213), or any other failure.
+        """
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(sql.WAIT_APPLIED, {"revision": revision, "timeout_s": timeout_s})
+
+        try:
+            await self._database.transact(work, timeout_s=timeout_s + 1)
+        except DatabaseError as exc:
+            if exc.code in ("LR403", "LR404"):
+                raise RolloutError(exc.message, code=exc.code, where=f"revision {revision}", hint=exc.hint) from exc
+            raise
+
+    async def instances(self) -> list[dict[str, Any]]:
+        """Return view `instances`."""
+        return await self._rows(sql.INSTANCES)
+
+    async def active_config(self) -> list[dict[str, Any]]:
+        """Return view `active_config`: what processes say they run."""
+        return await self._rows(sql.ACTIVE_CONFIG)
+
+    async def desired_config(self) -> list[dict[str, Any]]:
+        """Return view `desired_config`: what rows say should run."""
+        return await self._rows(sql.DESIRED_CONFIG)
+
+    async def problems(self) -> list[dict[str, Any]]:
+        """Return view `problems`; empty means that all is well."""
+        return await self._rows(sql.PROBLEMS)
+
+    async def rollout(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the newest *limit* rows of view `rollout`, newest first."""
+        return await self._rows(sql.ROLLOUT, limit=limit)
+
+    async def usage(self, since: datetime) -> list[dict[str, Any]]:
+        """Return view `usage` from *since* (aware) on, newest first."""
+        return await self._rows(sql.USAGE, since=since)
+
+    async def usage_totals(self, since: datetime) -> list[dict[str, Any]]:
+        """Return what view `usage` has of each minute and deployment, all processes together; the busiest 5000."""
+        return await self._rows(sql.USAGE_TOTALS, since=since)
+
+    # -- keys and schema ---------------------------------------------------------------------------------------
+
+    async def key_usage(self) -> list[dict[str, Any]]:
+        """Return how many values each key has sealed: key_id, secrets, in_history. A key not listed can be dropped."""
+        return await self._rows(sql.KEY_USAGE)
+
+    async def reseal(self, keyring: Keyring, *, author: str | None = None) -> Resealed:
+        """Seal everything with the newest key of *keyring*, history included: one transaction, nothing on a second run.
+
+        For the owner of the schema. Writers wait meanwhile. Values of the history whose key is lost stay as they are.
+
+        Raises:
+            SecretError: a secret in force does not open with any key here (LR502, LR503); nothing was changed.
+            DatabaseError: any failure; nothing was changed.
+        """
+        newest = keyring.newest
+        edit = {"expected": None, "author": author, "comment": f"sealed with key {newest}"}
+
+        async def work(connection: AsyncConnection) -> Resealed:
+            before = await connection.scalar(sql.BEGIN_EDIT, edit)  # waits for writers, and has them wait
+            found = (await connection.execute(sql.SEALED_OTHERWISE, {"newest": newest})).all()
+            renewed, lost = _resealed(found, keyring)
+            if renewed:
+                # The secrets first: their trigger compares them with the history.
+                mapping = {"renewed": _as_json(renewed)}
+                await connection.execute(sql.RESEAL_SECRETS, mapping)
+                await connection.execute(sql.RESEAL_HISTORY, mapping)
+                await connection.execute(sql.SPEND_ENVELOPES, mapping)
+                await connection.execute(sql.MARK_ROTATED, {"before": before})
+            return Resealed(int(await connection.scalar(sql.REVISION)), len(renewed), lost)
+
+        return await self._database.transact(work)
+
+    async def schema_version(self) -> str:
+        """Return the schema's revision.
+
+        Raises:
+            DatabaseError: not installed (LR204), newer than this code and not compatible (LR205), older (LR206).
+        """
+        ((version,),) = await self._database.select(sql.SCHEMA_VERSION, {})
+        return str(version)
+
+    async def close(self) -> None:
+        """Close the connections; the repository can be used again and opens new ones."""
+        await self._database.close()
+
+    async def _rows(self, statement: TextClause, **values: object) -> list[dict[str, Any]]:
+        try:
+            rows = await self._database.select(statement, values)
+        except (ArithmeticError, RecursionError, ValueError) as exc:
+            raise DatabaseError(
+                f"a row holds a value that cannot be read: {type(exc).__name__}",
+                code="LR208",
+                where="database",
+                hint="A time beyond the year 9999, or JSON nested too deep or with too long a number: ask by psql",
+            ) from exc
+        return [{name: _plain(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
+
+
+def _resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, str], dict[str, int]]:
+    """Return old envelope -> new envelope, and how many of the history each lost key keeps shut."""
+    renewed: dict[str, str] = {}
+    lost: dict[str, int] = {}
+    for row in found:
+        try:
+            renewed[row.sealed] = seal(row.name, unseal(row.name, row.sealed, keyring), keyring)
+        except SecretError:
+            if row.current:
+                raise
+            key_id = row.sealed.split(":")[1]
+            lost[key_id] = lost.get(key_id, 0) + 1
+    return renewed, lost
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal() | float():
+            return float(value) if math.isfinite(value) else None
+        case UUID():
+            return str(value)
+        case _:
+            return value
+
+
+def _as_json(values: Mapping[str, object]) -> str:
+    try:
+        return json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as exc:
+        raise WriteRefusedError(
+            f"a value is not JSON: {type(exc).__name__}",
+            code="LR212",
+            where="settings",
+            hint="Numbers must be finite; times and the like go as text",
+        ) from exc

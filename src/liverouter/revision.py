@@ -1,0 +1,216 @@
+"""One revision: as it is read, rows and sealed secrets, and as it is once validated, a snapshot of deployments.
+
+All of it is immutable. `config.validate` makes the second of the first; everything behind it is built of that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from liverouter.secrecy.sealing import Secret
+
+Role = Literal["primary", "fallback"]
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """One row of `liverouter.secrets`.
+
+    Attributes:
+        sealed: the encrypted text, ``v1:<key id>:<nonce>:<ciphertext>``.
+        fingerprint: tells it from another: 8 hex digits, see `sealing.fingerprint`.
+        origins: where it may be sent, beside its provider's own hosts; see `origins.origin_of`.
+    """
+
+    sealed: str = field(repr=False)
+    fingerprint: str
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest revision. Compare two of them by inequality: a restore or a failover may go back.
+
+    Attributes:
+        epoch: the database's line of history, `liverouter.epoch()`.
+        change_id: a UUID, new with every change.
+        report_whole: the database knew nothing of the instance that reported, which is to send every key next.
+    """
+
+    epoch: str
+    revision: int
+    change_id: str
+    report_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One revision, read whole in one snapshot of the database; not validated.
+
+    Attributes:
+        committed_at: UTC, by the database's clock.
+        age_ms: the milliseconds from then until it was read, by the database's clock.
+        settings: name -> JSON value.
+        secrets: name -> what is stored.
+        standby: it was read from a standby, which may lag behind its primary.
+    """
+
+    epoch: str
+    revision: int
+    change_id: str
+    committed_at: datetime
+    age_ms: float
+    settings: Mapping[str, object]
+    secrets: Mapping[str, SealedSecret]
+    standby: bool = False
+
+    @property
+    def head(self) -> Head:
+        """Return which revision this is."""
+        return Head(self.epoch, self.revision, self.change_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One provider + model + credentials that a Router may send a call to.
+
+    Attributes:
+        id: ``anthropic/claude-sonnet-4-6#1f2e3d4c``, with a digest of all that changes where a call goes.
+        provider: a key of `providers.PROVIDERS`.
+        model: as the provider names it; where the user names deployments, the deployment.
+        order: 1 is the primary's; a higher one is tried when the lower ones failed.
+        weight: share of the traffic within one order, 1 to 1000.
+        settings: the provider's fields that are not secret, by setting name, normalised.
+        secrets: the provider's secret fields, by setting name.
+        endpoint: origin and path that calls go to, as far as known; for people.
+        credential_source: "secret openai_api_key", "environment OPENAI_API_KEY", "file …", "ambient".
+        credential_fingerprint: 8 hex digits; "" for ambient credentials.
+        temperature: None sends none, as with max_tokens.
+        max_tokens: of an answer.
+        profile: fields of a ModelProfile that the row states, over what is known of the model.
+    """
+
+    id: str
+    provider: str
+    model: str
+    role: Role
+    order: int
+    weight: int
+    settings: Mapping[str, str]
+    secrets: Mapping[str, Secret]
+    endpoint: str
+    credential_source: str
+    credential_fingerprint: str
+    temperature: float | None = None
+    max_tokens: int | None = None
+    profile: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+    @property
+    def label(self) -> str:
+        """Return ``provider/model``, for people."""
+        return f"{self.provider}/{self.model}"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Return the sampling parameters that are sent; empty where none is configured."""
+        both = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {name: value for name, value in both.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole revision, ready to be built.
+
+    Attributes:
+        epoch: the database's line of history, `liverouter.epoch()`.
+        change_id: new at every change; tells two revisions of one number apart.
+        committed_at: UTC, by the database's clock.
+        deployments: by order, at least one; the first is the primary.
+        model_name: the logical name in the Router, in traces and metrics.
+        num_retries: tries on one deployment for 5xx before the next.
+        allowed_fails: failures that a deployment may have before it cools.
+        cooldown_time_s: how long it then cools.
+        timeout_s: of one attempt.
+        check_streams: a stream without its finish marker is cut off.
+    """
+
+    epoch: str
+    revision: int
+    change_id: str
+    committed_at: datetime
+    deployments: tuple[Deployment, ...]
+    litellm_enable: bool = True
+    model_name: str = "ekaiX-model"
+    num_retries: int = 2
+    allowed_fails: int = 3
+    cooldown_time_s: float = 60.0
+    timeout_s: float = 120.0
+    check_streams: bool = True
+
+    @property
+    def primary(self) -> Deployment:
+        """Return the deployment of the lowest order."""
+        return self.deployments[0]
+
+    @property
+    def tries(self) -> int:
+        """Return how often one deployment is asked when it answers 5xx; at least once."""
+        return max(self.num_retries, 1)
+
+    @property
+    def fallbacks(self) -> tuple[Deployment, ...]:
+        """Return every deployment behind the primary."""
+        return self.deployments[1:]
+
+    @property
+    def digest(self) -> str:
+        """Return what calls depend on, as 16 hex digits: equal for two revisions that serve alike."""
+        return _digest(
+            [self.litellm_enable, self.model_name, self.num_retries, self.allowed_fails, self.cooldown_time_s],
+            [self.timeout_s, self.check_streams],
+            *[
+                [
+                    d.id,
+                    d.role,
+                    d.order,
+                    d.weight,
+                    d.temperature,
+                    d.max_tokens,
+                    sorted(d.profile.items()),
+                    d.credential_source,
+                    sorted(d.settings.items()),
+                ]
+                for d in self.deployments
+            ],
+        )
+
+    @property
+    def identity(self) -> str:
+        """Return what answers depend on (provider, model, parameters), as 16 hex digits; keys LLM caches."""
+        return _digest(
+            *[[d.provider, d.model, sorted(d.settings.items()), d.temperature, d.max_tokens] for d in self.deployments]
+        )
+
+    def serves_like(self, other: Snapshot) -> bool:
+        """Tell whether calls under both would be the same, credentials included."""
+        return self.digest == other.digest and [d.secrets for d in self.deployments] == [
+            d.secrets for d in other.deployments
+        ]
+
+
+def deployment_id(provider: str, model: str, settings: Mapping[str, str], fingerprint: str) -> str:
+    """Return the deterministic id of a deployment: the same credentials at the same place give the same id."""
+    return f"{provider}/{model}#{_digest([provider, model, sorted(settings.items()), fingerprint])[:8]}"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

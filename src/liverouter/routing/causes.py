@@ -1,0 +1,219 @@
+"""What a provider library's exception means: whose fault, how bad, for how long. The only reader of one.
+
+Libraries tell it in three ways: by a status, theirs or one of a response behind it; by the class; by what they raised
+it from. litellm gives 500 to what it could not reach, could not read and could not log in to.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from liverouter.providers import PROVIDERS
+from liverouter.secrecy.leaving import chain
+
+Kind = Literal[
+    "authentication",  # the key is not known, or was not had
+    "permission",  # the key may not do this
+    "not_found",  # the model, the deployment or the URL
+    "rate_limit",  # too many calls, or no quota
+    "timeout",
+    "connection",  # the provider could not be reached
+    "context_overflow",  # the prompt is longer than the model reads
+    "invalid_request",  # anything else that the caller has to change
+    "server",  # the provider failed, or its answer cannot be read
+]
+
+_FIRST_ERROR: Final = 400
+_UNAUTHORIZED: Final = 401
+_TIMEOUT: Final = 408
+_UNREADABLE: Final = 422  # also what litellm calls an answer of Gemini's that it cannot read
+_RATE_LIMIT: Final = 429
+_SERVER_ERROR: Final = 500
+_NO_TOKEN: Final = frozenset({"DefaultCredentialsError", "RefreshError"})  # Google gave none for these credentials
+_TIMEOUTS: Final = frozenset({"TimeoutError", "TimeoutException"})  # Python's and httpx's, which litellm calls 500
+_UNREACHED: Final = frozenset({"APIConnectionError", "TransportError"})  # litellm gives them status 500
+_FOR_AN_OPERATOR: Final = frozenset({401, 402, 403, 404})
+_LIBRARIES: Final = frozenset(
+    {"json", "litellm", "httpx", "httpx2", *(name for spec in PROVIDERS.values() for name in spec.libraries)}
+)
+_TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
+_BY_STATUS: Final[Mapping[int, Kind]] = {
+    400: "invalid_request",
+    401: "authentication",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    413: "invalid_request",
+    422: "invalid_request",
+    429: "rate_limit",
+}
+_BY_LANGCHAIN: Final[Mapping[str, Kind]] = {  # what an error is that was typed already
+    "ContextOverflowError": "context_overflow",
+    "ModelAPIError": "server",
+    "ModelAuthenticationError": "authentication",
+    "ModelConnectionError": "connection",
+    "ModelInvalidRequestError": "invalid_request",
+    "ModelNotFoundError": "not_found",
+    "ModelPermissionDeniedError": "permission",
+    "ModelRateLimitError": "rate_limit",
+    "ModelTimeoutError": "timeout",
+}
+_BY_NAME: Final[Mapping[str, Kind]] = {  # the nearest class in the MRO wins
+    "ContextWindowExceededError": "context_overflow",
+    "AuthenticationError": "authentication",
+    "PermissionDeniedError": "permission",
+    "NotFoundError": "not_found",
+    "RateLimitError": "rate_limit",
+    "Timeout": "timeout",
+    "APITimeoutError": "timeout",
+    "TimeoutException": "timeout",
+    "TimeoutError": "timeout",
+    "BadRequestError": "invalid_request",
+    "UnprocessableEntityError": "invalid_request",
+    "InternalServerError": "server",
+    "ServiceUnavailableError": "server",
+    "BadGatewayError": "server",
+    "JSONDecodeError": "server",
+    "UnknownApiResponseError": "server",
+    "APIError": "server",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why an attempt failed, without any text of the provider's.
+
+    Attributes:
+        name: the exception's class.
+        status: the HTTP status; 500 where the provider could not be reached or understood.
+        retry_after_s: the seconds that the provider asked for, None where it asked for none.
+    """
+
+    name: str
+    status: int
+    retry_after_s: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.status}"
+
+    @property
+    def is_worth_a_retry(self) -> bool:
+        """Tell whether the same deployment may answer if it is asked again at once."""
+        return self.status >= _SERVER_ERROR
+
+    @property
+    def is_rate_limit(self) -> bool:
+        """Tell whether the provider says that it has had enough for now."""
+        return self.status == _RATE_LIMIT
+
+    @property
+    def is_for_an_operator(self) -> bool:
+        """Tell whether only an operator can mend it, and no other try."""
+        return self.status in _FOR_AN_OPERATOR
+
+    @property
+    def is_the_callers(self) -> bool:
+        """Tell whether the request itself was refused, which says nothing about the deployment."""
+        blames_the_deployment = self.is_for_an_operator or self.is_rate_limit or self.status == _TIMEOUT
+        return not blames_the_deployment and self.status < _SERVER_ERROR
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return the Cause of a failed attempt: who has to cool, and whether to ask again."""
+    status = getattr(error, "status_code", None)
+    if not isinstance(status, int) or status < _FIRST_ERROR:
+        status = _SERVER_ERROR
+    if status in (_UNREADABLE, _SERVER_ERROR):
+        behind = {name for link in _line(error) for name in _names(link)}
+        if not behind.isdisjoint(_NO_TOKEN):
+            status = _UNAUTHORIZED
+        elif not behind.isdisjoint(_TIMEOUTS):
+            status = _TIMEOUT
+        elif "HTTPStatusError" not in behind:
+            status = _SERVER_ERROR
+    return Cause(type(error).__name__, status, _retry_after_s(error))
+
+
+def kind_of(error: BaseException) -> Kind | None:
+    """Return what a caller can do about *error*, as LangChain sorts it; None for what is no failure of a model call."""
+    names = _names(error)
+    if typed := next((_BY_LANGCHAIN[name] for name in names if name in _BY_LANGCHAIN), None):
+        return typed
+    status, unreached = status_of(error), not _UNREACHED.isdisjoint(names)
+    # by its words as well: litellm has that class for some providers only
+    if "ContextWindowExceededError" in names or (status == _FIRST_ERROR and _TOO_LONG.search(str(error))):
+        return "context_overflow"
+    if status is not None and not unreached and (kind := _of_status(status)):
+        return kind
+    if unreached and any("Timeout" in type(link).__name__ for link in chain(error)):
+        return "timeout"
+    named = next((_BY_NAME[name] for name in names if name in _BY_NAME), None)
+    return named or ("connection" if unreached else None)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status that *error*, or what it came from, was made of; Google's library calls it a code."""
+    for link in chain(error):
+        for status in (getattr(link, "status_code", None), getattr(link, "code", None)):
+            if isinstance(status, int):
+                return status
+    return None
+
+
+def is_of_a_library(error: BaseException) -> bool:
+    """Tell whether a library that speaks to providers made *error*, and not the caller's own code."""
+    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in type(error).__mro__)
+
+
+def describe(error: BaseException) -> str:
+    """Return class, status and text of *error* on one line: what an operator wants to know of a failed attempt."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    for prefix in (f"litellm.{name}: ", f"{name}: "):
+        text = text.removeprefix(prefix)
+    status = getattr(error, "status_code", None)
+    return f"{name} {status}: {text}" if status else f"{name}: {text}"
+
+
+def _of_status(status: int) -> Kind | None:
+    if kind := _BY_STATUS.get(status):
+        return kind
+    return "server" if status >= _SERVER_ERROR else "invalid_request" if status >= _FIRST_ERROR else None
+
+
+def _names(error: BaseException) -> list[str]:
+    return [base.__name__ for base in type(error).__mro__]
+
+
+def _line(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and what it was raised from, one behind the other.
+
+    Not all that `chain` yields: of an error that names its cause, its context is what an earlier attempt ended in.
+    """
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _retry_after_s(error: BaseException) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None without one."""
+    for source in (error, getattr(error, "response", None)):
+        headers = getattr(source, "litellm_response_headers", None) or getattr(source, "headers", None)
+        if not isinstance(headers, Mapping) or not isinstance(text := headers.get("retry-after"), str):
+            continue
+        try:
+            return max(0.0, float(text))
+        except ValueError:
+            pass
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        except (ValueError, OverflowError):  # a zone of any offset
+            continue
+    return None

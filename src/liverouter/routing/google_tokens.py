@@ -1,0 +1,76 @@
+"""Google's access tokens, fetched as everything is fetched from strangers: bounded, in time, no redirect followed.
+
+google-auth asks with `requests`, whose timeout is one read's, in a thread that nothing cancels: a desk that trickles
+its answer would hold that thread, every later token and the end of the process for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import httpx
+
+from liverouter.routing.clock import leave_clock
+from liverouter.routing.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # those of `requests`, beside httpx's own
+
+
+class TokenAnswer(NamedTuple):
+    """What google-auth wants of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class TokenRequest:
+    """google-auth's transport: called in a thread without an event loop, it blocks for *timeout_s* at most."""
+
+    def __init__(self, timeout_s: float) -> None:
+        """Give each request *timeout_s* seconds in all."""
+        self._timeout_s = timeout_s
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> TokenAnswer:
+        """Return the answer to one request.
+
+        Raises:
+            TransportError: there is none, or not in time.
+        """
+        del timeout, options
+        from google.auth.exceptions import TransportError
+
+        try:
+            return asyncio.run(self._ask(httpx.Request(method, url, headers=headers, content=body)))
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise TransportError(f"{type(exc).__name__}: {exc}") from exc  # type: ignore[no-untyped-call]  # google-auth has no types
+
+    async def _ask(self, request: httpx.Request) -> TokenAnswer:
+        leave_clock()
+        async with asyncio.timeout(self._timeout_s), guarded(httpx.AsyncClient(verify=_trusted())) as client:
+            request.extensions["timeout"] = httpx.Timeout(self._timeout_s).as_dict()
+            answer = await client.send(request, follow_redirects=False)
+            return TokenAnswer(answer.status_code, answer.headers, answer.content)
+
+
+def _trusted() -> ssl.SSLContext | bool:
+    """Return the certificates that `requests` would trust."""
+    path = next((Path(os.environ[name]) for name in _CA_VARIABLES if os.environ.get(name)), None)
+    if path is None:
+        return True
+    return ssl.create_default_context(capath=path) if path.is_dir() else ssl.create_default_context(cafile=path)

@@ -1,0 +1,200 @@
+"""Between a provider and the libraries that talk to it: what comes back is a stranger's word, and is bounded here.
+
+`guarded` has an HTTP client, httpx's or httpx2's, made by whichever library, admit its answers through this module:
+
+- A redirect is never followed, for key and prompt would go along: it becomes a 404 that says where it led.
+- A body counts unpacked, piece by piece: 64 MiB of an answer, 64 kB of an error. What is larger, or packed in a way
+  that was not asked for, becomes a 502, or an error of the stream that it is found in.
+- A stream is handed on in whole events, because OpenAI's and Anthropic's decoders copy all of an unfinished one for
+  every piece that comes.
+- No cookie is kept: a client serves many calls.
+- What a provider's library adds from variables of the environment stays here: it belongs to another address.
+- What is for this machine does not leave it by a proxy, to which no key is bound.
+
+Where a call of the native engine has a `Clock`, it hears here of attempts and streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import json
+import os
+import re
+import urllib.request
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from liverouter.routing.answer_body import BodyError, body_pieces, read_timeout_s, refuse_parts, stream_class
+from liverouter.routing.clock import clock_of_call
+from liverouter.secrecy.origins import is_loopback, origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+
+C = TypeVar("C")
+
+MAX_ANSWER: Final = 64 * 2**20  # bytes, unpacked
+MAX_ERROR: Final = 64_000  # the same, of an answer with an error's status
+_ERROR_S: Final = 5.0  # for the body of an error, whose status says the most; half the timeout where that is less
+_FIRST_REDIRECT, _FIRST_ERROR, _SERVER_ERROR = 300, 400, 500
+_BY_PROXY: Final = (
+    "the base URL is on this machine, but HTTP_PROXY or its kin would have the key go to a proxy: nothing was sent. "
+    "Set NO_PROXY=127.0.0.1,localhost"
+)
+_OURS: Final = (b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding")
+_ABOUT_RETRIES: Final = (b"x-should-retry", b"retry-after-ms")
+_HEADERS_OF_VARIABLES: Final = ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS")  # lines of "name: value"
+_NAMED_BY_VARIABLES: Final = {
+    "openai-organization": ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION"),
+    "openai-project": ("OPENAI_PROJECT_ID",),
+    "user-agent": ("LITELLM_USER_AGENT",),
+}
+_PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
+# Of the deployment that litellm tries, which may else send what the environment holds: see `ProviderSpec.headers`.
+own_headers: Final[ContextVar[Mapping[str, str | None]]] = ContextVar(
+    "liverouter_headers", default=MappingProxyType({})
+)
+
+
+def guarded(client: C) -> C:
+    """Return *client*, whose transports, those to proxies included, now admit answers as this module does."""
+    own: Any = client
+    for transport in {id(t): t for t in (own._transport, *own._mounts.values()) if t is not None}.values():  # noqa: SLF001 - httpx has no public way in
+        transport.handle_async_request = functools.partial(_admit, transport.handle_async_request)
+    return client
+
+
+async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
+    """Return the answer to *request* as it may pass on."""
+    if (clock := clock_of_call()) is not None:
+        clock.attempt_began()
+    request.headers["accept-encoding"] = "identity"
+    _take_off(request.headers)
+    if _leaves_by_proxy(str(request.url)):
+        library = importlib.import_module(type(request).__module__.partition(".")[0])
+        return _refusal(library.Response(404), 404, _BY_PROXY)
+    response = await send(request)
+    status: int = response.status_code
+    if _FIRST_REDIRECT <= status < _FIRST_ERROR:
+        await response.stream.aclose()
+        return _refusal(response, 404, _redirected(response, request))
+    if status >= _FIRST_ERROR:
+        content = await _error(response, request)
+        if clock is not None and status >= _SERVER_ERROR:
+            clock.attempt_failed()
+        return _rebuilt(response, status, content)
+    if clock is not None:
+        clock.answered = True
+    try:
+        pieces = body_pieces(response, MAX_ANSWER)
+        if _asks_for_stream(request):
+            kind: Any = type(response)
+            stream = stream_class(kind)(pieces, response, request, clock)
+            if clock is not None:
+                clock.opened.append(stream)
+            return kind(status, headers=_headers(response), stream=stream, extensions=response.extensions)
+        content = b"".join([piece async for piece in pieces])
+        refuse_parts(content)
+        return _rebuilt(response, status, content)
+    except BodyError as exc:
+        return _refusal(response, 502, str(exc))
+
+
+def put_own(headers: Any, own: Mapping[str, str | None]) -> None:
+    """Have *headers* of a request hold those of *own*, name -> value, and none of which the value is None."""
+    for name, value in own.items():
+        if value is None:
+            headers.pop(name, None)
+        else:
+            headers[name] = value
+
+
+def _take_off(headers: Any) -> None:
+    """Take off *headers* what a library put there from the environment, of which no row says where it may go."""
+    put_own(headers, own_headers.get())
+    for name, variables in _NAMED_BY_VARIABLES.items():
+        if name in headers and headers[name] in {os.environ.get(variable) for variable in variables}:
+            del headers[name]
+    for variable in _HEADERS_OF_VARIABLES:
+        for line in os.environ.get(variable, "").split("\n"):
+            name, _, value = line.partition(":")
+            if headers.get(name.strip()) == value.strip():
+                del headers[name.strip()]
+
+
+def _leaves_by_proxy(url: str) -> bool:
+    """Tell whether *url* is this machine's, and yet the environment has a proxy for it."""
+    parts = urlsplit(url)
+    if not is_loopback(origin_of(url)) or urllib.request.proxy_bypass(parts.hostname or ""):
+        return False
+    return not urllib.request.getproxies().keys().isdisjoint({parts.scheme, "all"})
+
+
+def _asks_for_stream(request: Any) -> bool:
+    if b":stream" in request.url.raw_path:  # Google's
+        return True
+    body = request.content
+    return b'"stream":true' in body or b'"stream": true' in body  # within a text its quotes would be escaped
+
+
+def _redirected(response: Any, request: Any) -> str:
+    """Return the sentence for a redirect; of its address only the origin, for the rest may be anything."""
+    try:
+        target = urlsplit(response.headers.get("location", ""))
+        place = f"{target.scheme}://{target.hostname}" + (f":{target.port}" if target.port else "")
+    except ValueError:
+        place = ""
+    if not _PLACE.fullmatch(place):
+        place = "another path" if place == "://None" else "an address that cannot be read"
+    return (
+        f"{request.url.scheme}://{request.url.host} answers with a redirect ({response.status_code}) to {place}: "
+        "none is followed. Mend the base URL"
+    )
+
+
+def _refusal(response: Any, status: int, text: str) -> Any:
+    """Return an error in the place of *response*, in words that every provider's library reads."""
+    error = {"message": text, "type": "liverouter", "code": status, "status": "REFUSED"}
+    return _rebuilt(response, status, json.dumps({"error": error}).encode(), (b"content-type", b"application/json"))
+
+
+def _rebuilt(response: Any, status: int, content: bytes, *more: tuple[bytes, bytes]) -> Any:
+    replaced = {name for name, _ in more}
+    headers = [(name, value) for name, value in _headers(response, status) if name.lower() not in replaced]
+    return type(response)(status, headers=[*headers, *more], content=content, extensions=response.extensions)
+
+
+def _headers(response: Any, status: int = 200) -> list[tuple[bytes, bytes]]:
+    """Return the headers to hand on.
+
+    A charset would name any codec of Python, where JSON is UTF-8. In the native engine a provider's library heeds three
+    that decide over another attempt and the pause before it, which Anthropic's makes as long as it is told. There a
+    server's error is worth another attempt after a short pause, and nothing else is, as with litellm.
+    """
+    dropped: tuple[bytes, ...] = _OURS
+    more: list[tuple[bytes, bytes]] = []
+    if clock_of_call() is not None:
+        again = status >= _SERVER_ERROR
+        dropped += (*_ABOUT_RETRIES, b"retry-after") if again else _ABOUT_RETRIES
+        more = [(b"x-should-retry", b"true" if again else b"false")]
+    kept = [(name, value) for name, value in response.headers.raw if name.lower() not in dropped]
+    return [
+        (name, value.partition(b";")[0] if name.lower() == b"content-type" else value) for name, value in kept
+    ] + more
+
+
+async def _error(response: Any, request: Any) -> bytes:
+    """Return the body of an error as far as it comes: in time, within the bound, and unbroken."""
+    parts: list[bytes] = []
+    limit_s = min(_ERROR_S, (read_timeout_s(request) or 2 * _ERROR_S) / 2)
+    with contextlib.suppress(Exception):  # its status says enough
+        async with asyncio.timeout(limit_s), contextlib.aclosing(body_pieces(response, MAX_ERROR)) as pieces:
+            async for piece in pieces:
+                parts.append(piece)  # noqa: PERF401 - what came before an error counts
+    return b"".join(parts)

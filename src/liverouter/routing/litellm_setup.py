@@ -1,0 +1,96 @@
+"""Loads litellm, once per process, and configures it.
+
+It costs seconds to import, so it is loaded by `load` alone, off the path of whoever waits for an error message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.loops.fork import unforkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_GUARDS: Final = {  # litellm would read .env files and fetch its price list from the internet
+    "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_LOCAL_BLOG_POSTS": "True",
+    "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
+}
+_loading = threading.Lock()
+_loaded: Any = None
+_frozen = False
+
+
+def guard_environment() -> None:
+    """Tell litellm, before its import, to load no .env and fetch nothing; what the user set stays."""
+    for name, value in _GUARDS.items():
+        os.environ.setdefault(name, value)
+
+
+def loaded() -> Any | None:
+    """Return litellm, None while it is not imported and configured."""
+    return _loaded
+
+
+@contextlib.contextmanager
+def collecting_later() -> Iterator[None]:
+    """Put off garbage collection: going through all that is new, over and over, is a quarter of a start."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def freeze() -> None:
+    """Exempt everything alive from garbage collection, once per process.
+
+    For when litellm and what its first calls load are there: a full collection of that, which is never garbage, stops
+    a process for 230 ms. Nothing is collected before: what was imported leaves next to no garbage.
+    """
+    global _frozen  # noqa: PLW0603 - it is the process that is frozen
+    with _loading:
+        if not _frozen:
+            _frozen = True
+            gc.freeze()
+
+
+def load() -> Any:
+    """Import and configure litellm once and return it; blocks for seconds the first time, from any thread."""
+    global _loaded  # noqa: PLW0603 - the import is process-wide, so is this
+    if _loaded is not None:
+        return _loaded
+    with unforkable(), _loading:
+        if _loaded is not None:
+            return _loaded
+        guard_environment()
+        with collecting_later():
+            litellm = importlib.import_module("litellm")
+            importlib.import_module("langchain_litellm")
+        _configure(litellm)
+        _loaded = litellm
+        return litellm
+
+
+def _configure(litellm: Any) -> None:
+    litellm.suppress_debug_info = True  # prints to stdout otherwise
+    litellm.telemetry = False
+    litellm.expose_router_debug_in_errors = False  # it appends its settings to the provider's words
+    litellm.modify_params = True  # thinking blocks of another provider in the history would be refused
+    if not os.environ.get("LITELLM_LOG"):
+        for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs request bodies; our events say what matters
+    from liverouter.routing.litellm_patches import COMMON, apply_patches  # imports litellm
+
+    apply_patches(COMMON)

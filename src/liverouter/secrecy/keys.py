@@ -1,0 +1,41 @@
+"""What a key looks like, and paths into a value that show none. Pure.
+
+The database has the same pattern, in `migrations/sql/0006_plain_secrets/plain_secrets.sql`; a test holds them together.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_KEY: Final = re.compile(
+    r"(^|[^A-Za-z0-9_-])("
+    r"sk-[A-Za-z0-9_-]{8}"
+    r"|(gh[oprsu]|github_pat|glpat|hf|gsk|xai|pplx|r8|nvapi|lsv2|xox[abeprs])[_-][A-Za-z0-9_-]{16}"
+    r"|pat[/_-][A-Za-z0-9_.-]{16}"
+    r"|dapi[0-9a-f]{32}"
+    r"|AIza[A-Za-z0-9_-]{30}|ya29\.[A-Za-z0-9_-]{16}"
+    r"|(AKIA|ASIA)[A-Z0-9]{16}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8}"
+    r"|(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8}"
+    r")"
+    r'|-----BEGIN [A-Z0-9 ]*PRIVATE KEY|"private_key" *:'
+)
+_STEP: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_LONGEST_PLACE: Final = 200  # characters; as long a path for each of 40,000 nodes would be 160 MB
+
+
+def looks_like_key(text: str) -> bool:
+    """Tell whether *text* holds what a provider's key, an access token or a private key looks like."""
+    return _KEY.search(text) is not None
+
+
+def step(member: str, *, is_key: bool | None = None) -> str:
+    """Return the name of a member fit to be shown in a path; *is_key*: it looks like one, where that is known."""
+    hidden = looks_like_key(member) if is_key is None else is_key
+    return member if _STEP.fullmatch(member) and not hidden else "…"
+
+
+def longer(place: str, step: str) -> str:
+    """Return the path *place* with *step* behind it, cut where it gets too long."""
+    return (place + step)[:_LONGEST_PLACE]

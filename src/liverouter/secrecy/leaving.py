@@ -1,0 +1,210 @@
+"""An error as it may leave: its class, its text and what it came from, and nothing that holds a key.
+
+The frames of a library that sent a key have it among their locals, and so have the requests that its errors carry:
+`rich`, structlog's exception dicts and error trackers show both. `bare` takes them off an error and off everything it
+came from; what is raised then has the frames of whoever raises it and of the callers, and its causes keep their text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
+
+from liverouter.errors import LiveRouterError
+from liverouter.secrecy.redaction import MAX_TEXT, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+E = TypeVar("E", bound=BaseException)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MAX_ITEMS, _MAX_DEPTH, _MAX_NAME = 100, 6, 200
+_HEAP_TYPE: Final = 1 << 9  # of a class's flags: it is made in Python, and an error may be moved to another
+_LINKS: Final = ("__cause__", "__context__")
+_OF_BODY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_PRIVATE: Final = frozenset(
+    {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "set-cookie"}
+)
+
+
+def bare(exc: E, secrets: Iterable[str] = ()) -> E:
+    """Return *exc* itself, bare of frames, requests and *secrets*, as is everything that it came from."""
+    secrets = tuple(secrets)
+    for link in chain(exc):
+        _strip(link, secrets)
+    return exc
+
+
+def raise_anew(error: Exception) -> NoReturn:
+    """Raise *error*, from outside of any ``except``: what was being handled there would become its context."""
+    try:
+        raise error
+    finally:
+        del error  # a cycle otherwise: its traceback holds this frame
+
+
+def leaves_bare(function: Callable[P, T]) -> Callable[P, T]:
+    """Have what *function* raises on purpose leave without its frames, whose arguments are keys or DSNs."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except LiveRouterError as exc:
+            error = bare(exc)
+        del args, kwargs
+        return raise_anew(error)
+
+    return call
+
+
+def chain(exc: BaseException) -> Iterator[BaseException]:
+    """Yield *exc* and every error that it came from or carries, each once."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [exc]
+    while pending:
+        link = pending.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        pending += [link.__cause__, link.__context__]
+        pending += [value for value in getattr(link, "__dict__", {}).values() if isinstance(value, BaseException)]
+        pending += getattr(link, "exceptions", ())  # of a group
+
+
+def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
+    link.__traceback__ = None
+    text = _text(link, secrets)
+    for name in _LINKS:
+        other = getattr(link, name)
+        if other is not None and _keeps_its_text(other, secrets):
+            suppress = link.__suppress_context__
+            setattr(link, name, _told(_kind(other))(_text(other, secrets)))
+            link.__suppress_context__ = suppress
+    link.args = tuple(_plain(arg, secrets) for arg in link.args)
+    if isinstance(link, UnicodeError):
+        with contextlib.suppress(AttributeError, TypeError):
+            link.object = type(link.object)()  # type: ignore[attr-defined]  # what could not be read
+    if isinstance(link, AttributeError):
+        link.obj = None  # what had none of that name
+    fields = getattr(link, "__dict__", {})
+    if isinstance(link, LiveRouterError):
+        fields = {name: fields[name] for name in ("message", "__notes__") if name in fields}
+    for name, value in list(fields.items()):
+        if isinstance(value, BaseException) and _keeps_its_text(value, secrets):
+            value = _told(_kind(value))(_text(value, secrets))  # noqa: PLW2901
+            link.__dict__[name] = value
+        if not isinstance(value, BaseException):
+            with contextlib.suppress(AttributeError, TypeError):
+                setattr(link, name, _of(name, value, secrets))
+    if _text(link, secrets) != text and hasattr(link, "__dict__"):
+        with contextlib.suppress(TypeError):  # of a class that is not made in Python
+            link.__class__ = _worded(_kind(link))
+            link._liverouter_text = text  # type: ignore[attr-defined]  # noqa: SLF001 - the new class's own
+
+
+def _keeps_its_text(link: BaseException, secrets: tuple[str, ...]) -> bool:
+    """Tell whether *link* is of a class that cannot be stripped or told to say less: not made in Python."""
+    if not hasattr(link, "__dict__"):
+        return True
+    mutable = _kind(link).__flags__ & _HEAP_TYPE or _kind(link).__str__ is BaseException.__str__  # which reads args
+    return not mutable and _text(link, secrets) != _said(link)
+
+
+def _said(link: BaseException) -> str:
+    try:
+        return str(link)
+    except Exception:  # noqa: BLE001 - it was made of what is gone
+        return ""
+
+
+def _text(link: BaseException, secrets: tuple[str, ...]) -> str:
+    return clean(_said(link), secrets)
+
+
+def _of(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return *value*, an error's attribute, without a key: of a request or a response what can be shown."""
+    if hasattr(value, "url") and hasattr(value, "method"):
+        return _request(value)
+    if hasattr(value, "status_code") and hasattr(value, "headers"):
+        return _response(value, secrets)
+    if name == "__notes__":
+        return [clean(str(note), secrets) for note in value]
+    return _plain(value, secrets)
+
+
+def _request(request: Any) -> Any:
+    """Return an HTTP request that says where it went, and no more; None where its library makes none."""
+    with contextlib.suppress(Exception):
+        return type(request)(request.method, str(request.url).partition("?")[0][:MAX_TEXT])
+    return None
+
+
+def _response(response: Any, secrets: tuple[str, ...]) -> Any:
+    """Return an HTTP response with its status, its headers and the beginning of its body."""
+    headers = {name: value for name, value in _plain(response.headers, secrets).items() if name.lower() not in _OF_BODY}
+    body = ""
+    with contextlib.suppress(Exception):  # it was never read, or not to its end
+        body = clean(response.text, secrets)
+    with contextlib.suppress(Exception):
+        request = _request(response.request)
+        return type(response)(int(response.status_code), headers=headers, text=body, request=request)
+    return None
+
+
+class _Budget:
+    """The characters that one attribute may still keep."""
+
+    def __init__(self) -> None:
+        self.left = MAX_TEXT
+
+    def take(self, text: str) -> str:
+        text = text if len(text) <= self.left else text[: max(0, self.left - 1)] + "…" if self.left else ""
+        self.left -= len(text)
+        return text
+
+
+def _plain(value: Any, secrets: tuple[str, ...], budget: _Budget | None = None, depth: int = 0) -> Any:
+    """Return *value* as plain data within bounds; what is none, such as a client or a configuration, is None."""
+    budget = budget or _Budget()
+    plain: Any = None
+    if isinstance(value, bool | int | float | BaseException):
+        plain = value
+    elif isinstance(value, str):
+        plain = budget.take(clean(value, secrets))
+    elif isinstance(value, bytes):
+        plain = b""
+    elif depth < _MAX_DEPTH and budget.left > 0:
+        if isinstance(value, Mapping):
+            pairs = ((str(name), item) for name, item in list(value.items())[:_MAX_ITEMS])
+            plain = {
+                clean(name, secrets, _MAX_NAME): _plain(item, secrets, budget, depth + 1)
+                for name, item in pairs
+                if name.lower() not in _PRIVATE
+            }
+        elif isinstance(value, list | tuple | set | frozenset):
+            items = [_plain(item, secrets, budget, depth + 1) for item in list(value)[:_MAX_ITEMS]]
+            plain = tuple(items) if isinstance(value, tuple) else items
+    return plain
+
+
+def _kind(exc: BaseException) -> Any:
+    return type(exc)
+
+
+@functools.cache
+def _told(kind: Any) -> type[Exception]:
+    """Return a class of that name for an error of which only the text is kept."""
+    return type(kind.__name__, (Exception,), {"__module__": kind.__module__})
+
+
+@functools.cache
+def _worded(kind: Any) -> type[BaseException]:
+    """Return *kind* with a text of its own, where the usual one is made of what is gone."""
+    members = {"__module__": kind.__module__, "__str__": lambda self: self._liverouter_text}
+    return type(kind.__name__, (kind,), members)

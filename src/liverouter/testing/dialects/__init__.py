@@ -1,0 +1,1 @@
+"""The providers' wire formats, as the stand-ins speak them."""

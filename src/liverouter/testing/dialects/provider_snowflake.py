@@ -1,0 +1,118 @@
+"""Snowflake Cortex's HTTP surface: both body formats, tokens of three types, flat errors."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from liverouter.testing.dialects.provider_anthropic import anthropic_words
+from liverouter.testing.dialects.provider_openai import OpenAI, error_reply
+from liverouter.testing.dialects.wire_anthropic import Messages, event
+from liverouter.testing.dialects.wire_openai import ChatCompletions
+from liverouter.testing.standin.checks import bearer
+from liverouter.testing.standin.failures import Failure
+from liverouter.testing.standin.wire import Ask, ChatEndpoint, Endpoint, HttpReply, Incoming, RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ROOT = "/api/v2/cortex/v1"
+_TOKEN_TYPES = frozenset({"KEYPAIR_JWT", "OAUTH", "PROGRAMMATIC_ACCESS_TOKEN"})
+_JWT_DOTS = 2
+# code and message where Snowflake answers itself; the rest is worded by the model's service
+_SCRIPTED: Mapping[Failure, tuple[str, str]] = {
+    Failure.UNAUTHORIZED: ("390303", "Invalid OAuth access token."),
+    Failure.FORBIDDEN: (
+        "003001",
+        "This account is not allowed to access this endpoint. Please contact Snowflake support.",
+    ),
+    Failure.NOT_FOUND: ("370001", 'unknown model "{model}"'),
+    Failure.TIMEOUT: ("000408", "The request timed out."),
+    Failure.TOO_LARGE: ("000413", "The request body is too large."),
+    Failure.UNPROCESSABLE: ("000422", "The request could not be processed."),
+    Failure.RATE_LIMIT: ("000429", "too many requests: the account's limit was reached."),
+    Failure.SERVER_ERROR: ("370000", "Internal error."),
+    Failure.BAD_GATEWAY: ("000502", "Bad gateway."),
+    Failure.UNAVAILABLE: ("390503", "The service is temporarily unavailable."),
+    Failure.OVERLOADED: ("000529", "The model is overloaded."),
+}
+_BAD_REQUEST_CODE = "390142"
+
+
+class CortexMessages(Messages):
+    """Anthropic's messages as Cortex serves them: inside a stream, errors keep Anthropic's shape."""
+
+    def error_frame(self, error: HttpReply) -> bytes:
+        """Write *error*, which has Snowflake's flat shape, as Anthropic's `error` event."""
+        message = json.loads(error.body)["message"]
+        return event({"type": "error", "error": {"type": "api_error", "message": message}})
+
+
+class SnowflakeCortex:
+    """Snowflake Cortex's HTTP surface."""
+
+    name = "snowflake-cortex"
+    api_path = "/api/v2"
+
+    def __init__(self) -> None:
+        """Know the body formats."""
+        self._chat = ChatEndpoint(ChatCompletions())
+        self._messages = ChatEndpoint(CortexMessages())
+        self._openai = OpenAI()
+
+    def find(self, request: Incoming) -> Endpoint | None:
+        """Return what the path serves."""
+        match request.method, request.path.removeprefix(_ROOT):
+            case "POST", "/chat/completions":
+                return self._chat
+            case "POST", "/messages":
+                return self._messages
+            case _:
+                return None
+
+    def credential(self, request: Incoming) -> str | None:
+        """Return the bearer token.
+
+        Raises:
+            RejectedError: the token type is none of Snowflake's, or not that of the token.
+        """
+        token = bearer(request)
+        kind = request.headers.get("x-snowflake-authorization-token-type")
+        if token and kind is not None:
+            if kind not in _TOKEN_TYPES:
+                raise RejectedError(Failure.UNAUTHORIZED, f"Unknown token type {kind}.", code="390101")
+            if kind == "KEYPAIR_JWT" and token.count(".") != _JWT_DOTS:
+                raise RejectedError(Failure.UNAUTHORIZED, "JWT token is invalid.", code="390144")
+            if kind == "PROGRAMMATIC_ACCESS_TOKEN" and token.startswith("pat/"):
+                raise RejectedError(Failure.UNAUTHORIZED, "Programmatic access token is invalid.", code="394400")
+        return token
+
+    def vouches_for(self, credential: str) -> bool:
+        """Snowflake issues no tokens here."""
+        del credential
+        return False
+
+    def error(self, rejected: RejectedError, endpoint: Endpoint | None) -> HttpReply:
+        """Write `{"code", "message", "request_id", "error_code"}`."""
+        del endpoint
+        code, message = _SCRIPTED.get(rejected.failure, (_BAD_REQUEST_CODE, rejected.message))
+        match rejected.failure, rejected.code:
+            case Failure.UNAUTHORIZED, "missing":
+                code, message = "390101", "Authorization header not found in the request data."
+            case Failure.UNAUTHORIZED, "wrong":
+                pass
+            case Failure.UNAUTHORIZED, str(own):
+                code, message = own, rejected.message
+            case _:
+                message = rejected.message
+        body = {"code": code, "message": message, "request_id": "standin-request", "error_code": code}
+        return error_reply(rejected.failure.status, body, request_id="x-snowflake-request-id")
+
+    def scripted(self, failure: Failure, endpoint: ChatEndpoint, ask: Ask) -> RejectedError:
+        """Return Snowflake's wording of *failure*, or that of the model's service."""
+        if failure in _SCRIPTED:
+            _, message = _SCRIPTED[failure]
+            return RejectedError(failure, message.format(model=ask.model))
+        if endpoint is self._messages:
+            return anthropic_words(failure, ask)
+        return self._openai.scripted(failure, endpoint, ask)

@@ -1,0 +1,332 @@
+"""The body format of OpenAI's chat completions, which Azure and Snowflake speak too."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from liverouter.testing.standin.answers import argument_pieces, pieces
+from liverouter.testing.standin.checks import objects, text_of, tokens_of, unknown_keys
+from liverouter.testing.standin.failures import Failure
+from liverouter.testing.standin.wire import (
+    Answer,
+    Ask,
+    Finish,
+    Frames,
+    HttpReply,
+    JsonObject,
+    RejectedError,
+    Tool,
+    ToolChoice,
+    Wire,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+CREATED = 1_767_225_600  # unix seconds; answers are the same on every run
+_FINISH: Mapping[Finish, str] = {
+    "stop": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "refusal": "content_filter",
+}
+_NUMBER = (int, float)
+_TYPES: Mapping[str, tuple[type, ...]] = {  # the body parameters of the public API reference, with their JSON types
+    "audio": (dict,),
+    "frequency_penalty": _NUMBER,
+    "function_call": (str, dict),
+    "functions": (list,),
+    "logit_bias": (dict,),
+    "logprobs": (bool,),
+    "max_completion_tokens": (int,),
+    "max_tokens": (int,),
+    "messages": (list,),
+    "metadata": (dict,),
+    "modalities": (list,),
+    "model": (str,),
+    "moderation": (dict,),
+    "n": (int,),
+    "parallel_tool_calls": (bool,),
+    "prediction": (dict,),
+    "presence_penalty": _NUMBER,
+    "prompt_cache_key": (str,),
+    "prompt_cache_options": (dict,),
+    "prompt_cache_retention": (str,),
+    "reasoning_effort": (str,),
+    "response_format": (dict,),
+    "safety_identifier": (str,),
+    "seed": (int,),
+    "service_tier": (str,),
+    "stop": (str, list),
+    "store": (bool,),
+    "stream": (bool,),
+    "stream_options": (dict,),
+    "temperature": _NUMBER,
+    "tool_choice": (str, dict),
+    "tools": (list,),
+    "top_logprobs": (int,),
+    "top_p": _NUMBER,
+    "user": (str,),
+    "verbosity": (str,),
+    "web_search_options": (dict,),
+}
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+def sse(data: JsonObject) -> bytes:
+    """Return a server-sent event without a name."""
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+class ChatCompletions(Wire):
+    """The body format of `/chat/completions`."""
+
+    splits_arguments = True
+    stream_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, *, more_parameters: Mapping[str, tuple[type, ...]] | None = None) -> None:
+        """Accept *more_parameters* than OpenAI does."""
+        self._types = {**_TYPES, **(more_parameters or {})}
+        self._known = frozenset(self._types)
+
+    def parse(self, body: JsonObject, *, model: str | None, stream: bool | None) -> Ask:
+        """Read a request; *model* where the path names the deployment."""
+        del stream
+        self._check_parameters(body, model_in_path=model is not None)
+        messages = _checked_messages(body["messages"])
+        tools, choice, name = _tools(body)
+        newest = messages[-1]
+        results = _trailing_results(messages)
+        max_tokens = body.get("max_completion_tokens", body.get("max_tokens"))
+        stop = body.get("stop") or ()
+        return Ask(
+            model=model or body["model"],
+            user_text=next((text_of(m.get("content")) for m in reversed(messages) if m["role"] == "user"), ""),
+            system_text="\n".join(text_of(m.get("content")) for m in messages if m["role"] in {"system", "developer"}),
+            tool_results=results if newest["role"] in {"tool", "function"} else (),
+            input_tokens=tokens_of(messages, [body.get("tools"), body.get("functions")]),
+            stream=bool(body.get("stream")),
+            body=body,
+            include_usage=not body.get("stream") or bool((body.get("stream_options") or {}).get("include_usage")),
+            tools=tools,
+            tool_choice=choice,
+            tool_name=name,
+            schema=_schema(body.get("response_format")),
+            n=body.get("n") or 1,
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            max_tokens=max_tokens,
+            thinking=body.get("reasoning_effort") not in {None, "none"},
+        )
+
+    def _check_parameters(self, body: JsonObject, *, model_in_path: bool) -> None:
+        for key in unknown_keys(body, self._known):
+            raise _invalid(f"Unknown parameter: '{key}'.", key, "unknown_parameter")
+        for key in ("messages",) if model_in_path else ("model", "messages"):
+            if body.get(key) is None:
+                raise _invalid(f"Missing required parameter: '{key}'.", key, "missing_required_parameter")
+        for key, value in body.items():
+            if value is not None and not _has_type(value, self._types[key]):
+                raise _invalid(f"Invalid type for '{key}': got {type(value).__name__} instead.", key, "invalid_type")
+        if body.get("stream_options") is not None and not body.get("stream"):
+            raise _invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+
+    def body(self, answer: Answer) -> JsonObject:
+        """Write the whole answer."""
+        choices = [
+            {
+                "index": index,
+                "message": self._message(answer, text),
+                "logprobs": None,
+                "finish_reason": _FINISH[answer.finish],
+                **self.choice_extras(),
+            }
+            for index, text in enumerate(answer.texts)
+        ]
+        return {**_head(answer, "chat.completion"), "choices": choices, "usage": _usage(answer), **self.body_extras()}
+
+    def body_extras(self) -> JsonObject:
+        """Return what a relative of this format adds to an answer."""
+        return {}
+
+    def choice_extras(self) -> JsonObject:
+        """Return what a relative of this format adds to a choice."""
+        return {}
+
+    @staticmethod
+    def _message(answer: Answer, text: str) -> JsonObject:
+        message: JsonObject = {
+            "role": "assistant",
+            "content": None if answer.tool_calls and not text else text,
+            "refusal": None,
+            "annotations": [],
+        }
+        if answer.thinking:
+            message["reasoning_content"] = answer.thinking
+        if answer.tool_calls:
+            message["tool_calls"] = [
+                _call(answer, index, call.name, json.dumps(call.arguments))
+                for index, call in enumerate(answer.tool_calls)
+            ]
+        return message
+
+    def frames(self, answer: Answer) -> Frames:
+        """Write the answer as a stream: role, deltas, finish, usage if wanted, `[DONE]`."""
+        head = _head(answer, "chat.completion.chunk")
+        if answer.include_usage:
+            head["usage"] = None
+
+        def event(index: int, delta: JsonObject, finish: str | None = None) -> bytes:
+            choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish, **self.choice_extras()}
+            return sse({**head, "choices": [choice]})
+
+        indices = range(len(answer.texts))
+        opening = [event(index, {"role": "assistant", "content": "", "refusal": None}) for index in indices]
+        chunks = [event(index, delta) for index in indices for delta in _deltas(answer, answer.texts[index])]
+        closing = [event(index, {}, _FINISH[answer.finish]) for index in indices]
+        if answer.include_usage:
+            closing.append(sse({**head, "choices": [], "usage": _usage(answer)}))
+        return Frames(
+            self.stream_preamble(answer) + b"".join(opening), tuple(chunks), b"".join(closing) + b"data: [DONE]\n\n"
+        )
+
+    def stream_preamble(self, answer: Answer) -> bytes:
+        """Return what a relative of this format sends before the role."""
+        del answer
+        return b""
+
+    def error_frame(self, error: HttpReply) -> bytes:
+        """Write *error* as an event."""
+        return b"data: " + error.body + b"\n\n"
+
+
+def _invalid(message: str, param: str, code: str | None = None) -> RejectedError:
+    return RejectedError(Failure.BAD_REQUEST, message, param=param, code=code)
+
+
+def _has_type(value: object, allowed: tuple[type, ...]) -> bool:
+    """Whether a JSON value has one of the types; true and false are no numbers."""
+    return bool in allowed if isinstance(value, bool) else isinstance(value, allowed)
+
+
+def _checked_messages(messages: list[Any]) -> list[JsonObject]:
+    if not messages:
+        raise _invalid(
+            "Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages", "empty_array"
+        )
+    unanswered: set[str] = set()
+    for at, item in enumerate(messages):
+        where = f"messages[{at}]"
+        if not isinstance(item, dict) or item.get("role") not in _ROLES:
+            supported = ", ".join(sorted(_ROLES))
+            raise _invalid(f"Invalid value. Supported values are: {supported}.", f"{where}.role", "invalid_value")
+        if item["role"] == "tool":
+            if item.get("tool_call_id") not in unanswered:
+                raise _invalid(
+                    "Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
+                    "'tool_calls'.",
+                    f"{where}.role",
+                )
+            unanswered.discard(item["tool_call_id"])
+        else:
+            _refuse_unanswered(unanswered, f"{where}.role")
+        if item["role"] == "assistant":
+            unanswered = {str(call.get("id")) for call in objects(item.get("tool_calls"))}
+        elif item.get("content") is None:
+            raise _invalid("Invalid value for 'content': expected a string, got null.", f"{where}.content")
+    _refuse_unanswered(unanswered, "messages")
+    return messages
+
+
+def _refuse_unanswered(calls: set[str], where: str) -> None:
+    if calls:
+        raise _invalid(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+            f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(sorted(calls))}",
+            where,
+        )
+
+
+def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
+    results: list[str] = []
+    for item in reversed(messages):
+        if item["role"] not in {"tool", "function"}:
+            break
+        results.insert(0, text_of(item.get("content")))
+    return tuple(results)
+
+
+def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
+    functions = [tool["function"] for tool in objects(body.get("tools")) if isinstance(tool.get("function"), dict)]
+    functions += objects(body.get("functions"))
+    tools = tuple(Tool(str(item.get("name")), item.get("parameters") or {}) for item in functions)
+    choice = body.get("tool_choice", body.get("function_call"))
+    if choice is not None and not tools:
+        raise _invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+    match choice:
+        case {"function": {"name": str(name)}} | {"name": str(name)}:
+            if name not in {tool.name for tool in tools}:
+                raise _invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
+            return tools, "auto", name
+        case "required":
+            return tools, "any", None
+        case "none":
+            return tools, "none", None
+        case _:
+            return tools, "auto", None
+
+
+def _schema(response_format: JsonObject | None) -> JsonObject | None:
+    match response_format:
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return schema
+        case {"type": "json_object"}:
+            return {}
+        case _:
+            return None
+
+
+def _head(answer: Answer, kind: str) -> JsonObject:
+    return {
+        "id": f"chatcmpl-standin-{answer.serial:06d}",
+        "object": kind,
+        "created": CREATED,
+        "model": answer.model,
+        "service_tier": "default",
+        "system_fingerprint": "fp_standin",
+    }
+
+
+def _call(answer: Answer, index: int, name: str, arguments: str) -> JsonObject:
+    return {
+        "id": f"call_standin{answer.serial:06d}{index}",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+
+
+def _deltas(answer: Answer, text: str) -> Iterable[JsonObject]:
+    for piece in pieces(answer.thinking):
+        yield {"reasoning_content": piece}
+    for piece in pieces(text):
+        yield {"content": piece}
+    for index, call in enumerate(answer.tool_calls):
+        yield {"tool_calls": [{"index": index, **_call(answer, index, call.name, "")}]}
+        for piece in argument_pieces(call):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+
+def _usage(answer: Answer) -> JsonObject:
+    return {
+        "prompt_tokens": answer.input_tokens,
+        "completion_tokens": answer.output_tokens,
+        "total_tokens": answer.input_tokens + answer.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": answer.cache_read_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": answer.thinking_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }

@@ -1,0 +1,1 @@
+"""The server behind every stand-in: connections, scripts, failures, records."""

@@ -1,0 +1,203 @@
+"""The words all dialects share: what a request asks for, what is answered, and what a dialect has to know.
+
+A `Provider` knows paths, credentials and error shapes; a `Wire` knows one body format. Neither does any I/O.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from liverouter.testing.standin.failures import Failure
+
+JsonObject: TypeAlias = dict[str, Any]
+Finish: TypeAlias = Literal["stop", "stop_sequence", "length", "tool_calls", "refusal"]
+ToolChoice: TypeAlias = Literal["auto", "none", "any"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool the caller offers."""
+
+    name: str
+    schema: JsonObject  # JSON schema of its arguments
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool call in an answer."""
+
+    name: str
+    arguments: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a chat request asks for, in no dialect."""
+
+    model: str
+    user_text: str  # text of the newest user turn; empty where there is none
+    system_text: str
+    tool_results: tuple[str, ...]  # texts of the tool results that end the history; empty where a user turn ends it
+    input_tokens: int
+    stream: bool
+    body: JsonObject = field(repr=False)  # the request body as it came
+    include_usage: bool = True
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    tool_name: str | None = None  # the one tool the caller insists on
+    schema: JsonObject | None = None  # JSON schema the text must match; {} for any JSON object
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    thinking: bool = False
+    cache_read_tokens: int = 0  # part of input_tokens
+    cache_write_tokens: int = 0  # part of input_tokens
+
+    @property
+    def must_call_tool(self) -> bool:
+        """Whether the caller leaves no choice but a tool call."""
+        return bool(self.tools) and (self.tool_name is not None or self.tool_choice == "any")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A scripted answer. What is left out is filled in as a provider would."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    thinking: str = ""  # reasoning shown before the answer
+    finish: Finish | None = None  # None: what the content implies
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None  # part of the input that a prompt cache served
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer, ready to be written in a dialect."""
+
+    serial: int  # counts the stand-in's answers from 1; makes ids
+    model: str
+    texts: tuple[str, ...]  # one per choice
+    tool_calls: tuple[ToolCall, ...]
+    thinking: str
+    finish: Finish
+    stop_sequence: str | None
+    input_tokens: int
+    output_tokens: int
+    thinking_tokens: int  # part of output_tokens
+    cache_read_tokens: int  # part of input_tokens
+    cache_write_tokens: int  # part of input_tokens
+    include_usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """A stream, cut where it can break."""
+
+    opening: bytes  # everything before content
+    chunks: tuple[bytes, ...]  # content, one event or more each
+    closing: bytes  # finish marker, usage, end
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A whole HTTP answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An HTTP request as it was read."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # names in lower case
+    content: bytes = field(repr=False)
+
+
+class RejectedError(Exception):
+    """The provider would not take this request."""
+
+    def __init__(self, failure: Failure, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        """Say what is wrong in the provider's words; *param* and *code* where its error shape has them."""
+        super().__init__(message)
+        self.failure = failure
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class Wire(Protocol):
+    """One body format: request to `Ask`, `Answer` to bytes."""
+
+    splits_arguments: bool  # whether a tool call's arguments are streamed in pieces
+    stream_type: str  # content type of a stream
+
+    def parse(self, body: JsonObject, *, model: str | None, stream: bool | None) -> Ask:
+        """Read a request; *model* and *stream* come from the path where the format keeps them there.
+
+        Raises:
+            RejectedError: the provider would answer 400.
+        """
+
+    def body(self, answer: Answer) -> JsonObject:
+        """Write the whole answer."""
+
+    def frames(self, answer: Answer) -> Frames:
+        """Write the answer as a stream."""
+
+    def error_frame(self, error: HttpReply) -> bytes:
+        """Write *error* as an event inside a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEndpoint:
+    """A path that serves answers."""
+
+    wire: Wire
+    model: str | None = None  # where the path names it
+    stream: bool | None = None  # where the path decides it
+
+
+@dataclass(frozen=True, slots=True)
+class SideEndpoint:
+    """A path that serves something else: a list of models, an access token."""
+
+    kind: Literal["models", "token"]
+    serve: Callable[[Incoming], HttpReply]
+    needs_key: bool = True
+
+
+Endpoint: TypeAlias = ChatEndpoint | SideEndpoint
+
+
+class Provider(Protocol):
+    """One provider's HTTP surface."""
+
+    name: str  # as in the setting `llm_provider`
+    api_path: str  # what follows the origin in the base URL that clients are configured with
+
+    def find(self, request: Incoming) -> Endpoint | None:
+        """Return what the path serves, None where the provider has no such path."""
+
+    def credential(self, request: Incoming) -> str | None:
+        """Return the credential presented, None where there is none.
+
+        Raises:
+            RejectedError: a header that must come with it is missing or wrong.
+        """
+
+    def vouches_for(self, credential: str) -> bool:
+        """Whether the provider itself issued *credential*."""
+
+    def error(self, rejected: RejectedError, endpoint: Endpoint | None) -> HttpReply:
+        """Write an error in the provider's shape."""
+
+    def scripted(self, failure: Failure, endpoint: ChatEndpoint, ask: Ask) -> RejectedError:
+        """Return the provider's own wording of an HTTP failure."""
