@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from liverouter.testing.dialects.checks_anthropic import (
+    check_latest,
+    check_numbers,
+    check_thinking,
+    checked_messages,
+    invalid,
+    is_user_turn,
+)
 from liverouter.testing.standin.answers import argument_pieces, pieces
 from liverouter.testing.standin.checks import objects, text_of, tokens_of, unknown_keys
-from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import (
     Answer,
     Ask,
@@ -16,7 +23,6 @@ from liverouter.testing.standin.wire import (
     Frames,
     HttpReply,
     JsonObject,
-    RejectedError,
     Tool,
     ToolChoice,
     Wire,
@@ -62,17 +68,6 @@ _KNOWN = frozenset(  # the body parameters of the public API reference, betas in
         "top_p",
     }
 )
-_BLOCKS: Mapping[str, frozenset[str]] = {  # content blocks whose keys are checked; the API takes no others
-    "text": frozenset({"type", "text", "cache_control", "citations"}),
-    "image": frozenset({"type", "source", "cache_control"}),
-    "document": frozenset({"type", "source", "cache_control", "citations", "context", "title"}),
-    "tool_use": frozenset({"type", "id", "name", "input", "cache_control", "caller"}),
-    "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
-    "thinking": frozenset({"type", "thinking", "signature"}),
-    "redacted_thinking": frozenset({"type", "data"}),
-}
-_REMOVED = frozenset({"temperature", "top_k", "top_p"})  # by the latest version, with any value
-_MIN_BUDGET = 1024  # tokens; the least that thinking takes
 
 
 def event(data: JsonObject) -> bytes:
@@ -103,22 +98,22 @@ class Messages(Wire):
     def parse(self, body: JsonObject, *, model: str | None, stream: bool | None) -> Ask:
         """Read a request; *model* and *stream* come from the path on Vertex."""
         for key in unknown_keys(body, self._known):
-            raise _invalid(f"{key}: Extra inputs are not permitted")
+            raise invalid(f"{key}: Extra inputs are not permitted")
         for key in self._required:
             if body.get(key) is None:
-                raise _invalid(f"{key}: Field required")
-        messages = _checked_messages(body["messages"])
+                raise invalid(f"{key}: Field required")
+        messages = checked_messages(body["messages"])
         if self.version_of(body) == LATEST:
-            _check_latest(body, messages)
-        _check_numbers(body)
+            check_latest(body, messages)
+        check_numbers(body)
         tools, choice, name = _tools(body)
-        _check_thinking(body, messages, forced=choice == "any" or name is not None)
+        check_thinking(body, messages, forced=choice == "any" or name is not None)
         newest = messages[-1]
         tokens = tokens_of(messages, [body.get("system"), body.get("tools")])
         read, written = self._cache(body)
         return Ask(
             model=model or body["model"],
-            user_text=next((text_of(m["content"]) for m in reversed(messages) if _is_user_turn(m)), ""),
+            user_text=next((text_of(m["content"]) for m in reversed(messages) if is_user_turn(m)), ""),
             system_text=text_of(body.get("system")),
             tool_results=tuple(
                 text_of(block.get("content")) for block in objects(newest["content"]) if block["type"] == "tool_result"
@@ -196,122 +191,6 @@ class Messages(Wire):
         return b"event: error\ndata: " + error.body + b"\n\n"
 
 
-def _invalid(message: str) -> RejectedError:
-    return RejectedError(Failure.BAD_REQUEST, message)
-
-
-def _is_user_turn(message: JsonObject) -> bool:
-    """Whether a person speaks here, not a tool."""
-    return message["role"] == "user" and (isinstance(message["content"], str) or bool(text_of(message["content"])))
-
-
-def _checked_messages(messages: Any) -> list[JsonObject]:
-    if not isinstance(messages, list) or not messages:
-        raise _invalid("messages: at least one message is required")
-    used: list[str] = []
-    for at, message in enumerate(messages):
-        where = f"messages.{at}"
-        if not isinstance(message, dict) or message.get("role") not in {"user", "assistant"}:
-            raise _invalid(f"{where}.role: Input should be 'user' or 'assistant'")
-        for key in unknown_keys(message, frozenset({"role", "content"})):
-            raise _invalid(f"{where}.{key}: Extra inputs are not permitted")
-        content = message.get("content")
-        if not isinstance(content, str | list):
-            raise _invalid(f"{where}.content: Input should be a valid list")
-        if content in ("", []) and not (message["role"] == "assistant" and at == len(messages) - 1):
-            raise _invalid(
-                f"{where}: all messages must have non-empty content except for the optional final assistant message"
-            )
-        for spot, block in enumerate(objects(content)):
-            _check_block(block, f"{where}.content.{spot}")
-        answered = {block["tool_use_id"] for block in objects(content) if block["type"] == "tool_result"}
-        if missing := [name for name in used if name not in answered]:
-            found = f"`tool_use` ids were found without `tool_result` blocks immediately after: {', '.join(missing)}"
-            raise _invalid(
-                f"messages.{at - 1}: {found}. Each `tool_use` block must have a corresponding `tool_result` block "
-                "in the next message."
-            )
-        if stray := answered.difference(used):
-            raise _invalid(
-                f"{where}: unexpected `tool_use_id` found in `tool_result` blocks: {', '.join(sorted(stray))}"
-            )
-        used = [block["id"] for block in objects(content) if block["type"] == "tool_use"]
-    return messages
-
-
-def _check_block(block: JsonObject, where: str) -> None:
-    kind = block.get("type")
-    if not isinstance(kind, str):
-        raise _invalid(f"{where}.type: Field required")
-    known = _BLOCKS.get(kind)
-    if known is None:
-        return
-    for key in unknown_keys(block, known):
-        raise _invalid(f"{where}.{kind}.{key}: Extra inputs are not permitted")
-    needed = {"text": ("text",), "tool_use": ("id", "name", "input"), "tool_result": ("tool_use_id",)}.get(kind, ())
-    for key in needed:
-        if key not in block:
-            raise _invalid(f"{where}.{kind}.{key}: Field required")
-    if kind == "text" and not block["text"]:
-        raise _invalid("messages: text content blocks must be non-empty")
-    if kind == "thinking" and not str(block.get("signature")).startswith(SIGNATURE):
-        raise _invalid(f"{where}: Invalid `signature` in `thinking` block")
-
-
-def _check_latest(body: JsonObject, messages: list[JsonObject]) -> None:
-    """Refuse what API version 2026-10-21 removed."""
-    for key in body:
-        if key in _REMOVED:
-            raise _invalid(f"{key}: Extra inputs are not permitted")
-    for at, message in enumerate(messages):
-        for spot, block in enumerate(objects(message["content"])):
-            where = f"messages.{at}.content.{spot}"
-            if message["role"] == "assistant" and block["type"] == "document":
-                raise _invalid(f"{where}: `document` blocks are not permitted in `assistant` messages")
-            if message["role"] == "user" and block["type"] == "text" and block.get("citations"):
-                raise _invalid(f"{where}.text.citations: Extra inputs are not permitted")
-
-
-def _check_numbers(body: JsonObject) -> None:
-    if isinstance(body["max_tokens"], bool) or not isinstance(body["max_tokens"], int):
-        raise _invalid("max_tokens: Input should be a valid integer")
-    if body["max_tokens"] < 1:
-        raise _invalid("max_tokens: Input should be greater than or equal to 1")
-    for key in ("temperature", "top_p"):
-        if (value := body.get(key)) is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _invalid(f"{key}: Input should be a valid number")
-        if not 0 <= value <= 1:
-            raise _invalid(f"{key}: range: 0..1")
-
-
-def _check_thinking(body: JsonObject, messages: list[JsonObject], *, forced: bool) -> None:
-    thinking = body.get("thinking") or {}
-    if thinking.get("type") != "enabled":
-        return
-    budget = thinking.get("budget_tokens", 0)
-    if budget < _MIN_BUDGET:
-        raise _invalid(f"thinking.enabled.budget_tokens: Input should be greater than or equal to {_MIN_BUDGET}")
-    if budget >= body["max_tokens"]:
-        raise _invalid("`max_tokens` must be greater than `thinking.budget_tokens`.")
-    if body.get("temperature", 1) != 1:
-        raise _invalid("`temperature` may only be set to 1 when thinking is enabled.")
-    if forced:
-        raise _invalid("Thinking may not be enabled when tool_choice forces tool use.")
-    in_loop = bool(objects(messages[-1]["content"])) and objects(messages[-1]["content"])[0]["type"] == "tool_result"
-    if (
-        in_loop
-        and (blocks := objects(messages[-2]["content"]))
-        and blocks[0]["type"] not in {"thinking", "redacted_thinking"}
-    ):
-        raise _invalid(
-            f"messages.{len(messages) - 2}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
-            f"`{blocks[0]['type']}`. When `thinking` is enabled, a final `assistant` message must start with a "
-            "thinking block."
-        )
-
-
 def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
     tools = tuple(
         Tool(str(tool["name"]), tool["input_schema"])
@@ -323,12 +202,12 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
             return tools, "auto", None
         case {"type": "tool", "name": str(name)}:
             if name not in {tool.name for tool in tools}:
-                raise _invalid(f"Tool '{name}' not found in provided tools")
+                raise invalid(f"Tool '{name}' not found in provided tools")
             return tools, "auto", name
         case {"type": "auto" | "any" | "none" as kind}:
             return tools, kind, None
         case _:
-            raise _invalid(
+            raise invalid(
                 "tool_choice: Input tag does not match any of the expected tags: 'auto', 'any', 'tool', 'none'"
             )
 
