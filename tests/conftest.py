@@ -67,7 +67,7 @@ hypothesis.settings.register_profile("liverouter", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("liverouter")
 
 
-_FEW_FILES: Final = 3  # are done before workers have started
+_FEW_FILES: Final = 3  # are done before workers have started, as what `-k` picks is
 # For what a test started to end; a server's keeper needs some seconds where the machine is busy.
 _PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "20"))
 
@@ -79,14 +79,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return how many workers `-n auto` starts: one more than this process may use cores, none for a few files.
+    """Return how many workers `-n auto` starts: one more than this process may use cores, none for a few tests.
 
     One more, as many a test waits: for a timeout, a server's start, a browser.
     """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # for xdist to read
     named = [Path(argument.partition("::")[0]) for argument in config.args]
-    if len(named) <= _FEW_FILES and all(path.suffix == ".py" for path in named):
+    if config.option.keyword or (len(named) <= _FEW_FILES and all(path.suffix == ".py" for path in named)):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores + 1

@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 import liverouter
 from liverouter.chat.model import LiveChatModel
 from liverouter.testing import Reply, StandIn, ToolCall
-from tests.kit.standins import KEY, bodies, collect, fallback, live, primary, secrets, served
+from tests.kit.standins import KEY, bodies, collect, fallback, live, primary, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -459,7 +459,7 @@ def test_fallback_with_its_own_key_uses_it(anthropic: StandIn, openai: StandIn) 
     with live(anthropic, openai) as client:
         client.set(
             llm_fallback_config=fallback(openai, api_key={"secret": "other"}),
-            secrets={**secrets(openai), "other": "sk-test-other-key-00000"},
+            secrets={**openai.secrets(), "other": "sk-test-other-key-00000"},
         )
         anthropic.fail("401")
         client.chat_model().invoke("hi")

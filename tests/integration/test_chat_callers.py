@@ -15,7 +15,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from liverouter.errors import LiveRouterError
 from liverouter.testing import StandIn
-from tests.kit.standins import MODELS, collect, live, secrets
+from tests.kit.standins import MODELS, collect, live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ class TestConnections:
             model.invoke("hi")
             before = descriptors()
             for number in range(10):
-                (name,) = secrets(standin)
+                (name,) = standin.secrets()
                 client.set(secrets={name: f"sk-test-rotated-{number}-0123456789"})
                 model.invoke("hi")
                 assert f"rotated-{number}-" in str(standin.requests[-1].headers)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from liverouter.testing import MemoryRouter, Reply, StandIn, ToolCall
-from tests.kit.standins import MODELS, bodies, collect, fallback, live, primary, secrets, served
+from tests.kit.standins import MODELS, bodies, collect, fallback, live, primary, served
 
 if TYPE_CHECKING:
     from liverouter.chat.model import LiveChatModel
@@ -132,7 +132,7 @@ class TestStructuredOutput:
             standins = (anthropic, snowflake, openai, vertex, anthropic)
             keys: dict[str, str] = {}
             for standin in standins:
-                keys |= secrets(standin)
+                keys |= standin.secrets()
             with MemoryRouter(primary(anthropic), secrets=keys) as client:
                 runnable = client.chat_model().with_structured_output(Person)
                 for standin in standins:
@@ -185,7 +185,7 @@ class TestTools:
             standins = (anthropic, openai, vertex, azure, snowflake)
             keys: dict[str, str] = {}
             for standin in standins:
-                keys |= secrets(standin)
+                keys |= standin.secrets()
             with MemoryRouter(primary(anthropic), secrets=keys) as client:
                 model = client.chat_model().bind_tools([add])
                 history: list[BaseMessage] = [SystemMessage("You add."), HumanMessage("add 2")]
@@ -305,7 +305,7 @@ class TestReasoning:
         configs.append({**primary(vertex, "claude-sonnet-4-6"), "litellm_enable": False, "llm_fallback_config": None})
         keys: dict[str, str] = {}
         for standin in standins.values():
-            keys |= secrets(standin)
+            keys |= standin.secrets()
         with MemoryRouter(configs[0], secrets=keys) as client:
             model: Any = client.chat_model().bind_tools([add])
 

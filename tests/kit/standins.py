@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.testing import MemoryRouter, service_account_json
+from liverouter.testing import MemoryRouter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from liverouter.chat.model import LiveChatModel
     from liverouter.testing import StandIn
 
-KEY: Final = "sk-test-0123456789abcdef"
+KEY: Final = "sk-standin-0123456789"  # how the keys of `StandIn.secrets` begin
 MODELS: Final[Mapping[str, str]] = {
     "anthropic": "claude-sonnet-4-6",
     "azure-openai": "gpt-4o",
@@ -25,41 +25,14 @@ MODELS: Final[Mapping[str, str]] = {
 }
 
 
-def settings(standin: StandIn) -> dict[str, Any]:
-    """Return the rows that send *standin*'s provider to it."""
-    match standin.provider:
-        case "azure-openai":
-            return {"azure_openai_endpoint": standin.api_base}
-        case "vertex-ai":
-            return {"vertex_ai_api_base": standin.api_base, "vertex_ai_project_id": "project"}
-        case "snowflake-cortex":
-            return {"snowflake_api_base": standin.api_base}
-        case name:
-            return {f"{name}_api_base": standin.api_base}
-
-
-def secrets(standin: StandIn) -> dict[str, str]:
-    """Return the secrets that *standin*'s provider needs, and no other provider has."""
-    key = f"{KEY}-{standin.provider}"
-    match standin.provider:
-        case "azure-openai":
-            return {"azure_openai_api_key": key}
-        case "vertex-ai":
-            return {"vertex_ai_credentials": service_account_json(standin.base_url)}
-        case "snowflake-cortex":
-            return {"snowflake_token": key}
-        case name:
-            return {f"{name}_api_key": key}
-
-
 def primary(standin: StandIn, model: str | None = None) -> dict[str, Any]:
     """Return the rows that make *standin* the primary."""
-    return {"llm_provider": standin.provider, "llm_model": model or MODELS[standin.provider], **settings(standin)}
+    return standin.rows(model or MODELS[standin.provider])
 
 
 def fallback(standin: StandIn, model: str | None = None, **members: Any) -> dict[str, Any]:
     """Return an entry of `llm_fallback_config` for *standin*."""
-    return {"provider": standin.provider, "model": model or MODELS[standin.provider], **settings(standin), **members}
+    return {"provider": standin.provider, "model": model or MODELS[standin.provider], **standin.rows(), **members}
 
 
 def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any) -> MemoryRouter:
@@ -72,7 +45,7 @@ def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any
     }
     held: dict[str, str] = {}
     for standin in (first, *others):
-        held |= secrets(standin)
+        held |= standin.secrets()
     return MemoryRouter(everything, secrets=held)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from liverouter.testing.dialects.providers import make_provider
+from liverouter.testing.rows import rows_of, secrets_of
 from liverouter.testing.standin.answers import default_reply
 from liverouter.testing.standin.connection import Connection
 from liverouter.testing.standin.failures import Failure, Fault
@@ -52,6 +53,7 @@ class StandIn:
         self._provider = make_provider(provider)
         self.provider = self._provider.name
         self._wanted_port = port
+        self._key = next(iter(accept_keys), None) if accept_keys else None
         self._recorder = Recorder(keep)
         self._script = Script(answer)
         self._responder = Responder(
@@ -131,6 +133,19 @@ class StandIn:
     def api_base(self) -> str:
         """The base URL to configure clients with: the origin and, for some providers, a path such as `/v1`."""
         return self.base_url + self._provider.api_path
+
+    # config
+
+    def rows(self, model: str | None = None) -> dict[str, Any]:
+        """Return the settings that send its provider's calls here; with a *model*, it is the primary."""
+        return rows_of(self.provider, self.api_base, model)
+
+    def secrets(self) -> dict[str, str]:
+        """Return a secret that it accepts, by the name under which its provider's is stored: one of *accept_keys*.
+
+        Where any is accepted, it is one that the stand-ins of other providers are not given.
+        """
+        return secrets_of(self.provider, self.base_url, self._key)
 
     # script
 

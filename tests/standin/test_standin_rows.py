@@ -1,0 +1,32 @@
+"""A stand-in says how it is configured: its rows and secrets make a client that it answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from liverouter.testing import PROVIDERS, MemoryRouter, StandIn
+from tests.kit.standins import KEY, MODELS
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("enabled", [True, False], ids=["litellm", "native"])
+def test_rows_and_secrets_make_it_the_primary(provider: str, *, enabled: bool) -> None:
+    """Nothing else is needed, for any provider and by either engine."""
+    with StandIn(provider) as standin:
+        rows = standin.rows(MODELS[provider]) | {"litellm_enable": enabled}
+        with MemoryRouter(rows, secrets=standin.secrets()) as live:
+            assert live.chat_model().invoke("hi").text.endswith("says: hi")
+        assert standin.hits == 1
+
+
+def test_rows_without_a_model_only_say_where_it_is() -> None:
+    """For a fallback, or for a config that names its primary itself."""
+    with StandIn("anthropic") as standin:
+        assert standin.rows() == {"anthropic_api_base": standin.api_base}
+
+
+def test_secret_is_one_that_it_accepts() -> None:
+    """Where only some keys are accepted it is one of them; else one that no other provider's stand-in is given."""
+    with StandIn("openai", accept_keys=["sk-mine"]) as openai, StandIn("anthropic") as anthropic:
+        assert openai.secrets() == {"openai_api_key": "sk-mine"}
+        assert anthropic.secrets() == {"anthropic_api_key": f"{KEY}-anthropic"}
