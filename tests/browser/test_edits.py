@@ -89,6 +89,7 @@ def roll_back_over_another_change(settings: Settings, world: World) -> None:
     page = settings.page
     write(world.dsn, "llm_max_tokens", "400")
     expect(page.locator("#problems")).to_contain_text("Revision 4 was saved meanwhile")
+    expect(page.locator("#history li")).to_have_count(5)
     settings.press("Roll back to revision 1")
     dialog = page.get_by_role("dialog")
     expect(dialog.locator("tr").filter(has_text="llm_max_tokens")).to_contain_text("400")

@@ -39,7 +39,7 @@ SLOW_LINE: Final = Bound("what the line takes for 5 kB", 5.0)
 REFILED: Final = Bound("96 s: a minute, and one poll interval ± 20 %", 0.1 + 1.2)  # tests: 0.1 s for the minute
 MOVED: Final = Bound("156 s: a connection's age of 120 s, and one poll interval ± 20 %", 5.0)  # tests: 1 s
 UNDER_LOAD: Final = Bound("one reload beside that load", 10.0)
-FORKED: Final = Bound("the child's first call, which starts its client", 60.0)
+FORKED: Final = Bound("the child's first call, which starts its client", 60.0, room=90.0)
 CLOSED: Final = Bound("8 s until the process has ended", 8.0)
 EXITED: Final = Bound("3 s until the process has ended", 3.0)
 GONE: Final = Bound("nothing is left when it returns", 10.0)  # until PostgreSQL shows it, too

@@ -24,6 +24,7 @@ from tests.faults.bounds import (
     POLLED_KNOWINGLY,
     READ_HANGS,
     RECONNECTED,
+    ROOM_S,
     SLOW_LINE,
 )
 from tests.kit.follower import UNPOLLED, Follower
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from tests.kit.admin import Admin
     from tests.kit.postgres.proxy import FaultProxy
 
-HALF_OPEN_S = 2 * (0.6 + 2.0) + 2.0  # two probes and their timeouts
+HALF_OPEN_S = 2 * (0.6 + 2.0) + ROOM_S  # two probes and their timeouts
 
 
 class TestEnded:

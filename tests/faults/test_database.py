@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.kit.admin import Admin
 
 LISTEN_S = 15.0
-GIVEN_UP_S = 15.0  # a read that waits for a lock
+GIVEN_UP_S = 60.0  # a read that waits for a lock
 _EDITS = """
     DO $$ BEGIN
         FOR n IN 1..{edits} LOOP

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.kit.admin import Admin
 
 ROOT = Path(__file__).parents[2]
+PATIENT = {"LIVEROUTER_READY_TIMEOUT_S": "120"}  # several processes import litellm, on a busy machine
 
 
 class TestFork:
@@ -44,7 +45,7 @@ class TestFork:
 
     def test_child_tells_those_who_subscribed_before_the_fork(self, admin: Admin) -> None:
         """An observer added to a running client hears of the child's own life, until it is taken back."""
-        environ = os.environ | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
+        environ = os.environ | PATIENT | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
         argv = [sys.executable, "-c", SUBSCRIBED]
         limit_s = FORKED.limit
         done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=limit_s, check=False)
@@ -98,6 +99,7 @@ def _kill_children(lines: list[dict[str, Any]]) -> None:
 def _run(admin: Admin, kind: str, start_s: float) -> tuple[list[dict[str, Any]], str, int]:
     """Run the program; write the second revision once everybody listens, at most *start_s* later."""
     environ = os.environ | {
+        **PATIENT,
         "LIVEROUTER_DATABASE_URL": admin.dsn,
         "LIVEROUTER_APP": "forks",
         "LIVEROUTER_LOG_LEVEL": "error",

@@ -335,7 +335,7 @@ class TestUnforeseen:
         await anext(stream)
         running = asyncio.create_task(watch.run())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 seen = [(await anext(stream)).decode() for _ in range(2)]
         finally:
             running.cancel()

@@ -158,7 +158,7 @@ class TestUpgrade:
             wait_until(lambda: value(watch, waiting) == 1)
             assert value(other, "SELECT to_regclass('liverouter.head')") is None
             other.rollback()
-            thread.join(20)
+            thread.join(60)
         assert migrate.current(empty_dsn) == HEAD
 
     def test_failed_upgrade_leaves_nothing(self, empty_dsn: str) -> None:
@@ -200,7 +200,7 @@ class TestUpgrade:
         found: list[str | None] = []
         thread = threading.Thread(target=lambda: found.append(migrate.current(empty_dsn)))
         thread.start()
-        thread.join(20)
+        thread.join(60)
         assert found == [HEAD]
 
     def test_schema_made_by_somebody_else_is_used(self, empty_dsn: str) -> None:

@@ -63,7 +63,7 @@ class FakeServer:
         """End it, connections included."""
         self.server.shutdown()
         self.server.server_close()
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 class RealServer:
@@ -85,7 +85,7 @@ class RealServer:
         """Kill it."""
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def free_port() -> int:
@@ -170,7 +170,7 @@ class Peer:
     def close(self) -> None:
         """End the loop."""
         self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 
@@ -211,7 +211,7 @@ class HangUp:
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 class TestSharing:

@@ -49,7 +49,7 @@ class InBackground:
 
     def join(self) -> None:
         """Wait for its end."""
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 
@@ -246,7 +246,7 @@ class TestConcurrency:
         def write(keys: tuple[str, str]) -> None:
             session = connect(autocommit=False)
             for number in range(rounds):
-                barrier.wait(10)
+                barrier.wait(60)
                 for key in keys:
                     session.execute(SET, [str(number + 1 if keys[0] == "a" else -number - 1), key])
                 session.commit()

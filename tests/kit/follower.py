@@ -81,7 +81,7 @@ class Load:
         """End the threads."""
         self._ended.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
 
 
 class Follower:

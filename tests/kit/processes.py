@@ -23,6 +23,7 @@ class Worker:
     def __init__(self, dsn: str, **options: str) -> None:
         """Prepare; *options* are environment variables."""
         self._environ = os.environ | {
+            "LIVEROUTER_READY_TIMEOUT_S": "120",  # litellm is imported, on a busy machine
             "LIVEROUTER_DATABASE_URL": dsn,
             "LIVEROUTER_APP": "worker",
             "LIVEROUTER_POLL_INTERVAL_S": "1",
@@ -53,9 +54,9 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
             self._process.send_signal(signal.SIGCONT)
-        self._process.wait(10)
+        self._process.wait(60)
         for reader in self._readers:
-            reader.join(10)
+            reader.join(60)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
@@ -90,7 +91,7 @@ class Worker:
         """Wait for its end and return its exit code."""
         code = self._process.wait(timeout_s)
         for reader in self._readers:
-            reader.join(10)
+            reader.join(60)
         return code
 
     def wait(self, *, timeout_s: float = 60.0, count: int = 1, **facts: Any) -> dict[str, Any]:

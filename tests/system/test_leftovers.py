@@ -27,11 +27,11 @@ def test_leaves_one():
 """
 
 
-@pytest.fixture(params=["-n0", "-n1"], ids=["one process", "a worker"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
-    """A function that starts a run of one test, which leaves a process and then goes on as told."""
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """A function that starts a run of one test, which leaves a process and then goes on as told; by workers or none."""
 
-    def start(then: str) -> subprocess.Popen[str]:
+    def start(then: str, workers: str) -> subprocess.Popen[str]:
         path = tmp_path / "test_leaving.py"
         path.write_text(LEAVING.replace("{then}", then))
         command = [
@@ -42,7 +42,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], subpr
             "tests.conftest",
             "-c",
             "pyproject.toml",
-            request.param,
+            workers,
             str(path),
         ]
         environment = os.environ | {"LIVEROUTER_TEST_PATIENCE_S": "0.5"}
@@ -68,10 +68,10 @@ def _has_ended(pid: int) -> bool:
 
 
 def test_run_that_leaves_a_process_fails_and_names_it(
-    run: Callable[[str], subprocess.Popen[str]], tmp_path: Path, wait_until: Callable[..., None]
+    run: Callable[..., subprocess.Popen[str]], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     """Its number and its command are told, and it is ended."""
-    with run("pass") as process:
+    with run("pass", "-n1") as process:
         pid = _left(tmp_path, wait_until)
         said, _ = process.communicate(timeout=150)
     assert process.returncode == pytest.ExitCode.TESTS_FAILED
@@ -80,10 +80,10 @@ def test_run_that_leaves_a_process_fails_and_names_it(
 
 
 def test_process_ends_with_a_run_that_is_killed(
-    run: Callable[[str], subprocess.Popen[str]], tmp_path: Path, wait_until: Callable[..., None]
+    run: Callable[..., subprocess.Popen[str]], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     """Nobody is there to end it but the guard."""
-    with run("time.sleep(600)") as process:
+    with run("time.sleep(600)", "-n0") as process:
         pid = _left(tmp_path, wait_until)
         process.send_signal(signal.SIGKILL)
         wait_until(lambda: _has_ended(pid), 40)

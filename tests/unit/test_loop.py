@@ -22,7 +22,7 @@ from tests.kit.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterator
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
 
 

@@ -135,7 +135,7 @@ class World:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for *condition*, looked at after every event."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()
