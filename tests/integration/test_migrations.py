@@ -311,7 +311,7 @@ class TestWheel:
         shutil.copytree(ROOT / "src" / "liverouter", tmp_path / "liverouter")
         shutil.copytree(ROOT / "migrations", tmp_path / "liverouter" / "_migrations")
         script = (
-            "import sys, liverouter; from liverouter import migrate;"
+            "import sys, liverouter; from liverouter.postgres import migrate;"
             "print(liverouter.__file__); print(migrate.upgrade(sys.argv[1]))"
         )
         run = subprocess.run(

@@ -92,7 +92,7 @@ for rows in ({"llm_provider": "sixth"}, {"llm_provider": "number-six"}):
     problem = validate(raw, environment=Environment({}), keyring=None).problems[0]
     print(json.dumps([problem.code, problem.message, problem.hint]))
 """
-MIGRATED: Final = "import sys; from liverouter import migrate; print(migrate.upgrade(sys.argv[1]))"
+MIGRATED: Final = "import sys; from liverouter.postgres import migrate; print(migrate.upgrade(sys.argv[1]))"
 
 
 @pytest.fixture(scope="module")
