@@ -7,6 +7,7 @@ is made and used on the I/O loop, by one call, so nothing in it is locked.
 from __future__ import annotations
 
 import time
+import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Call:
     """One call of a handle, from its first attempt to the end of its answer.
 
@@ -46,9 +47,9 @@ class Call:
 
     @classmethod
     def begin(cls, generation: Generation) -> Call:
-        """Return the record of a call to *generation*, which `current_call` finds in this context from now on."""
+        """Return the record of a call to *generation*, which `current_call` finds in this context while it is held."""
         call = cls(generation)
-        _current.set(call)
+        _current.set(weakref.ref(call))
         return call
 
     def answered_by(self, identifier: str) -> None:
@@ -75,9 +76,11 @@ class Call:
         return any(identifier != served.id for identifier, _ in self.failures)
 
 
-_current: ContextVar[Call | None] = ContextVar("liverouter_call", default=None)
+# Weak: a pooled connection's timers keep the context that they were made in, and with it the Router of that generation.
+_current: ContextVar[weakref.ref[Call] | None] = ContextVar("liverouter_call", default=None)
 
 
 def current_call() -> Call | None:
     """Return the record of the call that is being made here, None outside of one."""
-    return _current.get()
+    held = _current.get()
+    return held() if held is not None else None

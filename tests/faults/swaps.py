@@ -11,6 +11,7 @@ from liverouter.testing import StandIn
 from liverouter.testing.memory import MemoryRouter
 
 _WARM_UP: Final = 300  # swaps
+_BATCH: Final = 100  # swaps between two collections: more garbage at once makes the process larger for good
 _CALL_EVERY: Final = 20  # swaps
 
 
@@ -20,9 +21,10 @@ def measure_swaps(count: int, *, limit_mb: float, max_routers: int = 2) -> bool:
         rows = {"llm_provider": "openai", "llm_model": "first", "openai_api_base": standin.api_base}
         with MemoryRouter(rows, secrets={"openai_api_key": "sk-swaps"}) as live:
             process = psutil.Process()
-            _swap(live, _WARM_UP)
+            for _ in range(0, _WARM_UP, _BATCH):
+                _swap(live, _BATCH)
             before_mb = process.memory_info().rss / 2**20
-            most = max(_swap(live, min(500, count - done)) for done in range(0, count, 500))
+            most = max(_swap(live, min(_BATCH, count - done)) for done in range(0, count, _BATCH))
             after_mb = process.memory_info().rss / 2**20
     print(f"{count} swaps         RSS {before_mb:.1f} → {after_mb:.1f} MB, Routers alive at most {most}")
     return after_mb - before_mb < limit_mb and most <= max_routers

@@ -128,7 +128,7 @@ class TestCreateAgent:
 
     @pytest.mark.parametrize("enabled", MODES)
     def test_structured_answer_by_either_strategy(
-        self, client: MemoryRouter, openai: StandIn, *, enabled: bool
+        self, client: MemoryRouter, anthropic: StandIn, openai: StandIn, *, enabled: bool
     ) -> None:
         """Provider and tool strategy both give the object, before and after a swap."""
 
@@ -138,9 +138,9 @@ class TestCreateAgent:
             total: int
 
         for strategy in (ProviderStrategy(Sum), ToolStrategy(Sum), Sum):
-            client.set(**primary(anthropic_of(client)), litellm_enable=enabled)
+            client.set(**primary(anthropic), litellm_enable=enabled)
             agent: Any = create_agent(client.chat_model(), [], response_format=strategy)
-            for standin in (anthropic_of(client), openai):
+            for standin in (anthropic, openai):
                 client.set(**primary(standin))
                 state = agent.invoke({"messages": [HumanMessage("What is 7?")]})
                 assert state["structured_response"] == Sum(total=7), (strategy, standin)
@@ -170,16 +170,6 @@ class TestCreateAgent:
             return list(await asyncio.gather(*map(run, range(20))))
 
         assert asyncio.run(main()) == [f"claude-sonnet-4-6 says: number {thread}" for thread in range(20)]
-
-
-def anthropic_of(client: MemoryRouter) -> Any:
-    """Return what `primary` needs to know of the stand-in that *client* began with."""
-    base = client._rows["anthropic_api_base"]  # noqa: SLF001 - the rows of the test
-
-    class Same:
-        provider, api_base = "anthropic", base
-
-    return Same
 
 
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")

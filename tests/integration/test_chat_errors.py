@@ -176,6 +176,7 @@ class TestSecrets:
     def test_key_that_a_provider_repeats_is_blanked(self, *, enabled: bool) -> None:
         """Neither the error nor anything in its chain shows the key, even where the provider repeats it."""
         with StandIn("openai", accept_keys=["another"]) as standin, live(standin, litellm_enable=enabled) as client:
+            client.set(secrets={"openai_api_key": KEY})
             error = error_of(client.chat_model())
             shown = "".join(traceback.format_exception(error))
         assert "Incorrect API key provided" in shown
