@@ -51,7 +51,7 @@ class Running:
     """What a client can find out about a server."""
 
     postmaster: psutil.Process
-    keeper: psutil.Process
+    supervisor: psutil.Process
     temp_dir: Path
 
     @property
@@ -61,8 +61,8 @@ class Running:
 
     @property
     def is_kept(self) -> bool:
-        """Whether its keeper is there."""
-        return _is_alive(self.keeper)
+        """Whether its supervisor is there."""
+        return _is_alive(self.supervisor)
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -85,10 +85,10 @@ def look_at(dsn: str) -> Running:
     with closing(psycopg.connect(dsn)) as connection:
         postmaster = psutil.Process(connection.info.backend_pid).parent()
     assert postmaster is not None
-    keeper = postmaster.parent()
-    assert keeper is not None
+    supervisor = postmaster.parent()
+    assert supervisor is not None
     sockets = Path(str(ask(dsn, "SHOW unix_socket_directories")).strip('"'))
-    return Running(postmaster, keeper, sockets.parent)
+    return Running(postmaster, supervisor, sockets.parent)
 
 
 def durable(data_dir: Path) -> EmbeddedPostgres:
@@ -155,7 +155,7 @@ class TestRunning:
     def test_password_is_in_no_repr_and_no_command_line(self, plain: EmbeddedPostgres) -> None:
         """Neither the log of the owner nor `ps` shows it."""
         running = look_at(plain.dsn())
-        shown = [repr(plain), *running.postmaster.cmdline(), *running.keeper.cmdline()]
+        shown = [repr(plain), *running.postmaster.cmdline(), *running.supervisor.cmdline()]
         assert not [text for text in shown if plain.password in text]
 
     @needs_root
@@ -171,7 +171,7 @@ class TestRunning:
 
     def test_signals_to_the_whole_group_do_not_stop_the_server(self, plain: EmbeddedPostgres) -> None:
         """What a terminal or a supervisor sends to everybody leaves the order of the shutdown to the owner."""
-        look_at(plain.dsn()).keeper.terminate()
+        look_at(plain.dsn()).supervisor.terminate()
         assert ask(plain.dsn(), "SELECT 1") == 1
         assert plain.running
 
@@ -180,12 +180,12 @@ class TestStart:
     def test_environment_of_the_owner_stays_out_of_the_server(
         self, data_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A provider's key and a PG* default of the owner reach neither the server nor its keeper."""
+        """A provider's key and a PG* default of the owner reach neither the server nor its supervisor."""
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
         monkeypatch.setenv("PGPORT", "1")
         with durable(data_dir) as server:
             running = look_at(server.dsn())
-            names = {*running.postmaster.environ(), *running.keeper.environ()}
+            names = {*running.postmaster.environ(), *running.supervisor.environ()}
         assert not names & {"OPENAI_API_KEY", "PGPORT"}
 
     def test_refused_statement_is_not_logged(self, data_dir: Path) -> None:
@@ -292,17 +292,17 @@ class TestDurable:
             gc.collect()  # a pipe that nobody closed would be told here
 
     def test_data_survives_the_death_of_everybody(self, data_dir: Path) -> None:
-        """Committed rows are there after SIGKILL of owner, keeper and server."""
+        """Committed rows are there after SIGKILL of owner, supervisor and server."""
         with owner(data_dir) as process:
             dsn = dsn_of(process)
             ask(dsn, "CREATE TABLE kept AS SELECT 7 AS n")
             running = look_at(dsn)
-            running.keeper.kill()
+            running.supervisor.kill()
             running.postmaster.kill()
             process.kill()
         with durable(data_dir) as server:
             assert ask(server.dsn(), "SELECT n FROM kept") == 7
-        shutil.rmtree(running.temp_dir)  # with the keeper dead nobody was left to do it
+        shutil.rmtree(running.temp_dir)  # with the supervisor dead nobody was left to do it
 
     def test_files_are_private(self, data_dir: Path) -> None:
         """Other users can read neither password nor log nor data."""
@@ -347,10 +347,10 @@ class TestOwner:
         with owner(data_dir) as process:
             dsn = dsn_of(process)
             running = look_at(dsn)
-            running.keeper.suspend()  # so that the old server is still there when the new one wants to start
+            running.supervisor.suspend()  # so that the old server is still there when the new one wants to start
             process.kill()
             process.wait()
-            threading.Timer(0.3, running.keeper.resume).start()
+            threading.Timer(0.3, running.supervisor.resume).start()
             with durable(data_dir) as server:
                 assert ask(server.dsn(), "SELECT 1") == 1
                 assert server.password in dsn
@@ -368,7 +368,7 @@ class TestOwner:
     def test_forked_child_of_a_killed_owner_does_not_keep_the_server(
         self, data_dir: Path, wait_until: Callable[..., None]
     ) -> None:
-        """A worker that the owner forked holds the pipe to the keeper, yet the server ends with the owner."""
+        """A worker that the owner forked holds the pipe to the supervisor, yet the server ends with the owner."""
         with owner(data_dir, "fork") as process:
             running = look_at(dsn_of(process))
             process.kill()
@@ -398,12 +398,12 @@ class TestStalePid:
             assert ask(server.dsn(), "SELECT 1") == 1
 
     def test_orphan_of_a_killed_keeper_is_taken_over(self, data_dir: Path) -> None:
-        """A server that lost owner and keeper is shut down by the next start, which then serves the data."""
+        """A server that lost owner and supervisor is shut down by the next start, which then serves the data."""
         with owner(data_dir) as process:
             dsn = dsn_of(process)
             running = look_at(dsn)
             ask(dsn, "CREATE TABLE kept AS SELECT 7 AS n")
-            running.keeper.kill()
+            running.supervisor.kill()
             process.kill()
             process.wait()
         assert running.is_up

@@ -87,7 +87,7 @@ class Marked:
         return found
 
     def end(self) -> None:
-        """Kill every process until none is left; a keeper takes its server down first."""
+        """Kill every process until none is left; a supervisor takes its server down first."""
         for number in range(100):
             if not (found := self._look()):
                 return

@@ -344,6 +344,37 @@ class TestAiterate:
         assert asyncio.run(caller()) == [1]
 
 
+class TestComplaints:
+    @pytest.mark.parametrize(
+        ("error", "as_task", "said"),
+        [
+            (ConnectionError("unexpected connection_lost() call"), False, False),
+            (ConnectionError("of work that somebody began"), True, True),
+            (ValueError("of a library"), False, True),
+        ],
+    )
+    def test_lost_connection_that_nobody_waits_for_is_passed_over(
+        self, io: LoopThread, caplog: pytest.LogCaptureFixture, error: Exception, *, as_task: bool, said: bool
+    ) -> None:
+        """What is left of a connect that was given up is no news; any other error that is forgotten is."""
+
+        async def fail() -> None:
+            raise error
+
+        async def forget() -> None:
+            left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if as_task:
+                left = asyncio.ensure_future(fail())
+                await asyncio.wait([left])
+            else:
+                left.set_exception(error)
+            del left
+            gc.collect()
+
+        io.call(forget)
+        assert ("never retrieved" in caplog.text) is said
+
+
 class TestStop:
     def test_stop_ends_thread_tasks_and_waiting_callers(self, work: Work) -> None:
         """Stopping cancels what runs; a caller who still waits learns that the client is closed."""

@@ -42,6 +42,8 @@ class Steps(Activation):
     def validate(self, rows: Rows, environment: Environment) -> Validation:
         """Accept every revision that is not marked invalid; ten of them serve alike."""
         environment.get("openai_api_key")
+        if rows.revision in self.world.unforeseen:
+            raise RuntimeError("can't start new thread")
         if rows.revision in self.world.invalid:
             return Validation(None, (BAD,))
         deployment = Deployment(
@@ -78,6 +80,7 @@ class World:
         self.epoch, self.revision, self.reads, self.builds = "e", 1, 0, 0
         self.invalid: set[int] = set()
         self.unbuildable: dict[int, Exception] = {}
+        self.unforeseen: set[int] = set()
         self.unreadable = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -388,6 +391,16 @@ class TestUnreadable:
         applied = [(e.source, e.revision) for e in world.events if isinstance(e, ConfigApplied)]
         assert applied == [("snapshot_file", 10), ("database", 20)]
         assert world.written == [20]
+
+    async def test_revision_that_met_what_nobody_foresaw_is_tried_again(self, world: World) -> None:
+        """An error outside the steps that reject is no verdict on the rows: the next read tries them."""
+        await world.until(lambda: world.live == 10)
+        world.unforeseen.add(20)
+        world.write(20)
+        await world.until_event(LoopFailed)
+        world.unforeseen.clear()
+        world.requests.request("poll")
+        await world.until(lambda: world.live == 20)
 
     async def test_loop_survives_what_nobody_foresaw(self, world: World) -> None:
         """An error outside the known ones is told, and the next request is served."""

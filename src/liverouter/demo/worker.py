@@ -1,6 +1,6 @@
 """One worker of the demo: a process like any of a user's, that keeps asking `get_chat_model()` and tells what it got.
 
-Run by ``python -m liverouter.daemon.demo_worker``. One JSON object a line goes to standard output; the end of standard
+Run by ``python -m liverouter.demo.worker``. One JSON object a line goes to standard output; the end of standard
 input, which comes when the demo ends or is killed, ends it.
 """
 

@@ -140,7 +140,7 @@ class DataFolder:
         """Remove a pid file that an earlier server left; call it with the lock held.
 
         The pid in it is signalled only where its command line names this cluster: it is then an orphan of ours, whose
-        keeper was killed. Any other process was given the pid since and is left alone.
+        supervisor was killed. Any other process was given the pid since and is left alone.
 
         Raises:
             EmbeddedError: the orphan does not stop.

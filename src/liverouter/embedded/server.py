@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
 
-from liverouter.embedded import supervisor as keeper
+from liverouter.embedded import supervisor
 from liverouter.embedded.binaries import Binaries, find_binaries, stage
 from liverouter.embedded.data_folder import HOST, DataFolder, EmbeddedError
 from liverouter.embedded.server_user import ServerUser
@@ -33,7 +33,7 @@ __all__ = ["EmbeddedError", "EmbeddedPostgres", "default_data_dir"]
 _SUPERUSER: Final = "postgres"
 _LAUNCHES: Final = 5  # a port found free may be taken a moment later
 _READY_TIMEOUT_S: Final = 60.0  # crash recovery included
-_STOP_TIMEOUT_S: Final = 30.0  # more than the keeper's deadlines together
+_STOP_TIMEOUT_S: Final = 30.0  # more than the supervisor's deadlines together
 _POLL_S: Final = 0.01
 _MAX_TEMP_PATH: Final = 60  # characters; a socket's whole path may have 103 bytes on macOS
 _BUILTIN_LOCALE_SINCE: Final = 17  # older versions have C.UTF-8 only where the system has it
@@ -82,7 +82,7 @@ class EmbeddedPostgres:
     def __init__(self, *, data_dir: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
         self._data_dir = data_dir.absolute() if data_dir else None
         self._settings = _SETTINGS | ({} if data_dir else _THROW_AWAY) | dict(settings or {})
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._supervisor: subprocess.Popen[bytes] | None = None
         self._temp_dir: Path | None = None
         self._folder: DataFolder | None = None
         self._port = 0
@@ -121,7 +121,7 @@ class EmbeddedPostgres:
     @property
     def running(self) -> bool:
         """Whether the server's process is there."""
-        return self._keeper is not None and self._keeper.poll() is None
+        return self._supervisor is not None and self._supervisor.poll() is None
 
     def dsn(self, database: str = "postgres", *, user: str = _SUPERUSER, password: str = "") -> str:
         """Return the URL of *database* on this server, password included; by default the superuser's."""
@@ -156,16 +156,16 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedError: the server is still there after 30 s.
         """
-        if self._keeper is not None:
+        if self._supervisor is not None:
             try:
                 # A byte, because the end of file does not come through while a forked child holds the pipe open.
-                self._keeper.communicate(b"\n", timeout=_STOP_TIMEOUT_S)
+                self._supervisor.communicate(b"\n", timeout=_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired as exc:
-                hint = f"Look at process {self._keeper.pid} and its child."
+                hint = f"Look at process {self._supervisor.pid} and its child."
                 raise EmbeddedError("the server does not stop", where=_WHERE, hint=hint) from exc
-            self._keeper = None
+            self._supervisor = None
         if self._temp_dir is not None:
-            shutil.rmtree(self._temp_dir, ignore_errors=True)  # the keeper has done it, unless the start failed
+            shutil.rmtree(self._temp_dir, ignore_errors=True)  # the supervisor has done it, unless the start failed
             self._temp_dir = None
         if self._folder is not None:
             self._folder.release()
@@ -192,13 +192,13 @@ class EmbeddedPostgres:
         server += [f"--{name}={value}" for name, value in settings.items()]
         self._launch(folder, user, steps, server)
         (run_dir / "password").unlink(missing_ok=True)  # initdb has read it
-        folder.release()  # the keeper holds the lock from here on, until the server is down
+        folder.release()  # the supervisor holds the lock from here on, until the server is down
 
     def _launch(self, folder: DataFolder, user: ServerUser, steps: list[_Step], server: list[str]) -> None:
-        """Run *steps* and *server* under a keeper, on the first port that nobody takes from under it."""
+        """Run *steps* and *server* under a supervisor, on the first port that nobody takes from under it."""
         log_start = folder.rotate_log()
         for port, _ in zip(folder.ports(), range(_LAUNCHES), strict=False):
-            self._keeper = self._start_keeper(folder, [*steps, _step(folder, user, [*server, "-p", str(port)])])
+            self._supervisor = self._start_supervisor(folder, [*steps, _step(folder, user, [*server, "-p", str(port)])])
             if self._wait_until_ready(folder):
                 self._port = port
                 folder.remember_port(port)
@@ -206,15 +206,21 @@ class EmbeddedPostgres:
             said = folder.log_since(log_start)
             if "could not create any TCP/IP sockets" not in said:
                 raise EmbeddedError(f"PostgreSQL did not start: {said}", where=folder.path, hint=_USE_A_DSN)
-            self._keeper.communicate()  # it has ended; its pipe has not
+            self._supervisor.communicate()  # it has ended; its pipe has not
             steps = []
         raise EmbeddedError("every port tried was taken meanwhile", where=HOST, hint="Start it again.")
 
-    def _start_keeper(self, folder: DataFolder, steps: list[_Step]) -> subprocess.Popen[bytes]:
+    def _start_supervisor(self, folder: DataFolder, steps: list[_Step]) -> subprocess.Popen[bytes]:
         plan = {"owner": os.getpid(), "temp_dir": str(self._temp_dir), "steps": steps}
         with folder.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, str(folder.path)],  # the folder is for a reader of `ps`
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    supervisor.__file__,
+                    str(folder.path),
+                ],  # the folder is for a reader of `ps`
                 cwd="/",
                 env=_environment(),
                 stdin=subprocess.PIPE,
@@ -303,7 +309,7 @@ def _initdb(folder: DataFolder, user: ServerUser, binaries: Binaries, password_f
 
 
 def _step(folder: DataFolder, user: ServerUser, argv: list[str], rename: tuple[str, str] | None = None) -> _Step:
-    """Return one step of the keeper's plan, as `keeper.main` reads it."""
+    """Return one step of the supervisor's plan, as `supervisor.main` reads it."""
     return {"argv": argv, "env": _environment(), "user": user.popen, "log": str(folder.log), "rename": rename}
 
 

@@ -1,8 +1,8 @@
 """The parent process of one embedded PostgreSQL: it outlives its owner just long enough to clean up.
 
-Run as a plain script (``python -I -S keeper.py``), so it imports nothing but the standard library. It is the server's
-parent, so the pid that it signals cannot have been given to another process meanwhile. It inherits the owner's lock,
-so the data folder stays locked until the server is really down.
+Run as a plain script (``python -I -S supervisor.py``), so it imports nothing but the standard library. It is the
+server's parent, so the pid that it signals cannot have been given to another process meanwhile. It inherits the owner's
+lock, so the data folder stays locked until the server is really down.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ def main() -> int:
     plan: dict[str, Any] = json.loads(
         io.FileIO(0, closefd=False).readline()
     )  # unbuffered: takes no byte beyond the line
-    keeper = _Keeper(owner=plan["owner"], temp_dir=plan["temp_dir"])
-    threading.Thread(target=keeper.wait_for_the_end, daemon=True).start()
+    supervisor = _Supervisor(owner=plan["owner"], temp_dir=plan["temp_dir"])
+    threading.Thread(target=supervisor.wait_for_the_end, daemon=True).start()
     for step in plan["steps"]:
-        if code := keeper.run(step):
+        if code := supervisor.run(step):
             return code
     return 0
 
 
-class _Keeper:
+class _Supervisor:
     """One running step and what is to be done about it when the owner is gone."""
 
     def __init__(self, *, owner: int, temp_dir: str) -> None:

@@ -86,15 +86,26 @@ class Reloader:
     async def _reload(self) -> float:
         """Read, and have in force what is new; return the seconds after which to read again unasked."""
         try:
-            await self._read_and_apply()
-        except DatabaseError as exc:
-            return await self._read_failed(exc)
+            try:
+                await self._read_and_apply()
+            except DatabaseError as exc:
+                retry_s = self._retry.next()
+                self._bus.emit(ReadFailed(exc.problem, self._retry.failures, retry_s))
+                await self._start_from_file()
+                return retry_s
         except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, the next request is served
             self._bus.emit(LoopFailed("reloader", brief(exc)))
         poll_s = self._options.poll_interval_s
         return jittered(poll_s if self._listener.healthy else min(poll_s, DEGRADED_POLL_S))
 
     async def _read_and_apply(self) -> None:
+        """Read the rows, and have them in force where they, the environment or the machine are not as they were.
+
+        What is raised on the way leaves them unseen: the next read tries them again.
+
+        Raises:
+            DatabaseError: they cannot be read.
+        """
         started = time.monotonic()
         rows = await self._repository.read()
         read_at = time.monotonic()
@@ -111,7 +122,6 @@ class Reloader:
         told = seen.rejection if seen is not None and known else None
         if known and not (told is not None and (told.retryable or forced)):
             return
-        self._seen = _Seen(rows.head, environment, None)
         reading = Reading(source="database", read_ms=read_ms, read_at=read_at)
         rejection = await self._apply(rows, environment, reading, told=None if forced else told)
         self._seen = _Seen(rows.head, environment, rejection)
@@ -131,16 +141,13 @@ class Reloader:
                     self._activation.reject(rejected, rows)
                 return rejected
 
-    async def _read_failed(self, exc: DatabaseError) -> float:
-        """Tell it, start from the snapshot file where nothing is in force, and return when to try again."""
-        retry_s = self._retry.next()
-        self._bus.emit(ReadFailed(exc.problem, self._retry.failures, retry_s))
-        if self._store.current is None and self._file is not None and self._retry.failures == 1:
-            rows = await asyncio.to_thread(self._file.read)
-            if rows is not None:
-                reading = Reading(source="snapshot_file", read_ms=0.0, read_at=time.monotonic())
-                await self._apply(rows, Environment(api_bases=self._options.api_bases), reading)
-        return retry_s
+    async def _start_from_file(self) -> None:
+        """After the first failed read: have the snapshot file's rows in force, where nothing else is."""
+        if self._file is None or self._store.current is not None or self._retry.failures > 1:
+            return
+        if (rows := await asyncio.to_thread(self._file.read)) is not None:
+            reading = Reading(source="snapshot_file", read_ms=0.0, read_at=time.monotonic())
+            await self._apply(rows, Environment(api_bases=self._options.api_bases), reading)
 
     async def _let_burst_pass(self) -> bool:
         """Wait for the end of a burst of requests: thousands of edits cost a handful of rebuilds.

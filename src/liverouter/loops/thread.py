@@ -231,7 +231,13 @@ def _closing_what_nobody_awaits(run_in_executor: Callable[..., asyncio.Future[An
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Have asyncio log what a library left behind as it does, without the frames and requests that hold a key."""
+    """Have asyncio log what a library left behind as it does, without the frames and requests that hold a key.
+
+    Nothing is said of a connection that was lost after whoever opened it had given up: asyncpg, which cancels a
+    statement over a second connection, leaves the error of one that a timeout ended in a future that nobody awaits.
+    """
+    if isinstance(context.get("exception"), OSError) and not isinstance(context.get("future"), asyncio.Task | None):
+        return
     if (error := context.get("exception")) is not None:
         bare(error)
     loop.default_exception_handler(context)

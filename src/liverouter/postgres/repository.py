@@ -285,15 +285,6 @@ class SettingsRepository:
 
         return await self._database.transact(work)
 
-    async def schema_version(self) -> str:
-        """Return the schema's revision.
-
-        Raises:
-            DatabaseError: not installed (LR204), newer than this code and not compatible (LR205), older (LR206).
-        """
-        ((version,),) = await self._database.select(sql.SCHEMA_VERSION, {})
-        return str(version)
-
     async def close(self) -> None:
         """Close the connections; the repository can be used again and opens new ones."""
         await self._database.close()

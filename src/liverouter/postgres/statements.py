@@ -116,7 +116,6 @@ USAGE_TOTALS: Final = text("""
     FROM ranked r GROUP BY 1, 2, 3, 4, 5
 """)
 KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys")
-SCHEMA_VERSION: Final = text("SELECT version_num FROM liverouter.alembic_version")
 
 # Rotation, by the owner: every value not sealed with the newest key, and where it stands.
 SEALED_OTHERWISE: Final = text("""

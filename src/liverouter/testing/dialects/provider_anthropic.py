@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from liverouter.testing.dialects.wire_anthropic import VERSIONS, Messages
+from liverouter.testing.dialects.checks_anthropic import VERSIONS
+from liverouter.testing.dialects.wire_anthropic import Messages
 from liverouter.testing.standin.checks import bearer
 from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import (

@@ -6,9 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from liverouter.testing.dialects.checks_anthropic import LATEST
 from liverouter.testing.dialects.google_token import TOKEN_PATH, TokenDesk
 from liverouter.testing.dialects.provider_anthropic import anthropic_error, anthropic_words
-from liverouter.testing.dialects.wire_anthropic import LATEST, Messages
+from liverouter.testing.dialects.wire_anthropic import Messages
 from liverouter.testing.dialects.wire_gemini import GenerateContent
 from liverouter.testing.standin.checks import bearer
 from liverouter.testing.standin.failures import Failure

@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 from liverouter.testing.dialects.checks_anthropic import (
+    LATEST,
+    SIGNATURE,
     check_latest,
     check_numbers,
     check_thinking,
@@ -30,10 +32,6 @@ from liverouter.testing.standin.wire import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-LATEST = "2026-10-21"  # the API version that the official SDKs send; litellm sends 2023-06-01
-VERSIONS = ("2023-01-01", "2023-06-01", LATEST)
-SIGNATURE = "standin-signature-"  # begins the signature of every thinking block given; others are refused
 
 _FINISH: Mapping[Finish, str] = {
     "stop": "end_turn",
