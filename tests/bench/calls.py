@@ -23,7 +23,6 @@ ROUNDS = 7
 
 def measure(world: World) -> Iterator[Figure]:
     """Yield the cost of calls, CPU and wall, one caller and fifty."""
-    import litellm
     from langchain_litellm import ChatLiteLLMRouter
     from langchain_openai import ChatOpenAI
 
@@ -33,7 +32,7 @@ def measure(world: World) -> Iterator[Figure]:
             {"model": "openai/gpt-4o", "api_base": world.openai, "api_key": "sk-bench", "order": 1},
             {"model": "anthropic/claude-sonnet-4-6", "api_base": world.anthropic, "api_key": "sk-bench", "order": 2},
         ]
-        own = litellm.Router(model_list=[{"model_name": "m", "litellm_params": each} for each in params])
+        own = _own_router(params)
         ours = live.chat_model()
         stock = ChatLiteLLMRouter(router=router, model="ekaiX-model")
         plain = ChatOpenAI(model="gpt-4o", base_url=world.openai, api_key="sk-bench", stream_usage=True)  # type: ignore[arg-type]
@@ -68,11 +67,21 @@ def measure(world: World) -> Iterator[Figure]:
             for callers in (1, 50)
         ]
         yield from asyncio.run(_compare_all(loads, world.samples(100, 20)))
-        yield from _sync("sync invoke", ours, stock, world.samples(150, 20))
+        # our Router refuses blocking calls, and nobody would have another one beside it
+        yield from _sync("sync invoke", ours, ChatLiteLLMRouter(router=own, model="m"), world.samples(150, 20))
         yield _replaced(world, ours, world.samples(50, 10))
-    with world.memory(openai_api_base=world.behind_tls(world.openai)) as live:
-        stock = ChatLiteLLMRouter(router=live.generation().router, model="ekaiX-model")
+    behind_tls = world.behind_tls(world.openai)
+    with world.memory(openai_api_base=behind_tls) as live:
+        own = _own_router([params[0] | {"api_base": behind_tls}])
+        stock = ChatLiteLLMRouter(router=own, model="m")
         yield from _sync("sync invoke over TLS", live.chat_model(), stock, world.samples(150, 20))
+
+
+def _own_router(params: Sequence[dict[str, Any]]) -> Any:
+    """Return litellm's Router as a user makes it, of deployments in one group "m"."""
+    import litellm
+
+    return litellm.Router(model_list=[{"model_name": "m", "litellm_params": each} for each in params])
 
 
 async def _compare_all(loads: Sequence[tuple[str, Calls, int]], count: int) -> list[Figure]:
