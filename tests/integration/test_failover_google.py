@@ -26,11 +26,12 @@ VERTEX = ["vertex-ai", "vertex-ai claude"]
 
 @pytest.fixture
 def silent_desk() -> Iterator[str]:
-    """The origin of a server that takes every request and answers none."""
+    """The address of a server that takes every request and answers none."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        # with a path: litellm keeps tokens by the key file's text, and a stand-in may have had the port before
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/silent"
 
 
 class TestSilentDesk:

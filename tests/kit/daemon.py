@@ -57,9 +57,11 @@ class Daemon:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            assert self.end(signal.SIGTERM) == 0, self.log.read_text()[-2000:]
-        self._close()
+        try:
+            if self.process.poll() is None:
+                assert self.end(signal.SIGTERM) == 0, self.log.read_text()[-2000:]
+        finally:
+            self._close()
 
     def _close(self) -> None:
         self.process.wait(_END_S)

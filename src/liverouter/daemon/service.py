@@ -82,8 +82,8 @@ def serve(
             policy = replace(policy, gate=AdminToken(made))
             address += f"#token={made}"
             echo(f"who has this address, with its token, may change everything; the token is kept in {path}")
-        echo(f"liverouter serves at {address}")
-        return asyncio.run(_Service(live, policy, listener).run())
+        service = _Service(live, policy, listener, started=lambda: echo(f"liverouter serves at {address}"))
+        return asyncio.run(service.run())
 
 
 def _data_folder(given: Path | None) -> Path:
@@ -184,16 +184,17 @@ class _Server(uvicorn.Server):
 class _Service:
     """The running daemon. Lives in the main thread's event loop; the client has threads of its own."""
 
-    def __init__(self, live: LiveRouter, policy: Policy, listener: socket.socket) -> None:
+    def __init__(
+        self, live: LiveRouter, policy: Policy, listener: socket.socket, *, started: Callable[[], None]
+    ) -> None:
+        """Make the parts; *started* is called once the page answers, and a signal ends the service in good order."""
         self._live, self._listener = live, listener
         self._log = logger()
         self._notifier = Notifier()
         self._complaints = Complaints(self._log)
         self._context = context = build_context(live, policy, self._report)
-        self._server = _Server(
-            http_config(context),
-            started=lambda: self._notifier.ready(self._words()),
-        )
+        self._server = _Server(http_config(context), started=self._serves)
+        self._started = started
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
 
@@ -231,6 +232,10 @@ class _Service:
     def _report(self, path: str, error: str) -> None:
         """Log a request that failed in a way nobody foresaw; many that fail alike are one line."""
         self._complaints.say("request.failed", f"{path}: {error}", level="error")
+
+    def _serves(self) -> None:
+        self._started()
+        self._notifier.ready(self._words())
 
     def _words(self) -> str:
         status = self._live.status()
