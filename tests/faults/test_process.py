@@ -401,4 +401,4 @@ def _mend(disk: Path, fault: str) -> None:
             subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)  # noqa: S607
         case "gone":
             disk.unlink()
-            disk.mkdir()
+            disk.mkdir(exist_ok=True)  # the next try may have made it in between
