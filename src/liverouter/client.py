@@ -150,8 +150,9 @@ class LiveRouter:
         return generation
 
     def wait_applied(self, revision: int, timeout_s: float = 5.0) -> Rollout:
-        """Block until every live instance applied *revision* or a newer one, up to *timeout_s* seconds.
+        """Block until every live instance, this one included, applied *revision* or a newer one.
 
+        *timeout_s* are the seconds it waits at most.
         In async code, where nothing may block, call it through `asyncio.to_thread`.
 
         Raises:
@@ -160,7 +161,7 @@ class LiveRouter:
         """
         started = time.monotonic()
         running = self.start()
-        running.loop.call(running.engine.repository.wait_applied, revision, timeout_s)
+        running.loop.call(running.engine.wait_applied, revision, timeout_s)
         return Rollout(revision, (time.monotonic() - started) * 1000)
 
     def reload(self) -> None:

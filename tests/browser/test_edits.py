@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from tests.browser.settings import Settings, set_up
 from tests.kit.http import Api
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Browser, Page, Request, Route
 
 pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
@@ -39,6 +42,8 @@ def test_edits_of_many_hands(world: World, page: Page) -> None:
     expect(settings.bar).to_have_text("Saved as revision 1")
     save_twice(settings)
     type_while_it_loads(settings, world)
+    select_while_it_loads(settings, world)
+    mistype_a_number(settings)
     roll_back_over_another_change(settings, world)
 
 
@@ -61,8 +66,9 @@ def save_twice(settings: Settings) -> None:
     assert len(sent) == 1
 
 
-def type_while_it_loads(settings: Settings, world: World) -> None:
-    """Somebody else saves, the page reads it, and what is typed in that moment stays."""
+@contextlib.contextmanager
+def loading(settings: Settings, world: World, key: str, value: str) -> Iterator[None]:
+    """Save as somebody else; until the block ends, the page waits for what it reads of that."""
     page, held = settings.page, threading.Event()
     routes: list[Route] = []
 
@@ -71,36 +77,65 @@ def type_while_it_loads(settings: Settings, world: World) -> None:
         held.set()
 
     page.route("**/api/config", hold)
-    write(world.dsn, "llm_max_tokens", "300")
-    page.wait_for_function("() => document.querySelector('#fleet-sum').textContent.includes('revision 3')")
+    write(world.dsn, key, value)
     while not held.is_set():
         page.wait_for_timeout(20)  # lets the page's events come
-    settings.temperature().fill("0.9")
+    yield
     for route in routes:
         route.continue_()
     page.unroute("**/api/config", hold)
+
+
+def type_while_it_loads(settings: Settings, world: World) -> None:
+    """Somebody else saves, the page reads it, and what is typed in that moment stays."""
+    with loading(settings, world, "llm_max_tokens", "300"):
+        settings.temperature().fill("0.9")
     expect(settings.longest_answer()).to_have_value("300")
     expect(settings.temperature()).to_have_value("0.9")
     expect(settings.bar).to_contain_text("1 unsaved change: llm_temperature")
+
+
+def select_while_it_loads(settings: Settings, world: World) -> None:
+    """What was selected stays selected, so that the next key replaces it; in a number as in a text."""
+    settings.press("Discard")
+    expect(settings.bar).to_have_text("Everything is saved")
+    model, temperature = settings.card(0).get_by_label("Model"), settings.temperature()
+    for control, typed, limit in ((model, "claude-haiku-4-5", "340"), (temperature, "0.75", "350")):
+        with loading(settings, world, "llm_max_tokens", limit):
+            control.select_text()
+        expect(settings.longest_answer()).to_have_value(limit)
+        settings.page.keyboard.type(typed)
+        expect(control).to_have_value(typed)
+        settings.press("Discard")
+        expect(settings.bar).to_have_text("Everything is saved")
+
+
+def mistype_a_number(settings: Settings) -> None:
+    """What is no number is told, not dropped."""
+    settings.temperature().fill("0,5")
+    expect(settings.bar).to_have_text("1 unsaved change: llm_temperature")
+    expect(settings.page.locator("#common .fault").first).to_contain_text("Text stands where a number belongs")
+    settings.temperature().fill("0.9")
+    expect(settings.page.locator("#common .fault").first).to_be_hidden()
 
 
 def roll_back_over_another_change(settings: Settings, world: World) -> None:
     """The differences are to what is stored, not to what the page holds; a later save is shown before it is undone."""
     page = settings.page
     write(world.dsn, "llm_max_tokens", "400")
-    expect(page.locator("#problems")).to_contain_text("Revision 4 was saved meanwhile")
-    expect(page.locator("#history li")).to_have_count(5)
+    expect(page.locator("#problems")).to_contain_text("Revision 6 was saved meanwhile")
+    expect(page.locator("#history li")).to_have_count(7)
     settings.press("Roll back to revision 1")
     dialog = page.get_by_role("dialog")
     expect(dialog.locator("tr").filter(has_text="llm_max_tokens")).to_contain_text("400")
     dialog.get_by_label("Why").fill("as it was")
     write(world.dsn, "llm_max_tokens", "500")
     settings.press("Roll back")
-    expect(dialog).to_contain_text("Revision 5 was saved meanwhile")
+    expect(dialog).to_contain_text("Revision 7 was saved meanwhile")
     expect(dialog.locator("tr").filter(has_text="llm_max_tokens")).to_contain_text("500")
     expect(dialog.get_by_label("Why")).to_have_value("as it was")
     settings.press("Roll back")
-    expect(settings.bar).to_have_text("Rolled back: revision 6")
+    expect(settings.bar).to_have_text("Rolled back: revision 8")
     expect(settings.longest_answer()).to_have_value("")
     expect(settings.temperature()).to_have_value("0.9")  # the edit that was never saved
     expect(page.locator("#history li").first).to_contain_text("as it was")

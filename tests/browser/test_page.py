@@ -103,6 +103,24 @@ class TestWeight:
         folder = Path(service.__file__).with_name("page")
         assert sum(path.stat().st_size for path in folder.iterdir()) < _MOST_BYTES
 
+    def test_every_setting_has_its_label(self, world: World, page: Page) -> None:
+        """What holds for every call is named in an admin's words."""
+        settings = Settings(page, world)
+        page.get_by_text("Failover and LiteLLM").click()
+        expect(settings.page.locator("#common label, #routing label")).to_have_text(
+            [
+                "Temperature",
+                "Longest answer (tokens)",
+                "LiteLLM: failover, retries, cooldowns",
+                "Retries",
+                "Allowed failures",
+                "Cooldown (seconds)",
+                "Timeout (seconds)",
+                "Logical model name",
+                "Check that streams are whole",
+            ]
+        )
+
     def test_nothing_comes_from_elsewhere(self, world: World, page: Page) -> None:
         """The page asks its own daemon for everything, and no other host for anything."""
         asked: list[str] = []

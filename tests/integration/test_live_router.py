@@ -15,6 +15,7 @@ from liverouter import ClosedError, LiveRouter, NotReadyError, OptionsError, Sta
 from liverouter.engine.activation import Activation
 from liverouter.engine.engine import Engine
 from liverouter.engine.reporter import Reporter
+from liverouter.errors import RolloutError
 from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, ListenerConnected, LoopFailed
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
@@ -284,11 +285,24 @@ class TestLife:
     def test_wait_applied_returns_when_every_live_instance_runs_it(self, dsn: str, configured: Admin) -> None:
         """Two clients, one wait."""
         with LiveRouter(database_url=dsn) as one, LiveRouter(database_url=dsn) as two:
-            one.wait_ready(), two.wait_ready()
+            for live in (one, two):
+                _ = live.wait_applied(configured.revision, timeout_s=60)
             revision = configured.set(llm_model="gpt-4.1")
             rollout = one.wait_applied(revision, timeout_s=60)
             assert rollout.revision == revision
             assert (one.status().revision, two.status().revision) == (revision, revision)
+
+    def test_wait_applied_of_a_client_that_just_started_waits_for_itself(self, dsn: str, configured: Admin) -> None:
+        """A process that the database does not know yet is no reason to call a revision live everywhere."""
+        with configured.connection.transaction():
+            configured.connection.execute("LOCK TABLE liverouter.processes IN EXCLUSIVE MODE")  # no report gets through
+            with LiveRouter(database_url=dsn) as live:
+                with pytest.raises(RolloutError, match="this process has not reported") as refusal:
+                    _ = live.wait_applied(1, timeout_s=0.2)
+                assert refusal.value.code == "LR404"
+        with LiveRouter(database_url=dsn) as live:
+            _ = live.wait_applied(1, timeout_s=60)
+            assert live.status().revision == 1
 
 
 class TestDefault:

@@ -41,6 +41,7 @@ class TestRestore:
         pending = "SELECT applied, rejected, pending FROM liverouter.rollout LIMIT 1"
         with LiveRouter(database_url=dsn) as live:
             live.wait_ready()
+            wait_until(lambda: rows(db, instance))  # a process that has not reported yet is waited for by nobody
             assert value(db, "SELECT liverouter.wait_applied(5)") is True
             with db.transaction():
                 db.execute(_RESTORE.encode())

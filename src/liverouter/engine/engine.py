@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Final
 
 from liverouter.engine.activation import Activation
 from liverouter.engine.reloader import DEGRADED_POLL_S, Reloader
 from liverouter.engine.reporter import Reporter
 from liverouter.engine.snapshot_file import SnapshotFile
+from liverouter.errors import RolloutError
 from liverouter.events import Bus, LoopFailed
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres.listener import Listener
@@ -122,6 +124,23 @@ class Engine:
             loops["shared cooldowns"] = self.shared.run
         self._tasks = [asyncio.create_task(self._supervise(name, run), name=name) for name, run in loops.items()]
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def wait_applied(self, revision: int, timeout_s: float) -> None:
+        """Return once every live instance has applied *revision* or a newer one; this process is one of them.
+
+        Raises:
+            RolloutError: an instance rejected it, or *timeout_s* seconds were not enough.
+            DatabaseError: the database cannot be asked.
+        """
+        deadline = time.monotonic() + timeout_s
+        if not await self.reporter.first_report(timeout_s):
+            raise RolloutError(
+                f"this process has not reported to the database after {timeout_s:g} s",
+                code="LR404",
+                where=f"revision {revision}",
+                hint="See pg_stat_activity for what holds up liverouter.report",
+            )
+        await self.repository.wait_applied(revision, max(0.0, deadline - time.monotonic()))
 
     async def close(self) -> None:
         """End the loops, say goodbye to the database, release its connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -82,6 +83,7 @@ class Reporter:
         self._outcomes: list[tuple[float, dict[str, Any]]] = []  # (monotonic, apply or rejection)
         self._whole = True  # send every key, not a heartbeat
         self._changed = Wakeup()
+        self._reported = asyncio.Event()
         self._complained_at = -_COMPLAIN_EVERY_S
 
     def observe(self, event: Event) -> None:
@@ -111,6 +113,13 @@ class Reporter:
             await self._changed.wait(self._options.heartbeat_interval_s)
             self._changed.clear()
 
+    async def first_report(self, timeout_s: float) -> bool:
+        """Return whether a first report was tried within *timeout_s* seconds; before it no view shows this process."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._reported.wait()
+        return self._reported.is_set()
+
     async def say_goodbye(self) -> None:
         """Tell the database that this process ended by intention, with all that it was not told yet; best effort."""
         more = True
@@ -123,14 +132,18 @@ class Reporter:
         document, outcomes, usage, more = self._document()
         try:
             head = await self._repository.report(document)
-        except DatabaseError as exc:
+        except BaseException as exc:  # cancelled, too: the goodbye tells it
             self._outcomes = [*outcomes, *self._outcomes][-_MAX_OUTCOMES:]
             self._usage.restore(usage)
             self._whole = True
+            if not isinstance(exc, DatabaseError):
+                raise
             if time.monotonic() - self._complained_at >= _COMPLAIN_EVERY_S:
                 self._complained_at = time.monotonic()
                 self._bus.emit(ReportFailed(exc.problem))
             return
+        finally:
+            self._reported.set()
         if head.report_whole:
             self._whole = True
         if head.report_whole or more:

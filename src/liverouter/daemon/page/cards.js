@@ -6,7 +6,7 @@ import { field, input, secret, select } from "./fields.js";
 const COMMON = { llm_temperature: "Temperature", llm_max_tokens: "Longest answer (tokens)" };
 const ROUTING = {
 	litellm_enable: "LiteLLM: failover, retries, cooldowns",
-	litellm_num_retries: "LoginLimiter",
+	litellm_num_retries: "Retries",
 	litellm_allowed_fails: "Allowed failures",
 	litellm_cooldown_time: "Cooldown (seconds)",
 	litellm_timeout: "Timeout (seconds)",
@@ -37,9 +37,9 @@ export class Cards {
 		return (free.find((spec) => spec.fields.some((f) => draft.base.secrets[f.name])) ?? free.find((spec) => spec.name === "openai") ?? free[0] ?? providers[0]).name;
 	}
 
-	// Draw everything; the focus goes to data-key *focus*, else stays.
-	draw(focus = document.activeElement?.dataset?.key) {
-		const { draft } = this;
+	// Draw everything; the focus goes to data-key *focus*, else stays, with its caret and what is selected.
+	draw(focus) {
+		const { draft } = this, { dataset: { key } = {}, selectionStart, selectionEnd } = document.activeElement ?? {};
 		this.keys.clear();
 		const open = [...document.querySelectorAll("#cards details[open]")].map((details) => details.dataset.more);
 		$("cards").replaceChildren(...Array.from({ length: draft.size }, (_, card) => this.card(card)));
@@ -50,8 +50,9 @@ export class Cards {
 		}
 		say($("elsewhere"), draft.size > 1 || "llm_fallback_config" in draft.base.settings ? "" : otherwise(draft.base.environment.llm_fallback_config) ?? "");
 		this.drawModels();
-		const target = focus && document.querySelector(`[data-key="${focus}"]`);
+		const at = focus ?? key, target = at && document.querySelector(`[data-key="${at}"]`);
 		(target?.disabled ? target.parentElement.querySelector("button:enabled") : target)?.focus();
+		if (at === key && selectionStart != null) target?.setSelectionRange?.(selectionStart, selectionEnd);
 	}
 
 	redraw(focus) {
@@ -169,12 +170,12 @@ export class Cards {
 		}), { help, where: [this.at(card, "", name)] });
 	}
 
-	row({ name, kind, doc, variable, default: standard, low, high }, label) {
+	row({ name, kind, doc, variable, default: standard }, label) {
 		const { draft } = this, environment = draft.base.environment[name], otherwiseValue = environment?.value ?? standard;
 		const props = { help: otherwise(environment) ?? (name.startsWith("litellm") && sentence(doc.replace("false", "off"))), where: [`settings.${name}`, `environment ${variable}`], wide: kind === "boolean" };
 		if (kind !== "boolean") {
 			return field(label, input({
-				value: draft.rows[name], type: kind === "text" ? "text" : "number", min: low, max: high, placeholder: otherwiseValue ?? "not sent",
+				value: draft.rows[name], type: kind === "text" ? "text" : "number", placeholder: otherwiseValue ?? "not sent",
 				"data-key": name, onvalue: (value) => { draft.setRow(name, value); this.edited(); },
 			}), props);
 		}

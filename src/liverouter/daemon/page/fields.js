@@ -13,11 +13,12 @@ export function field(label, control, { help, where = [], wide } = {}) {
 		h("p", { class: "fault", id: `${id}-fault`, "data-where": where.join("|"), "data-for": id, hidden: true }));
 }
 
-// A text or number input; *onvalue* gets the value, undefined when it was emptied.
+// A text or number input; *onvalue* gets the value, undefined when it was emptied. What is no number stays a text, so that
+// the check says what is wrong with it: an input of the type number would give an empty value for "0,5".
 export function input({ value, type = "text", onvalue, ...props }) {
-	const read = (text) => (text === "" ? undefined : type === "number" ? Number(text) : text);
+	const read = (text) => (text === "" ? undefined : type === "number" && Number.isFinite(Number(text)) ? Number(text) : text);
 	return h("input", {
-		type, value: value ?? "", autocapitalize: "off", step: type === "number" ? "any" : null, ...props,
+		value: value ?? "", type: type === "number" ? "text" : type, inputmode: type === "number" ? "decimal" : null, autocapitalize: "off", ...props,
 		oninput: (event) => onvalue(read(event.target.value.trim())),
 	});
 }
