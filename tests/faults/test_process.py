@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DAY_S = 86_400.0
+_SINCE_HEARTBEAT = "clock_timestamp() - heartbeat_at"
 
 
 class TestCallers:
@@ -155,7 +156,7 @@ class TestClock:
 
 class TestProcess:
     def test_process_stopped_and_resumed(self, admin: Admin) -> None:
-        """A process that stood still for a minute, and whose connections were ended meanwhile, catches up."""
+        """A process that stood still for ten heartbeats, and whose connections were ended meanwhile, catches up."""
         with Worker(admin.dsn) as worker:
             worker.wait(event="listener.connected")
             worker.signal(signal.SIGSTOP)
@@ -164,7 +165,7 @@ class TestProcess:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'liverouter%%'"
                 " AND datname = current_database()"
             )
-            time.sleep(60)  # nothing in the process can tell
+            until(lambda: admin.ask(f"SELECT {_SINCE_HEARTBEAT} > interval '5 s' FROM liverouter.processes")[0])
             worker.signal(signal.SIGCONT)
             worker.wait(event="config.applied", revision=revision, timeout_s=RETRIED.limit)
             worker.wait(event="listener.connected", count=2, timeout_s=RETRIED.limit)
