@@ -88,7 +88,8 @@ def demo(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Become pytest."""
+    """Become pytest, which writes bytecode: a run starts some hundred processes that would compile all anew."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     return _become(PYTHON, "-m", "pytest", *arguments)
 
 

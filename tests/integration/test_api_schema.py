@@ -87,7 +87,7 @@ def test_every_answer_is_announced(document: Any, method: str, path: str, mode: 
     # Whether names are settings, and whether a revision is the newest, no document can say.
     judged_by_content = [positive_data_acceptance] if method in ("POST", "PUT") else []
 
-    @hypothesis.settings(max_examples=20, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.settings(max_examples=10, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Case[Any]) -> None:
         answer = case.call(headers=AUTHORIZED)

@@ -42,14 +42,14 @@ def descriptors() -> int:
 
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="this system does not list a process's descriptors")
 class TestConnections:
-    def test_thousand_sync_calls_use_one_connection(self) -> None:
-        """1 000 calls of a script open no connection each and leave the descriptors as they were."""
+    def test_many_sync_calls_use_one_connection(self) -> None:
+        """300 calls of a script open no connection each and leave the descriptors as they were."""
         with StandIn("openai") as standin, live(standin) as client:
-            self.call_often(standin, client, 1000)
+            self.call_often(standin, client, 300)
 
     def test_sync_calls_use_one_connection(self, standin_and_client: tuple[StandIn, MemoryRouter]) -> None:
         """So it is for each dialect, and with litellm off."""
-        self.call_often(*standin_and_client, 100)
+        self.call_often(*standin_and_client, 30)
 
     @staticmethod
     def call_often(standin: StandIn, client: MemoryRouter, times: int) -> None:
@@ -68,7 +68,7 @@ class TestConnections:
         model = client.chat_model()
         asyncio.run(collect(model))
         before = descriptors()
-        for _ in range(50):
+        for _ in range(20):
             asyncio.run(collect(model))
         assert standin.accepted <= 5
         assert descriptors() <= before + 5

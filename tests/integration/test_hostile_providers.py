@@ -179,7 +179,7 @@ class TestBodies:
         self, way: tuple[Hostile, MemoryRouter], method: str, piece: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No more is read than the bound, and what the sockets hold: whole, or as the events of a stream."""
-        monkeypatch.setattr(guard, "MAX_ANSWER", 4 * MIB)
+        monkeypatch.setattr(guard, "MAX_ANSWER", MIB)
         server, live = way
 
         def endless(connection: Connection) -> None:
@@ -187,7 +187,7 @@ class TestBodies:
             connection.flood(piece)
 
         server.does(endless)
-        live.set(litellm_timeout=3)
+        live.set(litellm_timeout=1)
         failing(live, method)
         live.set(litellm_timeout=120)
         assert server.sent < 40 * MIB * len(server.heads)

@@ -338,14 +338,11 @@ class TestHead:
             put(db, a=1)
         assert "revision_log" in seen.hint
 
-    def test_epoch_differs_between_a_database_and_its_copy(
-        self, db: Session, dsn: str, server: Any, postgresql: Session
-    ) -> None:
+    def test_epoch_differs_between_a_database_and_its_copy(self, db: Session, dsn: str, server: Any) -> None:
         """A backup restored beside the original is another line of history; asking twice gives the same answer."""
         copy = f"{db.info.dbname}_copy"
         epoch = value(db, "SELECT liverouter.epoch()")
-        db.close()
-        postgresql.close()  # a template has no other session
+        db.close()  # a template has no session
         with psycopg.connect(server.admin_dsn, autocommit=True) as admin:
             admin.execute(
                 f'CREATE DATABASE "{copy}" TEMPLATE "{psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]}"'.encode()

@@ -185,7 +185,7 @@ class TestAnyJson:
     @example({}, {}, {"LLM_FALLBACK_CONFIG": '{"\\u0000": 1, "provider": "openai", "model": "m"}'})
     @example({}, {}, {"LLM_FALLBACK_CONFIG": '{"provider": "\\ud800", "model": "m"}'})
     @example({}, {}, {"LLM_FALLBACK_CONFIG": '{"provider": "openai", "model": "\\ud800"}'})
-    @settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(rows(), sealed_secrets(), environments)
     def test_any_rows_give_a_snapshot_or_problems(
         self, rows: dict[str, Any], secrets: dict[str, SealedSecret], environ: dict[str, str]
