@@ -233,13 +233,13 @@ class TestSignIn:
             expect(page.get_by_label("Admin token")).to_be_visible()
         context.close()
 
-    def test_printed_address_signs_in(self, dsn: str, browser: Browser, tmp_path: Path) -> None:
-        """The address that is printed opens the page; its token is sent in no address, and stays in none."""
+    def test_printed_address_signs_in(self, dsn: str, browser: Browser) -> None:
+        """The address that `serve` prints opens the page; its token is sent in no address, and stays in none."""
         context = browser.new_context()
         page = context.new_page()
         asked: list[str] = []
         page.on("request", lambda request: asked.append(f"{request.url} {request.headers}"))
-        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
+        with Api(dsn) as daemon:
             page.goto(f"{daemon.url}/#token={daemon.token}")
             expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
             assert page.url == f"{daemon.url}/"
