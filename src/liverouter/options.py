@@ -68,8 +68,14 @@ def _labels(value: Any, where: str) -> Mapping[str, str]:
     return labels
 
 
-def _path(value: Any, _where: str) -> Path:
-    return Path(value).expanduser()
+def _path(value: Any, where: str) -> Path:
+    try:
+        path = Path(value).expanduser()
+    except (RuntimeError, TypeError) as exc:  # nobody is called as it says behind a ~
+        raise OptionsError("the value is not a path", where=where, hint="Write the path of a file") from exc
+    if "\0" in str(path):
+        raise OptionsError("no path holds a NUL", where=where, hint="Write the path of a file")
+    return path
 
 
 def _text(value: Any, _where: str) -> str:

@@ -118,9 +118,9 @@ def write_snapshot_file(path: Path, raw: Rows, keyring: Keyring | None, *, datab
         _replace(path.resolve(), b"%s%d\n%s\n" % (_MAGIC, _FORMAT, sealed))
     except SecretError as exc:
         raise _error(path, f"cannot be sealed: {exc.message}", exc.hint) from exc
-    except OSError as exc:
+    except (OSError, RuntimeError) as exc:  # a loop of links is a RuntimeError, before Python 3.13
         hint = "Give a path on a disk that this user may write to and that has room"
-        raise _error(path, f"cannot be written: {exc.strerror or type(exc).__name__}", hint) from exc
+        raise _error(path, f"cannot be written: {getattr(exc, 'strerror', '') or type(exc).__name__}", hint) from exc
 
 
 def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) -> Rows:
@@ -132,28 +132,37 @@ def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) ->
     """
     sealed = _checked(path, _read(path))
     try:
-        content = json.loads(open_bytes(_PURPOSE, sealed, keyring))
+        content = open_bytes(_PURPOSE, sealed, keyring)
     except SecretError as exc:
         if exc.code == "LR503":
             raise _error(path, "is damaged", _REMOVE) from exc
         raise _error(path, f"cannot be opened: {exc.message}", exc.hint) from exc
-    if content["database"] != database:
+    try:
+        belongs_to, rows = _content(json.loads(content))
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
+        raise _error(path, "holds no revision that this liverouter can read", _REMOVE) from exc
+    if belongs_to != database:
         hint = f"{_REMOVE}, or name the database that it belongs to"
-        raise _error(path, f"belongs to database {content['database']}, not to {database}", hint)
-    return _config(content)
+        raise _error(path, f"belongs to database {belongs_to}, not to {database}", hint)
+    return rows
 
 
-def _config(content: dict[str, Any]) -> Rows:
+def _content(content: dict[str, Any]) -> tuple[str, Rows]:
+    """Return the database that *content*, as `write_snapshot_file` makes it, came from, and its rows.
+
+    What has another shape raises whatever that leads to: a key or an index error, a type, value or attribute error.
+    """
     committed_at = datetime.fromisoformat(content["committed_at"])
-    return Rows(
+    rows = Rows(
         epoch=content["epoch"],
         revision=content["revision"],
         change_id=content["change_id"],
         committed_at=committed_at,
         age_ms=max(0.0, (datetime.now(UTC) - committed_at).total_seconds() * 1000),
-        settings=content["settings"],
+        settings=dict(content["settings"].items()),
         secrets={name: _secret(name, content) for name in content["secrets"]},
     )
+    return content["database"], rows
 
 
 def _secret(name: str, content: dict[str, Any]) -> SealedSecret:
@@ -165,9 +174,8 @@ def _secret(name: str, content: dict[str, Any]) -> SealedSecret:
 
 def _read(path: Path) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe of that name must not hang us
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise _error(path, "is not a plain file", "Give the path of a file")
             if found.st_mode & _OTHERS_MAY_WRITE or found.st_uid not in (0, os.geteuid()):
@@ -182,6 +190,11 @@ def _read(path: Path) -> bytes:
     except OSError as exc:
         hint = "Let this user read it, and the folders above it"
         raise _error(path, f"cannot be read: {exc.strerror or type(exc).__name__}", hint) from exc
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open as `open` does, but return at once where a pipe of that name has no writer."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _checked(path: Path, data: bytes) -> bytes:
