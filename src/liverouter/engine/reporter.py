@@ -9,6 +9,7 @@ import os
 import platform
 import secrets
 import time
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +48,23 @@ _MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes n
 _MAX_LABEL_LENGTH: Final = 500
 _MAX_LABELS_LENGTH: Final = 4_000  # all together, names included
 _COMPLAIN_EVERY_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _News:
+    """What one report tells beside the heartbeat, as it was taken out of the reporter.
+
+    Attributes:
+        whole: the report has every key, and so all of the status.
+        outcomes: when it was, monotonic seconds, and an apply or a rejection.
+        usage: rows of counts, oldest first.
+        more: newer counts wait for the next report.
+    """
+
+    whole: bool
+    outcomes: list[tuple[float, dict[str, Any]]]
+    usage: list[dict[str, Any]]
+    more: bool
 
 
 class Reporter:
@@ -122,20 +140,24 @@ class Reporter:
 
     async def say_goodbye(self) -> None:
         """Tell the database that this process ended by intention, with all that it was not told yet; best effort."""
-        more = True
         with contextlib.suppress(DatabaseError):
-            while more:
-                document, _, _, more = self._document()
-                await self._repository.report(document | {"bye": True})
+            while True:
+                news = self._take()
+                await self._repository.report(self._document(news) | {"bye": True})
+                if not news.more:
+                    return
 
     async def _report(self) -> None:
-        document, outcomes, usage, more = self._document()
+        """Send one report, and act on the answer; what did not arrive is taken back for the next.
+
+        Raises:
+            Exception: what nobody foresaw. A DatabaseError is told to the bus, once a minute at most.
+        """
+        news = self._take()
         try:
-            head = await self._repository.report(document)
+            head = await self._repository.report(self._document(news))
         except BaseException as exc:  # cancelled, too: the goodbye tells it
-            self._outcomes = [*outcomes, *self._outcomes][-_MAX_OUTCOMES:]
-            self._usage.restore(usage)
-            self._whole = True
+            self._take_back(news)
             if not isinstance(exc, DatabaseError):
                 raise
             if time.monotonic() - self._complained_at >= _COMPLAIN_EVERY_S:
@@ -146,7 +168,7 @@ class Reporter:
             self._reported.set()
         if head.report_whole:
             self._whole = True
-        if head.report_whole or more:
+        if head.report_whole or news.more:
             self._changed.set()
         self._compare(head)
 
@@ -156,23 +178,32 @@ class Reporter:
         if (head.epoch, head.revision) != (status.epoch, status.desired_revision):
             self._requests.request("the heartbeat saw another revision")
 
-    def _document(self) -> tuple[dict[str, Any], list[tuple[float, dict[str, Any]]], list[dict[str, Any]], bool]:
-        """Return what to send now, what of it to take back if it does not arrive, and whether more waits."""
+    def _take(self) -> _News:
+        """Return what the next report is to tell; it is gone from here then."""
         outcomes, self._outcomes = self._outcomes, []
         whole, self._whole = self._whole, False
         usage, more = self._oldest_usage()
+        return _News(whole=whole, outcomes=outcomes, usage=usage, more=more)
+
+    def _take_back(self, news: _News) -> None:
+        """Keep *news*, which did not arrive, for the next report; that one tells everything."""
+        self._outcomes = [*news.outcomes, *self._outcomes][-_MAX_OUTCOMES:]
+        self._usage.restore(news.usage)
+        self._whole = True
+
+    def _document(self, news: _News) -> dict[str, Any]:
+        """Return the report of *news*, as `liverouter.report` takes it."""
         document: dict[str, Any] = {"instance": self._instance, "key": self._key}
-        generation = self._store.current
-        if whole:
+        if news.whole:
             document |= self._everything()
-        if generation is not None:  # with every heartbeat: cooldowns come and go by themselves
+        if (generation := self._store.current) is not None:  # in every report: cooldowns come and go by themselves
             document["deployments"] = self._deployments(generation)
-        if outcomes:
+        if news.outcomes:
             now = time.monotonic()
-            document["applies"] = [{**outcome, "age_ms": (now - at) * 1000} for at, outcome in outcomes]
-        if usage:
-            document["usage"] = usage
-        return document, outcomes, usage, more
+            document["applies"] = [{**outcome, "age_ms": (now - at) * 1000} for at, outcome in news.outcomes]
+        if news.usage:
+            document["usage"] = news.usage
+        return document
 
     def _oldest_usage(self) -> tuple[list[dict[str, Any]], bool]:
         """Return as many counts as one report takes, and whether newer ones wait for the next."""
