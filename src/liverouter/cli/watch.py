@@ -94,34 +94,62 @@ class _Fleet:
     pending: bool = False  # a live process has yet to apply or reject the head
 
     async def look(self) -> list[dict[str, Any]]:
-        """Return what happened since the last look, oldest first."""
-        facts = await self._revisions()
+        """Return what happened since the last look, oldest first; after an error the next look tells it.
+
+        Raises:
+            DatabaseError: the database cannot be asked.
+        """
+        head, facts = await self._revisions()
         committed = {row["revision"]: row["committed_at"] for row in await self.repository.rollout()}
         now: dict[str, Mapping[str, Any]] = {row["instance"]: row for row in await self.repository.instances()}
         for identity, row in now.items():
             facts += _news(self.instances.get(identity), row, committed)
-        self.instances = now
-        self.pending = any(
-            row["state"] != "offline" and self.revision not in (row["applied_revision"], row["rejected_revision"])
+        self.revision, self.instances = head, now
+        self.pending = head is not None and any(
+            row["state"] != "offline" and head not in (row["applied_revision"], row["rejected_revision"])
             for row in now.values()
         )
         return facts
 
-    async def _revisions(self) -> list[dict[str, Any]]:
-        rows = await self.repository.history(limit=1)
-        head, last = rows[0]["revision"], self.revision
-        if last == head:
-            return []
-        known = last if last is not None and last < head else head - 1  # a restored backup goes back
-        while rows[-1]["revision"] > known + 1 and len(rows) < _MANY:  # more may come in between
-            rows = await self.repository.history(limit=min(rows[0]["revision"] - known, _MANY))
-        self.revision = rows[0]["revision"]
-        return [await self._revision(row) for row in reversed(rows)]
+    async def _revisions(self) -> tuple[int | None, list[dict[str, Any]]]:
+        """Return the head, and each revision since the last look, oldest first; at the first look the head alone.
+
+        Of more than `_MANY` the newest are told. Where the head went back, as a restored backup does, it is told alone.
+        Where the history is empty, the head is what it was.
+
+        Raises:
+            DatabaseError: the database cannot be asked.
+        """
+        rows, last = await self.repository.history(limit=1), self.revision
+        while rows:
+            head = rows[0]["revision"]
+            if head == last:
+                break
+            known = last if last is not None and last < head else head - 1
+            rows = await self.repository.history(limit=min(head - known, _MANY))
+            if rows and rows[0]["revision"] == head:  # else one was committed in between: the oldest may be missing
+                return head, [await self._revision(row) for row in reversed(rows) if row["revision"] > known]
+        return last, []
 
     async def _revision(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is told of one revision; no changes where its history was pruned or holds what nobody can read.
+
+        Raises:
+            DatabaseError: the database cannot be asked.
+        """
         revision = row["revision"]
-        changes = await self.repository.diff(revision - 1, revision) if revision else []
+        try:
+            changes = await self.repository.diff(revision - 1, revision) if revision else []
+        except DatabaseError as exc:
+            if not _is_lasting(exc):
+                raise
+            changes = []
         return {"event": "revision"} | {name: row[name] for name in _OF_REVISION} | {"changes": changes}
+
+
+def _is_lasting(error: DatabaseError) -> bool:
+    """Tell whether a diff fails at every look: a revision is gone (LR213), or Python cannot read a value of it."""
+    return error.code == "LR213" or isinstance(error.__cause__, ArithmeticError | RecursionError | ValueError)
 
 
 def _news(
