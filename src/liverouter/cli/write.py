@@ -232,7 +232,12 @@ def _origins(urls: Sequence[str], secret_names: Sequence[str]) -> list[str]:
 
 
 def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Secret]:
-    """Return the secrets typed in without echo, or the one piped in."""
+    """Return the secrets typed in without echo, or the one piped in; blanks and line ends around them are dropped.
+
+    Raises:
+        SecretError: there is no key to seal them with (LR501).
+        click.UsageError: standard input holds nothing, no text, or is to hold more than one secret.
+    """
     if not names:
         return {}
     if keyring is None:
@@ -243,13 +248,23 @@ def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Se
             hint="Make one: liverouter keys generate",
         )
     if sys.stdin.isatty():
-        return {name: Secret(click.prompt(name, hide_input=True, err=True)) for name in names}
+        return {name: Secret(click.prompt(name, hide_input=True, err=True, value_proc=_typed)) for name in names}
     if len(names) > 1:
         raise click.UsageError("standard input holds one secret: give one --secret, or type them on a terminal")
-    value = sys.stdin.read().strip()
+    try:
+        value = sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise click.UsageError(f"standard input is not text: pipe the value of '{names[0]}' in") from None
     if not value:
         raise click.UsageError(f"standard input is empty: pipe the value of '{names[0]}' in")
     return {names[0]: Secret(value)}
+
+
+def _typed(line: str) -> str:
+    """Return *line* without the blanks around it; where nothing is left, the prompt asks again."""
+    if not (value := line.strip()):
+        raise click.UsageError("nothing was typed")
+    return value
 
 
 def _unused_secrets(names: Collection[str], draft: Rows | None) -> list[Problem]:
