@@ -65,10 +65,15 @@ def _jsonable(value: Any) -> Any:
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Print *rows* as a table: *columns* maps a key of the rows to its heading. Empty columns are left out."""
+    """Print *rows* as a table: *columns* maps a key of the rows to its heading.
+
+    Columns in which no row has anything are left out; where that is all of them, nothing is printed.
+    """
     shown = {
         key: title for key, title in columns.items() if any(row.get(key) not in (None, "", [], {}) for row in rows)
     }
+    if not shown:
+        return
     cells = [[text(row.get(key)) for key in shown] for row in rows]
     widths = [max(len(title), *(len(line[i]) for line in cells)) for i, title in enumerate(shown.values())]
     gaps = ["  "] * (len(widths) - 1) + [""]

@@ -66,6 +66,7 @@ _REVISION: Final = {
 _PID: Final = re.compile(r", pid \d{1,10}(?:, |\Z)")  # ends what SQL names a process: "app on host, pid 7"
 _NAMED: Final = 5  # processes that have the same problem
 _DIFF: Final = {"object": "OBJECT", "key": "KEY", "old": "OLD", "new": "NEW"}
+_BLANK: Final = "*** (holds a secret)"
 _SETTING: Final = {"name": "SETTING", "value": "VALUE", "source": "FROM", "type": "TYPE", "default": "DEFAULT"}
 
 
@@ -91,10 +92,7 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
     if as_json:
         show_json(facts)
         return
-    revision = facts["revision"]
-    show_heading(
-        "Should run", f"revision {revision['revision']}, {ago(revision['committed_at'])} by {text(who(revision))}"
-    )
+    show_heading("Should run", _head(facts["revision"]))
     if facts["desired"]:
         show_table(facts["desired"], _DEPLOYMENT)
     else:
@@ -109,6 +107,13 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
             if processes:
                 more = f" and {len(processes) - _NAMED} more" if len(processes) > _NAMED else ""
                 say(f"  in: {'; '.join(processes[:_NAMED])}{more}")
+
+
+def _head(revision: Mapping[str, Any] | None) -> str:
+    """Return which revision should run, and who made it when; *revision* is None where the history was pruned."""
+    if revision is None:
+        return "a revision that is not in the history any more"
+    return f"revision {revision['revision']}, {ago(revision['committed_at'])} by {text(who(revision))}"
 
 
 def _gather(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]:
@@ -138,10 +143,10 @@ def _process(where: str) -> tuple[str, str]:
 
 
 async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dict[str, Any]:
-    (revision,) = await repository.history(limit=1)
+    revision = next(iter(await repository.history(limit=1)), None)
     instances = await repository.instances()
     problems = [_as_problem(row) for row in await repository.problems()]
-    judged = any(
+    judged = revision is not None and any(
         row["state"] != "offline" and revision["revision"] in (row["applied_revision"], row["rejected_revision"])
         for row in instances
     )
@@ -177,7 +182,7 @@ def _as_problem(row: Mapping[str, Any]) -> Problem:
 def _show_settings(raw: Rows, environment: Environment, *, as_json: bool) -> None:
     rows = [_setting_row(name, raw, environment) for name in SETTINGS]
     rows += [
-        {"name": name, "value": value, "source": "row", "type": "not a setting", "default": None}
+        {"name": name, "value": _public(name, value), "source": "row", "type": "not a setting", "default": None}
         for name, value in raw.settings.items()
         if name not in SETTINGS
     ]
@@ -209,19 +214,24 @@ def _setting_row(name: str, raw: Rows, environment: Environment) -> dict[str, An
         if found is not None and not found.error:
             return row | {"value": fingerprint(Secret(found.text)), "source": found.source}
     elif name in raw.settings:
-        return row | {"value": raw.settings[name], "source": "row"}
+        return row | {"value": _public(name, raw.settings[name]), "source": "row"}
     elif found is not None and not found.error:
-        return row | {"value": _public(setting, found.text), "source": found.source}
+        return row | {"value": _public_text(setting, found.text), "source": found.source}
     return row | {"value": setting.default, "source": "default" if setting.default is not None else ""}
 
 
-def _public(setting: Setting, text: str) -> str:
-    """Return *text* of the environment, blanked where it holds what only a secret may."""
+def _public_text(setting: Setting, text: str) -> str:
+    """Return *text* of the environment, blanked where what it stands for holds what only a secret may."""
     try:
         value = parse(setting, text)
     except SettingValueError:
         value = text
-    return "*** (holds a secret)" if plain_secrets(setting.name, value, "") else text
+    return text if _public(setting.name, value) == value else _BLANK
+
+
+def _public(name: str, value: Any) -> Any:
+    """Return *value*, blanked where it holds what only a secret may: the database's rule may be newer than the row."""
+    return _BLANK if plain_secrets(name, value, "") else value
 
 
 @click.command("history")
