@@ -5,6 +5,7 @@ An event's name is ``noun.past_verb``; its fields are the log keys. No field may
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable
@@ -292,4 +293,5 @@ class Bus:
                 except Exception as exc:  # noqa: BLE001 - a user's callback; reported once, the engine goes on
                     if id(observer) not in self._complained and self._on_error is not None:
                         self._complained.add(id(observer))
-                        self._on_error(observer, exc)
+                        with contextlib.suppress(Exception):  # most often it is the log that failed, and fails again
+                            self._on_error(observer, exc)

@@ -56,11 +56,11 @@ class _Stderr:
     """Standard error as it is when something is written: tests and daemons replace it, exits close it."""
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(ValueError, AttributeError):  # closed, or None: nobody can be told any more
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # full, closed, or None: nobody can be told
             sys.stderr.write(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stderr.flush()
 
 
