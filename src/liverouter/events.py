@@ -1,6 +1,7 @@
 """What happens in a client: a closed set of facts. Log, metrics and status interpret them; nobody else words them.
 
-An event's name is ``noun.past_verb``; its fields are the log keys. No field may carry a secret.
+An event's name is ``noun.past_verb``; its fields are the log keys; the first line of its docstring is its row in the
+README. No field may carry a secret.
 """
 
 from __future__ import annotations
@@ -205,11 +206,11 @@ class GenerationRetired(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallFailedOver(Event):
-    """A call was answered by a fallback.
+    """A call was answered by a fallback; `suppressed` counts the same ones since the last line.
 
     Attributes:
         cause: exception class and status, no text of the provider.
-        suppressed: how many calls went the same way, for this cause, since the last such event.
+        suppressed: calls with equal deployments and cause since the last such event.
     """
 
     name: ClassVar[str] = "call.failed_over"
