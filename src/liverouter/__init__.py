@@ -52,7 +52,8 @@ _HOMES = {
     "status": "default",
 }
 
-__all__ = [  # what a service needs; the other errors, and Rollout, are found by name as well
+# What a service needs. The other errors, and Rollout, can be imported by name as well.
+__all__ = [
     "CallError",
     "ConfigError",
     "DatabaseError",

@@ -1,7 +1,7 @@
-"""One call: the generation that serves it, what was tried, what its answer said. The one record, plain data.
+"""The record of one call: the generation that serves it, what was tried, what its answer said. Plain data.
 
-A context variable leads every layer to it, because that is the only thing litellm hands through all of its paths. It
-is made and used on the I/O loop, by one call, so nothing in it is locked.
+Every layer finds it by a context variable: litellm hands nothing else through all of its paths. A record is made and
+used on the I/O loop, by one call, so nothing in it is locked.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Call:
         failures: the id of a deployment and its error, in the order in which the attempts failed.
         tokens: what the answer said it took; None while it has said nothing.
         cost_usd: what the call cost, as the answer said or litellm's price list; None where neither knows.
-        begun: somebody has begun to answer, and what that took is counted.
-        settled: the call's end is counted.
+        begun: a deployment has begun to answer, and the failed attempts before it are counted.
+        settled: the end of the call is counted.
     """
 
     generation: Generation
@@ -47,7 +47,7 @@ class Call:
 
     @classmethod
     def begin(cls, generation: Generation) -> Call:
-        """Return the record of a call to *generation*, which `current_call` finds in this context while it is held."""
+        """Return the record of a call to *generation*; while referenced, it is this context's `current_call`."""
         call = cls(generation)
         _current.set(weakref.ref(call))
         return call
@@ -64,12 +64,12 @@ class Call:
 
     @property
     def served(self) -> Deployment:
-        """Return the deployment that answers, the primary while none does."""
+        """Return the deployment that answers; the primary while none does."""
         return self.generation.deployments.get(self.served_by, self.generation.snapshot.primary)
 
     @property
     def failed_over(self) -> bool:
-        """Tell whether another deployment than the primary's order had to answer, or another was tried before."""
+        """Tell whether a deployment of a higher order than the primary's serves, or another one failed before."""
         served = self.served
         if served.order > self.generation.snapshot.primary.order:
             return True

@@ -40,11 +40,16 @@ _CLOSE_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """What a started client consists of."""
+    """What a started client consists of.
+
+    Attributes:
+        loop: runs the engine.
+        io: runs every provider call.
+    """
 
     engine: Engine
-    loop: LoopThread  # the engine's
-    io: LoopThread  # every provider call's
+    loop: LoopThread
+    io: LoopThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +87,14 @@ class LiveRouter:
         self.options: Options = process_options.load(database_url=database_url, **options)
         self._keyring = self.options.keyring
         self._observers = observers
-        self._subscribed: dict[int, Observer] = {}  # by id: they are subscribed to the bus of a forked child as well
+        self._subscribed: dict[int, Observer] = {}  # by id(); a forked child subscribes them to its own bus
         self._closed = False
-        self._abandoned: list[Any] = []  # what a fork's parent owns: kept, so that nothing closes its sockets
+        self._abandoned: list[Any] = []  # what a fork's parent owns; kept, so that no destructor closes its sockets
         self._renew()
         _clients.add(self)
 
     def _renew(self) -> None:
-        """Make everything that belongs to this process and this life anew."""
+        """Make what belongs to one process: id, store, status, bus, counts. Again in a forked child."""
         self.client_id = str(uuid.uuid4())
         self.store = Store()
         self._status = StatusTracker()
@@ -223,7 +228,7 @@ class LiveRouter:
                 return
             self._closed = True
             running, self._running = self._running, None
-        with contextlib.ExitStack() as steps:  # from the last to the first, each of them though another failed
+        with contextlib.ExitStack() as steps:  # runs them from the last to the first, though one raises
             steps.callback(_clients.discard, self)
             steps.callback(self._bus.emit, ClientClosed(self.client_id))
             if running is not None:
@@ -261,6 +266,7 @@ class LiveRouter:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _not_ready(self, waited_s: float) -> NotReadyError | ClosedError:
+        """Return why no generation came within *waited_s* seconds."""
         if self._closed:
             return ClosedError()
         status = self._status.current
@@ -270,12 +276,12 @@ class LiveRouter:
         return NotReadyError(problems, waited_s=waited_s)
 
     def _after_fork(self) -> None:
-        """In a forked child: let go of everything of the parent's, without closing it, and start anew when asked."""
+        """In a forked child: put the parent's parts aside without closing them; the next call starts new ones."""
         self._abandoned.append((self._running, self.store, self._bus))
         self._renew()
 
 
-_clients: weakref.WeakSet[LiveRouter] = weakref.WeakSet()  # of this process: a forked child renews each
+_clients: weakref.WeakSet[LiveRouter] = weakref.WeakSet()  # of this process, for `_after_fork`
 
 
 def _after_fork() -> None:

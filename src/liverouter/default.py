@@ -22,14 +22,14 @@ _model: LiveChatModel | None = None  # made by the first call of get_chat_model(
 
 
 class Serving(Protocol):
-    """What can stand in for the default client."""
+    """What can stand in for the default client: a `LiveRouter`, a `MemoryRouter`."""
 
     def chat_model(self) -> LiveChatModel:
         """Return a handle that serves with what is in force there."""
 
 
 class _DefaultClient(LiveRouter):
-    """The client whose handle any process can make for itself, and which can be pickled therefore."""
+    """The client of `get_chat_model`. Its handle can be pickled: whoever unpickles it calls `get_chat_model`."""
 
     def chat_model(self) -> LiveChatModel:
         return LiveChatModel(source=self, restore=get_chat_model)
@@ -49,6 +49,7 @@ def get_chat_model() -> LiveChatModel:
 
 
 def _first_model() -> LiveChatModel:
+    """Return the handle, made by the first of all threads that come here; waits for the first generation."""
     global _model  # noqa: PLW0603 - the module's state
     client = default_client()
     client.wait_ready()
@@ -78,7 +79,7 @@ def status() -> Status:
 
 @contextlib.contextmanager
 def serving(client: Serving) -> Iterator[None]:
-    """Have `get_chat_model()` return the handle of *client* inside the block, and what it returned before after it."""
+    """Have `get_chat_model()` return the handle of *client* inside the block; after it, what it returned before."""
     global _model  # noqa: PLW0603 - the module's state
     with _lock:
         former, _model = _model, client.chat_model()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Severity = Literal["error", "warning"]
-MOST_PROBLEMS: Final = 100  # told of one config: more is no help to a person, and a page, a log and a report are finite
-_LONGEST_WORD: Final = 60  # characters of what may be a misspelt name
+MOST_PROBLEMS: Final = 100  # told of one config; a page, a log line and a report take no more
+_LONGEST_WORD: Final = 60  # characters that `did_you_mean` compares; it takes quadratic time
 
 CODES: Final[dict[str, str]] = {
     "LR100": "a required setting is missing",
@@ -80,13 +80,21 @@ CODES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a config, an environment or a database, and how to mend it."""
+    """One thing that is wrong with a config, an environment or a database, and how to mend it.
 
-    code: str  # a key of CODES
-    message: str  # what happened; never a secret
-    where: str  # "settings.llm_provider", "environment ANTHROPIC_API_KEY", "database"
-    hint: str  # how to mend it; may be empty
-    severity: Severity = "error"  # an error rejects the revision, a warning does not
+    Attributes:
+        code: a key of CODES.
+        message: what happened; never a secret.
+        where: "settings.llm_provider", "environment ANTHROPIC_API_KEY", "database".
+        hint: how to mend it; may be empty.
+        severity: an error rejects the revision, a warning does not.
+    """
+
+    code: str
+    message: str
+    where: str
+    hint: str
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         """Return ``what happened [code at where]. How to mend it.``."""
@@ -118,7 +126,7 @@ class LiveRouterError(Exception):
 
     @property
     def problem(self) -> Problem:
-        """Return the same facts as a Problem."""
+        """Return code, message, where and hint as a Problem."""
         return Problem(self.code, self.message, self.where, self.hint)
 
 
@@ -208,10 +216,12 @@ def first_problems(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 
 
 def _sentence(message: str, code: str, where: str, hint: str) -> str:
+    """Return ``what happened [code at where]. How to mend it.``."""
     return f"{message} [{code} at {where}]. {hint}".rstrip()
 
 
 def _listing(problems: Sequence[Problem]) -> str:
+    """Return one Problem as its sentence, several as a list of sentences."""
     if len(problems) == 1:
         return str(problems[0])
     return f"{len(problems)} problems:" + "".join(f"\n  - {p}" for p in problems)

@@ -1,10 +1,12 @@
 """What happens in a client: a closed set of facts. Log, metrics and status interpret them; nobody else words them.
 
-An event's name is ``noun.past_verb``; its fields are the log keys. No field may carry a secret.
+An event's name is ``noun.past_verb``; its fields are the log keys; the first line of its docstring is its row in the
+README. No field may carry a secret.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable
@@ -44,12 +46,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ClientStarted(Event):
-    """A client began: its engine thread runs."""
+    """A client began: its engine thread runs.
+
+    Attributes:
+        database: ``host:port/name``, without user and password.
+    """
 
     name: ClassVar[str] = "client.started"
     instance: str
     app: str
-    database: str  # host:port/name, never the password
+    database: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +149,20 @@ class ConfigRead(Event):
 
 @dataclass(frozen=True, slots=True)
 class ConfigApplied(Event):
-    """A generation went live."""
+    """A generation went live.
+
+    Attributes:
+        primary: "anthropic/claude-sonnet-4-6", as is each of `fallbacks`.
+        commit_to_live_ms: None where the change was in force before, was committed before this client started, or is
+            of a snapshot file.
+        rebuilt: False where calls go as with the former generation, whose Router and models serve on.
+    """
 
     name: ClassVar[str] = "config.applied"
     epoch: str
     revision: int
     generation: int
-    primary: str  # "anthropic/claude-sonnet-4-6"
+    primary: str
     fallbacks: tuple[str, ...]
     litellm_enable: bool
     source: Literal["database", "snapshot_file"]
@@ -157,8 +170,8 @@ class ConfigApplied(Event):
     validate_ms: float
     build_ms: float
     warm_ms: float
-    commit_to_live_ms: float | None  # None: live before, committed before this process started, or of a snapshot file
-    rebuilt: bool = True  # False: the revision's content equals the generation in force
+    commit_to_live_ms: float | None
+    rebuilt: bool = True
     warnings: tuple[Problem, ...] = ()
 
     def facts(self) -> dict[str, Any]:
@@ -193,13 +206,18 @@ class GenerationRetired(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallFailedOver(Event):
-    """A call was answered by a fallback; `suppressed` counts the same ones since the last line."""
+    """A call was answered by a fallback; `suppressed` counts the same ones since the last line.
+
+    Attributes:
+        cause: exception class and status, no text of the provider.
+        suppressed: calls with equal deployments and cause since the last such event.
+    """
 
     name: ClassVar[str] = "call.failed_over"
     level: ClassVar[Level] = "warning"
     from_deployment: str
     to_deployment: str
-    cause: str  # exception class and status, no text of the provider
+    cause: str
     suppressed: int = 0
 
 
@@ -248,12 +266,16 @@ class SharedCooldownsChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class LoopFailed(Event):
-    """A background loop met an error nobody foresaw; it goes on."""
+    """A background loop met an error nobody foresaw; it goes on.
+
+    Attributes:
+        error: exception class and masked text.
+    """
 
     name: ClassVar[str] = "loop.failed"
     level: ClassVar[Level] = "error"
     loop: str
-    error: str  # exception class and masked text
+    error: str
 
 
 Observer = Callable[[Event], None]
@@ -268,7 +290,7 @@ class Bus:
     def __init__(self, *observers: Observer, on_error: Callable[[Observer, Exception], None] | None = None) -> None:
         """Start with *observers*."""
         self._observers: tuple[Observer, ...] = observers
-        self._lock = threading.RLock()  # serialises emission, so that status folds in order
+        self._lock = threading.RLock()  # one emission at a time, so that every observer hears events in one order
         self._on_error = on_error
         self._complained: set[int] = set()
 
@@ -289,7 +311,8 @@ class Bus:
             for observer in self._observers:
                 try:
                     observer(event)
-                except Exception as exc:  # noqa: BLE001 - a user's callback; reported once, the engine goes on
+                except Exception as exc:  # noqa: BLE001 - a user's callback; its first error is told, the engine goes on
                     if id(observer) not in self._complained and self._on_error is not None:
                         self._complained.add(id(observer))
-                        self._on_error(observer, exc)
+                        with contextlib.suppress(Exception):  # most often it is the log that failed, and fails again
+                            self._on_error(observer, exc)

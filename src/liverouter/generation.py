@@ -1,4 +1,7 @@
-"""The generation in force. Writes come only from `activation`; reads never lock."""
+"""The generation in force. Only `engine/activation.py` puts one in, only the end of a client takes it out.
+
+Reads never lock.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """One activation in one process: a snapshot and everything built from it. Never changes once activated."""
+    """One activation in one process: a snapshot and everything built from it. Never changes once activated.
 
-    number: int  # 1, 2, … in this process
+    Attributes:
+        number: 1, 2, … in this process.
+        chat: the inner model: a ChatLiteLLMRouter, or the native model of the primary.
+        router: None while `litellm_enable` is off.
+        profile: a langchain ModelProfile: minimum of limits and AND of abilities, over all deployments.
+        deployments: by their ids.
+    """
+
+    number: int
     snapshot: Snapshot
-    chat: BaseChatModel  # the inner model: a ChatLiteLLMRouter, or the provider's own class
-    router: Router | None  # None while litellm_enable is off
-    profile: Mapping[str, Any]  # langchain ModelProfile: min of limits, AND of abilities
-    deployments: Mapping[str, Deployment] = field(default_factory=dict)  # deployment id -> deployment
+    chat: BaseChatModel
+    router: Router | None
+    profile: Mapping[str, Any]
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Name the generation without its content."""
@@ -74,7 +85,7 @@ class Store:
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the caller's loop ended without waiting on
+            with contextlib.suppress(RuntimeError):  # the caller's loop has ended
                 loop.call_soon_threadsafe(arrived.set)
 
         with self._ready:
@@ -87,5 +98,5 @@ class Store:
                     await arrived.wait()
             return self.current
         finally:
-            with self._ready, contextlib.suppress(ValueError):  # it was woken, and so is gone
+            with self._ready, contextlib.suppress(ValueError):  # `activate` took it
                 self._waiters.remove(wake)

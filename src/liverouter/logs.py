@@ -48,19 +48,22 @@ def logger() -> Any:
 
 
 def _fit_for_a_terminal(_log: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Make every text of *event* printable: a provider's error may hold escape sequences."""
+    """Return *event* with every text printable: a provider's error may hold escape sequences. A structlog processor."""
     return {name: printable_values(value) for name, value in event.items()}
 
 
 class _Stderr:
-    """Standard error as it is when something is written: tests and daemons replace it, exits close it."""
+    """Standard error as it is when something is written; what cannot be written is dropped.
+
+    Tests and daemons replace `sys.stderr`, and it is closed when a process exits.
+    """
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(ValueError, AttributeError):  # closed, or None: nobody can be told any more
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a full disk, closed, None
             sys.stderr.write(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stderr.flush()
 
 
@@ -85,6 +88,6 @@ def logging_bus(*observers: Observer, log: LogObserver | None = None) -> Bus:
 
     def complain(observer: Observer, exc: Exception) -> None:
         target = getattr(observer, "__qualname__", type(observer).__name__)
-        log._log.error("observer.failed", observer=target, error=brief(exc))  # noqa: SLF001 - same module
+        log._log.error("observer.failed", observer=target, error=brief(exc))  # noqa: SLF001 - of this module
 
     return Bus(log, *observers, on_error=complain)

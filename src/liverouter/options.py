@@ -45,7 +45,10 @@ def _redis_url(value: Any, where: str) -> str:
 
 
 def _is_redis_misread(url: str) -> bool:
-    """Tell what `is_misread` does of a Redis URL: of one host, and with no password in a parameter unless escaped."""
+    """Tell whether a password's unescaped character has a part of the Redis URL *url* taken for another.
+
+    Beside what `is_misread` finds: a Redis URL names one host, and no ``@`` stands in its parameters alone.
+    """
     if url.startswith("unix:///"):
         return "#" in url
     if is_misread(url):
@@ -55,6 +58,7 @@ def _is_redis_misread(url: str) -> bool:
 
 
 def _labels(value: Any, where: str) -> Mapping[str, str]:
+    """Return labels given as a mapping, or as ``region=eu,tier=web``."""
     pairs = (
         value.items()
         if isinstance(value, Mapping)
@@ -68,8 +72,15 @@ def _labels(value: Any, where: str) -> Mapping[str, str]:
     return labels
 
 
-def _path(value: Any, _where: str) -> Path:
-    return Path(value).expanduser()
+def _path(value: Any, where: str) -> Path:
+    """Return the path *value*, which may start with ``~`` or ``~user``."""
+    try:
+        path = Path(value).expanduser()
+    except (RuntimeError, TypeError) as exc:  # RuntimeError: there is no such user behind ~
+        raise OptionsError("the value is not a path", where=where, hint="Write the path of a file") from exc
+    if "\0" in str(path):
+        raise OptionsError("no path holds a NUL", where=where, hint="Write the path of a file")
+    return path
 
 
 def _text(value: Any, _where: str) -> str:
@@ -81,8 +92,8 @@ class Option(Setting):
     """One process option: a constructor argument, and a variable of the environment.
 
     Attributes:
-        read: makes its value of what was given and of the variable's name, and raises an OptionsError; None where the
-            kind says all, as with a setting.
+        read: returns the value for what was given and the variable's name, or raises an OptionsError; None where the
+            kind says how a value is read, as with a setting.
     """
 
     read: Callable[[Any, str], Any] | None = None

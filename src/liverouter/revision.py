@@ -1,6 +1,6 @@
-"""One revision: as it is read, rows and sealed secrets, and as it is once validated, a snapshot of deployments.
+"""One revision: `Rows`, as it is read, with sealed secrets; and `Snapshot`, as it is once validated.
 
-All of it is immutable. `config.validate` makes the second of the first; everything behind it is built of that.
+All of it is immutable. `config/validate.py` makes a Snapshot of Rows; a generation is built of a Snapshot alone.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Snapshot:
 
     @property
     def digest(self) -> str:
-        """Return what calls depend on, as 16 hex digits: equal for two revisions that serve alike."""
+        """Return what calls depend on, of credentials the fingerprints, as 16 hex digits."""
         return _digest(
             [self.litellm_enable, self.model_name, self.num_retries, self.allowed_fails, self.cooldown_time_s],
             [self.timeout_s, self.check_streams],
@@ -201,16 +201,17 @@ class Snapshot:
         )
 
     def serves_like(self, other: Snapshot) -> bool:
-        """Tell whether calls under both would be the same, credentials included."""
+        """Tell whether calls under *other* go where they go under this one, with equal parameters and credentials."""
         return self.digest == other.digest and [d.secrets for d in self.deployments] == [
             d.secrets for d in other.deployments
         ]
 
 
 def deployment_id(provider: str, model: str, settings: Mapping[str, str], fingerprint: str) -> str:
-    """Return the deterministic id of a deployment: the same credentials at the same place give the same id."""
+    """Return the deterministic id of a deployment: equal arguments give equal ids, in every process."""
     return f"{provider}/{model}#{_digest([provider, model, sorted(settings.items()), fingerprint])[:8]}"
 
 
 def _digest(*parts: object) -> str:
+    """Return 16 hex digits of *parts*, whose mappings may be in any order."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

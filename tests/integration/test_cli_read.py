@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from liverouter.cli.output import show_table
 from liverouter.postgres.migrate import HEAD
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key
 from tests.kit.sql import Process, deployment, put, put_secret, revision, value
@@ -12,12 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import psycopg
-    import pytest
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
 
 SECRET = "sk-not-a-real-key-0123456789"
+
+
+class TestTable:
+    @pytest.mark.parametrize("rows", [[], [{}], [{"a": None, "b": ""}]], ids=str)
+    def test_nothing_to_show_prints_nothing(
+        self, rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """No row, and rows in which no column has anything."""
+        show_table(rows, {"a": "A", "b": "B"})
+        assert capsys.readouterr().out == ""
 
 
 class TestShow:
@@ -29,6 +41,17 @@ class TestShow:
         assert "error: 'llm_provider' is not set [LR100 at settings.llm_provider]" in result.out
         assert "hint: Set it: liverouter set llm_provider=anthropic" in result.out
         assert "in no process yet" in result.out
+
+    def test_history_may_be_empty(self, cli: Cli, db: Session) -> None:
+        """Whoever pruned all of it still sees what should run, and why it does not."""
+        put(db, llm_provider="openai", llm_model="gpt-4o")
+        db.execute(b"DELETE FROM liverouter.revision_log")
+        shown = cli("show")
+        assert shown.code == 0
+        assert shown.out.startswith("Should run  a revision that is not in the history any more\n")
+        assert "gpt-4o" in shown.out
+        assert "[LR102 at " in shown.out
+        assert cli("show", "--json").json["revision"] is None
 
     def test_desired_config_stands_beside_what_runs(self, cli: Cli, db: Session) -> None:
         """A process that rejected the head is seen serving the revision before, with the reason and the hint."""
@@ -120,6 +143,18 @@ class TestShow:
         assert found["openai_api_base"] == found["llm_fallback_config"] == "*** (holds a secret)"
         assert "sesame" not in listed.out + table
         assert SECRET not in listed.out + table
+
+    def test_credentials_in_rows_are_not_shown(self, cli: Cli, db: Session) -> None:
+        """Rows of before the database refused them, under a setting's name or under none."""
+        db.execute(b"ALTER TABLE liverouter.settings DISABLE TRIGGER b_refuse_plain_secrets")
+        put(db, opnai_api_key=SECRET, mine={"password": "sesame"}, openai_api_base="https://user:sesame@example.org")
+        listed, table = cli("show", "--settings", "--json"), cli("show", "--settings").out
+        found = {row["name"]: row["value"] for row in listed.json}
+        assert found["opnai_api_key"] == found["mine"] == found["openai_api_base"] == "*** (holds a secret)"
+        assert "sesame" not in listed.out + table
+        assert SECRET not in listed.out + table
+        db.execute(b"DELETE FROM liverouter.settings")
+        db.execute(b"TRUNCATE liverouter.revision_log")
 
     def test_unreadable_file_of_the_environment_is_no_value(self, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         """A secret named by a file that is not there shows as missing."""

@@ -50,11 +50,11 @@ class Watch:
                 self.lines[name].append(line.rstrip("\n"))
                 self._news.notify_all()
 
-    def line(self, *parts: str, stream: str = "out") -> str:
-        """Return the first line that holds all *parts*, once it is there."""
+    def line(self, *parts: str, stream: str = "out", after: int = 0) -> str:
+        """Return the first line that holds all *parts* behind the first *after* ones, once it is there."""
 
         def find() -> str:
-            return next((line for line in self.lines[stream] if all(part in line for part in parts)), "")
+            return next((line for line in self.lines[stream][after:] if all(part in line for part in parts)), "")
 
         with self._news:
             found = self._news.wait_for(find, _LINE_S)
@@ -183,6 +183,58 @@ class TestWatch:
         watching.event(event="revision", revision=1)
         assert watching.end() == 0
         assert not any("Traceback" in line for line in watching.lines["err"])
+
+    def test_change_that_could_not_be_looked_up_is_told_later(
+        self, watch: Callable[..., Watch], db: Session, login: Callable[..., str]
+    ) -> None:
+        """While its diff is refused, a revision is not taken for told, nor while what the processes say is."""
+        watching = watch("--json", "--database-url", login("liverouter_inspector"))
+        watching.event(event="revision", revision=0)
+        for right in ("EXECUTE ON FUNCTION liverouter.revision_diff", "SELECT ON liverouter.instances"):
+            before = len(watching.lines["err"])
+            db.execute(f"REVOKE {right} FROM liverouter_inspector, PUBLIC".encode())
+            made = put(db, llm_model=right)
+            watching.line("[LR207", stream="err", after=before)
+            db.execute(f"GRANT {right} TO liverouter_inspector".encode())
+            (change,) = watching.event(event="revision", revision=made)["changes"]
+            assert change["new"] == right
+        assert watching.end() == 0
+
+    def test_history_may_be_pruned(self, watch: Callable[..., Watch], db: Session) -> None:
+        """What is left of it is told, once; what a revision changed is unknown where the one before it is gone."""
+        put(db, llm_model="gpt-4")
+        db.execute(b"DELETE FROM liverouter.revision_log")
+        watching = watch("--json")
+        Process(db).run(1)
+        watching.event(event="state", state="live")
+        first = put(db, llm_model="gpt-4o")
+        assert watching.event(event="revision", revision=first)["changes"] == []
+        second = put(db, llm_model="gpt-4.1")  # is told where it is looked for before it is gone
+        with db.transaction():
+            third = put(db, llm_model="gpt-5")
+            db.execute(b"DELETE FROM liverouter.revision_log WHERE revision = %s", [second])
+        watching.event(event="revision", revision=third)
+        put(db, llm_temperature=1)
+        watching.event(event="revision", revision=third + 1)
+        assert watching.end() == 0
+        told = [json.loads(line)["revision"] for line in watching.lines["out"] if '"event": "revision"' in line]
+        assert [revision for revision in told if revision != second] == [first, third, third + 1]
+        assert watching.lines["err"] == []
+
+    def test_value_that_cannot_be_read_does_not_end_the_telling(self, watch: Callable[..., Watch], db: Session) -> None:
+        """A number too long for Python is told as a revision without changes, and the next one as ever."""
+        watching = watch("--json")
+        watching.event(event="revision", revision=0)
+        db.execute(
+            b"ALTER TABLE liverouter.settings DISABLE TRIGGER b_refuse_plain_secrets"
+        )  # or of before it was there
+        db.execute(b"INSERT INTO liverouter.settings (key, value) VALUES ('long', %s::jsonb)", ["9" * 5_000])
+        assert watching.event(event="revision", revision=1)["changes"] == []
+        db.execute(b"DELETE FROM liverouter.settings")
+        watching.event(event="revision", revision=2)
+        put(db, llm_model="gpt-4o")
+        assert watching.event(event="revision", revision=3)["changes"]
+        assert watching.end() == 0
 
     @pytest.mark.parametrize("options", [(), ("--json",)])
     def test_strangers_neither_end_it_nor_reach_the_terminal_raw(

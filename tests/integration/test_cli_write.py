@@ -280,8 +280,23 @@ class TestSecret:
         cli("set", 'llm_fallback_config={"provider": "openai", "model": "m", "api_key": {"secret": "backup"}}')
         assert "nothing uses" not in cli("set", "--secret", "backup", stdin=SECRET).err
 
+    @pytest.mark.usefixtures("key")
+    def test_piped_bytes_that_are_no_text_are_a_usage_error(self, dsn: str, db: Session) -> None:
+        """A binary file is refused in a line, and nothing of it is repeated."""
+        done = subprocess.run(
+            [sys.executable, "-m", "liverouter", "set", "--secret", "anthropic_api_key"],
+            env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn, "PYTHONIOENCODING": "utf-8:strict"},
+            input=b"sk-\xff\xfe",
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert b"standard input is not text" in done.stderr
+        assert b"Traceback" not in done.stderr
+        assert revision(db) == 0
+
     def test_terminal_is_asked_without_echo(self, dsn: str, db: Session, key: str) -> None:
-        """What is typed never shows."""
+        """What is typed never shows; blanks around it are dropped, and blanks alone are asked about again."""
         terminal, stdin = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "liverouter", "set", "--secret", "anthropic_api_key"],
@@ -293,9 +308,10 @@ class TestSecret:
         )
         os.close(stdin)
         shown = b""
-        while b"anthropic_api_key:" not in shown:
-            shown += os.read(terminal, 100)
-        os.write(terminal, f"{SECRET}\n".encode())
+        for times, typed in enumerate((" \t", f" {SECRET}\t "), start=1):
+            while shown.count(b"anthropic_api_key:") < times:
+                shown += os.read(terminal, 100)
+            os.write(terminal, f"{typed}\n".encode())
         while b"revision" not in shown:
             shown += os.read(terminal, 100)
         assert process.wait(30) == 0

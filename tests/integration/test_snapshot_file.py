@@ -10,7 +10,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +18,6 @@ from liverouter.engine.snapshot_file import read_snapshot_file, write_snapshot_f
 from liverouter.errors import LiveRouterError
 from liverouter.revision import Rows, SealedSecret
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, open_bytes, seal, seal_bytes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DATABASE = "db.example:5432/app"
 KEYRING = Keyring.from_text(generate_key())
@@ -138,6 +135,17 @@ class TestWrite:
         assert read_snapshot_file(path, KEYRING, database=DATABASE).revision == 7
         assert [p.name for p in path.parent.iterdir()] == [path.name]
 
+    def test_loop_of_links_is_reported(self, tmp_path: Path) -> None:
+        """Two links that lead to each other are a path as bad as any."""
+        one, two = tmp_path / "one", tmp_path / "two"
+        one.symlink_to(two)
+        two.symlink_to(one)
+        assert "cannot be read" in _refusal(one).message
+        if sys.version_info < (3, 13):  # from then on the link is replaced
+            with pytest.raises(LiveRouterError, match="cannot be written") as caught:
+                write_snapshot_file(one, RAW, KEYRING, database=DATABASE)
+            assert caught.value.code == "LR504"
+
     def test_unwritable_folder_is_reported(self, tmp_path: Path) -> None:
         """A folder that cannot be used is named with the system's reason."""
         (tmp_path / "file").write_text("")
@@ -225,6 +233,24 @@ class TestRefuse:
         path.write_bytes(b"liverouter snapshot 1\n" + RAW.secrets["openai_api_key"].sealed.encode())
         assert "damaged" in _refusal(path).message
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            *(b"\xff", b"{", b"null", b"[]", b"[" * 100_000, b"{}"),
+            *({"settings": []}, {"settings": None}, {"secrets": ["x"]}, {"secrets": {"x": []}}, {"origins": {}}),
+            *({"committed_at": 5}, {"committed_at": "2026-11-01T12:00:00"}),
+        ],
+        ids=lambda content: str(content)[:40],
+    )
+    def test_sealed_content_of_another_shape(self, path: Path, content: bytes | dict[str, object]) -> None:
+        """What another version sealed with the right key, as this format, is told and no stranger error."""
+        head, _, sealed = _written(path).read_bytes().partition(b"\n")
+        if isinstance(content, dict):
+            written = json.loads(open_bytes("snapshot file 1", sealed.strip(), KEYRING))
+            content = json.dumps(written | content).encode()
+        path.write_bytes(head + b"\n" + seal_bytes("snapshot file 1", content, KEYRING) + b"\n")
+        assert "holds no revision that this liverouter can read" in _refusal(path).message
+
     def test_unknown_key(self, path: Path) -> None:
         """A file sealed with a key this process does not have names the key, not the content."""
         error = _refusal(_written(path), Keyring.from_text(generate_key()))
@@ -261,7 +287,9 @@ class TestRefuse:
     def test_unreadable_file(self, path: Path) -> None:
         """A folder in the file's place, or a file without the right to read, is named with the system's reason."""
         path.mkdir(parents=True)
+        before = len(list(Path("/dev/fd").iterdir()))
         assert "not a plain file" in _refusal(path).message or "cannot be read" in _refusal(path).message
+        assert len(list(Path("/dev/fd").iterdir())) == before
 
     def test_pipe_does_not_hang(self, path: Path) -> None:
         """A named pipe in the file's place is refused at once."""

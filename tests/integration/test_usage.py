@@ -16,13 +16,17 @@ from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter
 from liverouter.chat.usage import UsageCounter
-from liverouter.events import Bus, CallFailedOver, ReportFailed
+from liverouter.engine import reporter
+from liverouter.events import Bus, CallFailedOver, LoopFailed, ReportFailed
+from liverouter.postgres.repository import SettingsRepository
 from liverouter.testing import EventLog, Failure, MemoryRouter
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import DIALECTS, METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from liverouter.revision import Head
 
 pytestmark = [*LITELLM_WARNINGS]
 
@@ -300,6 +304,38 @@ class TestBatches:
         with psycopg.connect(dsn, autocommit=True) as db:
             assert _total(db) == (2_500, 7_500)
             assert db.execute("SELECT FROM liverouter.processes WHERE bye_at IS NULL").rowcount == 0
+
+    @pytest.mark.parametrize("place", ["document", "database"])
+    def test_report_that_nobody_foresaw_to_fail_loses_and_doubles_nothing(
+        self, dsn: str, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None], place: str
+    ) -> None:
+        """Whatever is raised while a report is made or sent: the next one has its counts, and all of the status."""
+        live, events = LiveRouter(database_url=dsn, app="billing", heartbeat_interval_s=15), EventLog()
+        live.subscribe(events)
+        _tell(live.usage, [("success", "openai/gpt-4o#1", 3)])
+        failures = iter([OverflowError("unforeseen")])
+
+        def fail_once() -> str:
+            for failure in failures:
+                raise failure
+            return "host-1"
+
+        if place == "document":
+            monkeypatch.setattr(reporter, "hostname", fail_once)
+        else:
+            report = SettingsRepository.report
+
+            async def fail_then_report(repository: SettingsRepository, document: Mapping[str, Any]) -> Head:
+                fail_once()
+                return await report(repository, document)
+
+            monkeypatch.setattr(SettingsRepository, "report", fail_then_report)
+        with live, psycopg.connect(dsn, autocommit=True) as db:
+            wait_until(lambda: _total(db) == (1, 3))
+            assert db.execute("SELECT app FROM liverouter.instances").fetchall() == [("billing",)]
+        with psycopg.connect(dsn, autocommit=True) as db:
+            assert _total(db) == (1, 3)
+        assert [event.error for event in events.of(LoopFailed)] == ["OverflowError: unforeseen"]
 
     def test_counting_costs_microseconds(self) -> None:
         """A call's counts cost less than a hundredth of a call."""

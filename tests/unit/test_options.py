@@ -71,6 +71,9 @@ class TestLoad:
             ("api_bases", "gateway.internal", "one of the base URLs cannot be read"),
             ("redis_url", "http://h", "the value is not a Redis URL"),
             ("listen_url", "h/d", "is not a PostgreSQL URL"),
+            ("snapshot_file", "~nobody-is-called-so/x", "the value is not a path"),
+            ("snapshot_file", 5, "the value is not a path"),
+            ("snapshot_file", "a\0b", "no path holds a NUL"),
         ],
     )
     def test_wrong_value_is_told_by_its_variable(self, name: str, given: object, words: str) -> None:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FAILED: Final = 1
-_BAD_OPTIONS: Final = 78  # EX_CONFIG: tells a supervisor that a restart will not help
+_BAD_OPTIONS: Final = 78  # EX_CONFIG: a restart does not help
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
 class _Commands(click.Group):
-    """Lists its commands as a newcomer meets them, and turns every expected failure into one line and its hint."""
+    """Lists its commands in the order in which a newcomer needs them; a liverouter error becomes an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of definition."""
@@ -76,11 +76,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         exc.show()
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(err=True)  # the prompt, or the ^C, stands on this line
+        click.echo(err=True)  # ends the line of the prompt, or of the ^C
         return _INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
 def _exit_code(exc: LiveRouterError) -> int:
-    named = isinstance(exc, SecretError) and exc.where.startswith("LIVEROUTER_")  # a keyring that cannot be read
-    return _BAD_OPTIONS if isinstance(exc, OptionsError) or named else _FAILED
+    """Return the code for *exc*: 78 for a process option, and for a keyring that is missing or cannot be read."""
+    is_keyring = isinstance(exc, SecretError) and exc.where.startswith("LIVEROUTER_")
+    return _BAD_OPTIONS if isinstance(exc, OptionsError) or is_keyring else _FAILED

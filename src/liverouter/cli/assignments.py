@@ -1,4 +1,4 @@
-"""KEY=VALUE arguments: what they set, or everything that is wrong with them at once. Pure."""
+"""Reads KEY=VALUE arguments: what they set, or everything that is wrong with them. Pure."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def secret_problem(name: str) -> Problem | None:
 
 
 def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
+    """Return what the text *value* is as the setting *key*, and why it cannot be stored as that."""
     where = f"settings.{clip(key)}"
     setting = SETTINGS.get(key)
     if setting is None:
@@ -79,6 +80,7 @@ def _misfits(setting: Setting, value: Any, where: str) -> list[Problem]:
 
 
 def _unknown(key: str, where: str) -> Problem:
+    """Return the Problem of *key*, which no setting is called: LR107 for a name that cannot work, else LR106."""
     if hint := REJECTED.get(key):
         return Problem("LR107", f"'{key}' cannot be used", where, hint)
     hint = did_you_mean(clip(key), SETTINGS) or "See `liverouter show --settings` for the names"

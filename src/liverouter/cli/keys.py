@@ -57,9 +57,9 @@ def rotate_command(*, author: str | None, as_json: bool, database_url: str | Non
     Example:
       LIVEROUTER_SECRET_KEYS="$NEW,$OLD" liverouter keys rotate
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    door = access("keys rotate", database_url)
-    keyring = _required(door.keyring)
-    done = door.run(lambda repository: repository.reseal(keyring, author=author))
+    db = access("keys rotate", database_url)
+    keyring = _required(db.keyring)
+    done = db.run(lambda repository: repository.reseal(keyring, author=author))
     if as_json:
         show_json({"revision": done.revision, "renewed": done.renewed, "lost": done.lost, "key_id": keyring.newest})
         return
@@ -79,9 +79,9 @@ def status_command(*, as_json: bool, database_url: str | None) -> None:
     Example:
       liverouter keys status
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    door = access("keys status", database_url)
-    used = {row["key_id"]: row for row in door.run(lambda repository: repository.key_usage())}
-    here = door.keyring.ids if door.keyring else ()
+    db = access("keys status", database_url)
+    used = {row["key_id"]: row for row in db.run(lambda repository: repository.key_usage())}
+    here = db.keyring.ids if db.keyring else ()
     rows = [_status(key_id, used.get(key_id, {}), here) for key_id in dict.fromkeys([*here, *used])]
     if as_json:
         show_json(rows)
@@ -95,6 +95,10 @@ COMMANDS: Final = (keys_group,)
 
 
 def _status(key_id: str, used: Mapping[str, Any], here: Sequence[str]) -> dict[str, Any]:
+    """Return the row of one key: how much it has sealed, as *used* counts, and whether it can be dropped.
+
+    *here* are the ids of the keyring, newest first.
+    """
     secrets, in_history = used.get("secrets", 0), used.get("in_history", 0)
     if key_id not in here:
         note = "not in the keyring: what it sealed cannot be opened here"
@@ -108,6 +112,11 @@ def _status(key_id: str, used: Mapping[str, Any], here: Sequence[str]) -> dict[s
 
 
 def _required(keyring: Keyring | None) -> Keyring:
+    """Return *keyring*.
+
+    Raises:
+        SecretError: there is none (LR501).
+    """
     if keyring is None:
         raise SecretError(
             "there is no key to seal with",

@@ -1,4 +1,4 @@
-"""`demo`, `serve`, `migrate`, `check`: what one runs rather than asks."""
+"""`demo`, `serve`, `migrate`, `check`: the commands that set something up or try it. They load their parts when run."""
 
 from __future__ import annotations
 
@@ -135,15 +135,15 @@ def check_command(*, pairs: Sequence[str], live: bool, as_json: bool, database_u
       liverouter check llm_provider=openai llm_model=gpt-4o --live
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     draft = parse_assignments(pairs)
-    door = access("check", database_url)
+    db = access("check", database_url)
 
     async def work(repository: SettingsRepository) -> CheckReport:
-        raw = with_changes(await repository.read(), settings=draft)
-        from liverouter.engine.check import check  # takes a second, and a database that cannot be read needs none of it
+        rows = with_changes(await repository.read(), settings=draft)
+        from liverouter.engine.check import check  # takes a second; a database that cannot be read is told before
 
-        return await check(raw, environment=Environment(), keyring=door.keyring, live=live)
+        return await check(rows, environment=Environment(), keyring=db.keyring, live=live)
 
-    report = door.run(work)
+    report = db.run(work)
     if as_json:
         show_json(report.as_dict())
     else:
@@ -156,7 +156,11 @@ COMMANDS: Final = (demo_command, serve_command, migrate_command, check_command)
 
 @contextlib.contextmanager
 def _extra(names: str) -> Iterator[None]:
-    """Have a package that only the extras *names* install be named when it is missing."""
+    """Name the package that is missing in the block, and the extras *names* that install it.
+
+    Raises:
+        click.ClickException: a package is missing that is not liverouter's own.
+    """
     try:
         yield
     except ModuleNotFoundError as exc:
@@ -167,6 +171,7 @@ def _extra(names: str) -> Iterator[None]:
 
 
 def _show_report(report: CheckReport, *, draft: bool) -> None:
+    """Print *report* for people: what is wrong on standard error, answers and the verdict on standard output."""
     show_problems(report.problems, err=True)
     show_problems((call.problem for call in report.calls if call.problem), err=True)
     if answered := [call for call in report.calls if call.problem is None]:

@@ -1,4 +1,4 @@
-"""Around a write: what stood there before, what the new config still lacks, and how it comes to the processes."""
+"""What a write tells: what stood there before, what the new config still lacks, which processes apply it."""
 
 from __future__ import annotations
 
@@ -20,44 +20,48 @@ if TYPE_CHECKING:
     from liverouter.secrecy.sealing import Keyring
 
 _NO_RIGHT: Final = "LR207"  # a writer need neither read sealed secrets nor see the fleet
-_DEPENDS_ON_ENVIRONMENT: Final = (
-    "LR100",
-    "LR102",
-    "LR111",
-    "LR501",
-    "LR502",
-)  # a service's own environment may have it
+# Problems that a service may not have, for its own environment may hold what this shell's lacks.
+_DEPENDS_ON_ENVIRONMENT: Final = ("LR100", "LR102", "LR111", "LR501", "LR502")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What stood in the database before a write, as far as this role may see it."""
+    """What the database holds, as far as this role may see it; read before a write.
+
+    Attributes:
+        rows: None where this role may not read them all.
+        served: a live process runs this very revision, so that its environment has what these rows need.
+    """
 
     revision: int
-    raw: Rows | None  # None: this role may not read it whole
-    served: bool  # a live process runs this very revision, so its environment has what it needs
+    rows: Rows | None
+    served: bool
 
     @classmethod
     async def read(cls, repository: SettingsRepository) -> Stored:
-        """Read it; a right that is missing costs only what it was for."""
+        """Read it; without the right to read rows or to see processes, that part is left out."""
         try:
-            raw = await repository.read()
+            rows = await repository.read()
         except DatabaseError as exc:
             if exc.code != _NO_RIGHT:
                 raise
-            return cls(revision=(await repository.head()).revision, raw=None, served=False)
+            return cls(revision=(await repository.head()).revision, rows=None, served=False)
         served = any(
-            row["state"] != "offline" and row["applied_revision"] == raw.revision
+            row["state"] != "offline" and row["applied_revision"] == rows.revision
             for row in await visible_instances(repository) or ()
         )
-        return cls(revision=raw.revision, raw=raw, served=served)
+        return cls(revision=rows.revision, rows=rows, served=served)
 
     def remaining(self, draft: Rows | None, keyring: Keyring | None) -> list[Problem]:
-        """Return what *draft*, which was written over this, still lacks; of the environment only what is new."""
-        if self.raw is None or draft is None:
+        """Return the Problems of *draft*, the rows after the write; none where this role may not read them.
+
+        What these rows lacked in this shell's environment before the write, and a live process does not lack, is left
+        out.
+        """
+        if self.rows is None or draft is None:
             return []
         problems = validate(draft, environment=Environment(), keyring=keyring).problems
-        before = validate(self.raw, environment=Environment(), keyring=keyring).problems if self.served else ()
+        before = validate(self.rows, environment=Environment(), keyring=keyring).problems if self.served else ()
         known = [p for p in before if p.code in _DEPENDS_ON_ENVIRONMENT]
         return [p for p in problems if p not in known]
 
@@ -78,11 +82,20 @@ async def tell(
     before: int,
     revision: int,
     problems: Sequence[Problem],
-    wait_s: float | None,  # for all live instances to apply it; None: not at all
+    wait_s: float | None,
     as_json: bool,
-    bound: Mapping[str, Sequence[str]] = MappingProxyType({}),  # secret's name -> where it may be sent by this write
+    bound: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """Say what was written and what it lacks, then wait where that was asked for.
+
+    Args:
+        repository: where it was written.
+        before: the revision that was the head before.
+        revision: the one that was made; *before* where nothing changed.
+        problems: of the new config.
+        wait_s: how long to wait for all live instances to apply it, seconds; None does not wait.
+        as_json: print one JSON document instead of lines.
+        bound: by the name of each secret that was written, the origins that it may be sent to.
 
     Raises:
         RolloutError: an instance rejected the revision, or not all applied it in time.
@@ -112,7 +125,7 @@ async def tell(
 
 
 async def _rollout(repository: SettingsRepository, revision: int) -> dict[str, Any]:
-    """Return how *revision*, which every live instance runs, came there; nothing where this role may not see it."""
+    """Return how long *revision* took into every live instance; nothing where this role may not see them."""
     instances = await visible_instances(repository)
     if instances is None:
         return {}
@@ -122,6 +135,7 @@ async def _rollout(repository: SettingsRepository, revision: int) -> dict[str, A
 
 
 def _sentence(rollout: dict[str, Any]) -> str:
+    """Return what `_rollout` found, for people."""
     if not rollout:
         return "live in every instance"
     if not rollout["live"]:

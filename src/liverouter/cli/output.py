@@ -1,4 +1,4 @@
-"""How everything looks: tables, Problems, errors, JSON. Results go to stdout, what went wrong to stderr."""
+"""Prints tables, Problems, errors and JSON. Results go to standard output, what went wrong to standard error."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _DAY_S: Final = 86_400
 
 
 def say(line: str, *, err: bool = False, **style: Any) -> None:
-    """Print *line*, whoever wrote what stands in it: one line, and nothing that a terminal obeys but our *style*."""
+    """Print *line* as one line, without anything that a terminal obeys but our *style*: strangers write parts of it."""
     shown = printable(line)
     click.echo(click.style(shown, **style) if style else shown, err=err)
 
 
 def who(row: Mapping[str, Any]) -> str:
-    """Return who made a revision: the login, behind the name that its writer gave, which is a claim."""
+    """Return who made a revision: the name that its writer gave, which nobody checked, and the login in brackets."""
     author, role = row["author"], row["role"]
     return str(author) if author == role else f"{author} ({role})"
 
@@ -53,6 +53,7 @@ def show_json(value: Any, *, one_line: bool = False) -> None:
 
 
 def _jsonable(value: Any) -> Any:
+    """Return what json writes in place of *value*, which it cannot write itself; times as ISO 8601."""
     if isinstance(value, Problem):
         return value.as_dict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -65,10 +66,15 @@ def _jsonable(value: Any) -> Any:
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Print *rows* as a table: *columns* maps a key of the rows to its heading. Empty columns are left out."""
+    """Print *rows* as a table: *columns* maps a key of the rows to its heading.
+
+    Columns in which no row has anything are left out; where that is all of them, nothing is printed.
+    """
     shown = {
         key: title for key, title in columns.items() if any(row.get(key) not in (None, "", [], {}) for row in rows)
     }
+    if not shown:
+        return
     cells = [[text(row.get(key)) for key in shown] for row in rows]
     widths = [max(len(title), *(len(line[i]) for line in cells)) for i, title in enumerate(shown.values())]
     gaps = ["  "] * (len(widths) - 1) + [""]
@@ -132,6 +138,6 @@ def show_error(error: LiveRouterError, *, verbose: bool = False) -> None:
         show_problems([error.problem], err=True)
     cause = error.__cause__
     while verbose and cause is not None:
-        said = next(iter(str(cause).splitlines()), "")  # what follows the first line may show the refused row
+        said = next(iter(str(cause).splitlines()), "")  # later lines may show the refused row
         say(f"  caused by {type(cause).__name__}: {mask(said)}", err=True)
         cause = cause.__cause__

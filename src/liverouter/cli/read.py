@@ -1,4 +1,4 @@
-"""`show`, `history`, `diff`, `instances`: what should run, what runs, who changed it. Nothing is written."""
+"""`show`, `history`, `diff`, `instances`: what should run, what runs, who changed it. They write nothing."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ _REVISION: Final = {
     "changed": "CHANGED",
     "comment": "COMMENT",
 }
-_PID: Final = re.compile(r", pid \d{1,10}(?:, |\Z)")  # ends what SQL names a process: "app on host, pid 7"
-_NAMED: Final = 5  # processes that have the same problem
+_PID: Final = re.compile(r", pid \d{1,10}(?:, |\Z)")
+_NAMED: Final = 5  # processes with one problem; the others are counted
 _DIFF: Final = {"object": "OBJECT", "key": "KEY", "old": "OLD", "new": "NEW"}
+_BLANK: Final = "*** (holds a secret)"
 _SETTING: Final = {"name": "SETTING", "value": "VALUE", "source": "FROM", "type": "TYPE", "default": "DEFAULT"}
 
 
@@ -82,19 +83,16 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
       liverouter show --settings
       liverouter show --json | jq '.problems[].hint'
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    door = access("show", database_url)
+    db = access("show", database_url)
     if all_settings:
-        raw = door.run(lambda repository: repository.read())
-        _show_settings(raw, Environment(), as_json=as_json)
+        rows = db.run(lambda repository: repository.read())
+        _show_settings(rows, Environment(), as_json=as_json)
         return
-    facts = door.run(lambda repository: _facts(repository, door.keyring))
+    facts = db.run(lambda repository: _facts(repository, db.keyring))
     if as_json:
         show_json(facts)
         return
-    revision = facts["revision"]
-    show_heading(
-        "Should run", f"revision {revision['revision']}, {ago(revision['committed_at'])} by {text(who(revision))}"
-    )
+    show_heading("Should run", _head(facts["revision"]))
     if facts["desired"]:
         show_table(facts["desired"], _DEPLOYMENT)
     else:
@@ -111,8 +109,19 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
                 say(f"  in: {'; '.join(processes[:_NAMED])}{more}")
 
 
+def _head(revision: Mapping[str, Any] | None) -> str:
+    """Return which revision should run, and who made it when; *revision* is None where the history was pruned."""
+    if revision is None:
+        return "a revision that is not in the history any more"
+    return f"revision {revision['revision']}, {ago(revision['committed_at'])} by {text(who(revision))}"
+
+
 def _gather(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]:
-    """Return each Problem once, with the processes that have it where it is told in several places."""
+    """Return each Problem once, with the processes that have it.
+
+    Problems are one where code, severity, message and the place in the rows are equal. One that is told in a single
+    place keeps that place as it is, and comes without processes.
+    """
     groups: dict[tuple[str, ...], list[tuple[Problem, str]]] = {}
     for problem in problems:
         process, place = _process(problem.where)
@@ -123,14 +132,17 @@ def _gather(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]:
         if len(told) == 1:
             gathered.append((first, []))
             continue
-        hint = next((problem.hint for problem, process in told if process), first.hint)  # a process sees more than SQL
+        hint = next((problem.hint for problem, process in told if process), first.hint)  # a process knows more than SQL
         processes = [process for _, process in told if process]
         gathered.append((replace(first, where=place, hint=hint), processes))
     return gathered
 
 
 def _process(where: str) -> tuple[str, str]:
-    """Return the process that *where* names, and the place in what that saw; either may be empty."""
+    """Return the process and the place in the rows that *where* names; either may be empty.
+
+    SQL writes them so: "billing on host-1, pid 7, settings.llm_model".
+    """
     found = _PID.search(where)
     if found is None or " on " not in where[: found.start()]:
         return "", where
@@ -138,16 +150,21 @@ def _process(where: str) -> tuple[str, str]:
 
 
 async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dict[str, Any]:
-    (revision,) = await repository.history(limit=1)
+    """Return what `show` shows, and prints as JSON.
+
+    While no live process has applied or rejected the head, the rows are validated here as well, with this shell's
+    environment and *keyring*.
+    """
+    revision = next(iter(await repository.history(limit=1)), None)
     instances = await repository.instances()
     problems = [_as_problem(row) for row in await repository.problems()]
-    judged = any(
+    judged = revision is not None and any(
         row["state"] != "offline" and revision["revision"] in (row["applied_revision"], row["rejected_revision"])
         for row in instances
     )
-    raw = None if judged else await _readable(repository)
-    if raw is not None:  # validation here sees more than SQL does, if not a service's environment
-        here = validate(raw, environment=Environment(), keyring=keyring).problems
+    rows = None if judged else await _readable(repository)
+    if rows is not None:  # what SQL says of rows goes: validation knows more
+        here = validate(rows, environment=Environment(), keyring=keyring).problems
         problems = [*here, *(p for p in problems if not p.where.startswith(("settings.", "secrets.")))]
     return {
         "revision": revision,
@@ -155,12 +172,12 @@ async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dic
         "instances": instances,
         "running": await repository.active_config(),
         "problems": problems,
-        "seen_from_here": raw is not None,
+        "seen_from_here": rows is not None,
     }
 
 
 async def _readable(repository: SettingsRepository) -> Rows | None:
-    """Return the config, None for a role that may only look at the views."""
+    """Return the rows, None for a role that may only look at the views."""
     try:
         return await repository.read()
     except DatabaseError as exc:
@@ -170,26 +187,28 @@ async def _readable(repository: SettingsRepository) -> Rows | None:
 
 
 def _as_problem(row: Mapping[str, Any]) -> Problem:
+    """Return the Problem that a row of view `problems` tells."""
     code, message, where, hint = (str(row[name] or "") for name in ("code", "message", "object", "hint"))
     return Problem(code, message, where, hint, row["severity"])
 
 
-def _show_settings(raw: Rows, environment: Environment, *, as_json: bool) -> None:
-    rows = [_setting_row(name, raw, environment) for name in SETTINGS]
-    rows += [
-        {"name": name, "value": value, "source": "row", "type": "not a setting", "default": None}
-        for name, value in raw.settings.items()
+def _show_settings(rows: Rows, environment: Environment, *, as_json: bool) -> None:
+    """Print every setting, then the rows and the secrets whose names are not those of settings."""
+    lines = [_setting_line(name, rows, environment) for name in SETTINGS]
+    lines += [
+        {"name": name, "value": _public(name, value), "source": "row", "type": "not a setting", "default": None}
+        for name, value in rows.settings.items()
         if name not in SETTINGS
     ]
-    rows += [
+    lines += [
         {"name": name, "type": "secret", "default": None, **_sealed(stored)}
-        for name, stored in raw.secrets.items()
+        for name, stored in rows.secrets.items()
         if name not in SETTINGS
     ]
     if as_json:
-        show_json(rows)
+        show_json(lines)
     else:
-        show_table(rows, _SETTING)
+        show_table(lines, _SETTING)
 
 
 def _sealed(stored: SealedSecret) -> dict[str, Any]:
@@ -198,30 +217,35 @@ def _sealed(stored: SealedSecret) -> dict[str, Any]:
     return {"value": stored.fingerprint, "source": f"sealed{bound}"}
 
 
-def _setting_row(name: str, raw: Rows, environment: Environment) -> dict[str, Any]:
+def _setting_line(name: str, rows: Rows, environment: Environment) -> dict[str, Any]:
     """Return one setting, its value and where that comes from; of a secret the fingerprint."""
     setting = SETTINGS[name]
-    row = {"name": name, "type": setting.kind, "default": setting.default, "doc": setting.doc}
+    line = {"name": name, "type": setting.kind, "default": setting.default, "doc": setting.doc}
     found = environment.get(name)
     if setting.kind == "secret":
-        if name in raw.secrets:
-            return row | _sealed(raw.secrets[name])
+        if name in rows.secrets:
+            return line | _sealed(rows.secrets[name])
         if found is not None and not found.error:
-            return row | {"value": fingerprint(Secret(found.text)), "source": found.source}
-    elif name in raw.settings:
-        return row | {"value": raw.settings[name], "source": "row"}
+            return line | {"value": fingerprint(Secret(found.text)), "source": found.source}
+    elif name in rows.settings:
+        return line | {"value": _public(name, rows.settings[name]), "source": "row"}
     elif found is not None and not found.error:
-        return row | {"value": _public(setting, found.text), "source": found.source}
-    return row | {"value": setting.default, "source": "default" if setting.default is not None else ""}
+        return line | {"value": _public_text(setting, found.text), "source": found.source}
+    return line | {"value": setting.default, "source": "default" if setting.default is not None else ""}
 
 
-def _public(setting: Setting, text: str) -> str:
-    """Return *text* of the environment, blanked where it holds what only a secret may."""
+def _public_text(setting: Setting, text: str) -> str:
+    """Return *text* of the environment, blanked where what it stands for holds what only a secret may."""
     try:
         value = parse(setting, text)
     except SettingValueError:
         value = text
-    return "*** (holds a secret)" if plain_secrets(setting.name, value, "") else text
+    return text if _public(setting.name, value) == value else _BLANK
+
+
+def _public(name: str, value: Any) -> Any:
+    """Return *value*, blanked where it holds what only a secret may; the database refuses such rows, old ones stay."""
+    return _BLANK if plain_secrets(name, value, "") else value
 
 
 @click.command("history")
@@ -285,6 +309,7 @@ COMMANDS: Final = (show_command, history_command, diff_command, instances_comman
 def _show_rows(
     rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool, none: str = "nothing"
 ) -> None:
+    """Print *rows* as JSON or as a table; *none* in place of a table without rows."""
     if as_json:
         show_json(rows)
     elif rows:

@@ -21,11 +21,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What one command may use: the process options, the keyring, and the database for as long as `run` lasts."""
+    """What one command may use: the process options, the keyring, and the database for as long as `run` lasts.
 
-    command: str  # the history shows it as the application: "liverouter set"
+    Attributes:
+        command: "set"; the history shows the application as "liverouter set".
+        keyring: None where no key is configured.
+    """
+
+    command: str
     options: Options
-    keyring: Keyring | None  # None where LIVEROUTER_SECRET_KEYS is not set
+    keyring: Keyring | None
 
     def run(self, work: Callable[[SettingsRepository], Awaitable[T]]) -> T:
         """Return what *work* returns; blocks. Its repository is closed afterwards."""
@@ -71,6 +76,7 @@ def database_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _be_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click calls it so
+    """Note for `is_verbose` that -v was given; click's callback of that option."""
     if value:
         ctx.find_root().ensure_object(dict)["verbose"] = True
 

@@ -1,4 +1,4 @@
-"""`set`, `unset`, `rollback`: each is one transaction and prints the revision it made."""
+"""`set`, `unset`, `rollback`: each is one transaction, and prints the revision that it made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ _WAIT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _How:
-    """The options that every write has."""
+    """The options that every write has.
+
+    Attributes:
+        expect: refuse the write where the head is another revision than this.
+        wait: return once every live instance applied it, at most `timeout_s` seconds later.
+    """
 
     author: str | None
     comment: str | None
@@ -42,17 +47,17 @@ class _How:
 
     @property
     def edit(self) -> dict[str, Any]:
-        """The arguments that every write of the repository takes."""
+        """Return what every write of the repository takes."""
         return {"expected_revision": self.expect, "author": self.author, "comment": self.comment}
 
     @property
     def telling(self) -> dict[str, Any]:
-        """The arguments of `tell` that are the same for every write."""
+        """Return what `tell` takes of these options."""
         return {"wait_s": self.timeout_s if self.wait else None, "as_json": self.as_json}
 
 
 def _write_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every write, handed over as one `how`."""
+    """Add the options of every write to a command, which is given them as one `how`."""
 
     def collected(**arguments: Any) -> Any:
         how = _How(**{name: arguments.pop(name) for name in _How.__dataclass_fields__})
@@ -135,8 +140,8 @@ def set_command(
     changes = parse_assignments(pairs)
     if faults := [problem for name in secret_names if (problem := secret_problem(name))]:
         raise ConfigError(faults)
-    door = access("set", database_url)
-    secrets = _read_secrets(secret_names, door.keyring)
+    db = access("set", database_url)
+    secrets = _read_secrets(secret_names, db.keyring)
     if unfit := [problem for name, secret in secrets.items() for problem in secret_faults(name, secret)]:
         raise ConfigError(unfit)
 
@@ -144,17 +149,17 @@ def set_command(
         stored = await Stored.read(repository)
         sealed = {
             name: sealed_unless_same(
-                stored.raw, name, secret, door.keyring, origins=named or _in_force(stored.raw, changes, name)
+                stored.rows, name, secret, db.keyring, origins=named or _in_force(stored.rows, changes, name)
             )
             for name, secret in secrets.items()
         }
         revision = await repository.write(changes, sealed, **how.edit)
-        draft = with_changes(stored.raw, settings=changes, secrets=sealed) if stored.raw else None
-        problems = [*_unused_secrets(secrets, draft), *stored.remaining(draft, door.keyring)]
+        draft = with_changes(stored.rows, settings=changes, secrets=sealed) if stored.rows else None
+        problems = [*_unused_secrets(secrets, draft), *stored.remaining(draft, db.keyring)]
         bound = {name: secret.origins for name, secret in sealed.items() if secret.origins}
         await tell(repository, before=stored.revision, revision=revision, problems=problems, bound=bound, **how.telling)
 
-    door.run(work)
+    db.run(work)
 
 
 @click.command("unset")
@@ -170,22 +175,22 @@ def unset_command(*, names: Sequence[str], database_url: str | None, how: _How) 
       liverouter unset llm_temperature llm_max_tokens
       liverouter unset snowflake_token --wait
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    door = access("unset", database_url)
+    db = access("unset", database_url)
 
     async def work(repository: SettingsRepository) -> None:
         from liverouter.postgres.repository import UNSET
 
         stored = await Stored.read(repository)
-        if stored.raw is not None:
-            there = {*stored.raw.settings, *stored.raw.secrets}
+        if stored.rows is not None:
+            there = {*stored.rows.settings, *stored.rows.secrets}
             if unknown := [_nothing_called(name, there) for name in names if name not in {*there, *SETTINGS}]:
                 raise ConfigError(unknown)
         revision = await repository.write(dict.fromkeys(names, UNSET), delete=names, **how.edit)
-        draft = with_changes(stored.raw, remove=names) if stored.raw else None
-        problems = stored.remaining(draft, door.keyring)
+        draft = with_changes(stored.rows, remove=names) if stored.rows else None
+        problems = stored.remaining(draft, db.keyring)
         await tell(repository, before=stored.revision, revision=revision, problems=problems, **how.telling)
 
-    door.run(work)
+    db.run(work)
 
 
 @click.command("rollback")
@@ -201,28 +206,35 @@ def rollback_command(*, revision: int, database_url: str | None, how: _How) -> N
       liverouter history
       liverouter rollback 41 --comment "the new model is too slow" --wait
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    door = access("rollback", database_url)
+    db = access("rollback", database_url)
 
     async def work(repository: SettingsRepository) -> None:
         stored = await Stored.read(repository)
         made = await repository.rollback(revision, **how.edit)
         now = await Stored.read(repository)
-        problems = stored.remaining(now.raw, door.keyring)
+        problems = stored.remaining(now.rows, db.keyring)
         await tell(repository, before=stored.revision, revision=made, problems=problems, **how.telling)
 
-    door.run(work)
+    db.run(work)
 
 
 COMMANDS: Final = (set_command, unset_command, rollback_command)
 
 
-def _in_force(raw: Rows | None, changes: Mapping[str, Any], name: str) -> Sequence[str]:
-    """Return where the rows will have a secret sent; nothing where this role may not read them: --for says it then."""
-    return () if raw is None else origins_in_force({**raw.settings, **changes}, name)
+def _in_force(rows: Rows | None, changes: Mapping[str, Any], name: str) -> Sequence[str]:
+    """Return the origins that *rows* with *changes* have the secret *name* sent to.
+
+    None are known to a role that may not read the rows; it names them with --for.
+    """
+    return () if rows is None else origins_in_force({**rows.settings, **changes}, name)
 
 
 def _origins(urls: Sequence[str], secret_names: Sequence[str]) -> list[str]:
-    """Return the origins that --for names."""
+    """Return the origins that --for names.
+
+    Raises:
+        click.UsageError: one of them is no base URL, or no secret is named that they are for.
+    """
     if urls and not secret_names:
         raise click.UsageError("--for says where a secret may be sent: name it with --secret")
     origins = [origin_of(url) for url in urls]
@@ -232,7 +244,12 @@ def _origins(urls: Sequence[str], secret_names: Sequence[str]) -> list[str]:
 
 
 def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Secret]:
-    """Return the secrets typed in without echo, or the one piped in."""
+    """Return the secrets typed in without echo, or the one piped in; blanks and line ends around them are dropped.
+
+    Raises:
+        SecretError: there is no key to seal them with (LR501).
+        click.UsageError: standard input holds nothing, no text, or is to hold more than one secret.
+    """
     if not names:
         return {}
     if keyring is None:
@@ -243,13 +260,23 @@ def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Se
             hint="Make one: liverouter keys generate",
         )
     if sys.stdin.isatty():
-        return {name: Secret(click.prompt(name, hide_input=True, err=True)) for name in names}
+        return {name: Secret(click.prompt(name, hide_input=True, err=True, value_proc=_typed)) for name in names}
     if len(names) > 1:
         raise click.UsageError("standard input holds one secret: give one --secret, or type them on a terminal")
-    value = sys.stdin.read().strip()
+    try:
+        value = sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise click.UsageError(f"standard input is not text: pipe the value of '{names[0]}' in") from None
     if not value:
         raise click.UsageError(f"standard input is empty: pipe the value of '{names[0]}' in")
     return {names[0]: Secret(value)}
+
+
+def _typed(line: str) -> str:
+    """Return *line* without the blanks around it; where nothing is left, the prompt asks again."""
+    if not (value := line.strip()):
+        raise click.UsageError("nothing was typed")
+    return value
 
 
 def _unused_secrets(names: Collection[str], draft: Rows | None) -> list[Problem]:
@@ -275,5 +302,6 @@ def _unused_secrets(names: Collection[str], draft: Rows | None) -> list[Problem]
 
 
 def _nothing_called(name: str, stored: set[str]) -> Problem:
+    """Return the Problem of *name*, which neither a setting nor anything *stored* is called."""
     hint = did_you_mean(clip(name), stored) or "See `liverouter show --settings`"
     return Problem("LR106", f"there is no setting or secret '{clip(name)}'", f"settings.{clip(name)}", hint)

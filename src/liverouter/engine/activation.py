@@ -1,4 +1,4 @@
-"""Rows into force: validate → build → warm → swap, in this one place for the engine, `MemoryRouter` and `check`.
+"""validate → build → warm → activate: the one way from rows to a generation, for engine, `MemoryRouter` and `check`.
 
 A generation needs no release: nothing global holds its Router, calls in flight keep it as long as they last, and
 provider connections belong to the I/O loop.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Where rows come from and when they were read; tells how long a commit took to become live.
+    """Where rows come from, and when they were read.
 
     Attributes:
         source: "database", or "snapshot_file" for a start without the database.
@@ -69,7 +69,7 @@ class Rejected:
     Attributes:
         validation: what the rows said; with a snapshot where it was building that failed.
         problems: what stands against them, errors first.
-        retryable: it is not for the rows. Files, threads, memory or a package may be there at the next try.
+        retryable: the fault is not in the rows. Files, threads, memory or a package may be there at the next try.
     """
 
     validation: Validation
@@ -78,12 +78,12 @@ class Rejected:
 
     @property
     def stage(self) -> Literal["validate", "build"]:
-        """Return where they failed."""
+        """Return the step at which they failed."""
         return "validate" if self.validation.snapshot is None else "build"
 
 
 class Activation:
-    """The way of rows into force, for one client. Its methods are called one at a time.
+    """Makes generations of rows and activates them, for one client. Its methods are called one at a time.
 
     Args:
         keyring: opens sealed secrets; None where no key is configured.
@@ -91,7 +91,7 @@ class Activation:
         io: the loop that every call of what is built runs on.
         store: where the generation in force is read and written.
         bus: hears of what is applied, rejected and retired.
-        cooldowns: of all generations, so that a swap forgets none; by default of this activation.
+        cooldowns: those of all generations, so that a swap forgets none; None for new ones.
         gc_freeze: exempt what is loaded from garbage collection after the first generation is warm.
     """
 
@@ -165,7 +165,7 @@ class Activation:
         return validate(rows, environment=environment, keyring=self._keyring)
 
     def build(self, snapshot: Snapshot, number: int) -> Generation:
-        """Return a new generation, which knows what cools; sends nothing to any provider.
+        """Return a new generation, which knows what cools down; sends nothing to any provider.
 
         Raises:
             ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
@@ -187,12 +187,17 @@ class Activation:
         warm_up(generation.snapshot)
 
     def activate(self, prepared: Prepared, rows: Rows, reading: Reading) -> None:
-        """Swap what was prepared of *rows* in, and tell that it is live and which generation is retired."""
+        """Swap in what was prepared of *rows*; tell that it is live, and which generation is retired.
+
+        The time from commit to live is told only where it was this client that took it: not where the change was in
+        force before (a standby was promoted, a key was replaced), nor where it was committed before the client started.
+        """
         generation, former = prepared.generation, self._store.current
         self._store.activate(generation)
         live_ms = rows.age_ms + (time.monotonic() - reading.read_at) * 1000
-        again = former is not None and former.snapshot.change_id == rows.change_id  # a standby promoted, a key replaced
-        unheard = live_ms > (time.monotonic() - self._started) * 1000  # committed before this process could hear of it
+        was_in_force = former is not None and former.snapshot.change_id == rows.change_id
+        is_older = live_ms > (time.monotonic() - self._started) * 1000
+        is_timed = not (was_in_force or is_older or reading.source == "snapshot_file")
         snapshot = generation.snapshot
         self._bus.emit(
             ConfigApplied(
@@ -207,7 +212,7 @@ class Activation:
                 validate_ms=prepared.validate_ms,
                 build_ms=prepared.build_ms,
                 warm_ms=prepared.warm_ms,
-                commit_to_live_ms=None if again or unheard or reading.source == "snapshot_file" else live_ms,
+                commit_to_live_ms=live_ms if is_timed else None,
                 rebuilt=former is None or generation.chat is not former.chat,
                 warnings=prepared.validation.warnings,
             )
@@ -224,7 +229,10 @@ class Activation:
 
 
 def _is_retryable(exc: BaseException) -> bool:
-    """Tell a failure that is not of the rows: files, threads, memory or a package may be there at the next try."""
-    if isinstance(exc, ConfigError):  # says what it came from in the words of the rows
+    """Tell whether the fault is not in the rows: files, threads, memory or a package may be there at the next try.
+
+    A ConfigError is judged by the error that it was made of.
+    """
+    if isinstance(exc, ConfigError):
         return exc.__context__ is not None and _is_retryable(exc.__context__)
     return isinstance(exc, OSError | RuntimeError | ImportError | MemoryError)

@@ -1,7 +1,7 @@
-"""Asks a config before anybody lives by it: validates, builds, and on demand calls each deployment once.
+"""Checks a config before it is stored: validates, builds, and on demand calls each deployment once.
 
-Nothing is swapped in and nothing is stored. A client that runs in the same process is not disturbed: the check has an
-activation of its own, and so cooldowns and counts of its own.
+Nothing is activated and nothing is stored. A client that runs in this process is not disturbed: the check has an
+activation, cooldowns and counts of its own.
 """
 
 from __future__ import annotations
@@ -34,18 +34,27 @@ _CLOSE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One deployment, called once."""
+class DeploymentCall:
+    """One deployment, called once.
+
+    Attributes:
+        role: "primary" or "fallback".
+        endpoint: where the call went, as far as known; for people.
+        duration_ms: milliseconds until the answer, or until it was clear that none comes.
+        answered_by: the model that the provider says answered; None where none did.
+        cost_usd: None where litellm's price list does not know the model, and where none answered.
+        problem: why it did not answer; None where it did.
+    """
 
     provider: str
     model: str
-    role: str  # primary or fallback
+    role: str
     order: int
     endpoint: str
     duration_ms: float
-    answered_by: str | None = None  # the model that the provider says answered; None: none did
-    cost_usd: float | None = None  # None: litellm's price list does not know the model
-    problem: Problem | None = None  # why it did not answer
+    answered_by: str | None = None
+    cost_usd: float | None = None
+    problem: Problem | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
@@ -55,16 +64,23 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What a check found."""
+    """What a check found.
 
-    revision: int  # the stored revision that was checked, or that the draft was laid over
-    problems: tuple[Problem, ...]  # errors first
-    deployments: tuple[str, ...] = ()  # "openai/gpt-4o", by order; empty where the rows make no config
-    calls: tuple[Call, ...] = ()  # by order; empty unless calls were asked for
+    Attributes:
+        revision: the stored revision that was checked, or that the draft's changes were made to.
+        problems: of the rows; errors first.
+        deployments: ``openai/gpt-4o``, by order; empty where the rows make no config.
+        calls: by order; empty unless calls were asked for.
+    """
+
+    revision: int
+    problems: tuple[Problem, ...]
+    deployments: tuple[str, ...] = ()
+    calls: tuple[DeploymentCall, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Tell whether the config can serve, as far as was asked."""
+        """Tell whether the rows make a config without errors, and every call that was asked for was answered."""
         return not any(p.severity == "error" for p in self.problems) and not any(c.problem for c in self.calls)
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,26 +95,32 @@ class CheckReport:
 
 
 async def check(
-    raw: Rows,
+    rows: Rows,
     *,
     environment: Environment,
     keyring: Keyring | None,
     live: bool = False,
     io: LoopThread | None = None,
 ) -> CheckReport:
-    """Return whether *raw*, the stored rows or a draft laid over them, would serve.
+    """Return whether *rows*, as they are stored or with a draft's changes, would serve.
 
-    With *live*, each deployment that would serve is called once, all at the same time, with a few tokens and the
-    configured timeout. *io* is the loop for those calls: a process that has a client gives that client's, any other
-    lets the check open one and end it. Takes seconds where litellm is not imported yet.
+    Takes seconds where litellm is not imported yet, without blocking the caller's loop.
+
+    Args:
+        rows: what is checked.
+        environment: where values come from that no row gives.
+        keyring: opens the secrets in *rows*; None where no key is configured.
+        live: call each deployment that would serve once, all of them at once, with a few tokens and the configured
+            timeout. That costs money.
+        io: the loop of those calls, a client's where the process has one; None opens one and ends it.
     """
     loop = io or LoopThread("liverouter-check")
     bus = Bus()
     usage = UsageCounter(bus=bus)
     activation = Activation(keyring=keyring, usage=usage, io=loop, store=Store(), bus=bus)
-    calls: list[Call] = []
+    calls: list[DeploymentCall] = []
     try:
-        outcome = await asyncio.to_thread(activation.prepare, raw, environment)
+        outcome = await asyncio.to_thread(activation.prepare, rows, environment)
         if live and isinstance(outcome, Prepared):
             alone = _each_alone(outcome.generation.snapshot)
             generations = await asyncio.to_thread(lambda: [activation.build(snapshot, 0) for snapshot in alone])
@@ -108,7 +130,7 @@ async def check(
             await asyncio.to_thread(loop.stop, _CLOSE_S)
     found, refused = outcome.validation, outcome.problems if isinstance(outcome, Rejected) else ()
     return CheckReport(
-        revision=raw.revision,
+        revision=rows.revision,
         problems=tuple(dict.fromkeys((*refused, *found.problems))),
         deployments=tuple(d.label for d in found.snapshot.deployments) if found.snapshot is not None else (),
         calls=tuple(calls),
@@ -116,13 +138,13 @@ async def check(
 
 
 def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
-    """Return one snapshot per deployment that would serve, each without a second try."""
+    """Return one snapshot for each deployment that would serve: with it alone, and without a second try."""
     serving = snapshot.deployments if snapshot.litellm_enable else snapshot.deployments[:1]
     return [replace(snapshot, deployments=(deployment,), num_retries=1) for deployment in serving]
 
 
-async def _call(source: _Source) -> Call:
-    """Return how the one deployment of the source's generation answers."""
+async def _call(source: _Source) -> DeploymentCall:
+    """Return how the one deployment of *source* answers; what a provider's library raises becomes a Problem."""
     snapshot = source.current.snapshot
     deployment = snapshot.primary
     said: dict[str, Any] | None = None
@@ -132,10 +154,10 @@ async def _call(source: _Source) -> Call:
         model = LiveChatModel(source=source, max_tokens=_MAX_TOKENS)
         async with asyncio.timeout(snapshot.timeout_s + _GRACE_S):
             said = (await model.ainvoke(_PROMPT)).response_metadata
-    except Exception as exc:  # noqa: BLE001 - whatever a provider's library raises is the finding
+    except Exception as exc:  # noqa: BLE001 - a provider's library raises what it likes
         problem = _problem(deployment, exc)
     duration_ms = (time.monotonic() - started) * 1000
-    return Call(
+    return DeploymentCall(
         provider=deployment.provider,
         model=deployment.model,
         role=deployment.role,
@@ -149,7 +171,7 @@ async def _call(source: _Source) -> Call:
 
 
 class _Source:
-    """A chat model's source that knows one generation, which no store holds."""
+    """A chat model's source of one generation, which no store holds."""
 
     def __init__(self, io: LoopThread, usage: UsageCounter, current: Generation) -> None:
         self.io, self.usage, self.current = io, usage, current
@@ -172,6 +194,7 @@ def _problem(deployment: Deployment, exc: Exception) -> Problem:
 
 
 def _hint(deployment: Deployment, exc: Exception) -> str:
+    """Return how to mend what *exc*, an error of a call to *deployment*, was caused by."""
     match kind_of(exc):
         case "authentication" | "permission":
             return f"Check {deployment.credential_source or 'its credential'}, and what it may use"

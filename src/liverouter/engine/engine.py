@@ -31,22 +31,25 @@ if TYPE_CHECKING:
     from liverouter.options import Options
     from liverouter.secrecy.sealing import Keyring
 
-_RESTART_S: Final = 1.0  # pause before a background loop that ended is run again
+_RESTART_S: Final = 1.0
 _GOODBYE_S: Final = 1.0
 
 
 class Engine:
-    """What runs in the engine's loop. Made and started by `client`, which owns the loops.
+    """What runs in the engine's loop. The client makes and starts it, and owns its loop.
+
+    Attributes:
+        requests: asks for a read of the settings, from any thread.
 
     Args:
         client_id: names this process in the database, a UUID.
         options: how this process connects and behaves.
         keyring: opens sealed secrets; None where no key is configured.
-        store: gets the generations.
-        bus: hears of everything.
+        store: where the generation in force is read and written.
+        bus: hears of everything that happens.
         usage: counts the calls; the reporter drains it.
         status: where the client stands.
-        io: the loop of every provider call.
+        io: the loop that every provider call runs on.
     """
 
     def __init__(
@@ -150,16 +153,17 @@ class Engine:
         for step in (self._say_goodbye, self.repository.close):
             try:
                 await step()
-            except Exception as exc:  # noqa: BLE001 - whatever it is, what is left to end is ended
+            except Exception as exc:  # noqa: BLE001 - the steps that are left are taken all the same
                 self._bus.emit(LoopFailed("goodbye", brief(exc)))
 
     async def _say_goodbye(self) -> None:
+        """Tell the database that this process ends; gives up after `_GOODBYE_S` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
                 await self.reporter.say_goodbye()
 
     async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run one loop for ever: an error nobody foresaw is told and the loop started again."""
+        """Run one loop until cancelled; one that ended or raised is started again after `_RESTART_S` seconds."""
         while True:
             try:
                 await run()
@@ -169,6 +173,6 @@ class Engine:
 
 
 async def _import_litellm() -> None:
-    """Load litellm while the database is asked; whoever builds a Router waits for it, and tells what fails."""
+    """Load litellm while the database is asked; whoever builds a Router waits for it, and raises what fails."""
     with contextlib.suppress(Exception):
         await asyncio.to_thread(load)

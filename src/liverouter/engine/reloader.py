@@ -1,4 +1,4 @@
-"""request → read → activate. Level-triggered, single flight: beside `activation`, the one writer of the store."""
+"""request → read → activate: level-triggered, single flight. In a client, nothing else calls `activation`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from liverouter.revision import Head, Rows
 
 DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
-_QUIET_S: Final = 0.02  # nothing asked for during this: a short burst is over
+_QUIET_S: Final = 0.02  # without a request: a short burst is over
 _LONGEST_PAUSE_S: Final = 2.0  # between two reloads of one burst
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 5.0
@@ -32,7 +32,12 @@ _LAST_RETRY_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The revision handled last, the environment it was handled in, and why it is not in force, if it is not."""
+    """The revision handled last.
+
+    Attributes:
+        environment: what was read of the environment then.
+        rejection: why it is not in force; None where it is.
+    """
 
     head: Head
     environment: Environment
@@ -48,9 +53,9 @@ class Reloader:
     Args:
         requests: who wants a read, beside the poll.
         repository: reads the rows.
-        activation: has them in force.
-        store: tells whether anything is in force.
-        listener: tells whether notifications arrive; while they do not, the poll is the quicker one.
+        activation: makes a generation of them and activates it.
+        store: tells whether a generation is in force.
+        listener: tells whether notifications arrive; while they do not, the poll is every `DEGRADED_POLL_S` seconds.
         options: the poll's interval, and the base URLs that this process trusts.
         snapshot_file: the last-known-good for a start without the database; None where none is configured.
         bus: hears of reads.
@@ -72,7 +77,7 @@ class Reloader:
         self._listener, self._options, self._file, self._bus = listener, options, snapshot_file, bus
         self._seen: _Seen | None = None
         self._retry = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S)  # counts the reads that failed since one succeeded
-        self._burst_length = 0  # how many more reloads lately ended with the next already asked for than did not
+        self._burst_length = 0  # up with each read that ended with the next asked for, down with each that did not
 
     async def run(self) -> None:
         """Serve requests until cancelled; reads once at the start and at every poll interval."""
@@ -84,7 +89,7 @@ class Reloader:
                 pause_s = 0.0
 
     async def _reload(self) -> float:
-        """Read, and have in force what is new; return the seconds after which to read again unasked."""
+        """Read, and activate what is new; return the seconds after which to read again unasked."""
         try:
             try:
                 await self._read_and_apply()
@@ -99,9 +104,10 @@ class Reloader:
         return jittered(poll_s if self._listener.healthy else min(poll_s, DEGRADED_POLL_S))
 
     async def _read_and_apply(self) -> None:
-        """Read the rows, and have them in force where they, the environment or the machine are not as they were.
+        """Read the rows, and apply them where they or the environment are not as they were at the last read.
 
-        What is raised on the way leaves them unseen: the next read tries them again.
+        Rows that were rejected are applied again where that was forced, or the fault was not in them. What is raised on
+        the way leaves them unseen, so that the next read applies them.
 
         Raises:
             DatabaseError: they cannot be read.
@@ -131,7 +137,14 @@ class Reloader:
     async def _apply(
         self, rows: Rows, environment: Environment, reading: Reading, *, told: Rejected | None = None
     ) -> Rejected | None:
-        """Have *rows* in force, or return why they cannot be; that is told unless it is the same that was *told*."""
+        """Activate *rows*, or return why that cannot be.
+
+        Args:
+            rows: one revision, whole.
+            environment: where values come from that no row gives.
+            reading: where *rows* come from.
+            told: the rejection of these rows that the bus has heard of; told again only where its problems differ.
+        """
         match await asyncio.to_thread(self._activation.prepare, rows, environment):
             case Prepared() as prepared:
                 self._activation.activate(prepared, rows, reading)
@@ -142,7 +155,7 @@ class Reloader:
                 return rejected
 
     async def _start_from_file(self) -> None:
-        """After the first failed read: have the snapshot file's rows in force, where nothing else is."""
+        """Activate the snapshot file's rows where no generation is in force; after the first failed read, once."""
         if self._file is None or self._store.current is not None or self._retry.failures > 1:
             return
         if (rows := await asyncio.to_thread(self._file.read)) is not None:
@@ -150,13 +163,13 @@ class Reloader:
             await self._apply(rows, Environment(api_bases=self._options.api_bases), reading)
 
     async def _let_burst_pass(self) -> bool:
-        """Wait for the end of a burst of requests: thousands of edits cost a handful of rebuilds.
+        """Wait until a burst of requests pauses, so that thousands of edits cost a handful of rebuilds.
 
-        A burst is when the next read was asked for during the last. It is over once nothing is asked for during a
-        quarter of the pause, 20 ms at least. The pause doubles with each read of the burst, up to 2 s.
+        It is a burst where a read was asked for during the last one. The wait ends once none was asked for during a
+        quarter of it, 20 ms at least. Its limit doubles with each read of the burst, up to 2 s.
 
         Returns:
-            Whether there was one, so that the next read is due at once.
+            Whether there was a burst, so that the next read is due at once.
         """
         if not self._requests.pending or self._retry.failures:
             self._burst_length = max(self._burst_length - 1, 0)

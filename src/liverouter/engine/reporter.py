@@ -9,6 +9,7 @@ import os
 import platform
 import secrets
 import time
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,11 +43,30 @@ if TYPE_CHECKING:
     from liverouter.postgres.repository import SettingsRepository
     from liverouter.revision import Head
 
-_MAX_OUTCOMES: Final = 100  # kept for a database that does not answer; the newest ones tell the story
+_MAX_OUTCOMES: Final = 100  # the newest, kept while the database does not answer
 _MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes no report above 1 MB
 _MAX_LABEL_LENGTH: Final = 500
 _MAX_LABELS_LENGTH: Final = 4_000  # all together, names included
 _COMPLAIN_EVERY_S: Final = 60.0
+
+_Outcome = tuple[float, dict[str, Any]]  # when it was, monotonic seconds; what `liverouter.report` takes in "applies"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _News:
+    """What one report tells beside the heartbeat, as it was taken out of the reporter.
+
+    Attributes:
+        whole: the report has every key, and so all of the status.
+        outcomes: revisions that were applied or rejected, oldest first.
+        usage: rows of counts, oldest first.
+        more: newer counts wait for the next report.
+    """
+
+    whole: bool
+    outcomes: list[_Outcome]
+    usage: list[dict[str, Any]]
+    more: bool
 
 
 class Reporter:
@@ -55,13 +75,13 @@ class Reporter:
     `observe` collects from any thread; `run` sends from the engine's loop. Nothing here can stop a reload or a call.
 
     Args:
-        repository: sends a report, and returns the newest revision that the database knows of.
+        repository: sends a report; the answer names the head.
         instance: the id of this process's client, a UUID.
         options: app, labels, and the heartbeat's interval.
         status: where the client stands.
-        store: the generation in force, whose deployments and cooldowns go with every report.
-        usage: counts that are drained by a report, and taken back where it did not arrive.
-        requests: asked for a read where the database tells of a revision that was not read.
+        store: has the generation in force, whose deployments and cooldowns are in every report.
+        usage: has the counts that a report drains, and that are taken back where it did not arrive.
+        requests: asked for a read where the head is not the revision that was read last.
         bus: hears of reports that failed.
     """
 
@@ -79,9 +99,9 @@ class Reporter:
     ) -> None:
         self._repository, self._instance, self._options, self._status = repository, instance, options, status
         self._store, self._usage, self._requests, self._bus = store, usage, requests, bus
-        self._key = secrets.token_hex(16)  # proves that a later report is by the same process
-        self._outcomes: list[tuple[float, dict[str, Any]]] = []  # (monotonic, apply or rejection)
-        self._whole = True  # send every key, not a heartbeat
+        self._key = secrets.token_hex(16)  # proves that a later report is by this process
+        self._outcomes: list[_Outcome] = []
+        self._whole = True
         self._changed = Wakeup()
         self._reported = asyncio.Event()
         self._complained_at = -_COMPLAIN_EVERY_S
@@ -96,10 +116,10 @@ class Reporter:
             case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
                 pass
             case ReadFailed():
-                self._whole = True  # with the next heartbeat: most often this cannot be told either
+                self._whole = True  # with the next heartbeat: most often a report fails now, too
                 return
             case CallFailedOver() | DatabaseRecovered():
-                pass  # cooldowns that people look for, and what was missed meanwhile
+                pass  # a deployment cools down now, or earlier reports failed
             case _:
                 return
         del self._outcomes[:-_MAX_OUTCOMES]
@@ -107,35 +127,42 @@ class Reporter:
         self._changed.set()
 
     async def run(self) -> None:
-        """Report until cancelled."""
+        """Report at once after each change, else at every heartbeat interval, until cancelled."""
         while True:
             await self._report()
             await self._changed.wait(self._options.heartbeat_interval_s)
             self._changed.clear()
 
     async def first_report(self, timeout_s: float) -> bool:
-        """Return whether a first report was tried within *timeout_s* seconds; before it no view shows this process."""
+        """Return whether a report was tried within *timeout_s* seconds; no view shows this process before the first."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._reported.wait()
         return self._reported.is_set()
 
     async def say_goodbye(self) -> None:
-        """Tell the database that this process ended by intention, with all that it was not told yet; best effort."""
-        more = True
+        """Tell the database that this process ends, and all that it was not told yet.
+
+        A DatabaseError ends it early, without a word. The caller bounds the time.
+        """
         with contextlib.suppress(DatabaseError):
-            while more:
-                document, _, _, more = self._document()
-                await self._repository.report(document | {"bye": True})
+            while True:
+                news = self._take()
+                await self._repository.report(self._document(news) | {"bye": True})
+                if not news.more:
+                    return
 
     async def _report(self) -> None:
-        document, outcomes, usage, more = self._document()
+        """Send one report, and act on the answer; what did not arrive is taken back for the next.
+
+        Raises:
+            Exception: what nobody foresaw. A DatabaseError is told to the bus, once a minute at most.
+        """
+        news = self._take()
         try:
-            head = await self._repository.report(document)
-        except BaseException as exc:  # cancelled, too: the goodbye tells it
-            self._outcomes = [*outcomes, *self._outcomes][-_MAX_OUTCOMES:]
-            self._usage.restore(usage)
-            self._whole = True
+            head = await self._repository.report(self._document(news))
+        except BaseException as exc:  # cancelled as well: the goodbye tells it
+            self._take_back(news)
             if not isinstance(exc, DatabaseError):
                 raise
             if time.monotonic() - self._complained_at >= _COMPLAIN_EVERY_S:
@@ -146,7 +173,7 @@ class Reporter:
             self._reported.set()
         if head.report_whole:
             self._whole = True
-        if head.report_whole or more:
+        if head.report_whole or news.more:
             self._changed.set()
         self._compare(head)
 
@@ -156,23 +183,32 @@ class Reporter:
         if (head.epoch, head.revision) != (status.epoch, status.desired_revision):
             self._requests.request("the heartbeat saw another revision")
 
-    def _document(self) -> tuple[dict[str, Any], list[tuple[float, dict[str, Any]]], list[dict[str, Any]], bool]:
-        """Return what to send now, what of it to take back if it does not arrive, and whether more waits."""
+    def _take(self) -> _News:
+        """Return what the next report is to tell; it is gone from here then."""
         outcomes, self._outcomes = self._outcomes, []
         whole, self._whole = self._whole, False
         usage, more = self._oldest_usage()
+        return _News(whole=whole, outcomes=outcomes, usage=usage, more=more)
+
+    def _take_back(self, news: _News) -> None:
+        """Put *news*, which did not arrive, back for the next report, which has every key."""
+        self._outcomes = [*news.outcomes, *self._outcomes][-_MAX_OUTCOMES:]
+        self._usage.restore(news.usage)
+        self._whole = True
+
+    def _document(self, news: _News) -> dict[str, Any]:
+        """Return the report of *news*, as `liverouter.report` takes it."""
         document: dict[str, Any] = {"instance": self._instance, "key": self._key}
-        generation = self._store.current
-        if whole:
+        if news.whole:
             document |= self._everything()
-        if generation is not None:  # with every heartbeat: cooldowns come and go by themselves
+        if (generation := self._store.current) is not None:  # in every report: cooldowns come and go by themselves
             document["deployments"] = self._deployments(generation)
-        if outcomes:
+        if news.outcomes:
             now = time.monotonic()
-            document["applies"] = [{**outcome, "age_ms": (now - at) * 1000} for at, outcome in outcomes]
-        if usage:
-            document["usage"] = usage
-        return document, outcomes, usage, more
+            document["applies"] = [{**outcome, "age_ms": (now - at) * 1000} for at, outcome in news.outcomes]
+        if news.usage:
+            document["usage"] = news.usage
+        return document
 
     def _oldest_usage(self) -> tuple[list[dict[str, Any]], bool]:
         """Return as many counts as one report takes, and whether newer ones wait for the next."""
@@ -185,6 +221,7 @@ class Reporter:
         return rows, False
 
     def _everything(self) -> dict[str, Any]:
+        """Return the keys of a report that a heartbeat lacks: who this process is, and all of its status."""
         status = self._status.current
         error = status.last_error
         return {
@@ -217,6 +254,7 @@ class Reporter:
         }
 
     def _deployments(self, generation: Generation) -> list[dict[str, Any]]:
+        """Return the deployments of *generation* by order, each with what is left of its cooldown."""
         cooling_s = cooling(generation.router) if generation.router is not None else {}
         return [
             {
@@ -237,6 +275,7 @@ class Reporter:
 
 
 def _applied(event: ConfigApplied) -> dict[str, Any]:
+    """Return the outcome of a revision that went live, as a report has it."""
     return {
         "revision": event.revision,
         "epoch": event.epoch,
@@ -251,6 +290,7 @@ def _applied(event: ConfigApplied) -> dict[str, Any]:
 
 
 def _rejected(event: ConfigRejected) -> dict[str, Any]:
+    """Return the outcome of a rejected revision, as a report has it: of its Problems the first."""
     first = event.problems[0]
     return {
         "revision": event.revision,
@@ -276,6 +316,7 @@ def _shortened(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that matter, as far as they are installed."""
     found = {"python": platform.python_version()}
     for package in ("liverouter", "litellm", "langchain-core"):
         with contextlib.suppress(PackageNotFoundError):

@@ -1,7 +1,7 @@
 """The last-known-good revision on disk, sealed: what a process starts from while the database does not answer.
 
-The file holds the rows and the sealed secrets as the database gave them, sealed once more as a whole, so that neither a
-row nor which secrets exist can be read from it, and nothing in it can be changed. No plain secret is ever in it.
+The file holds the rows and the sealed secrets as the database gave them. It is sealed once more as a whole: nobody can
+read a row or the name of a secret in it, or change anything. No plain secret is ever in it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from liverouter.revision import Head
     from liverouter.secrecy.sealing import Keyring
 
-_CONFIRM_EVERY_S: Final = 86_400.0  # a file this old is written again while the database still holds the same
-_RETRY_S: Final = 60.0  # one that could not be written is tried again by the first read after this
-_MAX_AGE_S: Final = 30 * 86_400.0  # unconfirmed for this long, it tells nothing any more
+_CONFIRM_EVERY_S: Final = 86_400.0
+_RETRY_S: Final = 60.0
+_MAX_AGE_S: Final = 30 * 86_400.0  # since the database confirmed it; an older one is not used
 _MAGIC: Final = b"liverouter snapshot "
 _FORMAT: Final = 1
 _PURPOSE: Final = f"snapshot file {_FORMAT}"
@@ -43,14 +43,24 @@ _REMOVE: Final = "Remove it; it is written anew once the database answers"
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One write of the file."""
+    """The last write of the file.
+
+    Attributes:
+        head: the revision that was written.
+        at: when it was, monotonic seconds.
+        problem: why it failed; None where it did not.
+    """
 
     head: Head
-    at: float  # monotonic seconds
-    problem: Problem | None = None  # why the file does not hold it
+    at: float
+    problem: Problem | None = None
 
     def is_due(self, head: Head) -> bool:
-        """Tell whether to write again though the database still holds the same: its age tells when that was seen."""
+        """Tell whether to write *head* again though it is the revision that was written.
+
+        After a failure that is due once a minute. Else it is due once a day, for the file's age tells when the database
+        held that revision last.
+        """
         wait_s = _CONFIRM_EVERY_S if self.problem is None else _RETRY_S
         return head == self.head and time.monotonic() - self.at > wait_s
 
@@ -58,11 +68,16 @@ class _Write:
 class SnapshotFile:
     """The last-known-good of one client, on disk: kept after each activation, read for a start without the database.
 
-    What goes wrong with it is told to *bus*, once for each reason, and stops nothing.
+    It is used in the engine's loop. What goes wrong with it is told to *bus*, once for each reason, and stops nothing.
+
+    Args:
+        path: where it is; its folder is made with the first write.
+        keyring: seals and opens it; without one it is neither written nor read, and that is told.
+        database: ``host:port/name`` of the database that its rows belong to.
+        bus: hears of each write, and of what goes wrong.
     """
 
     def __init__(self, path: Path, keyring: Keyring | None, *, database: str, bus: Bus) -> None:
-        """Keep it at *path*, sealed with *keyring* if there is one; *database* says where from, without password."""
         self._path, self._keyring, self._database, self._bus = path, keyring, database, bus
         self._last: _Write | None = None
 
@@ -84,6 +99,7 @@ class SnapshotFile:
             await self._write(rows, told=self._last.problem)
 
     async def _write(self, rows: Rows, *, told: Problem | None) -> None:
+        """Write *rows* in a thread; a failure is told unless it is the Problem that was *told*."""
         try:
             await asyncio.to_thread(write_snapshot_file, self._path, rows, self._keyring, database=self._database)
         except LiveRouterError as exc:
@@ -95,32 +111,32 @@ class SnapshotFile:
         self._bus.emit(SnapshotFileWritten(str(self._path), rows.revision))
 
 
-def write_snapshot_file(path: Path, raw: Rows, keyring: Keyring | None, *, database: str) -> None:
-    """Replace the file at *path* by *raw*, atomically, readable by its owner alone; blocks for the disk's fsync.
+def write_snapshot_file(path: Path, rows: Rows, keyring: Keyring | None, *, database: str) -> None:
+    """Replace the file at *path* by *rows*, atomically, readable by its owner alone; blocks for the disk's fsync.
 
-    A reader finds the former file or the new one, whole. *database* names where *raw* came from, without password.
+    A reader finds the former file or the new one, whole. *database* names where *rows* come from, without password.
 
     Raises:
-        LiveRouterError: LR504, and why; the former file is as it was.
+        LiveRouterError: LR504, and why; the former file is as it was, unless its folder cannot be synced.
     """
     content = {
         "database": database,
-        "epoch": raw.epoch,
-        "revision": raw.revision,
-        "change_id": raw.change_id,
-        "committed_at": raw.committed_at.isoformat(),
-        "settings": dict(raw.settings),
-        "secrets": {name: [secret.sealed, secret.fingerprint] for name, secret in raw.secrets.items()},
-        "origins": {name: list(secret.origins) for name, secret in raw.secrets.items()},
+        "epoch": rows.epoch,
+        "revision": rows.revision,
+        "change_id": rows.change_id,
+        "committed_at": rows.committed_at.isoformat(),
+        "settings": dict(rows.settings),
+        "secrets": {name: [secret.sealed, secret.fingerprint] for name, secret in rows.secrets.items()},
+        "origins": {name: list(secret.origins) for name, secret in rows.secrets.items()},
     }
     try:
         sealed = seal_bytes(_PURPOSE, json.dumps(content).encode(), keyring)
         _replace(path.resolve(), b"%s%d\n%s\n" % (_MAGIC, _FORMAT, sealed))
     except SecretError as exc:
         raise _error(path, f"cannot be sealed: {exc.message}", exc.hint) from exc
-    except OSError as exc:
+    except (OSError, RuntimeError) as exc:  # a loop of links is a RuntimeError, before Python 3.13
         hint = "Give a path on a disk that this user may write to and that has room"
-        raise _error(path, f"cannot be written: {exc.strerror or type(exc).__name__}", hint) from exc
+        raise _error(path, f"cannot be written: {getattr(exc, 'strerror', '') or type(exc).__name__}", hint) from exc
 
 
 def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) -> Rows:
@@ -132,42 +148,59 @@ def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) ->
     """
     sealed = _checked(path, _read(path))
     try:
-        content = json.loads(open_bytes(_PURPOSE, sealed, keyring))
+        content = open_bytes(_PURPOSE, sealed, keyring)
     except SecretError as exc:
         if exc.code == "LR503":
             raise _error(path, "is damaged", _REMOVE) from exc
         raise _error(path, f"cannot be opened: {exc.message}", exc.hint) from exc
-    if content["database"] != database:
+    try:
+        belongs_to, rows = _content(json.loads(content))
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
+        raise _error(path, "holds no revision that this liverouter can read", _REMOVE) from exc
+    if belongs_to != database:
         hint = f"{_REMOVE}, or name the database that it belongs to"
-        raise _error(path, f"belongs to database {content['database']}, not to {database}", hint)
-    return _config(content)
+        raise _error(path, f"belongs to database {belongs_to}, not to {database}", hint)
+    return rows
 
 
-def _config(content: dict[str, Any]) -> Rows:
+def _content(content: dict[str, Any]) -> tuple[str, Rows]:
+    """Return the database that *content*, as `write_snapshot_file` makes it, came from, and its rows.
+
+    What has another shape raises whatever that leads to: a key or an index error, a type, value or attribute error.
+    """
     committed_at = datetime.fromisoformat(content["committed_at"])
-    return Rows(
+    rows = Rows(
         epoch=content["epoch"],
         revision=content["revision"],
         change_id=content["change_id"],
         committed_at=committed_at,
         age_ms=max(0.0, (datetime.now(UTC) - committed_at).total_seconds() * 1000),
-        settings=content["settings"],
+        settings=dict(content["settings"].items()),
         secrets={name: _secret(name, content) for name in content["secrets"]},
     )
+    return content["database"], rows
 
 
 def _secret(name: str, content: dict[str, Any]) -> SealedSecret:
-    """Return one secret; where the file is older than bindings, bound to what its revision sent it to."""
-    sealed, mark = content["secrets"][name]
+    """Return the secret *name* of *content*, which may have been written before secrets were bound to origins.
+
+    Such a secret is bound to where the rows have it sent.
+    """
+    sealed, fingerprint = content["secrets"][name]
     bound = content["origins"][name] if "origins" in content else origins_in_force(content["settings"], name)
-    return SealedSecret(sealed, mark, tuple(bound))
+    return SealedSecret(sealed, fingerprint, tuple(bound))
 
 
 def _read(path: Path) -> bytes:
+    """Return what the file at *path* holds, at most `_MAX_BYTES` of it.
+
+    Raises:
+        LiveRouterError: it is no plain file, or cannot be read; others may write it, for whoever can put an old file in
+            its place brings an old revision back; or it was written too long ago.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe of that name must not hang us
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise _error(path, "is not a plain file", "Give the path of a file")
             if found.st_mode & _OTHERS_MAY_WRITE or found.st_uid not in (0, os.geteuid()):
@@ -184,8 +217,17 @@ def _read(path: Path) -> bytes:
         raise _error(path, f"cannot be read: {exc.strerror or type(exc).__name__}", hint) from exc
 
 
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open as `open` does, but return at once where a pipe of that name has no writer."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def _checked(path: Path, data: bytes) -> bytes:
-    """Return the sealed part of a file of ours."""
+    """Return the sealed part of *data*, without the line that names the format.
+
+    Raises:
+        LiveRouterError: *data* is no snapshot file, or one of another format.
+    """
     head, _, rest = data.partition(b"\n")
     if not head.startswith(_MAGIC):
         raise _error(path, "is not a liverouter snapshot", "Give another path; this file is left alone")
@@ -196,6 +238,11 @@ def _checked(path: Path, data: bytes) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    """Have *path* hold *data* when the disk has it: written beside it, synced, renamed. Makes the folders above it.
+
+    Raises:
+        OSError: the disk's; nothing is left beside *path*.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
     try:
@@ -217,4 +264,5 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _error(path: Path, why: str, hint: str) -> LiveRouterError:
+    """Return an LR504 that names the file."""
     return LiveRouterError(f"the snapshot file {why}", code="LR504", where=f"file {path}", hint=hint)

@@ -28,51 +28,81 @@ Mode = Literal["listen", "poll_only", "none"]
 
 
 class State(StrEnum):
-    """Where a client stands."""
+    """Where a client stands.
 
-    INITIALIZING = "initializing"  # no generation yet
-    LIVE = "live"  # serves, hears every change at once
-    STALE = "stale"  # serves the last-known-good; the database does not answer
-    POLL_ONLY = "poll_only"  # serves, hears changes by polling only
-    OFFLINE = "offline"  # closed
+    Attributes:
+        INITIALIZING: no generation yet.
+        LIVE: serves, and hears of every change at once.
+        STALE: serves the last-known-good; the database does not answer.
+        POLL_ONLY: serves, and hears of changes by polling only.
+        OFFLINE: closed.
+    """
+
+    INITIALIZING = "initializing"
+    LIVE = "live"
+    STALE = "stale"
+    POLL_ONLY = "poll_only"
+    OFFLINE = "offline"
 
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """The newest error that still holds."""
+    """The newest error that still holds.
+
+    Attributes:
+        revision: the rejected one; None for a database error.
+    """
 
     code: str
     message: str
     hint: str
     where: str
-    revision: int | None  # of the rejected revision; None for a database error
+    revision: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One client at one moment."""
+    """One client at one moment.
 
-    since: datetime  # UTC; when `state` became what it is
+    Attributes:
+        since: when `state` became what it is; UTC.
+        epoch: the database's line of history, as it was read last.
+        revision: the one in force; None while there is none.
+        applied_epoch: the line of history that `revision` belongs to.
+        desired_revision: the newest that was read, applied or not.
+        generation: the number of the one in force.
+        litellm_enable: what the revision in force says.
+        mode: how changes are heard of.
+        mode_cause: why that is not "listen": pooler, standby, refused, half_open, unreachable.
+        rejected_revision: the one that was rejected since the last was applied.
+        rejected_epoch: the line of history that `rejected_revision` belongs to.
+        problems: of the rejected revision, or the warnings of the one in force.
+        reconnects: how often the listening connection was made anew.
+        backend_pid: of the listening connection; None while there is none.
+        reading: the last read of the settings succeeded.
+    """
+
+    since: datetime
     state: State = State.INITIALIZING
-    epoch: str = ""  # the database's history line, as last read
-    revision: int | None = None  # applied
-    applied_epoch: str = ""  # the history line that `revision` belongs to
-    desired_revision: int | None = None  # the newest that was read, applied or not
+    epoch: str = ""
+    revision: int | None = None
+    applied_epoch: str = ""
+    desired_revision: int | None = None
     generation: int | None = None
     litellm_enable: bool | None = None
     mode: Mode = "none"
-    mode_cause: str = ""  # why not "listen": pooler, standby, refused, half_open, unreachable
+    mode_cause: str = ""
     rejected_revision: int | None = None
-    rejected_epoch: str = ""  # the history line that `rejected_revision` belongs to
-    problems: tuple[Problem, ...] = ()  # of the rejected revision, or the warnings of the applied one
+    rejected_epoch: str = ""
+    problems: tuple[Problem, ...] = ()
     last_error: LastError | None = None
     reconnects: int = 0
-    backend_pid: int | None = None  # of the listening connection
-    reading: bool = False  # the last read of the settings succeeded
+    backend_pid: int | None = None
+    reading: bool = False
 
 
 class StatusTracker:
-    """Keeps the status of one client: the first observer of its bus, which hands it one event at a time.
+    """Keeps the status of one client. It observes the client's bus, which hands it one event at a time.
 
     Attributes:
         current: the status now; a plain attribute, so reading it never blocks.
@@ -106,6 +136,10 @@ def fold(status: Status, event: Event, at: datetime) -> Status:
 
 
 def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case, one outcome
+    """Return *status* with what *event* says, but for `state` and `since`, which follow from the rest.
+
+    A rejection's error holds until a revision of the database is applied, a database's error until the next read.
+    """
     match event:
         case ConfigRead():
             error = status.last_error
@@ -136,11 +170,13 @@ def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case,
                 rejected_epoch=event.epoch,
                 problems=event.problems,
                 desired_revision=event.revision,
-                last_error=_error(event.problems[0], event.revision),
+                last_error=_last_error(event.problems[0], event.revision),
             )
         case ReadFailed():
             keep = status.last_error is not None and status.last_error.revision is not None
-            return replace(status, reading=False, last_error=status.last_error if keep else _error(event.problem, None))
+            return replace(
+                status, reading=False, last_error=status.last_error if keep else _last_error(event.problem, None)
+            )
         case DatabaseRecovered():
             return replace(status, reading=True)
         case ListenerConnected():
@@ -157,5 +193,5 @@ def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case,
             return status
 
 
-def _error(problem: Problem, revision: int | None) -> LastError:
+def _last_error(problem: Problem, revision: int | None) -> LastError:
     return LastError(problem.code, problem.message, problem.hint, problem.where, revision)
