@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_KEY: Final = re.compile(
+_SHAPES: Final = (
     r"(^|[^A-Za-z0-9_-])("
     r"sk-[A-Za-z0-9_-]{8}"
     r"|(gh[oprsu]|github_pat|glpat|hf|gsk|xai|pplx|r8|nvapi|lsv2|xox[abeprs])[_-][A-Za-z0-9_-]{16}"
@@ -19,8 +19,9 @@ _KEY: Final = re.compile(
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8}"
     r"|(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8}"
     r")"
-    r'|-----BEGIN [A-Z0-9 ]*PRIVATE KEY|"private_key" *:'
 )
+_KEY: Final = re.compile(_SHAPES + r'|-----BEGIN [A-Z0-9 ]*PRIVATE KEY|"private_key" *:')
+_WHOLE_KEY: Final = re.compile(_SHAPES + r"[A-Za-z0-9._~+/=-]*")
 _STEP: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _LONGEST_PLACE: Final = 200  # characters; as long a path for each of 40,000 nodes would be 160 MB
 
@@ -28,6 +29,11 @@ _LONGEST_PLACE: Final = 200  # characters; as long a path for each of 40,000 nod
 def looks_like_key(text: str) -> bool:
     """Tell whether *text* holds what a provider's key, an access token or a private key looks like."""
     return _KEY.search(text) is not None
+
+
+def blank_keys(text: str) -> str:
+    """Return *text* with ``***`` for each key and access token in it; private keys, which have many lines, stay."""
+    return _WHOLE_KEY.sub(r"\1***", text)
 
 
 def step(member: str, *, is_key: bool | None = None) -> str:
