@@ -30,6 +30,7 @@ _MAX_CELLS: Final = 5_000  # minutes by deployments kept while the database take
 _MOST_TOKENS: Final = 10**9  # of one call, whatever its provider says
 _MOST_USD: Final = 10**6  # the same
 _LOG_EVERY_S: Final = 10.0  # one failover line per (from, to, cause) in this time
+_MAX_LINES: Final = 1_000  # of such three, of which the last line is remembered
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class UsageCounter:
         self._lock = threading.Lock()
         self._cells: dict[tuple[int, str], _Cell] = {}
         self._known: OrderedDict[str, Deployment] = OrderedDict()
-        self._lines: dict[tuple[str, str, str], tuple[float, int]] = {}  # -> (last line at, suppressed since)
+        self._lines: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()  # the oldest line first
 
     def know(self, deployments: Iterable[Deployment]) -> None:
         """Remember *deployments*, so that their ids can be told in full when drained."""
@@ -175,9 +176,10 @@ class UsageCounter:
         if now - last < _LOG_EVERY_S:
             self._lines[key] = (last, suppressed + 1)
             return None
-        if len(self._lines) > _MAX_DEPLOYMENTS:
-            self._lines.clear()
         self._lines[key] = (now, 0)
+        self._lines.move_to_end(key)
+        while len(self._lines) > _MAX_LINES:
+            self._lines.popitem(last=False)
         return CallFailedOver(origin, target, cause, suppressed)
 
 
