@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.deployment_reader import DeploymentReader
-from liverouter.config.settings import HINTS, Kind, Setting, kind_of
+from liverouter.config.settings import HINTS, PROFILE_HINT, Kind, Setting, kind_of
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
 from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec
@@ -132,14 +132,13 @@ class _Deployments:
     def profile(self, value: Any, where: str) -> Mapping[str, Any]:
         if value is None:
             return _NO_PROFILE
-        hint = 'Write {"max_input_tokens": 128000, "image_inputs": false}'
         if not isinstance(value, Mapping):
-            self.values.report("LR103", f"{kind_of(value)} stands where profile fields belong", where, hint)
+            self.values.report("LR103", f"{kind_of(value)} stands where profile fields belong", where, PROFILE_HINT)
             return _NO_PROFILE
         for name, field in value.items():
             if not isinstance(field, bool | int) or field < 0:
                 message = f"'{clip(str(name))}' is neither true, false nor a whole number"
-                self.values.report("LR103", message, where, hint)
+                self.values.report("LR103", message, where, PROFILE_HINT)
                 return _NO_PROFILE
         return MappingProxyType({str(name): field for name, field in value.items()})
 
