@@ -15,7 +15,7 @@ from liverouter.errors import LiveRouterError
 from liverouter.providers import PROVIDERS
 from liverouter.secrecy.origins import origin_of
 
-_LONGEST_TEXT: Final = 2_000
+_LONGEST_TEXT: Final = 2_000  # characters
 _BLANK: Final = re.compile(r"\s")
 Kind = Literal["text", "url", "secret", "number", "integer", "boolean", "json"]
 
@@ -159,6 +159,11 @@ def parse(setting: Setting, text: str) -> Any:
 
 
 def _number(setting: Setting, text: str) -> int | float:
+    """Return the number that *text* stands for, whole where it is written so.
+
+    Raises:
+        SettingValueError: it stands for none, or for no whole one where *setting* takes only such.
+    """
     try:
         return int(text)
     except ValueError:
@@ -190,6 +195,7 @@ def misfit(setting: Setting, value: Any) -> tuple[str, str, str] | None:
 
 
 def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:
+    """Return code, message and hint of why *text* cannot be the value of a text or a URL, else None."""
     if not text:
         return "LR100", "the value is empty", "Give it a value, or remove it"
     if len(text) > _LONGEST_TEXT or not text.isprintable():

@@ -23,19 +23,21 @@ E = TypeVar("E", bound=BaseException)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MAX_ITEMS, _MAX_DEPTH, _MAX_NAME = 100, 6, 200
-_HEAP_TYPE: Final = 1 << 9  # of a class's flags: it is made in Python, and an error may be moved to another
+_MAX_ITEMS: Final = 100  # of one mapping or sequence
+_MAX_DEPTH: Final = 6  # levels of mappings and sequences in each other
+_MAX_NAME: Final = 200  # characters of a member's name
+_HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made in Python, so that `__class__` of an instance can be assigned
 _LINKS: Final = ("__cause__", "__context__")
 _OF_BODY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _PRIVATE: Final = re.compile(
     r"(authorization|cookie|api[-_]?key|subscription-key|token|secret|password|credentials?)\Z", re.IGNORECASE
 )
 _PAIR: Final = 2
-_set: Final = BaseException.__setattr__  # past an error's own, which may refuse: a frozen dataclass does
+_set: Final = BaseException.__setattr__  # an error's own may refuse: a frozen dataclass's does
 
 
 def bare(exc: E, secrets: Iterable[str] = ()) -> E:
-    """Return *exc* itself, bare of frames, requests and *secrets*, as is everything that it came from."""
+    """Return *exc* itself, bare of frames, requests and *secrets*; all that it came from is changed in the same way."""
     secrets = tuple(secrets)
     for link in chain(exc):
         _strip(link, secrets)
@@ -43,7 +45,7 @@ def bare(exc: E, secrets: Iterable[str] = ()) -> E:
 
 
 def raise_anew(error: Exception) -> NoReturn:
-    """Raise *error*, from outside of any ``except``: what was being handled there would become its context."""
+    """Raise *error*. Call it outside of any ``except``: what is handled there would become the error's context."""
     try:
         raise error
     finally:
@@ -51,7 +53,7 @@ def raise_anew(error: Exception) -> NoReturn:
 
 
 def leaves_bare(function: Callable[P, T]) -> Callable[P, T]:
-    """Have what *function* raises on purpose leave without its frames, whose arguments are keys or DSNs."""
+    """Return *function*, of which each LiveRouterError leaves without frames, whose arguments are keys or DSNs."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -81,6 +83,12 @@ def chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
+    """Take frames, requests and *secrets* off *link*, in place, and leave its class and its text.
+
+    Its cause, its context and the errors among its attributes are links of `chain` and are stripped in their own turn.
+    One that cannot be stripped gives its place to an error of that name with its text. Where the text of *link* was
+    made of what is gone, its class becomes a subclass that says the former text.
+    """
     _set(link, "__traceback__", None)
     text = _text(link, secrets)
     for name in _LINKS:
@@ -105,7 +113,7 @@ def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
             link.__dict__[name] = _of_text(value, secrets)
     if _text(link, secrets) != text and hasattr(link, "__dict__"):
         with contextlib.suppress(TypeError):  # of a class that is not made in Python
-            _set(link, "__class__", _worded(_kind(link)))
+            _set(link, "__class__", _class_saying_text(_kind(link)))
             _set(link, "_liverouter_text", text)
 
 
@@ -114,10 +122,11 @@ def _keeps_its_text(link: BaseException, secrets: tuple[str, ...]) -> bool:
     if not hasattr(link, "__dict__"):
         return True
     mutable = _kind(link).__flags__ & _HEAP_TYPE or _kind(link).__str__ is BaseException.__str__  # which reads args
-    return not mutable and _text(link, secrets) != _said(link)
+    return not mutable and _text(link, secrets) != _own_text(link)
 
 
-def _said(link: BaseException) -> str:
+def _own_text(link: BaseException) -> str:
+    """Return the text of *link* as its class makes it, "" where that fails."""
     try:
         return str(link)
     except Exception:  # noqa: BLE001 - it was made of what is gone
@@ -125,23 +134,24 @@ def _said(link: BaseException) -> str:
 
 
 def _text(link: BaseException, secrets: tuple[str, ...]) -> str:
-    return clean(_said(link), secrets)
+    """Return the text of *link* without *secrets* and what looks like one."""
+    return clean(_own_text(link), secrets)
 
 
 def _of_text(link: BaseException, secrets: tuple[str, ...]) -> Exception:
     """Return an error with the class name and the text of *link*, and nothing else of it."""
-    return _told(_kind(link))(_text(link, secrets))
+    return _text_class(_kind(link))(_text(link, secrets))
 
 
 def _shown(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
     """Return *value*, an error's attribute or argument, without a key; None where it cannot be read."""
     try:
-        return _of(name, value, secrets)
+        return _without_key(name, value, secrets)
     except Exception:  # noqa: BLE001 - a library's own object, which may raise anything; kept, it would show its keys
         return None
 
 
-def _of(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
+def _without_key(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
     """Return *value* as plain data without a key; of a request or a response what can be shown."""
     if hasattr(value, "status_code") and hasattr(value, "headers"):
         return _response(value, secrets)
@@ -181,6 +191,7 @@ class _Budget:
         self.left = MAX_TEXT
 
     def take(self, text: str) -> str:
+        """Return *text*, or as much of it as is left, and count it."""
         text = text if len(text) <= self.left else text[: max(0, self.left - 1)] + "…" if self.left else ""
         self.left -= len(text)
         return text
@@ -229,17 +240,18 @@ def _is_private_pair(item: Any) -> bool:
 
 
 def _kind(exc: BaseException) -> Any:
+    """Return the class of *exc* as Any: some of what is asked of it has no type."""
     return type(exc)
 
 
 @functools.cache
-def _told(kind: Any) -> type[Exception]:
-    """Return a class of that name for an error of which only the text is kept."""
+def _text_class(kind: Any) -> type[Exception]:
+    """Return a class with the name and the module of *kind*, for an error of which only the text is kept."""
     return type(kind.__name__, (Exception,), {"__module__": kind.__module__})
 
 
 @functools.cache
-def _worded(kind: Any) -> type[BaseException]:
-    """Return *kind* with a text of its own, where the usual one is made of what is gone."""
+def _class_saying_text(kind: Any) -> type[BaseException]:
+    """Return a subclass of *kind*, under its name, whose instances say their `_liverouter_text`."""
     members = {"__module__": kind.__module__, "__str__": lambda self: self._liverouter_text}
     return type(kind.__name__, (kind,), members)

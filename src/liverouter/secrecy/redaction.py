@@ -22,8 +22,8 @@ _TOKEN: Final = re.compile(
     r"|-----BEGIN[^-]*PRIVATE KEY-----.*?(?:-----END[^-]*PRIVATE KEY-----|$)",
     re.IGNORECASE | re.DOTALL,
 )
-_LONGEST_READ: Final = 10_000  # characters of a text of which fewer are shown; providers send megabytes
-_MAX_MASKED: Final = 64_000  # characters that are looked through for what looks like a credential
+_LONGEST_READ: Final = 10_000  # characters that are read beyond those that are shown; providers send megabytes
+_MAX_MASKED: Final = 64_000  # characters of a text that `clean` hands to `mask`
 
 
 def mask(text: str, limit: int = 300) -> str:
