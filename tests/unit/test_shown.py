@@ -94,11 +94,7 @@ class TestErrors:
     @pytest.mark.parametrize("kind", [ProviderError, FrozenError, ReadOnlyError])
     def test_response_with_headers_of_any_form_keeps_its_status(self, kind: Any, headers: Any) -> None:
         """A response whose headers cannot be read is one without, and never the response as it was."""
-
-        class Response(AnyResponse):
-            pass
-
-        sent = Response(401, headers)
+        sent = AnyResponse(401, headers)
         held = vars(bare(kind(sent)))["held"]
         assert held is not sent
         assert held.status_code == 401
@@ -124,6 +120,22 @@ class TestErrors:
         bare(outer)
         for held in (outer.held[0], outer.args[1]):
             assert (type(held).__name__, str(held), vars(held)) == ("ProviderError", "refused", {})
+
+    @pytest.mark.parametrize("exceptions", [7, "text", ["text"], [ProviderError({"api_key": KEY})]], ids=repr)
+    def test_attribute_named_as_that_of_a_group_is_an_attribute(self, exceptions: Any) -> None:
+        """An error that is no group may call anything so."""
+        error: Any = ProviderError(None)
+        error.exceptions = exceptions
+        bare(error)
+        kept = error.exceptions if isinstance(error.exceptions, list) else [error.exceptions]
+        assert KEY not in repr([getattr(held, "__dict__", held) for held in kept])
+
+    def test_errors_of_a_group_leave_without_credentials(self) -> None:
+        """Each is stripped as if it had come alone, and stays in its group."""
+        inner = ProviderError({"api_key": KEY, "status": 401})
+        group = bare(ExceptionGroup("several", [inner]))
+        assert group.exceptions == (inner,)
+        assert inner.held == {"status": 401}
 
 
 SHAPES: Final = (

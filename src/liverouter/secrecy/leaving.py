@@ -79,7 +79,7 @@ def chain(exc: BaseException) -> Iterator[BaseException]:
         yield link
         pending += [link.__cause__, link.__context__]
         pending += [value for value in getattr(link, "__dict__", {}).values() if isinstance(value, BaseException)]
-        pending += getattr(link, "exceptions", ())  # of a group
+        pending += link.exceptions if isinstance(link, BaseExceptionGroup) else ()
 
 
 def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
