@@ -221,6 +221,21 @@ class TestFailovers:
         told = [(event.cause, event.suppressed) for event in events.of(CallFailedOver)]
         assert told == [("Timeout 408", 0), ("Timeout 408", 2), ("RateLimitError 429", 0)]
 
+    def test_line_of_one_failover_outlasts_those_of_many_others(self) -> None:
+        """A thousand causes take the place of the oldest alone: the next line still says what it stands for."""
+        events, now = EventLog(), [0.0]
+        counter = UsageCounter(bus=Bus(events), monotonic=lambda: now[0])
+        for number in range(990):
+            counter.add_failover("a", "b", f"old {number}")
+        for _ in range(3):
+            counter.add_failover("a", "b", "Timeout 408")
+        for number in range(900):
+            counter.add_failover("a", "b", f"new {number}")
+        now[0] = 11.0
+        counter.add_failover("a", "b", "Timeout 408")
+        told = [event.suppressed for event in events.of(CallFailedOver, cause="Timeout 408")]
+        assert told == [0, 2]
+
 
 class TestWithoutLitellm:
     @pytest.mark.parametrize("method", METHODS)

@@ -95,6 +95,28 @@ class TestPrimary:
         """A model that is no text is LR103, and the value is not repeated."""
         assert rejected(PRIMARY | {"llm_model": value}) == [("LR103", "settings.llm_model")]
 
+    @pytest.mark.parametrize(
+        ("name", "value", "belongs", "example"),
+        [
+            ("llm_fallback_config", 3, "a number stands where an object or a list of objects belongs", "provider"),
+            ("llm_profile", [1], "a list stands where an object belongs", "max_input_tokens"),
+            ("llm_profile", "wide", "text stands where an object belongs", "max_input_tokens"),
+        ],
+    )
+    def test_problem_of_json_says_what_that_setting_takes(
+        self, name: str, value: object, belongs: str, example: str
+    ) -> None:
+        """A fallback may be one of a list, a profile may not, and the hint has that setting's own members."""
+        (problem,) = check(PRIMARY | {name: value}).problems
+        assert problem.message == belongs
+        assert example in problem.hint
+
+    def test_json_of_the_environment_that_cannot_be_read_has_that_setting_s_hint(self) -> None:
+        """A profile in a variable is told as a profile."""
+        (problem,) = check(PRIMARY, KEYS | {"LLM_PROFILE": "{"}).problems
+        assert (problem.code, problem.where) == ("LR103", "environment LLM_PROFILE")
+        assert "max_input_tokens" in problem.hint
+
     def test_null_row_counts_as_not_set(self) -> None:
         """A null row beats the environment: it says "no value", not "ask elsewhere"."""
         environ = KEYS | {"LLM_MODEL": "claude-haiku-4-5", "LLM_TEMPERATURE": "0.3"}

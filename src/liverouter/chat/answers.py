@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from liverouter.call import Call
 
 KEY: Final = "liverouter"  # of response_metadata
-_NAMES: Final = frozenset(  # as the provider says
+# Members of response_metadata and generation_info that are short texts; what a provider puts there may be anything.
+_NAMES: Final = frozenset(
     {"model", "model_name", "id", "finish_reason", "stop_reason", "stop_sequence", "system_fingerprint", "service_tier"}
 )
 _LONGEST_NAME: Final = 200  # characters
@@ -29,7 +30,7 @@ def note(call: Call, chunk: ChatGenerationChunk) -> None:
     message = chunk.message
     _note_cost(call, message)
     _clean(call, message)
-    chunk.generation_info = _told(chunk.generation_info) if chunk.generation_info else None
+    chunk.generation_info = _plain_metadata(chunk.generation_info) if chunk.generation_info else None
     if (usage := getattr(message, "usage_metadata", None)) is not None:
         call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
 
@@ -45,17 +46,17 @@ def finish(call: Call, result: ChatResult) -> None:
     for generation in result.generations:
         message = generation.message
         _note_cost(call, message)
-        call.tokens = getattr(message, "usage_metadata", None)
+        call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
         _clean(call, message)
     price(call)
     for generation in result.generations:
         generation.message.response_metadata |= signature(call)
     if result.llm_output:
-        result.llm_output = _told(result.llm_output)
+        result.llm_output = _plain_metadata(result.llm_output)
 
 
 def price(call: Call) -> None:
-    """Note what *call* cost by litellm's price list, unless the answer said it."""
+    """Note what *call* cost, in US dollars, by litellm's price list, unless the answer said it."""
     if call.cost_usd is None:
         call.cost_usd = cost_usd(call.served, call.tokens)
 
@@ -78,6 +79,7 @@ def signature(call: Call) -> dict[str, Any]:
 
 
 def _note_cost(call: Call, message: BaseMessage) -> None:
+    """Note in *call* the US dollars that litellm put into *message*, where it did."""
     said = message.response_metadata.get("response_cost")
     if isinstance(said, int | float) and math.isfinite(said):
         call.cost_usd = said
@@ -96,15 +98,19 @@ def _clean(call: Call, message: BaseMessage) -> None:
             metadata.pop("model_id", None)
             if "model_name" in metadata:
                 metadata["model_name"] = call.served.model
-        message.response_metadata = _told(metadata)
+        message.response_metadata = _plain_metadata(metadata)
 
 
 def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
+    """Return the one with more tokens in total, of what two chunks of a stream say."""
     return one if one["total_tokens"] >= other["total_tokens"] else other
 
 
-def _told(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return *metadata* as plain data: names are texts, which LangChain joins by chunk, and as short as names are."""
+def _plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return *metadata* as plain data; of the members in `_NAMES` only texts and None, texts cut to 200 characters.
+
+    LangChain joins the metadata of chunks, which fails where two values of one name have different types.
+    """
     plain = {name: _plain(value) for name, value in metadata.items()}
     return {
         name: value[:_LONGEST_NAME] if name in _NAMES and isinstance(value, str) else value
@@ -114,7 +120,7 @@ def _told(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return *value* without objects of a provider library in it."""
+    """Return *value* with each pydantic object of a provider's library as a dict."""
     if isinstance(value, str | int | float | bool | None):
         return value
     if isinstance(value, dict):

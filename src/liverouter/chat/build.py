@@ -77,7 +77,11 @@ def build_native(snapshot: Snapshot, io: LoopThread) -> BaseChatModel:
 
 
 class _Http:
-    """`providers.Http` for the primary of one snapshot; *closes* is what each client's connections end by."""
+    """The `providers.Http` of one snapshot's primary.
+
+    Attributes:
+        closes: for each client that was made, what closes its connections.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.timeout_s, self.tries = snapshot.timeout_s, snapshot.tries
@@ -86,13 +90,14 @@ class _Http:
         self._headers = spec_of(snapshot.primary).headers(snapshot.primary)
 
     def client(self, kind: Callable[..., C], *, to_its_end: bool = False) -> C:
+        """Return a new client of *kind*, guarded; `closes` has its closing."""
         hooks = {"request": [self._prepare], "response": [read_to_its_end] if to_its_end else []}
         client: Any = guarded(kind(timeout=self.timeout_s, event_hooks=hooks))
         self.closes.append(client.aclose)
         return client  # type: ignore[no-any-return]  # of the class that was asked for
 
     async def _prepare(self, request: Any) -> None:
-        """Note a request in the record of the call that makes it, and see to its headers."""
+        """Count a request as an attempt of the call that makes it, and put the provider's own headers on it."""
         put_own(request.headers, self._headers)
         if (call := current_call()) is not None:
             call.attempts += 1
@@ -110,6 +115,10 @@ def _missing_package(deployment: Deployment, exc: ImportError) -> Problem:
 
 
 def _close_soon(io: LoopThread, close: Callable[[], Coroutine[Any, Any, None]], forget: Callable[[], object]) -> None:
+    """Have *close* run on the loop of *io* now, and not when that stops, which *forget* calls off.
+
+    A finalizer calls it, on any thread.
+    """
     forget()
     with contextlib.suppress(ClosedError):
         io.submit(close)

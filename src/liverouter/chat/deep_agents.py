@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from liverouter.revision import Deployment
 
-PROVIDER: Final = "litellm"  # what the handle reports, whatever its logical name is
+PROVIDER: Final = "litellm"  # what the handle reports to Deep Agents, whatever its logical name is
 
 
 def register() -> None:
@@ -39,16 +39,17 @@ class LiveHarnessMiddleware(AgentMiddleware[Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Call the model with its own guidance."""
-        return handler(_guided(request))
+        return handler(_with_suffix(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Call the model with its own guidance."""
-        return await handler(_guided(request))
+        return await handler(_with_suffix(request))
 
 
-def _guided(request: ModelRequest[Any]) -> ModelRequest[Any]:
+def _with_suffix(request: ModelRequest[Any]) -> ModelRequest[Any]:
+    """Return *request* with the suffix of the primary's model behind its system message; itself where there is none."""
     model = request.model
     generation = model.source.current if isinstance(model, LiveChatModel) else None
     suffix = _suffix(generation.snapshot.primary) if generation is not None else None
@@ -60,7 +61,7 @@ def _guided(request: ModelRequest[Any]) -> ModelRequest[Any]:
 
 
 def _suffix(deployment: Deployment) -> str | None:
-    """Return what Deep Agents has to say to the model of *deployment*, on whichever cloud it runs."""
+    """Return the prompt suffix of Deep Agents for the model of *deployment*, on whichever cloud; None without one."""
     spec = spec_of(deployment)
     model = spec.known_as(deployment)
     look_up = getattr(harness_profiles, "_get_harness_profile", None)  # it has no public name

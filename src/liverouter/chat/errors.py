@@ -45,11 +45,16 @@ _CALLERS_OWN: Final = (core.ModelInvalidRequestError, core.ContextOverflowError)
 
 
 class EveryDeploymentFailedError(CallError):
-    """No deployment answered (LR302); when raised also one of LangChain's ModelErrors, which fits the causes best."""
+    """No deployment answered (LR302); when raised also one of LangChain's ModelErrors, which fits the causes best.
 
-    causes: Mapping[str, str]  # deployment id -> what failed
+    Attributes:
+        causes: the id of each deployment and what failed there, without secrets.
+    """
+
+    causes: Mapping[str, str]
 
     def __init__(self, causes: Mapping[str, str], *, labels: Iterable[str], revision: int) -> None:
+        """Say what failed where; *labels* name the deployments of *causes*, in its order."""
         self.causes = MappingProxyType(dict(causes))
         listing = "; ".join(f"{label}: {cause}" for label, cause in zip(labels, causes.values(), strict=True))
         super().__init__(
@@ -66,7 +71,7 @@ def translate(exc: Exception, call: Call, *, answered: bool = False) -> Exceptio
     *answered*: the provider's answer had come, so that an error of no library's own is what that answer led to.
     """
     secrets = [secret.reveal() for secret in sent_secrets(call.generation.snapshot)]
-    after_content = call.served_by or not is_of_a_library(exc)  # or nothing a provider did
+    after_content = call.served_by or not is_of_a_library(exc)  # the caller's own code failed, and no deployment did
     error = _typed(exc) if after_content else _outcome(exc, call, secrets)
     if (answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):
         error = core.ModelAPIError(f"the provider's answer cannot be read: {describe(exc)}")
@@ -77,6 +82,10 @@ def translate(exc: Exception, call: Call, *, answered: bool = False) -> Exceptio
 
 
 def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
+    """Return the error for a call that nobody began to answer: one over all where every deployment of several failed.
+
+    Where each of them refused what the caller asked for, it is the first deployment's error, and else *exc*, typed.
+    """
     failed, snapshot = dict(call.failures), call.generation.snapshot
     deployments = snapshot.deployments
     if len(deployments) == 1 or any(d.id not in failed for d in deployments):
@@ -91,6 +100,7 @@ def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
 
 
 def _labels(deployments: Iterable[Deployment]) -> list[str]:
+    """Return the label of each deployment, its id where another one has that label."""
     labels = [d.label for d in deployments]
     return [d.id if labels.count(d.label) > 1 else d.label for d in deployments]
 
@@ -124,7 +134,7 @@ def _typed(exc: Exception) -> Exception:
         error = core.ModelTimeoutError("the provider did not answer in time")
         error.__cause__ = exc
         return error
-    if isinstance(exc, UnicodeDecodeError):  # the same; of a stream that is no UTF-8
+    if isinstance(exc, UnicodeDecodeError):  # Google's library lets it through, too: a stream that is no UTF-8
         unreadable = core.ModelAPIError("the provider's answer cannot be read: it is no UTF-8")
         unreadable.__cause__ = exc
         return unreadable
@@ -153,6 +163,7 @@ def _reduce(exc: Exception) -> tuple[Any, ...]:
 def _revive(
     base: type[Exception], kind: type[core.ModelError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> Exception:
+    """Return the error that `_reduce` took apart, of the combined class that this process has."""
     exc = Exception.__new__(_combined(base, kind))
     exc.args = args
     vars(exc).update(state)

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from liverouter.generation import Generation
 
 _REASONING: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
-_ANTHROPIC: Final = frozenset({"image", "document", "tool_result"})  # Anthropic's own
+_ANTHROPIC: Final = frozenset({"image", "document", "tool_result"})  # blocks that Anthropic writes in its own way
 
 
 def portable(messages: Sequence[BaseMessage], generation: Generation) -> list[BaseMessage]:
-    """Return *messages* as *generation*'s model takes them, whoever wrote them; what needs no change stays the same."""
+    """Return *messages* as *generation*'s model takes them, whoever wrote them.
+
+    A message that needs no change is returned itself, one that does as a changed copy.
+    """
     native = native_model(generation.snapshot.primary) if generation.router is None else None
     # LangChain's litellm model keeps signed reasoning elsewhere, and checks it there
     origins = native.reasoning_of if native is not None else frozenset()
@@ -31,10 +34,14 @@ def portable(messages: Sequence[BaseMessage], generation: Generation) -> list[Ba
 
 
 def _parts(message: BaseMessage, origins: frozenset[str], *, as_is: bool) -> Iterator[BaseMessage]:
+    """Yield what *message* becomes: itself or a changed copy, behind its tool results as messages of their own.
+
+    *origins* are the `model_provider`s whose reasoning the model takes back. *as_is*: it takes what Anthropic writes.
+    """
     update: dict[str, Any] = {}
     if isinstance(message, AIMessage) and message.tool_calls and "function_call" in message.additional_kwargs:
         kept = {name: value for name, value in message.additional_kwargs.items() if name != "function_call"}
-        update["additional_kwargs"] = kept  # it says the same call again
+        update["additional_kwargs"] = kept  # what `tool_calls` holds as well
     if isinstance(message.content, list):
         blocks = message.content
         if not as_is and isinstance(message, HumanMessage):
@@ -53,7 +60,7 @@ def _parts(message: BaseMessage, origins: frozenset[str], *, as_is: bool) -> Ite
 def _block(block: Any, *, own: bool, as_is: bool) -> Any:
     """Return *block* as every provider takes it, None for what must not be sent.
 
-    *own*: the model takes back its reasoning. *as_is*: it takes what Anthropic writes.
+    *own*: the model takes back the reasoning in this message. *as_is*: it takes what Anthropic writes.
     """
     if isinstance(block, str):
         return {"type": "text", "text": block} if block else None
@@ -66,6 +73,7 @@ def _block(block: Any, *, own: bool, as_is: bool) -> Any:
 
 
 def _tool_message(block: Mapping[str, Any]) -> ToolMessage:
+    """Return Anthropic's block of a tool's result as LangChain's message of it."""
     content = block.get("content") or ""
     if isinstance(content, list):
         content = [_standard(part) if isinstance(part, dict) else part for part in content]

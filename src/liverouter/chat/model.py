@@ -71,6 +71,7 @@ class LiveChatModel(BaseChatModel):
         return {"model": self.model_name, "config": self.source.generation().snapshot.identity, **self._own_params()}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        """Return what tracers record of a call: the inner model's, and configured ones that the call does not give."""
         own = {**self._own_params(), **kwargs}
         stop = stop or own.pop("stop", None)
         own.pop("stop", None)
@@ -99,7 +100,7 @@ class LiveChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        del run_manager  # tokens of a whole answer are nobody's news
+        del run_manager  # it is told of tokens as they come, which a whole answer does not
         result: ChatResult = self.source.io.call(self._request(stop, kwargs).generate, messages)
         return result
 
@@ -220,6 +221,7 @@ class LiveChatModel(BaseChatModel):
     # -- calls --------------------------------------------------------------------------------------------------
 
     def _own_params(self) -> dict[str, Any]:
+        """Return the parameters that this handle was given, by name; read past the properties, which are live."""
         own = {name: self.__dict__.get(name) for name in ("temperature", "max_tokens", "top_p", "timeout", "stop")}
         return {name: value for name, value in own.items() if value is not None}
 
@@ -235,6 +237,7 @@ class LiveChatModel(BaseChatModel):
 
 
 def _restored(restore: Callable[[], LiveChatModel], fields: dict[str, Any]) -> LiveChatModel:
+    """Return a pickled handle in another process: what *restore* makes there, with the *fields* that it was given."""
     model = restore()
     return model.model_copy(update=fields) if fields else model
 
@@ -254,6 +257,7 @@ def _max_tokens(self: LiveChatModel) -> int | None:
 
 
 def _live(name: str, read: Callable[[LiveChatModel], Any]) -> property:
+    """Return a property over the field *name*, which *read* answers for; what is assigned is kept as the field's."""
     return property(read, lambda self, value: self.__dict__.__setitem__(name, value))
 
 

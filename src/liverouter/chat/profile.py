@@ -23,8 +23,9 @@ DEFAULT_MAX_INPUT_TOKENS: Final = 128_000  # for models that litellm's map does 
 DEFAULT_PROFILE: Final[Mapping[str, Any]] = MappingProxyType(
     {"max_input_tokens": DEFAULT_MAX_INPUT_TOKENS, "structured_output": False}
 )
+# Abilities as LangChain's ModelProfile names them, each with its name in litellm's model map.
 _ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
-    {  # ModelProfile's name -> the model map's
+    {
         "image_inputs": "supports_vision",
         "image_url_inputs": "supports_vision",
         "pdf_inputs": "supports_pdf_input",
@@ -62,8 +63,9 @@ def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelPr
 
 
 def _least(profiles: Iterable[Mapping[str, Any]], name: str) -> int | None:
+    """Return the least limit *name* of those that have one, None where none has; `true` is no limit."""
     values = [profile.get(name) for profile in profiles]
-    return min((value for value in values if type(value) is int and value > 0), default=None)  # true is no limit
+    return min((value for value in values if type(value) is int and value > 0), default=None)
 
 
 def _profile(deployment: Deployment, known: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def _profile(deployment: Deployment, known: Mapping[str, Any] | None) -> dict[st
 
 
 def _from_map(deployment: Deployment) -> dict[str, Any] | None:
+    """Return the profile that litellm's model map has for *deployment*, None for a model that it does not know."""
     known = model_info(deployment)
     if known is None:
         return None

@@ -42,7 +42,7 @@ class Request:
         """Return the whole answer, signed in `response_metadata`.
 
         Raises:
-            Exception: the provider's error as `failures.translate` types it, without frames and secrets.
+            Exception: the provider's error as `chat.errors.translate` types it, without frames and secrets.
         """
         call, clock = Call.begin(self._generation), self._clock()
         work = self._generation.chat._agenerate(portable(messages, self._generation), **self._params)  # noqa: SLF001 - one trace run
@@ -60,7 +60,8 @@ class Request:
         """Yield the answer as it comes, and at its end an empty chunk that is signed.
 
         Raises:
-            Exception: as `generate`; what was yielded before stays with the caller.
+            Exception: the provider's error as `chat.errors.translate` types it, without frames and secrets; what was
+                yielded before stays with the caller.
         """
         call, clock, error = Call.begin(self._generation), self._clock(), None
         chunks = self._generation.chat._astream(portable(messages, self._generation), **self._params)  # noqa: SLF001 - one trace run
@@ -88,10 +89,12 @@ class Request:
         yield ChatGenerationChunk(message=message)
 
     def _settle(self, call: Call) -> None:
+        """Note what a streamed *call* cost, and count it as answered."""
         answers.price(call)
         self._usage.answered(call)
 
     def _failed(self, call: Call, exc: Exception, clock: Clock | None) -> Exception:
+        """Count that *call* ended in *exc*, and return the error to raise for it."""
         self._usage.failed(call, exc)
         return translate(exc, call, answered=clock is not None and clock.answered)
 

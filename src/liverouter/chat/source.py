@@ -1,4 +1,4 @@
-"""Where a handle gets its generation, its loop and its counter from: a client, or one generation of it."""
+"""Where a handle gets its generation, its I/O loop and its counter from: a client, or one generation of it."""
 
 from __future__ import annotations
 

@@ -33,7 +33,11 @@ Method = Literal["json_schema", "function_calling", "json_mode"]
 
 
 class BoundTools(list[dict[str, Any]]):
-    """Tools in OpenAI's format, as traces and caches want to see them, and `raw`, as the caller gave them."""
+    """Tools in OpenAI's format, as traces and caches want to see them.
+
+    Attributes:
+        raw: the tools as the caller gave them, which a provider's own class converts.
+    """
 
     raw: tuple[Any, ...]
 
@@ -52,7 +56,12 @@ def _is_built_in(tool: Any) -> bool:
 
 
 class BoundFormat(dict[str, Any]):
-    """A response format as OpenAI takes it, the JSON schema that it stands for, and the tool that would do as well."""
+    """A response format as OpenAI takes it.
+
+    Attributes:
+        schema: the JSON schema that it stands for.
+        tool: that schema as a tool, for a model that promises no JSON to a schema.
+    """
 
     schema: dict[str, Any]
     tool: BoundTools
@@ -100,7 +109,11 @@ def _deployment_id(generation: Generation, model: str) -> str:
 
 
 def _native_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
-    """Return *request* as the provider's own class wants it, which knows best what it wants."""
+    """Return *request* with its tools and its schema as the provider's own class converts them.
+
+    Raises:
+        ValueError: it asks for JSON in a way that the provider does not know.
+    """
     chat, native = generation.chat, native_model(generation.snapshot.primary)
     request = {native.renamed.get(name, name): value for name, value in request.items()}
     response_format = request.get("response_format")
@@ -119,7 +132,11 @@ def _native_request(generation: Generation, request: dict[str, Any], tools: Sequ
 
 
 def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters by which *chat*'s class asks for a schema."""
+    """Return the parameters by which *chat*'s class asks for a schema.
+
+    Raises:
+        ValueError: *response_format* has no schema.
+    """
     schema = response_format.schema if isinstance(response_format, BoundFormat) else None
     schema = schema or (response_format.get("json_schema") or {}).get("schema")
     if schema is None:
@@ -138,7 +155,13 @@ def structured(
     tools: Sequence[Any] | None = None,
     **kwargs: Any,
 ) -> Runnable[Any, Any]:
-    """Return *model* bound to *schema* and followed by its parser."""
+    """Return *model* bound to *schema* and followed by its parser.
+
+    *tools* may be called beside it, *kwargs* are bound as well; `LiveChatModel.with_structured_output` has the rest.
+
+    Raises:
+        ValueError: an unknown *method*, or json_mode with *strict*.
+    """
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
     traced = {"kwargs": {"method": method, "strict": strict}, "schema": convert_to_json_schema(schema)}
     parser: Runnable[Any, Any]
@@ -170,6 +193,7 @@ def structured(
 
 
 def _tool_parser(schema: Any) -> BaseCumulativeTransformOutputParser[Any]:
+    """Return what reads *schema* from a tool call: an instance of a pydantic class, else a dict."""
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         return PydanticToolsParser(tools=[schema], first_tool_only=True)
     return JsonOutputKeyToolsParser(key_name=convert_to_openai_tool(schema)["function"]["name"], first_tool_only=True)
@@ -198,6 +222,7 @@ class _AnswerParser(BaseCumulativeTransformOutputParser[Any]):
 
 
 def _response_format(schema: Any, method: Method, *, strict: bool | None) -> BoundFormat:
+    """Return the response format for "json_mode" or "json_schema", which is strict unless *strict* is False."""
     if method == "json_mode":
         return BoundFormat({"type": "json_object"}, schema=schema)
     function = convert_to_openai_tool(schema, strict=strict is not False)["function"]

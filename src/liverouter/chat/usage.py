@@ -28,12 +28,21 @@ if TYPE_CHECKING:
 _MAX_DEPLOYMENTS: Final = 1_000
 _MAX_CELLS: Final = 5_000  # minutes by deployments kept while the database takes no report
 _MOST_TOKENS: Final = 10**9  # of one call, whatever its provider says
-_MOST_USD: Final = 10**6  # the same
+_MOST_USD: Final = 10**6  # of one call, whatever its provider says
 _LOG_EVERY_S: Final = 10.0  # one failover line per (from, to, cause) in this time
+_MAX_LINES: Final = 1_000  # (from, to, cause) of which the last line is remembered
 
 
 @dataclass(slots=True)
 class _Cell:
+    """The counts of one deployment in one minute.
+
+    Attributes:
+        failures: how many attempts failed, by cause: an exception class with its status.
+        failovers: how many calls it answered in place of another deployment.
+        latency_ms_sum: the sum over all answered calls; the mean is this by `calls`.
+    """
+
     calls: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     failovers: int = 0
@@ -50,12 +59,18 @@ class UsageCounter:
     def __init__(
         self, *, bus: Bus, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start empty; *wall* gives the minute, *monotonic* limits the failover lines."""
+        """Start empty.
+
+        Args:
+            bus: takes the failover lines.
+            wall: gives the minute of a count, in unix seconds.
+            monotonic: limits the failover lines, in seconds. A call's latency is by `time.monotonic`, as its beginning.
+        """
         self._bus, self._wall, self._monotonic = bus, wall, monotonic
         self._lock = threading.Lock()
         self._cells: dict[tuple[int, str], _Cell] = {}
         self._known: OrderedDict[str, Deployment] = OrderedDict()
-        self._lines: dict[tuple[str, str, str], tuple[float, int]] = {}  # -> (last line at, suppressed since)
+        self._lines: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()  # the oldest line first
 
     def know(self, deployments: Iterable[Deployment]) -> None:
         """Remember *deployments*, so that their ids can be told in full when drained."""
@@ -88,9 +103,9 @@ class UsageCounter:
         tokens = call.tokens
         self.add_success(
             call.served.id,
-            prompt_tokens=int(_believed(tokens["input_tokens"], _MOST_TOKENS)) if tokens else 0,
-            completion_tokens=int(_believed(tokens["output_tokens"], _MOST_TOKENS)) if tokens else 0,
-            cost_usd=_believed(call.cost_usd, _MOST_USD),
+            prompt_tokens=int(_within(tokens["input_tokens"], _MOST_TOKENS)) if tokens else 0,
+            completion_tokens=int(_within(tokens["output_tokens"], _MOST_TOKENS)) if tokens else 0,
+            cost_usd=_within(call.cost_usd, _MOST_USD),
             latency_ms=(time.monotonic() - call.began_at) * 1000,
         )
 
@@ -113,7 +128,7 @@ class UsageCounter:
         cost_usd: float = 0.0,
         latency_ms: float = 0.0,
     ) -> None:
-        """Count one answered call; *latency_ms* is that of the attempt that answered, to the end of its answer."""
+        """Count one answered call; *latency_ms* is from `Call.began_at`, the newest attempt, to the answer's end."""
         with self._lock:
             cell = self._cell(deployment_id)
             cell.calls += 1
@@ -162,26 +177,33 @@ class UsageCounter:
                 del self._cells[key]
 
     def _add_failures(self, call: Call) -> None:
+        """Count each attempt of *call* that failed before somebody answered."""
         for identifier, error in call.failures:
             self.add_failure(identifier, str(cause_of(error)))
 
     def _cell(self, deployment_id: str) -> _Cell:
+        """Return the counts of the present minute; the caller holds the lock."""
         return self._cells.setdefault((int(self._wall() // 60), deployment_id), _Cell())
 
     def _failover(self, origin: str, target: str, cause: str) -> CallFailedOver | None:
-        """Return the line to log, or None when the same one was logged within the last seconds."""
+        """Return the line to log, None where it was logged less than ten seconds ago; the caller holds the lock."""
         key, now = (origin, target, cause), self._monotonic()
         last, suppressed = self._lines.get(key, (-_LOG_EVERY_S, 0))
         if now - last < _LOG_EVERY_S:
             self._lines[key] = (last, suppressed + 1)
             return None
-        if len(self._lines) > _MAX_DEPLOYMENTS:
-            self._lines.clear()
         self._lines[key] = (now, 0)
+        self._lines.move_to_end(key)
+        while len(self._lines) > _MAX_LINES:
+            self._lines.popitem(last=False)
         return CallFailedOver(origin, target, cause, suppressed)
 
 
 def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | None) -> dict[str, Any]:
+    """Return *cell* as a row for `liverouter.report`; *minute* is in unix minutes.
+
+    Without *deployment*, provider and model come from the id, ``provider/model#digest``, and the role is "fallback".
+    """
     provider, _, rest = deployment_id.partition("/")
     return {
         "minute": datetime.fromtimestamp(minute * 60, UTC).isoformat(),
@@ -200,6 +222,6 @@ def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | 
     }
 
 
-def _believed(said: object, most: float) -> float:
+def _within(said: object, most: float) -> float:
     """Return what a provider *said* within bounds, 0 for what is no number."""
     return min(said, most) if isinstance(said, int | float) and said > 0 else 0.0

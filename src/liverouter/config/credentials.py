@@ -20,15 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A secret as it was found: what it is, where it comes from, and how far it may go."""
+    """A secret as it was found: what it is, where it comes from, and how far it may go.
 
-    name: str  # as rows call it; "" for ambient ones
-    secret: Secret | None  # None: ambient, what the machine itself is trusted with
-    source: str  # "secret NAME", "environment NAME", "file …", "ambient"
-    user: ProviderSpec  # the provider that a deployment sends it to
-    owner: ProviderSpec  # the one whose own hosts it may be sent to
-    origins: tuple[str, ...]  # and where else: it was stored for these, or the environment names them
-    stored: bool  # in the database
+    Attributes:
+        name: as rows call it; "" for an ambient one.
+        secret: None for an ambient one, by which the machine itself is known.
+        source: "secret NAME", "environment NAME", "file …" or "ambient".
+        user: the provider that a deployment sends it to.
+        owner: the provider whose own hosts it may be sent to.
+        origins: where else it may be sent to: those that it was stored for, or that the environment names.
+        stored: it comes from the database.
+    """
+
+    name: str
+    secret: Secret | None
+    source: str
+    user: ProviderSpec
+    owner: ProviderSpec
+    origins: tuple[str, ...]
+    stored: bool
 
     def may_go_to(self, origin: str) -> bool:
         """Tell whether it may be sent to *origin*."""
@@ -90,7 +100,7 @@ def user_secret(spec: ProviderSpec) -> str:
 
 
 def contents(values: Values, field: Field, credential: Credential, endpoint: str, place: str) -> Contents:
-    """Return what *credential*, which is to be used as *field*, holds; nothing of use after a report."""
+    """Return what *credential*, which is to be used as *field*, holds; empty Contents where that is reported."""
     if field.read is None or credential.secret is None:
         return Contents()
     local = is_loopback(origin_of(endpoint))
@@ -113,7 +123,7 @@ def secret_faults(name: str, secret: Secret) -> list[Problem]:
 
 
 def _opened(values: Values, name: str) -> Secret | None:
-    """Return a stored secret, None after a report."""
+    """Return the stored secret *name*, None where it cannot be used and that is reported."""
     where = f"secrets.{clip(name)}"
     try:
         secret = unseal(name, values.raw.secrets[name].sealed, values.keyring)
@@ -127,7 +137,7 @@ def _opened(values: Values, name: str) -> Secret | None:
 
 
 def _trusted(values: Values, spec: ProviderSpec) -> tuple[str, ...]:
-    """Return where the environment itself has its credentials of *spec* sent to, beside the provider's hosts."""
+    """Return the origins that the environment has its credentials of *spec* sent to, beside the provider's hosts."""
     found = values.environment.get(spec.base.name)
     own = origin_of(found.text) if found is not None and not found.error else ""
     return tuple(dict.fromkeys([*([own] if own else []), *values.environment.api_bases]))

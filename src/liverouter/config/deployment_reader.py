@@ -25,6 +25,8 @@ class DeploymentReader:
 
     Attributes:
         values: gives the values, and takes the Problems.
+        spec: the provider.
+        model: as the provider calls it.
         entry: of `llm_fallback_config`; empty for the primary, whose fields are rows.
         where: the place of the entry, "settings" for the primary.
         primary: the primary's provider where this is a fallback, else None.
@@ -38,7 +40,7 @@ class DeploymentReader:
     primary: str | None
 
     def read(self, *, order: int, weight: int, profile: Mapping[str, Any], **params: Any) -> Deployment | None:
-        """Return the deployment, or None after reports; *params* are temperature and max_tokens."""
+        """Return the deployment, None where a Problem of it is reported; *params* are temperature and max_tokens."""
         before = len(self.values.problems)
         for name, hint in self.spec.rejected.items():
             if name in self.values.raw.settings:
@@ -50,7 +52,7 @@ class DeploymentReader:
         for field in self.spec.secrets:
             if credential := found.get(field.name):
                 held = credentials.contents(self.values, field, credential, endpoint, self._place(field.name)).settings
-                settings = dict(held) | settings  # a library would ask the environment first
+                settings = dict(held) | settings  # given, so that no library asks the environment for it
         if not self.values.errors(before):
             self._check_needs({*settings, *found})
         if self.values.errors(before):
@@ -160,6 +162,7 @@ class DeploymentReader:
             )
 
     def _place(self, name: str) -> str:
+        """Return the place that a Problem of the field *name* has: its row, or for a fallback the entry."""
         return f"settings.{name}" if self.where == "settings" else self.where
 
     def _place_of(self, field: Field) -> str:

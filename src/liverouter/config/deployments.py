@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.deployment_reader import DeploymentReader
-from liverouter.config.settings import HINTS, Kind, Setting, kind_of
+from liverouter.config.settings import HINTS, PROFILE_HINT, Kind, Setting, kind_of
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
 from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec
@@ -49,6 +49,7 @@ class _Deployments:
         return sorted(deployments, key=lambda d: d.order)
 
     def primary(self) -> Deployment | None:
+        """Return the primary, None where a Problem of it is reported."""
         provider, model = self.common["llm_provider"], self.common["llm_model"]
         for name, value, example in (
             ("llm_provider", provider, "anthropic"),
@@ -70,6 +71,7 @@ class _Deployments:
         )
 
     def spec(self, provider: str, where: str) -> ProviderSpec | None:
+        """Return the provider of that name, None for another name, which is reported at *where*."""
         if spec := PROVIDERS.get(provider):
             return spec
         alias = ALIASES.get(provider.lower())
@@ -81,6 +83,7 @@ class _Deployments:
         return None
 
     def entries(self, config: Any) -> Sequence[Any]:
+        """Return the entries of `llm_fallback_config`: one, a list, or null; none where more than 20 are reported."""
         entries = config if isinstance(config, list) else [] if config is None else [config]
         if len(entries) > _MAX_FALLBACKS:
             message = f"{len(entries)} fallbacks are more than {_MAX_FALLBACKS}"
@@ -89,6 +92,10 @@ class _Deployments:
         return entries
 
     def fallback(self, entry: Any, where: str, index: int) -> Deployment | None:
+        """Return the fallback of *entry*, None where a Problem of it is reported.
+
+        *index* counts from 0 and gives the order where the entry says none: 2 for the first.
+        """
         if not isinstance(entry, Mapping):
             self.values.report("LR103", f"{kind_of(entry)} stands where a fallback belongs", where, HINTS["json"])
             return None
@@ -124,26 +131,28 @@ class _Deployments:
         high: float | None = None,
         default: Any = None,
     ) -> Any:
+        """Return the member *name* of *entry*; *default* where it says none, or what does not fit and is reported."""
         value = entry.get(name)
         if value is None:
             return default
         return self.values.checked(Setting(name, kind, "", default, low, high), value, f"{where}.{name}")
 
     def profile(self, value: Any, where: str) -> Mapping[str, Any]:
+        """Return the profile fields that a row or a member gives; none where it does not fit, which is reported."""
         if value is None:
             return _NO_PROFILE
-        hint = 'Write {"max_input_tokens": 128000, "image_inputs": false}'
         if not isinstance(value, Mapping):
-            self.values.report("LR103", f"{kind_of(value)} stands where profile fields belong", where, hint)
+            self.values.report("LR103", f"{kind_of(value)} stands where profile fields belong", where, PROFILE_HINT)
             return _NO_PROFILE
         for name, field in value.items():
             if not isinstance(field, bool | int) or field < 0:
                 message = f"'{clip(str(name))}' is neither true, false nor a whole number"
-                self.values.report("LR103", message, where, hint)
+                self.values.report("LR103", message, where, PROFILE_HINT)
                 return _NO_PROFILE
         return MappingProxyType({str(name): field for name, field in value.items()})
 
     def check_members(self, spec: ProviderSpec, entry: Mapping[Any, Any], where: str) -> None:
+        """Report members that no fallback of *spec* has: the first 20 one by one, and how many more there are."""
         known = [*_MEMBERS, *(f.name for f in spec.fields), *(f.alias for f in spec.fields if f.alias)]
         strangers = (str(n) for n in entry if n not in known)
         for name in islice(strangers, _MOST_STRANGERS):

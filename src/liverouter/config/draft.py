@@ -24,7 +24,7 @@ def origins_in_force(settings: Mapping[str, object], name: str) -> tuple[str, ..
     """Return the origins of the base URLs by which *settings* have the secret *name* used, sorted.
 
     They are what a secret is bound to when it is stored and no others are named. `liverouter.origins_in_force` of the
-    database says the same of what is written by SQL; a test holds the two together.
+    database returns them for what is written by SQL; a test holds the two together.
     """
     return tuple(
         sorted({origin for url in _bases(settings, name) if isinstance(url, str) and (origin := origin_of(url))})
@@ -57,7 +57,7 @@ def _named(spec: ProviderSpec, entry: Mapping[str, Any]) -> Iterator[object]:
 
 
 def _member(entry: Mapping[str, Any], field: Field) -> Any:
-    """Return what an entry itself says of *field*, by its full name or the short one; None where it does not."""
+    """Return what an entry itself says of *field*, by its full name or its alias; None where it says nothing."""
     own = entry.get(field.name)
     return entry.get(field.alias) if own is None and field.alias else own
 
@@ -65,7 +65,7 @@ def _member(entry: Mapping[str, Any], field: Field) -> Any:
 def sealed_unless_same(
     raw: Rows | None, name: str, secret: Secret, keyring: Keyring | None, *, origins: Sequence[str]
 ) -> SealedSecret:
-    """Return *secret* sealed and bound to *origins*; the stored row itself where it says the same already.
+    """Return *secret* sealed and bound to *origins*; the stored row itself where it holds that under the newest key.
 
     Raises:
         SecretError: there is no keyring (LR501).

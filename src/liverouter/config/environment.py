@@ -20,11 +20,17 @@ _NOT_IN_A_VARIABLE: Final = re.compile(r"[^A-Z0-9_]")
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentValue:
-    """A setting that the environment gives, directly or by a file named in ``<NAME>_FILE``."""
+    """A setting that the environment gives, directly or by a file named in ``<NAME>_FILE``.
+
+    Attributes:
+        text: the value, without the space around it.
+        source: "environment OPENAI_API_KEY" or "file /run/secrets/openai".
+        error: why it gives no value: the file cannot be read or is empty, or the text is no UTF-8; else "".
+    """
 
     text: str = field(repr=False)
-    source: str  # "environment OPENAI_API_KEY", "file /run/secrets/openai"
-    error: str = ""  # why it gives no value: the file cannot be read, or is empty
+    source: str
+    error: str = ""
 
 
 class Environment:
@@ -58,11 +64,13 @@ class Environment:
         )
 
     def _value(self, variable: str) -> EnvironmentValue | None:
+        """Return what *variable* gives, read on the first question and remembered."""
         if variable not in self._asked:
             self._asked[variable] = self._read(variable)
         return self._asked[variable]
 
     def _read(self, variable: str) -> EnvironmentValue | None:
+        """Return the variable's text, else that of the file named in ``<variable>_FILE``; None where neither is set."""
         if text := self._environ.get(variable, "").strip():
             return _utf8(EnvironmentValue(text, f"environment {variable}"))
         if not (path := self._environ.get(f"{variable}_FILE", "").strip()):
@@ -72,7 +80,7 @@ class Environment:
             text = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as exc:  # ValueError: what is in it, or the path itself, is no UTF-8
             return EnvironmentValue("", f"file {shown}", f"{shown} cannot be read ({type(exc).__name__})")
-        # empty: whoever replaces a secret truncates the file first
+        # An empty file is an error and no missing secret: whoever replaces a secret truncates the file first.
         return EnvironmentValue(text, f"file {shown}", "" if text else f"{shown} is empty")
 
 

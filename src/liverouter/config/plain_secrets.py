@@ -29,7 +29,7 @@ _NAME: Final = re.compile(
     r"|token|password|passwd|passphrase|credentials?|secret|authorization)\Z"
 )
 _REFERENCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
-_PASTED: Final = re.compile(r"[A-Za-z0-9]{24}")  # a key where its name belongs
+_PASTED: Final = re.compile(r"[A-Za-z0-9]{24}")  # in the place of a name: a key that was pasted there
 
 _WORDS: Final = {
     "key": (
@@ -61,7 +61,7 @@ def plain_secrets(name: str, value: Any, where: str) -> list[Problem]:
 
 
 def _found(name: str, value: Any) -> list[tuple[str, str]]:
-    """Return path and reason of each, those nearest to the row first."""
+    """Return path and reason (a key of `_WORDS`) of each plain secret, those nearest to the row first."""
     nodes = _nodes(name, value)
     found = [(depth, place, reason) for place, depth, key, node in nodes if (reason := _reason(depth, key, node))]
     return [(place, reason) for _, place, reason in sorted(found)]
@@ -69,13 +69,19 @@ def _found(name: str, value: Any) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """What the name of a node gives away."""
+    """What the name of a node says of it.
+
+    Attributes:
+        is_key: the name itself looks like a key.
+        is_of_secret: what goes by that name is a secret.
+    """
 
     is_key: bool
     is_of_secret: bool
 
     @classmethod
     def judged(cls, name: str) -> _Name:
+        """Return what *name* says; not cheap, so once per name."""
         return cls(looks_like_key(name), _NAME.search(name.lower()) is not None)
 
 
@@ -94,6 +100,7 @@ def _nodes(name: str, value: Any) -> Iterator[tuple[str, int, _Name, Any]]:
 
 
 def _reason(depth: int, name: _Name, value: Any) -> str:
+    """Return why a node holds a plain secret, a key of `_WORDS`, else ""; at *depth* 0 it is the row's own value."""
     is_text = isinstance(value, str)
     if name.is_key or (is_text and looks_like_key(value)):
         return "key"

@@ -15,37 +15,63 @@ from liverouter.errors import LiveRouterError
 from liverouter.providers import PROVIDERS
 from liverouter.secrecy.origins import origin_of
 
-_LONGEST_TEXT: Final = 2_000
+_LONGEST_TEXT: Final = 2_000  # characters
 _BLANK: Final = re.compile(r"\s")
 Kind = Literal["text", "url", "secret", "number", "integer", "boolean", "json"]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of `liverouter.settings`, or for a secret of `liverouter.secrets`."""
+    """One row of `liverouter.settings`, or for a secret of `liverouter.secrets`.
+
+    Attributes:
+        low: the least number that is taken; None for no bound.
+        high: the greatest number that is taken; None for no bound.
+        pattern: what a text that becomes a piece of a URL must match whole.
+        may_be_list: of kind "json": a list of objects is taken as well as one object.
+        own_hint: what to write, where the hint of the kind would mislead.
+    """
 
     name: str
     kind: Kind
     doc: str
     default: Any = None
-    low: float | None = None  # inclusive
-    high: float | None = None  # inclusive
-    pattern: re.Pattern[str] | None = None  # what a text that becomes a piece of a URL must match whole
+    low: float | None = None
+    high: float | None = None
+    pattern: re.Pattern[str] | None = None
+    may_be_list: bool = False
+    own_hint: str = ""
 
     @property
     def variable(self) -> str:
         """Return the environment variable that serves where no row stands."""
         return self.name.upper()
 
+    @property
+    def hint(self) -> str:
+        """Return what to write in place of a value that does not fit."""
+        return self.own_hint or HINTS[self.kind]
 
+
+PROFILE_HINT: Final = 'Write {"max_input_tokens": 128000, "image_inputs": false}'
 _MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
 _OWN = (
     Setting("llm_provider", "text", f"the primary's provider: {', '.join(PROVIDERS)}"),
     Setting("llm_model", "text", "; ".join(("the primary's model", *_MEANT))),
-    Setting("llm_fallback_config", "json", "a fallback {provider, model, …} or a list of them; null for none"),
+    Setting(
+        "llm_fallback_config",
+        "json",
+        "a fallback {provider, model, …} or a list of them; null for none",
+        may_be_list=True,
+    ),
     Setting("llm_temperature", "number", "sampling temperature; none sent by default", low=0, high=2),
     Setting("llm_max_tokens", "integer", "longest answer in tokens; none sent by default", low=1, high=10_000_000),
-    Setting("llm_profile", "json", "ModelProfile fields of the primary that litellm does not know, or gets wrong"),
+    Setting(
+        "llm_profile",
+        "json",
+        "ModelProfile fields of the primary that litellm does not know, or gets wrong",
+        own_hint=PROFILE_HINT,
+    ),
     Setting(
         "litellm_enable", "boolean", "false: the plain LangChain model of the primary, without failover", default=True
     ),
@@ -77,7 +103,7 @@ class SettingValueError(LiveRouterError, ValueError):
     def __init__(self, setting: Setting, expected: str) -> None:
         """Say what *setting* expects."""
         super().__init__(
-            f"the value is not {expected}", code="LR103", where=f"settings.{setting.name}", hint=HINTS[setting.kind]
+            f"the value is not {expected}", code="LR103", where=f"settings.{setting.name}", hint=setting.hint
         )
 
 
@@ -133,6 +159,11 @@ def parse(setting: Setting, text: str) -> Any:
 
 
 def _number(setting: Setting, text: str) -> int | float:
+    """Return the number that *text* stands for, whole where it is written so.
+
+    Raises:
+        SettingValueError: it stands for none, or for no whole one where *setting* takes only such.
+    """
     try:
         return int(text)
     except ValueError:
@@ -149,7 +180,7 @@ def _number(setting: Setting, text: str) -> int | float:
 def misfit(setting: Setting, value: Any) -> tuple[str, str, str] | None:
     """Return code, message and hint of why *value* cannot be the setting's, else None."""
     if fault := _type_fault(setting, value):
-        return "LR103", f"{kind_of(value)} stands where {fault} belongs", HINTS[setting.kind]
+        return "LR103", f"{kind_of(value)} stands where {fault} belongs", setting.hint
     match setting.kind:
         case "number" | "integer":
             low, high = setting.low or 0, setting.high or math.inf
@@ -164,6 +195,7 @@ def misfit(setting: Setting, value: Any) -> tuple[str, str, str] | None:
 
 
 def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:
+    """Return code, message and hint of why *text* cannot be the value of a text or a URL, else None."""
     if not text:
         return "LR100", "the value is empty", "Give it a value, or remove it"
     if len(text) > _LONGEST_TEXT or not text.isprintable():
@@ -186,8 +218,9 @@ def _type_fault(setting: Setting, value: Any) -> str:
         case "number":
             return "" if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
         case "json":
-            ok = isinstance(value, Mapping | list)
-            return "" if ok else "an object"
+            if setting.may_be_list:
+                return "" if isinstance(value, Mapping | list) else "an object or a list of objects"
+            return "" if isinstance(value, Mapping) else "an object"
         case _:
             return "" if isinstance(value, str) else "text"
 

@@ -24,10 +24,15 @@ _MOST_GUESSES: Final = 200  # rows that are compared with the names of settings;
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The outcome: a snapshot, or errors; warnings beside either."""
+    """The outcome: a snapshot, or errors; warnings beside either.
+
+    Attributes:
+        snapshot: None where there are errors.
+        problems: errors first; with a snapshot there are only warnings.
+    """
 
     snapshot: Snapshot | None
-    problems: tuple[Problem, ...]  # errors first; with a snapshot there are only warnings
+    problems: tuple[Problem, ...]
 
     @property
     def warnings(self) -> tuple[Problem, ...]:

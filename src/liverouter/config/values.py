@@ -19,12 +19,20 @@ MEND_FILE: Final = "Mount the file and write the value into it, or unset the var
 
 
 class Values:
-    """One validation's view of rows, secrets and environment."""
+    """One validation's view of rows, secrets and environment.
+
+    Attributes:
+        raw: the rows, as read.
+        environment: serves where no row stands.
+        keyring: opens the stored secrets; None where the process has none.
+        problems: what was reported so far, each once.
+    """
 
     def __init__(self, raw: Rows, environment: Environment, keyring: Keyring | None) -> None:
+        """Start without Problems."""
         self.raw, self.environment, self.keyring = raw, environment, keyring
         self.problems: list[Problem] = []
-        self._told: set[Problem] = set()
+        self._reported: set[Problem] = set()
         self._unfit: dict[str, list[Problem]] = {}  # by setting: each deployment asks for the rows of its provider
 
     def report(self, code: str, message: str, where: str, hint: str, severity: Severity = "error") -> None:
@@ -32,8 +40,8 @@ class Values:
         self._add(Problem(code, message, where, hint, severity))
 
     def _add(self, problem: Problem) -> None:
-        if problem not in self._told:  # a row that two deployments share is one Problem
-            self._told.add(problem)
+        if problem not in self._reported:  # a row that two deployments share is one Problem
+            self._reported.add(problem)
             self.problems.append(problem)
 
     def errors(self, since: int = 0) -> list[Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_KEY: Final = re.compile(
+_SHAPES: Final = (
     r"(^|[^A-Za-z0-9_-])("
     r"sk-[A-Za-z0-9_-]{8}"
     r"|(gh[oprsu]|github_pat|glpat|hf|gsk|xai|pplx|r8|nvapi|lsv2|xox[abeprs])[_-][A-Za-z0-9_-]{16}"
@@ -19,10 +19,11 @@ _KEY: Final = re.compile(
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8}"
     r"|(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8}"
     r")"
-    r'|-----BEGIN [A-Z0-9 ]*PRIVATE KEY|"private_key" *:'
 )
+_KEY: Final = re.compile(_SHAPES + r'|-----BEGIN [A-Z0-9 ]*PRIVATE KEY|"private_key" *:')
+_WHOLE_KEY: Final = re.compile(_SHAPES + r"[A-Za-z0-9._~+/=-]*")
 _STEP: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
-_LONGEST_PLACE: Final = 200  # characters; as long a path for each of 40,000 nodes would be 160 MB
+_LONGEST_PLACE: Final = 200  # characters; 40,000 nodes with paths of 4,000 would take 160 MB
 
 
 def looks_like_key(text: str) -> bool:
@@ -30,12 +31,20 @@ def looks_like_key(text: str) -> bool:
     return _KEY.search(text) is not None
 
 
+def blank_keys(text: str) -> str:
+    """Return *text* with ``***`` for each key and access token in it; private keys, which have many lines, stay."""
+    return _WHOLE_KEY.sub(r"\1***", text)
+
+
 def step(member: str, *, is_key: bool | None = None) -> str:
-    """Return the name of a member fit to be shown in a path; *is_key*: it looks like one, where that is known."""
+    """Return *member*, a name, as a path shows it: "…" where it is long, holds odd characters or looks like a key.
+
+    *is_key* says whether it looks like a key, where the caller knows; None has it looked at here.
+    """
     hidden = looks_like_key(member) if is_key is None else is_key
     return member if _STEP.fullmatch(member) and not hidden else "…"
 
 
 def longer(place: str, step: str) -> str:
-    """Return the path *place* with *step* behind it, cut where it gets too long."""
+    """Return the path *place* with *step* behind it, cut to 200 characters."""
     return (place + step)[:_LONGEST_PLACE]

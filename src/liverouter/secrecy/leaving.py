@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
@@ -22,17 +23,21 @@ E = TypeVar("E", bound=BaseException)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MAX_ITEMS, _MAX_DEPTH, _MAX_NAME = 100, 6, 200
-_HEAP_TYPE: Final = 1 << 9  # of a class's flags: it is made in Python, and an error may be moved to another
+_MAX_ITEMS: Final = 100  # of one mapping or sequence
+_MAX_DEPTH: Final = 6  # levels of mappings and sequences in each other
+_MAX_NAME: Final = 200  # characters of a member's name
+_HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made in Python, so that `__class__` of an instance can be assigned
 _LINKS: Final = ("__cause__", "__context__")
 _OF_BODY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-_PRIVATE: Final = frozenset(
-    {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "set-cookie"}
+_PRIVATE: Final = re.compile(
+    r"(authorization|cookie|api[-_]?key|subscription-key|token|secret|password|credentials?)\Z", re.IGNORECASE
 )
+_PAIR: Final = 2
+_set: Final = BaseException.__setattr__  # an error's own may refuse: a frozen dataclass's does
 
 
 def bare(exc: E, secrets: Iterable[str] = ()) -> E:
-    """Return *exc* itself, bare of frames, requests and *secrets*, as is everything that it came from."""
+    """Return *exc* itself, bare of frames, requests and *secrets*; all that it came from is changed in the same way."""
     secrets = tuple(secrets)
     for link in chain(exc):
         _strip(link, secrets)
@@ -40,7 +45,7 @@ def bare(exc: E, secrets: Iterable[str] = ()) -> E:
 
 
 def raise_anew(error: Exception) -> NoReturn:
-    """Raise *error*, from outside of any ``except``: what was being handled there would become its context."""
+    """Raise *error*. Call it outside of any ``except``: what is handled there would become the error's context."""
     try:
         raise error
     finally:
@@ -48,7 +53,7 @@ def raise_anew(error: Exception) -> NoReturn:
 
 
 def leaves_bare(function: Callable[P, T]) -> Callable[P, T]:
-    """Have what *function* raises on purpose leave without its frames, whose arguments are keys or DSNs."""
+    """Return *function*, of which each LiveRouterError leaves without frames, whose arguments are keys or DSNs."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -74,19 +79,25 @@ def chain(exc: BaseException) -> Iterator[BaseException]:
         yield link
         pending += [link.__cause__, link.__context__]
         pending += [value for value in getattr(link, "__dict__", {}).values() if isinstance(value, BaseException)]
-        pending += getattr(link, "exceptions", ())  # of a group
+        pending += link.exceptions if isinstance(link, BaseExceptionGroup) else ()
 
 
 def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
-    link.__traceback__ = None
+    """Take frames, requests and *secrets* off *link*, in place, and leave its class and its text.
+
+    Its cause, its context and the errors among its attributes are links of `chain` and are stripped in their own turn.
+    One that cannot be stripped gives its place to an error of that name with its text. Where the text of *link* was
+    made of what is gone, its class becomes a subclass that says the former text.
+    """
+    _set(link, "__traceback__", None)
     text = _text(link, secrets)
     for name in _LINKS:
         other = getattr(link, name)
         if other is not None and _keeps_its_text(other, secrets):
             suppress = link.__suppress_context__
-            setattr(link, name, _told(_kind(other))(_text(other, secrets)))
-            link.__suppress_context__ = suppress
-    link.args = tuple(_plain(arg, secrets) for arg in link.args)
+            _set(link, name, _of_text(other, secrets))
+            _set(link, "__suppress_context__", suppress)
+    _set(link, "args", tuple(_shown("", arg, secrets) for arg in link.args))
     if isinstance(link, UnicodeError):
         with contextlib.suppress(AttributeError, TypeError):
             link.object = type(link.object)()  # type: ignore[attr-defined]  # what could not be read
@@ -96,16 +107,14 @@ def _strip(link: BaseException, secrets: tuple[str, ...]) -> None:
     if isinstance(link, LiveRouterError):
         fields = {name: fields[name] for name in ("message", "__notes__") if name in fields}
     for name, value in list(fields.items()):
-        if isinstance(value, BaseException) and _keeps_its_text(value, secrets):
-            value = _told(_kind(value))(_text(value, secrets))  # noqa: PLW2901
-            link.__dict__[name] = value
         if not isinstance(value, BaseException):
-            with contextlib.suppress(AttributeError, TypeError):
-                setattr(link, name, _of(name, value, secrets))
+            link.__dict__[name] = _shown(name, value, secrets)
+        elif _keeps_its_text(value, secrets):
+            link.__dict__[name] = _of_text(value, secrets)
     if _text(link, secrets) != text and hasattr(link, "__dict__"):
         with contextlib.suppress(TypeError):  # of a class that is not made in Python
-            link.__class__ = _worded(_kind(link))
-            link._liverouter_text = text  # type: ignore[attr-defined]  # noqa: SLF001 - the new class's own
+            _set(link, "__class__", _class_saying_text(_kind(link)))
+            _set(link, "_liverouter_text", text)
 
 
 def _keeps_its_text(link: BaseException, secrets: tuple[str, ...]) -> bool:
@@ -113,10 +122,11 @@ def _keeps_its_text(link: BaseException, secrets: tuple[str, ...]) -> bool:
     if not hasattr(link, "__dict__"):
         return True
     mutable = _kind(link).__flags__ & _HEAP_TYPE or _kind(link).__str__ is BaseException.__str__  # which reads args
-    return not mutable and _text(link, secrets) != _said(link)
+    return not mutable and _text(link, secrets) != _own_text(link)
 
 
-def _said(link: BaseException) -> str:
+def _own_text(link: BaseException) -> str:
+    """Return the text of *link* as its class makes it, "" where that fails."""
     try:
         return str(link)
     except Exception:  # noqa: BLE001 - it was made of what is gone
@@ -124,15 +134,29 @@ def _said(link: BaseException) -> str:
 
 
 def _text(link: BaseException, secrets: tuple[str, ...]) -> str:
-    return clean(_said(link), secrets)
+    """Return the text of *link* without *secrets* and what looks like one."""
+    return clean(_own_text(link), secrets)
 
 
-def _of(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
-    """Return *value*, an error's attribute, without a key: of a request or a response what can be shown."""
-    if hasattr(value, "url") and hasattr(value, "method"):
-        return _request(value)
+def _of_text(link: BaseException, secrets: tuple[str, ...]) -> Exception:
+    """Return an error with the class name and the text of *link*, and nothing else of it."""
+    return _text_class(_kind(link))(_text(link, secrets))
+
+
+def _shown(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return *value*, an error's attribute or argument, without a key; None where it cannot be read."""
+    try:
+        return _without_key(name, value, secrets)
+    except Exception:  # noqa: BLE001 - a library's own object, which may raise anything; kept, it would show its keys
+        return None
+
+
+def _without_key(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return *value* as plain data without a key; of a request or a response what can be shown."""
     if hasattr(value, "status_code") and hasattr(value, "headers"):
         return _response(value, secrets)
+    if hasattr(value, "url") and hasattr(value, "method"):
+        return _request(value)
     if name == "__notes__":
         return [clean(str(note), secrets) for note in value]
     return _plain(value, secrets)
@@ -147,12 +171,15 @@ def _request(request: Any) -> Any:
 
 def _response(response: Any, secrets: tuple[str, ...]) -> Any:
     """Return an HTTP response with its status, its headers and the beginning of its body."""
-    headers = {name: value for name, value in _plain(response.headers, secrets).items() if name.lower() not in _OF_BODY}
-    body = ""
+    plain = _plain(response.headers, secrets)
+    kept = plain.items() if isinstance(plain, dict) else ()
+    headers = {name: value for name, value in kept if name.lower() not in _OF_BODY}
+    body, request = "", None
     with contextlib.suppress(Exception):  # it was never read, or not to its end
         body = clean(response.text, secrets)
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):  # it has none
         request = _request(response.request)
+    with contextlib.suppress(Exception):
         return type(response)(int(response.status_code), headers=headers, text=body, request=request)
     return None
 
@@ -164,47 +191,67 @@ class _Budget:
         self.left = MAX_TEXT
 
     def take(self, text: str) -> str:
+        """Return *text*, or as much of it as is left, and count it."""
         text = text if len(text) <= self.left else text[: max(0, self.left - 1)] + "…" if self.left else ""
         self.left -= len(text)
         return text
 
 
 def _plain(value: Any, secrets: tuple[str, ...], budget: _Budget | None = None, depth: int = 0) -> Any:
-    """Return *value* as plain data within bounds; what is none, such as a client or a configuration, is None."""
+    """Return *value* as plain data within bounds, without members and pairs whose name is that of a credential.
+
+    Of an error only class name and text are kept. What is no data, such as a client or a configuration, is None.
+    """
     budget = budget or _Budget()
     plain: Any = None
-    if isinstance(value, bool | int | float | BaseException):
+    if isinstance(value, bool | int | float):
         plain = value
+    elif isinstance(value, BaseException):
+        plain = _of_text(value, secrets)
     elif isinstance(value, str):
         plain = budget.take(clean(value, secrets))
     elif isinstance(value, bytes):
         plain = b""
     elif depth < _MAX_DEPTH and budget.left > 0:
         if isinstance(value, Mapping):
-            pairs = ((str(name), item) for name, item in list(value.items())[:_MAX_ITEMS])
+            pairs = ((_name(name), item) for name, item in list(value.items())[:_MAX_ITEMS])
             plain = {
                 clean(name, secrets, _MAX_NAME): _plain(item, secrets, budget, depth + 1)
                 for name, item in pairs
-                if name.lower() not in _PRIVATE
+                if not _PRIVATE.search(name)
             }
         elif isinstance(value, list | tuple | set | frozenset):
-            items = [_plain(item, secrets, budget, depth + 1) for item in list(value)[:_MAX_ITEMS]]
+            shown = [item for item in list(value)[:_MAX_ITEMS] if not _is_private_pair(item)]
+            items = [_plain(item, secrets, budget, depth + 1) for item in shown]
             plain = tuple(items) if isinstance(value, tuple) else items
     return plain
 
 
+def _name(name: Any) -> str:
+    """Return a member's name as text; HTTP libraries have those of headers in bytes."""
+    return name.decode("latin-1") if isinstance(name, bytes) else str(name)
+
+
+def _is_private_pair(item: Any) -> bool:
+    """Tell whether *item* is a credential and its name: a header where headers are a list of pairs."""
+    if not isinstance(item, list | tuple) or len(item) != _PAIR or not isinstance(item[0], str | bytes):
+        return False
+    return _PRIVATE.search(_name(item[0])) is not None
+
+
 def _kind(exc: BaseException) -> Any:
+    """Return the class of *exc* as Any: some of what is asked of it has no type."""
     return type(exc)
 
 
 @functools.cache
-def _told(kind: Any) -> type[Exception]:
-    """Return a class of that name for an error of which only the text is kept."""
+def _text_class(kind: Any) -> type[Exception]:
+    """Return a class with the name and the module of *kind*, for an error of which only the text is kept."""
     return type(kind.__name__, (Exception,), {"__module__": kind.__module__})
 
 
 @functools.cache
-def _worded(kind: Any) -> type[BaseException]:
-    """Return *kind* with a text of its own, where the usual one is made of what is gone."""
+def _class_saying_text(kind: Any) -> type[BaseException]:
+    """Return a subclass of *kind*, under its name, whose instances say their `_liverouter_text`."""
     members = {"__module__": kind.__module__, "__str__": lambda self: self._liverouter_text}
     return type(kind.__name__, (kind,), members)

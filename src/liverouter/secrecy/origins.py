@@ -12,7 +12,7 @@ from typing import Final
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LAST_PORT: Final = 65_535
-# Only what every URL parser reads alike: a backslash, a control or a letter of Unicode means another host to some.
+# Only what every URL parser reads in one way: a backslash, a control or a letter of Unicode means another host to some.
 _ORIGIN: Final = re.compile(
     r"(https?)://([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?(?=[/?#]|\Z)", re.IGNORECASE | re.ASCII
 )
@@ -47,5 +47,6 @@ def is_host_of(origin: str, hosts: re.Pattern[str]) -> bool:
 
 
 def _host(origin: str) -> str:
+    """Return the host of *origin*, an IPv6 address with its brackets."""
     host = origin.partition("://")[2]
     return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]

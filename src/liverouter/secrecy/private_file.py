@@ -32,7 +32,7 @@ def keep(path: Path, make: Callable[[], str]) -> str:
     except FileNotFoundError:
         new = _write_beside(path, make())
     try:
-        with contextlib.suppress(FileExistsError):  # somebody else was faster: his is the one
+        with contextlib.suppress(FileExistsError):  # another process was faster: its file counts
             os.link(new, path)
     finally:
         new.unlink()

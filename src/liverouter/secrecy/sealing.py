@@ -79,11 +79,18 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
+    """One key of a ring.
+
+    Attributes:
+        id: its `key_id`, which envelopes name.
+        material: its 32 bytes, from which the key of each purpose is derived.
+    """
+
     id: str
     material: bytes = field(repr=False)
 
     def cipher(self, purpose: str) -> AESGCM:
-        # One derived key per purpose: a leak of one kind of ciphertext says nothing about another.
+        """Return the cipher for *purpose*, with a key of its own: a leak of one says nothing about another."""
         info = f"liverouter {_VERSION} {purpose}".encode(errors=_ANY_TEXT)
         return AESGCM(HKDF(SHA256(), _KEY_BYTES, salt=None, info=info).derive(self.material))
 
@@ -202,7 +209,8 @@ def open_bytes(purpose: str, sealed: bytes, keyring: Keyring | None) -> bytes:
     """Return what `seal_bytes` sealed for *purpose*.
 
     Raises:
-        SecretError: LR501, LR502 or LR503, as for `open`.
+        SecretError: there is no keyring (LR501), the key is not in it (LR502, names the key id), or the envelope is
+            damaged or was sealed for another purpose (LR503).
     """
     return _opened(purpose, sealed.decode("ascii", errors="replace"), keyring, where=purpose)
 
@@ -214,6 +222,11 @@ def sealed_key_id(sealed: str) -> str | None:
 
 
 def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -> bytes:
+    """Return what the envelope *sealed* holds; *where* is the place that its errors name.
+
+    Raises:
+        SecretError: LR501 without a keyring, LR502 without the key, LR503 for what does not open as *purpose*.
+    """
     if keyring is None:
         raise _no_keyring(where)
     found = _ENVELOPE.fullmatch(sealed)
@@ -231,7 +244,7 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
     try:
         parts = _decoded(nonce), _decoded(ciphertext)
         if tuple(map(_encoded, parts)) != (nonce, ciphertext):
-            raise InvalidTag  # noqa: TRY301 - one secret has one spelling
+            raise InvalidTag  # noqa: TRY301 - base64 with other padding bits: one envelope has one spelling
         return key.cipher(purpose).decrypt(*parts, purpose.encode(errors=_ANY_TEXT))
     except (InvalidTag, ValueError) as exc:
         raise _damaged(identity, where) from exc
@@ -255,6 +268,7 @@ def _no_keyring(where: str) -> SecretError:
 
 
 def _hint_again(where: str) -> str:
+    """Return how to mend a value that does not open: a secret is stored again, a file is written anew."""
     name = where.removeprefix("secrets.")
     return f"Store it again: liverouter set --secret {name}" if name != where else "Remove it; it is written anew"
 
@@ -268,6 +282,11 @@ def _decoded(text: str) -> bytes:
 
 
 def _decoded_key(word: str, position: int) -> bytes:
+    """Return the 32 bytes of a key in base64, of either alphabet and with or without padding.
+
+    Raises:
+        SecretError: it is something else (LR503); *position* is its number in the text, from 1, and all that is told.
+    """
     text = word.rstrip("=").translate(_TO_STANDARD)
     try:
         material = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
