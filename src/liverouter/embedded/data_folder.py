@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 
 _PORTS: Final = range(25432, 25532)  # below the ephemeral ranges: no outgoing connection sits there at a restart
+_ANY_PORT: Final = range(1, 65_536)
 _HANDOVER_TIMEOUT_S: Final = 15.0  # for the server of an owner that is gone to shut down
 _POLL_S: Final = 0.02
 _MAX_LOG_BYTES: Final = 5_000_000
@@ -117,7 +118,8 @@ class DataFolder:
         """Yield free ports, for ever; a durable server's last one first, because services hold its DSN."""
         if self._durable:
             with contextlib.suppress(FileNotFoundError, ValueError):
-                if _is_free(last := int(self._port.read_text())):
+                last = int(self._port.read_text())
+                if last in _ANY_PORT and _is_free(last):
                     yield last
             yield from filter(_is_free, _PORTS)
         while True:
@@ -154,7 +156,8 @@ class DataFolder:
             pid = 0
         deadline = time.monotonic() + _HANDOVER_TIMEOUT_S
         if pid and self._runs_here(pid):
-            os.kill(pid, signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):  # gone since the look
+                os.kill(pid, signal.SIGINT)
             while self._runs_here(pid):
                 if time.monotonic() > deadline:
                     raise EmbeddedError(

@@ -7,6 +7,7 @@ mode or the owner of a folder that it did not make.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -158,8 +159,7 @@ class EmbeddedPostgres:
         """
         if self._supervisor is not None:
             try:
-                # A byte, because the end of file does not come through while a forked child holds the pipe open.
-                self._supervisor.communicate(b"\n", timeout=_STOP_TIMEOUT_S)
+                _end(self._supervisor)
             except subprocess.TimeoutExpired as exc:
                 hint = f"Look at process {self._supervisor.pid} and its child."
                 raise EmbeddedError("the server does not stop", where=_WHERE, hint=hint) from exc
@@ -196,8 +196,8 @@ class EmbeddedPostgres:
 
     def _launch(self, folder: DataFolder, user: ServerUser, steps: list[_Step], server: list[str]) -> None:
         """Run *steps* and *server* under a supervisor, on the first port that nobody takes from under it."""
-        log_start = folder.rotate_log()
         for port, _ in zip(folder.ports(), range(_LAUNCHES), strict=False):
+            log_start = folder.rotate_log()  # each launch anew: what an earlier one logged is no reason of this one
             self._supervisor = self._start_supervisor(folder, [*steps, _step(folder, user, [*server, "-p", str(port)])])
             if self._wait_until_ready(folder):
                 self._port = port
@@ -206,8 +206,8 @@ class EmbeddedPostgres:
             said = folder.log_since(log_start)
             if "could not create any TCP/IP sockets" not in said:
                 raise EmbeddedError(f"PostgreSQL did not start: {said}", where=folder.path, hint=_USE_A_DSN)
-            self._supervisor.communicate()  # it has ended; its pipe has not
-            steps = []
+            _end(self._supervisor)  # the process has ended; its pipe has not
+            self._supervisor, steps = None, []
         raise EmbeddedError("every port tried was taken meanwhile", where=HOST, hint="Start it again.")
 
     def _start_supervisor(self, folder: DataFolder, steps: list[_Step]) -> subprocess.Popen[bytes]:
@@ -230,7 +230,8 @@ class EmbeddedPostgres:
                 start_new_session=True,  # a terminal's Ctrl-C is for the owner, who then stops the server
                 bufsize=0,
             )
-        cast("IO[bytes]", process.stdin).write(json.dumps(plan).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; the log says why
+            cast("IO[bytes]", process.stdin).write(json.dumps(plan).encode() + b"\n")
         return process
 
     def _wait_until_ready(self, folder: DataFolder) -> bool:
@@ -244,6 +245,21 @@ class EmbeddedPostgres:
                 )
             time.sleep(_POLL_S)
         return False
+
+
+def _end(supervisor: subprocess.Popen[bytes]) -> None:
+    """Tell *supervisor* to shut its server down and wait until it has; may be called again after a timeout.
+
+    Raises:
+        subprocess.TimeoutExpired: it is still there after `_STOP_TIMEOUT_S`.
+    """
+    pipe = cast("IO[bytes]", supervisor.stdin)
+    if not pipe.closed:
+        with contextlib.suppress(BrokenPipeError):  # it has ended by itself
+            # A byte, because the end of file does not come through while a forked child holds the pipe open.
+            pipe.write(b"\n")
+        pipe.close()
+    supervisor.wait(_STOP_TIMEOUT_S)
 
 
 def _server_user(data_dir: Path | None) -> ServerUser:

@@ -19,9 +19,7 @@ _LIBPQ_ONLY: Final = re.compile(  # what hosts put into their URLs and asyncpg w
     "channel_binding|connect_timeout|fallback_application_name|gssdelegation|gssencmode|hostaddr|keepalives(_count|_idle|"
     "_interval)?|load_balance_hosts|require_auth|requirepeer|ssl(certmode|compression|crldir|sni)|tcp_user_timeout"
 )
-_HOST: Final = re.compile(
-    r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?"
-)  # name or [IPv6 address], and its port
+_HOST: Final = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")  # name or [IPv6 address], and its port
 
 
 @dataclass(frozen=True, slots=True)
