@@ -103,17 +103,22 @@ class Crew:
         try:
             async with asyncio.timeout(timeout_s), self._news:
                 while not all(all_of_them(worker) for worker in self.workers):
-                    if ended := [w for w in self.workers if w.process.returncode is not None]:
-                        raise DemoError(f"{ended[0].name} ended: {self._last_words(ended[0])}")
+                    self._refuse_ended()
                     await self._news.wait()
         except TimeoutError:
             late = [w.name for w in self.workers if not all_of_them(w)]
             raise DemoError(f"{what}: {' and '.join(late)} did not get there in {timeout_s:g} s") from None
 
     async def wait_any(self, one_of_them: Callable[[Worker], bool]) -> None:
-        """Return once *one_of_them* is true of a worker."""
+        """Return once *one_of_them* is true of a worker.
+
+        Raises:
+            DemoError: a worker ended.
+        """
         async with self._news:
-            await self._news.wait_for(lambda: any(one_of_them(worker) for worker in self.workers))
+            while not any(one_of_them(worker) for worker in self.workers):
+                self._refuse_ended()
+                await self._news.wait()
 
     async def wait_calls(self, count: int, timeout_s: float) -> None:
         """Return once every worker has made *count* more calls."""
@@ -131,14 +136,27 @@ class Crew:
         await asyncio.gather(*self._readers, return_exceptions=True)
 
     async def _listen(self, worker: Worker) -> None:
+        """Note what *worker* tells, until it ends; what else is printed in it, by a library, goes to the log."""
         stdout = worker.process.stdout
-        while stdout is not None and (line := await stdout.readline()):
+        while stdout is not None and not stdout.at_eof():
+            try:
+                line = await stdout.readline()
+            except ValueError:  # longer than asyncio's buffer, 64 KiB, and thrown away
+                continue
+            if (told := _told(line)) is None:
+                os.write(self._log.fileno(), line)
+                continue
             async with self._news:
-                worker.take(json.loads(line))
+                worker.take(told)
                 self._news.notify_all()
         await worker.process.wait()
         async with self._news:
             self._news.notify_all()
+
+    def _refuse_ended(self) -> None:
+        """Raise the DemoError for a worker that has ended."""
+        if ended := [w for w in self.workers if w.process.returncode is not None]:
+            raise DemoError(f"{ended[0].name} ended: {self._last_words(ended[0])}")
 
     def _last_words(self, worker: Worker) -> str:
         if worker.errors:
@@ -146,6 +164,15 @@ class Crew:
         size = os.fstat(self._log.fileno()).st_size
         said = os.pread(self._log.fileno(), _LOG_TAIL, max(0, size - _LOG_TAIL)).decode(errors="replace").strip()
         return said or f"exit code {worker.process.returncode}, without a word"
+
+
+def _told(line: bytes) -> Mapping[str, Any] | None:
+    """Return the facts that a worker told in *line*, or None where it is not one of its own."""
+    try:
+        facts = json.loads(line)
+    except ValueError:
+        return None
+    return facts if isinstance(facts, dict) and facts.keys() & {"error", "role"} else None
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -59,13 +59,13 @@ async def _demo(*, keep: bool, pace_s: float) -> int:
         try:
             story, url = await _set_up(stack, crew, screen, pace_s)
             ok = await story.play()
+            if keep:
+                with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how this ends
+                    await story.go_on(_invitation(url))
         except DemoError as exc:
             screen.title("The demo failed")
             screen.say(str(exc))
             return 1
-        if keep:
-            with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how this ends
-                await story.go_on(_invitation(url))
         return 0 if ok else 1
 
 
