@@ -147,9 +147,18 @@ class LoopThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        """Run the loop until `_end` stops it; the thread's target.
+
+        A task that raises SystemExit or KeyboardInterrupt would end the loop under everybody: whoever waits for that
+        task gets what it raised, and the loop goes on.
+        """
         asyncio.set_event_loop(self._loop)
+        stopped = False
         try:
-            self._loop.run_forever()
+            while not stopped:
+                with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                    self._loop.run_forever()
+                    stopped = True
         finally:
             asyncio.set_event_loop(None)
             self._loop.close()
@@ -161,7 +170,10 @@ class LoopThread:
                     task.cancel()
                 await asyncio.wait(others, timeout=1.0)  # cancelled again where a task swallowed it
             for step in list(self._last_steps):
-                await step()
+                try:
+                    await step()
+                except BaseException as exc:  # noqa: BLE001 - whatever one raises, the others have to run
+                    self._loop.call_exception_handler({"message": f"{self.name}: a last step failed", "exception": exc})
             await self._loop.shutdown_asyncgens()
             with contextlib.suppress(RuntimeError):  # it takes a thread, which an ending interpreter does not start
                 await self._loop.shutdown_default_executor()
