@@ -15,11 +15,12 @@ from liverouter.errors import OptionsError
 LAST_PORT: Final = 65_535
 ESCAPED: Final = "in the password %2F for /, %3F for ?, %23 for #, %5B for [, %40 for @, %25 for %"
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
-_LIBPQ_ONLY: Final = re.compile(  # what hosts put into their URLs and asyncpg would hand on to a server that knows none
+# Parameters that hosting services put into their URLs. asyncpg would hand them on to the server, which refuses them.
+_LIBPQ_ONLY: Final = re.compile(
     "channel_binding|connect_timeout|fallback_application_name|gssdelegation|gssencmode|hostaddr|keepalives(_count|_idle|"
     "_interval)?|load_balance_hosts|require_auth|requirepeer|ssl(certmode|compression|crldir|sni)|tcp_user_timeout"
 )
-_HOST: Final = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")  # name or [IPv6 address], and its port
+_HOST: Final = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")  # a name or [IPv6 address], and its port
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,18 @@ class Dsn:
     Attributes:
         text: the whole URL, ``postgresql://user:password@host:port/name?parameter=value``.
         without_password: ``host:port/name``, for people; several hosts with commas between.
+        _login: ``user:password@`` as written, but a further @ as %40; or empty.
+        _hosts: in the order they are named.
+        _path: ``/name`` as written, or empty.
+        _parameters: name and value of each, decoded, without host and port where those are parameters.
     """
 
     text: str = field(repr=False)
     without_password: str
-    _login: str = field(repr=False)  # "user:password@" as written but for further @, which are %40; or empty
+    _login: str = field(repr=False)
     _hosts: tuple[_Host, ...] = field(repr=False)
-    _path: str = field(repr=False)  # "/name" as written, or empty
-    _parameters: tuple[tuple[str, str], ...] = field(repr=False)  # without those that name hosts
+    _path: str = field(repr=False)
+    _parameters: tuple[tuple[str, str], ...] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str, where: str = "LIVEROUTER_DATABASE_URL") -> Self:
@@ -107,11 +112,15 @@ class _Host:
 
 
 def _written(hosts: str) -> tuple[_Host, ...]:
+    """Return the hosts that stand before the path, ``host:port,host``; one without a port has PostgreSQL's own."""
     return tuple(_Host(written=host) for host in hosts.split(",") if host)
 
 
 def _named(hosts: str, ports: str) -> tuple[_Host, ...]:
-    """Return the hosts that parameters name: each with the port at its place in the list, or all with the only one."""
+    """Return the hosts that the parameters ``host`` and ``port`` name.
+
+    Each has the port at its place in the list, or all have the only one. `Dsn.parse` has seen to it that they pair up.
+    """
     names = hosts.split(",")
     numbers = ports.split(",") if len(names) > 1 and "," in ports else [ports] * len(names)
     pairs = [(("host", name), ("port", number)) for name, number in zip(names, numbers, strict=True)]
