@@ -20,7 +20,7 @@ import psutil
 import psycopg
 import pytest
 
-from liverouter.embedded import binaries, data_folder
+from liverouter.embedded import binaries, data_folder, server as embedded
 from liverouter.embedded.server import EmbeddedError, EmbeddedPostgres, default_data_dir
 
 if TYPE_CHECKING:
@@ -250,6 +250,21 @@ class TestStop:
         server.stop()
         assert not server.running
 
+    def test_stop_that_took_too_long_can_be_called_again(self, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server that does not stop in time is told as such, and stopped by the next call."""
+        server = durable(data_dir)
+        server.start()
+        running = look_at(server.dsn())
+        running.supervisor.suspend()
+        with monkeypatch.context() as hurry:
+            hurry.setattr(embedded, "_STOP_TIMEOUT_S", 0)
+            with pytest.raises(EmbeddedError, match="does not stop"):
+                server.stop()
+        running.supervisor.resume()
+        server.stop()
+        assert not running.is_up
+        assert not server.running
+
     def test_crashed_server_is_seen(self, data_dir: Path, wait_until: Callable[..., None]) -> None:
         """When the server itself is killed, `running` turns false and stop() cleans up."""
         with durable(data_dir) as server:
@@ -290,6 +305,39 @@ class TestDurable:
             assert server.port != taken
             assert ask(server.dsn(), "SELECT 1") == 1
             gc.collect()  # a pipe that nobody closed would be told here
+
+    def test_ports_that_are_all_taken_at_the_last_moment_are_told(
+        self, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It gives up with that reason, leaves nothing behind, and starts once a port is free."""
+        (data_dir / "port").unlink()
+        server = durable(data_dir)
+        with socket.create_server(("127.0.0.1", 0)) as other, monkeypatch.context() as moment:
+            moment.setattr(data_folder, "_PORTS", [other.getsockname()[1]] * 5)
+            moment.setattr(data_folder, "_is_free", lambda _: True)
+            with pytest.raises(EmbeddedError, match="every port tried was taken"):
+                server.start()
+        assert not server.running
+        with server:
+            assert ask(server.dsn(), "SELECT 1") == 1
+
+    def test_reason_of_a_second_launch_is_its_own(self, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the first launch logged of its port is not taken for the reason why the next one fails."""
+        (data_dir / "port").unlink()
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            monkeypatch.setattr(data_folder, "_PORTS", [other.getsockname()[1], 70_000])
+            monkeypatch.setattr(data_folder, "_is_free", lambda _: True)
+            with pytest.raises(EmbeddedError, match="70000 is outside the valid range") as caught:
+                durable(data_dir).start()
+        assert "could not create any TCP/IP sockets" not in str(caught.value)
+
+    @pytest.mark.parametrize("kept", ["", "x", "-1", "0", "70000"])
+    def test_damaged_port_file_is_no_obstacle(self, data_dir: Path, kept: str) -> None:
+        """What no port can be is passed over."""
+        (data_dir / "port").write_text(kept)
+        with durable(data_dir) as server:
+            assert ask(server.dsn(), "SELECT 1") == 1
+            assert (data_dir / "port").read_text() == str(server.port)
 
     def test_data_survives_the_death_of_everybody(self, data_dir: Path) -> None:
         """Committed rows are there after SIGKILL of owner, supervisor and server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
@@ -9,14 +10,18 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psutil
 import pytest
 
+from liverouter.demo.crew import Crew, DemoError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 _START_S = 60.0  # PostgreSQL, and litellm imported twice at the same time
 _STORY_S = 60.0
@@ -153,6 +158,57 @@ class TestStory:
         assert demo.end() == 1
         assert re.search(r"The demo failed\n.*worker-1 ended", demo.output)
         wait_until(parts.are_gone)
+
+    def test_lost_worker_ends_a_demo_that_is_left_up(
+        self, start: Callable[..., Demo], wait_until: Callable[..., None]
+    ) -> None:
+        """Also after the story: whoever plays on learns that a worker is gone."""
+        demo = start("--keep")
+        parts = Parts(demo)
+        demo.wait_for("Your turn", _START_S + _STORY_S)
+        parts.workers[1].kill()
+        assert demo.end() == 1
+        assert re.search(r"The demo failed\n.*worker-2 ended", demo.output)
+        wait_until(parts.are_gone)
+
+
+_PRINTS: Final = """
+print("Give Feedback / Get Help")
+print('{"level": "info"}')
+print("5")
+print("long" * 100_000)
+"""
+
+
+@pytest.fixture
+async def crew(tmp_path: Path) -> AsyncIterator[Crew]:
+    """A crew of one, in whose process something prints, and that cannot serve: it is told of no database."""
+    (tmp_path / "sitecustomize.py").write_text(_PRINTS)  # Python runs it at the start, as it would a library's hook
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    with tempfile.TemporaryFile() as log:
+        crew = Crew(log=log)
+        await crew.start(["worker-1"], {"PYTHONPATH": path})
+        yield crew
+        await crew.stop()
+        said = os.pread(log.fileno(), 10_000, 0).decode().splitlines()
+    assert said[:3] == ["Give Feedback / Get Help", '{"level": "info"}', "5"]
+
+
+class TestCrew:
+    async def test_what_a_library_prints_in_a_worker_is_no_call(self, crew: Crew) -> None:
+        """It goes to the log, and the lines after it are read."""
+        await crew.wait_until(lambda worker: worker.calls > 0, "its first words", _START_S)
+        (worker,) = crew.workers
+        assert worker.calls == 1
+        assert "no database is named" in worker.errors[0]
+
+    async def test_worker_that_ends_ends_every_wait(self, crew: Crew) -> None:
+        """A wait for what it will never do fails with its last words."""
+        async with asyncio.timeout(_START_S):
+            with pytest.raises(DemoError, match=r"worker-1 ended: .*no database is named"):
+                await crew.wait_any(lambda worker: worker.calls > 1)
+        with pytest.raises(DemoError, match="worker-1 ended"):
+            await crew.wait_until(lambda worker: worker.calls > 1, "two calls", _START_S)
 
 
 class TestEnd:

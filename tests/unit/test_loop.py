@@ -115,6 +115,30 @@ class TestCall:
         with pytest.raises(KeyError, match="lost"):
             io.call(failing)
 
+    @pytest.mark.parametrize("leave", [SystemExit, KeyboardInterrupt])
+    def test_call_that_leaves_the_program_leaves_the_loop_alone(
+        self, io: LoopThread, work: Work, leave: type[BaseException]
+    ) -> None:
+        """Its caller gets what it raised, and everybody else is served on: nobody waits for a loop that ended."""
+        caught: list[BaseException] = []
+
+        async def leaving() -> None:
+            raise leave("now")
+
+        def caller() -> None:
+            try:
+                io.call(leaving)
+            except BaseException as exc:  # noqa: BLE001 - the very ones that pass by `except Exception`
+                caught.append(exc)
+
+        other = io.submit(work.for_ever)
+        thread = threading.Thread(target=caller, daemon=True)
+        thread.start()
+        thread.join(WAIT_S)
+        assert [type(exc) for exc in caught] == [leave]
+        assert io.call(ident)
+        assert not other.done()
+
     def test_call_sees_the_callers_context(self, io: LoopThread) -> None:
         """Context variables of the caller, tracing's among them, are visible inside."""
         who.set("caller")
@@ -410,6 +434,22 @@ class TestStop:
         with pytest.raises(ClosedError):
             next(numbers)
 
+    def test_stop_tells_async_readers_of_streams(self, work: Work) -> None:
+        """One on another loop has what was yielded, then the same error."""
+        io = LoopThread("test-stop")
+
+        async def caller() -> list[int]:
+            numbers = io.aiterate(work.numbers, 10, 2)
+            seen = [await anext(numbers)]
+            await asyncio.to_thread(work.begun.wait, WAIT_S)
+            await asyncio.to_thread(io.stop, WAIT_S)
+            seen.append(await anext(numbers))
+            with pytest.raises(ClosedError):
+                await anext(numbers)
+            return seen
+
+        assert asyncio.run(caller()) == [0, 1]
+
     def test_stopped_loop_refuses_work(self) -> None:
         """Nothing is accepted afterwards, and nothing is left un-awaited."""
         io = LoopThread("test-stop")
@@ -438,6 +478,26 @@ class TestStop:
         io.at_stop(taken_back)()
         assert io.stop(WAIT_S)
         assert ran == ["test-stop"]
+
+    @pytest.mark.parametrize("error", [KeyError, SystemExit, asyncio.CancelledError])
+    def test_last_step_that_fails_is_told_and_holds_nobody_up(
+        self, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+    ) -> None:
+        """Each closes connections of its own: those of the others are closed all the same."""
+        io = LoopThread("test-stop")
+        ran: list[str] = []
+
+        async def failing_step() -> None:
+            raise error("lost")
+
+        async def step() -> None:
+            ran.append(threading.current_thread().name)
+
+        io.at_stop(failing_step)
+        io.at_stop(step)
+        assert io.stop(WAIT_S)
+        assert ran == ["test-stop"]
+        assert "a last step failed" in caplog.text
 
     def test_stop_from_the_loop_itself_is_refused(self, io: LoopThread) -> None:
         """The loop cannot wait for its own end."""

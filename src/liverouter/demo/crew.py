@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
-_STOP_S: Final = 5.0  # a worker ends by itself within 3 s
+_STOP_S: Final = 5.0  # for a worker to end by itself, which takes at most 3 s
 _KILL_S: Final = 2.0
 _LOG_TAIL: Final = 2_000  # bytes of the log that a failure shows
-# What a shell may hold that would lead a worker elsewhere: settings, options, provider keys, proxies.
+# How variables begin that a shell may hold and that would lead a worker elsewhere: settings, options, provider keys.
 _FOREIGN: Final = (
     "ANTHROPIC_",
     "AZURE_",
@@ -42,22 +42,29 @@ class DemoError(Exception):
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process and what it told so far."""
+    """One worker process and what it told so far.
+
+    Attributes:
+        calls: how many it has made, with those that failed.
+        errors: of the calls that failed.
+        answer: the last one: text, provider, model, role, revision and what else `demo.worker` tells; empty before.
+        fallback_calls: how many of its calls the fallback answered.
+    """
 
     name: str
     process: asyncio.subprocess.Process
     calls: int = 0
-    errors: list[str] = field(default_factory=list)  # of calls that failed
-    answer: Mapping[str, Any] = field(default_factory=dict)  # the last one: text, provider, model, role, revision, …
+    errors: list[str] = field(default_factory=list)
+    answer: Mapping[str, Any] = field(default_factory=dict)
     fallback_calls: int = 0
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The worker's process id."""
         return self.process.pid
 
     def take(self, told: Mapping[str, Any]) -> None:
-        """Note one line of its."""
+        """Note one call by what the worker *told* of it."""
         self.calls += 1
         if "error" in told:
             self.errors.append(str(told["error"]))
@@ -67,13 +74,17 @@ class Worker:
 
 
 class Crew:
-    """All workers. For one event loop."""
+    """All workers. For one event loop.
+
+    Args:
+        log: an open file for what the workers log.
+    """
 
     def __init__(self, *, log: IO[bytes]) -> None:
-        """Have the workers log to *log*, an open file."""
+        """Start nothing yet."""
         self.workers: list[Worker] = []
         self._log = log
-        self._news = asyncio.Condition()
+        self._news = asyncio.Condition()  # notified when a worker tells something or ends
         self._readers: list[asyncio.Task[None]] = []
 
     async def start(self, names: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -103,20 +114,29 @@ class Crew:
         try:
             async with asyncio.timeout(timeout_s), self._news:
                 while not all(all_of_them(worker) for worker in self.workers):
-                    if ended := [w for w in self.workers if w.process.returncode is not None]:
-                        raise DemoError(f"{ended[0].name} ended: {self._last_words(ended[0])}")
+                    self._refuse_ended()
                     await self._news.wait()
         except TimeoutError:
             late = [w.name for w in self.workers if not all_of_them(w)]
             raise DemoError(f"{what}: {' and '.join(late)} did not get there in {timeout_s:g} s") from None
 
     async def wait_any(self, one_of_them: Callable[[Worker], bool]) -> None:
-        """Return once *one_of_them* is true of a worker."""
+        """Return once *one_of_them* is true of a worker.
+
+        Raises:
+            DemoError: a worker ended.
+        """
         async with self._news:
-            await self._news.wait_for(lambda: any(one_of_them(worker) for worker in self.workers))
+            while not any(one_of_them(worker) for worker in self.workers):
+                self._refuse_ended()
+                await self._news.wait()
 
     async def wait_calls(self, count: int, timeout_s: float) -> None:
-        """Return once every worker has made *count* more calls."""
+        """Return once every worker has made *count* more calls.
+
+        Raises:
+            DemoError: not within *timeout_s* seconds, or a worker ended.
+        """
         goals = {worker.name: worker.calls + count for worker in self.workers}
         await self.wait_until(lambda w: w.calls >= goals[w.name], f"{count} more calls", timeout_s)
 
@@ -131,16 +151,30 @@ class Crew:
         await asyncio.gather(*self._readers, return_exceptions=True)
 
     async def _listen(self, worker: Worker) -> None:
+        """Note what *worker* tells, until it ends; other lines, which libraries print in it, go to the log."""
         stdout = worker.process.stdout
-        while stdout is not None and (line := await stdout.readline()):
+        while stdout is not None and not stdout.at_eof():
+            try:
+                line = await stdout.readline()
+            except ValueError:  # longer than asyncio's buffer, 64 KiB; it is thrown away
+                continue
+            if (told := _told(line)) is None:
+                os.write(self._log.fileno(), line)
+                continue
             async with self._news:
-                worker.take(json.loads(line))
+                worker.take(told)
                 self._news.notify_all()
         await worker.process.wait()
         async with self._news:
             self._news.notify_all()
 
+    def _refuse_ended(self) -> None:
+        """Raise the DemoError for a worker that has ended."""
+        if ended := [w for w in self.workers if w.process.returncode is not None]:
+            raise DemoError(f"{ended[0].name} ended: {self._last_words(ended[0])}")
+
     def _last_words(self, worker: Worker) -> str:
+        """Return why *worker* ended, as far as is known: its last error, else the end of the log of all workers."""
         if worker.errors:
             return worker.errors[-1]
         size = os.fstat(self._log.fileno()).st_size
@@ -148,7 +182,17 @@ class Crew:
         return said or f"exit code {worker.process.returncode}, without a word"
 
 
+def _told(line: bytes) -> Mapping[str, Any] | None:
+    """Return the facts that `demo.worker` told in *line*, or None where something else was printed."""
+    try:
+        facts = json.loads(line)
+    except ValueError:
+        return None
+    return facts if isinstance(facts, dict) and facts.keys() & {"error", "role"} else None
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
+    """Return when *process* has ended: by itself, by SIGTERM, or by SIGKILL; each is given some seconds."""
     for force, patience_s in ((None, _STOP_S), (process.terminate, _KILL_S), (process.kill, _KILL_S)):
         if force is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -28,11 +28,11 @@ from liverouter.postgres.dsn import Dsn
 from liverouter.testing import StandIn
 
 _WORKERS: Final = ("worker-1", "worker-2")
-_LOGIN: Final = "demo"  # of the workers and whoever plays on; the superuser's password is nobody's business
+_LOGIN: Final = "demo"  # of the workers and of a user who plays on; the superuser's password is printed nowhere
 _ROLES: Final = ("liverouter_client", "liverouter_writer", "liverouter_inspector")
 _CONNECT_S: Final = 10.0
-_READY_S: Final = 120  # importing litellm takes both workers seconds, on a busy machine many
-_KEPT_REQUESTS: Final = 100  # of each stand-in: --keep may run for days
+_READY_S: Final = 120  # for the import of litellm, twice at a time, on a busy machine
+_KEPT_REQUESTS: Final = 100  # that each stand-in remembers: with --keep it may run for days
 
 
 def run_demo(*, keep: bool = False, pace_s: float = 2.0) -> int:
@@ -52,6 +52,7 @@ def run_demo(*, keep: bool = False, pace_s: float = 2.0) -> int:
 
 
 async def _demo(*, keep: bool, pace_s: float) -> int:
+    """Do what `run_demo` does, on a loop of its own; whatever was started has ended when it returns or is cancelled."""
     _end_on_sigterm()
     async with contextlib.AsyncExitStack() as stack:
         crew = Crew(log=stack.enter_context(tempfile.TemporaryFile()))  # noqa: SIM115 - the stack closes it
@@ -59,18 +60,21 @@ async def _demo(*, keep: bool, pace_s: float) -> int:
         try:
             story, url = await _set_up(stack, crew, screen, pace_s)
             ok = await story.play()
+            if keep:
+                with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how this ends
+                    await story.go_on(_invitation(url))
         except DemoError as exc:
             screen.title("The demo failed")
             screen.say(str(exc))
             return 1
-        if keep:
-            with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how this ends
-                await story.go_on(_invitation(url))
         return 0 if ok else 1
 
 
 async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, pace_s: float) -> tuple[Story, str]:
-    """Start everything but the story; return it and a URL of the database, whose login may read and write settings."""
+    """Start everything but the story; return that, and a URL of the database for a login that may change settings.
+
+    *stack* gets what ends each part, *screen* a line about each.
+    """
     screen.title(
         "Rows in PostgreSQL become a live chat model. Everything runs on this machine and is removed at the end."
     )
@@ -89,7 +93,7 @@ async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, 
     stack.push_async_callback(connection.close)
     story = Story(connection=connection, crew=crew, screen=screen, openai=openai, anthropic=anthropic, pace_s=pace_s)
     await story.write_first_rows()
-    stack.push_async_callback(crew.stop)  # before the server goes, to which they say goodbye
+    stack.push_async_callback(crew.stop)  # the workers say goodbye to the server, so they end before it
     await crew.start(_WORKERS, _environment(url))
     pids = " and ".join(str(worker.pid) for worker in crew.workers)
     screen.say(f"two worker processes (pid {pids}) import litellm, then ask get_chat_model() four times a second")
@@ -97,13 +101,13 @@ async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, 
 
 
 def _environment(url: str) -> dict[str, str]:
-    """Return all that a worker is told."""
+    """Return the environment variables that tell a worker where to go: the database, and the stand-ins' keys."""
     keys = {f"{provider.upper()}_API_KEY": key for provider, key in KEYS.items()}
     return {"LIVEROUTER_DATABASE_URL": url, "LIVEROUTER_READY_TIMEOUT_S": str(_READY_S), **keys}
 
 
 def _invitation(url: str) -> list[str]:
-    """Return what to type in another terminal."""
+    """Return lines that say what to type in another terminal."""
     binaries = find_binaries()
     psql = shlex.quote(binaries.program("psql")) if binaries else "psql"
     liverouter = shlex.quote(str(Path(sys.executable).with_name("liverouter")))
@@ -120,7 +124,7 @@ def _invitation(url: str) -> list[str]:
 
 
 def _end_on_sigterm() -> None:
-    """Have SIGTERM and a closed terminal cancel the story, so that everything is ended in order."""
+    """Have SIGTERM, and the SIGHUP of a closed terminal, cancel the running task, so that all ends in order."""
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""How the demo looks: lines that read as a story, and on a terminal a live table of the workers below them."""
+"""What the demo prints: lines that read as a story, and on a terminal a live table of the workers below them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ _ROW: Final = ("worker", "pid", "revision", "answers come from", "as", "calls", 
 
 
 class Screen:
-    """Prints the story. Use it as a context manager: the live table ends with it."""
+    """Prints the story. Use it as a context manager: the live table ends with it.
+
+    Args:
+        workers: returns those that the table shows, where standard output is a terminal and rich is installed.
+    """
 
     def __init__(self, workers: Callable[[], Sequence[Worker]]) -> None:
-        """Show *workers* in the live table, where standard output is a terminal and rich is installed."""
+        """Look whether there can be a live table."""
         self._workers, self._started = workers, time.monotonic()
         self._live: Any = None
         if sys.stdout.isatty() and importlib.util.find_spec("rich"):
@@ -72,6 +76,7 @@ class Screen:
         self._print(text, "")
 
     def _print(self, text: str, style: str) -> None:
+        """Print *text*, without what a terminal would obey, above the live table where there is one."""
         text = printable(text)
         if self._live is None:
             print(text, flush=True)  # noqa: T201 - a command's output
@@ -79,6 +84,7 @@ class Screen:
             self._live.console.print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Any:
+        """Return what rich draws: a row per worker, and nothing before there is one. Also runs on rich's thread."""
         from rich import box
         from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""The acts of the demo. Each writes rows by plain SQL and goes on when both workers show what it promised."""
+"""The acts of the demo. Each changes something, and ends when both workers show what that was to bring about."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from liverouter.testing import StandIn
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType({"openai": "demo-openai-key", "anthropic": "demo-anthropic-key"})
-_FIRST_CALL_S: Final = 120.0  # importing litellm included
-_STEP_S: Final = 15.0
-_LOOK_S: Final = 0.02
-_CALLS_PER_ACT: Final = 6  # of each worker, to show that calls go on
-_COOLDOWN_S: Final = 2  # the default minute would make a long demo
+_FIRST_CALL_S: Final = 120.0  # for the first answer, with the import of litellm
+_STEP_S: Final = 15.0  # for any later step
+_LOOK_S: Final = 0.02  # between two looks at the database
+_CALLS_PER_ACT: Final = 6  # that each worker makes, to show that calls go on
+_COOLDOWN_S: Final = 2  # instead of the default minute, which would make a long demo
 
 _SWITCH: Final = """
 BEGIN;
@@ -42,7 +42,16 @@ FROM liverouter.instances;"""
 
 
 class Story:
-    """Plays the acts, in order."""
+    """Plays the acts, in order.
+
+    Args:
+        connection: to the database, as its superuser.
+        crew: the workers; started before `play`.
+        screen: what it tells goes there.
+        openai: the stand-in for that provider.
+        anthropic: the stand-in for that provider, which breaks and heals.
+        pace_s: seconds between two acts.
+    """
 
     def __init__(
         self, *, connection: Connection, crew: Crew, screen: Screen, openai: StandIn, anthropic: StandIn, pace_s: float
@@ -50,7 +59,7 @@ class Story:
         """Wire; nothing is written before `write_first_rows`."""
         self._connection, self._crew, self._screen, self._pace_s = connection, crew, screen, pace_s
         self._openai, self._anthropic = openai, anthropic
-        self._times: list[tuple[str, str, float]] = []  # (change, worker, ms from commit to live)
+        self._times: list[tuple[str, str, float]] = []  # change, worker, milliseconds from commit to live
 
     async def write_first_rows(self) -> None:
         """Make the first config: OpenAI, with Anthropic behind it."""
@@ -73,11 +82,15 @@ class Story:
         """
         for act in (self._start, self._switch, self._fail_over, self._heal, self._spoil, self._mend):
             await act()
-            await asyncio.sleep(self._pace_s)  # for the reader; nothing waits for it
+            await asyncio.sleep(self._pace_s)  # so that a person can read along
         return self._sum_up()
 
     async def go_on(self, invitation: Sequence[str]) -> None:
-        """Show *invitation*, then tell of every change until cancelled."""
+        """Show *invitation*, then tell of every change until cancelled.
+
+        Raises:
+            DemoError: a worker ended.
+        """
         self._screen.title("Your turn")
         for line in invitation:
             self._screen.plain(line)
@@ -134,6 +147,7 @@ class Story:
         await self._change("the mended row", _MEND, "anthropic")
 
     def _sum_up(self) -> bool:
+        """Tell the figures of all acts; return whether no call failed."""
         workers = self._crew.workers
         errors = [error for worker in workers for error in worker.errors]
         self._screen.title("Summary")
@@ -171,17 +185,18 @@ class Story:
         return int(await self._connection.fetchval("SELECT revision FROM liverouter.head"))
 
     async def _query(self, query: str, *, apart: str = "") -> Sequence[Mapping[str, Any]]:
-        """Show and execute *query*; return its rows, of which the column *apart* is too wide to show."""
+        """Show and execute *query*; return its rows, and show them without the column *apart*, which is too wide."""
         self._screen.sql(query)
         rows = [dict(row) for row in await self._connection.fetch(query)]
         self._screen.rows([{name: value for name, value in row.items() if name != apart} for row in rows])
         return rows
 
     async def _until(self, all_of_them: Callable[[Worker], bool], what: str) -> None:
+        """Return once *all_of_them* is true of each worker; raises the DemoError that names *what* after `_STEP_S`."""
         await self._crew.wait_until(all_of_them, what, _STEP_S)
 
     async def _until_sql(self, query: str, *arguments: object, what: str) -> None:
-        """Return once *query* answers true; workers report within milliseconds."""
+        """Return once *query* answers true; raises the DemoError that names *what* after `_STEP_S`."""
         try:
             async with asyncio.timeout(_STEP_S):
                 while not await self._connection.fetchval(query, *arguments):  # noqa: ASYNC110 - a row, not an event
@@ -190,6 +205,7 @@ class Story:
             raise DemoError(f"{what}: not within {_STEP_S:g} s") from None
 
     def _from_whom(self) -> str:
+        """Return by which provider's model each worker was answered last, for people."""
         return ", ".join(f"{worker.name} by {_served(worker)}" for worker in self._crew.workers)
 
 

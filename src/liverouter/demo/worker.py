@@ -1,7 +1,8 @@
-"""One worker of the demo: a process like any of a user's, that keeps asking `get_chat_model()` and tells what it got.
+"""One worker of the demo: a process like any of a user's, which keeps asking `get_chat_model()`.
 
-Run by ``python -m liverouter.demo.worker``. One JSON object a line goes to standard output; the end of standard
-input, which comes when the demo ends or is killed, ends it.
+It is run by ``python -m liverouter.demo.worker``. What it got goes to standard output, one JSON object a line:
+``error``, or ``text``, ``duration_ms`` and what the answer's ``response_metadata["liverouter"]`` holds. The end of its
+standard input, which comes when the demo ends or is killed, ends it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from typing import Any, Final
 
-_PAUSE_S: Final = 0.25  # between two questions
+_PAUSE_S: Final = 0.25  # from an answer to the next question
 _END_S: Final = 3.0  # for a call in flight and the goodbye to the database
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     serving, ended = threading.Event(), threading.Event()
     threading.Thread(target=_await_end, args=(serving, ended), daemon=True).start()
 
-    from liverouter import LiveRouterError, get_chat_model  # takes a second, in which the end may come
+    from liverouter import LiveRouterError, get_chat_model  # here, because it takes a second in which the end may come
 
     try:
         model = get_chat_model()
@@ -36,7 +37,7 @@ def main() -> int:
         started = time.monotonic()
         try:
             answer = model.invoke(f"question {number}")
-        except Exception as exc:  # noqa: BLE001 - a failed call, of whatever kind, is what the demo counts
+        except Exception as exc:  # noqa: BLE001 - the demo counts failed calls of every kind
             _tell(error=f"{type(exc).__name__}: {exc}")
         else:
             duration_ms = (time.monotonic() - started) * 1000
@@ -46,15 +47,20 @@ def main() -> int:
 
 
 def _tell(**facts: Any) -> None:
+    """Write one line for the demo."""
     print(json.dumps(facts), flush=True)  # noqa: T201 - the pipe to the demo
 
 
 def _await_end(serving: threading.Event, ended: threading.Event) -> None:
+    """In a thread: set *ended* when standard input ends, then end the process.
+
+    Once *serving* is set, a call in flight has `_END_S` seconds to end before.
+    """
     sys.stdin.read()
     ended.set()
     if serving.is_set():
         threading.Event().wait(_END_S)
-    os._exit(0)  # whatever still hangs or is still importing: nobody may outlive the demo
+    os._exit(0)  # without a clean end of what hangs or is importing: no worker may outlive the demo
 
 
 if __name__ == "__main__":

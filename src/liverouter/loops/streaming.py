@@ -25,7 +25,11 @@ _END: Final = object()
 def read(
     submit: Callable[..., concurrent.futures.Future[None]], source: AsyncGenerator[T, None]
 ) -> Generator[T, None, None]:
-    """Yield what *source* yields on the loop that *submit* starts work on; blocks the calling thread between items.
+    """Yield what *source* yields on the loop of *submit*; blocks the calling thread between items.
+
+    Args:
+        submit: starts a coroutine function, given with its arguments, on the loop: `LoopThread.submit`.
+        source: not yet begun; is closed on the loop.
 
     Raises:
         concurrent.futures.CancelledError: the loop ended before *source* did.
@@ -48,21 +52,28 @@ async def aread(
     source: AsyncGenerator[T, None],
     ended: Callable[[], Exception],
 ) -> AsyncGenerator[T, None]:
-    """Yield the same to a reader on another loop; what *ended* makes is raised where the loop ended before *source*."""
+    """Yield what *source* yields on the loop of *submit* to a reader on another loop.
+
+    Args:
+        submit: starts a coroutine function, given with its arguments, on the loop: `LoopThread.submit`.
+        source: not yet begun; is closed on the loop.
+        ended: makes the error that is raised where the loop ended before *source*.
+    """
     items: deque[T] = deque()
     news = Wakeup()
     brake = _Brake(items.__len__)
 
     def put(item: T) -> None:
+        """On the pump's loop: hand *item* over."""
         items.append(item)
-        if len(items) == 1:  # the reader wakes for the first of a batch only
+        if len(items) == 1:  # a reader that has items left is not waiting
             news.set()
 
     future = submit(_pump, source, put, brake)
     future.add_done_callback(lambda _: news.set())
     try:
         while True:
-            done = future.done()  # before the look at the items: what it has put is there
+            done = future.done()  # before the look at the items: once it is done, all of them are there
             while items:
                 yield items.popleft()
                 brake.ease()
@@ -78,7 +89,11 @@ async def aread(
 
 
 class _Brake:
-    """Stops a pump that is too far ahead until its reader has caught up."""
+    """Stops a pump that is too far ahead until its reader has caught up.
+
+    Args:
+        ahead: returns how many items the reader has yet to take; called on both sides.
+    """
 
     __slots__ = ("_ahead", "_resume", "_stopped")
 
@@ -86,7 +101,7 @@ class _Brake:
         self._ahead, self._resume, self._stopped = ahead, Wakeup(), False
 
     async def apply(self) -> None:
-        """On the pump's loop: wait while the reader is too far behind."""
+        """On the pump's loop, after each item: wait while the reader is `_AHEAD` items behind."""
         if self._ahead() < _AHEAD:
             return
         self._resume.clear()
@@ -96,13 +111,17 @@ class _Brake:
         self._stopped = False
 
     def ease(self) -> None:
-        """On the reader's thread, after each item: let the pump go on once half the buffer is free."""
+        """On the reader's thread, for each item: let the pump go on once half the buffer is free."""
         if self._stopped and self._ahead() <= _AHEAD // 2:
             self._resume.set()
 
 
 async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None], brake: _Brake) -> None:
-    async with contextlib.aclosing(source):  # in this one task: cancel scopes do not cross tasks
+    """On the loop, as one task: hand every item of *source* to *put*, and close it.
+
+    It is one task because a cancel scope of anyio, inside *source*, must be left by the task that entered it.
+    """
+    async with contextlib.aclosing(source):
         async for item in source:
             put(item)
             await brake.apply()

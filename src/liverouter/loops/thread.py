@@ -28,16 +28,20 @@ T = TypeVar("T")
 class LoopThread:
     """One asyncio loop in a daemon thread, from construction until `stop`.
 
-    Bridges for sync callers (`call`, `iterate`) and for callers on any other loop (`acall`, `aiterate`): the caller's
-    context variables are visible inside, cancelling or dropping the caller cancels what it waits for. The owner makes a
-    new one after a fork; the inherited one is dead there and must not be touched.
+    `call` and `iterate` are for sync callers, `acall` and `aiterate` for callers on any loop. The caller's context
+    variables are visible inside; cancelling or dropping the caller cancels what it waits for. The owner makes a new one
+    after a fork; the inherited one is dead there and must not be touched.
+
+    Args:
+        name: of the thread.
     """
 
     def __init__(self, name: str) -> None:
         """Start the thread *name*; blocks for a millisecond."""
         self.name = name
         self._loop = _new_loop()
-        # nothing is submitted once `_closing` is seen as true; a finaliser may submit in the middle of a submit
+        # Held to submit and to begin the end, so that nothing is submitted behind the end. Reentrant, because a submit
+        # may be interrupted by the garbage collector, and a finaliser submits.
         self._lock = threading.RLock()
         self._closing = False
         self._last_steps: dict[Callable[[], Awaitable[None]], None] = {}
@@ -83,7 +87,7 @@ class LoopThread:
         except concurrent.futures.CancelledError:
             raise self._ended() from None
         finally:
-            future.cancel()  # left early by KeyboardInterrupt; does nothing to a finished one
+            future.cancel()  # for a caller that KeyboardInterrupt ends; does nothing to a finished one
 
     def iterate(
         self, fn: Callable[P, AsyncGenerator[T, None]], *args: P.args, **kwargs: P.kwargs
@@ -123,9 +127,9 @@ class LoopThread:
         return source if self.is_current() else aread(self.submit, source, self._ended)
 
     def at_stop(self, step: Callable[[], Awaitable[None]]) -> Callable[[], object]:
-        """Have *step* run on the loop when it stops, after every task has ended; adding it again changes nothing.
+        """Have *step* awaited on the loop when it stops, after every task has ended; return what takes that back.
 
-        The returned function takes it back.
+        Adding it again changes nothing. Steps run in the order they were added; one that fails holds up no other.
         """
         self._last_steps[step] = None
         return lambda: self._last_steps.pop(step, None)
@@ -147,29 +151,43 @@ class LoopThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        """Run the loop until `_end` stops it; the thread's target.
+
+        A task that raises SystemExit or KeyboardInterrupt would end the loop under everybody: whoever waits for that
+        task gets what it raised, and the loop goes on.
+        """
         asyncio.set_event_loop(self._loop)
+        stopped = False
         try:
-            self._loop.run_forever()
+            while not stopped:
+                with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                    self._loop.run_forever()
+                    stopped = True
         finally:
             asyncio.set_event_loop(None)
             self._loop.close()
 
     async def _end(self) -> None:
+        """On the loop: cancel every other task until all have ended, run the last steps, and stop the loop."""
         try:
             while others := [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]:
                 for task in others:
                     task.cancel()
-                await asyncio.wait(others, timeout=1.0)  # cancelled again where a task swallowed it
+                await asyncio.wait(others, timeout=1.0)  # s; then cancelled again, for a task that swallowed it
             for step in list(self._last_steps):
-                await step()
+                try:
+                    await step()
+                except BaseException as exc:  # noqa: BLE001 - whatever one raises, the others have to run
+                    self._loop.call_exception_handler({"message": f"{self.name}: a last step failed", "exception": exc})
             await self._loop.shutdown_asyncgens()
-            with contextlib.suppress(RuntimeError):  # it takes a thread, which an ending interpreter does not start
+            with contextlib.suppress(RuntimeError):  # an ending interpreter starts no thread, which this wants
                 await self._loop.shutdown_default_executor()
-            await asyncio.sleep(0)  # transports that were closed above leave the selector in the next round
+            await asyncio.sleep(0)  # a transport that was closed above leaves the selector in the next round
         finally:
             self._loop.stop()
 
     def _refuse_own_thread(self) -> None:
+        """Raise the LiveRouterError (LR406) for a caller on this very loop."""
         if self.is_current():
             raise LiveRouterError(
                 "a blocking call on the I/O loop would wait for itself",
@@ -179,20 +197,24 @@ class LoopThread:
             )
 
     def _ended(self) -> Exception:
+        """Return the error for a caller whose work was cancelled: by the loop's end, or by the work itself."""
         return ClosedError() if self._closing else concurrent.futures.CancelledError()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop that resolves host names to the very end of the process, to say goodbye to the database."""
+    """Return an event loop that can resolve host names to the very end of the process.
+
+    The goodbye to the database needs that: it is said in an exit hook, when no thread can be started any more.
+    """
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(_complain)
-    if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, have threads of their own for it
+    if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, resolve in threads of their own
         resolve = loop.getaddrinfo
 
         async def resolve_to_the_end(host: Any, port: Any, **how: int) -> Any:
             try:
                 return await resolve(host, port, **how)
-            except RuntimeError:  # before exit hooks run, the interpreter has ended every pool of threads
+            except RuntimeError:  # the interpreter ends every pool of threads before exit hooks run
                 return socket.getaddrinfo(host, port, **how)
 
         loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
@@ -201,40 +223,43 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _closing_what_nobody_awaits(run_in_executor: Callable[..., asyncio.Future[Any]]) -> Callable[..., Any]:
-    """Return *run_in_executor*, which closes a coroutine that is made in a thread for a call that was cancelled.
+    """Return a loop's *run_in_executor* that closes a coroutine which its function returns after a cancellation.
 
-    litellm makes those of calls there; Python would complain of one that is never awaited.
+    litellm makes the coroutines of its calls in such a thread. Nobody awaits the one of a call that was cancelled
+    meanwhile, and Python would complain of it.
     """
 
     def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         made: list[Any] = []
 
         def call() -> Any:
+            """In the thread: do the work, and close a coroutine that comes after the cancellation."""
             result = fn(*args)
             if asyncio.iscoroutine(result):
                 made.append(result)
-                if any(future.cancelled() for future in waiting):
+                if any(future.cancelled() for future in submitted):
                     result.close()
             return result
 
         def ended(future: asyncio.Future[Any]) -> None:
-            if future.cancelled():  # also after it was made, and before it came here
+            """On the loop: close a coroutine that was made, but had not arrived here before the cancellation."""
+            if future.cancelled():
                 for coroutine in made:
                     coroutine.close()
 
-        waiting: list[asyncio.Future[Any]] = []  # empty until it is submitted: it may end before
-        waiting.append(run_in_executor(executor, call))
-        waiting[0].add_done_callback(ended)
-        return waiting[0]
+        submitted: list[asyncio.Future[Any]] = []  # the one future; `call` may run before it is in here
+        submitted.append(run_in_executor(executor, call))
+        submitted[0].add_done_callback(ended)
+        return submitted[0]
 
     return run
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Have asyncio log what a library left behind as it does, without the frames and requests that hold a key.
+    """Log what a library left behind as asyncio does, but without the frames and requests that hold a key.
 
-    Nothing is said of a connection that was lost after whoever opened it had given up: asyncpg, which cancels a
-    statement over a second connection, leaves the error of one that a timeout ended in a future that nobody awaits.
+    The loop's exception handler. A lost connection that is no task's is passed over: asyncpg cancels a statement over
+    a second connection, and where a timeout ends that, leaves the error in a future that nobody awaits.
     """
     if isinstance(context.get("exception"), OSError) and not isinstance(context.get("future"), asyncio.Task | None):
         return
@@ -244,5 +269,6 @@ def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def _is_cancelled() -> bool:
+    """Tell whether somebody has asked to cancel the task that runs this."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 P = ParamSpec("P")
-_MOST_DOUBLINGS: Final = 30  # 2**30 times any first pause is longer than any last one
+_MOST_DOUBLINGS: Final = 30  # enough: 2**30 times any first pause is longer than any last one
 _random: Final = random.Random()  # noqa: S311 - spreads a fleet, guards nothing
 
 
@@ -28,7 +28,7 @@ class Wakeup:
     """A flag that any thread sets and one task waits for.
 
     Nothing queues: however often it is set before the task takes it with `clear`, it wakes the task once. The task
-    clears before it looks at what it was woken for, so that a later `set` always means a later look.
+    clears it before it looks at what it was woken for, so that a later `set` means a later look.
     """
 
     __slots__ = ("_is_set", "_waiting")
@@ -45,7 +45,7 @@ class Wakeup:
         """Wake the task that waits, or the next one that does. From any thread; never blocks, never fails."""
         if self._is_set:
             return
-        self._is_set = True  # before the look at who waits; `wait` does it the other way round, so none is missed
+        self._is_set = True  # before the look at who waits; `wait` notes itself before it looks here
         if (waiting := self._waiting) is not None:
             loop, arrived = waiting
             call_soon(loop, arrived.set)
@@ -64,7 +64,7 @@ class Wakeup:
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
-                    while not self._is_set:  # woken for what `clear` took meanwhile: wait on
+                    while not self._is_set:  # a loop, because `clear` may take what this was woken for
                         await arrived.wait()
                         arrived.clear()
         finally:
@@ -76,15 +76,23 @@ class Backoff:
     """The pauses between the tries of something that goes on failing: exponential backoff with full jitter.
 
     The pause after the n-th failure in a row is drawn evenly from 0 to ``first_s * 2**n`` seconds, or to *last_s* where
-    that is less. Drawn from 0, not from half of it: of many processes that lost the same server at the same moment
-    some come back at once, and they spread over the whole span.
+    that is less. It is drawn from 0, not from half of the longest: processes that lost one server at one moment spread
+    over the whole span, and some come back at once.
+
+    Args:
+        first_s: seconds; half of the longest pause after one failure.
+        last_s: seconds; the longest pause of all.
+        rng: draws; None draws from the module's own.
+
+    Attributes:
+        failures: how many in a row, since `reset`.
     """
 
     __slots__ = ("_first_s", "_last_s", "_rng", "failures")
 
     def __init__(self, first_s: float, last_s: float, *, rng: random.Random | None = None) -> None:
         self._first_s, self._last_s, self._rng = first_s, last_s, rng or _random
-        self.failures = 0  # in a row, since `reset`
+        self.failures = 0
 
     def next(self) -> float:
         """Count one more failure and return the seconds to wait before the next try."""

@@ -1,4 +1,4 @@
-"""One connection to the writer a DSN names: each host within its own time, on a socket that notices a dead peer."""
+"""One connection to the server of a DSN that takes writes: a time limit per host, a socket that notices a dead peer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
     from liverouter.postgres.dsn import Dsn
 
-_KEEPALIVE: Final = (  # a peer that vanished is noticed by the kernel within a minute, probed or not
+# With these the kernel notices within a minute that a peer has vanished, whether anything is sent or not. Seconds.
+_KEEPALIVE: Final = (
     ("TCP_KEEPIDLE", 30),
     ("TCP_KEEPALIVE", 30),  # what macOS calls TCP_KEEPIDLE
     ("TCP_KEEPINTVL", 10),
     ("TCP_KEEPCNT", 3),
-    ("TCP_USER_TIMEOUT", 30_000),  # ms; Linux
+    ("TCP_USER_TIMEOUT", 30_000),  # milliseconds; Linux alone
 )
-NETWORK_ERRORS: Final = (  # TimeoutError is an OSError
-    OSError,
+# What a connection, or the attempt at one, may raise.
+NETWORK_ERRORS: Final = (
+    OSError,  # TimeoutError is one
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.TargetServerAttributeNotMatched,
@@ -29,11 +31,14 @@ NETWORK_ERRORS: Final = (  # TimeoutError is an OSError
 
 
 class _QuietLoop:
-    """The running loop as one connect of ours sees it: what it gave up leaves no complaint.
+    """An event loop whose connects, when they are cancelled, leave no "exception was never retrieved" in the log.
 
     asyncpg asks the server whether it speaks TLS, and keeps the answer in the future ``on_data`` of a protocol. A
-    connect that is cancelled before it awaits that never learns that it failed, and asyncio logs "exception was never
-    retrieved". asyncpg makes the protocol by the loop that it is given, so that this reaches our connections alone.
+    connect that is cancelled before it awaits that future never learns that it failed, and asyncio complains. asyncpg
+    makes the protocol by the loop that it is given, so that this class reaches our connections alone.
+
+    Args:
+        loop: the running loop, which does everything.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -43,9 +48,10 @@ class _QuietLoop:
         return getattr(self.real, name)
 
     async def create_connection(self, factory: Callable[[], Any], *where: Any, **how: Any) -> Any:
-        """Connect as the loop does."""
+        """Connect as the loop does, with protocols whose ``on_data`` is looked at."""
 
         def make() -> Any:
+            """Return what *factory* makes, with its future's exception retrieved."""
             protocol = factory()
             if (answer := getattr(protocol, "on_data", None)) is not None:
                 answer.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -69,18 +75,27 @@ async def connect(
     dsn: Dsn,
     *,
     application_name: str,
-    timeout_s: float,  # for one host: resolve, connect, TLS, log in
+    timeout_s: float,
     server_settings: Mapping[str, str] | None = None,
-    command_timeout_s: float | None = None,  # for every statement; None: as long as it takes
+    command_timeout_s: float | None = None,
 ) -> Connection:
     """Return a connection to the first host of *dsn* that takes writes, else to the first standby that answers.
 
     Names are resolved anew each time. A host that hangs costs *timeout_s* and the next one is tried, which asyncpg
-    alone does not do. *server_settings* are left out where the other side refuses them, as PgBouncer does. Statements
-    are not cached: a pooler may put another server behind the connection, which never saw them prepared.
+    alone does not do. Statements are not cached: a pooler may put another server behind the connection, which never
+    saw them prepared.
+
+    Args:
+        dsn: the database; its hosts are tried in the order they are named.
+        application_name: how `pg_stat_activity` calls the connection.
+        timeout_s: seconds for one host: resolve, connect, TLS, log in.
+        server_settings: run-time parameters of the session; left out where the other side refuses them, as PgBouncer
+            does.
+        command_timeout_s: seconds for each statement; None sets no limit.
 
     Raises:
         OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what the last host that failed said.
+        ValueError: asyncpg cannot read the DSN; the text is a piece of it.
     """
     hosts, settings = dsn.per_host(), dict(server_settings or {})
     standby: Connection | None = None
@@ -109,6 +124,11 @@ async def connect(
 async def _connect_host(
     url: str, application_name: str, timeout_s: float, settings: dict[str, str], command_timeout_s: float | None
 ) -> Connection:
+    """Return a connection to the one host of *url* within *timeout_s* seconds, without *settings* if it refuses them.
+
+    Raises:
+        OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what it said.
+    """
     name = {"application_name": application_name}
     async with asyncio.timeout(timeout_s):
         try:
@@ -120,6 +140,7 @@ async def _connect_host(
 
 
 async def _open(url: str, settings: dict[str, str], command_timeout_s: float | None) -> Connection:
+    """Return asyncpg's connection to *url* as a `Connection` that caches no statements."""
     return await asyncpg.connect(
         url,
         loop=cast("asyncio.AbstractEventLoop", _QuietLoop(asyncio.get_running_loop())),
@@ -131,14 +152,16 @@ async def _open(url: str, settings: dict[str, str], command_timeout_s: float | N
 
 
 async def _takes_writes(connection: Connection, timeout_s: float) -> bool:
+    """Tell whether *connection* leads to a primary; where the question fails the connection is dropped."""
     try:
         return not await connection.fetchval("SELECT pg_is_in_recovery()", timeout=timeout_s)
-    except BaseException:  # cancelled as well: nobody else knows of this connection yet
+    except BaseException:  # a cancellation, too: nobody else knows of this connection yet
         connection.terminate()
         raise
 
 
 def _keep_alive(sock: socket.socket | None) -> None:
+    """Switch on what of `_KEEPALIVE` this system knows; does nothing to a Unix socket."""
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -15,10 +15,12 @@ from liverouter.errors import OptionsError
 LAST_PORT: Final = 65_535
 ESCAPED: Final = "in the password %2F for /, %3F for ?, %23 for #, %5B for [, %40 for @, %25 for %"
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
-_LIBPQ_ONLY: Final = re.compile(  # what hosts put into their URLs and asyncpg would hand on to a server that knows none
+# Parameters that hosting services put into their URLs. asyncpg would hand them on to the server, which refuses them.
+_LIBPQ_ONLY: Final = re.compile(
     "channel_binding|connect_timeout|fallback_application_name|gssdelegation|gssencmode|hostaddr|keepalives(_count|_idle|"
     "_interval)?|load_balance_hosts|require_auth|requirepeer|ssl(certmode|compression|crldir|sni)|tcp_user_timeout"
 )
+_HOST: Final = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")  # a name or [IPv6 address], and its port
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,18 @@ class Dsn:
     Attributes:
         text: the whole URL, ``postgresql://user:password@host:port/name?parameter=value``.
         without_password: ``host:port/name``, for people; several hosts with commas between.
+        _login: ``user:password@`` as written, but a further @ as %40; or empty.
+        _hosts: in the order they are named.
+        _path: ``/name`` as written, or empty.
+        _parameters: name and value of each, decoded, without host and port where those are parameters.
     """
 
     text: str = field(repr=False)
     without_password: str
-    _login: str = field(repr=False)  # "user:password@" as written, or empty
+    _login: str = field(repr=False)
     _hosts: tuple[_Host, ...] = field(repr=False)
-    _path: str = field(repr=False)  # "/name" as written, or empty
-    _parameters: tuple[tuple[str, str], ...] = field(repr=False)  # without those that name hosts
+    _path: str = field(repr=False)
+    _parameters: tuple[tuple[str, str], ...] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str, where: str = "LIVEROUTER_DATABASE_URL") -> Self:
@@ -70,11 +76,18 @@ class Dsn:
         parameters = tuple(parse_qsl(parts.query, keep_blank_values=True))
         named = dict(parameters)
         if not written:
+            hosts, ports = named.get("host", "").split(","), named.get("port", "").split(",")
+            if named.get("host") and len(ports) not in (1, len(hosts)):
+                raise OptionsError(
+                    "the PostgreSQL URL's parameters host and port do not pair up",
+                    where=where,
+                    hint="Name one port for all hosts, or one for each",
+                )
             parameters = tuple((name, value) for name, value in parameters if name not in ("host", "port"))
         return cls(
             text=f"postgresql://{rest}",
             without_password=f"{written or named.get('host') or 'localhost'}{parts.path}",
-            _login=login + at,
+            _login=login.replace("@", "%40") + at,  # asyncpg ends a login at its first @
             _hosts=_written(written) if written else _named(named.get("host", ""), named.get("port", "")),
             _path=parts.path,
             _parameters=parameters,
@@ -99,14 +112,18 @@ class _Host:
 
 
 def _written(hosts: str) -> tuple[_Host, ...]:
+    """Return the hosts that stand before the path, ``host:port,host``; one without a port has PostgreSQL's own."""
     return tuple(_Host(written=host) for host in hosts.split(",") if host)
 
 
 def _named(hosts: str, ports: str) -> tuple[_Host, ...]:
-    """Return the hosts that parameters name: each with the port at its place in the list, or all with the only one."""
+    """Return the hosts that the parameters ``host`` and ``port`` name.
+
+    Each has the port at its place in the list, or all have the only one. `Dsn.parse` has seen to it that they pair up.
+    """
     names = hosts.split(",")
     numbers = ports.split(",") if len(names) > 1 and "," in ports else [ports] * len(names)
-    pairs = [(("host", name), ("port", number)) for name, number in zip(names, numbers, strict=False)]
+    pairs = [(("host", name), ("port", number)) for name, number in zip(names, numbers, strict=True)]
     return tuple(_Host(parameters=tuple((name, value) for name, value in pair if value)) for pair in pairs)
 
 
@@ -116,17 +133,26 @@ def is_misread(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return True
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    ports = [host.rpartition(":")[2] for host in hosts if ":" in host and not host.endswith("]")]
-    ports += dict(parse_qsl(parts.query)).get("port", "").split(",")
+    named = dict(parse_qsl(parts.query))
+    hosts = [*parts.netloc.rpartition("@")[2].split(","), *named.get("host", "").split(",")]
+    ports = [port for port in named.get("port", "").split(",") if port]
     parameters = parts.query.split("&") if parts.query else []
     return (
         bool(parts.fragment)
         or "@" in parts.path
         or any("=" not in parameter for parameter in parameters)
-        or not all(_is_port(port) for port in ports if port)
+        or not all(_is_host(host) for host in hosts)
+        or not all(_is_port(port) for port in ports)
     )
 
 
+def _is_host(text: str) -> bool:
+    """Tell whether *text* is a folder of sockets, or a host with or without a port."""
+    found = _HOST.fullmatch(text)
+    return text.startswith("/") or (found is not None and (not found[1] or _is_port(found[1])))
+
+
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= LAST_PORT
+    """Tell whether *text* is a number from 1 to 65535, zeros before it allowed; however long it is."""
+    digits = text.lstrip("0")
+    return digits.isascii() and digits.isdigit() and len(digits) <= len(str(LAST_PORT)) and int(digits) <= LAST_PORT

@@ -23,7 +23,7 @@ _RIGHTS: Final = (
     "liverouter_inspector to who looks. Where the roles are missing: SELECT * FROM liverouter.install_roles()"
 )
 
-# sqlstate, or its first two characters -> code, message, hint
+# SQLSTATE, or its first two characters -> code, message, hint. The whole one is looked up first.
 _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "08": ("LR201", "the connection to the database broke", _START),
     "28": ("LR202", "the database refused the login", "Check user and password of the DSN, and pg_hba.conf"),
@@ -52,7 +52,7 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "57": ("LR201", "the database is starting, stopping, or ended this connection", "It is tried again"),
     "40": ("LR208", "another transaction came in between", "Try again"),
 }
-# by class, the first that fits -> code, message, hint; no hint: what the library says of it, which is fit to be shown
+# Class, the first that fits -> code, message, hint. An empty hint stands for the library's text, which may be shown.
 _BY_KIND: Final[tuple[tuple[type[Exception], str, str, str], ...]] = (
     (TimeoutError, "LR201", "the database did not answer in time", _START),
     (PoolTimeoutError, "LR201", "the database did not answer in time", _START),
@@ -68,7 +68,7 @@ _BY_KIND: Final[tuple[tuple[type[Exception], str, str, str], ...]] = (
     (asyncpg.InternalClientError, "LR201", "the connection to the database broke", "It is tried again"),
 )
 _NEXT_WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_OWN_STATE: Final = re.compile(r"LR\d{3}")  # our functions raise with the code itself as SQLSTATE
+_OWN_STATE: Final = re.compile(r"LR\d{3}")  # our SQL functions raise with the code as SQLSTATE
 
 
 def from_driver(exc: BaseException, *, where: str = "database") -> DatabaseError:
@@ -94,7 +94,7 @@ def is_broken(exc: BaseException) -> bool:
     """Tell whether the connection is gone, or what was prepared on it is, so that another try may succeed at once."""
     for cause in _chain(exc):
         if isinstance(cause, asyncpg.InvalidCachedStatementError | asyncpg.InternalClientError):
-            return True  # a migration changed the columns of a view
+            return True  # a statement prepared before a migration changed the columns of a view
         if isinstance(cause, asyncpg.PostgresError):
             state = cause.sqlstate or ""
             # 26000 and 42P05: a pooler put another server behind our prepared statements
@@ -105,11 +105,16 @@ def is_broken(exc: BaseException) -> bool:
 
 
 def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
+    """Return what the server's error means, by its SQLSTATE; an unknown one becomes LR208 with the name of its class.
+
+    The server's own text is kept only of errors that our functions and triggers raise, and of a missing right, where
+    it names the object.
+    """
     state = exc.sqlstate or ""
     if _OWN_STATE.fullmatch(state) and state in CODES:
         kind = {"LR211": ConflictError, "LR212": WriteRefusedError}.get(state, DatabaseError)
         return kind(exc.message or CODES[state], code=state, where=where, hint=exc.hint or "")
-    if state == "23514":  # our triggers', which write what people should read
+    if state == "23514":  # our triggers raise it, with a text for people
         return WriteRefusedError(exc.message or CODES["LR212"], code="LR212", where=where, hint=exc.hint or "")
     found = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
     if found is None:
@@ -122,7 +127,10 @@ def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield *exc* and what it wraps: SQLAlchemy keeps the driver's error as `orig`, and that asyncpg's as its cause."""
+    """Yield *exc*, then what each one wraps, outermost first; ends where it would come round again.
+
+    SQLAlchemy keeps the error of its asyncpg dialect as ``orig``, which has asyncpg's own as its cause.
+    """
     seen: set[int] = set()
     current: BaseException | None = exc
     while current is not None and id(current) not in seen:
@@ -133,4 +141,5 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _words(name: str) -> str:
+    """Return a class's *name* in words: ``LockNotAvailableError`` is "lock not available"."""
     return _NEXT_WORD.sub(" ", name).removesuffix(" Error").lower()

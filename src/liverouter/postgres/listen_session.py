@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from liverouter.postgres.dsn import Dsn
 
 CHANNEL: Final = "liverouter"
-_NO_TIMEOUTS: Final = {  # a role may carry any of these; each would end a session that only listens
-    "idle_session_timeout": "0",
-    "statement_timeout": "0",  # every query here has a timeout of ours
-    "lock_timeout": "0",
-}
-# Asking moves the tail of the server's notification queue, which nothing else may do for long: at a tail that names a
-# frozen transaction LISTEN fails ("could not access status of transaction"), and a queue that was full once refuses
-# every NOTIFY, and with it every write of a setting, though it has drained since.
+# A database role may carry any of these timeouts, and each would end a session that only listens. Every query here has
+# a timeout of the client's.
+_NO_TIMEOUTS: Final = {"idle_session_timeout": "0", "statement_timeout": "0", "lock_timeout": "0"}
+# Both queries ask for `pg_notification_queue_usage()` because that moves the tail of the server's notification queue,
+# which nothing else may do for long. At a tail that names a frozen transaction LISTEN fails ("could not access status
+# of transaction"). A queue that was full once refuses every NOTIFY, and so every write of a setting, though it has
+# drained since.
 _FIRST: Final = (
     "SELECT pg_backend_pid(), pg_postmaster_start_time(), pg_is_in_recovery(), pg_notification_queue_usage()"
 )
@@ -38,22 +37,36 @@ _PROBE: Final = """
 
 
 class NotListeningError(Exception):
-    """A connection on which notifications do not arrive, and why."""
+    """Notifications do not arrive on a connection.
+
+    Attributes:
+        cause: why, in the word that events and reports use.
+        problem: the cause in words for people, and what to do about it.
+    """
 
     def __init__(self, cause: PollCause, problem: Problem) -> None:
-        """Name the *cause* and what to do about it."""
+        """Keep *cause* and *problem*."""
         super().__init__(str(problem))
         self.cause, self.problem = cause, problem
 
 
 class ListenSession:
-    """One connection on which LISTEN is in force and was proved by a notification to itself."""
+    """One connection on which LISTEN is in force and was proved by a notification to itself. `open` makes one.
+
+    Args:
+        connection: just opened; nothing was asked on it.
+        connect_again: opens another connection to the same DSN.
+        query_timeout_s: seconds for each query, and for the notification to arrive.
+
+    Attributes:
+        backend_pid: the server process that listens for us; 0 before that is known.
+    """
 
     def __init__(
         self, connection: Connection, connect_again: Callable[[], Awaitable[Connection]], query_timeout_s: float
     ) -> None:
         self._connection, self._connect_again, self._query_timeout_s = connection, connect_again, query_timeout_s
-        self._own_channel = f"liverouter_{secrets.token_hex(8)}"  # nobody else's: its arrival proves this connection
+        self._own_channel = f"liverouter_{secrets.token_hex(8)}"  # a channel of this session alone, for the proof
         self._arrived, self._closed = Wakeup(), Wakeup()
         self._server_started_at: object = None
         self.backend_pid = 0
@@ -67,7 +80,14 @@ class ListenSession:
         connect_timeout_s: float,
         query_timeout_s: float,
     ) -> Self:
-        """Return a session that hears.
+        """Return a session on which notifications arrive.
+
+        Args:
+            dsn: the database.
+            application_name: how `pg_stat_activity` calls the connection.
+            on_notification: called on the loop for each notification of channel `CHANNEL`; must not block.
+            connect_timeout_s: seconds for each host of the DSN.
+            query_timeout_s: seconds for each query here.
 
         Raises:
             NotListeningError: connected, but to a standby or through a pooler that swallows notifications.
@@ -91,16 +111,28 @@ class ListenSession:
         return session
 
     async def _start(self, on_notification: Callable[[], None]) -> None:
+        """Prove the session; a failure behind a pooler is the pooler's.
+
+        Raises:
+            NotListeningError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError: as of `open`.
+        """
         try:
             await self._prove(on_notification)
-        except (OSError, asyncpg.PostgresError) as exc:  # TimeoutError is an OSError
+        except (OSError, asyncpg.PostgresError) as exc:
             if not self._is_pooled:
                 raise
             with contextlib.suppress(*NETWORK_ERRORS):
-                await self._connection.execute("UNLISTEN *")  # most likely on the backend that LISTEN reached
+                await self._connection.execute("UNLISTEN *")  # reaches most likely the backend that LISTEN reached
             raise NotListeningError("pooler", _pooler()) from exc
 
     async def _prove(self, on_notification: Callable[[], None]) -> None:
+        """Return once a notification on the session's own channel has arrived.
+
+        Raises:
+            NotListeningError: the server is a standby.
+            TimeoutError: none arrived within the query timeout.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what a query met.
+        """
         self.backend_pid, self._server_started_at, standby, _ = await self._row(_FIRST)
         if standby:
             raise NotListeningError("standby", _standby())
@@ -127,6 +159,12 @@ class ListenSession:
             other.terminate()
 
     async def _row(self, query: str, *arguments: object) -> tuple[Any, ...]:
+        """Return the first row that *query* yields, empty where it yields none.
+
+        Raises:
+            TimeoutError: it took longer than the query timeout.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: anything else.
+        """
         row = await self._connection.fetchrow(query, *arguments)
         return tuple(row) if row is not None else ()
 
@@ -143,10 +181,10 @@ class ListenSession:
             raise NotListeningError("pooler", _pooler())
 
     async def is_elsewhere(self) -> bool:
-        """Dial once more and tell whether another server answers.
+        """Connect once more and tell whether another server answers: one with another start time.
 
         Raises:
-            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: nobody does.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: no server answers.
         """
         connection = await self._connect_again()
         try:
@@ -159,7 +197,7 @@ class ListenSession:
         return await self._closed.wait(seconds)
 
     def terminate(self) -> None:
-        """Drop the connection at once; a polite close can hang on a dead peer."""
+        """Drop the connection at once, without the goodbye that can hang on a dead peer."""
         self._connection.terminate()
 
 

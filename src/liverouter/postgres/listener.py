@@ -1,7 +1,7 @@
-"""LISTEN for life: each connection proved and probed, and dialled again for ever when it is of no more use.
+"""LISTEN for as long as the process lives: one connection, proved, probed, and replaced when it is of no more use.
 
-A notification is a hint: its payload is never read, and every connect, loss and doubt asks for a reload just the same.
-The config itself is read elsewhere, on another connection.
+A notification is a hint: its payload is never read. A connect, a loss and a missed probe ask for a reload as a
+notification does. The settings are read by `repository`, on another connection.
 """
 
 from __future__ import annotations
@@ -36,17 +36,34 @@ if TYPE_CHECKING:
 
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 30.0
-_POOLER_RETRY_S: Final = 300.0  # each try leaves a LISTEN behind on a backend of the pool
-_SAY_AGAIN_S: Final = 30.0  # a failure that goes on is reported this often
+_POOLER_RETRY_S: Final = 300.0  # long, because each try leaves a LISTEN behind on a backend of the pool
+_SAY_AGAIN_S: Final = 30.0  # between two reports of a failure that goes on
 _MISSES: Final = 2  # unanswered probes in a row that end a connection
-_AFTER_MISS_S: Final = 1.0  # until the second probe
-_ANSWERED: Final = ("pooler", "standby", "refused")  # somebody is there, but notifications cannot arrive
+_AFTER_MISS_S: Final = 1.0  # from an unanswered probe to the next
+_ANSWERED: Final = ("pooler", "standby", "refused")  # causes where somebody answers, but notifications cannot arrive
 
 
 class Listener:
-    """Asks for a read whenever the config may have changed, and knows whether it would hear of it.
+    """Asks for a read whenever the settings may have changed, and knows whether notifications arrive.
 
     Runs in the engine's loop; `mode`, `cause`, `healthy`, `backend_pid` and `reconnects` may be read from any thread.
+
+    Args:
+        dsn: the database.
+        requests: takes the requests for a read.
+        bus: hears of connects, probes and losses.
+        application_name: how `pg_stat_activity` calls the connection.
+        probe_interval_s: seconds between two probes, ±20 % so that a fleet does not probe in step.
+        poll_interval_s: seconds between the reloader's polls while not healthy; only reported here.
+        server_check_interval_s: seconds, ±20 %, between two looks whether the DSN still leads to the server that is
+            listened to.
+        probe_timeout_s: seconds for each query here.
+        connect_timeout_s: seconds for each host of the DSN.
+        rng: draws the jitter; None draws from one of the module's.
+
+    Attributes:
+        mode: "listen" while notifications arrive, as far as the last probe knows.
+        cause: why `mode` is not "listen", once that is known.
     """
 
     def __init__(
@@ -56,11 +73,11 @@ class Listener:
         requests: ReloadRequests,
         bus: Bus,
         application_name: str,
-        probe_interval_s: float = 10.0,  # ±20 %, so that a fleet does not probe in step
-        poll_interval_s: float = 2.0,  # of the safety poll while not healthy; only reported
-        server_check_interval_s: float = 120.0,  # ±20 %; whether the DSN still leads to the server we listen to
-        probe_timeout_s: float = 2.0,  # of every query here
-        connect_timeout_s: float = 5.0,  # for each host of the DSN
+        probe_interval_s: float = 10.0,
+        poll_interval_s: float = 2.0,
+        server_check_interval_s: float = 120.0,
+        probe_timeout_s: float = 2.0,
+        connect_timeout_s: float = 5.0,
         rng: random.Random | None = None,
     ) -> None:
         """Wire; nothing runs before `run`."""
@@ -73,9 +90,9 @@ class Listener:
         self._session: ListenSession | None = None
         self._connects = 0
         self._said: tuple[str, PollCause | None] = ("", None)  # the last event of trouble and its cause
-        self._said_at = 0.0  # loop time
+        self._said_at = 0.0  # when, in the loop's seconds
         self.mode: Literal["listen", "poll_only"] = "poll_only"
-        self.cause: PollCause | None = None  # why not "listen", once that is known
+        self.cause: PollCause | None = None
 
     @property
     def healthy(self) -> bool:
@@ -90,7 +107,7 @@ class Listener:
 
     @property
     def reconnects(self) -> int:
-        """Return how often LISTEN was won back."""
+        """Return how many sessions followed the first one."""
         return max(self._connects - 1, 0)
 
     async def run(self) -> None:
@@ -102,7 +119,7 @@ class Listener:
                 failure = exc
             except NETWORK_ERRORS as exc:
                 failure = NotListeningError(_cause(exc), from_driver(exc).problem)
-            except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, it dials again
+            except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, it connects again
                 self._bus.emit(LoopFailed("listener", brief(exc)))
                 failure = NotListeningError("unreachable", from_driver(exc).problem)
             await self._back_off(failure)
@@ -157,15 +174,23 @@ class Listener:
                 check_at = loop.time() + self._jittered(self._server_check_interval_s)
 
     async def _check_server(self, session: ListenSession) -> None:
-        """Raise when the DSN leads elsewhere by now: after a failover the old primary may be up, silent for ever."""
-        with contextlib.suppress(*NETWORK_ERRORS):  # no news: the probe judges the connection, not this
+        """Return where the DSN still leads to the server of *session*, or leads nowhere just now.
+
+        After a promotion the old primary may be up, and answer probes, but no notification comes from it any more.
+
+        Raises:
+            NotListeningError: the DSN leads to another server.
+        """
+        with contextlib.suppress(*NETWORK_ERRORS):  # only the probe judges the connection
             if await session.is_elsewhere():
                 raise NotListeningError("unreachable", _elsewhere())
 
     def _jittered(self, seconds: float) -> float:
+        """Return *seconds* give or take a fifth."""
         return jittered(seconds, rng=self._rng)
 
     def _half_open(self) -> NotListeningError:
+        """Return the failure of a connection that is open here, and on which no probe is answered."""
         return NotListeningError(
             "half_open",
             Problem(
@@ -178,16 +203,17 @@ class Listener:
         )
 
     def _notified(self) -> None:
+        """Ask for a read; called on the loop for each notification."""
         self._requests.request("notification")
 
     def _listening(self, reason: str) -> None:
-        """Note that notifications arrive from now on."""
+        """Note that notifications arrive from now on, and ask for a read for *reason*."""
         self.mode, self.cause, self._said = "listen", None, ("", None)
         self._bus.emit(ListenerConnected(self.backend_pid or 0, self.reconnects))
         self._requests.request(reason)  # for whatever was committed while nobody listened
 
     async def _back_off(self, failure: NotListeningError) -> None:
-        """Wait before the next attempt: ever longer, but behind a pooler always long."""
+        """Report *failure* and wait before the next attempt: longer with each, but behind a pooler always long."""
         retry_s = self._backoff.next()
         if failure.cause == "pooler":
             retry_s = self._jittered(_POOLER_RETRY_S)
@@ -195,7 +221,12 @@ class Listener:
         await asyncio.sleep(retry_s)
 
     def _report(self, failure: NotListeningError, retry_s: float | None = None) -> None:
-        """Say why notifications do not arrive: each cause at once, one that goes on now and then."""
+        """Say why notifications do not arrive: a new cause at once, one that goes on every `_SAY_AGAIN_S` seconds.
+
+        Args:
+            failure: the cause.
+            retry_s: seconds until the next attempt; None while the connection is kept, after one missed probe.
+        """
         self.mode, self.cause = "poll_only", failure.cause
         event: ListenerDegraded | ListenerLost
         if retry_s is None or failure.cause in _ANSWERED:
@@ -205,16 +236,14 @@ class Listener:
         said, now = (event.name, failure.cause), asyncio.get_running_loop().time()
         if said == self._said and now - self._said_at < _SAY_AGAIN_S:
             return
-        news, self._said, self._said_at = said != self._said, said, now
+        is_new, self._said, self._said_at = said != self._said, said, now
         self._bus.emit(event)
-        if news:
-            self._requests.request(
-                f"notifications do not arrive: {failure.cause}"
-            )  # before the poll's long interval is over
+        if is_new:  # else the reloader would go on waiting by its long poll interval
+            self._requests.request(f"notifications do not arrive: {failure.cause}")
 
 
 def _cause(exc: Exception) -> PollCause:
-    """Return what keeps us from listening, of what a connect or a query met."""
+    """Return the word for what keeps us from listening, by the error *exc* of a connect or a query."""
     match exc:
         case asyncpg.ReadOnlySQLTransactionError():
             return "standby"

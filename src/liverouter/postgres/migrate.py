@@ -1,4 +1,9 @@
-"""Installs and upgrades schema `liverouter` by Alembic, from a checkout and from an installed wheel alike."""
+"""Installs and upgrades schema `liverouter` by Alembic, whether from a checkout or from an installed wheel.
+
+`upgrade`, `downgrade`, `current` and `check` block and open connections of their own; no background loop calls them.
+`run_sql`, `install_roles`, `fill_providers` and `wait_turn` run inside a migration, called by the files of
+`migrations/`.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +54,11 @@ __all__ = [
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _CONNECT_TIMEOUT_S: Final = 10.0  # for each host of the DSN
-_LOCK_TIMEOUT_S: Final = 10.0  # for a table that somebody holds: writers queue behind a migration that waits
-_PATIENCE: Final = 6  # times the lock timeout: how long one run waits for another, behind which nobody queues
-_ONE_RUN: Final = 0x6C72_6D69_6772  # "lrmigr": the advisory lock that each run takes
+_LOCK_TIMEOUT_S: Final = 10.0  # for a table that somebody holds; short, because writers queue behind the run that waits
+_PATIENCE: Final = 6  # lock timeouts that one run waits for another; longer, because nobody queues behind that
+_ONE_RUN: Final = 0x6C72_6D69_6772  # the key of the advisory lock that each run takes: "lrmigr" in ASCII
+# Who holds that lock in this database, and whether their login could migrate it: the owner of the schema, or where
+# there is none yet of the database, or a member of that role, or the login of this run.
 _HOLDERS: Final = text("""
     SELECT a.pid, a.usename AS login, a.application_name AS application,
            a.usename = current_user OR pg_has_role(a.usesysid, owner.oid, 'MEMBER') AS may_migrate
@@ -71,7 +78,7 @@ T = TypeVar("T")
 
 def _say(line: str) -> None:
     """Print *line* on standard error: what a caller prints of its own on standard output stays clean."""
-    print(line, file=sys.stderr)  # noqa: T201 - the default of whoever gives no function of its own
+    print(line, file=sys.stderr)  # noqa: T201 - for callers that give no function of their own
 
 
 @leaves_bare
@@ -150,7 +157,7 @@ def install_roles() -> None:
         context.impl.static_output("SELECT liverouter.install_roles();")
         return
     attributes = context.config.attributes if context.config else {}
-    told: list[str] = attributes.setdefault("told", [])  # by an earlier step of this run
+    told: list[str] = attributes.setdefault("told", [])  # statements that an earlier migration of this run told of
     statements = op.get_bind().scalars(text("SELECT liverouter.install_roles()")).all()
     remaining = [statement for statement in statements if statement not in told]
     if not remaining:
@@ -163,9 +170,9 @@ def install_roles() -> None:
 
 
 def fill_providers(context: MigrationContext) -> None:
-    """At the end of a run, bring `liverouter.providers` to what this code knows; rows that are right are not written.
+    """At the end of a run, bring table `liverouter.providers` to what this code knows; rows that are right stay.
 
-    It is part of every run, also where the schema is up to date: so a new provider needs no migration.
+    Every run does it, also one that finds the schema up to date, so that a new provider needs no migration.
     """
     table = providers.c
     rows = [
@@ -197,10 +204,10 @@ def fill_providers(context: MigrationContext) -> None:
 def wait_turn(
     connection: Connection, *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> None:
-    """Inside a run's transaction, return once no other run is at it; tells *echo* for whom it waits.
+    """Inside a run's transaction, return once no other run migrates this database; tells *echo* for whom it waits.
 
-    Runs are kept apart by an advisory lock, which any login may hold. So one that could not migrate this database is
-    passed by: what keeps runs apart then is a lock on Alembic's table, which strangers cannot take.
+    Runs are kept apart by an advisory lock. Any login may hold that, so a holder that could not migrate this database
+    is passed by: what keeps runs apart then is a lock on Alembic's table, which strangers cannot take.
 
     Raises:
         DatabaseError: the other run has not ended within six times *lock_timeout_s* (LR208); names it.
@@ -219,6 +226,17 @@ def wait_turn(
 
 
 def _wait_for(connection: Connection, who: str, pids: Sequence[int], timeout_s: float) -> None:
+    """Return with the advisory lock of runs taken, waiting for it up to *timeout_s* seconds.
+
+    Args:
+        connection: this run's, inside its transaction.
+        who: the holders, for people.
+        pids: the holders' backends.
+        timeout_s: seconds.
+
+    Raises:
+        DatabaseError: they hold it still (LR208); the hint says how to end them.
+    """
     try:
         with connection.begin_nested():
             _set_lock_timeout(connection, timeout_s)
@@ -233,16 +251,24 @@ def _wait_for(connection: Connection, who: str, pids: Sequence[int], timeout_s: 
 
 
 def _set_lock_timeout(connection: Connection, timeout_s: float) -> None:
+    """Have statements of this transaction wait at most *timeout_s* seconds for a lock."""
     connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": f"{timeout_s}s"})
 
 
 def engine(url: str) -> AsyncEngine:
-    """Return an engine without a pool of its own; a pooler may stand between."""
+    """Return an engine that opens a connection for each use and keeps none; *url* may lead through a pooler."""
     opened = partial(connect, Dsn.parse(url), application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
     return make_engine(opened, poolclass=NullPool)
 
 
 def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None], lock_timeout_s: float) -> None:
+    """Run an Alembic command over the database at *url*, one at a time in this process; blocks.
+
+    `migrations/env.py` finds *url*, *echo* and *lock_timeout_s* in the attributes of the Config.
+
+    Raises:
+        DatabaseError: whatever failed; of a ValueError nothing is repeated.
+    """
     config = Config()
     config.set_main_option("script_location", str(_directory()).replace("%", "%%"))
     config.attributes |= {
@@ -266,6 +292,7 @@ def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None
 
 
 async def _current(url: str) -> str | None:
+    """Do what `current` does, on the running loop."""
     database = engine(url)
     try:
         async with database.connect() as connection:
@@ -282,7 +309,10 @@ async def _current(url: str) -> str | None:
 
 
 def _in_thread(function: Callable[[], T]) -> T:
-    """Run *function* in a thread of its own: the caller's may have an event loop running, where asyncio.run refuses."""
+    """Return what *function* returns, or raise what it raises, from a thread of its own; blocks.
+
+    The caller's thread may have an event loop running, where asyncio.run refuses.
+    """
     results: list[T] = []
     failures: list[BaseException] = []
 
@@ -301,5 +331,6 @@ def _in_thread(function: Callable[[], T]) -> T:
 
 
 def _directory() -> Path:
+    """Return the folder of the migrations: inside the package in a wheel, beside `src` in a checkout."""
     shipped = _PACKAGE / "_migrations"
     return shipped if shipped.is_dir() else _PACKAGE.parents[1] / "migrations"

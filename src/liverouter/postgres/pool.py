@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row, TextClause
 
 T = TypeVar("T")
-_GRACE_S: Final = 1.0  # the server's own timeout fires first and says more
+_GRACE_S: Final = 1.0  # by which ours outlast the server's timeouts, which say more
 
 
 class _CommitError(Exception):
@@ -37,6 +37,17 @@ class Database:
     A transaction pooler may stand between: nothing is prepared under a name, each statement goes out whole (parse,
     bind, execute) in one message, and nothing is left behind on a session. What is known of a statement's columns is
     kept, so that a read is one round trip.
+
+    Args:
+        url: the DSN.
+        application_name: how `pg_stat_activity` calls the connections.
+        statement_timeout_s: seconds for one statement at the server; also to wait for one of the connections.
+        connect_timeout_s: seconds for each host of the DSN.
+        max_connection_age_s: seconds after which a connection is replaced. A new one resolves names again, so that a
+            new primary is found while the old one is up.
+
+    Attributes:
+        where: the database without its password, for errors.
     """
 
     def __init__(
@@ -45,8 +56,8 @@ class Database:
         url: str,
         application_name: str,
         statement_timeout_s: float,
-        connect_timeout_s: float,  # for each host of the DSN
-        max_connection_age_s: float,  # a new one resolves names again: finds the new primary while the old one is up
+        connect_timeout_s: float,
+        max_connection_age_s: float,
     ) -> None:
         self._dsn = Dsn.parse(url)
         self._application_name = application_name
@@ -84,10 +95,13 @@ class Database:
             return (await alone.execute(statement, values)).all()
 
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
-        """Return what *work* returns, which runs in a READ COMMITTED transaction, committed when it has ended.
+        """Return what *work* returns, which runs in a READ COMMITTED transaction, committed when *work* has returned.
 
-        *work* runs again, once, where the kept connection turns out to be broken before the commit. *timeout_s* is for
-        one statement that may take longer than others.
+        *work* runs again, once, where the kept connection turns out to be broken before the commit.
+
+        Args:
+            work: gets the connection; must not commit.
+            timeout_s: seconds for a statement that may take longer than others; None keeps the statement timeout.
 
         Raises:
             DatabaseError: it failed; where the connection broke during the commit, it may have happened.
@@ -103,15 +117,21 @@ class Database:
     async def close(self) -> None:
         """Close every connection, those in use as well; further use opens new ones."""
         await self._drop_idle()
-        for connection in list(self._made):  # SQLAlchemy forgets one whose set-up was cancelled, and leaves it open
+        for connection in list(self._made):  # SQLAlchemy forgets one whose set-up was cancelled, without closing it
             connection.terminate()
 
     async def _drop_idle(self) -> None:
+        """Close the connections that nobody uses; the next use opens new ones."""
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
 
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float | None) -> T:
+        """Do what `transact` does, once.
+
+        Raises:
+            DatabaseError: it failed; its cause is a `_CommitError` where the commit did.
+        """
         async with self._connection(timeout_s) as connection, connection.begin() as transaction:
             if timeout_s is not None:
                 limit = f"{timeout_s + _GRACE_S:.3f}s"
@@ -125,16 +145,22 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self, timeout_s: float | None) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection. Getting it and its use may take *timeout_s* (None: the statement timeout) and two graces.
+
+        Raises:
+            DatabaseError: in place of whatever driver, network or server raise inside, without the frames of theirs.
+        """
         limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S
         try:
             async with asyncio.timeout(limit_s), self._opened().connect() as connection:
                 yield connection
         except DatabaseError as exc:
-            raise bare(exc)  # noqa: B904 - the driver's frames, which it came through, hold the DSN
+            raise bare(exc)  # noqa: B904 - it came through frames of the driver, which hold the DSN
         except (SQLAlchemyError, _CommitError, *NETWORK_ERRORS) as exc:
             raise from_driver(exc, where=self.where) from bare(exc)
 
     def _opened(self) -> AsyncEngine:
+        """Return the engine, made on the first use: one connection kept, two more while that is busy."""
         if self._engine is None:
             self._engine = make_engine(
                 self._connect,
@@ -147,8 +173,13 @@ class Database:
         return self._engine
 
     async def _connect(self) -> Connection:
-        settings = {
-            # Whatever the role's own settings are: these are part of how this works.
+        """Return a new connection, to a database whose schema this code can work with.
+
+        Raises:
+            DatabaseError: the DSN cannot be read, or the schema is of no use.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the connection failed.
+        """
+        settings = {  # a role may carry others, with which this does not work
             "default_transaction_isolation": "read committed",
             "idle_session_timeout": "0",
             "lock_timeout": "0",
@@ -162,11 +193,11 @@ class Database:
                 server_settings=settings,
             )
         except ValueError as exc:
-            raise from_driver(exc, where=self.where) from None  # its text is a piece of the URL, often of the password
+            raise from_driver(exc, where=self.where) from None  # the text of *exc* is a piece of the URL
         try:
             async with asyncio.timeout(self._statement_timeout_s + _GRACE_S):
                 await _check_schema(connection, self.where)
-        except BaseException:  # cancelled as well: nobody else knows of this connection yet
+        except BaseException:  # a cancellation, too: nobody else knows of this connection yet
             connection.terminate()
             raise
         self._made.add(connection)
@@ -174,14 +205,18 @@ class Database:
 
 
 def make_engine(connect: Callable[[], Awaitable[Connection]], **pool: Any) -> AsyncEngine:
-    """Return an engine over what *connect* opens."""
+    """Return an engine over the connections that *connect* opens; *pool* are the arguments of SQLAlchemy's pool."""
     return create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, isolation_level="READ COMMITTED", hide_parameters=True, **pool
     )
 
 
 async def _check_schema(connection: Connection, where: str) -> None:
-    """Raise the DatabaseError for a schema that this code cannot work with."""
+    """Return where this code can work with the schema: its own, or a newer one that says it serves this code.
+
+    Raises:
+        DatabaseError: not installed (LR204), newer (LR205), older (LR206).
+    """
     if await connection.fetchval("SELECT to_regclass('liverouter.alembic_version') IS NULL"):
         raise mismatch(None, where)
     found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
@@ -193,6 +228,6 @@ async def _check_schema(connection: Connection, where: str) -> None:
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Have the pool replace a kept connection that the server ended meanwhile, at no round trip."""
+    """Have the pool replace a kept connection that the server ended meanwhile; costs no round trip."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError

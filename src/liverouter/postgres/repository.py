@@ -1,4 +1,4 @@
-"""The only way to the database: the config, its history, what the fleet says. Only `listener` has one of its own."""
+"""The only way to the settings, their history and what the fleet reports; `listener` has a connection of its own."""
 
 from __future__ import annotations
 
@@ -39,11 +39,17 @@ UNSET: Final = Unset.UNSET  # as a value in `write`: remove the row
 
 @dataclass(frozen=True, slots=True)
 class Resealed:
-    """What a rotation did."""
+    """What a rotation did.
 
-    revision: int  # the head now; a new one where a secret in force was sealed anew
-    renewed: int  # distinct values that are now sealed with the newest key, history included
-    lost: Mapping[str, int]  # key id -> values of the history that no key here opens; left as they are
+    Attributes:
+        revision: the head now; a new one where a secret in force was sealed anew.
+        renewed: how many distinct values are sealed with the newest key since, history included.
+        lost: key id -> how many values of the history no key here opens; they are left as they are.
+    """
+
+    revision: int
+    renewed: int
+    lost: Mapping[str, int]
 
 
 class SettingsRepository:
@@ -52,17 +58,18 @@ class SettingsRepository:
     For one event loop; holds at most three connections, opened at the first use. Every failure of driver, network or
     database is a `DatabaseError` with code and hint; nothing in it repeats the DSN's password or a statement's values.
     Rows of views are dicts that json can write, but for their times.
+    *url* is as libpq takes it, and may lead through a pooler; the other arguments are those of `Database`.
     """
 
     @leaves_bare
     def __init__(
         self,
         *,
-        url: str,  # postgresql://…, as libpq takes it; a pooler may stand between
+        url: str,
         application_name: str = "liverouter",
         statement_timeout_s: float = 10.0,
-        connect_timeout_s: float = 5.0,  # for each host of the DSN
-        max_connection_age_s: float = 120.0,  # then names are resolved anew
+        connect_timeout_s: float = 5.0,
+        max_connection_age_s: float = 120.0,
     ) -> None:
         self._database = Database(
             url=url,
@@ -138,12 +145,9 @@ class SettingsRepository:
             if unset:
                 await connection.execute(sql.UNSET, {"keys": unset})
             for name, secret in (secrets or {}).items():
-                stored = {
-                    "name": name,
-                    "sealed": secret.sealed,
-                    "fingerprint": secret.fingerprint,
-                    "origins": list(secret.origins),  # also none: whoever holds the lock before us may change the rows
-                }
+                # An empty list is not NULL, by which the secret would go to the base URL that stands there by now.
+                origins = list(secret.origins)
+                stored = {"name": name, "sealed": secret.sealed, "fingerprint": secret.fingerprint, "origins": origins}
                 await connection.execute(sql.SET_SECRET, stored)
             if delete:
                 await connection.execute(sql.UNSET_SECRETS, {"names": list(delete)})
@@ -271,7 +275,7 @@ class SettingsRepository:
         edit = {"expected": None, "author": author, "comment": f"sealed with key {newest}"}
 
         async def work(connection: AsyncConnection) -> Resealed:
-            before = await connection.scalar(sql.BEGIN_EDIT, edit)  # waits for writers, and has them wait
+            before = await connection.scalar(sql.BEGIN_EDIT, edit)  # takes the lock of writers
             found = (await connection.execute(sql.SEALED_OTHERWISE, {"newest": newest})).all()
             renewed, lost = _resealed(found, keyring)
             if renewed:
@@ -290,6 +294,7 @@ class SettingsRepository:
         await self._database.close()
 
     async def _rows(self, statement: TextClause, **values: object) -> list[dict[str, Any]]:
+        """Return the rows of a view; a value that Python cannot hold is a DatabaseError, too (LR208)."""
         try:
             rows = await self._database.select(statement, values)
         except (ArithmeticError, RecursionError, ValueError) as exc:
@@ -299,11 +304,14 @@ class SettingsRepository:
                 where="database",
                 hint="A time beyond the year 9999, or JSON nested too deep or with too long a number: ask by psql",
             ) from exc
-        return [{name: _plain(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
+        return [{name: _for_json(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
 
 
 def _resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, str], dict[str, int]]:
-    """Return old envelope -> new envelope, and how many of the history each lost key keeps shut."""
+    """Return old envelope -> new envelope, and per lost key id how many envelopes of the history it keeps shut.
+
+    *found* are rows of `sql.SEALED_OTHERWISE`. Raises the SecretError of a secret in force.
+    """
     renewed: dict[str, str] = {}
     lost: dict[str, int] = {}
     for row in found:
@@ -317,7 +325,8 @@ def _resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, st
     return renewed, lost
 
 
-def _plain(value: Any) -> Any:
+def _for_json(value: Any) -> Any:
+    """Return a column's *value* in a type that json can write: a number that is not finite becomes None."""
     match value:
         case Decimal() | float():
             return float(value) if math.isfinite(value) else None
@@ -328,6 +337,7 @@ def _plain(value: Any) -> Any:
 
 
 def _as_json(values: Mapping[str, object]) -> str:
+    """Return *values* as JSON text; raises WriteRefusedError where one cannot be written (LR212)."""
     try:
         return json.dumps(values, allow_nan=False)
     except (TypeError, ValueError) as exc:

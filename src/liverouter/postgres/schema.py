@@ -27,7 +27,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, TIMES
 from liverouter.errors import DatabaseError
 
 SCHEMA: Final = "liverouter"
-REVISIONS: Final = (  # every schema this code can migrate from, oldest first
+# Every schema that this code can migrate from, oldest first. It works with the last one.
+REVISIONS: Final = (
     "0001_config",
     "0002_fleet",
     "0003_roles",
@@ -36,7 +37,7 @@ REVISIONS: Final = (  # every schema this code can migrate from, oldest first
     "0006_plain_secrets",
     "0007_providers",
 )
-HEAD: Final = REVISIONS[-1]  # the one it works with
+HEAD: Final = REVISIONS[-1]
 metadata: Final = MetaData(schema=SCHEMA)
 
 _WHEN: Final = TIMESTAMP(timezone=True)
@@ -47,7 +48,7 @@ settings = Table(
     "settings",
     metadata,
     Column("key", Text, primary_key=True),
-    Column("value", JSONB(none_as_null=False), nullable=False),  # JSON null is a value here
+    Column("value", JSONB(none_as_null=False), nullable=False),  # stores None as JSON null, not as NULL
     Column("updated_at", _WHEN, nullable=False, server_default=_NOW),
     Column("updated_by", Text, nullable=False, server_default=_ROLE),
     Column("role", Text),
@@ -188,7 +189,7 @@ usage_minutes = Table(
 
 
 def mismatch(found: str | None, where: str = "database") -> DatabaseError:
-    """Return the error for a database whose schema revision is *found* instead of HEAD."""
+    """Return the error for a database whose schema revision is *found*, None for none, instead of HEAD."""
     if found is None:
         return DatabaseError(
             f"schema {SCHEMA} is not installed in this database",

@@ -1,4 +1,4 @@
-"""The SQL that `repository` sends, as text. Names and columns are the contract of `migrations/sql/`."""
+"""The SQL that `repository` sends. Names and columns are the contract of `migrations/sql/`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ DIFF: Final = text("SELECT * FROM liverouter.revision_diff(:a, :b)").bindparams(
     bindparam("a", type_=BigInteger), bindparam("b", type_=BigInteger)
 )
 INSTANCES: Final = text("SELECT * FROM liverouter.instances LIMIT 10000")
-# Bounded, and fair: who reports much hides nobody, for each process's first deployment comes before any's second.
+# Bounded, and fair: a process that reports much hides no other. The first deployment of each comes before any second.
 ACTIVE_CONFIG: Final = text("""
     SELECT app, host, pid, revision, role, "order", provider, model, params, credential_source, fingerprint,
            cooling_until, applied_at, weight, endpoint, deployment_id, instance
@@ -68,7 +68,7 @@ ACTIVE_CONFIG: Final = text("""
     ORDER BY app, host, pid, instance, nth
 """)
 DESIRED_CONFIG: Final = text("SELECT * FROM liverouter.desired_config")
-# As fair, by what nobody chooses: each login has as many told as another, and within it each process.
+# Bounded, and fair by what no process chooses: logins take turns, and within a login its processes do.
 PROBLEMS: Final = text("""
     WITH ranked AS MATERIALIZED (
         SELECT p.*, row_number() OVER (
@@ -89,8 +89,8 @@ ROLLOUT: Final = text("SELECT * FROM liverouter.rollout ORDER BY revision DESC L
 USAGE: Final = text("""
     SELECT * FROM liverouter.usage WHERE minute >= :since ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
 """)
-# All processes together. Bounded, and as fair: a login that makes up names or numbers neither fills a reader's memory
-# nor hides what others say; of each login the busiest count.
+# All processes together. Bounded, and fair: logins take turns, each with its busiest cells first. So a login that makes
+# up names or numbers neither fills a reader's memory nor hides what others report.
 USAGE_TOTALS: Final = text("""
     WITH cell AS (
         SELECT u.login, u.minute, u.provider, u.model, u.deployment_id, u.role, sum(u.calls) AS calls,
@@ -117,7 +117,7 @@ USAGE_TOTALS: Final = text("""
 """)
 KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys")
 
-# Rotation, by the owner: every value not sealed with the newest key, and where it stands.
+# Rotation, by the owner: every value that is not sealed with the newest key, and whether it is in force.
 SEALED_OTHERWISE: Final = text("""
     SELECT name, sealed, bool_or(current) AS current FROM (
         SELECT s.name, s.sealed, true FROM liverouter.secrets s
