@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.credentials import secret_faults
@@ -13,7 +14,7 @@ from liverouter.config.validate import validate
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.engine.check import check
-from liverouter.errors import ConfigError, DatabaseError, Problem, did_you_mean
+from liverouter.errors import ConfigError, ConflictError, DatabaseError, Problem, did_you_mean
 from liverouter.postgres.repository import UNSET
 from liverouter.providers import PROVIDERS
 from liverouter.secrecy.keys import looks_like_key
@@ -21,6 +22,8 @@ from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from liverouter.daemon.models import CheckBody, Edit, RollbackBody
     from liverouter.loops.thread import LoopThread
     from liverouter.postgres.repository import SettingsRepository
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from liverouter.secrecy.sealing import Keyring
 
 _BLANK: Final = "***"
+_MOST_ATTEMPTS: Final = 20  # while others save; each is a few round trips
 _SECRET_MEMBERS: Final = frozenset(
     name for spec in PROVIDERS.values() for f in spec.fields if f.kind == "secret" for name in (f.name, f.alias) if name
 )
@@ -41,13 +45,22 @@ class Desired:
         self._repository, self._keyring = repository, keyring
 
     async def read(self) -> Config:
-        """Return the stored config.
+        """Return the stored config: revision, author, rows and secrets of one revision.
 
         Raises:
-            DatabaseError: it cannot be read.
+            DatabaseError: it cannot be read, or others save faster than it can be read.
         """
-        raw = await self._repository.read()
-        newest = (await self._repository.history(limit=1))[0]
+        for _ in range(_MOST_ATTEMPTS):
+            raw = await self._repository.read()
+            newest = (await self._repository.history(limit=1))[0]
+            secrets = await self._repository.secrets()
+            if await self._repository.head() == raw.head:
+                return self._config(raw, newest, secrets)
+        hint = "Try again, and see in GET /api/revisions who saves so often"
+        raise DatabaseError("the settings change while they are read", code="LR208", where="settings", hint=hint)
+
+    def _config(self, raw: Rows, newest: dict[str, Any], secrets: list[dict[str, Any]]) -> Config:
+        """Return *raw* as the API shows it; *newest* is its row of the history, *secrets* what is told of each."""
         ids = self._keyring.ids if self._keyring else ()
         environment = Environment()
         return Config(
@@ -59,7 +72,7 @@ class Desired:
             settings={name: _shown(value) for name, value in raw.settings.items() if _is_plain(name)},
             secrets={
                 row["name"]: StoredSecret(opens=row["key_id"] in ids, **{k: v for k, v in row.items() if k != "name"})
-                for row in await self._repository.secrets()
+                for row in secrets
             },
             environment={name: found for name in SETTINGS if (found := _from_environment(name, environment))},
             can_seal=self._keyring is not None,
@@ -67,40 +80,48 @@ class Desired:
         )
 
     async def save(self, edit: Edit, *, expected_revision: int | None) -> Saved:
-        """Store *edit* in one transaction.
+        """Store *edit* in one transaction, over *expected_revision* or, with None, over whichever is the head.
 
         Raises:
             ConfigError: a name is none of a setting, or one of a secret; or a setting holds a plain secret.
-            ConflictError: the head is not *expected_revision*.
+            ConflictError: the head is not *expected_revision*; with None, others saved first again and again.
             SecretError: there is no keyring to seal with.
             DatabaseError: any other failure; nothing was changed.
         """
         _check_names(edit)
         _check_values(edit)
-        raw = await self._repository.read()
-        sealed = self._sealed(edit, raw)
-        revision = await self._repository.write(
-            {name: UNSET if value is None else value for name, value in edit.settings.items()},
-            sealed,
-            delete=_removed(edit.secrets),
-            expected_revision=expected_revision,
-            author=edit.author,
-            comment=edit.comment,
-        )
-        return await self._saved(raw.revision, revision)
+
+        async def attempt() -> Saved:
+            raw = await self._repository.read()
+            base = raw.revision if expected_revision is None else expected_revision
+            revision = await self._repository.write(
+                {name: UNSET if value is None else value for name, value in edit.settings.items()},
+                self._sealed(edit, raw),
+                delete=_removed(edit.secrets),
+                expected_revision=base,
+                author=edit.author,
+                comment=edit.comment,
+            )
+            return await self._saved(base, revision)
+
+        return await _written(attempt, any_revision=expected_revision is None)
 
     async def rollback(self, body: RollbackBody, *, expected_revision: int | None) -> Saved:
-        """Restore a former revision as a new one.
+        """Restore a former revision as a new one, over *expected_revision* or, with None, over whichever is the head.
 
         Raises:
-            ConflictError: the head is not *expected_revision*.
+            ConflictError: the head is not *expected_revision*; with None, others saved first again and again.
             DatabaseError: there is no such revision (LR213), or any other failure; nothing was changed.
         """
-        before = await self._repository.head()
-        revision = await self._repository.rollback(
-            body.revision, comment=body.comment, author=body.author, expected_revision=expected_revision
-        )
-        return await self._saved(before.revision, revision)
+
+        async def attempt() -> Saved:
+            base = (await self._repository.head()).revision if expected_revision is None else expected_revision
+            revision = await self._repository.rollback(
+                body.revision, comment=body.comment, author=body.author, expected_revision=base
+            )
+            return await self._saved(base, revision)
+
+        return await _written(attempt, any_revision=expected_revision is None)
 
     async def check(self, body: CheckBody, io: LoopThread) -> Checked:
         """Say whether the stored config with *body* over it would serve; calls go over *io*.
@@ -156,6 +177,21 @@ class Desired:
             name: sealed_unless_same(raw, name, secret, self._keyring, origins=origins_in_force(rows, name))
             for name, secret in secrets.items()
         }
+
+
+async def _written(attempt: Callable[[], Awaitable[Saved]], *, any_revision: bool) -> Saved:
+    """Return what *attempt* returns, which writes over the head that it read itself.
+
+    With *any_revision* it is called again where somebody saved between its read and its write: what it sealed, and
+    whether it changed anything, belongs to the revision that it read.
+
+    Raises:
+        ConflictError: somebody saved in between; with *any_revision*, during the last of _MOST_ATTEMPTS too.
+    """
+    for _ in range(_MOST_ATTEMPTS - 1 if any_revision else 0):
+        with contextlib.suppress(ConflictError):
+            return await attempt()
+    return await attempt()
 
 
 def _is_plain(name: str) -> bool:
