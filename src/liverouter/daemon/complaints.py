@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _EVERY_S: Final = 60.0
 _MAX_KINDS: Final = 100  # beyond them, all others count as one
+_FORGOTTEN_S: Final = 3600.0  # after which a kind that was not said makes room for another
 _LOGGERS: Final = {"uvicorn.error": "http.complained", "asyncio": "asyncio.complained"}
 _MOST_READ: Final = 2000  # characters of a complaint
 _NUMBERS: Final = re.compile(r"0x[0-9a-f]{1,16}|\d{1,20}")
@@ -42,24 +43,27 @@ class Complaints:
         first = text[:_MOST_READ].strip().partition("\n")[0]
         kind = _NUMBERS.sub("#", f"{event} {first} {type(exc).__name__ if exc else ''}")
         with self._lock:
-            if kind not in self._said and len(self._said) >= _MAX_KINDS:
-                kind = event
             now = self._clock()
+            if kind not in self._said and len(self._said) >= _MAX_KINDS:
+                self._said = {name: said for name, said in self._said.items() if now < said[0] + _FORGOTTEN_S}
+                if len(self._said) >= _MAX_KINDS:
+                    kind = event
             last, unsaid = self._said.get(kind, (None, 0))
             if last is not None and now < last + _EVERY_S:
                 self._said[kind] = (last, unsaid + 1)
                 return
             self._said[kind] = (now, 0)
-        message = one_line(first + (f": {type(exc).__name__}: {exc}" if exc else ""))
+        message = one_line(first + (f": {type(exc).__name__}: {exc}".removesuffix(": ") if exc else ""))
         getattr(self._log, level)(event, message=message, **({"times": unsaid + 1} if unsaid else {}))
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Be the one whom the running loop, asyncio and uvicorn complain to."""
         loop = asyncio.get_running_loop()
+        former = loop.get_exception_handler()
         loop.set_exception_handler(lambda _, context: self._take(context))
         with contextlib.ExitStack() as stack:
-            stack.callback(loop.set_exception_handler, None)
+            stack.callback(loop.set_exception_handler, former)
             for name, event in _LOGGERS.items():
                 stack.enter_context(_diverted(logging.getLogger(name), _Handler(event, self)))
             yield
