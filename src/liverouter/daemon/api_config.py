@@ -82,14 +82,15 @@ async def try_model(context: Using, body: shapes.TryBody) -> shapes.Answer:
     """Ask the model that this process serves, and say who answered."""
     context.live.wait_ready(0)  # the reasons at once, rather than an answer late
     async with context.trying:
-        started = time.monotonic()
+        started, limit = time.monotonic(), asyncio.timeout(_TRY_S)
         try:
-            async with asyncio.timeout(_TRY_S):
+            async with limit:
                 said = await context.live.chat_model().ainvoke(body.prompt)
         except LiveRouterError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a provider's library raises is the finding
-            message = mask(f"{type(exc).__name__}: {exc}")
+            words = f"no answer within {_TRY_S:g} s" if limit.expired() else str(exc)
+            message = mask(f"{type(exc).__name__}: {words}".removesuffix(": "))
             hint = "Check the config: it calls each deployment once and says what it answers"
             raise ApiError(502, message, code="LR302", where="provider", hint=hint) from None
     duration_ms = (time.monotonic() - started) * 1000
