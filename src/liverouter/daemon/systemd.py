@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PINGS_PER_PERIOD = 2  # sd_watchdog_enabled(3) asks for half of the period
+_PINGS_PER_PERIOD: Final = 2  # sd_watchdog_enabled(3) asks for half of the period
+_PERIOD: Final = re.compile(r"0*[1-9][0-9]{0,19}")  # microseconds; sd_watchdog_enabled(3) refuses 0, too
 
 
 class Notifier:
@@ -28,7 +30,8 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         period = environ.get("WATCHDOG_USEC", "")
         meant_for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self.watchdog_s = int(period) / 1e6 if self._address and period.isdigit() and meant_for_us else None
+        usable = self._address and meant_for_us and _PERIOD.fullmatch(period)
+        self.watchdog_s = int(period) / 1e6 if usable else None
 
     def ready(self, status: str) -> None:
         """Say that the process serves; *status* is what `systemctl status` shows."""
