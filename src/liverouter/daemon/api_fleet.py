@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
@@ -16,6 +16,9 @@ from liverouter.daemon.problem_details import UNFORESEEN, ApiError, ProblemModel
 from liverouter.daemon.sse import MAX_STREAMS, encode
 from liverouter.errors import DatabaseError
 from liverouter.secrecy.redaction import brief
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -80,11 +83,20 @@ async def read_events(context: Using, request: Request) -> StreamingResponse:
     async def hello() -> bytes:
         return encode("hello", await _everything(context))
 
+    stream = context.hub.stream(hello, may_hear=lambda: not by_session or gate.knows(cookie))
+    begun = await anext(stream)  # nothing else runs between the count above and this: the stream is counted now
     return StreamingResponse(
-        context.hub.stream(hello, may_hear=lambda: not by_session or gate.knows(cookie)),
+        _chained(begun, stream),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield *first*, then *rest*."""
+    yield first
+    async for message in rest:
+        yield message
 
 
 async def _everything(context: Context) -> dict[str, Any]:

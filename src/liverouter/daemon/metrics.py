@@ -59,7 +59,10 @@ class Metrics:
         self._revision = Gauge("liverouter_revision", "Revision that this process serves", registry=registry)
         self._desired = Gauge("liverouter_desired_revision", "Newest revision that it has read", registry=registry)
         self._number = Gauge("liverouter_generation", "Activations in this process", registry=registry)
-        self._age = Gauge("liverouter_config_age_seconds", "Since the served revision was committed", registry=registry)
+        self._of_generation = CollectorRegistry()  # told only while there is one: a gauge without a value shows as 0
+        self._age = Gauge(
+            "liverouter_config_age_seconds", "Since the served revision was committed", registry=self._of_generation
+        )
         self._state = Gauge("liverouter_state", "1 for the state it is in", ["state"], registry=registry)
         self._mode = Gauge("liverouter_listener", "1 for how it hears of changes", ["mode"], registry=registry)
         self._up = Gauge("liverouter_database_up", "Whether the last read of the settings succeeded", registry=registry)
@@ -106,8 +109,6 @@ class Metrics:
             (self._number, status.generation),
         ):
             gauge.set(-1 if value is None else value)
-        if generation is not None:
-            self._age.set((self._clock() - generation.snapshot.committed_at).total_seconds())
         self._state.clear()
         self._state.labels(str(status.state)).set(1)
         for mode in _MODES:
@@ -118,7 +119,10 @@ class Metrics:
                 await self._count_fleet()
         except DatabaseError:
             self._up.set(0)
-        return generate_latest(self._registry)
+        if generation is None:
+            return generate_latest(self._registry)
+        self._age.set((self._clock() - generation.snapshot.committed_at).total_seconds())
+        return generate_latest(self._registry) + generate_latest(self._of_generation)
 
     async def _count_fleet(self) -> None:
         """Add what the minutes since the start, or of the last hour, hold more than they did; late reports count."""

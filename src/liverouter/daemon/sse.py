@@ -79,10 +79,11 @@ class Hub:
     async def stream(
         self, first: Callable[[], Awaitable[bytes]], *, may_hear: Callable[[], bool] = lambda: True
     ) -> AsyncIterator[bytes]:
-        """Yield *first*, then every event, and a comment in each silence; ends when the reader lags, or at `close`.
+        """Yield how soon to connect again, *first*, then every event, and a comment in each silence.
 
-        *first* is made once the stream hears events: what changes while it is made follows it. *may_hear* is asked
-        before each event and each comment; once it says no, the stream ends.
+        It is one of `streams` from its first item on, which waits for nothing. *first* is made after that: what changes
+        while it is made follows it. *may_hear* is asked before each event and each comment; once it says no, the stream
+        ends. So it does when the reader lags, and at `close`.
         """
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._queues.add(queue)
@@ -90,7 +91,8 @@ class Hub:
         if self._closed:
             queue.put_nowait(_END)
         try:
-            yield f"retry: {_RETRY_MS}\n\n".encode() + await first()
+            yield f"retry: {_RETRY_MS}\n\n".encode()
+            yield await first()
             while True:
                 try:
                     async with asyncio.timeout(_PING_S):
