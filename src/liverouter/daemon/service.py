@@ -205,8 +205,8 @@ class _Service:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         unsubscribe = self._live.subscribe(soon(loop, self._observe))
-        self._live.start()
         try:
+            self._live.start()
             with self._complaints.listening():
                 self._start(self._context.watch.run(), "watch")
                 self._start(self._notifier.watch(), "watchdog")
