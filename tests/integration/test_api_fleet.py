@@ -210,7 +210,7 @@ class TestStream:
     async def test_those_that_begin_at_once_are_bounded(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A stream counts from the moment it is granted, not from its first bytes: the next one too many is refused."""
         monkeypatch.setattr("liverouter.daemon.api_fleet.MAX_STREAMS", 2)
-        policy = Policy(gate=AdminToken(None), tries=LoginLimiter(), any_host=False)
+        policy = Policy(admin_token=AdminToken(None), login_limiter=LoginLimiter(), any_host=False)
         request = Request({"type": "http", "headers": []})
         with LiveRouter(database_url=dsn) as live:
             context = build_context(live, policy, lambda path, error: pytest.fail(f"{path}: {error}"))

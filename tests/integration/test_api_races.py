@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from liverouter.revision import Head, Rows
 
+KEY: Final = "sk-test-0123456789abcdef"
 GATEWAY: Final = "https://gateway.example.org"
 
 
@@ -60,10 +61,15 @@ def desired(repository: Interrupted) -> Desired:
     return Desired(repository=repository, keyring=Keyring.from_text(generate_key()))
 
 
+def edit(**members: Any) -> Edit:
+    """Return the body of a PUT."""
+    return Edit.model_validate(members)
+
+
 class TestRead:
     async def test_is_of_one_revision(self, desired: Desired, repository: Interrupted) -> None:
         """Revision, author and rows that are read while somebody saves belong together."""
-        await desired.save(Edit(settings={"llm_model": "a"}, author="anna"), expected_revision=0)
+        await desired.save(edit(settings={"llm_model": "a"}, author="anna"), expected_revision=0)
         repository.others = [{"llm_model": "b"}]
         config = await desired.read()
         assert (config.revision, config.author, config.comment) == (2, "bert", "meanwhile")
@@ -74,14 +80,13 @@ class TestSaveOverAnyRevision:
     async def test_says_whether_it_changed_anything(self, desired: Desired, repository: Interrupted) -> None:
         """What somebody else stored meanwhile is not this one's change."""
         repository.others = [{"llm_model": "b"}]
-        saved = await desired.save(Edit(settings={"llm_model": "b"}), expected_revision=None)
+        saved = await desired.save(edit(settings={"llm_model": "b"}), expected_revision=None)
         assert (saved.revision, saved.changed) == (1, False)
 
     async def test_binds_a_secret_to_the_rows_that_it_meets(self, desired: Desired, repository: Interrupted) -> None:
         """A key is bound to the base URL of the revision that it becomes part of, not to one that was replaced."""
         repository.others = [{"openai_api_base": f"{GATEWAY}/v1"}]
-        edit = Edit.model_validate({"secrets": {"openai_api_key": "sk-test-0123456789abcdef"}})
-        saved = await desired.save(edit, expected_revision=None)
+        saved = await desired.save(edit(secrets={"openai_api_key": KEY}), expected_revision=None)
         assert (saved.revision, saved.changed) == (2, True)
         assert (await desired.read()).secrets["openai_api_key"].origins == [GATEWAY]
 
@@ -89,14 +94,14 @@ class TestSaveOverAnyRevision:
         """Who is overtaken again and again is told of the conflict, and nothing is changed."""
         repository.others = [{"llm_model": f"m{n}"} for n in range(100)]
         with pytest.raises(ConflictError):
-            await desired.save(Edit(settings={"llm_temperature": 1}), expected_revision=None)
+            await desired.save(edit(settings={"llm_temperature": 1}), expected_revision=None)
         repository.others = []
         assert "llm_temperature" not in (await desired.read()).settings
 
     async def test_roll_back_says_whether_it_changed_anything(self, desired: Desired, repository: Interrupted) -> None:
         """What somebody else took back meanwhile is not this one's change."""
-        await desired.save(Edit(settings={"llm_model": "a"}), expected_revision=0)
-        await desired.save(Edit(settings={"llm_model": "b"}), expected_revision=1)
+        await desired.save(edit(settings={"llm_model": "a"}), expected_revision=0)
+        await desired.save(edit(settings={"llm_model": "b"}), expected_revision=1)
         repository.others = [{"llm_model": "a"}]
         saved = await desired.rollback(RollbackBody(revision=1), expected_revision=None)
         assert (saved.revision, saved.changed) == (3, False)
@@ -107,4 +112,4 @@ class TestSaveOverOneRevision:
         """Who named a revision is never moved to another one."""
         repository.others = [{"llm_model": "b"}]
         with pytest.raises(ConflictError):
-            await desired.save(Edit(settings={"llm_temperature": 1}), expected_revision=0)
+            await desired.save(edit(settings={"llm_temperature": 1}), expected_revision=0)

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from liverouter.revision import Rows, SealedSecret
     from liverouter.secrecy.sealing import Keyring
 
-_BLANK: Final = "***"
+_BLANK: Final = "***"  # shown instead of what may be a secret
 _MOST_ATTEMPTS: Final = 20  # while others save; each is a few round trips
+# What a secret field is called, as a setting and inside an entry of llm_fallback_config.
 _SECRET_MEMBERS: Final = frozenset(
     name for spec in PROVIDERS.values() for f in spec.fields if f.kind == "secret" for name in (f.name, f.alias) if name
 )
@@ -138,16 +139,16 @@ class Desired:
         return Checked.model_validate(report.as_dict())
 
     async def conflict(self, expected_revision: int | None) -> dict[str, Any]:
-        """Return what an answer to a lost update says beside its Problem: the newest revision, and what changed."""
+        """Return the members that a 412 has beside its Problem: `current`, a RevisionRow, and `changes` since then."""
         newest = (await self._repository.history(limit=1))[0]
         try:
             changes = await self._repository.diff(expected_revision or 0, newest["revision"])
         except DatabaseError:
-            changes = []  # the history was pruned, or went back
+            changes = []  # the history does not hold the expected revision: it was pruned, or an older backup restored
         return {"current": RevisionRow.model_validate(newest).model_dump(mode="json"), "changes": changes}
 
     async def history(self, limit: int) -> list[dict[str, Any]]:
-        """Return the newest revisions."""
+        """Return the newest *limit* revisions, newest first."""
         return await self._repository.history(limit=limit)
 
     async def diff(self, a: int, b: int) -> list[dict[str, Any]]:
@@ -159,16 +160,23 @@ class Desired:
         return await self._repository.diff(a, b)
 
     async def _saved(self, before: int, revision: int) -> Saved:
+        """Return the outcome of a write over the revision *before* that made *revision*, with the head's Problems."""
         return Saved(
             revision=revision, changed=revision != before, problems=self._problems(await self._repository.read())
         )
 
     def _problems(self, raw: Rows) -> list[ProblemModel]:
+        """Return what is wrong with *raw*, judged with this process's environment and keyring."""
         found = validate(raw, environment=Environment(), keyring=self._keyring).problems
         return [ProblemModel(**problem.as_dict()) for problem in found]
 
     def _sealed(self, draft: Draft, raw: Rows) -> dict[str, SealedSecret]:
-        """Return the draft's secrets, sealed and bound to where the rows will have them sent."""
+        """Return the draft's secrets, sealed and bound to the origins that *raw* with the draft has them sent to.
+
+        Raises:
+            ConfigError: a secret could never be used.
+            SecretError: there is no keyring to seal with.
+        """
         secrets = {name: Secret(value.get_secret_value()) for name, value in draft.secrets.items() if value is not None}
         if unfit := [problem for name, secret in secrets.items() for problem in secret_faults(name, secret)]:
             raise ConfigError(unfit)
@@ -200,7 +208,11 @@ def _is_plain(name: str) -> bool:
 
 
 def _check_names(draft: Draft) -> None:
-    """Refuse what no setting is called; to remove such a row is allowed."""
+    """Refuse names that are no setting's, and secrets among the settings; rows of any name may be removed.
+
+    Raises:
+        ConfigError: with a Problem for each; or the one that a name looks like a key, which is not repeated.
+    """
     problems = []
     if any(looks_like_key(name) for name in (*draft.settings, *draft.secrets)):
         hint = 'Send a key as the value of its name: {"secrets": {"openai_api_key": "…"}}'
@@ -217,7 +229,11 @@ def _check_names(draft: Draft) -> None:
 
 
 def _check_values(draft: Draft) -> None:
-    """Refuse what the database would: it says so for one setting only, and a page shows each beside its field."""
+    """Refuse what the database refuses: it names the first setting only, and a page shows each beside its field.
+
+    Raises:
+        ConfigError: with a Problem for each plain secret, and for each value that a library would look up.
+    """
     settings = draft.settings.items()
     places = [(name, value, f"settings.{name}") for name, value in settings]
     if problems := [p for name, value, at in places for p in (*plain_secrets(name, value, at), *looked_up(value, at))]:
@@ -225,16 +241,21 @@ def _check_values(draft: Draft) -> None:
 
 
 def _with_changes(raw: Rows, draft: Draft) -> Rows:
-    """Return *raw* with the settings of *draft*."""
+    """Return *raw* with the settings of *draft*, and without those that it sets to null; secrets stay as they are."""
     changed = {name: value for name, value in draft.settings.items() if value is not None}
     return with_changes(raw, settings=changed, remove=_removed(draft.settings))
 
 
 def _removed(members: dict[str, Any]) -> list[str]:
+    """Return the names whose value is None, which removes them."""
     return [name for name, value in members.items() if value is None]
 
 
 def _from_environment(name: str, environment: Environment) -> FromEnvironment | None:
+    """Return the source of the setting *name* in *environment* and, unless it is a secret, its value.
+
+    None where *environment* does not give it, or it cannot be read.
+    """
     found, setting = environment.get(name), SETTINGS[name]
     if found is None or found.error:
         return None
@@ -243,11 +264,15 @@ def _from_environment(name: str, environment: Environment) -> FromEnvironment | 
     try:
         return FromEnvironment(source=found.source, value=_shown(parse(setting, found.text)))
     except SettingValueError:
-        return FromEnvironment(source=found.source, value=None)  # the Problem says what is wrong with it
+        return FromEnvironment(source=found.source, value=None)  # one of Config.problems says what is wrong with it
 
 
 def _shown(value: Any, name: str = "") -> Any:
-    """Return *value* with blanked what stands where only the reference to a secret may, and what looks like one."""
+    """Return *value*, the member *name* of what it stands in, without what may be a secret.
+
+    Blanked are members that may hold only a reference to a secret and hold another value, and texts that look like a
+    secret.
+    """
     is_reference = isinstance(value, dict) and set(value) == {"secret"}
     if name in _SECRET_MEMBERS and value is not None and not is_reference:
         return _BLANK
