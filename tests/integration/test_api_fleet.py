@@ -374,6 +374,44 @@ class TestUnforeseen:
         assert seen[1].startswith("event: head")
         assert [one.startswith("RuntimeError: no such thing: sk-abcdef***") for one in told] == [True]
 
+    async def test_process_that_ends_before_all_is_told_again_is_gone(self) -> None:
+        """Pages that are open already lose a process that ended just before everything is told again."""
+        hub = Hub()
+        running = [{"instance": "a"}, {"instance": "b"}]
+
+        class Shrinking(Fleet):
+            async def head(self) -> dict[str, Any]:
+                return {"revision": 7, "pending": 0}
+
+            async def instances(self, head: dict[str, Any]) -> list[dict[str, Any]]:
+                return [one for one in running if head]
+
+            async def serving(self) -> list[dict[str, Any]]:
+                return []
+
+            async def problems(self) -> list[dict[str, Any]]:
+                return []
+
+            async def usage(self, minutes: int) -> list[dict[str, Any]]:
+                return [][:minutes]
+
+        fleet = Shrinking(SettingsRepository(url="postgresql://127.0.0.1/x"))
+        watch = Watch(fleet=fleet, hub=hub, report=pytest.fail)
+        stream = hub.stream(hello)
+        await begin(stream)
+        watching = asyncio.create_task(watch.run())
+        try:
+            async with asyncio.timeout(60):
+                while b"event: instances" not in await anext(stream):
+                    pass
+                running.pop()
+                watch.forget()
+                while b"event: instances" not in (message := await anext(stream)):
+                    pass
+        finally:
+            watching.cancel()
+        assert message.endswith(b'{"changed":[{"instance":"a"}],"gone":["b"]}\n\n')
+
     def test_stream_that_cannot_be_begun_says_so_and_goes_on(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         """An error in what a page needs at first is told there and in the log; the stream stays."""
         failing = [True]

@@ -90,7 +90,7 @@ class Watch:
         # Monotonic times in seconds: until when to look quickly, when problems and usage were last read.
         self._quick_until = self._all_at = self._usage_at = -_USAGE_EVERY_S
         self._known: Row = {}  # kind of event -> the data that was last told
-        self._instances: dict[str, Row] = {}  # instance -> its row, as it was last told
+        self._instances: dict[str, Row | None] = {}  # instance -> its row as last told; None: to be told again
 
     def wake(self) -> None:
         """Look now, and quickly for _QUICK_FOR_S: a revision is on its way."""
@@ -99,7 +99,8 @@ class Watch:
 
     def forget(self) -> None:
         """Look now, and tell everything again, whether or not it changed."""
-        self._known, self._instances = {}, {}
+        self._known = {}
+        self._instances = dict.fromkeys(self._instances)  # names stay: who ends before the next look is told as gone
         self._all_at = self._usage_at = -_USAGE_EVERY_S
         self._woken.set()
 
@@ -153,9 +154,10 @@ class Watch:
 
     def _tell_instances(self, rows: Iterable[Row]) -> None:
         """Publish which of *rows* are new or changed by more than a heartbeat, and which processes are gone."""
-        former, self._instances = self._instances, {row["instance"]: row for row in rows}
-        changed = [row for name, row in self._instances.items() if _stable(row) != _stable(former.get(name))]
-        gone = [name for name in former if name not in self._instances]
+        now = {row["instance"]: row for row in rows}
+        former, self._instances = self._instances, {**now}
+        changed = [row for name, row in now.items() if _stable(row) != _stable(former.get(name))]
+        gone = [name for name in former if name not in now]
         if changed or gone:
             self._hub.publish("instances", {"changed": changed, "gone": gone})
 
