@@ -217,7 +217,7 @@ class _Service:
         self._notifier = Notifier()
         self._complaints = Complaints(self._log)
         self._context = context = build_context(live, policy, self._report)
-        self._server = _Server(http_config(context), started=self._serves)
+        self._server = _Server(http_config(context), started=self._tell_started)
         self._started = started
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
@@ -258,12 +258,12 @@ class _Service:
         """Log a request that failed in a way nobody foresaw, each kind of failure once a minute."""
         self._complaints.say("request.failed", f"{path}: {error}", level="error")
 
-    def _serves(self) -> None:
+    def _tell_started(self) -> None:
         """Tell the caller and systemd that the page answers."""
         self._started()
-        self._notifier.ready(self._words())
+        self._notifier.ready(self._status_line())
 
-    def _words(self) -> str:
+    def _status_line(self) -> str:
         """Return what `systemctl status` shows: state and revision."""
         status = self._live.status()
         return f"{status.state}, revision {'none' if status.revision is None else status.revision}"
@@ -287,6 +287,6 @@ class _Service:
         self._context.observe(event)
         if self._reloading and isinstance(event, ConfigRead | ReadFailed):
             self._reloading = False
-            self._notifier.ready(self._words())
+            self._notifier.ready(self._status_line())
         elif isinstance(event, ConfigApplied | ConfigRejected):
-            self._notifier.status(self._words())
+            self._notifier.status(self._status_line())
