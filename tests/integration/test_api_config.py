@@ -395,6 +395,14 @@ class TestTry:
         assert answer.status_code == 502
         assert OTHER not in answer.text
 
+    def test_no_answer_in_time_is_said_so(self, api: Api, openai: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A try that takes too long is 502, and says how long that was."""
+        api.save(**first(openai))
+        monkeypatch.setattr("liverouter.daemon.api_config._TRY_S", 0.01)
+        with openai.hold():
+            answer = api.client.post("/api/try", json={"prompt": "hi"})
+        assert (answer.status_code, answer.json()["detail"]) == (502, "TimeoutError: no answer within 0.01 s")
+
 
 class TestCatalog:
     def test_providers_tell_their_fields(self, api: Api) -> None:

@@ -245,6 +245,32 @@ class TestComplaints:
             complaints.say("http.complained", "x" * 20 + "".join(chr(97 + int(c)) for c in str(number)))
         assert len(log.lines) <= 101
 
+    def test_kinds_of_former_times_make_room(self) -> None:
+        """What nobody complained of for an hour leaves its place: a new complaint is told by its own words again."""
+        log, now = Log(), [0.0]
+        complaints = Complaints(log, clock=lambda: now[0])
+        for letter in range(200):
+            complaints.say("http.complained", f"complaint {chr(0x4E00 + letter)}")
+        now[0] = 3601.0
+        for text in ("one", "other"):
+            complaints.say("http.complained", text)
+        assert [line["message"] for line in log.lines[-2:]] == ["one", "other"]
+
+    def test_error_without_words_is_told_by_its_name(self) -> None:
+        """A timeout says nothing but its name, and no colon before nothing."""
+        log = Log()
+        Complaints(log).say("http.complained", "it took too long", TimeoutError())
+        assert log.lines[0]["message"] == "it took too long: TimeoutError"
+
+    async def test_former_handler_is_back_afterwards(self) -> None:
+        """Who listened to the loop before does so again."""
+        loop, heard = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _, context: heard.append(context["message"]))
+        with Complaints(Log()).listening():
+            loop.call_exception_handler({"message": "for us"})
+        loop.call_exception_handler({"message": "for them"})
+        assert heard == ["for them"]
+
     async def test_loop_and_loggers_are_heard(self, caplog: pytest.LogCaptureFixture) -> None:
         """What asyncio says goes to our log alone: masked, on one line, without a traceback or an object's repr."""
         log, loop = Log(), asyncio.get_running_loop()

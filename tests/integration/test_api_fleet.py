@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
 
 from liverouter import LiveRouter
+from liverouter.daemon.api_fleet import read_events
+from liverouter.daemon.auth import AdminToken, LoginLimiter
+from liverouter.daemon.context import build_context
 from liverouter.daemon.fleet import Fleet, Watch
 from liverouter.daemon.metrics import Metrics
+from liverouter.daemon.problem_details import ApiError
+from liverouter.daemon.request_guard import Policy
 from liverouter.daemon.sse import Hub, encode
 from liverouter.engine.status import Status
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
 from tests.kit.http import Api
+from tests.kit.waiting import until_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 KEY: Final = "sk-test-0123456789abcdef"
 
@@ -174,15 +181,16 @@ class TestStream:
             return b"hello"
 
         stream = hub.stream(hello)
-        assert (await anext(stream)).endswith(b"hello")
+        assert (await anext(stream)).startswith(b"retry: ")
+        assert await anext(stream) == b"hello"
         assert await anext(stream) == b"event: number\ndata: 1\n\n"
 
     async def test_reader_that_lags_is_cut_off(self) -> None:
         """A stream whose reader lags far behind ends, and the others go on."""
         hub = Hub()
         slow, quick = hub.stream(hello), hub.stream(hello)
-        await anext(slow)
-        await anext(quick)
+        await begin(slow)
+        await begin(quick)
         for number in range(1000):
             hub.publish("number", number)
             await anext(quick)
@@ -194,10 +202,23 @@ class TestStream:
         """At the end of the process every stream ends, those opened later too."""
         hub = Hub()
         stream = hub.stream(hello)
-        await anext(stream)
+        await begin(stream)
         hub.close()
         assert [message async for message in stream] == []
-        assert len([message async for message in hub.stream(hello)]) == 1
+        assert [message async for message in hub.stream(hello)][1:] == [b"hello"]
+
+    async def test_those_that_begin_at_once_are_bounded(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A stream counts from the moment it is granted, not from its first bytes: the next one too many is refused."""
+        monkeypatch.setattr("liverouter.daemon.api_fleet.MAX_STREAMS", 2)
+        policy = Policy(admin_token=AdminToken(None), login_limiter=LoginLimiter(), any_host=False)
+        request = Request({"type": "http", "headers": []})
+        with LiveRouter(database_url=dsn) as live:
+            context = build_context(live, policy, lambda path, error: pytest.fail(f"{path}: {error}"))
+            granted = [await read_events(context, request) for _ in range(2)]
+            with pytest.raises(ApiError, match="too many streams"):
+                await read_events(context, request)
+            del granted  # nobody read them: asyncio closes them
+            await until_async(lambda: context.hub.streams == 0)
 
 
 async def hello() -> bytes:
@@ -205,12 +226,22 @@ async def hello() -> bytes:
     return b"hello"
 
 
+async def begin(stream: AsyncIterator[bytes]) -> None:
+    """Read what comes before the first event."""
+    assert (await anext(stream)).startswith(b"retry: ")
+    assert await anext(stream) == b"hello"
+
+
 class TestProcess:
     def test_ready_once_a_config_is_live(self, api: Api, empty_dsn: str) -> None:
-        """The readiness probe is 200 with a live config, and 503 with the codes of what is missing without one."""
+        """The readiness probe is 200 with a live config, and 503 with the codes of what is missing without one.
+
+        What is not live has no age.
+        """
         answer = api.client.get("/readyz")
         assert (answer.status_code, answer.json()["status"]) == (200, "ready")
         with Api(empty_dsn) as unmigrated:
+            assert "liverouter_config_age_seconds " not in unmigrated.client.get("/metrics").text
             answer = unmigrated.client.get("/readyz")
             assert (answer.status_code, answer.json()["degraded"]) == (503, ["LR204"])
             assert unmigrated.client.get("/livez").status_code == 200
@@ -332,7 +363,7 @@ class TestUnforeseen:
 
         watch = Watch(fleet=Broken(SettingsRepository(url="postgresql://127.0.0.1/x")), hub=hub, report=told.append)
         stream = hub.stream(hello)
-        await anext(stream)
+        await begin(stream)
         running = asyncio.create_task(watch.run())
         try:
             async with asyncio.timeout(60):
@@ -343,12 +374,50 @@ class TestUnforeseen:
         assert seen[1].startswith("event: head")
         assert [one.startswith("RuntimeError: no such thing: sk-abcdef***") for one in told] == [True]
 
+    async def test_process_that_ends_before_all_is_told_again_is_gone(self) -> None:
+        """Pages that are open already lose a process that ended just before everything is told again."""
+        hub = Hub()
+        running = [{"instance": "a"}, {"instance": "b"}]
+
+        class Shrinking(Fleet):
+            async def head(self) -> dict[str, Any]:
+                return {"revision": 7, "pending": 0}
+
+            async def instances(self, head: dict[str, Any]) -> list[dict[str, Any]]:
+                return [one for one in running if head]
+
+            async def serving(self) -> list[dict[str, Any]]:
+                return []
+
+            async def problems(self) -> list[dict[str, Any]]:
+                return []
+
+            async def usage(self, minutes: int) -> list[dict[str, Any]]:
+                return [][:minutes]
+
+        fleet = Shrinking(SettingsRepository(url="postgresql://127.0.0.1/x"))
+        watch = Watch(fleet=fleet, hub=hub, report=pytest.fail)
+        stream = hub.stream(hello)
+        await begin(stream)
+        watching = asyncio.create_task(watch.run())
+        try:
+            async with asyncio.timeout(60):
+                while b"event: instances" not in await anext(stream):
+                    pass
+                running.pop()
+                watch.forget()
+                while b"event: instances" not in (message := await anext(stream)):
+                    pass
+        finally:
+            watching.cancel()
+        assert message.endswith(b'{"changed":[{"instance":"a"}],"gone":["b"]}\n\n')
+
     def test_stream_that_cannot_be_begun_says_so_and_goes_on(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         """An error in what a page needs at first is told there and in the log; the stream stays."""
-        fails = iter([True])
+        failing = [True]
 
         async def broken(_: Fleet) -> dict[str, Any]:
-            if next(fails, False):
+            if failing:
                 raise RuntimeError("unforeseen")
             return await head(_)
 
@@ -358,8 +427,10 @@ class TestUnforeseen:
             with api.events() as events:
                 kind, hello = next(events)
                 assert (kind, hello["database"]["code"], hello["status"]["state"]) == ("hello", "LR699", "live")
+                failing.clear()
                 until(events, "instances", lambda data: data["changed"])
-        assert api.reports.pop() == "/api/events: RuntimeError: unforeseen"
+        assert "/api/events: RuntimeError: unforeseen" in api.reports
+        api.reports.clear()  # the watch meets the error, too
 
     def test_number_that_json_lacks_goes_as_null(self) -> None:
         """No browser parses NaN: one such value would end the stream for every page."""

@@ -34,7 +34,11 @@ AUTHORIZED: Final = {"Authorization": f"Bearer {TOKEN}"}
 
 def _policy() -> Policy:
     """Return what admits the token, and counts no wrong one for long: many are tried."""
-    return Policy(gate=AdminToken(TOKEN), tries=LoginLimiter(clock=itertools.count(0.0, 60.0).__next__), any_host=False)
+    return Policy(
+        admin_token=AdminToken(TOKEN),
+        login_limiter=LoginLimiter(clock=itertools.count(0.0, 60.0).__next__),
+        any_host=False,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,9 @@ def local(database: str) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def unguarded(database: str) -> Iterator[Api]:
     """The API of `liverouter serve --no-token`."""
-    with Api(database, policy=Policy(gate=AdminToken(None), tries=LoginLimiter(), any_host=False)) as api:
+    with Api(
+        database, policy=Policy(admin_token=AdminToken(None), login_limiter=LoginLimiter(), any_host=False)
+    ) as api:
         yield api
 
 
@@ -162,7 +164,10 @@ class TestOrigin:
     def test_named_host_is_answered(self, database: str) -> None:
         """A proxy's name is answered where LIVEROUTER_ALLOWED_HOSTS holds it, and no other."""
         policy = Policy(
-            gate=AdminToken(None), tries=LoginLimiter(), any_host=False, hosts=frozenset({"llm.example.org"})
+            admin_token=AdminToken(None),
+            login_limiter=LoginLimiter(),
+            any_host=False,
+            hosts=frozenset({"llm.example.org"}),
         )
         with Api(database, policy=policy) as api:
             assert api.client.get("/livez", headers={"Host": "llm.example.org"}).status_code == 200

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from liverouter import OptionsError
-from liverouter.daemon.auth import TRIES, AdminToken, LoginLimiter, admin_token, kept_token
+from liverouter.daemon.auth import MAX_FAILURES, AdminToken, LoginLimiter, admin_token, kept_token
 from liverouter.daemon.sse import Hub
 from tests.kit.http import Api
 
@@ -50,7 +50,7 @@ class TestGuessing:
     def test_right_token_is_never_locked_out(self, database: str) -> None:
         """However many wrong ones came from an address, which many may share, the right one is let in, at each door."""
         with Api(database, token=TOKEN) as api:
-            for number in range(TRIES):
+            for number in range(MAX_FAILURES):
                 headers = bearer(f"guess {number}") | {"X-Forwarded-For": f"192.0.2.{number}"}  # anybody can write that
                 assert api.client.get("/api/status", headers=headers).status_code == 401
             for attempt in (
@@ -66,7 +66,7 @@ class TestGuessing:
         """Behind a proxy that FORWARDED_ALLOW_IPS names, each visitor counts, and a session is for https only."""
         monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
         with Api(database, token=TOKEN) as api:
-            for number in range(TRIES + 1):
+            for number in range(MAX_FAILURES + 1):
                 headers = bearer(f"guess {number}") | {"X-Forwarded-For": f"192.0.2.{number}"}
                 assert api.client.get("/api/status", headers=headers).status_code == 401
             answer = api.client.post("/api/session", json={"token": TOKEN}, headers={"X-Forwarded-Proto": "https"})
@@ -75,14 +75,14 @@ class TestGuessing:
     def test_waiting_ends_by_itself(self) -> None:
         """Wrong tries are forgotten after a minute, one by one."""
         now = [0.0]
-        tries = LoginLimiter(clock=lambda: now[0])
-        for _ in range(TRIES):
-            tries.add_failure("192.0.2.1")
+        limiter = LoginLimiter(clock=lambda: now[0])
+        for _ in range(MAX_FAILURES):
+            limiter.add_failure("192.0.2.1")
             now[0] += 1
-        assert tries.wait_s("192.0.2.1") == 60 - TRIES
-        assert tries.wait_s("192.0.2.2") == 0
+        assert limiter.wait_s("192.0.2.1") == 60 - MAX_FAILURES
+        assert limiter.wait_s("192.0.2.2") == 0
         now[0] = 60.5
-        assert tries.wait_s("192.0.2.1") == 0
+        assert limiter.wait_s("192.0.2.1") == 0
 
     @pytest.mark.parametrize(
         ("one", "other", "same"),
@@ -97,22 +97,22 @@ class TestGuessing:
     )
     def test_visitor_is_an_address_or_its_network(self, one: str, other: str, *, same: bool) -> None:
         """IPv4 counts by address, also where IPv6 carries it; IPv6 by the /64 that one visitor has."""
-        tries = LoginLimiter(clock=lambda: 0.0)
-        for _ in range(TRIES):
-            tries.add_failure(one)
-        assert tries.wait_s(one) > 0
-        assert (tries.wait_s(other) > 0) is same
+        limiter = LoginLimiter(clock=lambda: 0.0)
+        for _ in range(MAX_FAILURES):
+            limiter.add_failure(one)
+        assert limiter.wait_s(one) > 0
+        assert (limiter.wait_s(other) > 0) is same
 
     def test_flood_of_addresses_makes_nobody_forgotten(self) -> None:
         """LoginLimiter from ever new addresses take no more memory, and wash no count away."""
-        tries = LoginLimiter(clock=lambda: 0.0)
-        for _ in range(TRIES):
-            tries.add_failure("192.0.2.1")
+        limiter = LoginLimiter(clock=lambda: 0.0)
+        for _ in range(MAX_FAILURES):
+            limiter.add_failure("192.0.2.1")
         for number in range(20_000):
-            tries.add_failure(f"2001:db8:{number:x}::1")
-        assert tries.wait_s("192.0.2.1") > 0
-        assert tries.wait_s("198.51.100.1") > 0  # one of too many
-        assert len(vars(tries)["_failures"]) <= 10_001
+            limiter.add_failure(f"2001:db8:{number:x}::1")
+        assert limiter.wait_s("192.0.2.1") > 0
+        assert limiter.wait_s("198.51.100.1") > 0  # one of too many
+        assert len(vars(limiter)["_failures"]) <= 10_001
 
     @pytest.mark.parametrize("sent", [b"\xff" * 40, b"x" * 15_000, "ünïcödé-tökén".encode(), b"?"])
     def test_odd_tokens_are_wrong_ones(self, guarded: Api, sent: bytes) -> None:
@@ -153,18 +153,18 @@ class TestSession:
     @pytest.mark.parametrize("others", ['prefs={"a":1}; {}', "a=b c; {}", "=; {}; ;", "a[]=1;{}", '{}; quoted="x;y"'])
     def test_cookies_of_others_do_not_matter(self, others: str) -> None:
         """Cookies of one host are everybody's on it, whatever port and spelling: ours is found among them."""
-        gate = AdminToken(TOKEN)
-        assert gate.knows(others.replace("{}", f"liverouter_session={gate.new_session()}"))
+        sessions = AdminToken(TOKEN)
+        assert sessions.knows(others.replace("{}", f"liverouter_session={sessions.new_session()}"))
 
     def test_session_ends_by_itself(self) -> None:
         """A session holds until its expiry, and no longer."""
         now = [1_000_000.0]
-        gate = AdminToken(TOKEN, clock=lambda: now[0])
-        cookie = f"liverouter_session={gate.new_session()}"
+        sessions = AdminToken(TOKEN, clock=lambda: now[0])
+        cookie = f"liverouter_session={sessions.new_session()}"
         now[0] += 12 * 3600 - 1
-        assert gate.knows(cookie)
+        assert sessions.knows(cookie)
         now[0] += 2
-        assert not gate.knows(cookie)
+        assert not sessions.knows(cookie)
 
     def test_new_token_ends_all_sessions(self) -> None:
         """Sessions bought with another token are worth nothing."""
@@ -189,17 +189,18 @@ class TestSession:
 
     async def test_stream_ends_with_its_session(self) -> None:
         """A stream tells nothing more, not even that it is there, once its session has ended."""
-        gate, hub = AdminToken(TOKEN), Hub()
-        cookie = f"liverouter_session={gate.new_session()}"
+        sessions, hub = AdminToken(TOKEN), Hub()
+        cookie = f"liverouter_session={sessions.new_session()}"
 
         async def first() -> bytes:
             return b"hello"
 
-        stream = aiter(hub.stream(first, may_hear=lambda: gate.knows(cookie)))
-        assert (await anext(stream)).endswith(b"hello")
+        stream = aiter(hub.stream(first, may_hear=lambda: sessions.knows(cookie)))
+        assert (await anext(stream)).startswith(b"retry: ")
+        assert await anext(stream) == b"hello"
         hub.publish("event", {"number": 1})
         assert b"number" in await anext(stream)
-        gate.end_session(cookie)
+        sessions.end_session(cookie)
         hub.publish("event", {"number": 2})
         with pytest.raises(StopAsyncIteration):
             await anext(stream)
@@ -224,9 +225,9 @@ class TestSession:
 
     def test_sessions_are_bounded(self) -> None:
         """Of too many sessions the oldest end."""
-        gate = AdminToken(TOKEN)
-        cookies = [f"liverouter_session={gate.new_session()}" for _ in range(1001)]
-        assert [gate.knows(cookies[n]) for n in (0, 1, 1000)] == [False, True, True]
+        sessions = AdminToken(TOKEN)
+        cookies = [f"liverouter_session={sessions.new_session()}" for _ in range(1001)]
+        assert [sessions.knows(cookies[n]) for n in (0, 1, 1000)] == [False, True, True]
 
 
 class TestWhatIsAToken:

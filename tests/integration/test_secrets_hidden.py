@@ -243,7 +243,7 @@ class TestNothingTellsASecret:
 
     def test_api(self, echo: Echo, hidden: dict[str, str], url: str, dsn: str) -> None:
         """Every path of the API, with secrets where they belong and where they do not."""
-        policy = Policy(gate=AdminToken(hidden["token"]), tries=LoginLimiter(), any_host=False)
+        policy = Policy(admin_token=AdminToken(hidden["token"]), login_limiter=LoginLimiter(), any_host=False)
         settings: dict[str, Any] = {"llm_provider": "openai", "llm_model": "gpt-4o", "litellm_num_retries": 0}
         entry = {"provider": "openai", "model": "m", "api_key": hidden["refused"]}
         with echo as base, Api(url, secret_keys=hidden["ring"], policy=policy) as api:

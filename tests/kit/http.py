@@ -50,7 +50,9 @@ class Api:
         own = secrets.token_urlsafe(32)
         self.token = token or own
         self.headers = {} if token or policy else {"Authorization": f"Bearer {own}"}
-        self._policy = policy or Policy(gate=AdminToken(self.token), tries=LoginLimiter(), any_host=False)
+        self._policy = policy or Policy(
+            admin_token=AdminToken(self.token), login_limiter=LoginLimiter(), any_host=False
+        )
         self._limits = limits
         self.complaints: list[dict[str, Any]] = []  # of asyncio and uvicorn
         self.reports: list[str] = []  # errors that nobody foresaw

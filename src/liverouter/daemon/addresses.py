@@ -6,15 +6,15 @@ import ipaddress
 import socket
 from typing import Final
 
-_ONE_VISITORS_BITS: Final = 64  # of an IPv6 address: whoever has one has all that share these
-_MAX_LENGTH: Final = 64  # characters; a proxy may hand on anything as an address
+_PREFIX_BITS: Final = 64  # of an IPv6 address; whoever is given one address is given the whole network
+_MAX_LENGTH: Final = 64  # characters; what a proxy hands on as an address may be anything
 
 
 def resolve(host: str, port: int) -> tuple[socket.AddressFamily, str]:
-    """Return the family and the numeric address that *host* stands for on this machine; "" is every address.
+    """Return the family and the first numeric address that *host* stands for on this machine; "" is every address.
 
     Raises:
-        OSError: no such name here.
+        OSError: the name is not known here.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     (found, *_) = socket.getaddrinfo(
@@ -29,7 +29,10 @@ def is_loopback(address: str) -> bool:
 
 
 def visitor(address: str) -> str:
-    """Return what limits count *address* as: an IPv4 address, also where IPv6 carries it, or an IPv6 network of /64."""
+    """Return what limits count *address* as: an IPv4 address, also one that IPv6 carries, or an IPv6 network of /64.
+
+    Text that is no address counts as itself, cut to _MAX_LENGTH.
+    """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -37,5 +40,5 @@ def visitor(address: str) -> str:
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped is not None:
             return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, _ONE_VISITORS_BITS), strict=False))
+        return str(ipaddress.ip_network((found, _PREFIX_BITS), strict=False))
     return str(found)

@@ -1,4 +1,4 @@
-"""The daemon's web application: routes, one shape for all errors, an OpenAPI document that tells every answer."""
+"""The daemon's web application: its routes, one shape for all errors, an OpenAPI document with every answer."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _SECURITY = {
     "token": {"type": "http", "scheme": "bearer"},
     "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
 }
-_OPEN = ("/livez", "/readyz", "/api/session")
+_OPEN = ("/livez", "/readyz", "/api/session")  # of the documented paths, those that need no token
 
 
 def create_app(context: Context) -> ASGIApp:
-    """Return the whole application, shield included."""
+    """Return the whole application, inside its request guard."""
     app = FastAPI(
         title="liverouter",
         version=version("liverouter"),
         description=_DESCRIPTION,
         openapi_url="/api/openapi.json",
-        docs_url=None,  # both load scripts from elsewhere
+        docs_url=None,  # this page and the next one load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -70,7 +70,7 @@ async def _on_http_error(_: Request, exc: Exception) -> Response:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the document, made once: errors as problem+json, and which routes want a token."""
+    """Return the OpenAPI document; it is made at the first call and kept in *app*."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         document["components"]["securitySchemes"] = _SECURITY
@@ -82,12 +82,12 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Say in *operation* what FastAPI does not: a required If-Match, the token, and errors as problem+json."""
     for parameter in operation.get("parameters", ()):
         if parameter["name"] == "if-match":
             parameter["schema"].pop("anyOf")  # "or null": a header is there or not
-            parameter["required"] = (
-                method == "put"
-            )  # its absence has a status of its own, so routes take it as optional
+            # The route takes it as optional, to answer its absence with 428 instead of 422.
+            parameter["required"] = method == "put"
     if path not in _OPEN:
         operation["security"] = [{"token": []}, {"session": []}]
     for answer in operation["responses"].values():

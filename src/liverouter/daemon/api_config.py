@@ -26,7 +26,7 @@ IfMatch = Annotated[
 ]
 
 _ETAG: Final = re.compile(r'"(\d{1,18})"')
-_TRY_S: Final = 180.0
+_TRY_S: Final = 180.0  # for all attempts of one call
 
 
 router = APIRouter(prefix="/api", tags=["config"])
@@ -80,16 +80,17 @@ async def check_config(context: Using, body: shapes.CheckBody) -> shapes.Checked
 @router.post("/try", response_model=shapes.Answer, responses=documented(400, 413, 415, 422, 502, 503))
 async def try_model(context: Using, body: shapes.TryBody) -> shapes.Answer:
     """Ask the model that this process serves, and say who answered."""
-    context.live.wait_ready(0)  # the reasons at once, rather than an answer late
+    context.live.wait_ready(0)  # without a config: the reasons at once, not after the ready timeout
     async with context.trying:
-        started = time.monotonic()
+        started, limit = time.monotonic(), asyncio.timeout(_TRY_S)
         try:
-            async with asyncio.timeout(_TRY_S):
+            async with limit:
                 said = await context.live.chat_model().ainvoke(body.prompt)
         except LiveRouterError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a provider's library raises is the finding
-            message = mask(f"{type(exc).__name__}: {exc}")
+            words = f"no answer within {_TRY_S:g} s" if limit.expired() else str(exc)
+            message = mask(f"{type(exc).__name__}: {words}".removesuffix(": "))
             hint = "Check the config: it calls each deployment once and says what it answers"
             raise ApiError(502, message, code="LR302", where="provider", hint=hint) from None
     duration_ms = (time.monotonic() - started) * 1000
@@ -126,7 +127,11 @@ def _etag(revision: int) -> str:
 
 
 def _expected(if_match: str | None, *, required: bool) -> int | None:
-    """Return the revision that the header names, None for any."""
+    """Return the revision that the header *if_match* names; None for any, where it is `*` or not *required*.
+
+    Raises:
+        ApiError: it is missing and *required* (428), or holds no revision (400).
+    """
     if if_match is None:
         if not required:
             return None
@@ -141,12 +146,14 @@ def _expected(if_match: str | None, *, required: bool) -> int | None:
 
 
 def _saved(context: Context, saved: shapes.Saved, response: Response) -> shapes.Saved:
+    """Return *saved*, with its revision as the ETag of *response*; open pages look for it at once."""
     response.headers["ETag"] = _etag(saved.revision)
     context.watch.wake()
     return saved
 
 
 async def _conflict(context: Context, exc: ConflictError, expected: int | None) -> Response:
+    """Return the 412 for *exc*: the newest revision, its ETag, and what changed since *expected*."""
     members = await context.desired.conflict(expected)
     headers = {"ETag": _etag(members["current"]["revision"])}
     return answer(412, [exc.problem], headers=headers, **members)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
@@ -16,6 +16,9 @@ from liverouter.daemon.problem_details import UNFORESEEN, ApiError, ProblemModel
 from liverouter.daemon.sse import MAX_STREAMS, encode
 from liverouter.errors import DatabaseError
 from liverouter.secrecy.redaction import brief
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -71,8 +74,8 @@ async def read_usage(
 @router.get("/events", response_class=StreamingResponse, responses=documented(503) | _STREAM)
 async def read_events(context: Using, request: Request) -> StreamingResponse:
     """Server-sent events: `hello` with everything, then what changes, as it changes, while the session lasts."""
-    gate, cookie = context.policy.gate, request.headers.get("cookie", "")
-    by_session = gate.closed and gate.knows(cookie)
+    admin_token, cookie = context.policy.admin_token, request.headers.get("cookie", "")
+    by_session = admin_token.required and admin_token.knows(cookie)
     if context.hub.streams >= MAX_STREAMS:
         hint = "Close a page, or ask again later"
         raise ApiError(503, "too many streams", code="LR609", hint=hint, headers={"Retry-After": "10"})
@@ -80,15 +83,24 @@ async def read_events(context: Using, request: Request) -> StreamingResponse:
     async def hello() -> bytes:
         return encode("hello", await _everything(context))
 
+    stream = context.hub.stream(hello, may_hear=lambda: not by_session or admin_token.knows(cookie))
+    begun = await anext(stream)  # counts the stream; no other request runs between the comparison above and this
     return StreamingResponse(
-        context.hub.stream(hello, may_hear=lambda: not by_session or gate.knows(cookie)),
+        _chained(begun, stream),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield *first*, then *rest*."""
+    yield first
+    async for message in rest:
+        yield message
+
+
 async def _everything(context: Context) -> dict[str, Any]:
-    """Return what a page needs at first; where that fails, what is known without it, and why."""
+    """Return the data of `hello`: all that a page shows; without the database this process's status and the Problem."""
     fleet = context.fleet
     known: dict[str, Any] = {"status": context.own_status().model_dump(mode="json"), "database": None}
     try:
@@ -96,8 +108,8 @@ async def _everything(context: Context) -> dict[str, Any]:
         instances, serving, problems, usage = await asyncio.gather(
             fleet.instances(head), fleet.serving(), fleet.problems(), fleet.usage_if_read()
         )
-    except Exception as exc:  # noqa: BLE001 - a stream that ends without a word is begun again for ever
-        context.watch.forget()  # this page lacks what all others know
+    except Exception as exc:  # noqa: BLE001 - a stream that ends without an event is opened again for ever
+        context.watch.forget()  # so that this page, too, is told everything once it can be read
         if not isinstance(exc, DatabaseError):
             context.report("/api/events", brief(exc))
         problem = exc.problem if isinstance(exc, DatabaseError) else UNFORESEEN

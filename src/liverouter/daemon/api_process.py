@@ -58,22 +58,22 @@ async def metrics(context: Using) -> Response:
 @router.get("/api/session", response_model=models.Session, responses=documented())
 async def read_session(context: Using, request: Request) -> models.Session:
     """Whether a token is needed, and whether this browser is signed in. Needs no token."""
-    gate = context.policy.gate
-    signed_in = not gate.closed or gate.knows(request.headers.get("cookie", ""))
-    return models.Session(token_needed=gate.closed, signed_in=signed_in)
+    admin_token = context.policy.admin_token
+    signed_in = not admin_token.required or admin_token.knows(request.headers.get("cookie", ""))
+    return models.Session(token_needed=admin_token.required, signed_in=signed_in)
 
 
 @router.post("/api/session", status_code=204, responses=documented(400, 413, 415, 422))
 async def sign_in(context: Using, body: models.TokenBody, request: Request) -> Response:
     """Trade the admin token for a session cookie, for browsers."""
     token = body.token.get_secret_value().strip()
-    if context.policy.gate.closed:
+    if context.policy.admin_token.required:
         hint = "It is LIVEROUTER_ADMIN_TOKEN, or stands in the address that `liverouter serve` prints"
         check_token(context.policy, token, request.scope, where="body.token", hint=hint)
     response = Response(status_code=204)
     response.set_cookie(
         COOKIE,
-        context.policy.gate.new_session(),
+        context.policy.admin_token.new_session(),
         max_age=SESSION_S,
         httponly=True,
         samesite="strict",
@@ -85,7 +85,7 @@ async def sign_in(context: Using, body: models.TokenBody, request: Request) -> R
 @router.delete("/api/session", status_code=204, responses=documented())
 async def sign_out(context: Using, request: Request) -> Response:
     """End this browser's session: no copy of its cookie opens anything any more."""
-    context.policy.gate.end_session(request.headers.get("cookie", ""))
+    context.policy.admin_token.end_session(request.headers.get("cookie", ""))
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response
@@ -99,6 +99,6 @@ async def page(request: Request) -> Response:
 
 @router.get("/page/{name}", include_in_schema=False)
 async def page_file(name: str, request: Request) -> Response:
-    """Return one of its files."""
+    """Return one file of the settings page."""
     asset = _ASSETS.get(name)
     return asset.answer(request) if asset else from_status(404, "there is no such file")

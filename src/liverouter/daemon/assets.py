@@ -1,4 +1,4 @@
-"""The settings page's files: read once, served with a tag, so that a browser asks and seldom loads."""
+"""The settings page's files: read once, served with an ETag, so that a browser loads only those that changed."""
 
 from __future__ import annotations
 
@@ -26,15 +26,22 @@ _TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file of the page."""
+    """One file of the page.
+
+    Attributes:
+        content: the file's bytes.
+        packed: `content` in gzip's format.
+        media_type: as the header Content-Type has it.
+        etag: as the header ETag has it, quotes included; a digest of `content`.
+    """
 
     content: bytes
-    packed: bytes  # the same, by gzip
+    packed: bytes
     media_type: str
     etag: str
 
     def answer(self, request: Request) -> Response:
-        """Return the file, packed where the browser unpacks it, or 304 where it has this very one."""
+        """Return the file, packed where the browser takes gzip, or 304 where the browser has this content."""
         headers = {"ETag": self.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if request.headers.get("if-none-match", "").removeprefix("W/") == self.etag:
             return Response(status_code=304, headers=headers)

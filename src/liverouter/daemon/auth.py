@@ -1,4 +1,7 @@
-"""Who may use the API: one admin token, sent with each request or traded for a session that this process keeps."""
+"""Who may use the API: one admin token, sent with each request or traded for a session that this process keeps.
+
+Reads the token from the environment, a file or the data folder. Knows nothing of HTTP but the cookie header.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ if TYPE_CHECKING:
 
 COOKIE: Final = "liverouter_session"
 SESSION_S: Final = 12 * 3600
-TRIES: Final = 10  # wrong tokens that one visitor may send within WINDOW_S
+MAX_FAILURES: Final = 10  # wrong tokens that one visitor may send within WINDOW_S
 WINDOW_S: Final = 60.0
-SHORTEST: Final = 16  # characters of a token
-LONGEST: Final = 1000
+_MIN_LENGTH: Final = 16  # characters of a token
+_MAX_LENGTH: Final = 1000
 _MAX_VISITORS: Final = 10_000
 _MAX_SESSIONS: Final = 1000
-_EVERYBODY_ELSE: Final = "*"
+_EVERYBODY_ELSE: Final = "*"  # the visitor that all beyond _MAX_VISITORS count as
 _TOKEN: Final = re.compile(r"[!-~]+")  # what every client can write into a header
 _MAKE_ONE: Final = "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
@@ -36,8 +39,8 @@ def admin_token(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the token of LIVEROUTER_ADMIN_TOKEN or the file that LIVEROUTER_ADMIN_TOKEN_FILE names; None without one.
 
     Raises:
-        OptionsError: the file cannot be read, or is empty: who names one wants to be asked for a token. Or the token
-            can be guessed, or not be sent.
+        OptionsError: the file cannot be read or is empty; whoever names one wants a token to be asked for. Or the token
+            is too short, or a header cannot carry it.
     """
     environ = os.environ if environ is None else environ
     if token := environ.get("LIVEROUTER_ADMIN_TOKEN", "").strip():
@@ -47,7 +50,7 @@ def admin_token(environ: Mapping[str, str] | None = None) -> str | None:
     where, hint = "LIVEROUTER_ADMIN_TOKEN_FILE", "Name a text file that this user may read, with the token in it"
     try:
         with Path(path).open(encoding="utf-8") as file:
-            token = file.read(LONGEST + 2).strip()
+            token = file.read(_MAX_LENGTH + 2).strip()
     except (OSError, ValueError) as exc:
         raise OptionsError(f"the file cannot be read: {type(exc).__name__}", where=where, hint=hint) from exc
     if not token:
@@ -59,7 +62,7 @@ def kept_token(path: Path) -> str:
     """Return the token that the file at *path* keeps, in a data folder; both are made on first use.
 
     Raises:
-        OptionsError: it cannot be kept there, or the file is not this user's alone.
+        OptionsError: it cannot be kept there, or others than this user may read the file.
     """
     try:
         make_folder(path.parent)
@@ -74,40 +77,54 @@ def kept_token(path: Path) -> str:
 
 
 def _checked(token: str, where: str) -> str:
-    """Return *token*, which no error repeats."""
-    if len(token) < SHORTEST:
-        raise OptionsError(f"the token is shorter than {SHORTEST} characters", where=where, hint=_MAKE_ONE)
-    if len(token) > LONGEST or not _TOKEN.fullmatch(token):
-        message = f"the token is not one word of at most {LONGEST} ASCII characters, which is what a header can carry"
+    """Return *token*, read from *where*.
+
+    Raises:
+        OptionsError: it is too short, too long, or no word of printable ASCII; the text does not repeat the token.
+    """
+    if len(token) < _MIN_LENGTH:
+        raise OptionsError(f"the token is shorter than {_MIN_LENGTH} characters", where=where, hint=_MAKE_ONE)
+    if len(token) > _MAX_LENGTH or not _TOKEN.fullmatch(token):
+        message = (
+            f"the token is not one word of at most {_MAX_LENGTH} ASCII characters, which is what a header can carry"
+        )
         raise OptionsError(message, where=where, hint=_MAKE_ONE)
     return token
 
 
 class AdminToken:
-    """Compares tokens in constant time, and keeps the sessions that were bought with the right one.
+    """Compares tokens in constant time, and keeps the sessions that the right one was traded for.
 
-    A session is a random number that this process remembers: it ends with its time, at sign-out, and with the process.
+    A session is a random number that this process remembers. It ends after SESSION_S, at sign-out, and with the
+    process. For one event loop.
+
+    Attributes:
+        required: whether a token or a session is needed at all.
     """
 
     def __init__(self, token: str | None, *, clock: Callable[[], float] = time.time) -> None:
-        """Guard with *token*; with None everything is open.
+        """Admit *token*; with None nothing is asked for. *clock* gives Unix time in seconds.
 
         Raises:
             ValueError: the token is empty.
         """
         if token == "":
             raise ValueError("an empty token guards nothing")
-        self.closed = token is not None
+        self.required = token is not None
         self._digest = _digest(secrets.token_hex() if token is None else token)
         self._clock = clock
-        self._sessions: OrderedDict[bytes, float] = OrderedDict()  # end by digest of the cookie's value, oldest first
+        # digest of the cookie's value -> when the session ends; oldest first
+        self._sessions: OrderedDict[bytes, float] = OrderedDict()
 
     def admits(self, token: str) -> bool:
         """Tell whether *token* is the admin token."""
         return hmac.compare_digest(_digest(token), self._digest)
 
     def new_session(self) -> str:
-        """Return the value of a session cookie that lasts SESSION_S seconds; of too many sessions, the oldest ends."""
+        """Return the cookie's value of a new session, which lasts SESSION_S seconds.
+
+        Where there are _MAX_SESSIONS already, the oldest one ends.
+        """
         now, value = self._clock(), secrets.token_urlsafe(32)
         while self._sessions and (len(self._sessions) >= _MAX_SESSIONS or next(iter(self._sessions.values())) <= now):
             self._sessions.popitem(last=False)
@@ -126,17 +143,21 @@ class AdminToken:
 
 
 class LoginLimiter:
-    """Counts wrong tokens per visitor, so that who guesses is refused; who is right never is. For one event loop."""
+    """Counts wrong tokens per visitor, so that whoever guesses is refused. Asked about wrong tokens alone.
+
+    For one event loop.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start without a failure."""
+        """Start without a failure; *clock* gives seconds that never go back."""
         self._clock = clock
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()  # times by visitor, least recent first
+        # visitor -> when each of its newest failures was; who failed last comes last
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Return for how many seconds wrong tokens from *address* are not even counted; 0 when they are."""
+        """Return for how many seconds wrong tokens from *address* are refused uncounted; 0 when they are counted."""
         failures = self._failures.get(self._counted_as(address))
-        if failures is None or len(failures) < TRIES:
+        if failures is None or len(failures) < MAX_FAILURES:
             return 0.0
         return max(0.0, failures[0] + WINDOW_S - self._clock())
 
@@ -146,11 +167,11 @@ class LoginLimiter:
         while self._failures and next(iter(self._failures.values()))[-1] + WINDOW_S <= now:
             self._failures.popitem(last=False)
         name = self._counted_as(address)
-        self._failures.setdefault(name, deque(maxlen=TRIES)).append(now)
+        self._failures.setdefault(name, deque(maxlen=MAX_FAILURES)).append(now)
         self._failures.move_to_end(name)
 
     def _counted_as(self, address: str) -> str:
-        """Return the visitor behind *address*; those of whom there are too many count as one."""
+        """Return the visitor behind *address*; new ones beyond _MAX_VISITORS count as one."""
         name = visitor(address)
         return name if name in self._failures or len(self._failures) < _MAX_VISITORS else _EVERYBODY_ELSE
 
@@ -160,8 +181,8 @@ def _digest(text: str) -> bytes:
 
 
 def _sessions_in(cookie_header: str) -> Iterator[bytes]:
-    """Yield the digest of each session cookie: other ports of this host may have set some of that name, too."""
-    # not the standard library's parser: it gives up at a cookie that another application of this host spelt its way
+    """Yield the digest of each cookie of our name; an application on another port of this host may set one, too."""
+    # Not by the standard library's parser, which stops at the first cookie that it finds malformed.
     for part in cookie_header.split(";"):
         name, _, value = part.partition("=")
         if name.strip() == COOKIE:

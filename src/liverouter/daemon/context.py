@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Suggestions:
-    """The model names to choose from; computed once, off the loop, after somebody else loaded litellm."""
+    """The model names to choose from; computed once, in a thread, and only after another part has loaded litellm."""
 
     def __init__(self) -> None:
         """Start without any."""
@@ -43,19 +43,27 @@ class Suggestions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The daemon's parts; for one event loop."""
+    """The daemon's parts; for one event loop.
+
+    Attributes:
+        live: the client; it has a loop and a repository of its own.
+        repository: that of the daemon's loop.
+        report: is told path and error of a request that failed in a way nobody foresaw.
+        checking: bounds the checks at one time; each may call every deployment.
+        trying: bounds the calls of the live model at one time.
+    """
 
     live: LiveRouter
-    repository: SettingsRepository  # of that loop; the client has its own
+    repository: SettingsRepository
     desired: Desired
     fleet: Fleet
     watch: Watch
     hub: Hub
     metrics: Metrics
     policy: Policy
-    report: Callable[[str, str], None]  # told path and error of a request that failed in a way nobody foresaw
+    report: Callable[[str, str], None]
     suggestions: Suggestions = field(default_factory=Suggestions)
-    checking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))  # each may call all deployments
+    checking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
 
     def own_status(self) -> OwnStatus:
@@ -79,7 +87,7 @@ class Context:
         )
 
     def observe(self, event: Event) -> None:
-        """Count *event* and tell every open page; in the event loop of `repository`."""
+        """Count *event* and tell every open page; to be called in the event loop of `repository`."""
         self.metrics.observe(event)
         if isinstance(event, ReloadRequested | ConfigApplied | ConfigRejected):
             self.watch.wake()
@@ -89,7 +97,7 @@ class Context:
 
 
 def soon(loop: asyncio.AbstractEventLoop, observer: Observer) -> Observer:
-    """Return an observer for any thread, that has *observer* called in *loop*; it does nothing once that is closed."""
+    """Return an observer for any thread: it has *observer* called in *loop*, and does nothing once *loop* is closed."""
 
     def tell(event: Event) -> None:
         call_soon(loop, observer, event)
@@ -98,7 +106,7 @@ def soon(loop: asyncio.AbstractEventLoop, observer: Observer) -> Observer:
 
 
 def build_context(live: LiveRouter, policy: Policy, report: Callable[[str, str], None]) -> Context:
-    """Wire the parts around *live*; nothing is opened. Whoever calls closes `repository` in the end."""
+    """Return the parts around *live*; nothing is opened. The caller closes `repository` in the end."""
     options = live.options
     repository = SettingsRepository(url=options.database_url, application_name="liverouter serve")
     fleet, hub = Fleet(repository), Hub()

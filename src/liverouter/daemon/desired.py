@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.credentials import secret_faults
@@ -13,7 +14,7 @@ from liverouter.config.validate import validate
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.engine.check import check
-from liverouter.errors import ConfigError, DatabaseError, Problem, did_you_mean
+from liverouter.errors import ConfigError, ConflictError, DatabaseError, Problem, did_you_mean
 from liverouter.postgres.repository import UNSET
 from liverouter.providers import PROVIDERS
 from liverouter.secrecy.keys import looks_like_key
@@ -21,13 +22,17 @@ from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from liverouter.daemon.models import CheckBody, Edit, RollbackBody
     from liverouter.loops.thread import LoopThread
     from liverouter.postgres.repository import SettingsRepository
     from liverouter.revision import Rows, SealedSecret
     from liverouter.secrecy.sealing import Keyring
 
-_BLANK: Final = "***"
+_BLANK: Final = "***"  # shown instead of what may be a secret
+_MOST_ATTEMPTS: Final = 20  # while others save; each is a few round trips
+# What a secret field is called, as a setting and inside an entry of llm_fallback_config.
 _SECRET_MEMBERS: Final = frozenset(
     name for spec in PROVIDERS.values() for f in spec.fields if f.kind == "secret" for name in (f.name, f.alias) if name
 )
@@ -41,13 +46,22 @@ class Desired:
         self._repository, self._keyring = repository, keyring
 
     async def read(self) -> Config:
-        """Return the stored config.
+        """Return the stored config: revision, author, rows and secrets of one revision.
 
         Raises:
-            DatabaseError: it cannot be read.
+            DatabaseError: it cannot be read, or others save faster than it can be read.
         """
-        raw = await self._repository.read()
-        newest = (await self._repository.history(limit=1))[0]
+        for _ in range(_MOST_ATTEMPTS):
+            raw = await self._repository.read()
+            newest = (await self._repository.history(limit=1))[0]
+            secrets = await self._repository.secrets()
+            if await self._repository.head() == raw.head:
+                return self._config(raw, newest, secrets)
+        hint = "Try again, and see in GET /api/revisions who saves so often"
+        raise DatabaseError("the settings change while they are read", code="LR208", where="settings", hint=hint)
+
+    def _config(self, raw: Rows, newest: dict[str, Any], secrets: list[dict[str, Any]]) -> Config:
+        """Return *raw* as the API shows it; *newest* is its row of the history, *secrets* what is told of each."""
         ids = self._keyring.ids if self._keyring else ()
         environment = Environment()
         return Config(
@@ -59,7 +73,7 @@ class Desired:
             settings={name: _shown(value) for name, value in raw.settings.items() if _is_plain(name)},
             secrets={
                 row["name"]: StoredSecret(opens=row["key_id"] in ids, **{k: v for k, v in row.items() if k != "name"})
-                for row in await self._repository.secrets()
+                for row in secrets
             },
             environment={name: found for name in SETTINGS if (found := _from_environment(name, environment))},
             can_seal=self._keyring is not None,
@@ -67,40 +81,48 @@ class Desired:
         )
 
     async def save(self, edit: Edit, *, expected_revision: int | None) -> Saved:
-        """Store *edit* in one transaction.
+        """Store *edit* in one transaction, over *expected_revision* or, with None, over whichever is the head.
 
         Raises:
             ConfigError: a name is none of a setting, or one of a secret; or a setting holds a plain secret.
-            ConflictError: the head is not *expected_revision*.
+            ConflictError: the head is not *expected_revision*; with None, others saved first again and again.
             SecretError: there is no keyring to seal with.
             DatabaseError: any other failure; nothing was changed.
         """
         _check_names(edit)
         _check_values(edit)
-        raw = await self._repository.read()
-        sealed = self._sealed(edit, raw)
-        revision = await self._repository.write(
-            {name: UNSET if value is None else value for name, value in edit.settings.items()},
-            sealed,
-            delete=_removed(edit.secrets),
-            expected_revision=expected_revision,
-            author=edit.author,
-            comment=edit.comment,
-        )
-        return await self._saved(raw.revision, revision)
+
+        async def attempt() -> Saved:
+            raw = await self._repository.read()
+            base = raw.revision if expected_revision is None else expected_revision
+            revision = await self._repository.write(
+                {name: UNSET if value is None else value for name, value in edit.settings.items()},
+                self._sealed(edit, raw),
+                delete=_removed(edit.secrets),
+                expected_revision=base,
+                author=edit.author,
+                comment=edit.comment,
+            )
+            return await self._saved(base, revision)
+
+        return await _written(attempt, any_revision=expected_revision is None)
 
     async def rollback(self, body: RollbackBody, *, expected_revision: int | None) -> Saved:
-        """Restore a former revision as a new one.
+        """Restore a former revision as a new one, over *expected_revision* or, with None, over whichever is the head.
 
         Raises:
-            ConflictError: the head is not *expected_revision*.
+            ConflictError: the head is not *expected_revision*; with None, others saved first again and again.
             DatabaseError: there is no such revision (LR213), or any other failure; nothing was changed.
         """
-        before = await self._repository.head()
-        revision = await self._repository.rollback(
-            body.revision, comment=body.comment, author=body.author, expected_revision=expected_revision
-        )
-        return await self._saved(before.revision, revision)
+
+        async def attempt() -> Saved:
+            base = (await self._repository.head()).revision if expected_revision is None else expected_revision
+            revision = await self._repository.rollback(
+                body.revision, comment=body.comment, author=body.author, expected_revision=base
+            )
+            return await self._saved(base, revision)
+
+        return await _written(attempt, any_revision=expected_revision is None)
 
     async def check(self, body: CheckBody, io: LoopThread) -> Checked:
         """Say whether the stored config with *body* over it would serve; calls go over *io*.
@@ -117,16 +139,16 @@ class Desired:
         return Checked.model_validate(report.as_dict())
 
     async def conflict(self, expected_revision: int | None) -> dict[str, Any]:
-        """Return what an answer to a lost update says beside its Problem: the newest revision, and what changed."""
+        """Return the members that a 412 has beside its Problem: `current`, a RevisionRow, and `changes` since then."""
         newest = (await self._repository.history(limit=1))[0]
         try:
             changes = await self._repository.diff(expected_revision or 0, newest["revision"])
         except DatabaseError:
-            changes = []  # the history was pruned, or went back
+            changes = []  # the history does not hold the expected revision: it was pruned, or an older backup restored
         return {"current": RevisionRow.model_validate(newest).model_dump(mode="json"), "changes": changes}
 
     async def history(self, limit: int) -> list[dict[str, Any]]:
-        """Return the newest revisions."""
+        """Return the newest *limit* revisions, newest first."""
         return await self._repository.history(limit=limit)
 
     async def diff(self, a: int, b: int) -> list[dict[str, Any]]:
@@ -138,16 +160,23 @@ class Desired:
         return await self._repository.diff(a, b)
 
     async def _saved(self, before: int, revision: int) -> Saved:
+        """Return the outcome of a write over the revision *before* that made *revision*, with the head's Problems."""
         return Saved(
             revision=revision, changed=revision != before, problems=self._problems(await self._repository.read())
         )
 
     def _problems(self, raw: Rows) -> list[ProblemModel]:
+        """Return what is wrong with *raw*, judged with this process's environment and keyring."""
         found = validate(raw, environment=Environment(), keyring=self._keyring).problems
         return [ProblemModel(**problem.as_dict()) for problem in found]
 
     def _sealed(self, draft: Draft, raw: Rows) -> dict[str, SealedSecret]:
-        """Return the draft's secrets, sealed and bound to where the rows will have them sent."""
+        """Return the draft's secrets, sealed and bound to the origins that *raw* with the draft has them sent to.
+
+        Raises:
+            ConfigError: a secret could never be used.
+            SecretError: there is no keyring to seal with.
+        """
         secrets = {name: Secret(value.get_secret_value()) for name, value in draft.secrets.items() if value is not None}
         if unfit := [problem for name, secret in secrets.items() for problem in secret_faults(name, secret)]:
             raise ConfigError(unfit)
@@ -158,13 +187,32 @@ class Desired:
         }
 
 
+async def _written(attempt: Callable[[], Awaitable[Saved]], *, any_revision: bool) -> Saved:
+    """Return what *attempt* returns, which writes over the head that it read itself.
+
+    With *any_revision* it is called again where somebody saved between its read and its write: what it sealed, and
+    whether it changed anything, belongs to the revision that it read.
+
+    Raises:
+        ConflictError: somebody saved in between; with *any_revision*, during the last of _MOST_ATTEMPTS too.
+    """
+    for _ in range(_MOST_ATTEMPTS - 1 if any_revision else 0):
+        with contextlib.suppress(ConflictError):
+            return await attempt()
+    return await attempt()
+
+
 def _is_plain(name: str) -> bool:
     """Tell whether *name* is a setting of ours that may be shown; other software keeps rows there too."""
     return name in SETTINGS and SETTINGS[name].kind != "secret"
 
 
 def _check_names(draft: Draft) -> None:
-    """Refuse what no setting is called; to remove such a row is allowed."""
+    """Refuse names that are no setting's, and secrets among the settings; rows of any name may be removed.
+
+    Raises:
+        ConfigError: with a Problem for each; or the one that a name looks like a key, which is not repeated.
+    """
     problems = []
     if any(looks_like_key(name) for name in (*draft.settings, *draft.secrets)):
         hint = 'Send a key as the value of its name: {"secrets": {"openai_api_key": "…"}}'
@@ -181,7 +229,11 @@ def _check_names(draft: Draft) -> None:
 
 
 def _check_values(draft: Draft) -> None:
-    """Refuse what the database would: it says so for one setting only, and a page shows each beside its field."""
+    """Refuse what the database refuses: it names the first setting only, and a page shows each beside its field.
+
+    Raises:
+        ConfigError: with a Problem for each plain secret, and for each value that a library would look up.
+    """
     settings = draft.settings.items()
     places = [(name, value, f"settings.{name}") for name, value in settings]
     if problems := [p for name, value, at in places for p in (*plain_secrets(name, value, at), *looked_up(value, at))]:
@@ -189,16 +241,21 @@ def _check_values(draft: Draft) -> None:
 
 
 def _with_changes(raw: Rows, draft: Draft) -> Rows:
-    """Return *raw* with the settings of *draft*."""
+    """Return *raw* with the settings of *draft*, and without those that it sets to null; secrets stay as they are."""
     changed = {name: value for name, value in draft.settings.items() if value is not None}
     return with_changes(raw, settings=changed, remove=_removed(draft.settings))
 
 
 def _removed(members: dict[str, Any]) -> list[str]:
+    """Return the names whose value is None, which removes them."""
     return [name for name, value in members.items() if value is None]
 
 
 def _from_environment(name: str, environment: Environment) -> FromEnvironment | None:
+    """Return the source of the setting *name* in *environment* and, unless it is a secret, its value.
+
+    None where *environment* does not give it, or it cannot be read.
+    """
     found, setting = environment.get(name), SETTINGS[name]
     if found is None or found.error:
         return None
@@ -207,11 +264,15 @@ def _from_environment(name: str, environment: Environment) -> FromEnvironment | 
     try:
         return FromEnvironment(source=found.source, value=_shown(parse(setting, found.text)))
     except SettingValueError:
-        return FromEnvironment(source=found.source, value=None)  # the Problem says what is wrong with it
+        return FromEnvironment(source=found.source, value=None)  # one of Config.problems says what is wrong with it
 
 
 def _shown(value: Any, name: str = "") -> Any:
-    """Return *value* with blanked what stands where only the reference to a secret may, and what looks like one."""
+    """Return *value*, the member *name* of what it stands in, without what may be a secret.
+
+    Blanked are members that may hold only a reference to a secret and hold another value, and texts that look like a
+    secret.
+    """
     is_reference = isinstance(value, dict) and set(value) == {"secret"}
     if name in _SECRET_MEMBERS and value is not None and not is_reference:
         return _BLANK

@@ -1,7 +1,7 @@
-"""What all processes run, watched while somebody looks: polls the database and tells the hub what is new.
+"""What all processes run, watched while a page is open: polls the database and tells the hub what is new.
 
-Reports are never notified (NOTIFY takes a global lock at commit), so this is a poll: quick while a revision is on its
-way, slow otherwise, and none at all while no page is open.
+Processes report without NOTIFY, which takes a global lock at commit, so this polls: quickly while a revision is on its
+way, slowly otherwise, and not at all while no page is open.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _QUICK_S: Final = 0.1
 _SLOW_S: Final = 2.0
-_QUICK_FOR_S: Final = 15.0  # after a new revision; who needs longer is seen at the slow pace
+_QUICK_FOR_S: Final = 15.0  # after a new revision; a process that takes longer is seen at the slow pace
 USAGE_MINUTES: Final = 30
-_USAGE_EVERY_S: Final = 10.0  # processes report as often
+_USAGE_EVERY_S: Final = 10.0  # as often as processes report
 
 Row = dict[str, Any]
 
@@ -65,9 +65,9 @@ class Fleet:
         return sorted(rows, key=lambda row: (row["minute"], row["role"] != "primary", row["deployment_id"]))
 
     async def usage_if_read(self) -> list[Row]:
-        """Return the `usage` of the last minutes, nothing where it cannot be read in time.
+        """Return `usage` of the last USAGE_MINUTES, nothing where it cannot be read in time.
 
-        Whoever fills it, within its quota, hides neither processes nor problems from those who look at all of them.
+        So a login that fills the table hides neither processes nor problems from a page.
         """
         try:
             return await self.usage(USAGE_MINUTES)
@@ -83,34 +83,36 @@ class Watch:
     """Tells the hub what changed in the fleet since it was last told."""
 
     def __init__(self, *, fleet: Fleet, hub: Hub, report: Callable[[str], None]) -> None:
-        """Nothing is read before `run`. *report* is told an error that nobody foresaw, once each time it begins."""
+        """Read nothing before `run`. *report* is told of an error that nobody foresaw, once for those in a row."""
         self._fleet, self._hub, self._report = fleet, hub, report
         self._failing = False
         self._woken = Wakeup()
+        # Monotonic times in seconds: until when to look quickly, when problems and usage were last read.
         self._quick_until = self._all_at = self._usage_at = -_USAGE_EVERY_S
-        self._known: Row = {}
-        self._instances: dict[str, Row] = {}
+        self._known: Row = {}  # kind of event -> the data that was last told
+        self._instances: dict[str, Row | None] = {}  # instance -> its row as last told; None: to be told again
 
     def wake(self) -> None:
-        """Look now, and quickly for a while: a revision is on its way."""
+        """Look now, and quickly for _QUICK_FOR_S: a revision is on its way."""
         self._quick_until = time.monotonic() + _QUICK_FOR_S
         self._woken.set()
 
     def forget(self) -> None:
-        """Tell everything again, with the next look."""
-        self._known, self._instances = {}, {}
+        """Look now, and tell everything again, whether or not it changed."""
+        self._known = {}
+        self._instances = dict.fromkeys(self._instances)  # names stay: who ends before the next look is told as gone
         self._all_at = self._usage_at = -_USAGE_EVERY_S
         self._woken.set()
 
     async def run(self) -> None:
-        """Watch until cancelled, whatever a look meets."""
+        """Look and tell until cancelled, whatever error a look meets."""
         while True:
             await self._hub.wanted.wait()
             self._woken.clear()  # before the look: a later wake must mean a later look
             try:
                 pending = await self._look()
                 self._failing = False
-            except Exception as exc:  # noqa: BLE001 - the top of the loop: told once, and it goes on
+            except Exception as exc:  # noqa: BLE001 - the top of the loop: it reports the error and goes on
                 pending = False
                 if not self._failing:
                     self._failing = True
@@ -120,7 +122,11 @@ class Watch:
             await self._woken.wait(pause_s)
 
     async def _look(self) -> bool:
-        """Tell what is new; return whether a process is still on its way to the head revision."""
+        """Tell what is new; return whether a process is still on its way to the head revision.
+
+        While one is, head and processes alone are read in each look, and the other views at the slow pace. A database
+        that cannot be read is told as `database`.
+        """
         try:
             head = await self._fleet.head()
             if head["revision"] != self._known.get("head", head)["revision"]:
@@ -141,25 +147,28 @@ class Watch:
         return bool(head["pending"])
 
     def _tell(self, kind: str, data: Any) -> None:
+        """Publish *data* as the event *kind* where it differs from what was last told."""
         if kind not in self._known or self._known[kind] != data:
             self._known[kind] = data
             self._hub.publish(kind, data)
 
     def _tell_instances(self, rows: Iterable[Row]) -> None:
-        former, self._instances = self._instances, {row["instance"]: row for row in rows}
-        changed = [row for name, row in self._instances.items() if _stable(row) != _stable(former.get(name))]
-        gone = [name for name in former if name not in self._instances]
+        """Publish which of *rows* are new or changed by more than a heartbeat, and which processes are gone."""
+        now = {row["instance"]: row for row in rows}
+        former, self._instances = self._instances, {**now}
+        changed = [row for name, row in now.items() if _stable(row) != _stable(former.get(name))]
+        gone = [name for name in former if name not in now]
         if changed or gone:
             self._hub.publish("instances", {"changed": changed, "gone": gone})
 
 
 def _stable(row: Mapping[str, Any] | None) -> Row | None:
-    """Return *row* without what changes with every heartbeat."""
+    """Return *row* without what changes with every heartbeat; None for None."""
     return {k: v for k, v in row.items() if k not in ("heartbeat_at", "probe_age_ms")} if row is not None else None
 
 
 def _shaped(shape: type[BaseModel], rows: Iterable[Row]) -> list[Row]:
-    """Return *rows* as *shape* promises them; one that cannot be brought there hides no other."""
+    """Return *rows* with the types that *shape* promises, without those that cannot be converted."""
     good: list[Row] = []
     for row in rows:
         with contextlib.suppress(ValidationError):
@@ -168,7 +177,10 @@ def _shaped(shape: type[BaseModel], rows: Iterable[Row]) -> list[Row]:
 
 
 def _instance(row: Row, head: Row) -> Row:
-    """Return *row* with `commit_to_live_ms`: NULL where it runs another revision, or was started after the commit."""
+    """Return *row* with labels as text and `commit_to_live_ms`.
+
+    That is None where the process runs another revision than *head*, or was started after its commit.
+    """
     took = None
     started_before = row["started_at"] is not None and row["started_at"] <= head["committed_at"]
     if row["applied_revision"] == head["revision"] and row["applied_at"] is not None and started_before:
@@ -190,6 +202,10 @@ _ONE_DEPLOYMENT: Final = (
 
 
 def _by_deployment(rows: Iterable[Row]) -> list[Row]:
+    """Return one row per deployment of *rows*, which have one per process and deployment; by order, then id.
+
+    `processes` and `cooling` count processes; `cooling_until` is the latest time of any of them.
+    """
     found: dict[str, Row] = {}
     for row in rows:
         one = found.setdefault(

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from liverouter.generation import Generation
     from liverouter.postgres.repository import SettingsRepository
 
-_LATENCY_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
-_LOOK_BACK: Final = timedelta(minutes=60)  # a process without its database reports its minutes when it is back
-_MODES: Final = ("listen", "poll_only", "none")
-_DEPLOYMENT: Final = ("provider", "model", "deployment_id", "role")
+_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
+_LOOK_BACK: Final = timedelta(minutes=60)  # how late a report may come: a process may have lost its database meanwhile
+_MODES: Final = ("listen", "poll_only", "none")  # of Status.mode
+_DEPLOYMENT: Final = ("provider", "model", "deployment_id", "role")  # labels, and columns of the view
 _MOST_DEPLOYMENTS: Final = 1_000  # a login that makes names up must not fill this process's memory
-_OTHERS: Final = ("other", "other", "other", "other")
+_OTHERS: Final = ("other", "other", "other", "other")  # the labels of all further ones
 _STATES: Final = frozenset(State)
 
 
@@ -48,25 +48,32 @@ class Metrics:
         generation: Callable[[], Generation | None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Count from now on."""
+        """Count the calls from this minute on.
+
+        *status* and *generation* return this process's own; *clock* gives an aware time, as PostgreSQL's minutes are.
+        """
         self._repository, self._status, self._generation = repository, status, generation
         self._clock = clock
         self._counting = asyncio.Lock()  # two scrapes at once would count a call twice
         self._began = clock().replace(second=0, microsecond=0)
-        self._counted: dict[tuple[Any, ...], Mapping[str, float]] = {}  # by minute and deployment
-        self._known: set[tuple[str, ...]] = set()  # deployments that have counters
+        # (minute, *_DEPLOYMENT) -> what of it is in the counters, by their names in _of_fleet
+        self._counted: dict[tuple[Any, ...], Mapping[str, float]] = {}
+        self._known: set[tuple[str, ...]] = set()  # labels that have counters
         self._registry = registry = CollectorRegistry()
         self._revision = Gauge("liverouter_revision", "Revision that this process serves", registry=registry)
         self._desired = Gauge("liverouter_desired_revision", "Newest revision that it has read", registry=registry)
         self._number = Gauge("liverouter_generation", "Activations in this process", registry=registry)
-        self._age = Gauge("liverouter_config_age_seconds", "Since the served revision was committed", registry=registry)
+        self._of_generation = CollectorRegistry()  # told only where there is one: a gauge without a value reads 0
+        self._age = Gauge(
+            "liverouter_config_age_seconds", "Since the served revision was committed", registry=self._of_generation
+        )
         self._state = Gauge("liverouter_state", "1 for the state it is in", ["state"], registry=registry)
         self._mode = Gauge("liverouter_listener", "1 for how it hears of changes", ["mode"], registry=registry)
         self._up = Gauge("liverouter_database_up", "Whether the last read of the settings succeeded", registry=registry)
         self._reloads = Counter("liverouter_reload", "Revisions by outcome", ["result"], registry=registry)
         self._lost = Counter("liverouter_listener_lost", "Times that LISTEN ended", registry=registry)
         self._latency = Histogram(
-            "liverouter_apply_seconds", "From commit to live", buckets=_LATENCY_S, registry=registry
+            "liverouter_apply_seconds", "From commit to live", buckets=_BUCKETS_S, registry=registry
         )
         self._instances = Gauge("liverouter_instances", "Processes by state", ["state"], registry=registry)
         self._of_fleet = {
@@ -98,7 +105,7 @@ class Metrics:
                 pass
 
     async def scrape(self) -> bytes:
-        """Return everything in the text format; without the database, what this process knows by itself."""
+        """Return everything in Prometheus' text format; without the database, the fleet's numbers as they last were."""
         status, generation = self._status(), self._generation()
         for gauge, value in (
             (self._revision, status.revision),
@@ -106,8 +113,6 @@ class Metrics:
             (self._number, status.generation),
         ):
             gauge.set(-1 if value is None else value)
-        if generation is not None:
-            self._age.set((self._clock() - generation.snapshot.committed_at).total_seconds())
         self._state.clear()
         self._state.labels(str(status.state)).set(1)
         for mode in _MODES:
@@ -118,10 +123,20 @@ class Metrics:
                 await self._count_fleet()
         except DatabaseError:
             self._up.set(0)
-        return generate_latest(self._registry)
+        if generation is None:
+            return generate_latest(self._registry)
+        self._age.set((self._clock() - generation.snapshot.committed_at).total_seconds())
+        return generate_latest(self._registry) + generate_latest(self._of_generation)
 
     async def _count_fleet(self) -> None:
-        """Add what the minutes since the start, or of the last hour, hold more than they did; late reports count."""
+        """Set the number of processes by state, and add the calls that are not in the counters yet.
+
+        Read are the minutes since the start, of the last hour at most. A process may report a minute again with more
+        calls, so of each minute and deployment what it has more than before is added.
+
+        Raises:
+            DatabaseError: the processes cannot be read.
+        """
         states: dict[str, int] = {}
         for row in await self._repository.instances():
             state = row["state"] if row["state"] in _STATES else "unknown"
@@ -133,7 +148,7 @@ class Metrics:
         try:
             rows = await self._repository.usage_totals(since)
         except DatabaseError:
-            return  # who fills the table does not make the database one that is down; late counts are added later
+            return  # a login that filled the table; the database is up, and the next scrape adds these calls
         self._counted = {key: counts for key, counts in self._counted.items() if key[0] >= since}
         for row in rows:
             labels = tuple(str(row[name]) for name in _DEPLOYMENT)

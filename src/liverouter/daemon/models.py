@@ -1,7 +1,8 @@
-"""What the API takes and says of the config: its contract, from which its OpenAPI document is made."""
+"""What the API takes and says of the config. The OpenAPI document is made from this module and `models_fleet`."""
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -11,11 +12,15 @@ from liverouter.daemon.problem_details import ProblemModel
 
 MAX_REVISION: Final = 2**63 - 1
 _MAX_DEPTH: Final = 16
-_MAX_SECRET: Final = 64 * 1024  # a service account is 2.4 kB
+_MAX_SECRET: Final = 64 * 1024  # characters; Google's service accounts, the longest, are 2.4 kB
 
 
 def _storable(text: str) -> str:
-    """Return *text* if PostgreSQL can hold it."""
+    """Return *text*.
+
+    Raises:
+        ValueError: PostgreSQL cannot hold it.
+    """
     if "\0" in text:
         raise ValueError("text cannot hold the character NUL")
     try:
@@ -26,7 +31,11 @@ def _storable(text: str) -> str:
 
 
 def _storable_json(value: Any, depth: int = 0) -> Any:
-    """Return *value* if PostgreSQL's jsonb can hold it."""
+    """Return *value*, a JSON value that is nested *depth* deep.
+
+    Raises:
+        ValueError: PostgreSQL's jsonb cannot hold it, or it is nested more than _MAX_DEPTH deep.
+    """
     if depth > _MAX_DEPTH:
         raise ValueError(f"the value is nested more than {_MAX_DEPTH} deep")
     if isinstance(value, str):
@@ -38,13 +47,17 @@ def _storable_json(value: Any, depth: int = 0) -> Any:
     elif isinstance(value, list):
         for member in value:
             _storable_json(member, depth + 1)
-    elif isinstance(value, float) and value - value != 0:
+    elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("numbers must be finite")
     return value
 
 
 def _storable_secret(value: SecretStr) -> SecretStr:
-    """Return *value* without the blanks that copying adds."""
+    """Return *value* without leading and trailing blanks, which copying adds.
+
+    Raises:
+        ValueError: nothing is left, or PostgreSQL cannot hold it.
+    """
     plain = _storable(value.get_secret_value()).strip()
     if not plain:
         raise ValueError("a secret cannot be empty; null removes it")
@@ -55,7 +68,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
 Value = Annotated[Any, AfterValidator(_storable_json)]
 SecretValue = Annotated[SecretStr, Field(max_length=_MAX_SECRET), AfterValidator(_storable_secret)]
-_NAMED: Final[dict[str, Any]] = {"additionalProperties": False}  # beside the pattern that names must match
+_NAMED: Final[dict[str, Any]] = {"additionalProperties": False}  # in a schema: no names but those of the pattern
 Revision = Annotated[int, Field(ge=0, le=MAX_REVISION)]
 
 

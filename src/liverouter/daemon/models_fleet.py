@@ -1,4 +1,4 @@
-"""What the API says of processes: where each stands, what it serves, how calls went. Part of the same contract."""
+"""What the API says of processes: where each stands, what it serves, how calls went. Contract, as `models` is."""
 
 from __future__ import annotations
 

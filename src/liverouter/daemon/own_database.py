@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-SERVICES: Final = "liverouter_services"  # the login that services are shown
+SERVICES: Final = "liverouter_services"  # the login that is shown for services
 _CONNECT_S: Final = 10.0
 _LOGIN: Final = "SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1::text, $2::text, $3::text)"
 _GRANT: Final = "SELECT format('GRANT %I TO %I', $1::text, $2::text)"
@@ -30,14 +30,15 @@ _GRANT: Final = "SELECT format('GRANT %I TO %I', $1::text, $2::text)"
 def start_own_database(
     stack: contextlib.ExitStack, data_dir: Path, echo: Callable[[str], None]
 ) -> tuple[str, dict[str, Any]]:
-    """Start the embedded server, migrate it, and return its owner's URL and the options that go with it.
+    """Start the embedded server in *data_dir*, migrate it, and return its owner's URL and more options for the client.
 
-    *echo* is told a login for services, which may not write, and where the owner's is kept; the owner's is never shown.
+    *stack* stops it. *echo* is told a login for services, which may not write, and the file that holds the owner's URL;
+    the URL itself is never shown.
 
     Raises:
         EmbeddedError: no PostgreSQL can run here, or another process has the data folder.
         DatabaseError: the database cannot be migrated.
-        OptionsError: a file of the data folder is not this user's alone.
+        OptionsError: others than this user may read a file of the data folder.
     """
     server = stack.enter_context(EmbeddedPostgres(data_dir=data_dir))
     url = server.dsn()
@@ -45,7 +46,7 @@ def start_own_database(
     password = private_file.keep(data_dir / "services-password", lambda: secrets.token_urlsafe(24))
     asyncio.run(make_login(url, SERVICES, password, ["liverouter_client"]))
     owners = data_dir / "owner-dsn"
-    private_file.replace(owners, url)  # anew with each start: the port may be another
+    private_file.replace(owners, url)  # at each start, since the port may be another
     echo(f"database in {data_dir}; for services:")
     echo(f"  export LIVEROUTER_DATABASE_URL={shlex.quote(server.dsn(user=SERVICES, password=password))}")
     options: dict[str, Any] = {}
@@ -59,7 +60,7 @@ def start_own_database(
 
 
 async def make_login(url: str, name: str, password: str, roles: Sequence[str]) -> None:
-    """Have the login *name* exist, with this password and these roles; *url* is the database's owner's.
+    """Make the login *name*, or change it, to have *password* and *roles*; *url* is the database's owner's.
 
     Raises:
         DatabaseError: the database cannot be used.

@@ -60,7 +60,7 @@ class ProblemDetails(BaseModel):
 
 
 class ApiError(LiveRouterError):
-    """An error that knows its HTTP status."""
+    """An error that knows its HTTP status and the headers of its answer."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ApiError(LiveRouterError):
         hint: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Store what the answer will say."""
+        """Keep *status* and *headers* for the answer; the rest is as in LiveRouterError."""
         super().__init__(message, code=code, where=where, hint=hint)
         self.status, self.headers = status, dict(headers or {})
 
@@ -94,7 +94,7 @@ def problem_models(rows: Iterable[dict[str, Any]]) -> list[ProblemModel]:
 def answer(
     status: int, problems: Sequence[Problem], *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> JSONResponse:
-    """Return the answer that says *problems*; *members* are added to the problem object."""
+    """Return the answer for *problems*, at least one; *members* are added to the problem object."""
     first = problems[0]
     body = {
         "type": f"urn:liverouter:{first.code}",
@@ -141,13 +141,17 @@ def unforeseen() -> JSONResponse:
 
 
 def _place(loc: Sequence[Any]) -> str:
+    """Return pydantic's location as ``body.settings.llm_model``; a member's name is the sender's, so it is masked."""
     return ".".join(mask(str(part), 80) for part in loc[:6])
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses of a route under /api: what the request guard answers, and *statuses*."""
-    shield = (401, 403, 429, *((408,) if HTTPStatus.REQUEST_ENTITY_TOO_LARGE in statuses else ()))
+    """Return the OpenAPI error responses of a route under /api: those of the request guard, and *statuses*.
+
+    A route with a body names 413 among them.
+    """
+    of_guard = (401, 403, 429, *((408,) if HTTPStatus.REQUEST_ENTITY_TOO_LARGE in statuses else ()))
     return {
         status: {"model": ProblemDetails, "description": HTTPStatus(status).phrase}
-        for status in sorted({*shield, *statuses})
+        for status in sorted({*of_guard, *statuses})
     }

@@ -1,4 +1,4 @@
-"""What every request passes before it is read: Host, Origin, token, body size and type. And the answers' headers."""
+"""What every request passes before a route sees it: Host, Origin, token, body size and type. And answers' headers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from liverouter.daemon.auth import AdminToken, LoginLimiter
 
 MAX_BODY_BYTES: Final = 256 * 1024
-_MOST_READ_BYTES: Final = 8 * 1024 * 1024  # of a longer body: who is still sending does not hear the answer
-_SAFE: Final = ("GET", "HEAD", "OPTIONS")
-# What needs no token: everything else does, whatever a route, or the lack of one, would make of its path.
+_MOST_READ_BYTES: Final = 8 * 1024 * 1024  # of a body that is too long: a client that still sends reads no answer
+_SAFE: Final = ("GET", "HEAD", "OPTIONS")  # methods that change nothing and have no body
+# What needs no token. Every other path does, also one that no route has.
 _OPEN_PATHS: Final = frozenset({"/", "/livez", "/readyz", "/api/session", "/api/openapi.json"})
 _OPEN_FOLDER: Final = "/page/"
 
@@ -53,15 +53,20 @@ def _is_address(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the request guard admits."""
+    """What the request guard admits.
 
-    gate: AdminToken
-    tries: LoginLimiter
+    Attributes:
+        any_host: whether the Host header may have any name.
+        hosts: the names that it may have beside localhost, in lower case.
+    """
+
+    admin_token: AdminToken
+    login_limiter: LoginLimiter
     any_host: bool
-    hosts: frozenset[str] = field(default=frozenset())  # names beside localhost
+    hosts: frozenset[str] = field(default=frozenset())
 
     def admits_host(self, host: str) -> bool:
-        """Tell whether the Host header *host* may name us: an address, which no DNS makes up, or a known name."""
+        """Tell whether the Host header *host* may name us: a known name, or an address, which no DNS record forges."""
         name = (host if host.endswith("]") else host.rsplit(":", 1)[0]).lower()
         return self.any_host or name == "localhost" or name in self.hosts or _is_address(name)
 
@@ -70,7 +75,7 @@ class RequestGuard:
     """ASGI middleware around the whole application; the only place that knows of tokens, origins and limits."""
 
     def __init__(self, app: ASGIApp, *, policy: Policy, report: Callable[[str, str], None]) -> None:
-        """Guard *app*; *report* is told path and error of a request that failed in a way nobody foresaw."""
+        """Guard *app*; *report* is told the path and the masked error of a request that failed unforeseen."""
         self._app, self._policy, self._report = app, policy, report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +86,7 @@ class RequestGuard:
         started, connection = False, connection_of(scope)
         connection.begin()
 
-        async def send_shielded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -92,18 +97,23 @@ class RequestGuard:
             self._check(scope)
             receive = await _with_whole_body(scope, receive, connection.deadline)
             connection.arrived()
-            await self._app(scope, receive, send_shielded)
+            await self._app(scope, receive, send_with_headers)
         except ApiError as exc:
-            await from_error(exc)(scope, receive, send_shielded)
-        except Exception as exc:  # noqa: BLE001 - the top of a request; what it says may hold a secret, so it is masked
-            path = scope["raw_path"].decode("ascii", "backslashreplace")  # as it was sent: escaped
+            await from_error(exc)(scope, receive, send_with_headers)
+        except Exception as exc:  # noqa: BLE001 - the top of a request: reported, masked, and answered with 500
+            path = scope["raw_path"].decode("ascii", "backslashreplace")  # not unquoted: a log line must stay one
             self._report(path, brief(exc))
             if not started:
-                await unforeseen()(scope, receive, send_shielded)
+                await unforeseen()(scope, receive, send_with_headers)
         finally:
             connection.end()
 
     def _check(self, scope: Scope) -> None:
+        """Return when Host, Origin and token of a request are in order.
+
+        Raises:
+            ApiError: one is not (401, 403 or 429).
+        """
         headers, path = Headers(scope=scope), scope["path"]
         if not self._policy.admits_host(headers.get("host", "")):
             raise ApiError(
@@ -119,8 +129,13 @@ class RequestGuard:
             self._check_token(scope, headers)
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
+        """Return when a request needs no token, or has a session or the token.
+
+        Raises:
+            ApiError: it has neither (401), or its sender sent too many wrong tokens (429).
+        """
         policy = self._policy
-        if not policy.gate.closed or policy.gate.knows(headers.get("cookie", "")):
+        if not policy.admin_token.required or policy.admin_token.knows(headers.get("cookie", "")):
             return
         kind, _, token = headers.get("authorization", "").partition(" ")
         challenge = {"WWW-Authenticate": 'Bearer realm="liverouter"'}
@@ -133,16 +148,16 @@ class RequestGuard:
 def check_token(
     policy: Policy, token: str, scope: Scope, *, where: str, hint: str, headers: Mapping[str, str] | None = None
 ) -> None:
-    """Return when *token* is right, whatever was sent before: an address may be that of many.
+    """Return when *token* is right, however many wrong ones came before: many people may share one address.
 
     Raises:
-        ApiError: it is wrong (401), and its sender sent too many that were (429).
+        ApiError: it is wrong (401), or it is wrong and its sender sent too many wrong ones already (429).
     """
-    if policy.gate.admits(token):
+    if policy.admin_token.admits(token):
         return
     client = scope.get("client")
     address = str(client[0]) if client else ""
-    if (wait_s := policy.tries.wait_s(address)) > 0:
+    if (wait_s := policy.login_limiter.wait_s(address)) > 0:
         raise ApiError(
             HTTPStatus.TOO_MANY_REQUESTS,
             "too many wrong tokens",
@@ -151,12 +166,16 @@ def check_token(
             hint=f"Send the right one, or try again in {wait_s:.0f} s",
             headers={"Retry-After": str(int(wait_s) + 1)},
         )
-    policy.tries.add_failure(address)
+    policy.login_limiter.add_failure(address)
     raise ApiError(HTTPStatus.UNAUTHORIZED, "the token is wrong", code="LR601", where=where, hint=hint, headers=headers)
 
 
 def _check_origin(method: str, headers: Headers) -> None:
-    """Refuse what another site's page makes a browser send; programs send neither header."""
+    """Refuse what another site's page makes a browser send, by Sec-Fetch-Site and Origin; programs send neither.
+
+    Raises:
+        ApiError: another site's page sent it (403).
+    """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     foreign = site not in (None, "same-origin", "none")
     if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
@@ -172,7 +191,11 @@ def _check_origin(method: str, headers: Headers) -> None:
 
 
 async def _with_whole_body(scope: Scope, receive: Receive, deadline: float) -> Receive:
-    """Read the body, within its limits and until *deadline*, and return a `receive` that gives it again."""
+    """Read the body until *deadline*, in the loop's time, and return a `receive` that gives it again, whole.
+
+    Raises:
+        ApiError: it did not arrive in time (408), is longer than MAX_BODY_BYTES (413), or is not said to be JSON (415).
+    """
     if scope["method"] in _SAFE:
         return receive
     headers = Headers(scope=scope)
@@ -183,7 +206,7 @@ async def _with_whole_body(scope: Scope, receive: Receive, deadline: float) -> R
             while size < _MOST_READ_BYTES:
                 message = await receive()
                 if message["type"] != "http.request":
-                    break  # the client left; the application finds out by itself
+                    break  # the client left; the application's own `receive` says so again
                 size += len(message.get("body", b""))
                 if size <= MAX_BODY_BYTES:
                     chunks.append(message.get("body", b""))
@@ -222,6 +245,7 @@ def _too_large() -> ApiError:
 
 
 def _add_headers(scope: Scope, message: Any) -> None:
+    """Add the security headers to *message*, the start of an answer; what a route has set stays."""
     headers = MutableHeaders(scope=message)
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)

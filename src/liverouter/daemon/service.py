@@ -48,14 +48,15 @@ def serve(
     """Serve until a signal ends it; return the exit code, 0.
 
     Without a database (argument, LIVEROUTER_DATABASE_URL, DATABASE_URL) it runs one of its own in *data_dir*, migrates
-    it, and tells *echo* how services and psql reach it. A database that is given is never migrated here. One that is
-    unreachable or empty, or holds no settings, ends nothing: log, page and `/readyz` say what to do.
+    it, and tells *echo* how services and psql reach it. A database that is given is never migrated here. Where it is
+    unreachable or empty, or holds no settings, the daemon serves all the same: log, page and `/readyz` say what to do.
 
     The token that guards it is LIVEROUTER_ADMIN_TOKEN (or what …_FILE names), else, on loopback, one that is kept in
     *data_dir* and told to *echo* in the page's address. *with_token* False is for loopback alone: everybody on this
     machine may then do everything.
 
-    SIGTERM and SIGINT end it gracefully, a second one at once; SIGHUP reads the settings again.
+    To be called in the main thread: SIGTERM and SIGINT end it gracefully, a second one at once; SIGHUP reads the
+    settings again.
 
     Raises:
         OptionsError: an option cannot be used; another address than loopback needs LIVEROUTER_ADMIN_TOKEN.
@@ -75,11 +76,11 @@ def serve(
             url, own = start_own_database(stack, _data_folder(data_dir), echo)
         live = LiveRouter(database_url=url, **own)
         stack.callback(live.close)
-        policy, address = _policy(token), _address(host, listener)
+        policy, address = _policy(token), _url(host, listener)
         if token is None and with_token:
             path = DataFolder(_data_folder(data_dir), durable=True).token
             made = kept_token(path)
-            policy = replace(policy, gate=AdminToken(made))
+            policy = replace(policy, admin_token=AdminToken(made))
             address += f"#token={made}"
             echo(f"who has this address, with its token, may change everything; the token is kept in {path}")
         service = _Service(live, policy, listener, started=lambda: echo(f"liverouter serves at {address}"))
@@ -87,9 +88,14 @@ def serve(
 
 
 def _data_folder(given: Path | None) -> Path:
+    """Return the absolute path of the folder *given*, by default this user's own.
+
+    Raises:
+        OptionsError: none is given, and this user has no home.
+    """
     try:
         return (given or default_data_dir()).absolute()
-    except RuntimeError as exc:  # this user has no home
+    except RuntimeError as exc:
         hint = (
             "Name a folder: --data-dir; or set LIVEROUTER_DATABASE_URL and LIVEROUTER_ADMIN_TOKEN, then none is needed"
         )
@@ -97,17 +103,24 @@ def _data_folder(given: Path | None) -> Path:
 
 
 def _policy(token: str | None) -> Policy:
-    """Return what is admitted with *token*.
+    """Return what is admitted with *token*, which the environment gave, and with LIVEROUTER_ALLOWED_HOSTS.
 
-    Any Host is answered only where a token was given: then the name under which a proxy is reached is not known here.
-    A daemon that makes its own, or has none, is for this machine, and no name that somebody's DNS points here is its.
+    Where a token was given, a proxy may serve the daemon under a name that is not known here, so any Host is answered
+    unless names are listed. A daemon that makes a token, or has none, is for this machine alone: it answers to
+    localhost and addresses, and not to a name that somebody's DNS points here.
     """
     names = os.environ.get("LIVEROUTER_ALLOWED_HOSTS", "").split(",")
     hosts = frozenset(name.strip().lower() for name in names if name.strip())
-    return Policy(gate=AdminToken(token), tries=LoginLimiter(), any_host=token is not None and not hosts, hosts=hosts)
+    any_host = token is not None and not hosts
+    return Policy(admin_token=AdminToken(token), login_limiter=LoginLimiter(), any_host=any_host, hosts=hosts)
 
 
 def _check_token_policy(host: str, address: str, token: str | None, *, with_token: bool) -> None:
+    """Return when *token* suits *address*, the numeric one that *host* resolves to.
+
+    Raises:
+        OptionsError: one is given though none is wanted, or none is though others than this machine reach *address*.
+    """
     where, hint = "LIVEROUTER_ADMIN_TOKEN", "Set LIVEROUTER_ADMIN_TOKEN (or …_FILE) to a long random text"
     if token is not None and not with_token:
         raise OptionsError("a token is set, and none is wanted", where=where, hint="Unset it, or leave --no-token out")
@@ -118,6 +131,11 @@ def _check_token_policy(host: str, address: str, token: str | None, *, with_toke
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, str]:
+    """Return the family and the numeric address that *host* stands for here.
+
+    Raises:
+        LiveRouterError: the name is not known here (LR610).
+    """
     try:
         return resolve(host, port)
     except OSError as exc:
@@ -125,7 +143,12 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, str]:
 
 
 def _bind(host: str, port: int, bind_to: tuple[socket.AddressFamily, str]) -> socket.socket:
-    family, address = bind_to  # the one that was judged: to ask for the name again could give another
+    """Return a socket that listens on the address *bind_to*, and not on *host*, which may resolve to another by now.
+
+    Raises:
+        LiveRouterError: the address is taken (LR610).
+    """
+    family, address = bind_to
     try:
         return socket.create_server((address, port), family=family)
     except (OSError, OverflowError) as exc:
@@ -141,13 +164,14 @@ def _unusable(host: str, port: int, exc: Exception) -> LiveRouterError:
     )
 
 
-def _address(host: str, listener: socket.socket) -> str:
+def _url(host: str, listener: socket.socket) -> str:
+    """Return the page's URL, with the port that *listener* got."""
     name = f"[{host.strip('[]')}]" if ":" in host else host
     return f"http://{name}:{listener.getsockname()[1]}/"
 
 
 def http_config(context: Context, limits: Limits | None = None) -> uvicorn.Config:
-    """Return how the API of *context* is served: quietly, by a server that does not say what it is."""
+    """Return how uvicorn serves the API of *context*: without logs of its own, within *limits*."""
     connections = Connections(limits or Limits())
     return uvicorn.Config(
         create_app(context),
@@ -164,49 +188,49 @@ def http_config(context: Context, limits: Limits | None = None) -> uvicorn.Confi
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, the service has its own, and with word of when it serves."""
+    """uvicorn's server without its signal handlers; it calls *started* once it answers."""
 
     def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._tell_started = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start to answer, then call `started`."""
         await super().startup(sockets)
         self._tell_started()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals alone."""
+        """Leave the signals to the service."""
         yield
 
 
 class _Service:
-    """The running daemon. Lives in the main thread's event loop; the client has threads of its own."""
+    """The running daemon. Runs in the main thread's event loop; the client has threads of its own."""
 
     def __init__(
         self, live: LiveRouter, policy: Policy, listener: socket.socket, *, started: Callable[[], None]
     ) -> None:
-        """Make the parts; *started* is called once the page answers, and a signal ends the service in good order."""
+        """Make the parts; *started* is called once the page answers and signals are heeded."""
         self._live, self._listener = live, listener
         self._log = logger()
         self._notifier = Notifier()
         self._complaints = Complaints(self._log)
         self._context = context = build_context(live, policy, self._report)
-        self._server = _Server(http_config(context), started=self._serves)
+        self._server = _Server(http_config(context), started=self._tell_started)
         self._started = started
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
 
     async def run(self) -> int:
-        """Serve until a signal; return the exit code."""
+        """Start the client and serve until a signal; return the exit code, 0. Closes all but the client itself."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         unsubscribe = self._live.subscribe(soon(loop, self._observe))
-        self._live.start()
         try:
+            self._live.start()
             with self._complaints.listening():
                 self._start(self._context.watch.run(), "watch")
                 self._start(self._notifier.watch(), "watchdog")
@@ -220,6 +244,7 @@ class _Service:
         return 0
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run *work* as a task until `run` ends; an error that ends it is logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -230,18 +255,21 @@ class _Service:
             self._log.error("loop.failed", loop=task.get_name(), error=brief(exc))
 
     def _report(self, path: str, error: str) -> None:
-        """Log a request that failed in a way nobody foresaw; many that fail alike are one line."""
+        """Log a request that failed in a way nobody foresaw, each kind of failure once a minute."""
         self._complaints.say("request.failed", f"{path}: {error}", level="error")
 
-    def _serves(self) -> None:
+    def _tell_started(self) -> None:
+        """Tell the caller and systemd that the page answers."""
         self._started()
-        self._notifier.ready(self._words())
+        self._notifier.ready(self._status_line())
 
-    def _words(self) -> str:
+    def _status_line(self) -> str:
+        """Return what `systemctl status` shows: state and revision."""
         status = self._live.status()
         return f"{status.state}, revision {'none' if status.revision is None else status.revision}"
 
     def _end(self) -> None:
+        """End in good order, on a signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
         self._notifier.stopping()
@@ -249,15 +277,16 @@ class _Service:
         self._server.should_exit = True
 
     def _reload(self) -> None:
+        """Read the settings again, on SIGHUP; `_observe` tells systemd when that is done."""
         self._reloading = True
         self._notifier.reloading()
         self._live.reload()
 
     def _observe(self, event: Event) -> None:
-        """Tell pages and systemd; in this loop."""
+        """Tell *event* to pages and systemd; called in this loop."""
         self._context.observe(event)
         if self._reloading and isinstance(event, ConfigRead | ReadFailed):
             self._reloading = False
-            self._notifier.ready(self._words())
+            self._notifier.ready(self._status_line())
         elif isinstance(event, ConfigApplied | ConfigRejected):
-            self._notifier.status(self._words())
+            self._notifier.status(self._status_line())

@@ -1,24 +1,27 @@
-"""What systemd wants to hear: ready, reloading, stopping, alive. Silent where the process was not started by it."""
+"""What systemd is told: ready, reloading, stopping, alive. Silent where systemd did not start the process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PINGS_PER_PERIOD = 2  # sd_watchdog_enabled(3) asks for half of the period
+_PINGS_PER_PERIOD: Final = 2  # sd_watchdog_enabled(3) asks for half of the period
+_PERIOD: Final = re.compile(r"0*[1-9][0-9]{0,19}")  # microseconds; 0 is refused by sd_watchdog_enabled(3), too
 
 
 class Notifier:
     """Sends the sd_notify(3) messages of one process; a message that cannot be sent is dropped.
 
-    `watchdog_s` is the period within which systemd expects `ping`, None where it expects none.
+    Attributes:
+        watchdog_s: seconds within which systemd expects the next sign of life; None where it expects none.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -28,7 +31,8 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         period = environ.get("WATCHDOG_USEC", "")
         meant_for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self.watchdog_s = int(period) / 1e6 if self._address and period.isdigit() and meant_for_us else None
+        usable = self._address and meant_for_us and _PERIOD.fullmatch(period)
+        self.watchdog_s = int(period) / 1e6 if usable else None
 
     def ready(self, status: str) -> None:
         """Say that the process serves; *status* is what `systemctl status` shows."""
@@ -47,7 +51,10 @@ class Notifier:
         self._send("STOPPING=1")
 
     async def watch(self) -> None:
-        """Ping until cancelled, from the loop that serves: a loop that hangs is what the watchdog is for."""
+        """Send signs of life until cancelled; returns at once where none is expected.
+
+        To be run in the loop that serves, since a loop that hangs is what the watchdog is for.
+        """
         if self.watchdog_s is None:
             return
         while True:
@@ -55,6 +62,7 @@ class Notifier:
             await asyncio.sleep(self.watchdog_s / _PINGS_PER_PERIOD)
 
     def _send(self, message: str) -> None:
+        """Send *message* without waiting; dropped where nobody listens or the buffer is full."""
         if not self._address:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:

@@ -8,7 +8,7 @@ export class ApiError extends Error {
 	}
 }
 
-// The JSON that the API answers, null where it is silent.
+// Call the API; resolve with its JSON, null for an answer without a body. Throws an ApiError for every other outcome.
 export async function call(method, path, body, headers = {}) {
 	if (body !== undefined) headers["Content-Type"] = "application/json";
 	const response = await fetch(path, { method, headers, body: JSON.stringify(body) }).catch(() => {
@@ -20,7 +20,7 @@ export async function call(method, path, body, headers = {}) {
 	throw new ApiError(response.status, answer ?? {});
 }
 
-// Listen for ever: *handlers* by event, and `lost` while the connection is broken.
+// Listen to /api/events until signed out: *handlers* by event, and `lost` each time the connection breaks.
 export function listen(handlers) {
 	const source = new EventSource("/api/events");
 	for (const [name, handle] of Object.entries(handlers)) source.addEventListener(name, (event) => handle(JSON.parse(event.data)));

@@ -1,4 +1,4 @@
-// The settings page: loads, listens, and puts the parts together.
+// The settings page: loads the config, listens to the stream, and wires the other modules.
 
 import { ApiError, call, listen } from "./api.js";
 import { Cards } from "./cards.js";
@@ -11,7 +11,7 @@ import { drawUsage } from "./usage.js";
 
 const STATES = { initializing: "Not serving yet", live: "Live", stale: "Live, database lost", poll_only: "Live, changes come late", offline: "Stopped" };
 const SHOWN = 6; // problems at the top
-const BESIDE = ["LR403", "LR408"]; // shown in the list of processes, or gone in a moment
+const BESIDE = ["LR403", "LR408"]; // left out at the top: shown in the list of processes, or gone in a moment
 const LOST = { severity: "error", where: "", message: "the daemon does not answer", hint: "This page tries again by itself" };
 const world = { serving: [], usage: [], problems: [], left: [], database: null, status: null, newer: null, lost: false };
 let draft, cards, saving, fleet, history;
@@ -37,7 +37,7 @@ function showConfig() {
 	history.load().catch(() => {});
 }
 
-// What is shown neither beside its field nor beside its process.
+// At the top: the Problems that are shown neither beside a field nor beside a process.
 function showProblems() {
 	const ofProcesses = world.problems.filter(({ code }) => /^LR[24]/.test(code) && !BESIDE.includes(code));
 	const all = [world.lost && LOST, world.database, ...world.left, ...ofProcesses].filter(Boolean);
@@ -63,13 +63,14 @@ function onHead(head) {
 	fleet.head = head;
 	fleet.draw();
 	if (head.revision === draft.base.revision || saving.isSaving) return;
-	if (!draft.changed.length) reload({ keep: true }).catch(() => {}); // what is typed meanwhile stays
+	if (!draft.changed.length) reload({ keep: true }).catch(() => {}); // keep: what is typed during the reload
 	else world.newer = head.revision;
 	history.load().catch(() => {});
 	showProblems();
 }
 
-const idle = () => fleet?.head?.revision > draft.base.revision && onHead(fleet.head); // saved by others meanwhile
+// After a save or a dialog, during which onHead held back: show what others saved meanwhile.
+const idle = () => fleet?.head?.revision > draft.base.revision && onHead(fleet.head);
 
 function take(news) {
 	Object.assign(world, news);
@@ -132,7 +133,7 @@ async function start() {
 	loadModels();
 }
 
-// Start; where that fails, say why and try again.
+// Start; where that fails, show why and try again every two seconds.
 const begin = () => start().catch((error) => {
 	if (error.status === 401) return;
 	$("main").hidden = false;
@@ -147,7 +148,7 @@ function showSignIn(error) {
 	$("token").focus();
 }
 
-// Trade the token for a session, and go on with what was edited.
+// Trade the token for a session, and show the page; unsaved edits stay.
 const signIn = (token) => call("POST", "/api/session", { token }).then(() => {
 	$("sign-in").hidden = true;
 	$("token").value = "";
@@ -157,7 +158,7 @@ const signIn = (token) => call("POST", "/api/session", { token }).then(() => {
 	return reload({ keep: true });
 }).catch(showSignIn);
 
-// The address that `liverouter serve` prints carries the token, where no server sees it.
+// Sign in with the token in the address that `liverouter serve` prints: behind the #, which no browser sends.
 function enter() {
 	const [, token] = /^#token=(.+)/.exec(location.hash) ?? [];
 	if (!token) return draft ?? begin();

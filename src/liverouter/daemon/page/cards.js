@@ -13,13 +13,13 @@ const ROUTING = {
 	litellm_model_name: "Logical model name",
 	litellm_check_streams: "Check that streams are whole",
 };
-const HERE = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/; // this machine may have every key
-const MEMBERS = [
+const HERE = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/; // every key may be sent to this machine
+const MEMBERS = [ // of a fallback's entry: name, label, placeholder, help
 	["temperature", "Temperature", "as every call"], ["max_tokens", "Longest answer (tokens)", "as every call"],
 	["order", "Order", "by its place", "Equal orders share the calls"], ["weight", "Weight", "1", "Its share of them"],
 ];
 
-// *catalog*: GET /api/providers; *edited* is called after every keystroke.
+// The cards of *draft*. *catalog* is the answer of GET /api/providers; *edited* is called after every edit.
 export class Cards {
 	constructor({ draft, catalog, edited }) {
 		Object.assign(this, { draft, catalog, edited, models: {}, keys: new Map() });
@@ -31,13 +31,13 @@ export class Cards {
 		});
 	}
 
-	// For a new fallback: an unused provider, best with a key that is stored already.
+	// The provider of a new fallback: an unused one, with a stored key if there is one.
 	nextProvider() {
 		const { draft, catalog: { providers } } = this, free = providers.filter((spec) => !draft.providers.includes(spec.name));
 		return (free.find((spec) => spec.fields.some((f) => draft.base.secrets[f.name])) ?? free.find((spec) => spec.name === "openai") ?? free[0] ?? providers[0]).name;
 	}
 
-	// Draw everything; the focus goes to data-key *focus*, else stays, with its caret and what is selected.
+	// Draw everything; focus the control whose data-key is *focus*, else the one that has the focus, its selection kept.
 	draw(focus) {
 		const { draft } = this, { dataset: { key } = {}, selectionStart, selectionEnd } = document.activeElement ?? {};
 		this.keys.clear();
@@ -85,7 +85,7 @@ export class Cards {
 			more.length > 0 && h("details", { "data-more": card }, h("summary", {}, "More"), h("div", { class: "grid" }, more)));
 	}
 
-	// The place that a Problem names: a row, or a member of a fallback's entry.
+	// The `where` of a Problem with the row *row* of the primary, or with *member* of a fallback's entry.
 	at(card, row, member) {
 		return card ? `settings.llm_fallback_config[${card - 1}]${member && `.${member}`}` : `settings.${row}`;
 	}
@@ -108,6 +108,7 @@ export class Cards {
 		return slot;
 	}
 
+	// A field that is no secret; *spec* is a ProviderField.
 	plainField(card, spec) {
 		const { draft } = this, environment = draft.base.environment[spec.name];
 		const shared = draft.owns(card) ? undefined : draft.rows[spec.name];
@@ -118,6 +119,7 @@ export class Cards {
 		}), { help: shared ? "As above, unless you set it here" : otherwise(environment), where: this.places(card, spec) });
 	}
 
+	// Each `where` that a Problem with this card's field *spec* may have.
 	places(card, spec) {
 		const own = card ? [this.at(card, "", spec.name), this.at(card, "", spec.alias)] : [];
 		return this.draft.owns(card) ? [...own, `settings.${spec.name}`, `environment ${spec.name.toUpperCase()}`] : own;
@@ -146,7 +148,7 @@ export class Cards {
 		return slot;
 	}
 
-	// Where a stored key would go that it was not stored for, undefined where it may go: then it is asked for again.
+	// The origin that the stored secret *name* would go to though it was not stored for it; undefined where it may go there.
 	strayed(card, name) {
 		const { draft } = this, spec = this.specs.get(draft.provider(card)), base = spec.fields.find((f) => f.kind === "url");
 		const text = draft.field(card, base) ?? draft.rows[base.name] ?? "", stored = draft.base.secrets[name];
@@ -156,7 +158,7 @@ export class Cards {
 		return own || HERE.test(url.hostname) || stored.origins.includes(url.origin) ? undefined : url.origin;
 	}
 
-	// After an address was edited: ask for the keys that may not go there, and for no others.
+	// After an address was edited: ask for the keys again that may not be sent there, and only for those.
 	askAgain() {
 		for (const { card, spec, strayed, slot } of [...this.keys.values()]) {
 			if (this.strayed(card, this.draft.secret(card, spec)) !== strayed) slot.replaceWith(this.secretField(card, spec));
@@ -188,7 +190,7 @@ export class Cards {
 
 const otherwise = (environment) => environment && `${environment.source}, unless you set it here`;
 
-// Whether most need it: the first of a group, and what stands alone.
+// Whether field *f* is shown at once, not under "More": the first of its group; without a group, secrets and defaults.
 function isMain(spec, f) {
 	const group = spec.needs.find((names) => names.includes(f.name));
 	return group ? group[0] === f.name : f.kind === "secret" || Boolean(f.default);

@@ -1,8 +1,8 @@
-// Elements, words and times. Nothing in here parses HTML, so no text from anywhere can become markup.
+// Elements, words and times. Nothing in here parses HTML, so no text can become markup.
 
 export const $ = (id) => document.getElementById(id);
 
-// An element: on… are listeners; a null or false attribute or child is left out.
+// Make an element: props named on… are listeners; a null or false attribute or child is left out.
 export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
 
 export const s = (tag, props, ...children) => fill(document.createElementNS("http://www.w3.org/2000/svg", tag), props, children);
@@ -18,7 +18,7 @@ function fill(element, props, children) {
 
 export const button = (text, onclick, props) => h("button", { type: "button", onclick, ...props }, text);
 
-// Set the text where it differs: a live region is not read aloud for nothing.
+// Set the text only where it differs: else a screen reader reads a live region aloud again.
 export function say(element, text) {
 	if (element.textContent !== text) element.textContent = text;
 }
@@ -28,7 +28,7 @@ export const ms = (value) => (value < 9950 ? `${Math.round(value)} ms` : `${(val
 
 export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? " " : ". ") : "");
 
-// Who wrote: the login, behind the name that the writer gave, which is a claim.
+// Who wrote: the name that the writer gave, which is a claim, and the login, which is not.
 export const who = ({ author, role }) => (!role || role === author ? author : `${author} (${role})`);
 
 export const tell = (problem) => sentence(problem.message) + sentence(problem.hint);

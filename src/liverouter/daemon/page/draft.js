@@ -1,11 +1,11 @@
-// What the admin edits: a base revision and the difference to it. Knows nothing of the page.
+// What the admin edits: a base revision and the difference to it. Touches neither the page nor the network.
 
 const FALLBACKS = "llm_fallback_config";
 
 const isObject = (value) => value && typeof value === "object" && !Array.isArray(value);
 const entriesOf = (value) => (Array.isArray(value) ? value : [value]).filter(isObject);
 const spelt = (value) => JSON.stringify(value, (_, part) => (isObject(part) ? Object.fromEntries(Object.entries(part).sort()) : part));
-const same = (a, b) => spelt(a) === spelt(b); // whatever the order of keys
+const same = (a, b) => spelt(a) === spelt(b); // the order of keys does not count
 
 export class Draft {
 	constructor(config) {
@@ -17,7 +17,7 @@ export class Draft {
 		Object.assign(this, { base: config, rows, fallbacks: entriesOf(fallbacks), secrets: {} }); // secrets: null removes one
 	}
 
-	// Put the unsaved edits on top of a newer base.
+	// Take *config* as the base; the unsaved edits stay, on top of it.
 	rebase(config) {
 		const { settings, secrets } = this.changes();
 		this.load(config);
@@ -57,7 +57,7 @@ export class Draft {
 		return this.fallbacks[card - 1];
 	}
 
-	// Take what was sent for stored: what was edited since is left.
+	// Take what was sent as stored, so that only what was edited since is a change.
 	sent({ settings, secrets }) {
 		this.base = { ...this.base, settings: { ...this.base.settings, ...settings } };
 		for (const [name, value] of Object.entries(secrets)) if (this.secrets[name] === value) delete this.secrets[name];
@@ -101,7 +101,7 @@ export class Draft {
 		else this.entry(card)[name] = value;
 	}
 
-	// Swap with a neighbour; an explicit order or weight stays with the place.
+	// Swap with the neighbour *by* places away; an explicit order or weight stays with its place.
 	move(card, by) {
 		const list = this.fallbacks, a = this.entry(card), b = this.entry(card + by);
 		[list[card - 1], list[card - 1 + by]] = [b, a];
@@ -118,7 +118,7 @@ export class Draft {
 		return !this.providers.slice(0, card).includes(this.provider(card));
 	}
 
-	// The member that overrides *field* on this card.
+	// The name, full or short, by which this card's entry sets *field*; undefined where it does not.
 	member(card, field) {
 		return card ? [field.name, field.alias].find((name) => this.entry(card)[name] != null) : undefined;
 	}
@@ -134,7 +134,7 @@ export class Draft {
 		else this.setRow(field.name, value);
 	}
 
-	// The secret that this card's *field* uses.
+	// The name of the secret that this card's *field* uses.
 	secret(card, field) {
 		return this.entry(card)?.[this.member(card, field)]?.secret ?? field.name;
 	}

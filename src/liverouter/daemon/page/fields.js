@@ -4,7 +4,7 @@ import { ago, button, h, tell, who } from "./dom.js";
 
 let serial = 0;
 
-// A control with its label, help, and a slot for the Problems at the places *where*.
+// A control with its label, help, and a slot for the Problems whose `where` is one of *where*.
 export function field(label, control, { help, where = [], wide } = {}) {
 	const target = control.querySelector(":is(input, textarea)") ?? control, id = (target.id ||= `f${++serial}`);
 	target.setAttribute("aria-describedby", `${id}-help ${id}-fault`);
@@ -13,8 +13,8 @@ export function field(label, control, { help, where = [], wide } = {}) {
 		h("p", { class: "fault", id: `${id}-fault`, "data-where": where.join("|"), "data-for": id, hidden: true }));
 }
 
-// A text or number input; *onvalue* gets the value, undefined when it was emptied. What is no number stays a text, so that
-// the check says what is wrong with it: an input of the type number would give an empty value for "0,5".
+// A text or number input; *onvalue* gets the value, undefined for an emptied one. What is no number is given as text, so
+// that the check says what is wrong with it: a browser's own number input gives an empty value for "0,5".
 export function input({ value, type = "text", onvalue, ...props }) {
 	const read = (text) => (text === "" ? undefined : type === "number" && Number.isFinite(Number(text)) ? Number(text) : text);
 	return h("input", {
@@ -28,7 +28,7 @@ export const select = ({ value, options, onvalue, ...props }) => h("select", { .
 	options.map(([key, text]) => h("option", { value: key, selected: key === (value ?? "") }, text)));
 
 // A secret: what is stored, and a way to replace or remove it. *edited* is the unsaved value, null for "remove";
-// *strayed* an address that the stored one may not be sent to.
+// *strayed* the origin that the stored one would go to and may not; *key* the data-key of the control.
 export function secret({ name, key, stored, strayed, environment, edited, example, long, onvalue, redraw }) {
 	const act = (text, value, focus) => button(text, () => { onvalue(value); redraw(key); }, { class: "plain", "aria-label": `${text} ${name}`, "data-key": focus });
 	if (edited === null) return h("div", { class: "stored" }, h("code", {}, "will be removed"), act("Undo", undefined, key));

@@ -1,4 +1,4 @@
-// Every process turning to the new revision, with its time; refusals with their reason.
+// The list of processes: who runs which revision, how fast each applied it, why one refused it.
 
 import { $, h, ms, say, tell } from "./dom.js";
 
@@ -14,7 +14,7 @@ function outcome(one, head) {
 	return head.revision && Date.now() - new Date(head.committed_at) > LATE_MS ? "late" : "pending";
 }
 
-// A row for each, drawn anew only when it changed: 500 of them stay quick.
+// One row per process, drawn anew only when it changed, so that 500 stay quick.
 export class Fleet {
 	constructor() {
 		Object.assign(this, { processes: new Map(), rows: new Map(), head: null, self: null });

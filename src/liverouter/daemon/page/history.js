@@ -5,7 +5,7 @@ import { $, ago, ask, button, h, who } from "./dom.js";
 
 const NEWEST = 50; // older ones: `liverouter history`
 
-// The list. *rolledBack* is called with the revision that a roll back made, *failed* with what stopped one.
+// The list of revisions. *rolledBack* is called with the revision that a rollback made, *failed* with its error.
 export class History {
 	constructor({ author, rolledBack, failed }) {
 		Object.assign(this, { author, rolledBack, failed });
@@ -28,7 +28,7 @@ export class History {
 			button("Roll back", () => this.rollBack(revision).catch(this.failed), { class: "plain", "aria-label": `Roll back to revision ${revision}` }));
 	}
 
-	// Where somebody saves meanwhile, the dialog shows it anew.
+	// Ask, then roll back to *revision*; where somebody saves meanwhile, ask again, with what *first* says of that.
 	async rollBack(revision, said = "", first = "") {
 		const { newest } = this, diff = h("div"), why = h("input", { maxlength: 500, value: said, placeholder: "Why", "aria-label": "Why, for the history" });
 		showDiff(diff, newest, revision);
@@ -48,7 +48,7 @@ export class History {
 const showDiff = async (element, a, b) =>
 	element.replaceChildren(await call("GET", `/api/diff?a=${a}&b=${b}`).then(diffTable, (error) => h("p", { class: "fault" }, error.message)));
 
-// As GET /api/diff gives them.
+// A table of *changes*, the answer of GET /api/diff.
 export const diffTable = (changes) => (changes.length ? h("table", {}, h("tbody", {}, changes.map((change) => h("tr", {},
 	h("th", { scope: "row" }, change.object === "secret" ? `secret ${change.key}` : change.key),
 	h("td", { class: "old", "aria-label": "before" }, shown(change.old)), h("td", { class: "new", "aria-label": "after" }, shown(change.new)))))) : h("p", { class: "quiet" }, "No difference."));

@@ -1,14 +1,14 @@
-// From a draft to a revision: checked, saved, never over somebody else's change unseen.
+// From a draft to a revision: checks it, saves it, and shows what others saved before it goes over that.
 
 import { ApiError, call } from "./api.js";
 import { $, ago, ask, count, h, ms, say, sentence, tell, who } from "./dom.js";
 import { place } from "./fields.js";
 import { diffTable } from "./history.js";
 
-const MISSING = ["LR100", "LR102"]; // not shown before somebody asked
+const MISSING = ["LR100", "LR102"]; // hidden until somebody checks or saves
 const isError = (problem) => problem.severity === "error";
 
-// Checks and saves *draft*. *left* is given the Problems that no field shows; *idle* is called at each end.
+// Checks and saves *draft*. *left* is given the Problems that no field shows; *idle* is called after each check and save.
 export class Saving {
 	constructor({ draft, author, reload, left, idle }) {
 		Object.assign(this, { draft, author, reload, left, idle, asked: false });
@@ -32,7 +32,7 @@ export class Saving {
 		say($("bar-text"), text || (changed.length ? `${count(changed.length, "unsaved change")}: ${changed.join(", ")}` : "Everything is saved"));
 	}
 
-	// After each keystroke: show what is not saved, and soon its Problems.
+	// After each edit: show what is not saved, and its Problems once nothing is edited for 400 ms.
 	edited() {
 		this.bar();
 		this.turn = null;
@@ -75,17 +75,17 @@ export class Saving {
 	}
 
 	show(problems) {
-		this.turn = null; // an answer on its way is about another draft
+		this.turn = null; // the answer to an earlier check is about another draft
 		this.left(place(problems.filter((problem) => this.asked || !MISSING.includes(problem.code))));
 	}
 
 	async checkLive() {
-		const place = ({ order }, card) => order ?? card + 2; // of a fallback, as config.py has it
+		const place = ({ order }, card) => order ?? card + 2; // a fallback's order, as config/deployments.py defaults it
 		const cards = [1, ...this.draft.fallbacks.map(place)].map((order, card) => ({ order, card })).sort((a, b) => a.order - b.order);
 		const { calls, problems, late } = await this.check(true);
 		if (late) return this.bar("The draft changed meanwhile: check again", true);
 		calls.forEach(({ duration_ms, problem }, index) => {
-			if (!cards[index]) return; // a fallback of the environment
+			if (!cards[index]) return; // a fallback that the environment gives has no card
 			const verdict = document.querySelector(`[data-card="${cards[index].card}"] .verdict`);
 			verdict.classList.toggle("bad", Boolean(problem));
 			verdict.replaceChildren(...(problem ? [h("b", {}, sentence(problem.hint)), h("p", {}, sentence(problem.message))] : [`Answered in ${ms(duration_ms)}`]));
@@ -99,7 +99,7 @@ export class Saving {
 
 	async save() {
 		const errors = (await this.check(false)).problems.filter(isError);
-		if (errors.length && (errors.some(({ code }) => code === "LR110") || !(await this.saveAnyway(errors)))) { // the database refuses keys
+		if (errors.length && (errors.some(({ code }) => code === "LR110") || !(await this.saveAnyway(errors)))) { // LR110, a plain key: the database refuses it
 			this.bar(`Not saved: ${count(errors.length, "problem")} to mend`, true);
 			document.querySelector("[aria-invalid]")?.focus();
 			return;
@@ -123,7 +123,7 @@ export class Saving {
 		return (await ask("Save with problems?", body, ["Go back", "", "primary"], ["Save anyway", "go"])) === "go";
 	}
 
-	// Somebody else saved first: show theirs beside mine.
+	// Somebody else saved first: show their changes and the unsaved edits, and ask which to keep.
 	async conflict(current, changes) {
 		const { settings, secrets } = this.body(), { base } = this.draft, theirs = changes.map((change) => change.key);
 		const mine = [...Object.entries(settings).map(([key, value]) => [key, base.settings[key], value]),
