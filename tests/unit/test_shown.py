@@ -10,7 +10,7 @@ import pytest
 
 from liverouter.secrecy.keys import looks_like_key
 from liverouter.secrecy.leaving import bare
-from liverouter.secrecy.redaction import mask
+from liverouter.secrecy.redaction import brief, mask
 
 KEY: Final = "made-up-and-of-no-known-shape"
 
@@ -155,6 +155,13 @@ SHAPES: Final = (
 
 
 class TestTexts:
+    @pytest.mark.parametrize(
+        ("error", "line"), [(TimeoutError(), "TimeoutError"), (OSError("it is full"), "OSError: it is full")]
+    )
+    def test_error_without_words_is_its_class(self, error: Exception, line: str) -> None:
+        """No colon stands before nothing."""
+        assert brief(error) == line
+
     @pytest.mark.parametrize("key", SHAPES)
     @pytest.mark.parametrize("around", ["{}", "key {} was refused", '{{"key": "{}"}}', "a={},b={}", "({})"])
     def test_what_a_row_may_not_hold_is_not_shown_either(self, key: str, around: str) -> None:

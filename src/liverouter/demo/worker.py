@@ -23,7 +23,9 @@ def main() -> int:
     serving, ended = threading.Event(), threading.Event()
     threading.Thread(target=_await_end, args=(serving, ended), daemon=True).start()
 
-    from liverouter import LiveRouterError, get_chat_model  # here, because it takes a second in which the end may come
+    # Here, because it takes a second in which the end may come.
+    from liverouter import LiveRouterError, get_chat_model
+    from liverouter.secrecy.redaction import brief
 
     try:
         model = get_chat_model()
@@ -38,7 +40,7 @@ def main() -> int:
         try:
             answer = model.invoke(f"question {number}")
         except Exception as exc:  # noqa: BLE001 - the demo counts failed calls of every kind
-            _tell(error=f"{type(exc).__name__}: {exc}")
+            _tell(error=brief(exc))
         else:
             duration_ms = (time.monotonic() - started) * 1000
             _tell(text=answer.text, duration_ms=duration_ms, **answer.response_metadata["liverouter"])

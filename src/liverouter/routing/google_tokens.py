@@ -16,6 +16,7 @@ import httpx
 
 from liverouter.routing.clock import leave_clock
 from liverouter.routing.guard import guarded
+from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,7 @@ class TokenRequest:
         try:
             return asyncio.run(self._ask(httpx.Request(method, url, headers=headers, content=body)))
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise TransportError(f"{type(exc).__name__}: {exc}") from exc  # type: ignore[no-untyped-call]  # google-auth has no types
+            raise TransportError(brief(exc)) from exc  # type: ignore[no-untyped-call]  # google-auth has no types
 
     async def _ask(self, request: httpx.Request) -> TokenAnswer:
         leave_clock()

@@ -71,7 +71,7 @@ class SharedCooldowns:
             try:
                 await self._share(self._client(redis))
             except lost as exc:
-                self._say_lost(f"{type(exc).__name__}: {mask(self._blanked(str(exc)))}", _HINT)
+                self._say_lost(f"{type(exc).__name__}: {mask(self._blanked(str(exc)))}".removesuffix(": "), _HINT)
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError  # which a library forgot over a connection that broke at the same moment
             await asyncio.sleep(self._backoff.next())

@@ -47,5 +47,5 @@ def clean(text: str, secrets: Iterable[str] = (), limit: int = MAX_TEXT) -> str:
 
 
 def brief(exc: BaseException) -> str:
-    """Return the class and the masked text of *exc*: what a line says of an error that nobody foresaw."""
-    return f"{type(exc).__name__}: {mask(str(exc))}"
+    """Return the class and, where there is one, the masked text of *exc*: a line on an error that nobody foresaw."""
+    return f"{type(exc).__name__}: {mask(str(exc))}".removesuffix(": ")
