@@ -87,9 +87,11 @@ class Cooldowns:
     def adopt(self, identifier: str, cooldown: Cooldown) -> None:
         """Take over a cooldown that another process began, unless it is known, or a longer one is."""
         with self._lock:
+            now = self._clock()
+            self._drop_ended(now)  # here too: a process that makes no calls never asks what is active
             known = self._active.get(identifier)
             full = known is None and len(self._active) >= _MAX_DEPLOYMENTS
-            if not full and cooldown.ends_at > (known.ends_at + _SAME_S if known is not None else self._clock()):
+            if not full and cooldown.ends_at > (known.ends_at + _SAME_S if known is not None else now):
                 self._begin(identifier, cooldown)
 
     def active(self) -> Mapping[str, Cooldown]:
@@ -98,8 +100,7 @@ class Cooldowns:
             return self._active
         now = self._clock()
         with self._lock:
-            if any(c.ends_at <= now for c in self._active.values()):
-                self._active = {i: c for i, c in self._active.items() if c.ends_at > now}
+            self._drop_ended(now)
             return self._active  # replaced and never changed, so that it may leave the lock
 
     def remaining_s(self, identifiers: Iterable[str]) -> dict[str, float]:
@@ -122,6 +123,11 @@ class Cooldowns:
             self._failures.clear()
         self._failures[identifier] = (count, now + remembered_s)
         return limits.cooldown_time_s if cools else 0.0
+
+    def _drop_ended(self, now: float) -> None:
+        """Drop the cooldowns that are over at *now*, unix seconds; the caller holds the lock."""
+        if any(c.ends_at <= now for c in self._active.values()):
+            self._active = {i: c for i, c in self._active.items() if c.ends_at > now}
 
     def _begin(self, identifier: str, cooldown: Cooldown) -> bool:
         """Put *cooldown* in force unless a longer one is; the caller holds the lock."""
