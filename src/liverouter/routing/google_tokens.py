@@ -7,6 +7,7 @@ its answer would hold that thread, every later token and the end of the process 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import ssl
 from pathlib import Path
@@ -65,7 +66,27 @@ class TokenRequest:
         async with asyncio.timeout(self._timeout_s), guarded(httpx.AsyncClient(verify=_trusted())) as client:
             request.extensions["timeout"] = httpx.Timeout(self._timeout_s).as_dict()
             answer = await client.send(request, follow_redirects=False)
-            return TokenAnswer(answer.status_code, answer.headers, answer.content)
+            return TokenAnswer(answer.status_code, answer.headers, _body(request, answer))
+
+
+def _body(request: httpx.Request, answer: httpx.Response) -> bytes:
+    """Return the body of *answer* as google-auth can take it: it expects an object of JSON where it posts.
+
+    Raises:
+        DecodingError: the answer should hold a token and is no object.
+    """
+    if request.method != "POST" or _is_object(answer.content):
+        return answer.content
+    if answer.status_code == httpx.codes.OK:
+        raise httpx.DecodingError("the answer holds no token: it is no JSON object", request=request)
+    return json.dumps(answer.text).encode()  # an error's text, which becomes that of a RefreshError
+
+
+def _is_object(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _trusted() -> ssl.SSLContext | bool:

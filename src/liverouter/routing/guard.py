@@ -197,4 +197,19 @@ async def _error(response: Any, request: Any) -> bytes:
         async with asyncio.timeout(limit_s), contextlib.aclosing(body_pieces(response, MAX_ERROR)) as pieces:
             async for piece in pieces:
                 parts.append(piece)  # noqa: PERF401 - what came before an error counts
-    return b"".join(parts)
+    return _legible(b"".join(parts))
+
+
+def _legible(content: bytes) -> bytes:
+    """Return the body of an error as every library reads it: in UTF-8, and JSON only where Python's parser takes it.
+
+    Google's library lets the parser's own error through for any other, and with it the status is lost.
+    """
+    content = content.decode(errors="replace").encode()
+    try:
+        json.loads(content)
+    except json.JSONDecodeError:
+        pass  # no JSON: each library shows the text
+    except (ValueError, RecursionError):  # a number of thousands of digits, a bad UTF-16, lists in lists without end
+        return b"not readable: " + content
+    return content
