@@ -1,4 +1,4 @@
-"""What a provider library's exception means: whose fault, how bad, for how long. The only reader of one.
+"""What a provider library's exception means: whose fault, how bad, for how long. No other module reads one.
 
 Libraries tell it in three ways: by a status, theirs or one of a response behind it; by the class; by what they raised
 it from. litellm gives 500 to what it could not reach, could not read and could not log in to.
@@ -182,6 +182,7 @@ def describe(error: BaseException) -> str:
 
 
 def _of_status(status: int) -> Kind | None:
+    """Return the kind of an HTTP *status*, None where it is no error's."""
     if kind := _BY_STATUS.get(status):
         return kind
     return "server" if status >= _SERVER_ERROR else "invalid_request" if status >= _FIRST_ERROR else None
@@ -210,6 +211,7 @@ def _names_behind(error: BaseException) -> set[str]:
 
 
 def _names(error: BaseException) -> list[str]:
+    """Return the names of *error*'s class and of its bases, the nearest first."""
     return [base.__name__ for base in type(error).__mro__]
 
 
@@ -238,6 +240,6 @@ def _retry_after_s(error: BaseException) -> float | None:
             pass
         try:
             return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except (ValueError, OverflowError):  # a zone of any offset
+        except (ValueError, OverflowError):  # no date, or one whose zone is any number of hours away
             continue
     return None

@@ -22,17 +22,28 @@ _MAX_DEPLOYMENTS: Final = 1_000  # remembered at once; far more than any config 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a deployment cools, and for how long: one revision's settings."""
+    """When a deployment cools, and for how long: one revision's settings.
 
-    allowed_fails: int  # failures in a row; the last of them begins the cooldown
-    cooldown_time_s: float  # 0: nothing ever cools
+    Attributes:
+        allowed_fails: failures in a row, of which the last begins a cooldown; `litellm_allowed_fails`.
+        cooldown_time_s: seconds; with 0 nothing ever cools; `litellm_cooldown_time`.
+    """
+
+    allowed_fails: int
+    cooldown_time_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Cooldown:
-    """One deployment's rest."""
+    """One deployment's rest.
 
-    began_at: float  # unix seconds
+    Attributes:
+        began_at: unix seconds.
+        length_s: seconds.
+        cause: why the attempt failed that began it.
+    """
+
+    began_at: float
     length_s: float
     cause: Cause
 
@@ -109,7 +120,11 @@ class Cooldowns:
         return {i: active[i].ends_at - now for i in identifiers if i in active}
 
     def _length_s(self, identifier: str, cause: Cause, limits: Limits, now: float) -> float:
-        """Return how long *identifier* cools because of *cause*, 0 for not yet."""
+        """Return the seconds that *identifier* cools because of *cause*, 0 for not yet.
+
+        A failure that counts towards the configured number is counted here.
+        *now*: unix seconds. The caller holds the lock.
+        """
         if cause.is_rate_limit:
             asked_s = cause.retry_after_s
             return limits.cooldown_time_s if asked_s is None else min(asked_s, limits.cooldown_time_s)

@@ -1,7 +1,7 @@
-"""Google's access tokens, fetched as everything is fetched from strangers: bounded, in time, no redirect followed.
+"""Google's access tokens, fetched through `guard`: within a bound, in time, no redirect followed.
 
-google-auth asks with `requests`, whose timeout is one read's, in a thread that nothing cancels: a desk that trickles
-its answer would hold that thread, every later token and the end of the process for ever.
+google-auth asks with `requests`, in a thread that nothing cancels, and the timeout of `requests` is that of one read. A
+server that trickles its answer would hold that thread, every later token and the end of the process for ever.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class TokenRequest:
             raise TransportError(f"{type(exc).__name__}: {exc}") from exc  # type: ignore[no-untyped-call]  # google-auth has no types
 
     async def _ask(self, request: httpx.Request) -> TokenAnswer:
+        """Return the answer to *request*, asked for on a loop of its own; raises TimeoutError and httpx's errors."""
         leave_clock()
         async with asyncio.timeout(self._timeout_s), guarded(httpx.AsyncClient(verify=_trusted())) as client:
             request.extensions["timeout"] = httpx.Timeout(self._timeout_s).as_dict()
