@@ -84,6 +84,7 @@ def _body(request: httpx.Request, answer: httpx.Response) -> bytes:
 
 
 def _is_object(content: bytes) -> bool:
+    """Tell whether *content* is a JSON object that Python's parser takes."""
     try:
         return isinstance(json.loads(content), dict)
     except (ValueError, RecursionError):

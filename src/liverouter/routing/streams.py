@@ -263,6 +263,7 @@ class CheckedStream:
         raise error
 
     async def _release(self) -> None:
+        """Let go of the connection and of litellm's slot; idempotent."""
         await self._source.aclose()
         if self._slot is not None:
             await self._slot.aclose()
