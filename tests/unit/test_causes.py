@@ -17,6 +17,18 @@ class GoogleError(Exception):
         self.code = code
 
 
+class HTTPStatusError(Exception):
+    """What stands behind an error that a provider did send."""
+
+
+class RefreshError(Exception):
+    """Google's error for credentials that it gives no token for."""
+
+    def __init__(self, *, retryable: bool = False) -> None:
+        super().__init__("no token")
+        self.retryable = retryable
+
+
 def litellms(name: str, status: int | None = None, text: str = "no") -> Exception:
     """Return an error as litellm raises it, without importing that."""
     error: Exception = type(name, (Exception,), {"__module__": "litellm.exceptions", "status_code": status})(text)
@@ -42,6 +54,12 @@ class TestKind:
             (litellms("BadRequestError", 400, "the maximum context length is 8"), "context_overflow"),
             (litellms("ContextWindowExceededError", 400), "context_overflow"),
             (litellms("BadRequestError", 400), "invalid_request"),
+            (litellms("BadRequestError", 422), "server"),  # litellm could not read Gemini's answer
+            (behind(litellms("BadRequestError", 422), HTTPStatusError()), "invalid_request"),
+            (behind(litellms("APIConnectionError", 500), RefreshError()), "authentication"),
+            (behind(litellms("APIConnectionError", 500), RefreshError(retryable=True)), "server"),
+            (RefreshError(), "authentication"),
+            (behind(litellms("RateLimitError", 429), RefreshError()), "rate_limit"),
             (litellms("Odd", 418), "invalid_request"),
             (litellms("Odd", 529), "server"),
             (httpx.ConnectError("no"), "connection"),

@@ -184,6 +184,16 @@ class TestBegin:
         clock.now += 2
         assert cooldowns.active() == {}
 
+    def test_process_without_calls_has_room_for_what_others_tell(self) -> None:
+        """What is over makes room though nobody asks what is on."""
+        clock = Clock()
+        cooldowns = Cooldowns(clock=clock)
+        for number in range(1_000):
+            cooldowns.adopt(f"{DEPLOYMENT}{number}", Cooldown(clock.now, 1.0, failure(500)))
+        clock.now += 2
+        cooldowns.adopt(DEPLOYMENT, Cooldown(clock.now, 60.0, failure(500)))
+        assert cooldowns.active().keys() == {DEPLOYMENT}
+
 
 class TestLength:
     def test_cooldown_ends_by_itself(self) -> None:

@@ -127,6 +127,10 @@ class TestOwnHosts:
         assert spec.is_own(f"https://{host}")
         others = (f"http://{host}", f"https://{host}:8443", f"https://{host}.evil.example", f"https://evil-{host}.net")
         assert not any(spec.is_own(origin) for origin in others)
+        assert spec.is_own(origin_of(f"https://{host.upper()}:443/v1"))
+        written = (f"https://{host}./", f"https://u:p@{host}", f"https://{host}@evil.example", f"https://{host}%2eevil")
+        assert not any(spec.is_own(origin_of(url)) for url in written)
+        assert not any(spec.is_own(origin) for origin in (f"https://evil-{host}.example.org", f"https://{host}\n"))
         assert not any(other.is_own(f"https://{host}") for name, other in PROVIDERS.items() if name != provider)
 
     @pytest.mark.parametrize("spec", PROVIDERS.values(), ids=lambda spec: spec.name)

@@ -102,16 +102,18 @@ class TestBaseUrls:
     @pytest.mark.parametrize(
         ("account", "host"),
         [
-            ("myorg-myaccount", "myorg-myaccount"),
-            ("MYORG-MY_ACCOUNT", "myorg-my-account"),
-            ("xy12345.us-east-1", "xy12345.us-east-1"),
-            ("myorg-myaccount.snowflakecomputing.com", "myorg-myaccount"),
-            ("https://myorg-myaccount.snowflakecomputing.com/", "myorg-myaccount"),
+            ("myorg-myaccount", "myorg-myaccount.snowflakecomputing.com"),
+            ("MYORG-MY_ACCOUNT", "myorg-my-account.snowflakecomputing.com"),
+            ("xy12345.us-east-1", "xy12345.us-east-1.snowflakecomputing.com"),
+            ("myorg-myaccount.snowflakecomputing.com", "myorg-myaccount.snowflakecomputing.com"),
+            ("myorg-myaccount.snowflakecomputing.com.", "myorg-myaccount.snowflakecomputing.com"),
+            ("https://myorg-myaccount.snowflakecomputing.com/", "myorg-myaccount.snowflakecomputing.com"),
+            ("https://myorg-my_account.snowflakecomputing.cn", "myorg-my-account.snowflakecomputing.cn"),
         ],
     )
     def test_snowflake_account_becomes_a_host(self, account: str, host: str) -> None:
         """An account identifier, or the whole address it is shown with, both lead to the REST API."""
-        assert snowflake_base({"snowflake_account": account}) == f"https://{host}.snowflakecomputing.com/api/v2"
+        assert snowflake_base({"snowflake_account": account}) == f"https://{host}/api/v2"
 
     def test_snowflake_base_wins_over_the_account(self) -> None:
         """An explicit address, a private link for example, is used as it is."""

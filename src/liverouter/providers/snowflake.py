@@ -42,8 +42,8 @@ def snowflake_base(settings: Mapping[str, str]) -> str:
     if base := settings.get("snowflake_api_base"):
         return base
     host = _AROUND_ACCOUNT.sub("", settings.get("snowflake_account", "").lower())  # people paste the whole URL
-    account = host.removesuffix(".snowflakecomputing.com").replace("_", "-")  # no host name holds an underscore
-    return f"https://{account}.snowflakecomputing.com/api/v2"
+    host = host.rstrip(".").replace("_", "-")  # no host name holds an underscore
+    return f"https://{host if _HOSTS.fullmatch(host) else f'{host}.snowflakecomputing.com'}/api/v2"
 
 
 def is_jwt(token: str) -> bool:

@@ -133,7 +133,7 @@ class Dialect:
         name: of the dialect; each is gone through once per process, whichever providers speak it.
         params: litellm's parameters, of which the address is `NOWHERE`.
         whole: the body of an answer: a text and a call of the tool `rehearse`, without arguments.
-        events: the same as a stream, event by event; a ``type`` in one is its name.
+        events: that answer as a stream, event by event; a ``type`` in one is its name.
         end: what follows the last event.
     """
 

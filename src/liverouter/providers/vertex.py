@@ -99,6 +99,7 @@ def _read_account(text: str, where: str, *, stored: bool, local: bool) -> Conten
 
 
 def _as_json(text: str) -> Mapping[str, Any] | None:
+    """Return the JSON object that *text* is, None where it is none."""
     try:
         account = json.loads(text)
     except (ValueError, RecursionError):
@@ -137,6 +138,7 @@ def _params(deployment: Deployment) -> dict[str, Any]:
 
 
 def _patches(model: str) -> tuple[str, ...]:
+    """Return the names of litellm's patches that *model* needs."""
     return ("google_tokens",) if is_claude(model) else ("google_tokens", "gemini_ends")
 
 
@@ -183,9 +185,9 @@ def _build_gemini(deployment: Deployment, http: Http) -> BaseChatModel:
         **deployment.params,
     )
     client = http.client(httpx.AsyncClient)
-    # given a client it uses that one, and else one of aiohttp's, which nothing can stand before
+    # given this client it uses no client of aiohttp's, which `guard` could not reach
     api: Any = model.client._api_client  # type: ignore[union-attr]  # noqa: SLF001 - the package hands no client on
-    api._http_options.httpx_async_client = api._async_httpx_client = client  # noqa: SLF001 - the same
+    api._http_options.httpx_async_client = api._async_httpx_client = client  # noqa: SLF001 - the package hands no client on
     return model
 
 

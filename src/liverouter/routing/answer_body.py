@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from liverouter.routing.clock import Clock
 
-_MAX_EVENT: Final = 32 * 2**20  # of a stream
+_MAX_EVENT: Final = 32 * 2**20  # bytes of one event of a stream
 _MAX_COPIED: Final = 2**30  # bytes that a decoder copies for one event, which are its lines times its size
 _MAX_PARTS: Final = 200_000  # objects and lists of one answer or event, each of which costs a parser a thousand bytes
 _MAX_MARKS: Final = 1_500_000  # commas and colons of one, each of which may be a value or a name
@@ -101,9 +101,13 @@ def read_timeout_s(request: Any) -> float | None:
 
 
 class _Events:
-    """The body of a stream: whole events, or whole lines for libraries that read those."""
+    """The body of a stream: whole events, or whole lines for libraries that read those.
+
+    It serves both libraries of HTTP; `stream_class` adds the one whose stream it is.
+    """
 
     def __init__(self, pieces: AsyncGenerator[bytes, None], response: Any, request: Any, clock: Clock | None) -> None:
+        """Hand on *pieces*, the unpacked body of *response* to *request*; *clock* is the call's, if it has one."""
         self._pieces, self._source, self._clock = pieces, response.stream, clock
         self._errors = importlib.import_module(type(response).__module__.partition(".")[0])  # httpx or httpx2
         self._by_event = _SDK in request.headers
@@ -151,8 +155,9 @@ class _Events:
             await self._pieces.aclose()
 
     async def aclose(self) -> None:
+        """Let go of the connection, whether or not anybody has read."""
         await self._pieces.aclose()
-        await self._source.aclose()  # nobody may have begun to read
+        await self._source.aclose()  # *pieces* closes it only once it has begun
 
     def _end(self, tail: bytes, piece: bytes) -> int:
         """Return how much of *piece* belongs to what is complete; *tail* came before it and is not."""
@@ -165,6 +170,7 @@ class _Events:
         return max(0, end - len(tail))
 
     def _refuse_slow(self, since: float) -> None:
+        """Raise ReadTimeout where the event that began at *since*, monotonic seconds, takes longer than a read may."""
         if self._timeout_s is not None and time.monotonic() - since > self._timeout_s:
             raise self._errors.ReadTimeout(f"an event of the stream took longer than {self._timeout_s:g} s")
 
@@ -185,6 +191,7 @@ class _Events:
 
 
 def _copied(event: bytes) -> int:
+    """Return the bytes that a decoder copies for *event*: all of it for each of its lines."""
     return (event.count(b"\n") + event.count(b"\r") + 1) * len(event)
 
 

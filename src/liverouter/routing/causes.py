@@ -1,4 +1,4 @@
-"""What a provider library's exception means: whose fault, how bad, for how long. The only reader of one.
+"""What a provider library's exception means: whose fault, how bad, for how long. No other module reads one.
 
 Libraries tell it in three ways: by a status, theirs or one of a response behind it; by the class; by what they raised
 it from. litellm gives 500 to what it could not reach, could not read and could not log in to.
@@ -129,7 +129,7 @@ def cause_of(error: BaseException) -> Cause:
     if not isinstance(status, int) or status < _FIRST_ERROR:
         status = _SERVER_ERROR
     if status in (_UNREADABLE, _SERVER_ERROR):
-        behind = {name for link in _line(error) for name in _names(link)}
+        behind = _names_behind(error)
         if not behind.isdisjoint(_NO_TOKEN):
             status = _UNAUTHORIZED
         elif not behind.isdisjoint(_TIMEOUTS):
@@ -145,6 +145,8 @@ def kind_of(error: BaseException) -> Kind | None:
     if typed := next((_BY_LANGCHAIN[name] for name in names if name in _BY_LANGCHAIN), None):
         return typed
     status, unreached = status_of(error), not _UNREACHED.isdisjoint(names)
+    if kind := _of_what_is_behind(error, status):
+        return kind
     # by its words as well: litellm has that class for some providers only
     if "ContextWindowExceededError" in names or (status == _FIRST_ERROR and _TOO_LONG.search(str(error))):
         return "context_overflow"
@@ -180,12 +182,36 @@ def describe(error: BaseException) -> str:
 
 
 def _of_status(status: int) -> Kind | None:
+    """Return the kind of an HTTP *status*, None where it is no error's."""
     if kind := _BY_STATUS.get(status):
         return kind
     return "server" if status >= _SERVER_ERROR else "invalid_request" if status >= _FIRST_ERROR else None
 
 
+def _of_what_is_behind(error: BaseException, status: int | None) -> Kind | None:
+    """Return the kind where what *error* was raised from says more than its *status*; else None.
+
+    litellm gives 422 to an answer of Gemini's that it cannot read. A token that Google refused has status 500 from
+    litellm and none from google-auth, which marks as retryable what is a failure of Google's own.
+    """
+    if status == _UNREADABLE:
+        is_unread = "BadRequestError" in _names(error) and "HTTPStatusError" not in _names_behind(error)
+        return "server" if is_unread else None
+    if status not in (None, _SERVER_ERROR):
+        return None
+    refusal = next((link for link in _line(error) if not _NO_TOKEN.isdisjoint(_names(link))), None)
+    if refusal is None:
+        return None
+    return "server" if getattr(refusal, "retryable", False) else "authentication"
+
+
+def _names_behind(error: BaseException) -> set[str]:
+    """Return the class names of *error* and of what it was raised from, those of their bases included."""
+    return {name for link in _line(error) for name in _names(link)}
+
+
 def _names(error: BaseException) -> list[str]:
+    """Return the names of *error*'s class and of its bases, the nearest first."""
     return [base.__name__ for base in type(error).__mro__]
 
 
@@ -214,6 +240,6 @@ def _retry_after_s(error: BaseException) -> float | None:
             pass
         try:
             return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except (ValueError, OverflowError):  # a zone of any offset
+        except (ValueError, OverflowError):  # no date, or one whose zone is any number of hours away
             continue
     return None

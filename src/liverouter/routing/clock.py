@@ -1,4 +1,7 @@
-"""The time of one call: a library's own timeout is that of one read, and pings or drops of an answer begin it anew."""
+"""The time that one call may take.
+
+A library's own timeout is that of one read, which a ping or a few bytes of an answer begin anew.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,25 @@ _clock: ContextVar[Clock | None] = ContextVar("liverouter_clock", default=None)
 
 
 class Clock:
-    """The time that is waited for one call: until it says something, and until it does so again.
+    """How long one call may stay silent: before its first content, and between two contents.
 
-    A server's error gives the next attempt a time of its own. What its reader takes between two pieces counts nothing.
+    A server's error gives the next attempt a time of its own. The time that the reader spends between two pieces does
+    not count. Used on one event loop.
+
+    Attributes:
+        answered: whether the provider has answered anything but an error.
+        opened: the streams of its answers; `close` lets go of those that a library left open.
     """
 
     def __init__(self, timeout_s: float) -> None:
         """Give each attempt *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
-        self.answered = False  # with anything but an error
-        self.opened: list[Any] = []  # streams, of which a library may leave one open
+        self.answered = False
+        self.opened: list[Any] = []
         self._limit_s = self._left_s = timeout_s * GRACE
         self._loop = asyncio.get_running_loop()
-        self._since = 0.0  # when it began to wait, by the loop's time
+        self._since = 0.0  # when the wait began, by the loop's time
         self._timer: asyncio.Timeout | None = None  # none while nobody waits
-        self._between = False  # two attempts
+        self._is_between_attempts = False
 
     async def wait(self, work: Awaitable[T]) -> T:
         """Return what *work* returns.
@@ -50,18 +58,18 @@ class Clock:
             _clock.reset(token)
 
     def heard(self) -> None:
-        """Give what comes next its own time: this said something, where pings and empty pieces would go on for ever."""
+        """Give what comes next its own time: the provider sent content, and no ping or empty piece."""
         self._give(self._limit_s)
 
     def attempt_began(self) -> None:
         """Give a second attempt its own time."""
-        if self._between:
-            self._between = False
+        if self._is_between_attempts:
+            self._is_between_attempts = False
             self._give(self._limit_s)
 
     def attempt_failed(self) -> None:
         """Leave time for a pause: the provider answered an error that is worth another attempt."""
-        self._between = True
+        self._is_between_attempts = True
         self._give(self._limit_s + _BACKOFF_S)
 
     async def close(self) -> None:
@@ -71,6 +79,7 @@ class Clock:
                 await stream.aclose()
 
     def _give(self, seconds: float) -> None:
+        """Let the call wait *seconds* from now on, or from the next `wait` on where nobody waits."""
         now = self._loop.time()
         self._left_s = seconds + (now - self._since if self._timer is not None else 0.0)
         if self._timer is not None:
@@ -79,10 +88,10 @@ class Clock:
 
 
 def clock_of_call() -> Clock | None:
-    """Return the clock by which the call counts that is made here, None where it has none."""
+    """Return the clock of the call that this context makes, None where it has none."""
     return _clock.get()
 
 
 def leave_clock() -> None:
-    """Have what this thread asks for count by a time of its own, and not by that of a call."""
+    """Take what this context asks for from now on out of the time of the call that it belongs to."""
     _clock.set(None)

@@ -22,17 +22,28 @@ _MAX_DEPLOYMENTS: Final = 1_000  # remembered at once; far more than any config 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a deployment cools, and for how long: one revision's settings."""
+    """When a deployment cools, and for how long: one revision's settings.
 
-    allowed_fails: int  # failures in a row; the last of them begins the cooldown
-    cooldown_time_s: float  # 0: nothing ever cools
+    Attributes:
+        allowed_fails: failures in a row, of which the last begins a cooldown; `litellm_allowed_fails`.
+        cooldown_time_s: seconds; with 0 nothing ever cools; `litellm_cooldown_time`.
+    """
+
+    allowed_fails: int
+    cooldown_time_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Cooldown:
-    """One deployment's rest."""
+    """One deployment's rest.
 
-    began_at: float  # unix seconds
+    Attributes:
+        began_at: unix seconds.
+        length_s: seconds.
+        cause: why the attempt failed that began it.
+    """
+
+    began_at: float
     length_s: float
     cause: Cause
 
@@ -87,9 +98,11 @@ class Cooldowns:
     def adopt(self, identifier: str, cooldown: Cooldown) -> None:
         """Take over a cooldown that another process began, unless it is known, or a longer one is."""
         with self._lock:
+            now = self._clock()
+            self._drop_ended(now)  # here too: a process that makes no calls never asks what is active
             known = self._active.get(identifier)
             full = known is None and len(self._active) >= _MAX_DEPLOYMENTS
-            if not full and cooldown.ends_at > (known.ends_at + _SAME_S if known is not None else self._clock()):
+            if not full and cooldown.ends_at > (known.ends_at + _SAME_S if known is not None else now):
                 self._begin(identifier, cooldown)
 
     def active(self) -> Mapping[str, Cooldown]:
@@ -98,8 +111,7 @@ class Cooldowns:
             return self._active
         now = self._clock()
         with self._lock:
-            if any(c.ends_at <= now for c in self._active.values()):
-                self._active = {i: c for i, c in self._active.items() if c.ends_at > now}
+            self._drop_ended(now)
             return self._active  # replaced and never changed, so that it may leave the lock
 
     def remaining_s(self, identifiers: Iterable[str]) -> dict[str, float]:
@@ -108,7 +120,11 @@ class Cooldowns:
         return {i: active[i].ends_at - now for i in identifiers if i in active}
 
     def _length_s(self, identifier: str, cause: Cause, limits: Limits, now: float) -> float:
-        """Return how long *identifier* cools because of *cause*, 0 for not yet."""
+        """Return the seconds that *identifier* cools because of *cause*, 0 for not yet.
+
+        A failure that counts towards the configured number is counted here.
+        *now*: unix seconds. The caller holds the lock.
+        """
         if cause.is_rate_limit:
             asked_s = cause.retry_after_s
             return limits.cooldown_time_s if asked_s is None else min(asked_s, limits.cooldown_time_s)
@@ -122,6 +138,11 @@ class Cooldowns:
             self._failures.clear()
         self._failures[identifier] = (count, now + remembered_s)
         return limits.cooldown_time_s if cools else 0.0
+
+    def _drop_ended(self, now: float) -> None:
+        """Drop the cooldowns that are over at *now*, unix seconds; the caller holds the lock."""
+        if any(c.ends_at <= now for c in self._active.values()):
+            self._active = {i: c for i, c in self._active.items() if c.ends_at > now}
 
     def _begin(self, identifier: str, cooldown: Cooldown) -> bool:
         """Put *cooldown* in force unless a longer one is; the caller holds the lock."""

@@ -37,6 +37,7 @@ class _EventStream(httpx.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
+        """Read what is left after ``[DONE]``, for half a second at most, and close the stream."""
         if b"[DONE]" in self._tail:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_S):

@@ -71,13 +71,22 @@ class FailoverRouter(CheckedRouter):
         self,
         *,
         group: str,
-        orders: Mapping[str, int],  # deployment id -> order
+        orders: Mapping[str, int],
         cooldowns: Cooldowns,
         limits: Limits,
         tries: int,
         **arguments: Any,
     ) -> None:
-        """Build litellm's Router from *arguments*; what it does after a failure is decided by the others."""
+        """Build litellm's Router from *arguments*; the others decide what it does after a failure.
+
+        Args:
+            group: litellm's name for all of the deployments together.
+            orders: deployment id -> order; the lowest is asked first.
+            cooldowns: what its deployments' failures are counted in, and what it reads.
+            limits: when a deployment cools.
+            tries: attempts in all at a deployment that answers 5xx; at least 1.
+            arguments: those of litellm's Router.
+        """
         super().__init__(**arguments)
         self._group, self._orders, self._limits, self._tries = group, orders, limits, tries
         self.cooldowns = cooldowns
@@ -109,7 +118,7 @@ class FailoverRouter(CheckedRouter):
                 walk.refused(exc)
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
                 walk.failed(exc)
-        # bare already here: a Router has callers of its own, beside the handles
+        # freed of secrets here and not by the chat model alone: people call a Router directly, too
         return raise_anew(bare(walk.verdict(), [secret.reveal() for secret in self.secrets]))
 
     def function_with_fallbacks(self, *_: Any, **__: Any) -> NoReturn:
@@ -159,6 +168,7 @@ class FailoverRouter(CheckedRouter):
             raise self._timeout(kwargs, limit_s) from None
 
     def _timeout(self, kwargs: Mapping[str, Any], limit_s: float) -> Exception:
+        """Return litellm's Timeout for an attempt that took *limit_s* seconds, marked with its deployment and noted."""
         metadata = next((kwargs[name] for name in _BUCKETS if name in kwargs), None) or {}
         identifier = (metadata.get("model_info") or {}).get("id", "")
         model = str(metadata.get("deployment") or kwargs.get("model") or "")

@@ -1,12 +1,13 @@
-"""Google's access tokens, fetched as everything is fetched from strangers: bounded, in time, no redirect followed.
+"""Google's access tokens, fetched through `guard`: within a bound, in time, no redirect followed.
 
-google-auth asks with `requests`, whose timeout is one read's, in a thread that nothing cancels: a desk that trickles
-its answer would hold that thread, every later token and the end of the process for ever.
+google-auth asks with `requests`, in a thread that nothing cancels, and the timeout of `requests` is that of one read. A
+server that trickles its answer would hold that thread, every later token and the end of the process for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import ssl
 from pathlib import Path
@@ -62,11 +63,33 @@ class TokenRequest:
             raise TransportError(brief(exc)) from exc  # type: ignore[no-untyped-call]  # google-auth has no types
 
     async def _ask(self, request: httpx.Request) -> TokenAnswer:
+        """Return the answer to *request*, asked for on a loop of its own; raises TimeoutError and httpx's errors."""
         leave_clock()
         async with asyncio.timeout(self._timeout_s), guarded(httpx.AsyncClient(verify=_trusted())) as client:
             request.extensions["timeout"] = httpx.Timeout(self._timeout_s).as_dict()
             answer = await client.send(request, follow_redirects=False)
-            return TokenAnswer(answer.status_code, answer.headers, answer.content)
+            return TokenAnswer(answer.status_code, answer.headers, _body(request, answer))
+
+
+def _body(request: httpx.Request, answer: httpx.Response) -> bytes:
+    """Return the body of *answer* as google-auth can take it: it expects an object of JSON where it posts.
+
+    Raises:
+        DecodingError: the answer should hold a token and is no object.
+    """
+    if request.method != "POST" or _is_object(answer.content):
+        return answer.content
+    if answer.status_code == httpx.codes.OK:
+        raise httpx.DecodingError("the answer holds no token: it is no JSON object", request=request)
+    return json.dumps(answer.text).encode()  # an error's text, which becomes that of a RefreshError
+
+
+def _is_object(content: bytes) -> bool:
+    """Tell whether *content* is a JSON object that Python's parser takes."""
+    try:
+        return isinstance(json.loads(content), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _trusted() -> ssl.SSLContext | bool:

@@ -9,9 +9,9 @@
   every piece that comes.
 - No cookie is kept: a client serves many calls.
 - What a provider's library adds from variables of the environment stays here: it belongs to another address.
-- What is for this machine does not leave it by a proxy, to which no key is bound.
+- A request to this machine does not leave it by a proxy: no key is bound to that.
 
-Where a call of the native engine has a `Clock`, it hears here of attempts and streams.
+A call of the native engine has a `Clock`, which this module tells of attempts and streams.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 MAX_ANSWER: Final = 64 * 2**20  # bytes, unpacked
-MAX_ERROR: Final = 64_000  # the same, of an answer with an error's status
+MAX_ERROR: Final = 64_000  # bytes, unpacked, of an answer with an error's status
 _ERROR_S: Final = 5.0  # for the body of an error, whose status says the most; half the timeout where that is less
 _FIRST_REDIRECT, _FIRST_ERROR, _SERVER_ERROR = 300, 400, 500
 _BY_PROXY: Final = (
@@ -56,7 +56,7 @@ _NAMED_BY_VARIABLES: Final = {
     "user-agent": ("LITELLM_USER_AGENT",),
 }
 _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
-# Of the deployment that litellm tries, which may else send what the environment holds: see `ProviderSpec.headers`.
+# `ProviderSpec.headers` of the deployment that litellm tries; without them litellm may send what the environment holds.
 own_headers: Final[ContextVar[Mapping[str, str | None]]] = ContextVar(
     "liverouter_headers", default=MappingProxyType({})
 )
@@ -137,7 +137,8 @@ def _leaves_by_proxy(url: str) -> bool:
 
 
 def _asks_for_stream(request: Any) -> bool:
-    if b":stream" in request.url.raw_path:  # Google's
+    """Tell whether the answer to *request* is to be a stream: by Google's path, or by a member of the body."""
+    if b":stream" in request.url.raw_path:
         return True
     body = request.content
     return b'"stream":true' in body or b'"stream": true' in body  # within a text its quotes would be escaped
@@ -165,17 +166,18 @@ def _refusal(response: Any, status: int, text: str) -> Any:
 
 
 def _rebuilt(response: Any, status: int, content: bytes, *more: tuple[bytes, bytes]) -> Any:
+    """Return *response* anew, with *status* and *content*; *more* are headers that replace its own of their names."""
     replaced = {name for name, _ in more}
     headers = [(name, value) for name, value in _headers(response, status) if name.lower() not in replaced]
     return type(response)(status, headers=[*headers, *more], content=content, extensions=response.extensions)
 
 
 def _headers(response: Any, status: int = 200) -> list[tuple[bytes, bytes]]:
-    """Return the headers to hand on.
+    """Return the headers of *response* to hand on with *status*.
 
-    A charset would name any codec of Python, where JSON is UTF-8. In the native engine a provider's library heeds three
-    that decide over another attempt and the pause before it, which Anthropic's makes as long as it is told. There a
-    server's error is worth another attempt after a short pause, and nothing else is, as with litellm.
+    The charset goes: JSON is UTF-8, and a charset may name any codec of Python. In the native engine the provider's
+    library decides by three headers whether to try again, and how long to pause; Anthropic's pauses as long as it is
+    told. So there a server's error gets another attempt after the library's own short pause, and nothing else does.
     """
     dropped: tuple[bytes, ...] = _OURS
     more: list[tuple[bytes, bytes]] = []
@@ -197,4 +199,19 @@ async def _error(response: Any, request: Any) -> bytes:
         async with asyncio.timeout(limit_s), contextlib.aclosing(body_pieces(response, MAX_ERROR)) as pieces:
             async for piece in pieces:
                 parts.append(piece)  # noqa: PERF401 - what came before an error counts
-    return b"".join(parts)
+    return _legible(b"".join(parts))
+
+
+def _legible(content: bytes) -> bytes:
+    """Return the body of an error as every library reads it: in UTF-8, and JSON only where Python's parser takes it.
+
+    Google's library lets the parser's own error through for any other, and with it the status is lost.
+    """
+    content = content.decode(errors="replace").encode()
+    try:
+        json.loads(content)
+    except json.JSONDecodeError:
+        pass  # no JSON: each library shows the text
+    except (ValueError, RecursionError):  # a number of thousands of digits, a bad UTF-16, lists in lists without end
+        return b"not readable: " + content
+    return content

@@ -24,7 +24,10 @@ attempt_timeout_s: Final[ContextVar[float | None]] = ContextVar("liverouter_time
 
 
 def shared_client(timeout_s: float) -> AsyncHTTPHandler:
-    """Return litellm's HTTP client of the running loop for every provider but OpenAI and Azure."""
+    """Return litellm's HTTP client of the running loop for every provider but OpenAI and Azure.
+
+    *timeout_s*: the client's timeout in seconds; there is one client for each.
+    """
     cache = litellm.in_memory_llm_clients_cache  # by event loop; closes what it drops, once nobody can use it
     key = f"liverouter_{timeout_s}"
     if (client := cache.get_cache(key)) is None:

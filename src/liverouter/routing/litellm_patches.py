@@ -1,8 +1,8 @@
-"""What is changed in litellm, where it has no switch for it: each for its reason, once per process. Seen in 1.106.
+"""What is changed in litellm, where it has no switch for it: each for its reason, once per process. As of 1.106.
 
-`COMMON` is applied when litellm is loaded. What one provider needs its spec names; a process that never uses the
-provider keeps litellm as it is there. What holds within a call of ours alone goes by `attempt_timeout_s`: whatever else
-the process asks litellm for goes on as litellm made it. Importing this module imports litellm.
+`COMMON` is applied when litellm is loaded. What one provider needs, its spec names: a process that never uses the
+provider goes without. Most patches work only where `attempt_timeout_s` is set, which is within an attempt of ours: the
+process's other calls of litellm stay as litellm made them. Importing this module imports litellm.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def _guard_clients() -> None:
 
 
 def _guarded(client: Any) -> Any:
+    """Return *client*, guarded and without ~/.netrc where an attempt of ours makes it; else as it is."""
     if attempt_timeout_s.get() is None:
         return client
     transport = client._transport  # noqa: SLF001 - httpx has no public way in
@@ -82,7 +83,7 @@ def _shorten_masking() -> None:
 
 
 class _Shortened:
-    """A pattern, of which litellm calls one method."""
+    """A pattern that replaces in the first characters of a text alone; litellm calls its `sub`."""
 
     def __init__(self, pattern: Any) -> None:
         self._pattern = pattern
@@ -166,7 +167,7 @@ def _google_tokens() -> None:
 
 
 class _ShortTimeout:
-    """Google's credentials, of which litellm calls one method."""
+    """Google's credentials, whose token is fetched within *timeout_s* seconds; litellm calls their `refresh`."""
 
     def __init__(self, credentials: Any, timeout_s: float) -> None:
         self._credentials, self._timeout_s = credentials, timeout_s

@@ -56,8 +56,8 @@ def collecting_later() -> Iterator[None]:
 def freeze() -> None:
     """Exempt everything alive from garbage collection, once per process.
 
-    For when litellm and what its first calls load are there: a full collection of that, which is never garbage, stops
-    a process for 230 ms. Nothing is collected before: what was imported leaves next to no garbage.
+    Called once litellm and what its first calls load are there: a full collection would look through all of it, which
+    is never garbage, and stop the process for 230 ms. Nothing is collected first: imports leave next to no garbage.
     """
     global _frozen  # noqa: PLW0603 - it is the process that is frozen
     with _loading:
@@ -84,6 +84,7 @@ def load() -> Any:
 
 
 def _configure(litellm: Any) -> None:
+    """Set litellm's process-wide switches, and apply the patches that every provider needs."""
     litellm.suppress_debug_info = True  # prints to stdout otherwise
     litellm.telemetry = False
     litellm.expose_router_debug_in_errors = False  # it appends its settings to the provider's words

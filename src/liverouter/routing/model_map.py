@@ -33,6 +33,7 @@ def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
 
 @lru_cache(maxsize=256)  # a look-up of a name that litellm spells otherwise costs milliseconds
 def _entry(litellm: Any, provider: str, model: str, base_model: str) -> Mapping[str, Any] | None:
+    """Return litellm's entry of *base_model*, or else of *model*; *provider* by litellm's name."""
     for name in filter(None, (base_model, model)):
         try:
             info: Mapping[str, Any] = litellm.get_model_info(model=name, custom_llm_provider=provider)

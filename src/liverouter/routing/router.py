@@ -1,4 +1,4 @@
-"""Snapshot to `litellm.Router`."""
+"""Builds the Router of a snapshot. Importing this module imports no litellm; building loads it."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ def build_router(snapshot: Snapshot, cooldowns: Cooldowns | None = None) -> Fail
     else:
         router.check_streams, router.secrets = snapshot.check_streams, sent_secrets(snapshot)
         router.headers = {d.id: spec_of(d).headers(d) for d in snapshot.deployments}
-        # its callbacks count failures for all Routers of the process, in four lists that take thirty of them; ours no
+        # takes its callbacks off litellm's four process-wide lists: they hold thirty, and count every Router's failures
         router.discard()
         return router
     raise ConfigError(problems)  # out here: its context would hold parameters, and so secrets
 
 
 def _build_problem(exc: Exception) -> Problem:
+    """Return the Problem of what litellm raised when the Router was built."""
     return Problem(
         "LR301",
         f"litellm refused the configuration: {brief(exc)}",
@@ -61,6 +62,11 @@ def _build_problem(exc: Exception) -> Problem:
 
 
 def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
+    """Return *deployment* as an entry of litellm's `model_list`.
+
+    Raises:
+        ConfigError: litellm would look one of its values up elsewhere (LR112).
+    """
     from liverouter.routing.litellm_patches import OURS  # imports litellm
 
     spec = spec_of(deployment)

@@ -1,8 +1,7 @@
-"""Cooldowns of several processes, by one Redis: what one of them learns, the others need not.
+"""Cooldowns of several processes, shared by one Redis: what one process learns, the others need not find out.
 
-No call ever waits for it: calls read the cooldowns in memory, and this loop, in the background, keeps those of all
-processes alike. Whatever Redis does, a call is as fast as without it. Subscribe, then read, and read again after every
-reconnect, as with PostgreSQL.
+No call ever waits for Redis: calls read the cooldowns in memory, and this loop exchanges them in the background. It
+subscribes first and reads then, after every reconnect again, so that nothing is missed in between.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _HINT_OPTIONS: Final = "Remove what stands behind the ? in it, or name it as tha
 
 
 class SharedCooldowns:
-    """Keeps the cooldowns of this process and of all others on one Redis alike."""
+    """Exchanges the cooldowns of this process with those of all others on one Redis."""
 
     def __init__(
         self,
@@ -48,13 +47,22 @@ class SharedCooldowns:
         probe_s: float = _PROBE_S,
         first_retry_s: float = _FIRST_RETRY_S,
     ) -> None:
-        """Share *cooldowns* by the Redis at *url*; nothing is opened before `run`. *wall* is the clock of cooldowns."""
+        """Share *cooldowns* by the Redis at *url*; nothing is opened before `run`.
+
+        Args:
+            url: of Redis; no event shows its password.
+            cooldowns: those of this process.
+            bus: hears when sharing begins, and once when it is lost.
+            wall: the clock of *cooldowns*: unix seconds.
+            probe_s: seconds of silence before a ping; after as many again the connection is given up.
+            first_retry_s: seconds before the first reconnect; each pause is longer, up to 30.
+        """
         self._url, self._cooldowns, self._bus, self._wall = url, cooldowns, bus, wall
         self._probe_s, self._backoff = probe_s, Backoff(first_retry_s, _LAST_RETRY_S)
-        self._untold: dict[str, Cooldown] = {}  # deployment id -> what began here while attached
+        self._untold: dict[str, Cooldown] = {}  # deployment id -> what began here and Redis does not have yet
         self._news = Wakeup()
         self._offset_s = 0.0  # Redis's clock minus ours
-        self._attached: bool | None = None  # what was said last
+        self._attached: bool | None = None  # as the last event said; None before the first
         cooldowns.on_begin(self._tell_soon)
 
     async def run(self) -> None:
@@ -77,6 +85,7 @@ class SharedCooldowns:
             await asyncio.sleep(self._backoff.next())
 
     def _client(self, redis: Any) -> Any:
+        """Return a client of the package *redis*; it connects with its first command."""
         return redis.Redis.from_url(
             self._url,
             socket_timeout=_COMMAND_S,
@@ -130,6 +139,11 @@ class SharedCooldowns:
                 await self._put(client, identifier, cooldown)
 
     async def _hear(self, inbox: Any, telling: asyncio.Task[None]) -> None:
+        """Take what *inbox* brings until *telling* ends, and raise its error.
+
+        Raises:
+            TimeoutError: neither a message nor the answer to a ping came in two probes' time.
+        """
         asked = False
         while not telling.done():
             message = await inbox.get_message(timeout=self._probe_s)
@@ -144,6 +158,7 @@ class SharedCooldowns:
         await telling  # its error is the reason
 
     async def _tell(self, client: Any) -> None:
+        """Put what began here into Redis, as it begins, until cancelled or until Redis fails."""
         while True:
             while self._untold:
                 await self._put(client, *self._untold.popitem())
@@ -157,6 +172,7 @@ class SharedCooldowns:
             self._news.set()
 
     async def _put(self, client: Any, identifier: str, cooldown: Cooldown) -> None:
+        """Store *cooldown* in the hash and publish it, by Redis's clock."""
         text = json.dumps(
             {
                 "began_at": round(cooldown.began_at + self._offset_s, 3),
@@ -186,6 +202,7 @@ class SharedCooldowns:
         return True
 
     def _say_lost(self, why: str, hint: str) -> None:
+        """Emit that sharing is off (LR306), unless that was said last."""
         if self._attached is False:
             return
         self._attached = False
@@ -196,6 +213,7 @@ class SharedCooldowns:
 
 
 def _library() -> Any:
+    """Return the asyncio part of the package redis, None where it is not installed."""
     try:
         return importlib.import_module("redis.asyncio")
     except ImportError:

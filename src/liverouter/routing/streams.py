@@ -116,6 +116,7 @@ class CheckedRouter(Router):  # type: ignore[misc]  # litellm has no types
 
 
 def _note(error: Exception, call: Call | None) -> None:
+    """Note *error* in the record of its call, where litellm had picked a deployment."""
     if call is not None and (failed := getattr(error, "failed_deployment_id", None)):
         call.failed_at(failed, error)
 
@@ -147,13 +148,24 @@ class CheckedStream:
         self,
         source: Any,
         slot: AsyncExitStack | None,
-        ended: Callable[[Exception | None], None],  # told once how a stream that had begun to answer came to its end
+        ended: Callable[[Exception | None], None],
         *,
         strict: bool,
         may_be_empty: bool,
-        timeout_s: float,  # without any content
+        timeout_s: float,
         secrets: Sequence[Secret],
     ) -> None:
+        """Check *source*, litellm's stream; nothing is read before `open`.
+
+        Args:
+            source: litellm's `CustomStreamWrapper`.
+            slot: what litellm holds for the deployment while the stream lasts.
+            ended: is told once how a stream that had begun to answer ended: by an error, or by None for its own end.
+            strict: an end without the provider's finish marker is an error, after content too.
+            may_be_empty: a stop without content is an answer: the caller gave stop sequences.
+            timeout_s: seconds that it may go without content.
+            secrets: what no error may show.
+        """
         self._source, self._slot, self._ended = source, slot, ended
         self._strict, self._may_be_empty = strict, may_be_empty
         self._timeout_s, self._secrets = timeout_s, secrets
@@ -196,6 +208,7 @@ class CheckedStream:
             raise error from None
 
     async def _read(self) -> AsyncGenerator[Any, None]:
+        """Yield what `open` held back and what follows; tell `ended`, and raise what went wrong free of secrets."""
         error = None
         try:
             for chunk in self._held:
@@ -219,6 +232,7 @@ class CheckedStream:
             raise_anew(bare(error, [secret.reveal() for secret in self._secrets]))
 
     def _silent(self, cause: TimeoutError) -> Exception:
+        """Return litellm's Timeout for a stream that had begun to answer and went without content for too long."""
         provider, model = provider_and_model(self._identifier)
         error = litellm.Timeout(
             f"nothing more came of the stream within {self._timeout_s:g} s", model=model, llm_provider=provider
@@ -249,6 +263,7 @@ class CheckedStream:
         raise error
 
     async def _release(self) -> None:
+        """Let go of the connection and of litellm's slot; idempotent."""
         await self._source.aclose()
         if self._slot is not None:
             await self._slot.aclose()

@@ -1,8 +1,8 @@
 """Loads what first calls need before anybody calls: litellm imports up to three seconds of modules on its first use.
 
-Each dialect is rehearsed once per process: a whole answer, a stream, a tool call and an error, through the same Router
-and chat model as real calls, over an HTTP transport that answers from memory. Nothing is sent, no setting and no secret
-is used. It runs on a loop of its own, so that calls in flight go on.
+Each dialect is gone through once per process: a whole answer, a stream, a tool call and an error, through the Router
+and the chat model of real calls, over an HTTP transport that answers from memory. Nothing is sent; no setting and no
+secret is used. It runs on a loop of its own, so that calls in flight go on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from liverouter.providers.spec import Dialect
     from liverouter.revision import Deployment, Snapshot
 
-_LATE: Final = (
+_LATE: Final = (  # modules that a first call would import, whichever its provider
     "anyio._backends._asyncio",
     "langchain_core.messages.block_translators.langchain_v0",
     "langchain_core.tracers.langchain",
@@ -45,8 +45,8 @@ _TOOL: Final = {
         "parameters": {"type": "object", "properties": {"line": {"type": "string"}}},
     },
 }
-_rehearsed: Final[set[str]] = set()
-_rehearsing: Final = threading.Lock()
+_warmed: Final[set[str]] = set()
+_warming: Final = threading.Lock()
 
 
 def warm_up(snapshot: Snapshot) -> None:
@@ -56,25 +56,25 @@ def warm_up(snapshot: Snapshot) -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     if snapshot.litellm_enable:
-        _rehearse_new(snapshot.deployments)
+        _warm_up_new(snapshot.deployments)
 
 
-def _rehearse_new(deployments: Iterable[Deployment]) -> None:
-    """Rehearse the dialects of *deployments* that were not yet."""
+def _warm_up_new(deployments: Iterable[Deployment]) -> None:
+    """Go through the dialects of *deployments* that no warm-up of this process has; blocks for up to seconds."""
     from liverouter.routing.litellm_http import close_clients
 
-    with _rehearsing:
+    with _warming:
         spoken = _spoken(deployments)
-        new = spoken.keys() - _rehearsed
+        new = spoken.keys() - _warmed
         if not new:
             return
         loop = LoopThread("liverouter-rehearsal")
         loop.at_stop(close_clients)
         for name in new:
             with contextlib.suppress(Exception):  # what it loaded is loaded; a call will say what is wrong, if anything
-                loop.call(_rehearse, *spoken[name])
+                loop.call(_warm_up_dialect, *spoken[name])
         loop.stop(_LIMIT_S)
-        _rehearsed.update(new)
+        _warmed.update(new)
 
 
 def _spoken(deployments: Iterable[Deployment]) -> dict[str, tuple[Dialect, ProviderSpec]]:
@@ -87,7 +87,12 @@ def _spoken(deployments: Iterable[Deployment]) -> dict[str, tuple[Dialect, Provi
     return spoken
 
 
-async def _rehearse(dialect: Dialect, spec: ProviderSpec) -> None:
+async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
+    """Lead litellm through *dialect* as *spec*'s client reads it.
+
+    Raises:
+        Exception: the error that is the last of its answers, or whatever litellm raises before.
+    """
     import litellm
     from langchain_core.messages import HumanMessage
     from langchain_litellm import ChatLiteLLMRouter
@@ -111,10 +116,10 @@ async def _rehearse(dialect: Dialect, spec: ProviderSpec) -> None:
     try:
         chat = ChatLiteLLMRouter(router=router, model=_GROUP)
         request: dict[str, Any] = {"client": answering, "tools": [_TOOL]}
-        await chat._agenerate([HumanMessage("hi")], **request)  # noqa: SLF001 - what the handle calls
-        async for _ in chat._astream([HumanMessage("hi")], **request):  # noqa: SLF001 - the same
+        await chat._agenerate([HumanMessage("hi")], **request)  # noqa: SLF001 - what the chat model calls
+        async for _ in chat._astream([HumanMessage("hi")], **request):  # noqa: SLF001 - what the chat model calls
             pass
-        await chat._agenerate([HumanMessage("hi")], client=failing)  # noqa: SLF001 - the same; raises
+        await chat._agenerate([HumanMessage("hi")], client=failing)  # noqa: SLF001 - what the chat model calls; raises
     finally:
         router.discard()
         litellm.model_cost.pop(_GROUP, None)
@@ -133,6 +138,7 @@ def _client(spec: ProviderSpec, answers: Callable[[httpx.Request], httpx.Respons
 
 
 def _fail(request: httpx.Request) -> httpx.Response:
+    """Answer an error that every library reads."""
     del request
     return httpx.Response(500, json={"error": {"type": "api_error", "message": "rehearsal", "code": 500}})
 

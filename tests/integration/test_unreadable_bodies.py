@@ -1,0 +1,113 @@
+"""What providers and Google's token desk answer in no form that their libraries know is told by its status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from langchain_core import exceptions as core
+
+from liverouter.testing import service_account_json
+from tests.kit.hostile import ENGINES, Hostile, answers, attacked
+from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.world import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from liverouter.testing import MemoryRouter
+
+pytestmark = [*LITELLM_WARNINGS]
+
+WAYS: Final = [
+    *(f"litellm {dialect}" for dialect in ("openai", "azure-openai", "anthropic", "vertex-ai")),
+    *(f"native {dialect}" for dialect in ("openai", "anthropic", "vertex-ai", "vertex-ai claude")),
+]
+VERTEX: Final = [f"{engine} {dialect}" for engine in ENGINES for dialect in ("vertex-ai", "vertex-ai claude")]
+BODIES: Final = {
+    "nothing": b"",
+    "list": b'["no"]',
+    "text": b'"no"',
+    "null": b"null",
+    "number": b"17",
+    "null in it": b'{"error": null}',
+    "list in it": b'{"error": ["no"]}',
+    "page": b"<html><body>no</body></html>",
+    "cut": b'{"error": {"message": "n',
+    "Latin-1": b'{"error": {"message": "d\xe9sol\xe9"}}',
+    "UTF-16, broken": b"n\x00o",
+    "depth": b"[" * 5_000,
+    "digits": b'{"error": ' + b"9" * 5_000 + b"}",
+}
+STATUSES: Final = {
+    401: core.ModelAuthenticationError,
+    429: core.ModelRateLimitError,
+    500: core.ModelAPIError,
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[tuple[Hostile, MemoryRouter]]:
+    """Each way that an answer takes."""
+    engine, _, dialect = request.param.partition(" ")
+    with attacked(dialect, engine) as both:
+        yield both
+
+
+@pytest.fixture(params=VERTEX)
+def desk(request: pytest.FixtureRequest) -> Iterator[tuple[Hostile, MemoryRouter]]:
+    """Google's token desk, and a client that asks it first."""
+    engine, _, dialect = request.param.partition(" ")
+    with attacked(dialect, engine) as (_, live), Hostile() as server:
+        live.set(secrets={"vertex_ai_credentials": service_account_json(server.origin)})
+        yield server, live
+
+
+def answer(server: Hostile, status: int, body: bytes) -> None:
+    """Have *server* answer *status* with *body*, which it calls JSON."""
+    server.does(answers(b"HTTP/1.1 %d No\r\nContent-Type: application/json\r\n" % status, body))
+
+
+class TestErrors:
+    @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+    def test_status_says_what_it_is(self, way: tuple[Hostile, MemoryRouter], body: bytes) -> None:
+        """Whatever the body is, by a whole call and by a stream."""
+        server, live = way
+        for status, kind in STATUSES.items():
+            for method in ("invoke", "stream"):
+                answer(server, status, body)
+                with pytest.raises(kind):
+                    ask(live.chat_model(), method)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("name", ["page", "cut", "depth", "digits"])
+    def test_one_that_cannot_be_read_is_the_provider_s_fault(
+        self, way: tuple[Hostile, MemoryRouter], name: str
+    ) -> None:
+        """The caller has nothing to change about it, and may ask again."""
+        server, live = way
+        answer(server, 200, BODIES[name])
+        with pytest.raises(core.ModelAPIError) as caught:
+            ask(live.chat_model(), "invoke")
+        assert caught.value.is_retryable
+
+
+class TestTokenDesk:
+    @pytest.mark.parametrize("status", [400, 401])
+    def test_refusal_is_one_of_the_credentials(self, desk: tuple[Hostile, MemoryRouter], status: int) -> None:
+        """Whatever its body is: only another key helps."""
+        server, live = desk
+        for body in (b'{"error": "invalid_grant"}', *BODIES.values()):
+            answer(server, status, body)
+            with pytest.raises(core.ModelAuthenticationError):
+                ask(live.chat_model(), "invoke")
+
+    @pytest.mark.parametrize("name", ["list", "text", "null", "page", "Latin-1", "depth"])
+    def test_what_is_no_token_is_a_failure_that_may_pass(self, desk: tuple[Hostile, MemoryRouter], name: str) -> None:
+        """A proxy's page in the place of a token says nothing about the key."""
+        server, live = desk
+        answer(server, 200, BODIES[name])
+        with pytest.raises(core.ModelError) as caught:
+            ask(live.chat_model(), "invoke")
+        assert caught.value.is_retryable
