@@ -263,7 +263,12 @@ class TestMessages:
     @pytest.mark.parametrize(
         ("more", "complaint"),
         [
-            ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "greater than or equal to 1024"),
+            ({"thinking": True}, "thinking: Input should be a valid dictionary"),
+            ({"thinking": {"budget_tokens": 2000}}, "'adaptive', 'disabled', 'enabled'"),
+            ({"thinking": {"type": "enabled"}}, "budget_tokens: Field required"),
+            ({"thinking": {"type": "enabled", "budget_tokens": "2000"}}, "budget_tokens: Input should be a valid int"),
+            ({"thinking": {"type": "enabled", "budget_tokens": True}}, "budget_tokens: Input should be a valid int"),
+            ({"thinking": {"type": "enabled", "budget_tokens": 1023}}, "greater than or equal to 1024"),
             ({"thinking": {"type": "enabled", "budget_tokens": 9000}}, "must be greater than `thinking.budget_tokens`"),
             ({"thinking": {"type": "enabled", "budget_tokens": 2000}, "temperature": 0}, "only be set to 1"),
             (
@@ -357,6 +362,13 @@ class TestGemini:
             ({"contents": [{"role": "user", "parts": [{"txt": "x"}]}]}, '"txt"'),
             ({"contents": [{"role": "user", "text": "x"}]}, '"text"'),
             ({"contents": []}, "at least one contents field"),
+            ({"contents": "hi"}, "Invalid value at 'contents'"),
+            ({"contents": ["hi"]}, "Invalid value at 'contents[0]'"),
+            ({"contents": [{"role": "user"}]}, "at least one parts field"),
+            ({"contents": [{"role": "user", "parts": "hi"}]}, "Invalid value at 'contents[0].parts'"),
+            ({"contents": [{"role": "user", "parts": [1]}]}, "Invalid value at 'contents[0].parts[0]'"),
+            ({"contents": [{"role": "user", "parts": [{"text": 1}]}]}, "Invalid value at 'contents[0].parts[0].text'"),
+            ({"generationConfig": {"maxOutputTokens": "many"}}, "Invalid value at 'generation_config"),
             (
                 {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f"}}]}]},
                 "immediately after a function call turn",
@@ -376,6 +388,10 @@ class TestGemini:
     ) -> None:
         """At every level."""
         assert complaint in refused(standin, way, **more)
+
+    def test_a_lone_object_stands_for_a_list_of_one(self, standin: StandIn, way: Way) -> None:
+        """As Google reads JSON, and its own examples are written."""
+        accepted(standin, way, contents={"role": "user", "parts": {"text": "hi"}})
 
     def test_a_stream_is_asked_for_as_server_sent_events(self, standin: StandIn, way: Way) -> None:
         """`alt=sse` is the only way it streams here."""
@@ -461,20 +477,34 @@ class TestTokens:
         assert (response.status_code, response.json()["error_description"]) == (400, "Invalid JWT Signature.")
 
     @pytest.mark.parametrize(
-        ("claims", "reason"), [({"exp": 1}, "short-lived token"), ({"iss": "someone@else"}, "account not found")]
+        ("claims", "reason"),
+        [
+            ({"iat": 1, "exp": 1801}, "short-lived token"),
+            ({"exp": "soon"}, "short-lived token"),
+            ({"exp": None}, "short-lived token"),
+            ({"exp": 10**11}, "short-lived token"),
+            ({"iat": 10**11, "exp": 10**11 + 60}, "short-lived token"),
+            ({"iss": "someone@else"}, "account not found"),
+        ],
     )
     def test_wrong_claims_get_none(
         self, standin: StandIn, own_key: RSAPrivateKey, claims: dict[str, Any], reason: str
     ) -> None:
-        """Expired, or of an account that is not known."""
+        """Expired, of no time, for longer than an hour, from the future, or of an account that is not known."""
         response = self.grant(standin, _assertion(own_key, **claims))
         assert response.status_code == 400
         assert reason in response.json()["error_description"]
 
-    @pytest.mark.parametrize("assertion", ["", "a.b", "a.b.c", "e30.W10.x"])
+    @pytest.mark.parametrize("assertion", ["", "a.b", "a.b.c", "e30.W10.x", "e30.e30."])
     def test_what_is_no_jwt_gets_none(self, standin: StandIn, assertion: str) -> None:
         """Whatever it is."""
         assert self.grant(standin, assertion).json()["error"] == "invalid_grant"
+
+    def test_a_padded_signature_gets_none(self, standin: StandIn, own_key: RSAPrivateKey) -> None:
+        """The parts of a JWT are written without padding."""
+        signed = _assertion(own_key)
+        assert self.grant(standin, signed).status_code == 200
+        assert self.grant(standin, signed + "==").json()["error"] == "invalid_grant"
 
     def test_another_grant_type_gets_none(self, standin: StandIn) -> None:
         """Only service accounts are served."""

@@ -112,16 +112,22 @@ class MemoryRouter:
         return self.generation()
 
     def __enter__(self) -> Self:
-        """Apply the rows and serve `get_chat_model()` from here."""
-        self.set()
-        self._entered.enter_context(default.serving(self))
+        """Apply the rows and serve `get_chat_model()` from here.
+
+        Raises:
+            ConfigError: the rows are rejected; the thread has ended.
+        """
+        with contextlib.ExitStack() as entered:
+            entered.callback(self.store.clear)
+            entered.callback(self.io.stop, _STOP_S)
+            self.set()
+            entered.enter_context(default.serving(self))
+            self._entered = entered.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give `get_chat_model()` back and end the thread."""
         self._entered.close()
-        self.io.stop(_STOP_S)
-        self.store.clear()
 
     def _seal(self, name: str, value: str) -> SealedSecret:
         """Seal a secret, and bind it as the database would: to where the rows now have it sent."""

@@ -10,7 +10,7 @@ from liverouter.testing.dialects.checks_anthropic import (
     LATEST,
     SIGNATURE,
     check_latest,
-    check_numbers,
+    check_parameters,
     check_thinking,
     checked_messages,
     invalid,
@@ -103,7 +103,7 @@ class Messages(Wire):
         messages = checked_messages(body["messages"])
         if self.version_of(body) == LATEST:
             check_latest(body, messages)
-        check_numbers(body)
+        check_parameters(body)
         tools, choice, name = _tools(body)
         check_thinking(body, messages, forced=choice == "any" or name is not None)
         newest = messages[-1]

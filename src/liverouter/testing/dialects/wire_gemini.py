@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from liverouter.testing.dialects.wire_openai import sse
 from liverouter.testing.standin.answers import pieces
-from liverouter.testing.standin.checks import objects, text_of, tokens_of, unknown_keys
+from liverouter.testing.standin.checks import are_texts, objects, text_of, tokens_of, unknown_keys
 from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import (
     Answer,
@@ -94,8 +94,10 @@ _SNAKE = re.compile(r"_([a-z])")
 
 
 def _camel(fields: Mapping[str, Any]) -> JsonObject:
-    """Return the same fields with camel-case names."""
-    return {_SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in fields.items()}
+    """Return *fields* under camel-case names; null is a field that was left out."""
+    return {
+        _SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in fields.items() if value is not None
+    }
 
 
 class GenerateContent(Wire):
@@ -110,10 +112,11 @@ class GenerateContent(Wire):
         if not request.get("contents"):
             raise _invalid("Unable to submit request because at least one contents field is required.")
         contents = _checked_contents(request["contents"])
-        config = _known(request.get("generationConfig") or {}, _GENERATION, "generation_config")
+        config = _known(request.get("generationConfig"), _GENERATION, "generation_config")
+        _check_types(config)
         tools, choice, name = _tools(request)
         newest = contents[-1]["parts"]
-        system = (request.get("systemInstruction") or {}).get("parts")
+        system = _message(request.get("systemInstruction"), "system_instruction").get("parts")
         return Ask(
             model=model or "",
             user_text=next((text_of(turn["parts"]) for turn in reversed(contents) if _is_user_turn(turn)), ""),
@@ -129,7 +132,9 @@ class GenerateContent(Wire):
             n=config.get("candidateCount") or 1,
             stop=tuple(config.get("stopSequences") or ()),
             max_tokens=config.get("maxOutputTokens"),
-            thinking=bool(_camel(config.get("thinkingConfig") or {}).get("includeThoughts")),
+            thinking=bool(
+                _message(config.get("thinkingConfig"), "generation_config.thinking_config").get("includeThoughts")
+            ),
         )
 
     def body(self, answer: Answer) -> JsonObject:
@@ -165,8 +170,47 @@ def _invalid(message: str) -> RejectedError:
     return RejectedError(Failure.BAD_REQUEST, message)
 
 
-def _known(fields: Mapping[str, Any], known: frozenset[str], where: str) -> JsonObject:
-    named = _camel(fields)
+def _wrong_value(where: str) -> RejectedError:
+    return _invalid(f"Invalid value at '{where}'.")
+
+
+def _object(value: object, where: str) -> JsonObject:
+    """Return the object at *where*, an empty one where it was left out.
+
+    Raises:
+        RejectedError: it is no object.
+    """
+    if not isinstance(value, dict | None):
+        raise _wrong_value(where)
+    return value or {}
+
+
+def _message(value: object, where: str) -> JsonObject:
+    """Return the fields of the object at *where* under camel-case names; raises as `_object` does."""
+    return _camel(_object(value, where))
+
+
+def _repeated(value: object, where: str) -> list[Any]:
+    """Return the list at *where*; as Google reads JSON, a lone object stands for a list of one."""
+    if isinstance(value, dict):
+        return [value]
+    if not isinstance(value, list | None):
+        raise _wrong_value(where)
+    return value or []
+
+
+def _check_types(config: JsonObject) -> None:
+    """Raise for a member of `generationConfig` that the stand-in reads and that has a wrong type."""
+    for name in ("candidateCount", "maxOutputTokens"):
+        if not isinstance(config.get(name), int | None) or isinstance(config.get(name), bool):
+            raise _wrong_value(f"generation_config.{name}")
+    if not are_texts(_repeated(config.get("stopSequences"), "generation_config.stop_sequences")):
+        raise _wrong_value("generation_config.stop_sequences")
+
+
+def _known(fields: object, known: frozenset[str], where: str) -> JsonObject:
+    """Return the object at *where* under camel-case names, as `_message` does; raise for a name that is not *known*."""
+    named = _message(fields, where)
     for name in unknown_keys(named, known):
         place = f" at '{where}'" if where else ""
         raise _invalid(f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
@@ -176,13 +220,13 @@ def _known(fields: Mapping[str, Any], known: frozenset[str], where: str) -> Json
 def _checked_contents(contents: object) -> list[JsonObject]:
     turns: list[JsonObject] = []
     calls = 0
-    for at, turn in enumerate(objects(contents)):
+    for at, turn in enumerate(_repeated(contents, "contents")):
         named = _known(turn, frozenset({"role", "parts"}), f"contents[{at}]")
-        if named.get("role", "user") not in {"user", "model", "function"}:
+        if named.get("role", "user") not in ("user", "model", "function"):
             raise _invalid("Please use a valid role: user, model.")
         parts = [
-            _known(part, _PART, f"contents[{at}].parts[{spot}]")
-            for spot, part in enumerate(objects(named.get("parts")))
+            _checked_part(part, f"contents[{at}].parts[{spot}]")
+            for spot, part in enumerate(_repeated(named.get("parts"), f"contents[{at}].parts"))
         ]
         if not parts:
             raise _invalid("Unable to submit request because it must include at least one parts field.")
@@ -198,6 +242,15 @@ def _checked_contents(contents: object) -> list[JsonObject]:
     return turns
 
 
+def _checked_part(part: object, where: str) -> JsonObject:
+    named = _known(part, _PART, where)
+    for name in ("functionCall", "functionResponse", "inlineData", "fileData"):
+        _object(named.get(name), f"{where}.{name}")
+    if not isinstance(named.get("text", ""), str):
+        raise _wrong_value(f"{where}.text")
+    return named
+
+
 def _is_user_turn(turn: JsonObject) -> bool:
     return turn["role"] == "user" and bool(text_of(turn["parts"]))
 
@@ -210,14 +263,15 @@ def _result_text(response: JsonObject) -> str:
 
 def _tools(request: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
     tools = tuple(
-        Tool(str(one.get("name")), one.get("parameters") or one.get("parametersJsonSchema") or {})
+        Tool(str(one.get("name")), _object(one.get("parameters") or one.get("parametersJsonSchema"), "parameters"))
         for group in objects(request.get("tools"))
         for one in map(_camel, objects(_camel(group).get("functionDeclarations")))
     )
-    config = _camel(_camel(request.get("toolConfig") or {}).get("functionCallingConfig") or {})
-    allowed: list[str] = config.get("allowedFunctionNames") or []
+    where = "tool_config.function_calling_config"
+    config = _message(_message(request.get("toolConfig"), "tool_config").get("functionCallingConfig"), where)
+    allowed = _repeated(config.get("allowedFunctionNames"), f"{where}.allowed_function_names")
     for name in allowed:
-        if name not in {tool.name for tool in tools}:
+        if name not in [tool.name for tool in tools]:
             raise _invalid(f"allowed_function_names: '{name}' is not a declared function.")
     match str(config.get("mode", "AUTO")).upper():
         case "ANY" if len(allowed) == 1:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from liverouter.testing.standin.answers import argument_pieces, pieces
-from liverouter.testing.standin.checks import objects, text_of, tokens_of, unknown_keys
+from liverouter.testing.standin.checks import are_texts, objects, text_of, tokens_of, unknown_keys
 from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import (
     Answer,
@@ -73,6 +73,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {  # the body parameters of the public 
     "web_search_options": (dict,),
 }
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_MAX_CHOICES = 128
 
 
 def sse(data: JsonObject) -> bytes:
@@ -129,6 +130,10 @@ class ChatCompletions(Wire):
         for key, value in body.items():
             if value is not None and not _has_type(value, self._types[key]):
                 raise _invalid(f"Invalid type for '{key}': got {type(value).__name__} instead.", key, "invalid_type")
+        if isinstance(body.get("stop"), list) and not are_texts(body["stop"]):
+            raise _invalid("Invalid type for 'stop': expected strings.", "stop", "invalid_type")
+        if not 1 <= (1 if body.get("n") is None else body["n"]) <= _MAX_CHOICES:
+            raise _invalid(f"Invalid 'n': expected a value from 1 to {_MAX_CHOICES}.", "n", "integer_out_of_range")
         if body.get("stream_options") is not None and not body.get("stream"):
             raise _invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
 
@@ -218,11 +223,11 @@ def _checked_messages(messages: list[Any]) -> list[JsonObject]:
     unanswered: set[str] = set()
     for at, item in enumerate(messages):
         where = f"messages[{at}]"
-        if not isinstance(item, dict) or item.get("role") not in _ROLES:
+        if not isinstance(item, dict) or item.get("role") not in tuple(_ROLES):
             supported = ", ".join(sorted(_ROLES))
             raise _invalid(f"Invalid value. Supported values are: {supported}.", f"{where}.role", "invalid_value")
         if item["role"] == "tool":
-            if item.get("tool_call_id") not in unanswered:
+            if item.get("tool_call_id") not in tuple(unanswered):
                 raise _invalid(
                     "Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
                     "'tool_calls'.",
@@ -261,6 +266,9 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
     functions = [tool["function"] for tool in objects(body.get("tools")) if isinstance(tool.get("function"), dict)]
     functions += objects(body.get("functions"))
     tools = tuple(Tool(str(item.get("name")), item.get("parameters") or {}) for item in functions)
+    for tool in tools:
+        if not isinstance(tool.schema, dict):
+            raise _invalid(f"Invalid type for the parameters of '{tool.name}': expected an object.", "tools")
     choice = body.get("tool_choice", body.get("function_call"))
     if choice is not None and not tools:
         raise _invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
