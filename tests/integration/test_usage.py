@@ -18,8 +18,9 @@ from liverouter import LiveRouter
 from liverouter.chat.usage import UsageCounter
 from liverouter.events import Bus, CallFailedOver, ReportFailed
 from liverouter.testing import EventLog, Failure, MemoryRouter
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, METHODS, PROMPT, World, ask
+from tests.kit.world import METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

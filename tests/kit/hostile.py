@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter.testing import MemoryRouter, StandIn
 from liverouter.testing.dialects.providers import make_provider
-from tests.kit.world import DIALECTS
+from tests.kit.dialects import DIALECTS
 
 if TYPE_CHECKING:
     import socket

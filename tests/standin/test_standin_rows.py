@@ -8,7 +8,8 @@ import pytest
 
 from liverouter.errors import ConfigError
 from liverouter.testing import PROVIDERS, MemoryRouter, StandIn
-from tests.kit.standins import KEY, MODELS
+from tests.kit.dialects import MODELS
+from tests.kit.standins import KEY
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -15,24 +15,37 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from liverouter.testing import StandIn, service_account_json
+from tests.kit.dialects import AZURE_V1, DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+    from tests.kit.dialects import Dialect
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way in: where to, with which headers and body."""
+    """One dialect asked over bare HTTP.
 
-    name: str
-    provider: str
-    path: str
+    Attributes:
+        dialect: where to.
+        headers: with a credential.
+        body: the smallest one that is taken.
+        error: returns the message in an error body; fails where the shape is another.
+    """
+
+    dialect: Dialect
     headers: dict[str, str]
     body: dict[str, Any]
-    error: Callable[[Any], str]  # the message in an error body; fails where the shape is another
+    error: Callable[[Any], str]
     query: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Where an answer is asked for."""
+        return self.dialect.path
 
 
 def _openai_error(body: Any) -> str:
@@ -72,34 +85,18 @@ CHAT: dict[str, Any] = {"model": "m", "messages": HI}
 MESSAGES: dict[str, Any] = {"model": "m", "messages": HI, "max_tokens": 9000}
 CLAUDE: dict[str, Any] = {"anthropic_version": "vertex-2023-10-16", "messages": HI, "max_tokens": 9}
 VERSION = {"anthropic-version": "2023-06-01"}
-PUBLISHERS = "/v1/projects/p/locations/l/publishers"
 
 WAYS = (
-    Way("openai", "openai", "/v1/chat/completions", BEARER, CHAT, _openai_error),
-    Way(
-        "azure",
-        "azure-openai",
-        "/openai/deployments/d/chat/completions",
-        {"api-key": "k"},
-        {"messages": HI},
-        _azure_error,
-        {"api-version": "2024-10-21"},
-    ),
-    Way("azure-v1", "azure-openai", "/openai/v1/chat/completions", BEARER, CHAT, _azure_error),
-    Way("anthropic", "anthropic", "/v1/messages", {"x-api-key": "k", **VERSION}, MESSAGES, _anthropic_error),
-    Way(
-        "gemini",
-        "vertex-ai",
-        f"{PUBLISHERS}/google/models/m:generateContent",
-        BEARER,
-        {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
-        _google_error,
-    ),
-    Way("claude", "vertex-ai", f"{PUBLISHERS}/anthropic/models/m:rawPredict", BEARER, CLAUDE, _google_error),
-    Way("cortex-chat", "snowflake-cortex", "/api/v2/cortex/v1/chat/completions", BEARER, CHAT, _snowflake_error),
-    Way("cortex-messages", "snowflake-cortex", "/api/v2/cortex/v1/messages", BEARER, MESSAGES, _snowflake_error),
+    Way(DIALECTS["openai"], BEARER, CHAT, _openai_error),
+    Way(DIALECTS["azure-openai"], {"api-key": "k"}, {"messages": HI}, _azure_error, {"api-version": "2024-10-21"}),
+    Way(AZURE_V1, BEARER, CHAT, _azure_error),
+    Way(DIALECTS["anthropic"], {"x-api-key": "k", **VERSION}, MESSAGES, _anthropic_error),
+    Way(DIALECTS["vertex-ai"], BEARER, {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}, _google_error),
+    Way(DIALECTS["vertex-ai claude"], BEARER, CLAUDE, _google_error),
+    Way(DIALECTS["snowflake"], BEARER, CHAT, _snowflake_error),
+    Way(DIALECTS["snowflake claude"], BEARER, MESSAGES, _snowflake_error),
 )
-BY_NAME = {way.name: way for way in WAYS}
+BY_NAME = {way.dialect.name: way for way in WAYS}
 
 
 @pytest.fixture
@@ -112,7 +109,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture
 def standin(way: Way) -> Iterator[StandIn]:
     """Its stand-in."""
-    with StandIn(way.provider) as running:
+    with StandIn(way.dialect.provider) as running:
         yield running
 
 
@@ -185,7 +182,7 @@ ASSISTANT = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "done"}
 
 
-@every("openai", "cortex-chat")
+@every("openai", "snowflake")
 class TestChatCompletions:
     def test_a_tool_call_must_be_answered(self, standin: StandIn, way: Way) -> None:
         """By the next messages, each by its id."""
@@ -227,7 +224,7 @@ USE = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
 USED = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "done"}
 
 
-@every("anthropic", "claude", "cortex-messages")
+@every("anthropic", "vertex-ai claude", "snowflake claude")
 class TestMessages:
     def test_tool_use_must_be_answered_next(self, standin: StandIn, way: Way) -> None:
         """And only what was asked may be answered."""
@@ -331,7 +328,7 @@ class TestAnthropicVersions:
         assert post(standin, way, headers=latest, body=way.body | more).status_code == status
 
 
-@every("claude")
+@every("vertex-ai claude")
 class TestClaudeOnVertex:
     def test_the_version_is_in_the_body_and_the_model_in_the_path(self, standin: StandIn, way: Way) -> None:
         """Another version or a model in the body are refused."""
@@ -344,7 +341,7 @@ class TestClaudeOnVertex:
         assert "temperature: Extra" in refused(standin, way, anthropic_version="2026-10-21", temperature=1)
 
 
-@every("gemini")
+@every("vertex-ai")
 class TestGemini:
     def test_both_spellings_are_taken(self, standin: StandIn, way: Way) -> None:
         """Camel case and snake case alike."""
@@ -400,7 +397,7 @@ class TestGemini:
         assert post(standin, way, path=path).status_code == 404
 
 
-@every("azure")
+@every("azure-openai")
 class TestAzure:
     @pytest.mark.parametrize("query", [{}, {"api-version": ""}, {"api-version": "soon"}])
     def test_the_api_version_must_be_there(self, standin: StandIn, way: Way, query: dict[str, str]) -> None:
@@ -412,7 +409,7 @@ class TestAzure:
         assert post(standin, way, headers=BEARER).status_code == 200
 
 
-@every("cortex-chat")
+@every("snowflake")
 class TestSnowflakeTokens:
     @pytest.mark.parametrize(
         ("kind", "token", "status"),
@@ -452,7 +449,7 @@ def own_key() -> RSAPrivateKey:
     return key
 
 
-@every("gemini")
+@every("vertex-ai")
 class TestTokens:
     @staticmethod
     def grant(
