@@ -79,7 +79,7 @@ _REQUESTS: Final[Mapping[str, tuple[str, dict[str, str], dict[str, Any]]]] = {  
     "anthropic": ("/v1/messages", {"anthropic-version": "2023-06-01"}, _MESSAGES),
     "vertex-ai": ("/v1/projects/p/locations/l/publishers/google/models/m:generateContent", {}, _GENERATE),
 }
-_ODD: Final = (None, True, -1, "x", [], [1], {"x": 1}, {"type": []})
+_ODD: Final[tuple[Any, ...]] = (None, True, -1, "x", [], [1], {"x": 1}, {"type": []})
 
 
 def _places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -79,6 +79,10 @@ def checked_messages(messages: Any) -> list[JsonObject]:
 
 
 def _check_block(block: JsonObject, where: str) -> None:
+    """Raise for a content block with an unknown, missing or mistyped key, or with a signature that was not given here.
+
+    Blocks of a type that is not in `_BLOCKS` pass; *where* is the block's place in the body.
+    """
     kind = block.get("type")
     if not isinstance(kind, str):
         raise invalid(f"{where}.type: Field required")
@@ -140,7 +144,10 @@ def check_parameters(body: JsonObject) -> None:
 
 
 def check_thinking(body: JsonObject, messages: list[JsonObject], *, forced: bool) -> None:
-    """Raise for thinking that does not go with the rest; *forced*: a tool is."""
+    """Raise for thinking that is malformed or that the other parameters rule out.
+
+    *forced* says that `tool_choice` forces a tool. The rules are those of the public guide to extended thinking.
+    """
     thinking = body.get("thinking")
     if thinking is None:
         return

@@ -132,12 +132,14 @@ def _is_short_lived(claims: JsonObject) -> bool:
 
 
 def _unpadded(text: str) -> bytes:
+    """Return the bytes of one part of a JWT; raises ValueError for what is no base64 of URLs without padding."""
     if not _BASE64.fullmatch(text):
         raise ValueError("no base64 of URLs")
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _decoded(text: str) -> dict[str, Any]:
+    """Return the JSON object in one part of a JWT; raises ValueError for anything else."""
     value = json.loads(_unpadded(text))
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004 - one kind of error for everything malformed

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from liverouter.testing.dialects.checks_gemini import (
+    GENERATION,
+    REQUEST,
+    camel,
+    check_generation,
+    checked_contents,
+    invalid,
+    known_fields,
+    list_at,
+    message_at,
+    object_at,
+)
 from liverouter.testing.dialects.wire_openai import sse
 from liverouter.testing.standin.answers import pieces
-from liverouter.testing.standin.checks import are_texts, objects, text_of, tokens_of, unknown_keys
-from liverouter.testing.standin.failures import Failure
+from liverouter.testing.standin.checks import objects, text_of, tokens_of
 from liverouter.testing.standin.wire import (
     Answer,
     Ask,
@@ -16,7 +26,6 @@ from liverouter.testing.standin.wire import (
     Frames,
     HttpReply,
     JsonObject,
-    RejectedError,
     Tool,
     ToolChoice,
     Wire,
@@ -32,72 +41,7 @@ _FINISH: Mapping[Finish, str] = {
     "tool_calls": "STOP",
     "refusal": "SAFETY",
 }
-# fields of the public API reference; the API takes each in camel case and in snake case, and no others
-_REQUEST = frozenset(
-    {
-        "cachedContent",
-        "contents",
-        "generationConfig",
-        "labels",
-        "modelArmorConfig",
-        "safetySettings",
-        "serviceTier",
-        "systemInstruction",
-        "toolConfig",
-        "tools",
-    }
-)
-_GENERATION = frozenset(
-    {
-        "audioTimestamp",
-        "candidateCount",
-        "enableAffectiveDialog",
-        "frequencyPenalty",
-        "imageConfig",
-        "logprobs",
-        "maxOutputTokens",
-        "mediaResolution",
-        "presencePenalty",
-        "responseFormat",
-        "responseJsonSchema",
-        "responseLogprobs",
-        "responseMimeType",
-        "responseModalities",
-        "responseSchema",
-        "routingConfig",
-        "seed",
-        "speechConfig",
-        "stopSequences",
-        "temperature",
-        "thinkingConfig",
-        "topK",
-        "topP",
-    }
-)
-_PART = frozenset(
-    {
-        "codeExecutionResult",
-        "executableCode",
-        "fileData",
-        "functionCall",
-        "functionResponse",
-        "inlineData",
-        "mediaResolution",
-        "text",
-        "thought",
-        "thoughtSignature",
-        "videoMetadata",
-    }
-)
 _CREATED = "2026-01-01T00:00:00.000000Z"
-_SNAKE = re.compile(r"_([a-z])")
-
-
-def _camel(fields: Mapping[str, Any]) -> JsonObject:
-    """Return *fields* under camel-case names; null is a field that was left out."""
-    return {
-        _SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in fields.items() if value is not None
-    }
 
 
 class GenerateContent(Wire):
@@ -108,15 +52,15 @@ class GenerateContent(Wire):
 
     def parse(self, body: JsonObject, *, model: str | None, stream: bool | None) -> Ask:
         """Read a request; *model* and *stream* come from the path."""
-        request = _known(body, _REQUEST, "")
+        request = known_fields(body, REQUEST, "")
         if not request.get("contents"):
-            raise _invalid("Unable to submit request because at least one contents field is required.")
-        contents = _checked_contents(request["contents"])
-        config = _known(request.get("generationConfig"), _GENERATION, "generation_config")
-        _check_types(config)
+            raise invalid("Unable to submit request because at least one contents field is required.")
+        contents = checked_contents(request["contents"])
+        config = known_fields(request.get("generationConfig"), GENERATION, "generation_config")
+        check_generation(config)
         tools, choice, name = _tools(request)
         newest = contents[-1]["parts"]
-        system = _message(request.get("systemInstruction"), "system_instruction").get("parts")
+        system = message_at(request.get("systemInstruction"), "system_instruction").get("parts")
         return Ask(
             model=model or "",
             user_text=next((text_of(turn["parts"]) for turn in reversed(contents) if _is_user_turn(turn)), ""),
@@ -133,7 +77,7 @@ class GenerateContent(Wire):
             stop=tuple(config.get("stopSequences") or ()),
             max_tokens=config.get("maxOutputTokens"),
             thinking=bool(
-                _message(config.get("thinkingConfig"), "generation_config.thinking_config").get("includeThoughts")
+                message_at(config.get("thinkingConfig"), "generation_config.thinking_config").get("includeThoughts")
             ),
         )
 
@@ -166,113 +110,34 @@ class GenerateContent(Wire):
         return b"data: " + error.body + b"\n\n"
 
 
-def _invalid(message: str) -> RejectedError:
-    return RejectedError(Failure.BAD_REQUEST, message)
-
-
-def _wrong_value(where: str) -> RejectedError:
-    return _invalid(f"Invalid value at '{where}'.")
-
-
-def _object(value: object, where: str) -> JsonObject:
-    """Return the object at *where*, an empty one where it was left out.
-
-    Raises:
-        RejectedError: it is no object.
-    """
-    if not isinstance(value, dict | None):
-        raise _wrong_value(where)
-    return value or {}
-
-
-def _message(value: object, where: str) -> JsonObject:
-    """Return the fields of the object at *where* under camel-case names; raises as `_object` does."""
-    return _camel(_object(value, where))
-
-
-def _repeated(value: object, where: str) -> list[Any]:
-    """Return the list at *where*; as Google reads JSON, a lone object stands for a list of one."""
-    if isinstance(value, dict):
-        return [value]
-    if not isinstance(value, list | None):
-        raise _wrong_value(where)
-    return value or []
-
-
-def _check_types(config: JsonObject) -> None:
-    """Raise for a member of `generationConfig` that the stand-in reads and that has a wrong type."""
-    for name in ("candidateCount", "maxOutputTokens"):
-        if not isinstance(config.get(name), int | None) or isinstance(config.get(name), bool):
-            raise _wrong_value(f"generation_config.{name}")
-    if not are_texts(_repeated(config.get("stopSequences"), "generation_config.stop_sequences")):
-        raise _wrong_value("generation_config.stop_sequences")
-
-
-def _known(fields: object, known: frozenset[str], where: str) -> JsonObject:
-    """Return the object at *where* under camel-case names, as `_message` does; raise for a name that is not *known*."""
-    named = _message(fields, where)
-    for name in unknown_keys(named, known):
-        place = f" at '{where}'" if where else ""
-        raise _invalid(f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
-    return named
-
-
-def _checked_contents(contents: object) -> list[JsonObject]:
-    turns: list[JsonObject] = []
-    calls = 0
-    for at, turn in enumerate(_repeated(contents, "contents")):
-        named = _known(turn, frozenset({"role", "parts"}), f"contents[{at}]")
-        if named.get("role", "user") not in ("user", "model", "function"):
-            raise _invalid("Please use a valid role: user, model.")
-        parts = [
-            _checked_part(part, f"contents[{at}].parts[{spot}]")
-            for spot, part in enumerate(_repeated(named.get("parts"), f"contents[{at}].parts"))
-        ]
-        if not parts:
-            raise _invalid("Unable to submit request because it must include at least one parts field.")
-        if (answers := sum("functionResponse" in part for part in parts)) != calls:
-            raise _invalid(
-                "Please ensure that the number of function response parts is equal to the number of function call "
-                f"parts of the function call turn. ({answers} for {calls})"
-            )
-        calls = sum("functionCall" in part for part in parts)
-        turns.append({"role": named.get("role", "user"), "parts": parts})
-    if calls:
-        raise _invalid("Please ensure that function response turn comes immediately after a function call turn.")
-    return turns
-
-
-def _checked_part(part: object, where: str) -> JsonObject:
-    named = _known(part, _PART, where)
-    for name in ("functionCall", "functionResponse", "inlineData", "fileData"):
-        _object(named.get(name), f"{where}.{name}")
-    if not isinstance(named.get("text", ""), str):
-        raise _wrong_value(f"{where}.text")
-    return named
-
-
 def _is_user_turn(turn: JsonObject) -> bool:
     return turn["role"] == "user" and bool(text_of(turn["parts"]))
 
 
 def _result_text(response: JsonObject) -> str:
+    """Return the text of a `functionResponse`: the values of its `response`."""
     content = response.get("response")
     values = content.values() if isinstance(content, dict) else (content,)
     return " ".join(str(value) for value in values)
 
 
 def _tools(request: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
+    """Return the functions declared, the choice left to the model, and the one function that it must call.
+
+    Raises:
+        RejectedError: an allowed function is not declared, or the configuration is malformed.
+    """
     tools = tuple(
-        Tool(str(one.get("name")), _object(one.get("parameters") or one.get("parametersJsonSchema"), "parameters"))
+        Tool(str(one.get("name")), object_at(one.get("parameters") or one.get("parametersJsonSchema"), "parameters"))
         for group in objects(request.get("tools"))
-        for one in map(_camel, objects(_camel(group).get("functionDeclarations")))
+        for one in map(camel, objects(camel(group).get("functionDeclarations")))
     )
     where = "tool_config.function_calling_config"
-    config = _message(_message(request.get("toolConfig"), "tool_config").get("functionCallingConfig"), where)
-    allowed = _repeated(config.get("allowedFunctionNames"), f"{where}.allowed_function_names")
+    config = message_at(message_at(request.get("toolConfig"), "tool_config").get("functionCallingConfig"), where)
+    allowed = list_at(config.get("allowedFunctionNames"), f"{where}.allowed_function_names")
     for name in allowed:
         if name not in [tool.name for tool in tools]:
-            raise _invalid(f"allowed_function_names: '{name}' is not a declared function.")
+            raise invalid(f"allowed_function_names: '{name}' is not a declared function.")
     match str(config.get("mode", "AUTO")).upper():
         case "ANY" if len(allowed) == 1:
             return tools, "auto", allowed[0]
@@ -285,6 +150,7 @@ def _tools(request: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | Non
 
 
 def _schema(config: JsonObject) -> JsonObject | None:
+    """Return the JSON schema that the text must match, {} for any JSON, None for any text."""
     if config.get("responseMimeType") != "application/json":
         return None
     schema = config.get("responseJsonSchema") or config.get("responseSchema") or {}
@@ -292,6 +158,7 @@ def _schema(config: JsonObject) -> JsonObject | None:
 
 
 def _parts(answer: Answer, text: str, *, split: bool = False) -> Iterable[JsonObject]:
+    """Yield a candidate's parts: thinking, *text*, function calls; *split* cuts the texts as a stream does."""
     for piece in pieces(answer.thinking) if split else filter(None, (answer.thinking,)):
         yield {"text": piece, "thought": True}
     for piece in pieces(text) if split else filter(None, (text,)):
@@ -301,6 +168,7 @@ def _parts(answer: Answer, text: str, *, split: bool = False) -> Iterable[JsonOb
 
 
 def _candidate(parts: list[JsonObject], finish: Finish | None = None) -> JsonObject:
+    """Return a candidate; a refused one has a safety rating instead of content."""
     if finish == "refusal":
         rating = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
         return {"finishReason": _FINISH[finish], "safetyRatings": [rating]}
@@ -323,6 +191,7 @@ def _response(answer: Answer, candidates: list[JsonObject], *, usage: JsonObject
 
 
 def _usage(answer: Answer) -> JsonObject:
+    """Return the usage; Gemini's `candidatesTokenCount` leaves out thinking."""
     usage = {
         "promptTokenCount": answer.input_tokens,
         "candidatesTokenCount": answer.output_tokens - answer.thinking_tokens,

@@ -122,6 +122,7 @@ class ChatCompletions(Wire):
         )
 
     def _check_parameters(self, body: JsonObject, *, model_in_path: bool) -> None:
+        """Raise for a parameter that is unknown, missing, of the wrong type or out of its range."""
         for key in unknown_keys(body, self._known):
             raise _invalid(f"Unknown parameter: '{key}'.", key, "unknown_parameter")
         for key in ("messages",) if model_in_path else ("model", "messages"):
@@ -152,11 +153,11 @@ class ChatCompletions(Wire):
         return {**_head(answer, "chat.completion"), "choices": choices, "usage": _usage(answer), **self.body_extras()}
 
     def body_extras(self) -> JsonObject:
-        """Return what a relative of this format adds to an answer."""
+        """Return what a format derived from this one adds to an answer."""
         return {}
 
     def choice_extras(self) -> JsonObject:
-        """Return what a relative of this format adds to a choice."""
+        """Return what a format derived from this one adds to a choice."""
         return {}
 
     @staticmethod
@@ -197,7 +198,7 @@ class ChatCompletions(Wire):
         )
 
     def stream_preamble(self, answer: Answer) -> bytes:
-        """Return what a relative of this format sends before the role."""
+        """Return what a format derived from this one sends before the role."""
         del answer
         return b""
 
@@ -216,6 +217,7 @@ def _has_type(value: object, allowed: tuple[type, ...]) -> bool:
 
 
 def _checked_messages(messages: list[Any]) -> list[JsonObject]:
+    """Return *messages*; raise for an unknown role, no content, or a tool call and its answers that do not match."""
     if not messages:
         raise _invalid(
             "Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages", "empty_array"
@@ -254,6 +256,7 @@ def _refuse_unanswered(calls: set[str], where: str) -> None:
 
 
 def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
+    """Return the texts of the tool results that end the history, oldest first."""
     results: list[str] = []
     for item in reversed(messages):
         if item["role"] not in {"tool", "function"}:
@@ -263,6 +266,11 @@ def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
 
 
 def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
+    """Return the tools offered, the choice left to the model, and the one tool that it must call.
+
+    Raises:
+        RejectedError: that tool is not offered, or its parameters are no object.
+    """
     functions = [tool["function"] for tool in objects(body.get("tools")) if isinstance(tool.get("function"), dict)]
     functions += objects(body.get("functions"))
     tools = tuple(Tool(str(item.get("name")), item.get("parameters") or {}) for item in functions)
@@ -286,6 +294,7 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
 
 
 def _schema(response_format: JsonObject | None) -> JsonObject | None:
+    """Return the JSON schema that the text must match, {} for any JSON object, None for any text."""
     match response_format:
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
             return schema
@@ -315,6 +324,7 @@ def _call(answer: Answer, index: int, name: str, arguments: str) -> JsonObject:
 
 
 def _deltas(answer: Answer, text: str) -> Iterable[JsonObject]:
+    """Yield a choice's deltas in a stream: thinking, *text*, then each tool call as its head and two pieces."""
     for piece in pieces(answer.thinking):
         yield {"reasoning_content": piece}
     for piece in pieces(text):

@@ -48,6 +48,7 @@ def tokens_of(messages: Iterable[Any], extra: Iterable[object] = ()) -> int:
 
 
 def _tokens(value: object) -> int:
+    """Return the tokens of one JSON value: its texts and numbers, without the keys in `_SILENT`; media cost 258."""
     match value:
         case str():
             return count_tokens(value)
