@@ -33,7 +33,7 @@ def fallback(standin: StandIn, model: str | None = None, **members: Any) -> dict
 
 
 def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any) -> MemoryRouter:
-    """Return a client whose primary is *first* and whose fallbacks are *others*; enter it."""
+    """Return a client whose primary is *first* and whose fallbacks are *others*, to be entered."""
     everything = {
         **primary(first, model),
         "llm_fallback_config": [fallback(other) for other in others] or None,
@@ -47,7 +47,7 @@ def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any
 
 
 def served(message: BaseMessage) -> dict[str, Any]:
-    """Return who served *message*."""
+    """Return what *message* says of who served it: `response_metadata["liverouter"]`."""
     found: dict[str, Any] = message.response_metadata["liverouter"]
     return found
 

@@ -25,7 +25,7 @@ LONG_S: Final = 60.0  # a timeout that nothing in a healthy test reaches
 
 
 class Clock:
-    """The clock of cooldowns: it stands still until it is ticked."""
+    """The clock of cooldowns, in unix seconds: it stands still until it is ticked."""
 
     def __init__(self) -> None:
         self.now = time.time()
@@ -41,7 +41,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one call came to."""
+    """What one call came to; hits are the model calls that a stand-in saw during it."""
 
     seconds: float
     primary_hits: int
@@ -61,10 +61,13 @@ class Outcome:
 
 
 class World:
-    """A primary and a fallback of another provider behind one handle; stand-ins, Router and HTTP are real."""
+    """A primary and a fallback of another provider behind one handle, over real HTTP and a real Router."""
 
     def __init__(self, dialect: str, *, fallback: str | None = None, **rows: Any) -> None:
-        """Prepare; *fallback* None takes a provider that is not the primary's, "" takes none."""
+        """Prepare; *dialect* and *fallback* name dialects, *rows* add to the settings.
+
+        *fallback* None takes a provider that is not the primary's, "" takes none.
+        """
         self.dialect = DIALECTS[dialect]
         if fallback is None:
             fallback = "anthropic" if self.dialect.provider in {"openai", "azure-openai"} else "openai"
