@@ -63,7 +63,7 @@ for _name in list(os.environ):
 os.environ["LITELLM_MODE"] = "PRODUCTION"
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
-# What runs in the background of a shell is deaf to Ctrl-C, and so would be every process that a test starts.
+# A shell has what runs in its background ignore SIGINT; every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and no deadline: this machine may be busy with something else.
@@ -71,8 +71,8 @@ hypothesis.settings.register_profile("liverouter", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("liverouter")
 
 
-_FEW_FILES: Final = 3  # are done before workers have started, as what `-k` picks is
-# For what a test started to end; a server's keeper needs some seconds where the machine is busy.
+_FEW_FILES: Final = 3  # so few are done before workers have started; so is what `-k` picks
+# For the end of what tests started: an embedded server's supervisor needs some seconds on a busy machine.
 _PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "20"))
 
 
@@ -187,7 +187,7 @@ def _watch(_no_process_is_left: None) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_secret_is_told(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After every test: no event, error, log line, API answer, view or statement of it held a secret of it."""
+    """After every test: no event, error, log line, API answer, view or statement held one of its secrets."""
     LEDGER.clear()
     yield
     for when, kind, text in request.node._report_sections:  # noqa: SLF001 - what pytest captured, known nowhere else
@@ -225,7 +225,7 @@ def empty_dsn(server: Server, _maintenance: psycopg.Connection) -> Iterator[str]
 
 @pytest.fixture
 def standin_options() -> dict[str, Any]:
-    """What a module's stand-ins are made with; for a module to replace."""
+    """Keyword arguments of `StandIn` for the stand-ins of a module; a module may replace them."""
     return {}
 
 

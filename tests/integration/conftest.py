@@ -77,7 +77,7 @@ class Result:
 
 @pytest.fixture
 def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """A function that runs one command, with *stdin* piped in; no database is named."""
+    """A function that runs one command, with *stdin* piped in; it names no database."""
 
     def call(*arguments: str, stdin: str = "") -> Result:
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
@@ -90,14 +90,14 @@ def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.fixture
 def cli(shell: Callable[..., Result], dsn: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The same function, on this test's database."""
+    """A function that runs one command, with *stdin* piped in, on this test's database."""
     monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
     return shell
 
 
 @pytest.fixture
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
-    """Every sleep that a library of a call's asks for, with its module."""
+    """The (module, seconds) of every sleep that litellm, LangChain's or a provider's library asks for."""
     asked: list[tuple[str, float]] = []
     sleep = asyncio.sleep
 

@@ -9,22 +9,22 @@ import psycopg
 import pytest
 
 from liverouter.secrecy.sealing import generate_key
-from liverouter.testing import StandIn
 from tests.kit.http import Api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from liverouter.testing import StandIn
 
 KEY: Final = "sk-test-0123456789abcdef"
 OTHER: Final = "sk-test-fedcba9876543210"
 URL: Final = "https://user:sesame@gateway.example.org/v1"
 
 
-@pytest.fixture(scope="module")
-def openai() -> Iterator[StandIn]:
-    """A stand-in for OpenAI that knows one key."""
-    with StandIn("openai", accept_keys=[KEY]) as standin:
-        yield standin
+@pytest.fixture
+def standin_options() -> dict[str, Any]:
+    """What the stand-ins are made with: each knows one key."""
+    return {"accept_keys": [KEY]}
 
 
 @pytest.fixture

@@ -24,21 +24,21 @@ from liverouter.daemon.sse import Hub, encode
 from liverouter.engine.status import Status
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.secrecy.sealing import generate_key
-from liverouter.testing import StandIn
 from tests.kit.http import Api
 from tests.kit.waiting import until_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from liverouter.testing import StandIn
+
 KEY: Final = "sk-test-0123456789abcdef"
 
 
-@pytest.fixture(scope="module")
-def openai() -> Iterator[StandIn]:
-    """A stand-in for OpenAI that knows one key."""
-    with StandIn("openai", accept_keys=[KEY]) as standin:
-        yield standin
+@pytest.fixture
+def standin_options() -> dict[str, Any]:
+    """What the stand-ins are made with: each knows one key."""
+    return {"accept_keys": [KEY]}
 
 
 @pytest.fixture

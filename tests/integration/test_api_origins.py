@@ -19,11 +19,10 @@ KEY: Final = "sk-test-0123456789abcdef"
 EVIL: Final = "https://evil.example"
 
 
-@pytest.fixture(scope="module")
-def openai() -> Iterator[StandIn]:
-    """A stand-in for OpenAI that knows one key."""
-    with StandIn("openai", accept_keys=[KEY]) as standin:
-        yield standin
+@pytest.fixture
+def standin_options() -> dict[str, Any]:
+    """What the stand-ins are made with: each knows one key."""
+    return {"accept_keys": [KEY]}
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from liverouter.errors import LiveRouterError
 from liverouter.testing import StandIn
-from tests.kit.standins import MODELS, collect, live
+from tests.kit.dialects import MODELS
+from tests.kit.standins import collect, live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

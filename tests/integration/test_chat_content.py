@@ -14,14 +14,15 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from liverouter.testing import MemoryRouter, Reply, StandIn, ToolCall
-from tests.kit.standins import MODELS, bodies, collect, fallback, live, primary, served
+from tests.kit.dialects import DIALECTS, MODELS
+from tests.kit.standins import bodies, collect, fallback, live, primary, served
 
 if TYPE_CHECKING:
     from liverouter.chat.model import LiveChatModel
     from liverouter.testing import Ask
 
 PLAIN_TOO: Final = [(provider, enabled) for provider in MODELS for enabled in (True, False)]
-CLAUDES: Final = [("vertex-ai", "claude-sonnet-4-6"), ("snowflake-cortex", "claude-3-5-sonnet")]
+CLAUDES: Final = [(d.provider, d.model) for d in (DIALECTS["vertex-ai claude"], DIALECTS["snowflake claude"])]
 PIXEL: Final = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
 
@@ -241,7 +242,7 @@ class TestMedia:
         # Claude at Snowflake without litellm is asked by OpenAI's class, whoever made the model
         with (
             StandIn("snowflake-cortex") as cortex,
-            live(cortex, model="claude-3-5-sonnet", litellm_enable=False) as client,
+            live(cortex, model=DIALECTS["snowflake claude"].model, litellm_enable=False) as client,
         ):
             client.chat_model().invoke(history)
             assert cortex.violations == ()

@@ -14,7 +14,8 @@ from langchain_core import exceptions as core
 
 from liverouter.errors import CallError
 from liverouter.testing import Failure, StandIn
-from tests.kit.standins import KEY, MODELS, collect, live
+from tests.kit.dialects import MODELS
+from tests.kit.standins import KEY, collect, live
 
 if TYPE_CHECKING:
     from liverouter.chat.model import LiveChatModel

@@ -10,7 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import BaseModel
 
 from liverouter.testing import Reply, StandIn
-from tests.kit.standins import MODELS, bodies, collect, live, served
+from tests.kit.dialects import DIALECTS, MODELS
+from tests.kit.standins import bodies, collect, live, served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,12 +93,11 @@ class TestEveryProvider:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-@pytest.mark.parametrize(
-    ("provider", "name"), [("vertex-ai", "claude-sonnet-4-6"), ("snowflake-cortex", "claude-4-sonnet")]
-)
-def test_claude_on_other_clouds_takes_the_same(provider: str, name: str, *, enabled: bool) -> None:
+@pytest.mark.parametrize("dialect", ["vertex-ai claude", "snowflake claude"])
+def test_claude_on_other_clouds_takes_the_same(dialect: str, *, enabled: bool) -> None:
     """Claude's dialects on Vertex and Snowflake obey the caller as well."""
     own: dict[str, Any] = {"temperature": 0.75, "max_tokens": 33, "stop": ["two"]}
+    provider, name = DIALECTS[dialect].provider, DIALECTS[dialect].model
     with StandIn(provider) as standin, live(standin, model=name, litellm_enable=enabled) as client:
         assert client.chat_model().invoke("one two", **own).content == f"{name} says: one "
         assert sent(standin) == own

@@ -10,9 +10,10 @@ import pytest
 from langchain_core import exceptions as core
 
 from liverouter.testing import MemoryRouter, StandIn
+from tests.kit.dialects import DIALECTS
 from tests.kit.hostile import ENGINES, Hostile, answers, attacked
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, METHODS, ask
+from tests.kit.world import METHODS, ask
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,9 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from liverouter.chat.errors import EveryDeploymentFailedError
 from liverouter.testing import Failure
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, PROMPT, World
+from tests.kit.world import PROMPT, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

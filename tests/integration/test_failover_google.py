@@ -11,8 +11,9 @@ import pytest
 from langchain_core import exceptions as core
 
 from liverouter.testing import MemoryRouter, StandIn, service_account_json
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, METHODS, ask
+from tests.kit.world import METHODS, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

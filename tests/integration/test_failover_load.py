@@ -16,8 +16,9 @@ import litellm
 import pytest
 
 from liverouter.testing import Failure
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, LONG_S, METHODS, PROMPT, World, ask
+from tests.kit.world import LONG_S, METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

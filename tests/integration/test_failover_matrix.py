@@ -13,8 +13,9 @@ import pytest
 
 from liverouter.testing import FAILURES, Failure
 from tests.integration.failover_table import README, VARIABLE, filled, markdown
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, LONG_S, METHODS, Outcome, World
+from tests.kit.world import LONG_S, METHODS, Outcome, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,9 @@ from langchain_core import exceptions as core
 from liverouter import LiveRouter
 from liverouter.events import ConfigApplied
 from liverouter.testing import EventLog, Failure
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, METHODS, PROMPT, World, ask
+from tests.kit.world import METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

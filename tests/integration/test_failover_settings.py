@@ -12,8 +12,9 @@ import pytest
 from langchain_core.exceptions import ModelAuthenticationError, ModelTimeoutError
 
 from liverouter.testing import Failure, MemoryRouter, StandIn
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, PROMPT, Clock, World, ask
+from tests.kit.world import PROMPT, Clock, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

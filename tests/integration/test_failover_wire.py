@@ -9,8 +9,9 @@ import pytest
 from langchain_core import exceptions as core
 
 from liverouter.testing import MemoryRouter, StandIn, service_account_json
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, METHODS, PROMPT, ask
+from tests.kit.world import METHODS, PROMPT, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

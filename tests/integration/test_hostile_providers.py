@@ -19,9 +19,10 @@ from liverouter.routing import guard
 from liverouter.secrecy.leaving import chain
 from liverouter.testing import MemoryRouter, StandIn
 from tests.integration.test_tracebacks import searched, secrets_of
+from tests.kit.dialects import DIALECTS
 from tests.kit.hostile import ENGINES, EVENTS, MIB, OK, Connection, Hostile, answers, attacked, bomb
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, ask
+from tests.kit.world import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

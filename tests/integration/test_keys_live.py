@@ -14,7 +14,7 @@ from tests.kit.http import Api
 from tests.kit.sql import put, revision, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import psycopg
@@ -32,12 +32,9 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
     return text
 
 
-@pytest.fixture
-def openai(db: Session) -> Iterator[StandIn]:
-    """The provider, and rows that name it."""
-    with StandIn("openai") as standin:
-        put(db, llm_provider="openai", llm_model="gpt-4o", openai_api_base=standin.api_base)
-        yield standin
+@pytest.fixture(autouse=True)
+def _rows(db: Session, openai: StandIn) -> None:
+    put(db, llm_provider="openai", llm_model="gpt-4o", openai_api_base=openai.api_base)
 
 
 def store(db: Session, secret: str, keyring: str) -> int:

@@ -17,7 +17,6 @@ from liverouter.engine.engine import Engine
 from liverouter.engine.reporter import Reporter
 from liverouter.errors import RolloutError
 from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, ListenerConnected, LoopFailed
-from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
 from tests.kit.admin import Admin
 
@@ -26,20 +25,7 @@ if TYPE_CHECKING:
 
     from liverouter.generation import Generation
     from liverouter.revision import Snapshot
-
-
-@pytest.fixture(scope="module")
-def openai() -> Iterator[StandIn]:
-    """A stand-in for OpenAI."""
-    with StandIn("openai") as standin:
-        yield standin
-
-
-@pytest.fixture(scope="module")
-def anthropic() -> Iterator[StandIn]:
-    """A stand-in for Anthropic."""
-    with StandIn("anthropic") as standin:
-        yield standin
+    from liverouter.testing import StandIn
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from liverouter.testing import MemoryRouter, StandIn
-from tests.kit.world import DIALECTS
+from tests.kit.dialects import DIALECTS
 
 
 # google-genai leaves a coroutine of its own unawaited when it raises

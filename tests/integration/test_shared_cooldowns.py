@@ -33,8 +33,9 @@ from liverouter.routing.causes import Cause
 from liverouter.routing.cooldowns import Cooldown, Cooldowns, Limits
 from liverouter.routing.shared_cooldowns import NAME, SharedCooldowns
 from liverouter.testing import EventLog, Failure, MemoryRouter, StandIn
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, ask
+from tests.kit.world import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,8 @@ from langchain_core.exceptions import ModelAPIError, ModelError, ModelInvalidReq
 
 from liverouter.errors import CallError
 from liverouter.testing import Reply, StandIn, ToolCall
-from tests.kit.standins import MODELS, collect, live, served
+from tests.kit.dialects import DIALECTS, MODELS
+from tests.kit.standins import collect, live, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     from liverouter.chat.model import LiveChatModel
 
 WAIT_S: Final = 60.0
-WIRES: Final = [  # (provider, model): every wire format that litellm speaks for us
-    ("anthropic", "claude-sonnet-4-6"),
-    ("openai", "gpt-4o"),
-    ("azure-openai", "gpt-4o"),
-    ("vertex-ai", "gemini-2.5-flash"),
-    ("vertex-ai", "claude-sonnet-4-6"),
-    ("snowflake-cortex", "llama3.1-70b"),
-    ("snowflake-cortex", "claude-3-5-sonnet"),
-]
 ADD: Final = {
     "type": "function",
     "function": {
@@ -44,12 +36,12 @@ ADD: Final = {
 }
 
 
-@pytest.fixture(params=WIRES, ids="-".join)
+@pytest.fixture(params=DIALECTS)
 def wire(request: pytest.FixtureRequest) -> Iterator[tuple[StandIn, str]]:
-    """Return a stand-in for each wire format, and the model that is served on it."""
-    provider, model = request.param
-    with StandIn(provider) as standin:
-        yield standin, model
+    """Return a stand-in for each dialect, and the model that is served on it."""
+    dialect = DIALECTS[request.param]
+    with StandIn(dialect.provider) as standin:
+        yield standin, dialect.model
 
 
 @pytest.fixture
@@ -268,7 +260,7 @@ class TestHollowAnswer:
         """The only deployment's refusal is LR305, worth no retry; litellm loses one, which is LR304 then."""
         standin, name = wire
         standin.fail("refusal")
-        if (standin.provider, name) == ("snowflake-cortex", "claude-3-5-sonnet"):
+        if (standin.provider, name) == ("snowflake-cortex", DIALECTS["snowflake claude"].model):
             with live(standin, model=name) as client, pytest.raises(ModelAPIError, match="LR304"):
                 client.chat_model().invoke("one two three")
             return

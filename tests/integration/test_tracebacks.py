@@ -23,10 +23,11 @@ from liverouter.postgres import migrate
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.secrecy.sealing import Keyring, Secret, generate_key, open as unseal, seal
 from liverouter.testing import Failure, StandIn
+from tests.kit.dialects import DIALECTS
 from tests.kit.hostile import ENGINES
 from tests.kit.standins import live as client_of
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, METHODS, PROMPT, World, ask
+from tests.kit.world import METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,8 +20,9 @@ from liverouter.engine import reporter
 from liverouter.events import Bus, CallFailedOver, LoopFailed, ReportFailed
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.testing import EventLog, Failure, MemoryRouter
+from tests.kit.dialects import DIALECTS
 from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import DIALECTS, METHODS, PROMPT, World, ask
+from tests.kit.world import METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +41,7 @@ def each(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def openai() -> Iterator[World]:
+def warm() -> Iterator[World]:
     """An OpenAI primary with a fallback, warm."""
     with World("openai", litellm_cooldown_time=0) as made:
         made.call("invoke")
@@ -48,13 +49,13 @@ def openai() -> Iterator[World]:
 
 
 @pytest.fixture
-def world(openai: World) -> World:
-    """The same, with nothing failing, nothing counted, and no cooldowns."""
-    for standin in openai.standins:
+def world(warm: World) -> World:
+    """The OpenAI primary with its fallback, nothing failing, nothing counted, and no cooldowns."""
+    for standin in warm.standins:
         standin.heal()
-    openai.live.set(litellm_enable=True, litellm_timeout=None, litellm_cooldown_time=0)
-    counted(openai.live)
-    return openai
+    warm.live.set(litellm_enable=True, litellm_timeout=None, litellm_cooldown_time=0)
+    counted(warm.live)
+    return warm
 
 
 def counted(live: MemoryRouter) -> dict[str, dict[str, Any]]:

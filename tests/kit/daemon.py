@@ -21,16 +21,19 @@ _END_S: Final = 90.0
 
 
 class Daemon:
-    """One daemon on a free port; `with Daemon(...) as daemon`. Ends as a supervisor ends it, and must end with 0.
+    """One daemon on a free port; `with Daemon(...) as daemon`. SIGTERM ends it, and its exit code must be 0.
 
-    Its data folder lies beside *log*, where no other is named.
+    Attributes:
+        said: its lines on standard output so far.
+        token: the one that was given, or the one that it made.
     """
 
     def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
+        """Prepare; without `--data-dir` its data folder lies beside *log*, which takes its standard error."""
         self._arguments, self._environment, self.log = arguments, environment, log
-        self.said: list[str] = []  # lines on standard output
+        self.said: list[str] = []
         self.url = ""
-        self.token = environment.get("LIVEROUTER_ADMIN_TOKEN", "")  # or the one that it made
+        self.token = environment.get("LIVEROUTER_ADMIN_TOKEN", "")
         if "--data-dir" not in arguments:
             self._arguments += ("--data-dir", str(log.with_name("data")))
 

@@ -30,24 +30,24 @@ UNPOLLED: Final[dict[str, Any]] = {"poll_interval_s": 60.0, "heartbeat_interval_
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One answered call."""
+    """One answered call: when, in monotonic seconds, which model the provider served, which revision it names."""
 
-    at: float  # monotonic
-    model: str  # that the provider served
-    revision: int  # that the answer names
+    at: float
+    model: str
+    revision: int
 
 
 class Load:
-    """Threads that call a model for ever, and remember every answer and failure."""
+    """Threads that call a model for ever, and remember every answer and failure; *count* is that of the answers."""
 
     def __init__(
         self, model: LiveChatModel, *, threads: int = 2, pause_s: float = 0.05, keep: int | None = None
     ) -> None:
-        """Start calling; *keep* bounds the number of answers remembered."""
+        """Start calling, each thread *pause_s* seconds after its last answer; remember the newest *keep* answers."""
         self._model, self._pause_s = model, pause_s
         self._ended = threading.Event()
         self._counting = threading.Lock()
-        self.count = 0  # answers
+        self.count = 0
         self.calls: deque[Call] = deque(maxlen=keep)
         self.failures: list[BaseException] = []
         self._threads = [threading.Thread(target=self._run, name=f"caller-{n}", daemon=True) for n in range(threads)]
@@ -90,7 +90,7 @@ class Follower:
     def __init__(
         self, admin: Admin, dsn: str = "", *, threads: int = 2, observers: tuple[Observer, ...] = (), **options: Any
     ) -> None:
-        """Follow *dsn*, by default the admin's own."""
+        """Follow *dsn*, by default the admin's own; *options* are those of `LiveRouter`, over `QUICK`."""
         self._admin = admin
         self._threads = threads
         self.events = EventLog()

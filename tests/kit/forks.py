@@ -46,7 +46,7 @@ def call() -> str:
 
 
 def serve(who: str, go: str) -> None:
-    """Answer at once, then once the model is *go*."""
+    """Tell the first answer, that it listens, and the answer that comes from model *go*."""
     tell(who, first=call())
     until(lambda: liverouter.status().mode == "listen", _WAIT_S)
     tell(who, hears=True)
@@ -82,6 +82,8 @@ def prefork(child: Callable[[], None]) -> Callable[[], None]:
 
 
 def _multiprocessing(method: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Return what starts children by the start *method*; they run `serve`, as a spawned one is given no function."""
+
     def start(_: Callable[[], None]) -> Callable[[], None]:
         context: Any = multiprocessing.get_context(method)
         children = [
@@ -109,6 +111,7 @@ KINDS: Final = {
 
 
 def _reap(pids: list[int]) -> None:
+    """Wait for the end of each child, which must be in good order."""
     for pid in pids:
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == 0, status

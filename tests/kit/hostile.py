@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter.testing import MemoryRouter, StandIn
 from liverouter.testing.dialects.providers import make_provider
-from tests.kit.world import DIALECTS
+from tests.kit.dialects import DIALECTS
 
 if TYPE_CHECKING:
     import socket
@@ -28,6 +28,7 @@ class Connection:
     """One request and the answer to it."""
 
     def __init__(self, sock: socket.socket, server: Hostile) -> None:
+        """Read a request whole; *head* is empty where the client sent none."""
         self.sock, self._server = sock, server
         self.head, _, rest = self._read_head().partition(b"\r\n\r\n")
         length = next(
@@ -71,12 +72,19 @@ class Connection:
 
 
 class Hostile:
-    """A server that answers every request by a script, and knows what it was sent."""
+    """A server that answers every request by a script.
+
+    Attributes:
+        script: called with each connection in a thread of its own; None answers nothing.
+        heads: of every request, request line and headers.
+        sent: bytes of all answers.
+        ended: set when the test leaves.
+    """
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script
         self.heads: list[bytes] = []
-        self.sent = 0  # bytes, of all answers
+        self.sent = 0
         self.ended = threading.Event()
 
     def __enter__(self) -> Self:
@@ -115,7 +123,7 @@ class Hostile:
 
 
 class _Place:
-    """What a dialect wants to know of a stand-in: addresses."""
+    """The addresses that a dialect reads of a stand-in; Google's tokens come from *desk*, a base URL."""
 
     def __init__(self, provider: str, origin: str, desk: str) -> None:
         self.provider, self.base_url = provider, desk
@@ -124,7 +132,7 @@ class _Place:
 
 @contextlib.contextmanager
 def attacked(dialect: str, engine: str, **rows: Any) -> Iterator[tuple[Hostile, MemoryRouter]]:
-    """Yield a hostile provider of *dialect* and the client that asks it; Google's tokens come from a friendly desk."""
+    """Yield a hostile provider of *dialect* and the client that asks it; Google's tokens come from a stand-in."""
     spoken = DIALECTS[dialect]
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(Hostile())

@@ -34,6 +34,10 @@ class Api:
     """One served API; `with Api(dsn) as api`. It runs a client of its own, as the daemon does.
 
     Without *token* and *policy* it has a token of its own, and `client` sends it.
+
+    Attributes:
+        complaints: what asyncio and uvicorn complained of.
+        reports: errors that nobody foresaw; there must be none at the end.
     """
 
     def __init__(
@@ -54,8 +58,8 @@ class Api:
             admin_token=AdminToken(self.token), login_limiter=LoginLimiter(), any_host=False
         )
         self._limits = limits
-        self.complaints: list[dict[str, Any]] = []  # of asyncio and uvicorn
-        self.reports: list[str] = []  # errors that nobody foresaw
+        self.complaints: list[dict[str, Any]] = []
+        self.reports: list[str] = []
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="api")
 
@@ -105,7 +109,7 @@ class Api:
         """Take a complaint, as a log does."""
         self.complaints.append({"event": event, **facts})
 
-    # what admins do
+    # requests
 
     def get(self, path: str, **params: Any) -> Any:
         """Return the JSON of a GET that must succeed."""
@@ -156,6 +160,7 @@ class HTTPConnection(http.client.HTTPConnection):
 
 
 def _parsed(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """Yield (event, data) for each server-sent event in *lines*."""
     name = ""
     for line in lines:
         field, _, value = line.partition(": ")

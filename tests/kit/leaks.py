@@ -39,7 +39,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
-        self._texts: list[tuple[str, str]] = []  # where, what
+        self._texts: list[tuple[str, str]] = []  # (where, text)
 
     def clear(self) -> None:
         """Begin a test."""
@@ -76,7 +76,7 @@ class Ledger:
             self.tell("the database", str(exc))
 
     def tell_answer(self, answer: httpx.Response) -> None:
-        """Search an answer of the API; one that never ends is the test's own business."""
+        """Have an answer of the API searched; a stream, which may never end, is left to its test."""
         if "event-stream" not in answer.headers.get("content-type", ""):
             answer.read()
             self.tell(f"{answer.request.method} {answer.request.url.path}", f"{answer.headers} {answer.text}")

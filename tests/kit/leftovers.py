@@ -58,7 +58,7 @@ class Marked:
     def __init__(self, mark: str) -> None:
         """Look for *mark*, a folder."""
         self._mark = mark
-        self._before = set(psutil.Process().children())  # a guard
+        self._before = set(psutil.Process().children())  # the guard is among them
 
     @classmethod
     @contextlib.contextmanager
@@ -98,6 +98,7 @@ class Marked:
             time.sleep(0.1)
 
     def _look(self) -> list[psutil.Process]:
+        """Return the processes that run now; none where one of this process's children ended in the middle of it."""
         own = psutil.Process()
         with contextlib.suppress(psutil.Error):
             started = own.children(recursive=True)
@@ -106,6 +107,7 @@ class Marked:
         return []
 
     def _is_ours(self, process: psutil.Process, *, started: bool) -> bool:
+        """Whether *process* runs and is a descendant (*started*), or carries the mark in environment or arguments."""
         try:
             if process.status() == psutil.STATUS_ZOMBIE or any(_ALWAYS_THERE in part for part in process.cmdline()):
                 return False
@@ -118,6 +120,7 @@ class Marked:
 
 
 def _names(process: psutil.Process, folder: str) -> bool:
+    """Whether an argument of *process* lies in *folder*."""
     return any(f"{folder}/" in part for part in process.cmdline())
 
 

@@ -26,9 +26,13 @@ def assert_linear(
     clock: Callable[[], float] = time.thread_time,
     floor_s: float = 0.03,
 ) -> None:
-    """Fail where *run* takes more than its share of seconds longer for ``make(4 * n)`` than for ``make(n)``.
+    """Fail where *run* takes more than nine times as long for ``make(4 * n)`` as for ``make(n)``.
 
-    Below *floor_s* nothing is judged: what takes so little at 100,000 characters harms nobody.
+    Args:
+        run: what is measured; takes what *make* returns.
+        make: makes an input of *n* characters.
+        clock: seconds; the thread's CPU time by default.
+        floor_s: seconds; what takes less is not judged, as it harms nobody.
     """
 
     def spent_s(size: int) -> float:
@@ -55,6 +59,7 @@ def texts(unit: str, start: str = "", end: str = "\n\0") -> Callable[[int], str]
 
 
 def _deep(size: int) -> Any:
+    """Return a list in a list in a list, *size* characters of JSON."""
     value: Any = 1
     for _ in range(size // 2):
         value = [value]

@@ -73,7 +73,12 @@ def _uses(source: Path) -> Iterator[tuple[ast.Call, bool]]:
 
 
 class _Cases:
-    """Starts, and units to repeat behind them: what a pattern begins to match again and again, or at length."""
+    """The inputs that a pattern may find hard, read off its parts.
+
+    Attributes:
+        found: pairs of a start and a unit to repeat behind it. A unit is what a part matches; a start leads to a part
+            that repeats.
+    """
 
     def __init__(self, pattern: re.Pattern[Any]) -> None:
         self.found: set[tuple[str, str]] = set()
@@ -92,6 +97,7 @@ class _Cases:
         return heads
 
     def _add(self, start: str, units: Iterable[str]) -> None:
+        """Keep each of *units* but the empty one behind *start*."""
         self.found.update((start, unit) for unit in units if unit)
 
     def _options(self, kind: Any, value: Any, heads: list[str]) -> list[str]:

@@ -1,4 +1,8 @@
-"""Starts and steers processes of `tests.kit.worker`."""
+"""A process that uses liverouter and never stops calling, and its handle in the test: both ends of one protocol.
+
+The process is `python -m tests.kit.processes`, configured by the environment. It writes one JSON line for each event
+and answers each line on its standard input; at "call" it calls once more, at "stop" it ends.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,23 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+
+import psutil
+
+if TYPE_CHECKING:
+    from liverouter.events import Event
 
 _ROOT: Final = Path(__file__).parents[2]
 
 
 class Worker:
-    """One process that follows *dsn* and calls; ended on leaving."""
+    """One process that follows *dsn* and calls; killed on leaving.
+
+    Attributes:
+        revision: that it applied last.
+        errors: what it wrote to standard error, log lines apart.
+    """
 
     def __init__(self, dsn: str, **options: str) -> None:
         """Prepare; *options* are environment variables."""
@@ -32,14 +46,14 @@ class Worker:
             **options,
         }
         self._lines: deque[dict[str, Any]] = deque(maxlen=10_000)
-        self.revision = 0  # that it applied last
+        self.revision = 0
         self._news = threading.Condition()
         self._numbers = itertools.count(1)
         self._calls = 0
         self.errors = ""
 
     def __enter__(self) -> Self:
-        argv = [sys.executable, "-m", "tests.kit.worker"]
+        argv = [sys.executable, "-m", "tests.kit.processes"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             argv, cwd=_ROOT, env=self._environ, stdin=pipe, stdout=pipe, stderr=pipe, text=True
@@ -88,14 +102,18 @@ class Worker:
         return self.ended(timeout_s)
 
     def ended(self, timeout_s: float) -> int:
-        """Wait for its end and return its exit code."""
+        """Wait for its end, *timeout_s* seconds at most, and return its exit code."""
         code = self._process.wait(timeout_s)
         for reader in self._readers:
             reader.join(60)
         return code
 
     def wait(self, *, timeout_s: float = 60.0, count: int = 1, **facts: Any) -> dict[str, Any]:
-        """Return the line number *count* that has these *facts*."""
+        """Return the *count*-th line that has these *facts*, waiting up to *timeout_s* seconds.
+
+        Raises:
+            TimeoutError: it did not come; carries the events and errors so far.
+        """
         end = time.monotonic() + timeout_s
         with self._news:
             while len(found := [line for line in self._lines if facts.items() <= line.items()]) < count:
@@ -127,8 +145,65 @@ class Worker:
 
 
 class _Line(dict[str, Any]):
-    """A line whose items may hold lists."""
+    """A line that `wait` compares with facts."""
 
     def items(self) -> Any:
-        """Return the hashable items."""
+        """Return the items as a set, lists and objects left out, which no set can hold."""
         return {(k, v) for k, v in super().items() if not isinstance(v, list | dict)}
+
+
+# the process itself
+
+_write = threading.Lock()
+
+
+def _say(**facts: Any) -> None:
+    """Write one line, whole."""
+    line = json.dumps(facts, default=str) + "\n"
+    with _write:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+
+def main() -> None:
+    """Serve until standard input ends, "stop" comes, or SIGTERM does."""
+    from liverouter import LiveRouter
+    from tests.kit.follower import Load
+
+    def ended(_number: int, _frame: object) -> NoReturn:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, ended)
+
+    def tell(event: Event) -> None:
+        _say(event=event.name, **event.facts())
+
+    with LiveRouter(observers=(tell,)) as live:
+        live.wait_ready()
+        load = Load(live.chat_model(), threads=int(os.environ.get("WORKER_THREADS", "1")), keep=100)
+        process = psutil.Process()
+        _say(ready=True, pid=os.getpid())
+        for line in sys.stdin:
+            if line.strip() == "stop":
+                break
+            if line.strip() == "call":
+                _say(answer="call", text=live.chat_model().invoke("hi").text)
+                continue
+            status = live.status()
+            _say(
+                answer=line.strip(),
+                state=status.state,
+                revision=status.revision,
+                calls=load.count,
+                last=load.calls[-1].model if load.calls else None,
+                failed=len(load.failures),
+                failures=[repr(f) for f in load.failures[:3]],
+                rss_mb=process.memory_info().rss / 2**20,
+                descriptors=process.num_fds(),
+            )
+        load.stop()
+    _say(closed=True)
+
+
+if __name__ == "__main__":
+    main()

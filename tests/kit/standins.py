@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.testing import MemoryRouter
+from tests.kit.dialects import BY_PROVIDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine
 
     from langchain_core.messages import BaseMessage
 
@@ -16,27 +17,23 @@ if TYPE_CHECKING:
     from liverouter.testing import StandIn
 
 KEY: Final = "sk-standin-0123456789"  # how the keys of `StandIn.secrets` begin
-MODELS: Final[Mapping[str, str]] = {
-    "anthropic": "claude-sonnet-4-6",
-    "azure-openai": "gpt-4o",
-    "openai": "gpt-4o",
-    "snowflake-cortex": "llama3.1-70b",
-    "vertex-ai": "gemini-2.5-flash",
-}
 
 
 def primary(standin: StandIn, model: str | None = None) -> dict[str, Any]:
-    """Return the rows that make *standin* the primary."""
-    return standin.rows(model or MODELS[standin.provider])
+    """Return the rows that make *standin* the primary, by default with the model of its provider's first dialect."""
+    dialect = BY_PROVIDER[standin.provider]
+    return {**standin.rows(model or dialect.model), **dialect.more}
 
 
 def fallback(standin: StandIn, model: str | None = None, **members: Any) -> dict[str, Any]:
-    """Return an entry of `llm_fallback_config` for *standin*."""
-    return {"provider": standin.provider, "model": model or MODELS[standin.provider], **standin.rows(), **members}
+    """Return an entry of `llm_fallback_config` for *standin*, its model chosen as that of a primary."""
+    dialect = BY_PROVIDER[standin.provider]
+    named = {"provider": standin.provider, "model": model or dialect.model}
+    return {**named, **standin.rows(), **dialect.more, **members}
 
 
 def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any) -> MemoryRouter:
-    """Return a client whose primary is *first* and whose fallbacks are *others*; enter it."""
+    """Return a client whose primary is *first* and whose fallbacks are *others*, to be entered."""
     everything = {
         **primary(first, model),
         "llm_fallback_config": [fallback(other) for other in others] or None,
@@ -50,7 +47,7 @@ def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any
 
 
 def served(message: BaseMessage) -> dict[str, Any]:
-    """Return who served *message*."""
+    """Return what *message* says of who served it: `response_metadata["liverouter"]`."""
     found: dict[str, Any] = message.response_metadata["liverouter"]
     return found
 

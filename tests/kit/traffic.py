@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 _SHORTEST: Final = 12  # characters; shorter ones are words that tests use for other things as well
 _UNAUTHORIZED: Final = 401  # a wrong key is no wrong request
-_GOOGLES: Final = "ya29."  # how the stand-in's access tokens begin, and Google's
+_GOOGLES: Final = "ya29."  # begins every access token of Google's, and of its stand-in
 _HTTP: Final = frozenset(
     {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"}
 )
 _LIBRARIES: Final = ("x-stainless-", "x-goog-api-client")  # in which OpenAI's, Anthropic's and Google's name themselves
-HEADERS: Final[Mapping[str, frozenset[str]]] = {  # what a provider may be sent beside HTTP's own
+# What each provider may be sent beside HTTP's own headers.
+HEADERS: Final[Mapping[str, frozenset[str]]] = {
     "anthropic": frozenset({"anthropic-beta", "anthropic-version", "authorization", "x-api-key"}),
     "azure-openai": frozenset({"api-key", "authorization"}),
     "openai": frozenset({"authorization"}),
@@ -50,7 +51,8 @@ class Wiretap:
 
     def __init__(self) -> None:
         self.requests = 0
-        self._secrets: dict[str, set[str]] = {"vertex-ai": {_GOOGLES}}  # provider -> what only it may see
+        # By provider: what only that one may be sent.
+        self._secrets: dict[str, set[str]] = {"vertex-ai": {_GOOGLES}}
         self._found: list[str] = []
 
     def take(self) -> list[str]:
@@ -94,6 +96,7 @@ class Wiretap:
         return record
 
     def _inspect(self, provider: str, request: Incoming) -> None:
+        """Note strange headers, strange query parameters, and secrets that are another provider's and not its own."""
         where = f"{provider} {request.method} {request.path}"
         names = {name for name in request.headers if not name.startswith(_LIBRARIES)} - _HTTP - HEADERS[provider]
         self._found += [f"{where}: header {name}" for name in sorted(names)]

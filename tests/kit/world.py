@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from liverouter.testing import EventLog, MemoryRouter, StandIn, service_account_json
+from liverouter.testing import EventLog, MemoryRouter, StandIn
+from tests.kit.dialects import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,64 +22,10 @@ if TYPE_CHECKING:
 METHODS: Final = ("ainvoke", "invoke", "astream", "stream")
 PROMPT: Final = "hi there"
 LONG_S: Final = 60.0  # a timeout that nothing in a healthy test reaches
-_JWT: Final = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzdGFuZC1pbiJ9.c2lnbmF0dXJl"
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """One provider and body format."""
-
-    name: str
-    provider: str
-    model: str
-    base: str  # the setting that holds the base URL
-    key: str  # the setting that holds the secret
-    secret: str = ""  # a Google service account where it is empty
-    more: Mapping[str, str] = field(default_factory=dict)
-
-    def rows(self, standin: StandIn) -> dict[str, Any]:
-        """Return the settings that make this the primary."""
-        return {"llm_provider": self.provider, "llm_model": self.model, self.base: standin.api_base, **self.more}
-
-    def entry(self, standin: StandIn) -> dict[str, Any]:
-        """Return the settings that make this a fallback; its secret is called "spare"."""
-        own = {name.removeprefix("azure_openai_"): value for name, value in self.more.items()}
-        base = {"provider": self.provider, "model": self.model, "api_base": standin.api_base, **own}
-        return {**base, "api_key": {"secret": "spare"}}
-
-    def secret_for(self, standin: StandIn, owner: str) -> str:
-        """Return a secret that no other deployment has."""
-        return f"{self.secret}-of-the-{owner}" if self.secret else service_account_json(standin.base_url)
-
-
-DIALECTS: Final = {
-    d.name: d
-    for d in (
-        Dialect("anthropic", "anthropic", "claude-sonnet-4-6", "anthropic_api_base", "anthropic_api_key", "sk-ant-key"),
-        Dialect("openai", "openai", "gpt-4o", "openai_api_base", "openai_api_key", "sk-key"),
-        Dialect(
-            "azure-openai",
-            "azure-openai",
-            "prod",
-            "azure_openai_endpoint",
-            "azure_openai_api_key",
-            "azure-key",
-            {"azure_openai_base_model": "gpt-4o"},
-        ),
-        Dialect("vertex-ai", "vertex-ai", "gemini-2.5-flash", "vertex_ai_api_base", "vertex_ai_credentials"),
-        Dialect("vertex-ai claude", "vertex-ai", "claude-sonnet-4-6", "vertex_ai_api_base", "vertex_ai_credentials"),
-        Dialect(
-            "snowflake", "snowflake-cortex", "llama3.1-70b", "snowflake_api_base", "snowflake_token", "snowflake-pat"
-        ),
-        Dialect(
-            "snowflake claude", "snowflake-cortex", "claude-sonnet-4-6", "snowflake_api_base", "snowflake_token", _JWT
-        ),
-    )
-}
 
 
 class Clock:
-    """The clock of cooldowns: it stands still until it is ticked."""
+    """The clock of cooldowns, in unix seconds: it stands still until it is ticked."""
 
     def __init__(self) -> None:
         self.now = time.time()
@@ -94,7 +41,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one call came to."""
+    """What one call came to; hits are the model calls that a stand-in saw during it."""
 
     seconds: float
     primary_hits: int
@@ -114,10 +61,13 @@ class Outcome:
 
 
 class World:
-    """A primary and a fallback of another provider behind one handle; stand-ins, Router and HTTP are real."""
+    """A primary and a fallback of another provider behind one handle, over real HTTP and a real Router."""
 
     def __init__(self, dialect: str, *, fallback: str | None = None, **rows: Any) -> None:
-        """Prepare; *fallback* None takes a provider that is not the primary's, "" takes none."""
+        """Prepare; *dialect* and *fallback* name dialects, *rows* add to the settings.
+
+        *fallback* None takes a provider that is not the primary's, "" takes none.
+        """
         self.dialect = DIALECTS[dialect]
         if fallback is None:
             fallback = "anthropic" if self.dialect.provider in {"openai", "azure-openai"} else "openai"

@@ -13,15 +13,16 @@ import pytest
 import pytest_asyncio
 
 from liverouter.testing import Failure, StandIn
-from tests.kit.wires import LITELLM_WARNINGS, WEATHER, WIRES, Wire, close_clients, complete, text_of
+from tests.kit.dialects import DIALECTS, Dialect
+from tests.kit.wires import LITELLM_WARNINGS, WEATHER, close_clients, complete, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), *LITELLM_WARNINGS]
 
-# One wire format of each kind: Azure's two paths differ in nothing but the path.
-TRIED = tuple(wire for wire in WIRES if wire.name != "azure-v1")
+TRIED = tuple(DIALECTS.values())
+_INTERNAL = dict.fromkeys(("openai", "anthropic", "vertex-ai claude"), "InternalServerError")
 HANGING = (Failure.BLACKHOLE, Failure.HANG, Failure.STALL)
 PATIENCE_S = 20.0  # for calls that end by themselves, however busy the machine
 TIMEOUT_S = 1.0  # for those that do not
@@ -31,72 +32,92 @@ GEMINI_STREAM_S = 2.0  # it heeds no other timeout than the one its client is ma
 WHOLE: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
     Failure.REFUSED: (
         "APIConnectionError",
-        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+        {
+            "openai": "InternalServerError",
+            "anthropic": "InternalServerError",
+            "vertex-ai claude": "InternalServerError",
+        },
     ),
     Failure.BLACKHOLE: ("Timeout", {}),
     Failure.HANG: ("Timeout", {}),
     Failure.RESET: (
         "APIConnectionError",
-        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+        {
+            "openai": "InternalServerError",
+            "anthropic": "InternalServerError",
+            "vertex-ai claude": "InternalServerError",
+        },
     ),
     Failure.BAD_REQUEST: ("BadRequestError", {}),
     Failure.CONTEXT_WINDOW: (
         "ContextWindowExceededError",
-        {"vertex-claude": "BadRequestError", "snowflake": "BadRequestError", "snowflake-claude": "BadRequestError"},
+        {"vertex-ai claude": "BadRequestError", "snowflake": "BadRequestError", "snowflake claude": "BadRequestError"},
     ),
     Failure.CONTENT_POLICY: (
         "ContentPolicyViolationError",
-        {"snowflake": "BadRequestError", "snowflake-claude": "BadRequestError"},
+        {"snowflake": "BadRequestError", "snowflake claude": "BadRequestError"},
     ),
     Failure.UNAUTHORIZED: ("AuthenticationError", {}),
     Failure.FORBIDDEN: (
         "PermissionDeniedError",
         {
             "openai": "APIError",
-            "azure": "APIError",
-            "vertex-gemini": "BadRequestError",
-            "vertex-claude": "BadRequestError",
+            "azure-openai": "APIError",
+            "vertex-ai": "BadRequestError",
+            "vertex-ai claude": "BadRequestError",
         },
     ),
     Failure.NOT_FOUND: ("NotFoundError", {}),
     Failure.TIMEOUT: ("Timeout", {}),
-    Failure.TOO_LARGE: ("BadRequestError", {"azure": "APIError"}),
+    Failure.TOO_LARGE: ("BadRequestError", {"azure-openai": "APIError"}),
     Failure.UNPROCESSABLE: ("BadRequestError", {}),
     Failure.RATE_LIMIT: ("RateLimitError", {}),
     Failure.RATE_LIMIT_RETRY_AFTER: ("RateLimitError", {}),
-    Failure.SERVER_ERROR: ("InternalServerError", {"azure": "APIError"}),
+    Failure.SERVER_ERROR: ("InternalServerError", {"azure-openai": "APIError"}),
     Failure.BAD_GATEWAY: (
         "BadGatewayError",
-        {"vertex-gemini": "APIConnectionError", "vertex-claude": "APIConnectionError"},
+        {"vertex-ai": "APIConnectionError", "vertex-ai claude": "APIConnectionError"},
     ),
     Failure.UNAVAILABLE: ("ServiceUnavailableError", {}),
-    Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-gemini": "InternalServerError"}),
+    Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-ai": "InternalServerError"}),
     Failure.MALFORMED: (
         "APIConnectionError",
-        {"openai": "InternalServerError", "azure": "APIError", "vertex-gemini": "BadRequestError"},
+        {"openai": "InternalServerError", "azure-openai": "APIError", "vertex-ai": "BadRequestError"},
     ),
     Failure.EMPTY: (
         "APIConnectionError",
-        {"openai": "InternalServerError", "azure": "APIError", "vertex-gemini": "BadRequestError"},
+        {"openai": "InternalServerError", "azure-openai": "APIError", "vertex-ai": "BadRequestError"},
     ),
     Failure.HTML: (
         "APIConnectionError",
-        {"openai": "InternalServerError", "azure": "APIError", "vertex-gemini": "BadRequestError"},
+        {"openai": "InternalServerError", "azure-openai": "APIError", "vertex-ai": "BadRequestError"},
     ),
-    Failure.REFUSAL: ("content_filter: ", {"snowflake-claude": "stop: "}),
-    Failure.ERROR_EVENT: ("InternalServerError", {"azure": "APIError"}),
+    Failure.REFUSAL: ("content_filter: ", {"snowflake claude": "stop: "}),
+    Failure.ERROR_EVENT: ("InternalServerError", {"azure-openai": "APIError"}),
     Failure.EOF: (
         "APIConnectionError",
-        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+        {
+            "openai": "InternalServerError",
+            "anthropic": "InternalServerError",
+            "vertex-ai claude": "InternalServerError",
+        },
     ),
     Failure.EOF_IN_TOOL: (
         "APIConnectionError",
-        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+        {
+            "openai": "InternalServerError",
+            "anthropic": "InternalServerError",
+            "vertex-ai claude": "InternalServerError",
+        },
     ),
     Failure.STALL: ("Timeout", {}),
     Failure.PREAMBLE: (
         "APIConnectionError",
-        {"openai": "InternalServerError", "anthropic": "InternalServerError", "vertex-claude": "InternalServerError"},
+        {
+            "openai": "InternalServerError",
+            "anthropic": "InternalServerError",
+            "vertex-ai claude": "InternalServerError",
+        },
     ),
     Failure.SLOW: ("stop: <model> says: hi", {}),
 }
@@ -105,10 +126,10 @@ STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
     Failure.REFUSED: (
         "InternalServerError",
         {
-            "azure": "APIConnectionError",
-            "vertex-gemini": "MidStreamFallbackError",
+            "azure-openai": "APIConnectionError",
+            "vertex-ai": "MidStreamFallbackError",
             "snowflake": "APIConnectionError",
-            "snowflake-claude": "APIConnectionError",
+            "snowflake claude": "APIConnectionError",
         },
     ),
     Failure.BLACKHOLE: ("Timeout", {}),
@@ -116,51 +137,51 @@ STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
     Failure.RESET: (
         "InternalServerError",
         {
-            "azure": "APIConnectionError",
-            "vertex-gemini": "MidStreamFallbackError",
+            "azure-openai": "APIConnectionError",
+            "vertex-ai": "MidStreamFallbackError",
             "snowflake": "APIConnectionError",
-            "snowflake-claude": "APIConnectionError",
+            "snowflake claude": "APIConnectionError",
         },
     ),
     Failure.BAD_REQUEST: ("BadRequestError", {}),
     Failure.CONTEXT_WINDOW: (
         "ContextWindowExceededError",
-        {"vertex-claude": "BadRequestError", "snowflake": "BadRequestError", "snowflake-claude": "BadRequestError"},
+        {"vertex-ai claude": "BadRequestError", "snowflake": "BadRequestError", "snowflake claude": "BadRequestError"},
     ),
     Failure.CONTENT_POLICY: (
         "ContentPolicyViolationError",
-        {"snowflake": "BadRequestError", "snowflake-claude": "BadRequestError"},
+        {"snowflake": "BadRequestError", "snowflake claude": "BadRequestError"},
     ),
     Failure.UNAUTHORIZED: ("AuthenticationError", {}),
     Failure.FORBIDDEN: (
         "PermissionDeniedError",
         {
             "openai": "APIError",
-            "azure": "APIError",
-            "vertex-gemini": "BadRequestError",
-            "vertex-claude": "BadRequestError",
+            "azure-openai": "APIError",
+            "vertex-ai": "BadRequestError",
+            "vertex-ai claude": "BadRequestError",
         },
     ),
     Failure.NOT_FOUND: ("NotFoundError", {}),
     Failure.TIMEOUT: ("Timeout", {}),
-    Failure.TOO_LARGE: ("BadRequestError", {"azure": "APIError"}),
+    Failure.TOO_LARGE: ("BadRequestError", {"azure-openai": "APIError"}),
     Failure.UNPROCESSABLE: ("BadRequestError", {}),
-    Failure.RATE_LIMIT: ("RateLimitError", {"vertex-gemini": "MidStreamFallbackError"}),
-    Failure.RATE_LIMIT_RETRY_AFTER: ("RateLimitError", {"vertex-gemini": "MidStreamFallbackError"}),
-    Failure.SERVER_ERROR: ("InternalServerError", {"azure": "APIError", "vertex-gemini": "MidStreamFallbackError"}),
+    Failure.RATE_LIMIT: ("RateLimitError", {"vertex-ai": "MidStreamFallbackError"}),
+    Failure.RATE_LIMIT_RETRY_AFTER: ("RateLimitError", {"vertex-ai": "MidStreamFallbackError"}),
+    Failure.SERVER_ERROR: ("InternalServerError", {"azure-openai": "APIError", "vertex-ai": "MidStreamFallbackError"}),
     Failure.BAD_GATEWAY: (
         "BadGatewayError",
-        {"vertex-gemini": "MidStreamFallbackError", "vertex-claude": "APIConnectionError"},
+        {"vertex-ai": "MidStreamFallbackError", "vertex-ai claude": "APIConnectionError"},
     ),
-    Failure.UNAVAILABLE: ("ServiceUnavailableError", {"vertex-gemini": "MidStreamFallbackError"}),
-    Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-gemini": "MidStreamFallbackError"}),
-    Failure.MALFORMED: ("stop: ", {"openai": "MidStreamFallbackError", "azure": "MidStreamFallbackError"}),
+    Failure.UNAVAILABLE: ("ServiceUnavailableError", {"vertex-ai": "MidStreamFallbackError"}),
+    Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-ai": "MidStreamFallbackError"}),
+    Failure.MALFORMED: ("stop: ", {"openai": "MidStreamFallbackError", "azure-openai": "MidStreamFallbackError"}),
     Failure.EMPTY: ("stop: ", {}),
     Failure.HTML: ("stop: ", {}),
     Failure.REFUSAL: ("content_filter: ", {}),
     Failure.ERROR_EVENT: ("MidStreamFallbackError", {"snowflake": "stop: "}),
     Failure.EOF: ("stop: <model> ", {}),
-    Failure.EOF_IN_TOOL: ('stop: {"city":', {"vertex-gemini": "stop: ", "snowflake": 'tool_calls: {"city":'}),
+    Failure.EOF_IN_TOOL: ('stop: {"city":', {"vertex-ai": "stop: ", "snowflake": 'tool_calls: {"city":'}),
     Failure.STALL: ("MidStreamFallbackError", {}),
     Failure.PREAMBLE: ("stop: ", {}),
     Failure.SLOW: ("stop: <model> says: hi", {}),
@@ -168,7 +189,7 @@ STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def standins() -> AsyncIterator[Mapping[Wire, StandIn]]:
+async def standins() -> AsyncIterator[Mapping[Dialect, StandIn]]:
     """A stand-in for each wire format, called once so that Vertex's token is there before anything fails."""
     import litellm
 
@@ -195,7 +216,7 @@ def _start(provider: str) -> StandIn:
         standin.stop()
 
 
-async def outcome(wire: Wire, standin: StandIn, kind: Failure, *, stream: bool) -> str:
+async def outcome(wire: Dialect, standin: StandIn, kind: Failure, *, stream: bool) -> str:
     """Ask once and say what came of it."""
     request = {"tools": [WEATHER], "tool_choice": "required"} if kind is Failure.EOF_IN_TOOL else {}
     timeout_s = TIMEOUT_S if kind in HANGING else PATIENCE_S
@@ -212,7 +233,7 @@ async def outcome(wire: Wire, standin: StandIn, kind: Failure, *, stream: bool) 
     return f"{choices[-1].finish_reason}: {text}".replace(wire.says.split()[0], "<model>")
 
 
-async def outcomes(standins: Mapping[Wire, StandIn], kind: Failure, *, stream: bool) -> dict[str, str]:
+async def outcomes(standins: Mapping[Dialect, StandIn], kind: Failure, *, stream: bool) -> dict[str, str]:
     """Let every stand-in fail and return what came of it, by wire format."""
     for standin in standins.values():
         standin.forget()
@@ -236,17 +257,17 @@ def expected(row: tuple[str, Mapping[str, str]]) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", Failure, ids=str)
 class TestOutcomes:
-    async def test_a_whole_answer(self, standins: Mapping[Wire, StandIn], kind: Failure) -> None:
+    async def test_a_whole_answer(self, standins: Mapping[Dialect, StandIn], kind: Failure) -> None:
         """Ends as the table says, on every wire format."""
         assert await outcomes(standins, kind, stream=False) == expected(WHOLE[kind])
 
-    async def test_a_stream(self, standins: Mapping[Wire, StandIn], kind: Failure) -> None:
+    async def test_a_stream(self, standins: Mapping[Dialect, StandIn], kind: Failure) -> None:
         """Ends as the table says, on every wire format."""
         assert await outcomes(standins, kind, stream=True) == expected(STREAMED[kind])
 
 
 class TestHits:
-    async def test_litellm_sends_a_reset_request_again_by_itself(self, standins: Mapping[Wire, StandIn]) -> None:
+    async def test_litellm_sends_a_reset_request_again_by_itself(self, standins: Mapping[Dialect, StandIn]) -> None:
         """Its own HTTP handler does, for all but the OpenAI SDK; a 500 is tried once."""
         hits: dict[str, tuple[int, int]] = {}
         for wire, standin in standins.items():
@@ -259,4 +280,4 @@ class TestHits:
                 standin.heal()
             hits[wire.name] = (counted[0], counted[1])
         twice, once = (2, 1), (1, 1)
-        assert hits == {wire.name: once if wire.name in {"openai", "azure"} else twice for wire in TRIED}
+        assert hits == {wire.name: once if wire.name in {"openai", "azure-openai"} else twice for wire in TRIED}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from liverouter.errors import ConfigError
 from liverouter.testing import PROVIDERS, MemoryRouter, StandIn
-from tests.kit.standins import KEY, MODELS
+from tests.kit.dialects import MODELS
+from tests.kit.standins import KEY
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -30,3 +34,11 @@ def test_secret_is_one_that_it_accepts() -> None:
     with StandIn("openai", accept_keys=["sk-mine"]) as openai, StandIn("anthropic") as anthropic:
         assert openai.secrets() == {"openai_api_key": "sk-mine"}
         assert anthropic.secrets() == {"anthropic_api_key": f"{KEY}-anthropic"}
+
+
+def test_a_memory_router_that_cannot_start_leaves_nothing() -> None:
+    """Its rows are rejected on entering: its thread ends and `get_chat_model()` stays what it was."""
+    before = set(threading.enumerate())
+    with pytest.raises(ConfigError), MemoryRouter({"llm_provider": "openai"}):
+        pass
+    assert set(threading.enumerate()) == before

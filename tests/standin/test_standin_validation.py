@@ -15,24 +15,37 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from liverouter.testing import StandIn, service_account_json
+from tests.kit.dialects import AZURE_V1, DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+    from tests.kit.dialects import Dialect
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way in: where to, with which headers and body."""
+    """One dialect asked over bare HTTP.
 
-    name: str
-    provider: str
-    path: str
+    Attributes:
+        dialect: where to.
+        headers: with a credential.
+        body: the smallest one that is taken.
+        error: returns the message in an error body; fails where the shape is another.
+    """
+
+    dialect: Dialect
     headers: dict[str, str]
     body: dict[str, Any]
-    error: Callable[[Any], str]  # the message in an error body; fails where the shape is another
+    error: Callable[[Any], str]
     query: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Where an answer is asked for."""
+        return self.dialect.path
 
 
 def _openai_error(body: Any) -> str:
@@ -72,34 +85,18 @@ CHAT: dict[str, Any] = {"model": "m", "messages": HI}
 MESSAGES: dict[str, Any] = {"model": "m", "messages": HI, "max_tokens": 9000}
 CLAUDE: dict[str, Any] = {"anthropic_version": "vertex-2023-10-16", "messages": HI, "max_tokens": 9}
 VERSION = {"anthropic-version": "2023-06-01"}
-PUBLISHERS = "/v1/projects/p/locations/l/publishers"
 
 WAYS = (
-    Way("openai", "openai", "/v1/chat/completions", BEARER, CHAT, _openai_error),
-    Way(
-        "azure",
-        "azure-openai",
-        "/openai/deployments/d/chat/completions",
-        {"api-key": "k"},
-        {"messages": HI},
-        _azure_error,
-        {"api-version": "2024-10-21"},
-    ),
-    Way("azure-v1", "azure-openai", "/openai/v1/chat/completions", BEARER, CHAT, _azure_error),
-    Way("anthropic", "anthropic", "/v1/messages", {"x-api-key": "k", **VERSION}, MESSAGES, _anthropic_error),
-    Way(
-        "gemini",
-        "vertex-ai",
-        f"{PUBLISHERS}/google/models/m:generateContent",
-        BEARER,
-        {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
-        _google_error,
-    ),
-    Way("claude", "vertex-ai", f"{PUBLISHERS}/anthropic/models/m:rawPredict", BEARER, CLAUDE, _google_error),
-    Way("cortex-chat", "snowflake-cortex", "/api/v2/cortex/v1/chat/completions", BEARER, CHAT, _snowflake_error),
-    Way("cortex-messages", "snowflake-cortex", "/api/v2/cortex/v1/messages", BEARER, MESSAGES, _snowflake_error),
+    Way(DIALECTS["openai"], BEARER, CHAT, _openai_error),
+    Way(DIALECTS["azure-openai"], {"api-key": "k"}, {"messages": HI}, _azure_error, {"api-version": "2024-10-21"}),
+    Way(AZURE_V1, BEARER, CHAT, _azure_error),
+    Way(DIALECTS["anthropic"], {"x-api-key": "k", **VERSION}, MESSAGES, _anthropic_error),
+    Way(DIALECTS["vertex-ai"], BEARER, {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}, _google_error),
+    Way(DIALECTS["vertex-ai claude"], BEARER, CLAUDE, _google_error),
+    Way(DIALECTS["snowflake"], BEARER, CHAT, _snowflake_error),
+    Way(DIALECTS["snowflake claude"], BEARER, MESSAGES, _snowflake_error),
 )
-BY_NAME = {way.name: way for way in WAYS}
+BY_NAME = {way.dialect.name: way for way in WAYS}
 
 
 @pytest.fixture
@@ -112,7 +109,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture
 def standin(way: Way) -> Iterator[StandIn]:
     """Its stand-in."""
-    with StandIn(way.provider) as running:
+    with StandIn(way.dialect.provider) as running:
         yield running
 
 
@@ -185,7 +182,7 @@ ASSISTANT = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "done"}
 
 
-@every("openai", "cortex-chat")
+@every("openai", "snowflake")
 class TestChatCompletions:
     def test_a_tool_call_must_be_answered(self, standin: StandIn, way: Way) -> None:
         """By the next messages, each by its id."""
@@ -227,7 +224,7 @@ USE = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
 USED = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "done"}
 
 
-@every("anthropic", "claude", "cortex-messages")
+@every("anthropic", "vertex-ai claude", "snowflake claude")
 class TestMessages:
     def test_tool_use_must_be_answered_next(self, standin: StandIn, way: Way) -> None:
         """And only what was asked may be answered."""
@@ -263,7 +260,12 @@ class TestMessages:
     @pytest.mark.parametrize(
         ("more", "complaint"),
         [
-            ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "greater than or equal to 1024"),
+            ({"thinking": True}, "thinking: Input should be a valid dictionary"),
+            ({"thinking": {"budget_tokens": 2000}}, "'adaptive', 'disabled', 'enabled'"),
+            ({"thinking": {"type": "enabled"}}, "budget_tokens: Field required"),
+            ({"thinking": {"type": "enabled", "budget_tokens": "2000"}}, "budget_tokens: Input should be a valid int"),
+            ({"thinking": {"type": "enabled", "budget_tokens": True}}, "budget_tokens: Input should be a valid int"),
+            ({"thinking": {"type": "enabled", "budget_tokens": 1023}}, "greater than or equal to 1024"),
             ({"thinking": {"type": "enabled", "budget_tokens": 9000}}, "must be greater than `thinking.budget_tokens`"),
             ({"thinking": {"type": "enabled", "budget_tokens": 2000}, "temperature": 0}, "only be set to 1"),
             (
@@ -326,7 +328,7 @@ class TestAnthropicVersions:
         assert post(standin, way, headers=latest, body=way.body | more).status_code == status
 
 
-@every("claude")
+@every("vertex-ai claude")
 class TestClaudeOnVertex:
     def test_the_version_is_in_the_body_and_the_model_in_the_path(self, standin: StandIn, way: Way) -> None:
         """Another version or a model in the body are refused."""
@@ -339,7 +341,7 @@ class TestClaudeOnVertex:
         assert "temperature: Extra" in refused(standin, way, anthropic_version="2026-10-21", temperature=1)
 
 
-@every("gemini")
+@every("vertex-ai")
 class TestGemini:
     def test_both_spellings_are_taken(self, standin: StandIn, way: Way) -> None:
         """Camel case and snake case alike."""
@@ -357,6 +359,13 @@ class TestGemini:
             ({"contents": [{"role": "user", "parts": [{"txt": "x"}]}]}, '"txt"'),
             ({"contents": [{"role": "user", "text": "x"}]}, '"text"'),
             ({"contents": []}, "at least one contents field"),
+            ({"contents": "hi"}, "Invalid value at 'contents'"),
+            ({"contents": ["hi"]}, "Invalid value at 'contents[0]'"),
+            ({"contents": [{"role": "user"}]}, "at least one parts field"),
+            ({"contents": [{"role": "user", "parts": "hi"}]}, "Invalid value at 'contents[0].parts'"),
+            ({"contents": [{"role": "user", "parts": [1]}]}, "Invalid value at 'contents[0].parts[0]'"),
+            ({"contents": [{"role": "user", "parts": [{"text": 1}]}]}, "Invalid value at 'contents[0].parts[0].text'"),
+            ({"generationConfig": {"maxOutputTokens": "many"}}, "Invalid value at 'generation_config"),
             (
                 {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f"}}]}]},
                 "immediately after a function call turn",
@@ -377,6 +386,10 @@ class TestGemini:
         """At every level."""
         assert complaint in refused(standin, way, **more)
 
+    def test_a_lone_object_stands_for_a_list_of_one(self, standin: StandIn, way: Way) -> None:
+        """As Google reads JSON, and its own examples are written."""
+        accepted(standin, way, contents={"role": "user", "parts": {"text": "hi"}})
+
     def test_a_stream_is_asked_for_as_server_sent_events(self, standin: StandIn, way: Way) -> None:
         """`alt=sse` is the only way it streams here."""
         path = way.path.replace(":generate", ":streamGenerate")
@@ -384,7 +397,7 @@ class TestGemini:
         assert post(standin, way, path=path).status_code == 404
 
 
-@every("azure")
+@every("azure-openai")
 class TestAzure:
     @pytest.mark.parametrize("query", [{}, {"api-version": ""}, {"api-version": "soon"}])
     def test_the_api_version_must_be_there(self, standin: StandIn, way: Way, query: dict[str, str]) -> None:
@@ -396,7 +409,7 @@ class TestAzure:
         assert post(standin, way, headers=BEARER).status_code == 200
 
 
-@every("cortex-chat")
+@every("snowflake")
 class TestSnowflakeTokens:
     @pytest.mark.parametrize(
         ("kind", "token", "status"),
@@ -436,7 +449,7 @@ def own_key() -> RSAPrivateKey:
     return key
 
 
-@every("gemini")
+@every("vertex-ai")
 class TestTokens:
     @staticmethod
     def grant(
@@ -461,20 +474,34 @@ class TestTokens:
         assert (response.status_code, response.json()["error_description"]) == (400, "Invalid JWT Signature.")
 
     @pytest.mark.parametrize(
-        ("claims", "reason"), [({"exp": 1}, "short-lived token"), ({"iss": "someone@else"}, "account not found")]
+        ("claims", "reason"),
+        [
+            ({"iat": 1, "exp": 1801}, "short-lived token"),
+            ({"exp": "soon"}, "short-lived token"),
+            ({"exp": None}, "short-lived token"),
+            ({"exp": 10**11}, "short-lived token"),
+            ({"iat": 10**11, "exp": 10**11 + 60}, "short-lived token"),
+            ({"iss": "someone@else"}, "account not found"),
+        ],
     )
     def test_wrong_claims_get_none(
         self, standin: StandIn, own_key: RSAPrivateKey, claims: dict[str, Any], reason: str
     ) -> None:
-        """Expired, or of an account that is not known."""
+        """Expired, of no time, for longer than an hour, from the future, or of an account that is not known."""
         response = self.grant(standin, _assertion(own_key, **claims))
         assert response.status_code == 400
         assert reason in response.json()["error_description"]
 
-    @pytest.mark.parametrize("assertion", ["", "a.b", "a.b.c", "e30.W10.x"])
+    @pytest.mark.parametrize("assertion", ["", "a.b", "a.b.c", "e30.W10.x", "e30.e30."])
     def test_what_is_no_jwt_gets_none(self, standin: StandIn, assertion: str) -> None:
         """Whatever it is."""
         assert self.grant(standin, assertion).json()["error"] == "invalid_grant"
+
+    def test_a_padded_signature_gets_none(self, standin: StandIn, own_key: RSAPrivateKey) -> None:
+        """The parts of a JWT are written without padding."""
+        signed = _assertion(own_key)
+        assert self.grant(standin, signed).status_code == 200
+        assert self.grant(standin, signed + "==").json()["error"] == "invalid_grant"
 
     def test_another_grant_type_gets_none(self, standin: StandIn) -> None:
         """Only service accounts are served."""

@@ -52,4 +52,5 @@ class EventLog:
 
 
 def _matches(event: Event, fields: dict[str, Any]) -> bool:
+    """Whether *event* has every one of *fields* with that value."""
     return all(getattr(event, name, None) == value for name, value in fields.items())

@@ -32,7 +32,7 @@ _STOP_S: Final = 5.0
 
 
 class MemoryRouter:
-    """`LiveRouter` over rows in memory: the same activation and handle, no database and no waiting.
+    """`LiveRouter` over rows in memory: activation and handle are production's; there is no database and no waiting.
 
     While it is entered, `liverouter.get_chat_model()` returns its handle, so code under test needs no change:
 
@@ -102,27 +102,37 @@ class MemoryRouter:
         return self.store.current
 
     def generation(self) -> Generation:
-        """Return the generation in force; enter the context first."""
+        """Return the generation in force.
+
+        Raises:
+            RuntimeError: the context was not entered.
+        """
         if (generation := self.store.current) is None:
             raise RuntimeError("use it as `with MemoryRouter(…) as live:`")
         return generation
 
     async def async_generation(self) -> Generation:
-        """Return the generation in force."""
+        """Return the generation in force; raises as `generation` does."""
         return self.generation()
 
     def __enter__(self) -> Self:
-        """Apply the rows and serve `get_chat_model()` from here."""
-        self.set()
-        self._entered.enter_context(default.serving(self))
+        """Apply the rows and serve `get_chat_model()` from here.
+
+        Raises:
+            ConfigError: the rows are rejected; the thread has ended.
+        """
+        with contextlib.ExitStack() as entered:
+            entered.callback(self.store.clear)
+            entered.callback(self.io.stop, _STOP_S)
+            self.set()
+            entered.enter_context(default.serving(self))
+            self._entered = entered.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give `get_chat_model()` back and end the thread."""
         self._entered.close()
-        self.io.stop(_STOP_S)
-        self.store.clear()
 
     def _seal(self, name: str, value: str) -> SealedSecret:
-        """Seal a secret, and bind it as the database would: to where the rows now have it sent."""
+        """Return *value* sealed and, as the database does, bound to the origins that the rows now send it to."""
         return sealed_unless_same(None, name, Secret(value), self._keyring, origins=origins_in_force(self._rows, name))

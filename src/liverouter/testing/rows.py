@@ -7,7 +7,7 @@ from typing import Any, Final
 from liverouter.providers import PROVIDERS
 from liverouter.testing.dialects.google_token import service_account_json
 
-_NEEDED: Final = "project"  # of whatever else a provider needs; a stand-in takes any
+_NEEDED: Final = "project"  # the value of every other setting that a provider requires; a stand-in takes any
 
 
 def rows_of(provider: str, api_base: str, model: str | None) -> dict[str, Any]:

@@ -28,16 +28,21 @@ NOTIFICATION: Final = b"A"
 
 @dataclass(eq=False)
 class _Link:
-    """One client and its server."""
+    """One client and its server; *held* says that the client waits for `release`."""
 
     client: asyncio.StreamWriter
     task: asyncio.Task[None]
     server: asyncio.StreamWriter | None = None
-    held: bool = False  # waits for `release`: its client sent what `hold` named
+    held: bool = False
 
 
 class FaultProxy:
-    """Stands between clients and one PostgreSQL; transparent until told otherwise."""
+    """Stands between clients and one PostgreSQL; passes everything on until a fault is set.
+
+    Attributes:
+        accepted: connections so far.
+        port: on 127.0.0.1.
+    """
 
     def __init__(self, dsn: str) -> None:
         """Forward to the server that *dsn* names; starts with `with`."""
@@ -54,7 +59,7 @@ class FaultProxy:
         self._piece, self._pause_s = 0, 0.0
         self._from_server: Rewrite | None = None
         self._from_client: Callable[[bytes], bytes | None] | None = None
-        self.accepted = 0  # connections so far
+        self.accepted = 0
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -141,6 +146,7 @@ class FaultProxy:
     # -- machinery ---------------------------------------------------------------------------------------------
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run *work* on the proxy's loop and wait for its end."""
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_TIMEOUT_S)
 
     async def _listen(self) -> None:
@@ -198,6 +204,7 @@ class FaultProxy:
                     side.transport.abort()
 
     async def _connect(self, link: _Link, client: asyncio.StreamReader) -> None:
+        """Connect to the server, pass the start-up on, then pump messages both ways until a side ends."""
         if self._silent:
             await client.read()
             return
@@ -233,12 +240,14 @@ class FaultProxy:
                 await self._pass_on(link.client, changed)
 
     async def _hold_back(self, link: _Link, frame: bytes) -> None:
+        """Wait for `release` where *frame* contains what `hold` named."""
         if self._hold and self._hold in frame:
             link.held = True
             await self._released.wait()
             link.held = False
 
     async def _pass_on(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        """Write *data*, in pieces where `split` says so."""
         size = self._piece or len(data)
         for start in range(0, len(data), size):
             writer.write(data[start : start + size])
@@ -248,6 +257,7 @@ class FaultProxy:
 
 
 async def _frame(source: asyncio.StreamReader) -> bytes:
+    """Return the next protocol message, type and length included."""
     head = await source.readexactly(5)
     return head + await source.readexactly(struct.unpack("!I", head[1:])[0] - 4)
 

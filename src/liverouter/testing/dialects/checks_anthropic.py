@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from liverouter.testing.standin.checks import objects, text_of, unknown_keys
+from liverouter.testing.standin.checks import are_texts, objects, text_of, unknown_keys
 from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import (
     JsonObject,
@@ -27,7 +27,9 @@ _BLOCKS: Mapping[str, frozenset[str]] = {  # content blocks whose keys are check
     "thinking": frozenset({"type", "thinking", "signature"}),
     "redacted_thinking": frozenset({"type", "data"}),
 }
+_TEXTS = frozenset({"id", "name", "text", "tool_use_id"})  # required keys of a block that hold a string
 _REMOVED = frozenset({"temperature", "top_k", "top_p"})  # by the latest version, with any value
+_THINKING = ("adaptive", "disabled", "enabled")
 _MIN_BUDGET = 1024  # tokens; the least that thinking takes
 
 
@@ -48,7 +50,7 @@ def checked_messages(messages: Any) -> list[JsonObject]:
     used: list[str] = []
     for at, message in enumerate(messages):
         where = f"messages.{at}"
-        if not isinstance(message, dict) or message.get("role") not in {"user", "assistant"}:
+        if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
             raise invalid(f"{where}.role: Input should be 'user' or 'assistant'")
         for key in unknown_keys(message, frozenset({"role", "content"})):
             raise invalid(f"{where}.{key}: Extra inputs are not permitted")
@@ -77,6 +79,10 @@ def checked_messages(messages: Any) -> list[JsonObject]:
 
 
 def _check_block(block: JsonObject, where: str) -> None:
+    """Raise for a content block with an unknown, missing or mistyped key, or with a signature that was not given here.
+
+    Blocks of a type that is not in `_BLOCKS` pass; *where* is the block's place in the body.
+    """
     kind = block.get("type")
     if not isinstance(kind, str):
         raise invalid(f"{where}.type: Field required")
@@ -89,6 +95,8 @@ def _check_block(block: JsonObject, where: str) -> None:
     for key in needed:
         if key not in block:
             raise invalid(f"{where}.{kind}.{key}: Field required")
+        if key in _TEXTS and not isinstance(block[key], str):
+            raise invalid(f"{where}.{kind}.{key}: Input should be a valid string")
     if kind == "text" and not block["text"]:
         raise invalid("messages: text content blocks must be non-empty")
     if kind == "thinking" and not str(block.get("signature")).startswith(SIGNATURE):
@@ -109,12 +117,23 @@ def check_latest(body: JsonObject, messages: list[JsonObject]) -> None:
                 raise invalid(f"{where}.text.citations: Extra inputs are not permitted")
 
 
-def check_numbers(body: JsonObject) -> None:
-    """Raise for a sampling parameter out of its range."""
-    if isinstance(body["max_tokens"], bool) or not isinstance(body["max_tokens"], int):
-        raise invalid("max_tokens: Input should be a valid integer")
-    if body["max_tokens"] < 1:
-        raise invalid("max_tokens: Input should be greater than or equal to 1")
+def _check_integer(value: object, where: str, least: int) -> None:
+    """Raise where *value* is no integer or is below *least*; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise invalid(f"{where}: Input should be a valid integer")
+    if value < least:
+        raise invalid(f"{where}: Input should be greater than or equal to {least}")
+
+
+def check_parameters(body: JsonObject) -> None:
+    """Raise for a parameter that the stand-in reads and that has a wrong type or is out of its range."""
+    for key in ("output_config", "output_format", "thinking"):
+        if not isinstance(body.get(key), dict | None):
+            raise invalid(f"{key}: Input should be a valid dictionary")
+    stop = body.get("stop_sequences")
+    if not isinstance(stop, list | None) or not are_texts(stop or ()):
+        raise invalid("stop_sequences: Input should be a valid list of strings")
+    _check_integer(body["max_tokens"], "max_tokens", 1)
     for key in ("temperature", "top_p"):
         if (value := body.get(key)) is None:
             continue
@@ -125,14 +144,21 @@ def check_numbers(body: JsonObject) -> None:
 
 
 def check_thinking(body: JsonObject, messages: list[JsonObject], *, forced: bool) -> None:
-    """Raise for thinking that does not go with the rest; *forced*: a tool is."""
-    thinking = body.get("thinking") or {}
-    if thinking.get("type") != "enabled":
+    """Raise for thinking that is malformed or that the other parameters rule out.
+
+    *forced* says that `tool_choice` forces a tool. The rules are those of the public guide to extended thinking.
+    """
+    thinking = body.get("thinking")
+    if thinking is None:
         return
-    budget = thinking.get("budget_tokens", 0)
-    if budget < _MIN_BUDGET:
-        raise invalid(f"thinking.enabled.budget_tokens: Input should be greater than or equal to {_MIN_BUDGET}")
-    if budget >= body["max_tokens"]:
+    if thinking.get("type") not in _THINKING:
+        raise invalid(f"thinking: Input tag does not match any of the expected tags: {', '.join(map(repr, _THINKING))}")
+    if thinking["type"] != "enabled":
+        return
+    if "budget_tokens" not in thinking:
+        raise invalid("thinking.enabled.budget_tokens: Field required")
+    _check_integer(thinking["budget_tokens"], "thinking.enabled.budget_tokens", _MIN_BUDGET)
+    if thinking["budget_tokens"] >= body["max_tokens"]:
         raise invalid("`max_tokens` must be greater than `thinking.budget_tokens`.")
     if body.get("temperature", 1) != 1:
         raise invalid("`temperature` may only be set to 1 when thinking is enabled.")

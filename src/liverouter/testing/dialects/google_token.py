@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -18,7 +19,9 @@ TOKEN_PATH = "/token"  # noqa: S105 - a path
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _KEY_ID = "standin-throw-away-key"
 _EMAIL = "standin@standin-project.iam.gserviceaccount.com"
-_LIFETIME_S = 3600
+_LIFETIME_S = 3600  # the longest that an assertion and an access token last
+_SKEW_S = 60  # by which the signer's clock may be ahead
+_BASE64 = re.compile(r"[A-Za-z0-9_-]+")  # of URLs and without padding, as RFC 7515 writes it
 
 
 @functools.cache
@@ -72,7 +75,7 @@ class TokenDesk:
             claims = _verified_claims(form.get("assertion", ""))
         except ValueError as error:
             return _refused("invalid_grant", str(error))
-        if claims.get("exp", 0) < time.time():
+        if not _is_short_lived(claims):
             return _refused(
                 "invalid_grant", "Invalid JWT: Token must be a short-lived token and in a reasonable timeframe."
             )
@@ -104,6 +107,7 @@ def _verified_claims(assertion: str) -> JsonObject:
         head, claims, signature = assertion.split(".")
         header = _decoded(head)
         content = _decoded(claims)
+        signed = _unpadded(signature)
     except ValueError as error:
         raise ValueError("Bad Request: the assertion is no JWT") from error
     if header.get("alg") != "RS256" or header.get("kid") != _KEY_ID:
@@ -111,18 +115,31 @@ def _verified_claims(assertion: str) -> JsonObject:
     if _throw_away_key.cache_info().currsize:
         try:
             _throw_away_key().public_key().verify(
-                _unpadded(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256()
+                signed, f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256()
             )
         except InvalidSignature as error:
             raise ValueError("Invalid JWT Signature.") from error
     return content
 
 
+def _is_short_lived(claims: JsonObject) -> bool:
+    """Whether an assertion is issued by now, not expired, and lasts an hour at most; unix seconds."""
+    issued, expires = claims.get("iat"), claims.get("exp")
+    if not isinstance(issued, int | float) or not isinstance(expires, int | float):
+        return False
+    now = time.time()
+    return issued <= now + _SKEW_S and now < expires <= issued + _LIFETIME_S
+
+
 def _unpadded(text: str) -> bytes:
+    """Return the bytes of one part of a JWT; raises ValueError for what is no base64 of URLs without padding."""
+    if not _BASE64.fullmatch(text):
+        raise ValueError("no base64 of URLs")
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _decoded(text: str) -> dict[str, Any]:
+    """Return the JSON object in one part of a JWT; raises ValueError for anything else."""
     value = json.loads(_unpadded(text))
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004 - one kind of error for everything malformed

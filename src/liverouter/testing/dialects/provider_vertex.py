@@ -151,4 +151,5 @@ class VertexAI:
         return RejectedError(failure, message.format(model=ask.model, tokens=ask.input_tokens + 1_048_576))
 
     def _words_itself(self, endpoint: Endpoint | None, failure: Failure) -> bool:
+        """Whether Claude's own service, and not Google, words *failure*."""
         return isinstance(endpoint, ChatEndpoint) and endpoint.wire is self._claude and failure in _CLAUDE_ITSELF

@@ -10,7 +10,7 @@ from liverouter.testing.dialects.checks_anthropic import (
     LATEST,
     SIGNATURE,
     check_latest,
-    check_numbers,
+    check_parameters,
     check_thinking,
     checked_messages,
     invalid,
@@ -103,7 +103,7 @@ class Messages(Wire):
         messages = checked_messages(body["messages"])
         if self.version_of(body) == LATEST:
             check_latest(body, messages)
-        check_numbers(body)
+        check_parameters(body)
         tools, choice, name = _tools(body)
         check_thinking(body, messages, forced=choice == "any" or name is not None)
         newest = messages[-1]
@@ -190,6 +190,11 @@ class Messages(Wire):
 
 
 def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
+    """Return the tools offered, the choice left to the model, and the one tool that it must call.
+
+    Raises:
+        RejectedError: that tool is not offered, or `tool_choice` is malformed.
+    """
     tools = tuple(
         Tool(str(tool["name"]), tool["input_schema"])
         for tool in objects(body.get("tools"))
@@ -211,6 +216,7 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
 
 
 def _schema(body: JsonObject) -> JsonObject | None:
+    """Return the JSON schema that the text must match, from the parameter's older or its newer name."""
     output_format = body.get("output_format") or (body.get("output_config") or {}).get("format")
     match output_format:
         case {"type": "json_schema", "schema": dict(schema)}:
@@ -245,6 +251,7 @@ def _blocks(answer: Answer) -> Iterable[tuple[JsonObject, JsonObject, list[JsonO
 
 
 def _usage(answer: Answer, output_tokens: int) -> JsonObject:
+    """Return the usage; Anthropic's `input_tokens` leaves out what the prompt cache read and wrote."""
     return {
         "input_tokens": answer.input_tokens - answer.cache_read_tokens - answer.cache_write_tokens,
         "cache_creation_input_tokens": answer.cache_write_tokens,

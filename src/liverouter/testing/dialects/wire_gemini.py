@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from liverouter.testing.dialects.checks_gemini import (
+    GENERATION,
+    REQUEST,
+    camel,
+    check_generation,
+    checked_contents,
+    invalid,
+    known_fields,
+    list_at,
+    message_at,
+    object_at,
+)
 from liverouter.testing.dialects.wire_openai import sse
 from liverouter.testing.standin.answers import pieces
-from liverouter.testing.standin.checks import objects, text_of, tokens_of, unknown_keys
-from liverouter.testing.standin.failures import Failure
+from liverouter.testing.standin.checks import objects, text_of, tokens_of
 from liverouter.testing.standin.wire import (
     Answer,
     Ask,
@@ -16,7 +26,6 @@ from liverouter.testing.standin.wire import (
     Frames,
     HttpReply,
     JsonObject,
-    RejectedError,
     Tool,
     ToolChoice,
     Wire,
@@ -32,70 +41,7 @@ _FINISH: Mapping[Finish, str] = {
     "tool_calls": "STOP",
     "refusal": "SAFETY",
 }
-# fields of the public API reference; the API takes each in camel case and in snake case, and no others
-_REQUEST = frozenset(
-    {
-        "cachedContent",
-        "contents",
-        "generationConfig",
-        "labels",
-        "modelArmorConfig",
-        "safetySettings",
-        "serviceTier",
-        "systemInstruction",
-        "toolConfig",
-        "tools",
-    }
-)
-_GENERATION = frozenset(
-    {
-        "audioTimestamp",
-        "candidateCount",
-        "enableAffectiveDialog",
-        "frequencyPenalty",
-        "imageConfig",
-        "logprobs",
-        "maxOutputTokens",
-        "mediaResolution",
-        "presencePenalty",
-        "responseFormat",
-        "responseJsonSchema",
-        "responseLogprobs",
-        "responseMimeType",
-        "responseModalities",
-        "responseSchema",
-        "routingConfig",
-        "seed",
-        "speechConfig",
-        "stopSequences",
-        "temperature",
-        "thinkingConfig",
-        "topK",
-        "topP",
-    }
-)
-_PART = frozenset(
-    {
-        "codeExecutionResult",
-        "executableCode",
-        "fileData",
-        "functionCall",
-        "functionResponse",
-        "inlineData",
-        "mediaResolution",
-        "text",
-        "thought",
-        "thoughtSignature",
-        "videoMetadata",
-    }
-)
 _CREATED = "2026-01-01T00:00:00.000000Z"
-_SNAKE = re.compile(r"_([a-z])")
-
-
-def _camel(fields: Mapping[str, Any]) -> JsonObject:
-    """Return the same fields with camel-case names."""
-    return {_SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in fields.items()}
 
 
 class GenerateContent(Wire):
@@ -106,14 +52,15 @@ class GenerateContent(Wire):
 
     def parse(self, body: JsonObject, *, model: str | None, stream: bool | None) -> Ask:
         """Read a request; *model* and *stream* come from the path."""
-        request = _known(body, _REQUEST, "")
+        request = known_fields(body, REQUEST, "")
         if not request.get("contents"):
-            raise _invalid("Unable to submit request because at least one contents field is required.")
-        contents = _checked_contents(request["contents"])
-        config = _known(request.get("generationConfig") or {}, _GENERATION, "generation_config")
+            raise invalid("Unable to submit request because at least one contents field is required.")
+        contents = checked_contents(request["contents"])
+        config = known_fields(request.get("generationConfig"), GENERATION, "generation_config")
+        check_generation(config)
         tools, choice, name = _tools(request)
         newest = contents[-1]["parts"]
-        system = (request.get("systemInstruction") or {}).get("parts")
+        system = message_at(request.get("systemInstruction"), "system_instruction").get("parts")
         return Ask(
             model=model or "",
             user_text=next((text_of(turn["parts"]) for turn in reversed(contents) if _is_user_turn(turn)), ""),
@@ -129,7 +76,9 @@ class GenerateContent(Wire):
             n=config.get("candidateCount") or 1,
             stop=tuple(config.get("stopSequences") or ()),
             max_tokens=config.get("maxOutputTokens"),
-            thinking=bool(_camel(config.get("thinkingConfig") or {}).get("includeThoughts")),
+            thinking=bool(
+                message_at(config.get("thinkingConfig"), "generation_config.thinking_config").get("includeThoughts")
+            ),
         )
 
     def body(self, answer: Answer) -> JsonObject:
@@ -161,64 +110,34 @@ class GenerateContent(Wire):
         return b"data: " + error.body + b"\n\n"
 
 
-def _invalid(message: str) -> RejectedError:
-    return RejectedError(Failure.BAD_REQUEST, message)
-
-
-def _known(fields: Mapping[str, Any], known: frozenset[str], where: str) -> JsonObject:
-    named = _camel(fields)
-    for name in unknown_keys(named, known):
-        place = f" at '{where}'" if where else ""
-        raise _invalid(f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
-    return named
-
-
-def _checked_contents(contents: object) -> list[JsonObject]:
-    turns: list[JsonObject] = []
-    calls = 0
-    for at, turn in enumerate(objects(contents)):
-        named = _known(turn, frozenset({"role", "parts"}), f"contents[{at}]")
-        if named.get("role", "user") not in {"user", "model", "function"}:
-            raise _invalid("Please use a valid role: user, model.")
-        parts = [
-            _known(part, _PART, f"contents[{at}].parts[{spot}]")
-            for spot, part in enumerate(objects(named.get("parts")))
-        ]
-        if not parts:
-            raise _invalid("Unable to submit request because it must include at least one parts field.")
-        if (answers := sum("functionResponse" in part for part in parts)) != calls:
-            raise _invalid(
-                "Please ensure that the number of function response parts is equal to the number of function call "
-                f"parts of the function call turn. ({answers} for {calls})"
-            )
-        calls = sum("functionCall" in part for part in parts)
-        turns.append({"role": named.get("role", "user"), "parts": parts})
-    if calls:
-        raise _invalid("Please ensure that function response turn comes immediately after a function call turn.")
-    return turns
-
-
 def _is_user_turn(turn: JsonObject) -> bool:
     return turn["role"] == "user" and bool(text_of(turn["parts"]))
 
 
 def _result_text(response: JsonObject) -> str:
+    """Return the text of a `functionResponse`: the values of its `response`."""
     content = response.get("response")
     values = content.values() if isinstance(content, dict) else (content,)
     return " ".join(str(value) for value in values)
 
 
 def _tools(request: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
+    """Return the functions declared, the choice left to the model, and the one function that it must call.
+
+    Raises:
+        RejectedError: an allowed function is not declared, or the configuration is malformed.
+    """
     tools = tuple(
-        Tool(str(one.get("name")), one.get("parameters") or one.get("parametersJsonSchema") or {})
+        Tool(str(one.get("name")), object_at(one.get("parameters") or one.get("parametersJsonSchema"), "parameters"))
         for group in objects(request.get("tools"))
-        for one in map(_camel, objects(_camel(group).get("functionDeclarations")))
+        for one in map(camel, objects(camel(group).get("functionDeclarations")))
     )
-    config = _camel(_camel(request.get("toolConfig") or {}).get("functionCallingConfig") or {})
-    allowed: list[str] = config.get("allowedFunctionNames") or []
+    where = "tool_config.function_calling_config"
+    config = message_at(message_at(request.get("toolConfig"), "tool_config").get("functionCallingConfig"), where)
+    allowed = list_at(config.get("allowedFunctionNames"), f"{where}.allowed_function_names")
     for name in allowed:
-        if name not in {tool.name for tool in tools}:
-            raise _invalid(f"allowed_function_names: '{name}' is not a declared function.")
+        if name not in [tool.name for tool in tools]:
+            raise invalid(f"allowed_function_names: '{name}' is not a declared function.")
     match str(config.get("mode", "AUTO")).upper():
         case "ANY" if len(allowed) == 1:
             return tools, "auto", allowed[0]
@@ -231,6 +150,7 @@ def _tools(request: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | Non
 
 
 def _schema(config: JsonObject) -> JsonObject | None:
+    """Return the JSON schema that the text must match, {} for any JSON, None for any text."""
     if config.get("responseMimeType") != "application/json":
         return None
     schema = config.get("responseJsonSchema") or config.get("responseSchema") or {}
@@ -238,6 +158,7 @@ def _schema(config: JsonObject) -> JsonObject | None:
 
 
 def _parts(answer: Answer, text: str, *, split: bool = False) -> Iterable[JsonObject]:
+    """Yield a candidate's parts: thinking, *text*, function calls; *split* cuts the texts as a stream does."""
     for piece in pieces(answer.thinking) if split else filter(None, (answer.thinking,)):
         yield {"text": piece, "thought": True}
     for piece in pieces(text) if split else filter(None, (text,)):
@@ -247,6 +168,7 @@ def _parts(answer: Answer, text: str, *, split: bool = False) -> Iterable[JsonOb
 
 
 def _candidate(parts: list[JsonObject], finish: Finish | None = None) -> JsonObject:
+    """Return a candidate; a refused one has a safety rating instead of content."""
     if finish == "refusal":
         rating = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
         return {"finishReason": _FINISH[finish], "safetyRatings": [rating]}
@@ -269,6 +191,7 @@ def _response(answer: Answer, candidates: list[JsonObject], *, usage: JsonObject
 
 
 def _usage(answer: Answer) -> JsonObject:
+    """Return the usage; Gemini's `candidatesTokenCount` leaves out thinking."""
     usage = {
         "promptTokenCount": answer.input_tokens,
         "candidatesTokenCount": answer.output_tokens - answer.thinking_tokens,

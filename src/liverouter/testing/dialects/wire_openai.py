@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from liverouter.testing.standin.answers import argument_pieces, pieces
-from liverouter.testing.standin.checks import objects, text_of, tokens_of, unknown_keys
+from liverouter.testing.standin.checks import are_texts, objects, text_of, tokens_of, unknown_keys
 from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import (
     Answer,
@@ -73,6 +73,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {  # the body parameters of the public 
     "web_search_options": (dict,),
 }
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_MAX_CHOICES = 128
 
 
 def sse(data: JsonObject) -> bytes:
@@ -121,6 +122,7 @@ class ChatCompletions(Wire):
         )
 
     def _check_parameters(self, body: JsonObject, *, model_in_path: bool) -> None:
+        """Raise for a parameter that is unknown, missing, of the wrong type or out of its range."""
         for key in unknown_keys(body, self._known):
             raise _invalid(f"Unknown parameter: '{key}'.", key, "unknown_parameter")
         for key in ("messages",) if model_in_path else ("model", "messages"):
@@ -129,6 +131,10 @@ class ChatCompletions(Wire):
         for key, value in body.items():
             if value is not None and not _has_type(value, self._types[key]):
                 raise _invalid(f"Invalid type for '{key}': got {type(value).__name__} instead.", key, "invalid_type")
+        if isinstance(body.get("stop"), list) and not are_texts(body["stop"]):
+            raise _invalid("Invalid type for 'stop': expected strings.", "stop", "invalid_type")
+        if not 1 <= (1 if body.get("n") is None else body["n"]) <= _MAX_CHOICES:
+            raise _invalid(f"Invalid 'n': expected a value from 1 to {_MAX_CHOICES}.", "n", "integer_out_of_range")
         if body.get("stream_options") is not None and not body.get("stream"):
             raise _invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
 
@@ -147,11 +153,11 @@ class ChatCompletions(Wire):
         return {**_head(answer, "chat.completion"), "choices": choices, "usage": _usage(answer), **self.body_extras()}
 
     def body_extras(self) -> JsonObject:
-        """Return what a relative of this format adds to an answer."""
+        """Return what a format derived from this one adds to an answer."""
         return {}
 
     def choice_extras(self) -> JsonObject:
-        """Return what a relative of this format adds to a choice."""
+        """Return what a format derived from this one adds to a choice."""
         return {}
 
     @staticmethod
@@ -192,7 +198,7 @@ class ChatCompletions(Wire):
         )
 
     def stream_preamble(self, answer: Answer) -> bytes:
-        """Return what a relative of this format sends before the role."""
+        """Return what a format derived from this one sends before the role."""
         del answer
         return b""
 
@@ -211,6 +217,7 @@ def _has_type(value: object, allowed: tuple[type, ...]) -> bool:
 
 
 def _checked_messages(messages: list[Any]) -> list[JsonObject]:
+    """Return *messages*; raise for an unknown role, no content, or a tool call and its answers that do not match."""
     if not messages:
         raise _invalid(
             "Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages", "empty_array"
@@ -218,11 +225,11 @@ def _checked_messages(messages: list[Any]) -> list[JsonObject]:
     unanswered: set[str] = set()
     for at, item in enumerate(messages):
         where = f"messages[{at}]"
-        if not isinstance(item, dict) or item.get("role") not in _ROLES:
+        if not isinstance(item, dict) or item.get("role") not in tuple(_ROLES):
             supported = ", ".join(sorted(_ROLES))
             raise _invalid(f"Invalid value. Supported values are: {supported}.", f"{where}.role", "invalid_value")
         if item["role"] == "tool":
-            if item.get("tool_call_id") not in unanswered:
+            if item.get("tool_call_id") not in tuple(unanswered):
                 raise _invalid(
                     "Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
                     "'tool_calls'.",
@@ -249,6 +256,7 @@ def _refuse_unanswered(calls: set[str], where: str) -> None:
 
 
 def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
+    """Return the texts of the tool results that end the history, oldest first."""
     results: list[str] = []
     for item in reversed(messages):
         if item["role"] not in {"tool", "function"}:
@@ -258,9 +266,17 @@ def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
 
 
 def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
+    """Return the tools offered, the choice left to the model, and the one tool that it must call.
+
+    Raises:
+        RejectedError: that tool is not offered, or its parameters are no object.
+    """
     functions = [tool["function"] for tool in objects(body.get("tools")) if isinstance(tool.get("function"), dict)]
     functions += objects(body.get("functions"))
     tools = tuple(Tool(str(item.get("name")), item.get("parameters") or {}) for item in functions)
+    for tool in tools:
+        if not isinstance(tool.schema, dict):
+            raise _invalid(f"Invalid type for the parameters of '{tool.name}': expected an object.", "tools")
     choice = body.get("tool_choice", body.get("function_call"))
     if choice is not None and not tools:
         raise _invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
@@ -278,6 +294,7 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
 
 
 def _schema(response_format: JsonObject | None) -> JsonObject | None:
+    """Return the JSON schema that the text must match, {} for any JSON object, None for any text."""
     match response_format:
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
             return schema
@@ -307,6 +324,7 @@ def _call(answer: Answer, index: int, name: str, arguments: str) -> JsonObject:
 
 
 def _deltas(answer: Answer, text: str) -> Iterable[JsonObject]:
+    """Yield a choice's deltas in a stream: thinking, *text*, then each tool call as its head and two pieces."""
     for piece in pieces(answer.thinking):
         yield {"reasoning_content": piece}
     for piece in pieces(text):

@@ -62,6 +62,7 @@ def compose(ask: Ask, reply: Reply, *, serial: int) -> Answer:
 
 
 def _cut(ask: Ask, text: str) -> tuple[str, Finish, str | None]:
+    """Return *text* up to the first stop sequence or the token limit, how it ends, and the stop sequence it met."""
     finish: Finish = "stop"
     found = [(text.index(mark), mark) for mark in ask.stop if mark and mark in text]
     matched = None

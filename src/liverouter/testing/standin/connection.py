@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._lost = asyncio.Event()
         self._transport: asyncio.Transport
 
-    # asyncio's side
+    # called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection."""
@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._recorder.count(open_connections=-1, in_flight=-busy, disconnects=int(busy and not self._leaving))
 
     def _advance(self) -> None:
+        """Read the events that have arrived; begin a request once it is whole, end the connection at an HTTP error."""
         try:
             while True:
                 match self._http.next_event():
@@ -89,6 +90,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _begin(self) -> None:
+        """Hand the request that was read to the handler, in a task of its own."""
         request = self._request
         target = urlsplit(request.target.decode("ascii"))
         incoming = Incoming(
@@ -103,6 +105,11 @@ class Connection(asyncio.Protocol):
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        """Go on to the client's next request, or close where the answer was not ended properly.
+
+        Raises:
+            Exception: what the task raised, for the loop's exception handler; the connection is aborted.
+        """
         self._task = None
         if not self._lost.is_set():
             self._recorder.count(in_flight=-1)
@@ -118,7 +125,7 @@ class Connection(asyncio.Protocol):
         else:
             self.leave()
 
-    # the handler's side
+    # called by the handler
 
     def send(self, reply: HttpReply) -> None:
         """Send a whole answer."""

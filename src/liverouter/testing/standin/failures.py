@@ -36,7 +36,7 @@ class Failure(StrEnum):
     # a stream that breaks; without streaming the body is cut at the same place
     ERROR_EVENT = "error-event"  # 200, then an error in the provider's stream format
     EOF = "eof"  # a clean end without the finish marker
-    EOF_IN_TOOL = "eof-in-tool"  # the same, inside a tool call's arguments
+    EOF_IN_TOOL = "eof-in-tool"  # a clean end inside a tool call's arguments
     STALL = "stall"  # headers, then nothing more
     PREAMBLE = "preamble"  # the opening events, then a clean end
     SLOW = "slow"  # every chunk late, complete in the end
@@ -86,12 +86,19 @@ _MID_STREAM = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One failure as scripted."""
+    """One failure as scripted.
+
+    Attributes:
+        kind: what goes wrong.
+        after_chunks: content chunks of a stream that still arrive; an HTTP error then comes as an error event.
+        retry_after_s: seconds, for the Retry-After header.
+        chunk_delay_s: seconds before every chunk; SLOW only.
+    """
 
     kind: Failure
-    after_chunks: int = 0  # content chunks of a stream that still arrive; an HTTP error then comes as an error event
-    retry_after_s: float | None = None  # seconds; becomes the Retry-After header
-    chunk_delay_s: float = 0.05  # seconds before every chunk; SLOW only
+    after_chunks: int = 0
+    retry_after_s: float | None = None
+    chunk_delay_s: float = 0.05
 
     def __post_init__(self) -> None:
         """Refuse what cannot happen.

@@ -35,14 +35,14 @@ class Port:
 
     @staticmethod
     def _refuse_if_taken(number: int) -> None:
-        with (
-            socket.socket() as probe
-        ):  # without SO_REUSEPORT, which would share the port with a stranger that allows it
+        """Raise OSError where somebody listens; the probe has no SO_REUSEPORT, by which it would share the port."""
+        with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((_HOST, number))
 
     @staticmethod
     def _bound(number: int, *, reuse_address: bool = True) -> socket.socket:
+        """Return a socket bound to port *number*, which further sockets of this process can share."""
         sock = socket.socket(proto=socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's delay on
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse_address)
@@ -54,7 +54,7 @@ class Port:
         return sock
 
     async def listen(self, make: Callable[[], asyncio.Protocol]) -> None:
-        """Serve new connections; nothing to do where that is so already."""
+        """Serve new connections by the protocol that *make* returns; a port that listens goes on as it is."""
         if self._server is None:
             self.refuse()
             loop = asyncio.get_running_loop()

@@ -13,25 +13,43 @@ Kind = Literal["chat", "models", "token", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """One request as it arrived. Its repr shows neither headers nor body."""
+    """One request as it arrived. Its repr shows neither headers nor body.
 
-    number: int  # counts this stand-in's requests from 1
+    Attributes:
+        number: counts this stand-in's requests from 1.
+        kind: what the path serves.
+        method: in upper case.
+        path: unquoted, without the query.
+        query: the last value of each parameter.
+        headers: names in lower case.
+        body: parsed; None where it is no JSON object.
+        arrived_at: monotonic seconds.
+        connection_id: counts this stand-in's connections from 1.
+    """
+
+    number: int
     kind: Kind
     method: str
     path: str
     query: Mapping[str, str]
-    headers: Mapping[str, str] = field(repr=False)  # names in lower case
-    body: JsonObject | None = field(repr=False)  # parsed; None where it is no JSON object
-    arrived_at: float  # monotonic seconds
-    connection_id: int  # counts this stand-in's connections from 1
+    headers: Mapping[str, str] = field(repr=False)
+    body: JsonObject | None = field(repr=False)
+    arrived_at: float
+    connection_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A request that the provider would not have taken: a parameter it does not know, a missing key, a wrong path."""
+    """A request that the provider would not have taken: a parameter it does not know, a missing key, a wrong path.
 
-    number: int  # of the request
-    status: int  # what was answered
+    Attributes:
+        number: that of the request.
+        status: of the answer.
+        message: in the provider's words.
+    """
+
+    number: int
+    status: int
     message: str
 
 

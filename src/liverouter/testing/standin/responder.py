@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from liverouter.testing.standin.script import Plan, Script
     from liverouter.testing.standin.wire import Endpoint, Provider
 
-_RETRY_AFTER_S = 2.0  # seconds; what "429-retry-after" says unless told
+_RETRY_AFTER_S = 2.0  # of "429-retry-after" where the script names none
 _BROKEN_JSON = b'{"id": "standin-1", "object": "chat'
 _BROKEN_FRAME = b"data: " + _BROKEN_JSON + b"\n\n"
 _WORDED_AS = {Failure.ERROR_EVENT: Failure.SERVER_ERROR, Failure.RATE_LIMIT_RETRY_AFTER: Failure.RATE_LIMIT}
@@ -135,6 +135,7 @@ class Responder:
     # playing
 
     async def _play(self, chat: _Chat, connection: Connection) -> None:
+        """Wait as scripted, then fail or answer; a stream that fails after some chunks does so in `_stream`."""
         plan = chat.plan
         if plan.gate is not None and not (chat.ask.stream and plan.gate.after_chunks):
             await plan.gate.enter()
@@ -144,7 +145,7 @@ class Responder:
         if (
             fault is not None
             and not (chat.ask.stream and fault.after_chunks)
-            and await self._broke(chat, fault, connection)
+            and await self._failed_whole(chat, fault, connection)
         ):
             return
         reply = self._reply(chat)
@@ -154,8 +155,8 @@ class Responder:
         else:
             await self._whole(chat, answer, connection)
 
-    async def _broke(self, chat: _Chat, fault: Fault, connection: Connection) -> bool:
-        """Whether the failure leaves nothing of the answer; if so it was played."""
+    async def _failed_whole(self, chat: _Chat, fault: Fault, connection: Connection) -> bool:
+        """Play a failure that leaves nothing of the answer; return False, and send nothing, for any other."""
         if (reply := self._instead(chat, fault)) is not None:
             connection.send(reply)
             return True
@@ -191,6 +192,7 @@ class Responder:
                 return None
 
     def _error(self, chat: _Chat, fault: Fault) -> HttpReply:
+        """Return the provider's HTTP error for *fault*, with Retry-After where the script or the failure has one."""
         kind = _WORDED_AS.get(fault.kind, fault.kind)
         reply = self._provider.error(self._provider.scripted(kind, chat.endpoint, chat.ask), chat.endpoint)
         seconds = fault.retry_after_s
@@ -204,6 +206,7 @@ class Responder:
         return chat.endpoint.wire.error_frame(self._error(chat, fault))
 
     def _reply(self, chat: _Chat) -> Reply:
+        """Take the next reply; a refusal stands in its place, and a call to the first tool where one is to be cut."""
         reply = self._script.reply(chat.ask)
         match chat.fault:
             case Fault(kind=Failure.REFUSAL, after_chunks=0):
@@ -215,6 +218,7 @@ class Responder:
                 return reply
 
     async def _whole(self, chat: _Chat, answer: Answer, connection: Connection) -> None:
+        """Send *answer* as one body; failures that end a stream early cut it in half."""
         content = json.dumps(chat.endpoint.wire.body(answer)).encode()
         match chat.fault:
             case Fault(kind=Failure.EOF | Failure.EOF_IN_TOOL | Failure.PREAMBLE):
@@ -225,6 +229,7 @@ class Responder:
         connection.send(HttpReply(HTTPStatus.OK, content))
 
     async def _stream(self, chat: _Chat, answer: Answer, connection: Connection) -> None:
+        """Send *answer* as a stream: the chunks that arrive, each delayed and held as scripted, then its end."""
         wire, fault, gate = chat.endpoint.wire, chat.fault, chat.plan.gate
         frames = wire.frames(answer)
         chunks = _arriving(frames, fault, splits_arguments=wire.splits_arguments)
@@ -242,6 +247,7 @@ class Responder:
         await self._finish(chat, frames, connection)
 
     async def _finish(self, chat: _Chat, frames: Frames, connection: Connection) -> None:
+        """End a stream after its last chunk, properly or as its fault does."""
         fault = chat.fault
         match fault.kind if fault is not None else None:
             case Failure.HANG | Failure.STALL:
@@ -265,7 +271,7 @@ class Responder:
 
 
 def _arriving(frames: Frames, fault: Fault | None, *, splits_arguments: bool) -> tuple[bytes, ...]:
-    """Return the chunks that reach the client."""
+    """Return the chunks that reach the client; inside a tool call the last one is left out or cut in half."""
     match fault:
         case None | Fault(kind=Failure.SLOW):
             return frames.chunks
@@ -279,6 +285,7 @@ def _arriving(frames: Frames, fault: Fault | None, *, splits_arguments: bool) ->
 
 
 def _parsed(content: bytes) -> JsonObject | None:
+    """Return the JSON object in *content*, None where there is none."""
     try:
         body = json.loads(content)
     except ValueError:

@@ -29,7 +29,7 @@ def minimal_object(schema: Mapping[str, Any], hint: str = "") -> JsonObject:
 
 
 class _Maker:
-    """Walks one schema; holds its definitions."""
+    """Makes an instance of one schema; knows the whole of it, to which `$ref` points."""
 
     def __init__(self, root: Mapping[str, Any], hint: str) -> None:
         self._root = root
@@ -37,6 +37,7 @@ class _Maker:
         self._number = float(found.group()) if found else None
 
     def make(self, schema: Mapping[str, Any], name: str, depth: int) -> object:
+        """Return the smallest instance of *schema*, a part at *depth* that the property *name* holds."""
         schema = self._resolved(schema, depth)
         given = [schema[key] for key in ("const", "default") if key in schema] or list(schema.get("enum") or ())
         if given:
@@ -60,6 +61,7 @@ class _Maker:
         return made
 
     def _resolved(self, schema: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
+        """Return *schema* without `$ref`, `anyOf`, `oneOf` (its first option) and `allOf` (merged)."""
         if depth > _MAX_DEPTH:
             return {"type": "null"}
         if isinstance(ref := schema.get("$ref"), str):
@@ -97,6 +99,7 @@ class _Maker:
         return {key: self.make(properties.get(key) or {}, key, depth + 1) for key in wanted}
 
     def _amount(self, schema: Mapping[str, Any], *, whole: bool) -> float:
+        """Return the hint's number where the schema's range allows it, else the end of the range, else 1."""
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1 if "exclusiveMinimum" in schema else None)
         high = schema.get("maximum")
         value = self._number if self._number is not None else low if low is not None else 1

@@ -23,7 +23,7 @@ Answerer: TypeAlias = Callable[[Ask], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What happens to one request."""
+    """What happens to one request: its failure, the gate it is held at, and the delays in seconds."""
 
     fault: Fault | None
     gate: Gate | None

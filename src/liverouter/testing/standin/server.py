@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
     from types import TracebackType
 
-_START_S = 10.0  # seconds; far more than a thread needs to start or an idle server to stop
+_START_S = 10.0  # far more than a thread needs to start or an idle server to stop
 
 
 class StandIn:
@@ -42,10 +42,14 @@ class StandIn:
         answer: Answerer = default_reply,
         keep: int | None = None,
     ) -> None:
-        """Prepare a stand-in for *provider*, a value of the setting `llm_provider`.
+        """Prepare a stand-in.
 
-        *port* 0 takes a free one. *accept_keys* None accepts any credential but an empty one. *answer* makes every
-        reply that is not queued. *keep* bounds the number of requests remembered.
+        Args:
+            provider: a value of the setting `llm_provider`.
+            port: on 127.0.0.1; 0 takes a free one.
+            accept_keys: the credentials that are accepted; None accepts any but an empty one.
+            answer: makes every reply that is not queued; called on the server's thread.
+            keep: how many requests are remembered; None remembers all.
 
         Raises:
             ValueError: there is no stand-in for *provider*.
@@ -295,6 +299,7 @@ class StandIn:
         return self._loop
 
     def _on_loop(self, step: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run *step* on the server's loop and wait for its end; raises what it raises."""
         loop = self._running()
         asyncio.run_coroutine_threadsafe(step(), loop).result(_START_S)
 

@@ -16,10 +16,10 @@ ToolChoice: TypeAlias = Literal["auto", "none", "any"]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool the caller offers."""
+    """A tool the caller offers; *schema* is the JSON schema of its arguments."""
 
     name: str
-    schema: JsonObject  # JSON schema of its arguments
+    schema: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +32,47 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a chat request asks for, in no dialect."""
+    """What a chat request asks for, in no dialect.
+
+    Attributes:
+        model: that the body or the path names.
+        user_text: text of the newest user turn; empty where there is none.
+        system_text: text of all system messages.
+        tool_results: texts of the tool results that end the history; empty where a user turn ends it.
+        input_tokens: of history, system text and tools, one for four characters.
+        stream: whether the answer is wanted as a stream.
+        body: the request's, as it came.
+        include_usage: whether a stream ends with the usage.
+        tools: that the caller offers.
+        tool_choice: what is left to the model.
+        tool_name: the one tool that it must call.
+        schema: the JSON schema that the text must match; {} for any JSON object.
+        n: how many choices are wanted.
+        stop: the texts before which the answer ends.
+        max_tokens: the most that the answer may have.
+        thinking: whether reasoning is shown before the answer.
+        cache_read_tokens: part of input_tokens.
+        cache_write_tokens: part of input_tokens.
+    """
 
     model: str
-    user_text: str  # text of the newest user turn; empty where there is none
+    user_text: str
     system_text: str
-    tool_results: tuple[str, ...]  # texts of the tool results that end the history; empty where a user turn ends it
+    tool_results: tuple[str, ...]
     input_tokens: int
     stream: bool
-    body: JsonObject = field(repr=False)  # the request body as it came
+    body: JsonObject = field(repr=False)
     include_usage: bool = True
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
-    tool_name: str | None = None  # the one tool the caller insists on
-    schema: JsonObject | None = None  # JSON schema the text must match; {} for any JSON object
+    tool_name: str | None = None
+    schema: JsonObject | None = None
     n: int = 1
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
     thinking: bool = False
-    cache_read_tokens: int = 0  # part of input_tokens
-    cache_write_tokens: int = 0  # part of input_tokens
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
 
     @property
     def must_call_tool(self) -> bool:
@@ -61,43 +82,75 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A scripted answer. What is left out is filled in as a provider would."""
+    """A scripted answer. What is left out is filled in as a provider would.
+
+    Attributes:
+        text: of the answer.
+        tool_calls: that the answer makes.
+        thinking: reasoning shown before the answer.
+        finish: why the answer ends; None for what its content implies.
+        input_tokens: of the request; None counts them.
+        output_tokens: of the answer; None counts them.
+        cached_tokens: the part of input_tokens that a prompt cache served; None for what the request's marks imply.
+    """
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
-    thinking: str = ""  # reasoning shown before the answer
-    finish: Finish | None = None  # None: what the content implies
+    thinking: str = ""
+    finish: Finish | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
-    cached_tokens: int | None = None  # part of the input that a prompt cache served
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer, ready to be written in a dialect."""
+    """A complete answer, ready to be written in a dialect.
 
-    serial: int  # counts the stand-in's answers from 1; makes ids
+    Attributes:
+        serial: the number of the request, from which ids are made.
+        model: that answers.
+        texts: one per choice.
+        tool_calls: of every choice.
+        thinking: of every choice.
+        finish: why it ends.
+        stop_sequence: the one that ended it.
+        input_tokens: those of the caches included.
+        output_tokens: of all choices.
+        thinking_tokens: part of output_tokens.
+        cache_read_tokens: part of input_tokens.
+        cache_write_tokens: part of input_tokens.
+        include_usage: whether a stream ends with the usage.
+    """
+
+    serial: int
     model: str
-    texts: tuple[str, ...]  # one per choice
+    texts: tuple[str, ...]
     tool_calls: tuple[ToolCall, ...]
     thinking: str
     finish: Finish
     stop_sequence: str | None
     input_tokens: int
     output_tokens: int
-    thinking_tokens: int  # part of output_tokens
-    cache_read_tokens: int  # part of input_tokens
-    cache_write_tokens: int  # part of input_tokens
+    thinking_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
     include_usage: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """A stream, cut where it can break."""
+    """A stream, cut where it can break.
 
-    opening: bytes  # everything before content
-    chunks: tuple[bytes, ...]  # content, one event or more each
-    closing: bytes  # finish marker, usage, end
+    Attributes:
+        opening: everything before content.
+        chunks: content, one event or more each.
+        closing: finish marker, usage, end.
+    """
+
+    opening: bytes
+    chunks: tuple[bytes, ...]
+    closing: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +165,12 @@ class HttpReply:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An HTTP request as it was read."""
+    """An HTTP request as it was read; header names are in lower case, the path is unquoted."""
 
     method: str
     path: str
     query: Mapping[str, str]
-    headers: Mapping[str, str] = field(repr=False)  # names in lower case
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
 
 
@@ -134,10 +187,15 @@ class RejectedError(Exception):
 
 
 class Wire(Protocol):
-    """One body format: request to `Ask`, `Answer` to bytes."""
+    """One body format: request to `Ask`, `Answer` to bytes.
 
-    splits_arguments: bool  # whether a tool call's arguments are streamed in pieces
-    stream_type: str  # content type of a stream
+    Attributes:
+        splits_arguments: whether a tool call's arguments are streamed in pieces.
+        stream_type: the content type of a stream.
+    """
+
+    splits_arguments: bool
+    stream_type: str
 
     def parse(self, body: JsonObject, *, model: str | None, stream: bool | None) -> Ask:
         """Read a request; *model* and *stream* come from the path where the format keeps them there.
@@ -158,11 +216,11 @@ class Wire(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChatEndpoint:
-    """A path that serves answers."""
+    """A path that serves answers; *model* and *stream* are None where the body says them."""
 
     wire: Wire
-    model: str | None = None  # where the path names it
-    stream: bool | None = None  # where the path decides it
+    model: str | None = None
+    stream: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +236,15 @@ Endpoint: TypeAlias = ChatEndpoint | SideEndpoint
 
 
 class Provider(Protocol):
-    """One provider's HTTP surface."""
+    """One provider's HTTP surface.
 
-    name: str  # as in the setting `llm_provider`
-    api_path: str  # what follows the origin in the base URL that clients are configured with
+    Attributes:
+        name: as in the setting `llm_provider`.
+        api_path: what follows the origin in the base URL that clients are configured with.
+    """
+
+    name: str
+    api_path: str
 
     def find(self, request: Incoming) -> Endpoint | None:
         """Return what the path serves, None where the provider has no such path."""

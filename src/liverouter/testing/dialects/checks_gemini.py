@@ -1,0 +1,171 @@
+"""What Gemini's generateContent refuses: names that it does not know, values of the wrong type, broken turns."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from liverouter.testing.standin.checks import are_texts, unknown_keys
+from liverouter.testing.standin.failures import Failure
+from liverouter.testing.standin.wire import JsonObject, RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# fields of the public API reference; the API takes each in camel case and in snake case, and no others
+REQUEST = frozenset(
+    {
+        "cachedContent",
+        "contents",
+        "generationConfig",
+        "labels",
+        "modelArmorConfig",
+        "safetySettings",
+        "serviceTier",
+        "systemInstruction",
+        "toolConfig",
+        "tools",
+    }
+)
+GENERATION = frozenset(
+    {
+        "audioTimestamp",
+        "candidateCount",
+        "enableAffectiveDialog",
+        "frequencyPenalty",
+        "imageConfig",
+        "logprobs",
+        "maxOutputTokens",
+        "mediaResolution",
+        "presencePenalty",
+        "responseFormat",
+        "responseJsonSchema",
+        "responseLogprobs",
+        "responseMimeType",
+        "responseModalities",
+        "responseSchema",
+        "routingConfig",
+        "seed",
+        "speechConfig",
+        "stopSequences",
+        "temperature",
+        "thinkingConfig",
+        "topK",
+        "topP",
+    }
+)
+_PART = frozenset(
+    {
+        "codeExecutionResult",
+        "executableCode",
+        "fileData",
+        "functionCall",
+        "functionResponse",
+        "inlineData",
+        "mediaResolution",
+        "text",
+        "thought",
+        "thoughtSignature",
+        "videoMetadata",
+    }
+)
+_SNAKE = re.compile(r"_([a-z])")
+
+
+def camel(fields: Mapping[str, Any]) -> JsonObject:
+    """Return *fields* under camel-case names; null is a field that was left out."""
+    return {
+        _SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in fields.items() if value is not None
+    }
+
+
+def invalid(message: str) -> RejectedError:
+    """Return the refusal of a request, as 400."""
+    return RejectedError(Failure.BAD_REQUEST, message)
+
+
+def _wrong_value(where: str) -> RejectedError:
+    return invalid(f"Invalid value at '{where}'.")
+
+
+def object_at(value: object, where: str) -> JsonObject:
+    """Return the object at *where*, an empty one where it was left out.
+
+    Raises:
+        RejectedError: it is no object.
+    """
+    if not isinstance(value, dict | None):
+        raise _wrong_value(where)
+    return value or {}
+
+
+def message_at(value: object, where: str) -> JsonObject:
+    """Return the fields of the object at *where* under camel-case names; raises as `object_at` does."""
+    return camel(object_at(value, where))
+
+
+def list_at(value: object, where: str) -> list[Any]:
+    """Return the list at *where*; as Google reads JSON, a lone object stands for a list of one."""
+    if isinstance(value, dict):
+        return [value]
+    if not isinstance(value, list | None):
+        raise _wrong_value(where)
+    return value or []
+
+
+def check_generation(config: JsonObject) -> None:
+    """Raise for a member of `generationConfig` that the stand-in reads and that has a wrong type."""
+    for name in ("candidateCount", "maxOutputTokens"):
+        if not isinstance(config.get(name), int | None) or isinstance(config.get(name), bool):
+            raise _wrong_value(f"generation_config.{name}")
+    if not are_texts(list_at(config.get("stopSequences"), "generation_config.stop_sequences")):
+        raise _wrong_value("generation_config.stop_sequences")
+
+
+def known_fields(fields: object, known: frozenset[str], where: str) -> JsonObject:
+    """Return the fields of the object at *where*, as `message_at` does; raise for a name that is not *known*."""
+    named = message_at(fields, where)
+    for name in unknown_keys(named, known):
+        place = f" at '{where}'" if where else ""
+        raise invalid(f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
+    return named
+
+
+def checked_contents(contents: object) -> list[JsonObject]:
+    """Return the turns, each as `{"role", "parts"}` with camel-case names.
+
+    Raises:
+        RejectedError: an unknown name or role, a turn without parts, or function calls that are not answered next.
+    """
+    turns: list[JsonObject] = []
+    calls = 0
+    for at, turn in enumerate(list_at(contents, "contents")):
+        named = known_fields(turn, frozenset({"role", "parts"}), f"contents[{at}]")
+        if named.get("role", "user") not in ("user", "model", "function"):
+            raise invalid("Please use a valid role: user, model.")
+        parts = [
+            _checked_part(part, f"contents[{at}].parts[{spot}]")
+            for spot, part in enumerate(list_at(named.get("parts"), f"contents[{at}].parts"))
+        ]
+        if not parts:
+            raise invalid("Unable to submit request because it must include at least one parts field.")
+        if (answers := sum("functionResponse" in part for part in parts)) != calls:
+            raise invalid(
+                "Please ensure that the number of function response parts is equal to the number of function call "
+                f"parts of the function call turn. ({answers} for {calls})"
+            )
+        calls = sum("functionCall" in part for part in parts)
+        turns.append({"role": named.get("role", "user"), "parts": parts})
+    if calls:
+        raise invalid("Please ensure that function response turn comes immediately after a function call turn.")
+    return turns
+
+
+def _checked_part(part: object, where: str) -> JsonObject:
+    """Return a part under camel-case names; raise for an unknown name or a member of the wrong type."""
+    named = known_fields(part, _PART, where)
+    for name in ("functionCall", "functionResponse", "inlineData", "fileData"):
+        object_at(named.get(name), f"{where}.{name}")
+    if not isinstance(named.get("text", ""), str):
+        raise _wrong_value(f"{where}.text")
+    return named
