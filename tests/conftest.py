@@ -71,6 +71,7 @@ hypothesis.settings.register_profile("liverouter", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("liverouter")
 
 
+_SLOW_FOLDERS: Final = ("browser", "faults", "readme", "system")
 _FEW_FILES: Final = 3  # so few are done before workers have started; so is what `-k` picks
 # For the end of what tests started: an embedded server's supervisor needs some seconds on a busy machine.
 _PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "20"))
@@ -80,6 +81,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Guard the processes of a run, in the process that begins it."""
     if not hasattr(config, "workerinput") and not config.option.collectonly:
         config.add_cleanup(Run().close)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the folders first whose files take longest: a worker that gets one at the end lets the others wait."""
+    items.sort(key=lambda item: item.path.parent.name not in _SLOW_FOLDERS)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:

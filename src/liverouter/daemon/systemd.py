@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PINGS_PER_PERIOD: Final = 2  # sd_watchdog_enabled(3) asks for half of the period
-_PERIOD: Final = re.compile(r"0*[1-9][0-9]{0,19}")  # microseconds; 0 is refused by sd_watchdog_enabled(3), too
+_PERIOD: Final = re.compile(r"[0-9]{1,20}")  # microseconds
 
 
 class Notifier:
@@ -32,7 +32,7 @@ class Notifier:
         period = environ.get("WATCHDOG_USEC", "")
         meant_for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usable = self._address and meant_for_us and _PERIOD.fullmatch(period)
-        self.watchdog_s = int(period) / 1e6 if usable else None
+        self.watchdog_s = (int(period) / 1e6 or None) if usable else None  # sd_watchdog_enabled(3) refuses 0, too
 
     def ready(self, status: str) -> None:
         """Say that the process serves; *status* is what `systemctl status` shows."""
