@@ -89,9 +89,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return how many workers `-n auto` starts: one more than this process may use cores, none for a few tests.
+    """Return how many workers `-n auto` starts: two more than this process may use cores, none for a few tests.
 
-    One more, as many a test waits: for a timeout, a server's start, a browser.
+    Two more, as many a test waits: for a timeout, a server's start, a browser.
     """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # for xdist to read
@@ -99,7 +99,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if config.option.keyword or (len(named) <= _FEW_FILES and all(path.suffix == ".py" for path in named)):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + 1
+    return cores + 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
