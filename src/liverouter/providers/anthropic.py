@@ -85,12 +85,12 @@ CHAT_ANTHROPIC: Final = NativeModel(
 )
 
 _USAGE: Final = {"input_tokens": 1, "output_tokens": 1}
-_CALL: Final = {"type": "tool_use", "id": "toolu_1", "name": "rehearse", "input": {}}
+_CALL: Final = {"type": "tool_use", "id": "toolu_1", "name": "warm_up", "input": {}}
 _WHOLE: Final[dict[str, Any]] = {
-    "id": "rehearsal",
+    "id": "warmup",
     "type": "message",
     "role": "assistant",
-    "model": "rehearsal",
+    "model": "warmup",
     "content": [{"type": "text", "text": "ok"}, _CALL],
     "stop_reason": "tool_use",
     "stop_sequence": None,

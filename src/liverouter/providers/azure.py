@@ -92,7 +92,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
 def _client(http: Any) -> Any:
     import openai
 
-    return openai.AsyncAzureOpenAI(api_key="rehearsal", api_version=_VERSION, azure_endpoint=NOWHERE, http_client=http)
+    return openai.AsyncAzureOpenAI(api_key="warmup", api_version=_VERSION, azure_endpoint=NOWHERE, http_client=http)
 
 
 _NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset({"azure", "openai"}))

@@ -80,20 +80,20 @@ CHAT_OPENAI: Final = NativeModel(
 def _client(http: Any) -> Any:
     import openai
 
-    return openai.AsyncOpenAI(api_key="rehearsal", base_url=f"{NOWHERE}/v1", http_client=http)
+    return openai.AsyncOpenAI(api_key="warmup", base_url=f"{NOWHERE}/v1", http_client=http)
 
 
 _USAGE: Final = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-_CALL: Final = {"id": "call_1", "type": "function", "function": {"name": "rehearse", "arguments": "{}"}}
-_CHUNK: Final = {"id": "rehearsal", "object": "chat.completion.chunk", "created": 1, "model": "rehearsal"}
+_CALL: Final = {"id": "call_1", "type": "function", "function": {"name": "warm_up", "arguments": "{}"}}
+_CHUNK: Final = {"id": "warmup", "object": "chat.completion.chunk", "created": 1, "model": "warmup"}
 CHAT_COMPLETIONS: Final = Dialect(
     name="openai",
     params={"model": "openai/gpt-4o", "api_base": f"{NOWHERE}/v1"},
     whole={
-        "id": "rehearsal",
+        "id": "warmup",
         "object": "chat.completion",
         "created": 1,
-        "model": "rehearsal",
+        "model": "warmup",
         "choices": [
             {
                 "index": 0,

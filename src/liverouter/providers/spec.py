@@ -28,7 +28,7 @@ Kind = Literal["secret", "url", "text"]
 # What becomes a piece of a URL may hold none of the characters that end such a piece.
 IN_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
-NOWHERE: Final = "http://rehearsal.invalid"  # where a warm-up sends: a reserved name, which nothing resolves
+NOWHERE: Final = "http://warmup.invalid"  # where a warm-up sends: a reserved name, which nothing resolves
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -132,7 +132,7 @@ class Dialect:
     Attributes:
         name: of the dialect; each is gone through once per process, whichever providers speak it.
         params: litellm's parameters, of which the address is `NOWHERE`.
-        whole: the body of an answer: a text and a call of the tool `rehearse`, without arguments.
+        whole: the body of an answer: a text and a call of the tool `warm_up`, without arguments.
         events: that answer as a stream, event by event; a ``type`` in one is its name.
         end: what follows the last event.
     """

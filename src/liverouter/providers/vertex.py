@@ -232,7 +232,7 @@ _WHOLE: Final[dict[str, Any]] = {
             "finishReason": "STOP",
             "content": {
                 "role": "model",
-                "parts": [{"text": "ok"}, {"functionCall": {"name": "rehearse", "args": {}}}],
+                "parts": [{"text": "ok"}, {"functionCall": {"name": "warm_up", "args": {}}}],
             },
         }
     ],

@@ -36,12 +36,12 @@ _LATE: Final = (  # modules that a first call would import, whichever its provid
     "langsmith.run_helpers",
 )
 _LIMIT_S: Final = 30.0
-_GROUP: Final = "rehearsal"
+_GROUP: Final = "warmup"
 _TOOL: Final = {
     "type": "function",
     "function": {
-        "name": "rehearse",
-        "description": "Rehearse.",
+        "name": "warm_up",
+        "description": "Warm up.",
         "parameters": {"type": "object", "properties": {"line": {"type": "string"}}},
     },
 }
@@ -68,7 +68,7 @@ def _warm_up_new(deployments: Iterable[Deployment]) -> None:
         new = spoken.keys() - _warmed
         if not new:
             return
-        loop = LoopThread("liverouter-rehearsal")
+        loop = LoopThread("liverouter-warmup")
         loop.at_stop(close_clients)
         for name in new:
             with contextlib.suppress(Exception):  # what it loaded is loaded; a call will say what is wrong, if anything
@@ -101,7 +101,7 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     from liverouter.routing.failover import FailoverRouter
 
     is_internal_call.set(True)  # litellm then tells no logger
-    params = {**dialect.params, "api_key": "rehearsal"}
+    params = {**dialect.params, "api_key": "warmup"}
     router = FailoverRouter(
         group=_GROUP,
         orders={_GROUP: 1},
@@ -140,7 +140,7 @@ def _client(spec: ProviderSpec, answers: Callable[[httpx.Request], httpx.Respons
 def _fail(request: httpx.Request) -> httpx.Response:
     """Answer an error that every library reads."""
     del request
-    return httpx.Response(500, json={"error": {"type": "api_error", "message": "rehearsal", "code": 500}})
+    return httpx.Response(500, json={"error": {"type": "api_error", "message": "warmup", "code": 500}})
 
 
 def _answer(dialect: Dialect, request: httpx.Request) -> httpx.Response:

@@ -77,7 +77,7 @@ class TestEveryProvider:
 
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_timeout_holds(self, world: World, method: str) -> None:
-        """`litellm_timeout` is the plain model's timeout too."""
+        """`litellm_timeout` is the native model's timeout too."""
         world.call(method)
         world.live.set(litellm_timeout=0.5)
         world.primary.fail(Failure.HANG)
