@@ -125,6 +125,7 @@ def roll_back_over_another_change(settings: Settings, world: World) -> None:
     write(world.dsn, "llm_max_tokens", "400")
     expect(page.locator("#problems")).to_contain_text("Revision 6 was saved meanwhile")
     expect(page.locator("#history li")).to_have_count(7)
+    list_that_says_the_same_is_not_drawn_anew(settings)
     settings.press("Roll back to revision 1")
     dialog = page.get_by_role("dialog")
     expect(dialog.locator("tr").filter(has_text="llm_max_tokens")).to_contain_text("400")
@@ -139,6 +140,17 @@ def roll_back_over_another_change(settings: Settings, world: World) -> None:
     expect(settings.longest_answer()).to_have_value("")
     expect(settings.temperature()).to_have_value("0.9")  # the edit that was never saved
     expect(page.locator("#history li").first).to_contain_text("as it was")
+
+
+def list_that_says_the_same_is_not_drawn_anew(settings: Settings) -> None:
+    """A button that was replaced between the mouse's going down and up would not be clicked."""
+    page, newest = settings.page, settings.page.locator("#history li").first
+    newest.evaluate("(item) => { item.dataset.mark = 'it' }")
+    with page.expect_response("**/api/revisions?limit=50"):
+        settings.press("Check")
+    page.evaluate("() => fetch('/api/revisions?limit=1').then((answer) => answer.json())")  # the page has read its own
+    expect(settings.bar).to_contain_text("2 deployments answered")
+    assert newest.get_attribute("data-mark") == "it"
 
 
 def test_failed_roll_back_says_so(world: World, page: Page) -> None:

@@ -14,6 +14,9 @@ export class History {
 	async load() {
 		const rows = await call("GET", `/api/revisions?limit=${NEWEST}`);
 		this.newest = rows[0]?.revision ?? 0;
+		const drawn = JSON.stringify(rows);
+		if (drawn === this.drawn) return; // a button that is replaced under the mouse is not clicked
+		this.drawn = drawn;
 		const open = [...document.querySelectorAll("#history details[open]")].map((details) => Number(details.dataset.revision));
 		$("history").replaceChildren(...rows.map((row) => this.row(row, open.includes(row.revision))));
 	}
