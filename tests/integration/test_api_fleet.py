@@ -333,6 +333,22 @@ class TestProcess:
         assert set(islice(paths, 100)) >= {"/api/config", "/api/events", "/api/check", "/api/rollback", "/readyz"}
 
 
+class Uneventful(Fleet):
+    """A fleet without calls and problems, which asks no database."""
+
+    async def serving(self) -> list[dict[str, Any]]:
+        """No process serves."""
+        return []
+
+    async def problems(self) -> list[dict[str, Any]]:
+        """There are none."""
+        return []
+
+    async def usage(self, minutes: int) -> list[dict[str, Any]]:
+        """There were no calls."""
+        return [][:minutes]
+
+
 class TestUnforeseen:
     async def test_watcher_goes_on_after_an_error_that_nobody_foresaw_and_tells_it_once(self) -> None:
         """Three looks fail, the fourth works: one complaint, pages are told, and all is told later."""
@@ -340,7 +356,7 @@ class TestUnforeseen:
         told: list[str] = []
         looks: list[int] = []
 
-        class Broken(Fleet):
+        class Broken(Uneventful):
             async def head(self) -> dict[str, Any]:
                 looks.append(1)
                 await asyncio.sleep(0)  # others go on meanwhile, as in every read
@@ -351,15 +367,6 @@ class TestUnforeseen:
 
             async def instances(self, head: dict[str, Any]) -> list[dict[str, Any]]:
                 return [head][1:]
-
-            async def serving(self) -> list[dict[str, Any]]:
-                return []
-
-            async def problems(self) -> list[dict[str, Any]]:
-                return []
-
-            async def usage(self, minutes: int) -> list[dict[str, Any]]:
-                return [][:minutes]
 
         watch = Watch(fleet=Broken(SettingsRepository(url="postgresql://127.0.0.1/x")), hub=hub, report=told.append)
         stream = hub.stream(hello)
@@ -379,21 +386,12 @@ class TestUnforeseen:
         hub = Hub()
         running = [{"instance": "a"}, {"instance": "b"}]
 
-        class Shrinking(Fleet):
+        class Shrinking(Uneventful):
             async def head(self) -> dict[str, Any]:
                 return {"revision": 7, "pending": 0}
 
             async def instances(self, head: dict[str, Any]) -> list[dict[str, Any]]:
                 return [one for one in running if head]
-
-            async def serving(self) -> list[dict[str, Any]]:
-                return []
-
-            async def problems(self) -> list[dict[str, Any]]:
-                return []
-
-            async def usage(self, minutes: int) -> list[dict[str, Any]]:
-                return [][:minutes]
 
         fleet = Shrinking(SettingsRepository(url="postgresql://127.0.0.1/x"))
         watch = Watch(fleet=fleet, hub=hub, report=pytest.fail)
