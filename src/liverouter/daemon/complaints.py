@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.secrecy.redaction import mask
+from liverouter.secrecy.redaction import brief, mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class Complaints:
                 self._said[kind] = (last, unsaid + 1)
                 return
             self._said[kind] = (now, 0)
-        message = one_line(first + (f": {type(exc).__name__}: {exc}".removesuffix(": ") if exc else ""))
+        message = one_line(first + (f": {brief(exc)}" if exc else ""))
         getattr(self._log, level)(event, message=message, **({"times": unsaid + 1} if unsaid else {}))
 
     @contextlib.contextmanager
