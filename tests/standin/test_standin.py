@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -13,9 +14,10 @@ import httpx
 import pytest
 
 from liverouter.testing import PROVIDERS, Ask, Failure, Reply, StandIn
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 WAIT_S = 10.0
 
@@ -77,6 +79,29 @@ class TestLifecycle:
             with pytest.raises(httpx.TransportError):
                 call.result(WAIT_S)
         assert (standin.in_flight, standin.disconnects) == (0, 0)
+
+    @pytest.mark.parametrize("end", [StandIn.stop, lambda standin: standin.fail("refused")], ids=["stop", "refused"])
+    def test_a_connection_that_arrives_just_then_is_ended(
+        self, standin: StandIn, http: httpx.Client, end: Callable[[StandIn], None]
+    ) -> None:
+        """It is accepted in the same round of the event loop in which the port is closed."""
+        late: list[socket.socket] = []
+        ending = threading.Thread(target=end, args=(standin,))
+
+        def answer(_: Ask) -> Reply:  # on the server's thread: both wait for it now, the connection and the end
+            late.append(socket.create_connection(("127.0.0.1", standin.port)))
+            ending.start()
+            asked = threading.Condition.wait.__code__
+            until(lambda: sys._current_frames()[ending.ident or 0].f_code is asked, WAIT_S)  # noqa: SLF001
+            return Reply(text="done")
+
+        standin.respond(answer)
+        with contextlib.suppress(httpx.TransportError):  # a stop ends it, too
+            ask(http)
+        ending.join(WAIT_S)
+        with late[0] as connection:
+            connection.settimeout(WAIT_S)
+            assert connection.recv(1) == b""
 
     def test_start_twice_is_refused(self, standin: StandIn) -> None:
         """A stand-in serves once."""

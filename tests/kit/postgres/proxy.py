@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from liverouter.testing.standin.port import close_server
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -48,7 +50,7 @@ class FaultProxy:
         """Forward to the server that *dsn* names; starts with `with`."""
         self._given = urlsplit(dsn)
         self._target = (self._given.hostname or "127.0.0.1", self._given.port or 5432)
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._links: set[_Link] = set()
         self._server: asyncio.Server | None = None
@@ -155,9 +157,8 @@ class FaultProxy:
 
     async def _close_server(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
-            await asyncio.sleep(0)
+            server, self._server = self._server, None
+            await close_server(server)
 
     async def _heal(self) -> None:
         self._silent, self._piece, self._from_server, self._from_client, self._hold = False, 0, None, None, b""

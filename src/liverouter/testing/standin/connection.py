@@ -30,7 +30,7 @@ class Connection(asyncio.Protocol):
     """Reads requests one after the other and hands each to the handler in a task of its own."""
 
     def __init__(self, *, number: int, handler: Handler, recorder: Recorder, peers: set[Connection]) -> None:
-        """Serve as connection *number*; a member of *peers* while it is open."""
+        """Serve as connection *number*, whose client was accepted; a member of *peers* until it is lost."""
         self.number = number
         self._handler = handler
         self._recorder = recorder
@@ -40,15 +40,16 @@ class Connection(asyncio.Protocol):
         self._content: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
-        self._lost = asyncio.Event()
+        self._made, self._lost = asyncio.Event(), asyncio.Event()
         self._transport: asyncio.Transport
+        peers.add(self)
 
     # called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection."""
         self._transport = cast("asyncio.Transport", transport)  # as every TCP server's is
-        self._peers.add(self)
+        self._made.set()
         self._recorder.count(accepted=1, open_connections=1)
 
     def data_received(self, data: bytes) -> None:
@@ -165,13 +166,15 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
 
-    def leave_if_idle(self) -> None:
+    async def leave_if_idle(self) -> None:
         """Close unless a request is in progress."""
+        await self._made.wait()
         if self._task is None:
             self.leave()
 
     async def abort(self) -> None:
         """Close at once and return when nothing of the connection is left."""
+        await self._made.wait()
         self._leaving = True
         task = self._task
         self._transport.abort()

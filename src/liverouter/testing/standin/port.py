@@ -56,26 +56,26 @@ class Port:
     async def listen(self, make: Callable[[], asyncio.Protocol]) -> None:
         """Serve new connections by the protocol that *make* returns; a port that listens goes on as it is."""
         if self._server is None:
-            self.refuse()
+            await self.refuse()
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(make, sock=self._bound(self.number), backlog=_BACKLOG)
 
-    def refuse(self) -> None:
+    async def refuse(self) -> None:
         """Refuse new connections; open ones are not touched."""
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            await close_server(server)
         for sock in (*self._fillers, *([self._swallower] if self._swallower else [])):
             sock.close()
         self._fillers, self._swallower = [], None
 
-    def swallow(self) -> None:
+    async def swallow(self) -> None:
         """Let new connections hang in connect. Blocks for about 50 ms.
 
         A listener that accepts nothing has its queue filled, after which the system drops every SYN. Where a system
         does not, the connection is made and nobody ever reads it.
         """
-        self.refuse()
+        await self.refuse()
         self._swallower = self._bound(self.number)
         self._swallower.listen(0)
         for _ in range(_FILLERS):
@@ -88,7 +88,20 @@ class Port:
             if not connected.poll(1000 * _FILLED_AFTER_S):
                 return
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Give the port back."""
-        self.refuse()
+        await self.refuse()
         self._holder.close()
+
+
+async def close_server(server: asyncio.Server) -> None:
+    """Close *server*, whose loop is a selector's; connections that it has accepted, even just now, are not touched.
+
+    asyncio loses a connection, and its descriptor, where a server is closed in the round in which it was accepted:
+    Python 3.11 makes no transport for a server that has no sockets.
+    """
+    loop = asyncio.get_running_loop()
+    for sock in server.sockets:
+        loop.remove_reader(sock.fileno())
+    await asyncio.sleep(0)  # what was accepted gets its protocol and its transport in the next round
+    server.close()

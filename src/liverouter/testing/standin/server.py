@@ -85,7 +85,7 @@ class StandIn:
         if self._thread is not None:
             raise RuntimeError(f"{self!r} was started before; make a new one")
         self._port = Port(self._wanted_port)
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()  # as `port.close_server` needs
         self._thread = threading.Thread(
             target=self._run, args=(self._loop,), name=f"standin-{self.provider}", daemon=True
         )
@@ -312,17 +312,17 @@ class StandIn:
         )
 
     async def _refuse(self) -> None:
-        self._own_port.refuse()
-        self._leave_idle()
+        await self._own_port.refuse()
+        await self._of_each(Connection.leave_if_idle)
 
     async def _swallow(self) -> None:
-        self._own_port.swallow()
-        self._leave_idle()
-
-    def _leave_idle(self) -> None:
-        for connection in tuple(self._connections):
-            connection.leave_if_idle()
+        await self._own_port.swallow()
+        await self._of_each(Connection.leave_if_idle)
 
     async def _shut(self) -> None:
-        self._own_port.close()
-        await asyncio.gather(*(connection.abort() for connection in tuple(self._connections)))
+        await self._own_port.close()
+        await self._of_each(Connection.abort)
+
+    async def _of_each(self, step: Callable[[Connection], Coroutine[None, None, None]]) -> None:
+        """Run *step* of every connection, those included that were accepted just before the port was closed."""
+        await asyncio.gather(*(step(connection) for connection in tuple(self._connections)))
