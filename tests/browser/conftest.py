@@ -116,6 +116,7 @@ def world(dsn: str) -> Iterator[World]:
 def world_of_processes(dsn: str, tmp_path: Path) -> Iterator[World]:
     """The same, with `liverouter serve` as a process of its own."""
     keys = generate_key()
-    daemon = Daemon(log=tmp_path / "daemon.log", LIVEROUTER_DATABASE_URL=dsn, LIVEROUTER_SECRET_KEYS=keys)
+    environment = {"LIVEROUTER_DATABASE_URL": dsn, "LIVEROUTER_SECRET_KEYS": keys, "LITELLM_ENABLE": ""}  # on
+    daemon = Daemon(log=tmp_path / "daemon.log", **environment)
     with _around(dsn, keys, daemon) as world:
         yield world

@@ -23,6 +23,8 @@ _END_S: Final = 90.0
 class Daemon:
     """One daemon on a free port; `with Daemon(...) as daemon`. SIGTERM ends it, and its exit code must be 0.
 
+    Its engine is the native one unless rows or *environment* say otherwise: litellm takes seconds of CPU to import.
+
     Attributes:
         said: its lines on standard output so far.
         token: the one that was given, or the one that it made.
@@ -30,7 +32,8 @@ class Daemon:
 
     def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
         """Prepare; without `--data-dir` its data folder lies beside *log*, which takes its standard error."""
-        self._arguments, self._environment, self.log = arguments, environment, log
+        self._arguments, self.log = arguments, log
+        self._environment = {"LITELLM_ENABLE": "false", **environment}
         self.said: list[str] = []
         self.url = ""
         self.token = environment.get("LIVEROUTER_ADMIN_TOKEN", "")

@@ -145,6 +145,19 @@ class TestRowToModel:
             assert prompt("str(status().state)") == "live"
         assert openai.violations == ()
 
+    @pytest.mark.parametrize("said_by", ["row", "environment"])
+    def test_native_engine_never_imports_litellm(
+        self, dsn: str, psql: Callable[[str], None], openai: StandIn, said_by: str
+    ) -> None:
+        """Its import takes seconds and more than 100 MB, which a process without it goes without."""
+        psql(_FIRST_ROWS.format(api_base=openai.api_base))
+        environment = {"LITELLM_ENABLE": "false"} if said_by == "environment" else {}
+        if said_by == "row":
+            psql(put("litellm_enable", value=False))
+        with Prompt(dsn, OPENAI_API_KEY=KEY, **environment) as prompt:
+            assert prompt("model.invoke('hi').content") == "gpt-4o says: hi"
+            assert prompt("'litellm' in sys.modules") is False
+
     def test_serving_process_goes_on_serving_whatever_row_is_written(
         self, dsn: str, psql: Callable[[str], None], openai: StandIn, wait_until: Callable[..., None]
     ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from liverouter import options
 from liverouter.config.environment import Environment
 from liverouter.config.validate import Validation
+from liverouter.engine import reloader
 from liverouter.engine.activation import Activation
 from liverouter.engine.reloader import Reloader
 from liverouter.errors import ConfigError, DatabaseError, Problem
@@ -45,7 +46,7 @@ class Steps(Activation):
         if rows.revision in self.world.unforeseen:
             raise RuntimeError("can't start new thread")
         if rows.revision in self.world.invalid:
-            return Validation(None, (BAD,))
+            return Validation(None, (BAD,), self.world.litellm_enable)
         deployment = Deployment(
             id=f"openai/m{rows.revision // 10}",
             provider="openai",
@@ -59,7 +60,8 @@ class Steps(Activation):
             credential_source="",
             credential_fingerprint="",
         )
-        return Validation(Snapshot(rows.epoch, rows.revision, rows.change_id, rows.committed_at, (deployment,)), ())
+        snapshot = Snapshot(rows.epoch, rows.revision, rows.change_id, rows.committed_at, (deployment,))
+        return Validation(snapshot, (), snapshot.litellm_enable)
 
     def build(self, snapshot: Snapshot, number: int) -> Generation:
         """Build, or raise what the test prepared."""
@@ -82,6 +84,7 @@ class World:
         self.unbuildable: dict[int, Exception] = {}
         self.unforeseen: set[int] = set()
         self.unreadable = 0
+        self.litellm_enable = False  # of invalid revisions
         self.gate = asyncio.Event()
         self.gate.set()
         self.file: Rows | None = None
@@ -165,6 +168,23 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+class TestLoadAhead:
+    @pytest.mark.parametrize("wanted", [True, False])
+    async def test_litellm_is_imported_while_the_first_rows_are_mended(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, *, wanted: bool
+    ) -> None:
+        """Once, and only where the rows want it: the native engine never imports it."""
+        loads: list[str] = []
+        monkeypatch.setattr(reloader, "load", lambda: loads.append("litellm"))
+        world.litellm_enable, world.invalid = wanted, {10, 20}
+        await world.until_event(ConfigRejected)
+        world.write(20)
+        await world.until(lambda: sum(isinstance(e, ConfigRejected) for e in world.events) == 2)
+        world.write(30)
+        await world.until(lambda: world.live == 30)
+        assert loads == ["litellm"] * wanted
 
 
 class TestActivate:

@@ -29,10 +29,12 @@ class Validation:
     Attributes:
         snapshot: None where there are errors.
         problems: errors first; with a snapshot there are only warnings.
+        litellm_enable: which engine is wanted, also where there are errors.
     """
 
     snapshot: Snapshot | None
     problems: tuple[Problem, ...]
+    litellm_enable: bool
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -53,7 +55,7 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
     errors = values.errors()
     warnings = tuple(p for p in values.problems if p.severity == "warning")
     if errors or not deployments:
-        return Validation(None, first_problems((*errors, *warnings)))
+        return Validation(None, first_problems((*errors, *warnings)), common["litellm_enable"])
     snapshot = Snapshot(
         epoch=raw.epoch,
         revision=raw.revision,
@@ -68,7 +70,7 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
         timeout_s=float(common["litellm_timeout"]),
         check_streams=common["litellm_check_streams"],
     )
-    return Validation(snapshot, first_problems(warnings))
+    return Validation(snapshot, first_problems(warnings), snapshot.litellm_enable)
 
 
 def _check_names(values: Values) -> None:

@@ -17,7 +17,6 @@ from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres.listener import Listener
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.routing.cooldowns import Cooldowns
-from liverouter.routing.litellm_setup import load
 from liverouter.routing.shared_cooldowns import SharedCooldowns
 from liverouter.secrecy.redaction import brief
 
@@ -67,7 +66,6 @@ class Engine:
         """Wire the parts; nothing is opened before `run`."""
         self._bus = bus
         self._tasks: list[asyncio.Task[None]] = []
-        self._litellm: asyncio.Task[None] | None = None
         cooldowns = Cooldowns()
         self.requests = ReloadRequests(bus)
         self.repository = SettingsRepository(
@@ -117,7 +115,6 @@ class Engine:
 
     async def run(self) -> None:
         """Run all loops until `close`."""
-        self._litellm = asyncio.create_task(_import_litellm(), name="litellm import")
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "reloader": self.reloader.run,
             "listener": self.listener.run,
@@ -170,9 +167,3 @@ class Engine:
             except Exception as exc:  # noqa: BLE001 - the top of a loop
                 self._bus.emit(LoopFailed(name, brief(exc)))
             await asyncio.sleep(_RESTART_S)
-
-
-async def _import_litellm() -> None:
-    """Load litellm while the database is asked; whoever builds a Router waits for it, and raises what fails."""
-    with contextlib.suppress(Exception):
-        await asyncio.to_thread(load)

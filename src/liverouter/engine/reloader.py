@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from liverouter.engine.activation import Activation, Prepared, Reading, Rejected
 from liverouter.errors import DatabaseError
 from liverouter.events import Bus, ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed
 from liverouter.loops.wakeup import Backoff, jittered
+from liverouter.routing.litellm_setup import load
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Reloader:
         self._listener, self._options, self._file, self._bus = listener, options, snapshot_file, bus
         self._seen: _Seen | None = None
         self._retry = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S)  # counts the reads that failed since one succeeded
+        self._litellm: asyncio.Task[None] | None = None
         self._burst_length = 0  # up with each read that ended with the next asked for, down with each that did not
 
     async def run(self) -> None:
@@ -152,6 +155,8 @@ class Reloader:
             case Rejected() as rejected:
                 if told is None or rejected.problems != told.problems:
                     self._activation.reject(rejected, rows)
+                if self._store.current is None and rejected.validation.litellm_enable and self._litellm is None:
+                    self._litellm = asyncio.create_task(_load_litellm(), name="litellm import")
                 return rejected
 
     async def _start_from_file(self) -> None:
@@ -180,3 +185,9 @@ class Reloader:
         while (left_s := end_s - time.monotonic()) > 0 and await self._requests.wait(min(left_s, quiet_s)):
             pass
         return True
+
+
+async def _load_litellm() -> None:
+    """Load litellm while somebody mends the first rows; whoever builds a Router waits for it, and raises what fails."""
+    with contextlib.suppress(Exception):
+        await asyncio.to_thread(load)
