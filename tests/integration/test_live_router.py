@@ -152,15 +152,20 @@ class TestReject:
             events.wait_for(ConfigApplied, revision=revision)
             assert live.chat_model().invoke("hi").content == "gpt-4.1 says: hi"
 
-    @pytest.mark.usefixtures("configured")
-    def test_import_that_failed_ahead_of_time_is_repeated(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What goes wrong while litellm is imported, beside the first read, spoils no revision."""
+    def test_import_that_failed_ahead_of_time_is_repeated(
+        self, dsn: str, admin: Admin, openai: StandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What goes wrong while litellm is imported, beside an admin who mends the first rows, spoils no revision."""
+        failed = threading.Event()
 
         def fail() -> None:
+            failed.set()
             raise OSError(errno.EMFILE, "Too many open files")
 
-        monkeypatch.setattr("liverouter.engine.engine.load", fail)
+        monkeypatch.setattr("liverouter.engine.reloader.load", fail)
         with LiveRouter(database_url=dsn, ready_timeout_s=60) as live:
+            assert failed.wait(60)
+            admin.set(llm_provider="openai", llm_model="gpt-4o", openai_api_base=openai.base_url)
             assert live.chat_model().invoke("hi").content == "gpt-4o says: hi"
 
 
