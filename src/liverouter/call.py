@@ -27,7 +27,8 @@ class Call:
         generation: what was in force when the call began; it serves the call to its end.
         began_at: when the newest attempt began, monotonic seconds.
         attempts: how many were begun, the successful one included.
-        served_by: the id of the deployment that answers; "" while none does, and with litellm off.
+        served_by: the id of the deployment that answers; "" while none does.
+        answered: some provider has answered an attempt with anything but an error.
         failures: the id of a deployment and its error, in the order in which the attempts failed.
         tokens: what the answer said it took; None while it has said nothing.
         cost_usd: what the call cost, as the answer said or litellm's price list; None where neither knows.
@@ -39,6 +40,7 @@ class Call:
     began_at: float = field(default_factory=time.monotonic)
     attempts: int = 0
     served_by: str = ""
+    answered: bool = False
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     tokens: UsageMetadata | None = None
     cost_usd: float | None = None
@@ -57,9 +59,10 @@ class Call:
         self.attempts += 1
         self.served_by = identifier
 
-    def failed_at(self, identifier: str, error: Exception) -> None:
-        """Note that an attempt at the deployment *identifier* ended in *error*."""
+    def failed_at(self, identifier: str, error: Exception, *, answered: bool = False) -> None:
+        """Note that an attempt at the deployment *identifier* ended in *error*; *answered*: an answer had come."""
         self.attempts += 1
+        self.answered = self.answered or answered
         self.failures.append((identifier, error))
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from litellm import Router
 
     from liverouter.revision import Deployment, Snapshot
+    from liverouter.routing.cooldowns import Cooldown, Cooldowns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,18 +27,37 @@ class Generation:
 
     Attributes:
         number: 1, 2, … in this process.
-        chat: the inner model: a ChatLiteLLMRouter, or the native model of the primary.
-        router: None while `litellm_enable` is off.
-        profile: a langchain ModelProfile: minimum of limits and AND of abilities, over all deployments.
+        chats: the chat model of each deployment by its id, the primary's first.
+        router: litellm's, over all deployments; None in the native engine.
+        profiles: the ModelProfile of each deployment by its id.
+        profile: minimum of limits and AND of abilities, over all deployments.
+        cooldowns: which deployments are to be left alone; of the client, for all its generations.
         deployments: by their ids.
     """
 
     number: int
     snapshot: Snapshot
-    chat: BaseChatModel
+    chats: Mapping[str, BaseChatModel]
     router: Router | None
+    profiles: Mapping[str, Mapping[str, Any]]
     profile: Mapping[str, Any]
+    cooldowns: Cooldowns
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
+
+    @property
+    def chat(self) -> BaseChatModel:
+        """Return the primary's chat model."""
+        return self.chats[self.snapshot.primary.id]
+
+    @property
+    def cooling(self) -> Mapping[str, Cooldown]:
+        """Return what is to be left alone now; nothing where there is no other deployment to ask."""
+        return self.cooldowns.active() if len(self.chats) > 1 else {}
+
+    @property
+    def cooling_s(self) -> Mapping[str, float]:
+        """Return the remaining seconds of every active cooldown of its deployments, by id."""
+        return self.cooldowns.remaining_s(self.chats) if len(self.chats) > 1 else {}
 
     def __repr__(self) -> str:
         """Name the generation without its content."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.exceptions import ModelAPIError
@@ -28,7 +27,6 @@ _LONGEST_NAME: Final = 200  # characters
 def note(call: Call, chunk: ChatGenerationChunk) -> None:
     """Clean one chunk of a stream, in place, and note in *call* what it says of tokens and cost."""
     message = chunk.message
-    _note_cost(call, message)
     _clean(call, message)
     chunk.generation_info = _plain_metadata(chunk.generation_info) if chunk.generation_info else None
     if (usage := getattr(message, "usage_metadata", None)) is not None:
@@ -45,7 +43,6 @@ def finish(call: Call, result: ChatResult) -> None:
         raise ModelAPIError("the provider's answer has no message")
     for generation in result.generations:
         message = generation.message
-        _note_cost(call, message)
         call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
         _clean(call, message)
     price(call)
@@ -56,9 +53,8 @@ def finish(call: Call, result: ChatResult) -> None:
 
 
 def price(call: Call) -> None:
-    """Note what *call* cost, in US dollars, by litellm's price list, unless the answer said it."""
-    if call.cost_usd is None:
-        call.cost_usd = cost_usd(call.served, call.tokens)
+    """Note what *call* cost, in US dollars, by litellm's price list."""
+    call.cost_usd = cost_usd(call.served, call.tokens)
 
 
 def signature(call: Call) -> dict[str, Any]:
@@ -74,15 +70,9 @@ def signature(call: Call) -> dict[str, Any]:
             "failed_over": call.failed_over,
             "attempts": max(call.attempts, 1),
             "cost_usd": call.cost_usd,
+            "engine": "native" if call.generation.router is None else "litellm",
         }
     }
-
-
-def _note_cost(call: Call, message: BaseMessage) -> None:
-    """Note in *call* the US dollars that litellm put into *message*, where it did."""
-    said = message.response_metadata.get("response_cost")
-    if isinstance(said, int | float) and math.isfinite(said):
-        call.cost_usd = said
 
 
 def _clean(call: Call, message: BaseMessage) -> None:
@@ -96,6 +86,7 @@ def _clean(call: Call, message: BaseMessage) -> None:
     if metadata:
         if call.generation.router is not None:
             metadata.pop("model_id", None)
+            metadata.pop("response_cost", None)
             if "model_name" in metadata:
                 metadata["model_name"] = call.served.model
         message.response_metadata = _plain_metadata(metadata)

@@ -65,15 +65,16 @@ class EveryDeploymentFailedError(CallError):
         )
 
 
-def translate(exc: Exception, call: Call, *, answered: bool = False) -> Exception:
+def translate(exc: Exception, call: Call) -> Exception:
     """Return the error to raise for *call*, which ended in *exc*; with all that it came from it is free of secrets.
 
-    *answered*: the provider's answer had come, so that an error of no library's own is what that answer led to.
+    Where a provider's answer had come, an error of no library's own is what that answer led to.
     """
     secrets = [secret.reveal() for secret in sent_secrets(call.generation.snapshot)]
-    after_content = call.served_by or not is_of_a_library(exc)  # the caller's own code failed, and no deployment did
+    # else the caller's own code failed, and no deployment did
+    after_content = call.served_by or not (is_of_a_library(exc) or isinstance(exc, CallError))
     error = _typed(exc) if after_content else _outcome(exc, call, secrets)
-    if (answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):
+    if (call.answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):
         error = core.ModelAPIError(f"the provider's answer cannot be read: {describe(exc)}")
         error.__cause__ = exc
     for failed in (error, exc, *(failed for _, failed in call.failures)):
@@ -86,8 +87,8 @@ def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
 
     Where each of them refused what the caller asked for, it is the first deployment's error, and else *exc*, typed.
     """
-    failed, snapshot = dict(call.failures), call.generation.snapshot
-    deployments = snapshot.deployments
+    failed, generation = dict(call.failures), call.generation
+    snapshot, deployments = generation.snapshot, [generation.deployments[name] for name in generation.chats]
     if len(deployments) == 1 or any(d.id not in failed for d in deployments):
         return _typed(exc)
     kinds = [_kind(failed[d.id]) for d in deployments]

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from liverouter.generation import Generation
+    from liverouter.revision import Deployment
 
 _REASONING: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _ANTHROPIC: Final = frozenset({"image", "document", "tool_result"})  # blocks that Anthropic writes in its own way
 
 
-def portable(messages: Sequence[BaseMessage], generation: Generation) -> list[BaseMessage]:
-    """Return *messages* as *generation*'s model takes them, whoever wrote them.
+def portable(messages: Sequence[BaseMessage], generation: Generation, deployment: Deployment) -> list[BaseMessage]:
+    """Return *messages* as *generation*'s model of *deployment* takes them, whoever wrote them.
 
-    A message that needs no change is returned itself, one that does as a changed copy.
+    A message that needs no change is returned itself, one that does as a changed copy. What libraries change in place
+    is always a copy: an attempt leaves nothing behind for the next one.
     """
-    native = native_model(generation.snapshot.primary) if generation.router is None else None
+    native = native_model(deployment) if generation.router is None else None
     # LangChain's litellm model keeps signed reasoning elsewhere, and checks it there
     origins = native.reasoning_of if native is not None else frozenset()
     as_is = native is not None and native.takes_anthropic_blocks
@@ -52,9 +54,17 @@ def _parts(message: BaseMessage, origins: frozenset[str], *, as_is: bool) -> Ite
                 return
         own = message.response_metadata.get("model_provider") in origins
         content = [made for block in blocks if (made := _block(block, own=own, as_is=as_is)) is not None]
-        if content != message.content:
-            update["content"] = content or ""
+        update["content"] = fresh(content) or ""
     yield message.model_copy(update=update) if update else message
+
+
+def fresh(value: Any) -> Any:
+    """Return *value* with every plain dict and list in it copied."""
+    if type(value) is dict:
+        return {name: fresh(item) for name, item in value.items()}
+    if type(value) is list:
+        return [fresh(item) for item in value]
+    return value
 
 
 def _block(block: Any, *, own: bool, as_is: bool) -> Any:

@@ -18,7 +18,7 @@ from pydantic import Field
 from liverouter.chat.profile import DEFAULT_PROFILE
 from liverouter.chat.request import Request
 from liverouter.chat.source import PinnedSource
-from liverouter.chat.tools import BoundTools, structured, tool_request
+from liverouter.chat.tools import BoundTools, structured
 from liverouter.routing.model_map import count_tokens
 
 if TYPE_CHECKING:
@@ -232,7 +232,6 @@ class LiveChatModel(BaseChatModel):
         request.pop("stream", None)  # LangChain has chosen by calling this method and not the other
         if stop is not None:
             request["stop"] = stop
-        request = tool_request(generation, request)
         return Request(generation, request, self.source.usage)
 
 

@@ -13,11 +13,11 @@ from liverouter.providers import spec_of
 from liverouter.routing.model_map import model_info
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from langchain_core.language_models import ModelProfile
 
-    from liverouter.revision import Deployment, Snapshot
+    from liverouter.revision import Deployment
 
 DEFAULT_MAX_INPUT_TOKENS: Final = 128_000  # for models that litellm's map does not know
 DEFAULT_PROFILE: Final[Mapping[str, Any]] = MappingProxyType(
@@ -40,16 +40,18 @@ _ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def combine(snapshot: Snapshot, own: Mapping[str, Any] | None = None) -> ModelProfile:
-    """Return the profile that every deployment of *snapshot* fits; always with `max_input_tokens`, never raises.
+def profile_of(deployment: Deployment) -> dict[str, Any]:
+    """Return what *deployment* can do, under either engine; its row's own fields win.
 
-    Facts come from litellm's model map, or from *own*, what the native model says of itself. A deployment that neither
-    knows counts with 128 000 tokens, and its abilities are left out, which LangChain takes for "unknown".
+    A model that litellm's list does not know has the limits of `DEFAULT_PROFILE`, and its abilities are left out, which
+    LangChain takes for "unknown".
     """
-    if snapshot.litellm_enable:
-        profiles = [_profile(deployment, _from_map(deployment)) for deployment in snapshot.deployments]
-    else:
-        profiles = [_profile(snapshot.primary, own or _from_map(snapshot.primary))]
+    lacks = dict.fromkeys(spec_of(deployment).lacks(deployment.model), False)
+    return dict(DEFAULT_PROFILE) | dict(_from_map(deployment) or {}) | lacks | dict(deployment.profile)
+
+
+def combine(profiles: Sequence[Mapping[str, Any]]) -> ModelProfile:
+    """Return the profile that fits all of *profiles*; always with `max_input_tokens`."""
     combined: dict[str, Any] = {"max_input_tokens": _least(profiles, "max_input_tokens") or DEFAULT_MAX_INPUT_TOKENS}
     if (output := _least(profiles, "max_output_tokens")) is not None:
         combined["max_output_tokens"] = output
@@ -66,12 +68,6 @@ def _least(profiles: Iterable[Mapping[str, Any]], name: str) -> int | None:
     """Return the least limit *name* of those that have one, None where none has; `true` is no limit."""
     values = [profile.get(name) for profile in profiles]
     return min((value for value in values if type(value) is int and value > 0), default=None)
-
-
-def _profile(deployment: Deployment, known: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return one deployment's profile; its row's own fields win."""
-    lacks = dict.fromkeys(spec_of(deployment).lacks(deployment.model), False)
-    return dict(DEFAULT_PROFILE) | dict(known or {}) | lacks | dict(deployment.profile)
 
 
 def _from_map(deployment: Deployment) -> dict[str, Any] | None:

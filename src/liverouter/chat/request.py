@@ -1,27 +1,36 @@
-"""One request to one generation, made on the I/O loop: call the inner model, sign the answer, count the call."""
+"""One request to one generation, made on the I/O loop: walk over its deployments, sign the answer, count the call."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 
 from liverouter.call import Call
 from liverouter.chat import answers
 from liverouter.chat.errors import translate
-from liverouter.chat.messages import portable
-from liverouter.routing.clock import Clock
+from liverouter.chat.messages import fresh, portable
+from liverouter.chat.tools import deployment_named, tool_request
+from liverouter.routing.attempt import Attempt
+from liverouter.routing.causes import Cause, cause_of
+from liverouter.routing.cooldowns import Limits
+from liverouter.routing.walk import Walk
 from liverouter.secrecy.leaving import raise_anew
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import ChatResult
 
     from liverouter.chat.usage import UsageCounter
     from liverouter.generation import Generation
+    from liverouter.revision import Deployment
+
+T = TypeVar("T")
 
 
 class Request:
@@ -29,14 +38,22 @@ class Request:
 
     Args:
         generation: serves the call to its end, whatever is activated meanwhile.
-        params: keyword arguments of the inner model: tools, stop, temperature, timeout (seconds for one attempt).
+        params: keyword arguments of a chat model: tools, stop, temperature, timeout (seconds for one attempt); `model`
+            names one deployment, `num_retries` and `disable_fallbacks` say how often and whether others are asked.
         usage: counts the call, once, however it ends.
     """
 
-    __slots__ = ("_generation", "_params", "_usage")
+    __slots__ = ("_alone", "_generation", "_named", "_params", "_timeout_s", "_tries", "_usage")
 
     def __init__(self, generation: Generation, params: dict[str, Any], usage: UsageCounter) -> None:
+        snapshot = generation.snapshot
         self._generation, self._params, self._usage = generation, params, usage
+        retries, named = params.pop("num_retries", None), params.pop("model", None)
+        self._tries = snapshot.tries if retries is None else retries + 1
+        self._named = None if named is None else deployment_named(snapshot, named)
+        self._alone = params.pop("disable_fallbacks", False) is True or self._named is not None
+        asked_s = params.get("timeout")
+        self._timeout_s = float(asked_s) if isinstance(asked_s, int | float) else snapshot.timeout_s
 
     async def generate(self, messages: list[BaseMessage]) -> ChatResult:
         """Return the whole answer, signed in `response_metadata`.
@@ -44,15 +61,14 @@ class Request:
         Raises:
             Exception: the provider's error as `chat.errors.translate` types it, without frames and secrets.
         """
-        call, clock = Call.begin(self._generation), self._clock()
-        work = self._generation.chat._agenerate(portable(messages, self._generation), **self._params)  # noqa: SLF001 - one trace run
+        call = Call.begin(self._generation)
         try:
-            result = await (work if clock is None else clock.wait(work))
+            result = await self._first(call, messages, Attempt.generate)
             answers.finish(call, result)
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
-            error = self._failed(call, exc, clock)
+            error = self._failed(call, exc)
         else:
-            self._usage.answered(call)
+            self._answered(call)
             return result
         return raise_anew(error)
 
@@ -63,62 +79,82 @@ class Request:
             Exception: the provider's error as `chat.errors.translate` types it, without frames and secrets; what was
                 yielded before stays with the caller.
         """
-        call, clock, error = Call.begin(self._generation), self._clock(), None
-        chunks = self._generation.chat._astream(portable(messages, self._generation), **self._params)  # noqa: SLF001 - one trace run
-        bounded = chunks if clock is None else _bounded(chunks, clock)
+        call, error, chunks = Call.begin(self._generation), None, None
         try:
-            async for chunk in bounded:
-                self._usage.begun(call)
+            chunks = await self._first(call, messages, Attempt.open)
+            self._usage.begun(call)
+            async for chunk in chunks:
                 answers.note(call, chunk)
                 yield chunk
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
-            error = self._failed(call, exc, clock)
+            if chunks is not None:  # it broke after it had begun to answer
+                self._count(call.served, exc)
+            error = self._failed(call, exc)
         except (GeneratorExit, asyncio.CancelledError):
             if call.begun:  # the reader has had enough
-                self._settle(call)
+                answers.price(call)
+                self._usage.answered(call)
             raise
         finally:
-            for stream in (bounded, chunks):
-                await stream.aclose()  # type: ignore[attr-defined]  # an async generator in every inner model
-            if clock is not None:
-                await clock.close()
+            if chunks is not None:
+                await chunks.aclose()
         if error is not None:
             raise_anew(error)
-        self._settle(call)
+        answers.price(call)
+        self._answered(call)
         message = AIMessageChunk(content="", response_metadata=answers.signature(call), chunk_position="last")
         yield ChatGenerationChunk(message=message)
 
-    def _settle(self, call: Call) -> None:
-        """Note what a streamed *call* cost, and count it as answered."""
-        answers.price(call)
+    async def _first(
+        self, call: Call, messages: list[BaseMessage], ask: Callable[[Attempt, list[BaseMessage], Any], Awaitable[T]]
+    ) -> T:
+        """Return what the first deployment answers that does; each failed attempt is noted in *call*, and counted.
+
+        Raises:
+            Exception: the error of the first attempt, where none answers.
+        """
+        generation = self._generation
+        walk = Walk(self._deployments(), tries=self._tries, alone=self._alone)
+        while (deployment := walk.next(generation.cooling)) is not None:
+            call.began_at = time.monotonic()
+            attempt = Attempt(
+                generation.chats[deployment.id],
+                deployment.id,
+                timeout_s=self._timeout_s,
+                strict=generation.snapshot.check_streams,
+            )
+            try:
+                params = fresh(tool_request(generation, deployment, dict(self._params)))
+                answer = await ask(attempt, portable(messages, generation, deployment), params)
+            except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
+                call.failed_at(deployment.id, exc, answered=attempt.clock.answered)
+                walk.failed(self._count(deployment, exc, answered=attempt.clock.answered))
+            else:
+                call.answered_by(deployment.id)
+                return answer
+        raise call.failures[0][1]
+
+    def _deployments(self) -> list[Deployment]:
+        """Return those that may serve the call: the named one, or all that the engine has a chat model for."""
+        if self._named is not None:
+            return [self._named]
+        chats = self._generation.chats
+        return [deployment for deployment in self._generation.snapshot.deployments if deployment.id in chats]
+
+    def _count(self, deployment: Deployment, exc: Exception, *, answered: bool = True) -> Cause:
+        """Count the failed attempt *exc* against *deployment*, where there is another one to ask; return its cause."""
+        cause, snapshot = cause_of(exc, answered=answered), self._generation.snapshot
+        if len(self._generation.chats) > 1:
+            limits = Limits(snapshot.allowed_fails, snapshot.cooldown_time_s)
+            self._generation.cooldowns.add_failure(deployment.id, cause, limits)
+        return cause
+
+    def _answered(self, call: Call) -> None:
+        """Count that *call* was answered whole."""
+        self._generation.cooldowns.add_success(call.served_by)
         self._usage.answered(call)
 
-    def _failed(self, call: Call, exc: Exception, clock: Clock | None) -> Exception:
+    def _failed(self, call: Call, exc: Exception) -> Exception:
         """Count that *call* ended in *exc*, and return the error to raise for it."""
         self._usage.failed(call, exc)
-        return translate(exc, call, answered=clock is not None and clock.answered)
-
-    def _clock(self) -> Clock | None:
-        """Return what bounds this call until it begins to answer; with litellm each attempt has its own deadline."""
-        generation, asked_s = self._generation, self._params.get("timeout")
-        if generation.router is not None:
-            return None
-        return Clock(float(asked_s) if isinstance(asked_s, int | float) else generation.snapshot.timeout_s)
-
-
-async def _bounded(
-    chunks: AsyncIterator[ChatGenerationChunk], clock: Clock
-) -> AsyncGenerator[ChatGenerationChunk, None]:
-    """Yield *chunks*, with no longer silence before or between them than *clock* allows."""
-    while (chunk := await clock.wait(anext(chunks, None))) is not None:
-        if _says_something(chunk):
-            clock.heard()
-        yield chunk
-
-
-def _says_something(chunk: ChatGenerationChunk) -> bool:
-    """Tell whether *chunk* has anything for the caller: an empty text is none."""
-    message: Any = chunk.message
-    blocks = message.content if isinstance(message.content, list) else ()
-    other = any(isinstance(block, dict) and block.get("type") != "text" for block in blocks)
-    return bool(message.text or other or message.additional_kwargs or getattr(message, "tool_call_chunks", None))
+        return translate(exc, call)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from langchain_core.outputs import Generation as ModelGeneration
 
     from liverouter.generation import Generation
+    from liverouter.providers import NativeModel
+    from liverouter.revision import Deployment, Snapshot
 
 _FUNCTION_KEYS: Final = frozenset({"function", "name", "title"})  # of OpenAI's, Anthropic's and plain JSON schemas
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -71,19 +73,18 @@ class BoundFormat(dict[str, Any]):
         self.schema, self.tool = convert_to_json_schema(schema), BoundTools([schema])
 
 
-def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, Any]:
-    """Return *request* with its tools and its schema in the format of *generation*'s model.
+def tool_request(generation: Generation, deployment: Deployment, request: dict[str, Any]) -> dict[str, Any]:
+    """Return *request* with its tools and its schema in the format of *generation*'s model of *deployment*.
 
     Raises:
-        ValueError: it asks for a model that is not configured, or for JSON in a way that the provider does not know.
+        ValueError: it asks for JSON in a way that the provider does not know.
     """
-    tools = request.pop("tools", None)
+    tools, chat = request.pop("tools", None), generation.chats[deployment.id]
     if generation.router is None:
-        return _native_request(generation, request, tools)
-    if (model := request.get("model")) is not None:
-        request["model"] = _deployment_id(generation, model)
+        return _native_request(chat, native_model(deployment), request, tools)
     form = request.get("response_format")
-    if isinstance(form, BoundFormat) and tools is None and generation.profile.get("structured_output") is False:
+    promises = generation.profiles[deployment.id].get("structured_output")
+    if isinstance(form, BoundFormat) and tools is None and promises is False:
         del request["response_format"]  # litellm would drop it where it knows of no such ability, and prose come back
         tools, request["tool_choice"] = form.tool, "any"
     strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
@@ -91,30 +92,36 @@ def tool_request(generation: Generation, request: dict[str, Any]) -> dict[str, A
         return request
     ours = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
     choice, functions = request.pop("tool_choice", None), [tool for tool in ours if "function" in tool]
-    bound = generation.chat.bind_tools(functions, tool_choice=choice, **request)
+    bound = chat.bind_tools(functions, tool_choice=choice, **request)
     given = {name: value for name, value in bound.kwargs.items() if value is not None}  # type: ignore[attr-defined]
     return given | {"tools": list(ours)}  # with the built-in ones, which the binding would make functions of
 
 
-def _deployment_id(generation: Generation, model: str) -> str:
-    """Return the id of the deployment that a call names by its id, its model, or ``provider/model``."""
-    snapshot = generation.snapshot
+def deployment_named(snapshot: Snapshot, model: str) -> Deployment | None:
+    """Return the deployment that a call names by its id, its model, or ``provider/model``.
+
+    None for the logical name, which stands for all.
+
+    Raises:
+        ValueError: there is none.
+    """
     for deployment in snapshot.deployments:
         if model in (deployment.id, deployment.label, deployment.model):
-            return deployment.id
+            return deployment
     if model == snapshot.model_name:
-        return model
+        return None
     known = ", ".join(d.label for d in snapshot.deployments)
     raise ValueError(f"no deployment serves {model!r}; revision {snapshot.revision} has {known}")
 
 
-def _native_request(generation: Generation, request: dict[str, Any], tools: Sequence[Any] | None) -> dict[str, Any]:
+def _native_request(
+    chat: BaseChatModel, native: NativeModel, request: dict[str, Any], tools: Sequence[Any] | None
+) -> dict[str, Any]:
     """Return *request* with its tools and its schema as the provider's own class converts them.
 
     Raises:
         ValueError: it asks for JSON in a way that the provider does not know.
     """
-    chat, native = generation.chat, native_model(generation.snapshot.primary)
     request = {native.renamed.get(name, name): value for name, value in request.items()}
     response_format = request.get("response_format")
     if response_format is not None and not native.takes_openai_format:

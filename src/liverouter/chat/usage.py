@@ -114,7 +114,7 @@ class UsageCounter:
         if call.settled:
             return
         call.settled = True
-        if call.begun or call.generation.router is None:
+        if call.begun:
             self.add_failure(call.served.id, str(cause_of(error)))
         else:
             self._add_failures(call)

@@ -10,16 +10,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from liverouter.chat.build import build_chat
-from liverouter.chat.profile import combine
+from liverouter.chat.profile import combine, profile_of
 from liverouter.config.validate import Validation, validate
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired
 from liverouter.generation import Generation, Store
 from liverouter.loops.fork import unforkable
 from liverouter.routing.cooldowns import Cooldowns
-from liverouter.routing.litellm_setup import collecting_later, freeze
-from liverouter.routing.router import build_router
+from liverouter.routing.engines import native
+from liverouter.routing.litellm_setup import collecting_later, freeze, load
 from liverouter.routing.warmup import warm_up
 from liverouter.secrecy.redaction import brief
 
@@ -122,7 +121,7 @@ class Activation:
         if validation.snapshot is None:
             return Rejected(validation=validation, problems=validation.problems)
         try:
-            generation, build_ms, warm_ms = self._next(validation.snapshot)
+            generation, warnings, build_ms, warm_ms = self._next(validation.snapshot)
         except ConfigError as exc:
             return Rejected(validation=validation, problems=exc.problems, retryable=_is_retryable(exc))
         except LiveRouterError as exc:
@@ -134,14 +133,14 @@ class Activation:
             return Rejected(validation=validation, problems=(problem,), retryable=retryable)
         return Prepared(
             generation=generation,
-            validation=validation,
+            validation=replace(validation, problems=(*validation.problems, *warnings)),
             validate_ms=validate_ms,
             build_ms=build_ms,
             warm_ms=warm_ms,
         )
 
-    def _next(self, snapshot: Snapshot) -> tuple[Generation, float, float]:
-        """Return the next generation, and the milliseconds that building and warming it took.
+    def _next(self, snapshot: Snapshot) -> tuple[Generation, tuple[Problem, ...], float, float]:
+        """Return the next generation, what to warn of, and the milliseconds that building and warming it took.
 
         A snapshot that serves like the generation in force gets that one's parts under a new number.
         """
@@ -149,38 +148,48 @@ class Activation:
         number = former.number + 1 if former is not None else 1
         if former is not None and snapshot.serves_like(former.snapshot):
             deployments = {d.id: d for d in snapshot.deployments}
-            return replace(former, number=number, snapshot=snapshot, deployments=deployments), 0.0, 0.0
+            return replace(former, number=number, snapshot=snapshot, deployments=deployments), (), 0.0, 0.0
         with unforkable(), collecting_later():
             started = time.monotonic()
-            generation = self.build(snapshot, number)
+            generation, warnings = self.build(snapshot, number)
             built = time.monotonic()
             self.warm(generation)
             warmed = time.monotonic()
         if self._gc_freeze:
             freeze()
-        return generation, (built - started) * 1000, (warmed - built) * 1000
+        return generation, warnings, (built - started) * 1000, (warmed - built) * 1000
 
     def validate(self, rows: Rows, environment: Environment) -> Validation:
         """Return the Snapshot that *rows* describe, or every Problem in them."""
         return validate(rows, environment=environment, keyring=self._keyring)
 
-    def build(self, snapshot: Snapshot, number: int) -> Generation:
-        """Return a new generation, which knows what cools down; sends nothing to any provider.
+    def build(self, snapshot: Snapshot, number: int) -> tuple[Generation, tuple[Problem, ...]]:
+        """Return a new generation, which knows what cools down, and what to warn of; sends nothing to any provider.
 
         Raises:
             ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
         """
         self._usage.know(snapshot.deployments)
-        router = build_router(snapshot, self._cooldowns) if snapshot.litellm_enable else None
-        chat = build_chat(snapshot, router, self._io)
+        router, warnings = None, ()
+        if snapshot.litellm_enable:
+            load()
+            from liverouter.routing.engines import litellm  # imports litellm
+
+            router, chats = litellm.build(snapshot, self._io)
+        else:
+            chats, warnings = native.build(snapshot, self._io)
+        deployments = {d.id: d for d in snapshot.deployments}
+        profiles = {name: profile_of(deployments[name]) for name in chats}
         return Generation(
             number=number,
             snapshot=snapshot,
-            chat=chat,
+            chats=chats,
             router=router,
-            profile=combine(snapshot, chat.profile),
-            deployments={d.id: d for d in snapshot.deployments},
-        )
+            profiles=profiles,
+            profile=combine(list(profiles.values())),
+            cooldowns=self._cooldowns,
+            deployments=deployments,
+        ), warnings
 
     def warm(self, generation: Generation) -> None:
         """Load what the first call of *generation* needs, so that no caller pays; blocks for seconds the first time."""
@@ -213,11 +222,11 @@ class Activation:
                 build_ms=prepared.build_ms,
                 warm_ms=prepared.warm_ms,
                 commit_to_live_ms=live_ms if is_timed else None,
-                rebuilt=former is None or generation.chat is not former.chat,
+                rebuilt=former is None or generation.chats is not former.chats,
                 warnings=prepared.validation.warnings,
             )
         )
-        if former is not None and former.chat is not generation.chat:
+        if former is not None and former.chats is not generation.chats:
             self._bus.emit(GenerationRetired(former.number))
 
     def reject(self, rejected: Rejected, rows: Rows) -> None:

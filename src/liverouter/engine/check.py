@@ -123,7 +123,7 @@ async def check(
         outcome = await asyncio.to_thread(activation.prepare, rows, environment)
         if live and isinstance(outcome, Prepared):
             alone = _each_alone(outcome.generation.snapshot)
-            generations = await asyncio.to_thread(lambda: [activation.build(snapshot, 0) for snapshot in alone])
+            generations = await asyncio.to_thread(lambda: [activation.build(snapshot, 0)[0] for snapshot in alone])
             calls = await asyncio.gather(*(_call(_Source(loop, usage, generation)) for generation in generations))
     finally:
         if io is None:
@@ -139,8 +139,7 @@ async def check(
 
 def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
     """Return one snapshot for each deployment that would serve: with it alone, and without a second try."""
-    serving = snapshot.deployments if snapshot.litellm_enable else snapshot.deployments[:1]
-    return [replace(snapshot, deployments=(deployment,), num_retries=1) for deployment in serving]
+    return [replace(snapshot, deployments=(deployment,), num_retries=1) for deployment in snapshot.deployments]
 
 
 async def _call(source: _Source) -> DeploymentCall:

@@ -30,7 +30,6 @@ from liverouter.events import (
 )
 from liverouter.loops.wakeup import Wakeup
 from liverouter.options import hostname
-from liverouter.routing.router import cooling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -255,7 +254,7 @@ class Reporter:
 
     def _deployments(self, generation: Generation) -> list[dict[str, Any]]:
         """Return the deployments of *generation* by order, each with what is left of its cooldown."""
-        cooling_s = cooling(generation.router) if generation.router is not None else {}
+        cooling_s = generation.cooling_s
         return [
             {
                 "deployment_id": d.id,

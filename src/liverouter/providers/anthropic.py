@@ -66,7 +66,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         api_key=SecretStr(deployment.secrets["anthropic_api_key"].reveal()),
         base_url=_base(deployment),
         timeout=http.timeout_s,
-        max_retries=http.tries - 1,
+        max_retries=0,
         default_headers={"anthropic-version": _VERSION},
         **deployment.params,
     )

@@ -17,6 +17,8 @@ from liverouter.providers.spec import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.language_models import BaseChatModel
 
     from liverouter.revision import Deployment
@@ -46,13 +48,11 @@ def _params(deployment: Deployment) -> dict[str, Any]:
 
 def chat_options(deployment: Deployment, http: Http) -> dict[str, Any]:
     """Return what each class of langchain-openai is made with."""
-    import openai
-
     return deployment.params | {
         "timeout": http.timeout_s,
-        "max_retries": http.tries - 1,
+        "max_retries": 0,
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
-        "http_async_client": http.client(openai.DefaultAsyncHttpxClient, to_its_end=True),
+        "http_async_client": http_client(http),
     }
 
 
@@ -77,10 +77,19 @@ CHAT_OPENAI: Final = NativeModel(
 )
 
 
-def _client(http: Any) -> Any:
+def _client(params: Mapping[str, Any], http: Http) -> Any:
     import openai
 
-    return openai.AsyncOpenAI(api_key="warmup", base_url=f"{NOWHERE}/v1", http_client=http)
+    return openai.AsyncOpenAI(
+        api_key=params["api_key"], base_url=params["api_base"], max_retries=0, http_client=http_client(http)
+    )
+
+
+def http_client(http: Http) -> Any:
+    """Return the HTTP client of OpenAI's SDK, which stops reading a stream at ``[DONE]``."""
+    import openai
+
+    return http.client(openai.DefaultAsyncHttpxClient, to_its_end=True)
 
 
 _USAGE: Final = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}

@@ -86,16 +86,14 @@ class Http(Protocol):
 
     Attributes:
         timeout_s: seconds for one attempt.
-        tries: attempts in all where the provider answers 5xx; at least 1.
         token_request: a transport of the kind that google-auth takes, which ends within the timeout.
     """
 
     timeout_s: float
-    tries: int
     token_request: Callable[..., Any]
 
     def client(self, kind: Callable[..., C], *, to_its_end: bool = False) -> C:
-        """Return a new client of *kind*, `httpx.AsyncClient` or a class of its, closed when the model is garbage.
+        """Return a client of *kind*, `httpx.AsyncClient` or a class of its, that stays open while the model is used.
 
         *to_its_end*: its user stops reading a stream at ``[DONE]``; the rest is read for the connection's sake.
         """
@@ -179,8 +177,8 @@ class ProviderSpec:
             there what the environment holds.
         litellm_options: further parameters for litellm: what it would do otherwise, or would not.
         litellm_patches: model -> names in `litellm_patches` of what has to be changed in litellm for it.
-        litellm_client: an `httpx.AsyncClient` -> the client of the provider's SDK by which litellm calls it; None where
-            litellm sends by its own.
+        litellm_client: litellm's parameters and `Http` -> the client of the provider's SDK by which litellm calls it;
+            None where litellm sends by its own.
         preload: modules that its first call would import.
     """
 
@@ -207,7 +205,7 @@ class ProviderSpec:
     headers: Callable[[Deployment], Mapping[str, str | None]] = lambda _: _NOTHING
     litellm_options: Callable[[Deployment], Mapping[str, Any]] = lambda _: _NOTHING
     litellm_patches: Callable[[str], tuple[str, ...]] = lambda _: ()
-    litellm_client: Callable[[Any], Any] | None = None
+    litellm_client: Callable[[Mapping[str, Any], Http], Any] | None = None
     preload: tuple[str, ...] = ()
 
     @property

@@ -181,7 +181,7 @@ def _build_gemini(deployment: Deployment, http: Http) -> BaseChatModel:
         credentials=credentials,
         base_url=vertex_base(deployment.settings),
         timeout=http.timeout_s,
-        max_retries=http.tries,  # of this package: attempts in all
+        max_retries=1,  # of this package: attempts in all
         **deployment.params,
     )
     client = http.client(httpx.AsyncClient)
@@ -210,7 +210,7 @@ def _build_claude(deployment: Deployment, http: Http) -> BaseChatModel:
         credentials=credentials,
         base_url=f"{vertex_base(deployment.settings)}/v1",
         timeout=http.timeout_s,
-        max_retries=http.tries - 1,
+        max_retries=0,
         http_client=http.client(anthropic.DefaultAsyncHttpxClient),
     )
     return model

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from liverouter.errors import CallError
 from liverouter.providers import PROVIDERS
 from liverouter.secrecy.leaving import chain
 
@@ -123,20 +124,23 @@ class Cause:
         return not blames_the_deployment and self.status < _SERVER_ERROR
 
 
-def cause_of(error: BaseException) -> Cause:
-    """Return the Cause of a failed attempt: who has to cool, and whether to ask again."""
-    status = getattr(error, "status_code", None)
-    if not isinstance(status, int) or status < _FIRST_ERROR:
-        status = _SERVER_ERROR
+def cause_of(error: BaseException, *, answered: bool = True) -> Cause:
+    """Return the Cause of a failed attempt: who has to cool, and whether to ask again.
+
+    *answered*: an answer had come, so that an error of no library's own is what that answer led to; else the request
+    never left this process.
+    """
+    name = type(error).__name__
+    if not answered and not isinstance(error, CallError | OSError) and not is_of_a_library(error):
+        return Cause(name, _FIRST_ERROR)
+    statuses = (getattr(error, "status_code", None), getattr(error, "code", None))  # Google's library calls it a code
+    status = next((s for s in statuses if isinstance(s, int) and s >= _FIRST_ERROR), _SERVER_ERROR)
     if status in (_UNREADABLE, _SERVER_ERROR):
-        behind = _names_behind(error)
-        if not behind.isdisjoint(_NO_TOKEN):
-            status = _UNAUTHORIZED
-        elif not behind.isdisjoint(_TIMEOUTS):
+        if (kind := _of_what_is_behind(error, status)) is not None:
+            status = _UNAUTHORIZED if kind == "authentication" else _SERVER_ERROR
+        elif status == _SERVER_ERROR and not _names_behind(error).isdisjoint(_TIMEOUTS):
             status = _TIMEOUT
-        elif "HTTPStatusError" not in behind:
-            status = _SERVER_ERROR
-    return Cause(type(error).__name__, status, _retry_after_s(error))
+    return Cause(name, status, _retry_after_s(error))
 
 
 def kind_of(error: BaseException) -> Kind | None:

@@ -11,7 +11,7 @@
 - What a provider's library adds from variables of the environment stays here: it belongs to another address.
 - A request to this machine does not leave it by a proxy: no key is bound to that.
 
-A call of the native engine has a `Clock`, which this module tells of attempts and streams.
+An attempt has a `Clock`, which this module tells that an answer came, and which streams it opened.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ import json
 import os
 import re
 import urllib.request
-from contextvars import ContextVar
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -42,13 +40,12 @@ C = TypeVar("C")
 MAX_ANSWER: Final = 64 * 2**20  # bytes, unpacked
 MAX_ERROR: Final = 64_000  # bytes, unpacked, of an answer with an error's status
 _ERROR_S: Final = 5.0  # for the body of an error, whose status says the most; half the timeout where that is less
-_FIRST_REDIRECT, _FIRST_ERROR, _SERVER_ERROR = 300, 400, 500
+_FIRST_REDIRECT, _FIRST_ERROR = 300, 400
 _BY_PROXY: Final = (
     "the base URL is on this machine, but HTTP_PROXY or its kin would have the key go to a proxy: nothing was sent. "
     "Set NO_PROXY=127.0.0.1,localhost"
 )
 _OURS: Final = (b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding")
-_ABOUT_RETRIES: Final = (b"x-should-retry", b"retry-after-ms")
 _HEADERS_OF_VARIABLES: Final = ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS")  # lines of "name: value"
 _NAMED_BY_VARIABLES: Final = {
     "openai-organization": ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION"),
@@ -56,10 +53,6 @@ _NAMED_BY_VARIABLES: Final = {
     "user-agent": ("LITELLM_USER_AGENT",),
 }
 _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
-# `ProviderSpec.headers` of the deployment that litellm tries; without them litellm may send what the environment holds.
-own_headers: Final[ContextVar[Mapping[str, str | None]]] = ContextVar(
-    "liverouter_headers", default=MappingProxyType({})
-)
 
 
 def guarded(client: C) -> C:
@@ -72,8 +65,7 @@ def guarded(client: C) -> C:
 
 async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
     """Return the answer to *request* as it may pass on."""
-    if (clock := clock_of_call()) is not None:
-        clock.attempt_began()
+    clock = clock_of_call()
     request.headers["accept-encoding"] = "identity"
     _take_off(request.headers)
     if _leaves_by_proxy(str(request.url)):
@@ -85,10 +77,7 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         await response.stream.aclose()
         return _refusal(response, 404, _redirected(response, request))
     if status >= _FIRST_ERROR:
-        content = await _error(response, request)
-        if clock is not None and status >= _SERVER_ERROR:
-            clock.attempt_failed()
-        return _rebuilt(response, status, content)
+        return _rebuilt(response, status, await _error(response, request))
     if clock is not None:
         clock.answered = True
     try:
@@ -117,7 +106,6 @@ def put_own(headers: Any, own: Mapping[str, str | None]) -> None:
 
 def _take_off(headers: Any) -> None:
     """Take off *headers* what a library put there from the environment, of which no row says where it may go."""
-    put_own(headers, own_headers.get())
     for name, variables in _NAMED_BY_VARIABLES.items():
         if name in headers and headers[name] in {os.environ.get(variable) for variable in variables}:
             del headers[name]
@@ -168,27 +156,20 @@ def _refusal(response: Any, status: int, text: str) -> Any:
 def _rebuilt(response: Any, status: int, content: bytes, *more: tuple[bytes, bytes]) -> Any:
     """Return *response* anew, with *status* and *content*; *more* are headers that replace its own of their names."""
     replaced = {name for name, _ in more}
-    headers = [(name, value) for name, value in _headers(response, status) if name.lower() not in replaced]
+    headers = [(name, value) for name, value in _headers(response) if name.lower() not in replaced]
     return type(response)(status, headers=[*headers, *more], content=content, extensions=response.extensions)
 
 
-def _headers(response: Any, status: int = 200) -> list[tuple[bytes, bytes]]:
-    """Return the headers of *response* to hand on with *status*.
+def _headers(response: Any) -> list[tuple[bytes, bytes]]:
+    """Return the headers of *response* to hand on.
 
-    The charset goes: JSON is UTF-8, and a charset may name any codec of Python. In the native engine the provider's
-    library decides by three headers whether to try again, and how long to pause; Anthropic's pauses as long as it is
-    told. So there a server's error gets another attempt after the library's own short pause, and nothing else does.
+    The charset goes: JSON is UTF-8, and a charset may name any codec of Python.
     """
-    dropped: tuple[bytes, ...] = _OURS
-    more: list[tuple[bytes, bytes]] = []
-    if clock_of_call() is not None:
-        again = status >= _SERVER_ERROR
-        dropped += (*_ABOUT_RETRIES, b"retry-after") if again else _ABOUT_RETRIES
-        more = [(b"x-should-retry", b"true" if again else b"false")]
-    kept = [(name, value) for name, value in response.headers.raw if name.lower() not in dropped]
     return [
-        (name, value.partition(b";")[0] if name.lower() == b"content-type" else value) for name, value in kept
-    ] + more
+        (name, value.partition(b";")[0] if name.lower() == b"content-type" else value)
+        for name, value in response.headers.raw
+        if name.lower() not in _OURS
+    ]
 
 
 async def _error(response: Any, request: Any) -> bytes:

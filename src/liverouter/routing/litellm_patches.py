@@ -9,23 +9,33 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
-from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
-from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
-from litellm.llms.openai.common_utils import BaseOpenAILLM
 
+from liverouter.routing.clock import clock_of_call
 from liverouter.routing.google_tokens import TokenRequest
-from liverouter.routing.guard import guarded
-from liverouter.routing.litellm_http import attempt_timeout_s, without_netrc
 
 OURS: Final = "liverouter"  # marks our deployments in litellm's model_info
 _LONGEST_MASKED: Final = 4_000  # characters, of which 2,000 leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+
+def without_resend(handler: Any) -> Any:
+    """Return *handler*, litellm's HTTP client, which no longer answers a failed connection by a second request.
+
+    It would go by a client of its own that nothing guards, and double the tries.
+    """
+
+    async def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise sys.exception() or RuntimeError("litellm resends without an error")
+
+    handler.single_connection_post_request = refuse
+    return handler
 
 
 def apply_patches(names: Iterable[str]) -> None:
@@ -37,35 +47,6 @@ def apply_patches(names: Iterable[str]) -> None:
 @functools.cache
 def _apply(name: str) -> None:
     PATCHES[name]()
-
-
-def _guard_clients() -> None:
-    """Have each HTTP client that litellm makes for an attempt of ours admit answers as `guard` does.
-
-    litellm's clients follow redirects, key and prompt included, and read what comes. Some are made deep inside:
-    OpenAI's and Azure's, and those of models that it serves through another API than the one it was asked for.
-    """
-    create_client, get_async_http_client = AsyncHTTPHandler.create_client, BaseOpenAILLM._get_async_http_client  # noqa: SLF001 - litellm has no switch for it
-
-    def create(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _guarded(create_client(self, *args, **kwargs))
-
-    def get(*args: Any, **kwargs: Any) -> Any:
-        client = get_async_http_client(*args, **kwargs)
-        return client if client is None or client is litellm.aclient_session else _guarded(client)
-
-    AsyncHTTPHandler.create_client = create
-    BaseOpenAILLM._get_async_http_client = staticmethod(get)  # noqa: SLF001
-
-
-def _guarded(client: Any) -> Any:
-    """Return *client*, guarded and without ~/.netrc where an attempt of ours makes it; else as it is."""
-    if attempt_timeout_s.get() is None:
-        return client
-    transport = client._transport  # noqa: SLF001 - httpx has no public way in
-    if isinstance(transport, LiteLLMAiohttpTransport):
-        transport.get_valid_client_session = functools.partial(without_netrc, transport.get_valid_client_session)
-    return guarded(client)
 
 
 def _shorten_masking() -> None:
@@ -89,7 +70,7 @@ class _Shortened:
         self._pattern = pattern
 
     def sub(self, replacement: Any, text: str) -> str:
-        kept = text if attempt_timeout_s.get() is None else text[:_LONGEST_MASKED]
+        kept = text if clock_of_call() is None else text[:_LONGEST_MASKED]
         return str(self._pattern.sub(replacement, kept))
 
     def __getattr__(self, name: str) -> Any:
@@ -111,22 +92,22 @@ def _stay_unlisted() -> None:
     litellm.Router._register_deployment_pricing = staticmethod(register_others)  # noqa: SLF001
 
 
-def _azure_by_key() -> None:
-    """Have Azure's client go by the key that it was given, within an attempt of ours.
+def _honest_ends() -> None:
+    """Have litellm's streams end as the provider's did: up to 1.108 it makes up a reason for one that was cut off."""
+    from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
 
-    It prefers a token of the environment, and litellm makes one of a name and a password there.
-    """
-    import openai
+    finish = getattr(CustomStreamWrapper, "finish_reason_handler", None)
+    if finish is None:
+        return
 
-    init = openai.AsyncAzureOpenAI.__init__
+    def honest(self: Any) -> Any:
+        chunk = finish(self)
+        if clock_of_call() is not None and self.received_finish_reason is None:
+            if self.intermittent_finish_reason is None:
+                chunk.choices[0].finish_reason = None
+        return chunk
 
-    def make(self: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **kwargs)
-        if attempt_timeout_s.get() is not None and kwargs.get("api_key"):
-            self._azure_ad_token = None  # of AZURE_OPENAI_AD_TOKEN
-            self._azure_ad_token_provider = None  # of AZURE_USERNAME and AZURE_PASSWORD
-
-    openai.AsyncAzureOpenAI.__init__ = make  # type: ignore[method-assign]
+    CustomStreamWrapper.finish_reason_handler = honest
 
 
 def _gemini_ends() -> None:
@@ -160,8 +141,8 @@ def _google_tokens() -> None:
     refresh_auth = VertexBase.refresh_auth
 
     def hurried(self: Any, credentials: Any) -> None:
-        timeout_s = attempt_timeout_s.get()
-        refresh_auth(self, credentials if timeout_s is None else _ShortTimeout(credentials, timeout_s))
+        clock = clock_of_call()
+        refresh_auth(self, credentials if clock is None else _ShortTimeout(credentials, clock.timeout_s))
 
     VertexBase.refresh_auth = hurried
 
@@ -191,13 +172,12 @@ def _snowflake_stops() -> None:
     SnowflakeConfig._transform_request_anthropic = renaming  # noqa: SLF001
 
 
-COMMON: Final = ("guard_clients", "shorten_masking", "stay_unlisted")
+COMMON: Final = ("honest_ends", "shorten_masking", "stay_unlisted")
 PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
     {
-        "azure_by_key": _azure_by_key,
         "gemini_ends": _gemini_ends,
+        "honest_ends": _honest_ends,
         "google_tokens": _google_tokens,
-        "guard_clients": _guard_clients,
         "shorten_masking": _shorten_masking,
         "snowflake_stops": _snowflake_stops,
         "stay_unlisted": _stay_unlisted,

@@ -1,50 +1,85 @@
-"""What litellm knows of models: limits, abilities, prices, tokens. Answers None while litellm is not loaded; no I/O."""
+"""What litellm's list says of models: limits, abilities, prices. Read as data from its package, which is not imported.
+
+So both engines know the same of a model, and a process that never imports litellm knows it, too.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import PROVIDERS, spec_of
 from liverouter.routing.litellm_setup import loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from langchain_core.messages.ai import UsageMetadata
 
     from liverouter.providers import ProviderSpec
     from liverouter.revision import Deployment
 
-_ANSWERS_CHATS = "chat"  # litellm's mode of the models that answer chats
+_FILE: Final = "model_prices_and_context_window_backup.json"  # as of litellm's release
+_ANSWERS_CHATS: Final = "chat"  # litellm's mode of the models that answer chats
+_SNAPSHOT: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$|[-@]\d{6,8}$|@default$|-00\d$")  # of a release
+_FINE_TUNED: Final = re.compile(r"(ft:[^:]+):")
+_ABOVE: Final = re.compile(r"input_cost_per_token_above_(\d+)(k?)_tokens")
 
 
 def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
-    """Return litellm's entry of *deployment*'s model, None where it has none.
+    """Return the list's entry of *deployment*'s model, None where it has none.
 
     Its members are litellm's: ``max_input_tokens``, ``supports_vision``, ….
     """
-    if (litellm := loaded()) is None:
-        return None
     spec = spec_of(deployment)
-    return _entry(litellm, spec.litellm_provider, deployment.model, spec.base_model(deployment))
+    return _entry(spec.litellm_provider, deployment.model, spec.base_model(deployment))
 
 
-@lru_cache(maxsize=256)  # a look-up of a name that litellm spells otherwise costs milliseconds
-def _entry(litellm: Any, provider: str, model: str, base_model: str) -> Mapping[str, Any] | None:
-    """Return litellm's entry of *base_model*, or else of *model*; *provider* by litellm's name."""
+@lru_cache(maxsize=256)  # reading the list takes some 30 ms, and 10 MB that are let go again
+def _entry(provider: str, model: str, base_model: str) -> Mapping[str, Any] | None:
+    """Return the entry of *base_model*, or else of *model*; *provider* by litellm's name."""
+    entries = _read()
     for name in filter(None, (base_model, model)):
-        try:
-            info: Mapping[str, Any] = litellm.get_model_info(model=name, custom_llm_provider=provider)
-        except Exception:  # noqa: BLE001, S112 - litellm raises a bare Exception for a model it does not know
-            continue
-        return info
+        for key in _keys(provider, name):
+            facts = entries.get(key)
+            if facts is not None and _is_of(facts, provider):
+                return facts
     return None
 
 
+def _keys(provider: str, name: str) -> Iterator[str]:
+    """Yield the names that the list may have for the model *name*, the nearest first."""
+    tuned = _FINE_TUNED.match(name)
+    for known in dict.fromkeys((name, tuned.group(1) if tuned else _SNAPSHOT.sub("", name))):
+        yield f"{provider}/{known}"
+        yield known
+
+
+def _read() -> Mapping[str, Mapping[str, Any]]:
+    """Return the list, from litellm's installed package; empty where that has none that can be read."""
+    try:
+        found = importlib.util.find_spec("litellm")
+        folders = found.submodule_search_locations if found is not None else None
+        text = (Path(next(iter(folders or ()))) / _FILE).read_text(encoding="utf-8")
+        entries = json.loads(text)
+    except (OSError, ValueError, StopIteration):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _is_of(facts: Mapping[str, Any], provider: str) -> bool:
+    """Tell whether *facts* are of a model of *provider*; litellm may have one kind per vendor, ``vertex_ai-…``."""
+    kind = str(facts.get("litellm_provider") or "")
+    return kind == provider or kind.startswith(f"{provider}-")
+
+
 def count_tokens(deployment: Deployment, **said: Any) -> int | None:
-    """Return the tokens of *said*, ``text`` or OpenAI ``messages`` and ``tools``.
+    """Return the tokens of *said*, ``text`` or OpenAI ``messages`` and ``tools``; None while litellm is not loaded.
 
     Exact for OpenAI's models, an estimate for others; neither an image nor a tokenizer is fetched.
     """
@@ -55,52 +90,55 @@ def count_tokens(deployment: Deployment, **said: Any) -> int | None:
 
 
 def cost_usd(deployment: Deployment, tokens: UsageMetadata | None) -> float | None:
-    """Return what litellm's price list says *tokens* cost, in US dollars; None where it does not know the model."""
-    if (litellm := loaded()) is None or tokens is None:
+    """Return what the list says *tokens* cost, in US dollars; None where it has no price for the model.
+
+    Long prompts and cached tokens have prices of their own; where the list has none, they cost as any other.
+    """
+    facts = model_info(deployment) if tokens is not None else None
+    if facts is None or tokens is None or "input_cost_per_token" not in facts:
         return None
-    spec, details = spec_of(deployment), tokens.get("input_token_details") or {}
-    try:
-        prompt, completion = litellm.cost_per_token(
-            model=spec.known_as(deployment),
-            custom_llm_provider=spec.litellm_provider,
-            prompt_tokens=tokens["input_tokens"],
-            completion_tokens=tokens["output_tokens"],
-            cache_read_input_tokens=details.get("cache_read") or 0,
-            cache_creation_input_tokens=details.get("cache_creation") or 0,
-        )
-    except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model it does not know
-        return None
-    return float(prompt + completion)
+    tier = _tier(facts, tokens["input_tokens"])
+
+    def price(name: str, otherwise: float) -> float:
+        return float(next((v for v in (facts.get(f"{name}{tier}"), facts.get(name)) if v is not None), otherwise))
+
+    details = tokens.get("input_token_details") or {}
+    read, written = details.get("cache_read") or 0, details.get("cache_creation") or 0
+    rate = price("input_cost_per_token", 0.0)
+    return (
+        max(tokens["input_tokens"] - read - written, 0) * rate
+        + read * price("cache_read_input_token_cost", rate)
+        + written * price("cache_creation_input_token_cost", rate)
+        + tokens["output_tokens"] * price("output_cost_per_token", 0.0)
+    )
 
 
-def model_names() -> dict[str, list[str]] | None:
-    """Return the chat models that litellm knows and that are not retired, by our providers' names.
+def _tier(facts: Mapping[str, Any], prompt: int) -> str:
+    """Return what the names of the prices for a prompt of so many tokens end in, "" for the usual ones."""
+    found = ((m, facts[m.string]) for m in map(_ABOVE.fullmatch, facts) if m is not None)
+    above = [(int(m.group(1)) * (1000 if m.group(2) else 1), m) for m, cost in found if cost is not None]
+    most = max(((least, m) for least, m in above if prompt > least), key=lambda pair: pair[0], default=None)
+    return "" if most is None else f"_above_{most[1].group(1)}{most[1].group(2)}_tokens"
+
+
+def model_names() -> dict[str, list[str]]:
+    """Return the chat models of the list that are not retired, by our providers' names.
 
     Suggestions only: a provider may know newer ones.
     """
-    if (litellm := loaded()) is None:
-        return None
     today = datetime.now(UTC).date().isoformat()
     found: dict[str, set[str]] = {name: set() for name in PROVIDERS}
-    for key, facts in litellm.model_cost.copy().items():  # a Router that is built meanwhile adds to it
-        spec = _provider(facts)
+    for key, facts in _read().items():
+        spec = next((s for s in PROVIDERS.values() if _is_of(facts, s.litellm_provider)), None)
         if spec is None or facts.get("mode") != _ANSWERS_CHATS:
             continue
         name = _short(key, spec)
-        if name.startswith(("ft:", "container")) or "#" in name:
-            continue  # "#" stands in deployment ids, under which Routers register their prices
+        if name.startswith(("ft:", "container")):
+            continue
         if (facts.get("deprecation_date") or today) < today:
             continue
         found[spec.name].add(name)
     return {provider: sorted(names) for provider, names in found.items()}
-
-
-def _provider(facts: dict[str, Any]) -> ProviderSpec | None:
-    """Return whose model it is; litellm may have one kind per vendor of a provider's models, ``vertex_ai-…``."""
-    kind = str(facts.get("litellm_provider") or "")
-    return next(
-        (s for s in PROVIDERS.values() if kind == s.litellm_provider or kind.startswith(f"{s.litellm_provider}-")), None
-    )
 
 
 def _short(key: str, spec: ProviderSpec) -> str:

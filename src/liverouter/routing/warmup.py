@@ -14,11 +14,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from liverouter.loops.thread import LoopThread
 from liverouter.providers import spec_of
-from liverouter.routing.cooldowns import Cooldowns, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,15 +58,12 @@ def warm_up(snapshot: Snapshot) -> None:
 
 def _warm_up_new(deployments: Iterable[Deployment]) -> None:
     """Go through the dialects of *deployments* that no warm-up of this process has; blocks for up to seconds."""
-    from liverouter.routing.litellm_http import close_clients
-
     with _warming:
         spoken = _spoken(deployments)
         new = spoken.keys() - _warmed
         if not new:
             return
         loop = LoopThread("liverouter-warmup")
-        loop.at_stop(close_clients)
         for name in new:
             with contextlib.suppress(Exception):  # what it loaded is loaded; a call will say what is wrong, if anything
                 loop.call(_warm_up_dialect, *spoken[name])
@@ -96,57 +90,58 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     import litellm
     from langchain_core.messages import HumanMessage
     from langchain_litellm import ChatLiteLLMRouter
-    from litellm.utils import is_internal_call
 
-    from liverouter.routing.failover import FailoverRouter
+    from liverouter.routing.engines.litellm import OneDeployment, client_of
 
-    is_internal_call.set(True)  # litellm then tells no logger
     params = {**dialect.params, "api_key": "warmup"}
-    router = FailoverRouter(
-        group=_GROUP,
-        orders={_GROUP: 1},
-        cooldowns=Cooldowns(),
-        limits=Limits(1, 1.0),
-        tries=1,
-        model_list=[{"model_name": _GROUP, "litellm_params": params, "model_info": {"id": _GROUP}}],
-        timeout=_LIMIT_S,
-        num_retries=0,
-    )
-    answering, failing = _client(spec, partial(_answer, dialect)), _client(spec, _fail)
+    entry = {"model_name": _GROUP, "litellm_params": params}
+    router = litellm.Router(model_list=[{**entry, "model_info": {"id": _GROUP}}], timeout=_LIMIT_S, num_retries=0)
     try:
-        chat = ChatLiteLLMRouter(router=router, model=_GROUP)
-        request: dict[str, Any] = {"client": answering, "tools": [_TOOL]}
-        await chat._agenerate([HumanMessage("hi")], **request)  # noqa: SLF001 - what the chat model calls
-        async for _ in chat._astream([HumanMessage("hi")], **request):  # noqa: SLF001 - what the chat model calls
+        answering, failing = (
+            ChatLiteLLMRouter(router=OneDeployment(router, entry, client_of(spec, params, _Memory(answer))), model=_GROUP)
+            for answer in (partial(_answer, dialect), _fail)
+        )
+        await answering._agenerate([HumanMessage("hi")], tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
+        async for _ in answering._astream([HumanMessage("hi")], tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
             pass
-        await chat._agenerate([HumanMessage("hi")], client=failing)  # noqa: SLF001 - what the chat model calls; raises
+        await failing._agenerate([HumanMessage("hi")])  # noqa: SLF001 - what an attempt calls; raises
     finally:
         router.discard()
         litellm.model_cost.pop(_GROUP, None)
 
 
-def _client(spec: ProviderSpec, answers: Callable[[httpx.Request], httpx.Response]) -> Any:
-    """Return a client, of the kind that litellm takes for this provider, which answers from memory."""
-    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+class _Memory:
+    """The `providers.Http` of a warm-up: its clients answer from memory, by *answer*."""
 
-    http = httpx.AsyncClient(transport=httpx.MockTransport(answers))
-    if spec.litellm_client is not None:
-        return spec.litellm_client(http)
-    handler = AsyncHTTPHandler()
-    handler.client = http
-    return handler
+    timeout_s = _LIMIT_S
+    token_request = None
+
+    def __init__(self, answer: Callable[[Any], tuple[int, bytes, str]]) -> None:
+        self._answer = answer
+
+    def client(self, kind: Callable[..., Any], *, to_its_end: bool = False) -> Any:
+        """Return a new client of *kind*, a class of httpx's or of httpx2's."""
+        del to_its_end
+        library: Any = importlib.import_module(next(c.__module__ for c in reversed(kind.__mro__[:-1])).partition(".")[0])  # type: ignore[attr-defined]
+
+        def answer(request: Any) -> Any:
+            status, content, content_type = self._answer(request)
+            return library.Response(status, content=content, headers={"content-type": content_type})
+
+        return kind(transport=library.MockTransport(answer))
 
 
-def _fail(request: httpx.Request) -> httpx.Response:
-    """Answer an error that every library reads."""
+def _fail(request: Any) -> tuple[int, bytes, str]:
+    """Answer an error that every library reads: status, body and content type."""
     del request
-    return httpx.Response(500, json={"error": {"type": "api_error", "message": "warmup", "code": 500}})
+    error = {"error": {"type": "api_error", "message": "warmup", "code": 500}}
+    return 500, json.dumps(error).encode(), "application/json"
 
 
-def _answer(dialect: Dialect, request: httpx.Request) -> httpx.Response:
+def _answer(dialect: Dialect, request: Any) -> tuple[int, bytes, str]:
     """Answer in *dialect*, whole or as the stream that is asked for."""
     if not json.loads(request.content).get("stream") and "stream" not in request.url.path:
-        return httpx.Response(200, json=dialect.whole)
+        return 200, json.dumps(dialect.whole).encode(), "application/json"
     names = (f"event: {event['type']}\n" if "type" in event else "" for event in dialect.events)
     text = "".join(f"{name}data: {json.dumps(event)}\n\n" for name, event in zip(names, dialect.events, strict=True))
-    return httpx.Response(200, text=text + dialect.end, headers={"content-type": "text/event-stream"})
+    return 200, (text + dialect.end).encode(), "text/event-stream"

@@ -1,0 +1,173 @@
+"""One attempt: a request to one deployment's chat model, up to an answer that is one, or to a typed failure.
+
+A provider may call a success what answers nothing, and a library may take for the end of a stream where it was cut off.
+So an answer must have content, or a reason to have none, and a stream is read up to its first content before anybody
+sees a piece of it: until then another deployment can be asked. What is wrong after that is raised to the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+from liverouter.routing.answer_errors import CutStreamError, SilentError, hollow
+from liverouter.routing.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+_MARKERS: Final = ("finish_reason", "stop_reason")
+_NO_ROOM: Final = frozenset({"length", "max_tokens", "model_context_window_exceeded"})  # the caller is told so
+_STOPPED: Final = frozenset({"stop", "stop_sequence", "end_turn"})
+_TOOLS: Final = ("tool_call_chunks", "tool_calls", "invalid_tool_calls")
+_SAYS_SOMETHING: Final = ("function_call", "tool_calls", "reasoning_content", "thinking_blocks", "audio", "images")
+
+
+class Attempt:
+    """One deployment's turn in one call. Used on one event loop, for one request.
+
+    Attributes:
+        clock: what bounds it.
+    """
+
+    def __init__(self, chat: BaseChatModel, identifier: str, *, timeout_s: float, strict: bool) -> None:
+        """Prepare; nothing is sent.
+
+        Args:
+            chat: the deployment's chat model.
+            identifier: the deployment's id, for errors.
+            timeout_s: seconds to the first content, and between two.
+            strict: a stream without its finish marker is an error, also after content.
+        """
+        self._chat, self._identifier = chat, identifier
+        self._timeout_s, self._strict = timeout_s, strict
+        self.clock = Clock(timeout_s)
+
+    async def generate(self, messages: list[BaseMessage], params: Mapping[str, Any]) -> ChatResult:
+        """Return the whole answer.
+
+        Raises:
+            Exception: the library's error, or that nothing came in time, or nothing at all.
+        """
+        try:
+            result = await self.clock.wait(self._chat._agenerate(messages, **params))  # noqa: SLF001 - one trace run
+        except TimeoutError as exc:
+            raise SilentError(self._identifier, self._timeout_s) from exc
+        finally:
+            await self.clock.close()
+        generations = result.generations
+        if not any(_has_content(generation.message) for generation in generations):
+            finish = _finish(generations[0]) if generations else ""
+            refusal = _refusal(generations[0].message) if generations else ""
+            self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
+        return result
+
+    async def open(
+        self, messages: list[BaseMessage], params: Mapping[str, Any]
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """Return the answer as a stream that has begun to say something, or has ended for a reason that needs nothing.
+
+        Raises:
+            Exception: the library's error, or that nothing came in time, or that the stream was empty, cut or refused.
+        """
+        source = self._chat._astream(messages, **params)  # noqa: SLF001 - one trace run
+        held: list[ChatGenerationChunk] = []
+        finish = refusal = ""
+        try:
+            async for chunk in self._bounded(source, begun=False):
+                held.append(chunk)
+                finish = finish or _finish(chunk)
+                if _has_content(chunk.message):
+                    self.clock.heard()
+                    break
+                refusal += _refusal(chunk.message)
+            else:
+                self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
+        except BaseException:  # cancellation too: the provider's connection must go
+            await self._release(source)
+            raise
+        return self._rest(held, source, is_finished=bool(finish))
+
+    async def _rest(
+        self, held: Sequence[ChatGenerationChunk], source: Any, *, is_finished: bool
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """Yield what was *held* and what follows.
+
+        Raises:
+            Exception: the library's error, or that nothing more came in time, or that the stream was cut.
+        """
+        try:
+            for chunk in held:
+                yield chunk
+            async for chunk in self._bounded(source, begun=True):
+                is_finished = is_finished or bool(_finish(chunk))
+                if _has_content(chunk.message) or is_finished:
+                    self.clock.heard()
+                yield chunk
+            if self._strict and not is_finished:
+                raise CutStreamError(self._identifier)
+        finally:
+            await self._release(source)
+
+    async def _bounded(self, source: AsyncIterator[Any], *, begun: bool) -> AsyncGenerator[Any, None]:
+        """Yield what *source* does, with no longer silence than the clock allows."""
+        wait = self.clock.wait
+        try:
+            while (chunk := await wait(anext(source, None))) is not None:
+                yield chunk
+        except TimeoutError as exc:
+            raise SilentError(self._identifier, self._timeout_s, begun=begun) from exc
+
+    async def _release(self, source: Any) -> None:
+        """Let go of the provider's connection; idempotent."""
+        with contextlib.suppress(RuntimeError):  # it is being closed already
+            await source.aclose()
+        await self.clock.close()
+
+    def _refuse_hollow(self, finish: str, refusal: str, *, may_stop: bool) -> None:
+        """Raise for an answer without content, unless it ended for a reason that needs none.
+
+        *may_stop*: the caller gave stop sequences, and the first may come at once.
+        """
+        ended = finish.lower()
+        if ended in _NO_ROOM or (ended in _STOPPED and may_stop):
+            return
+        raise hollow(self._identifier, refusal=refusal, finish=finish)
+
+
+def _finish(piece: Any) -> str:
+    """Return the reason by which an answer, or a piece of one, says that it has ended; "" where it says none."""
+    for metadata in (piece.generation_info, piece.message.response_metadata):
+        for name in _MARKERS if metadata else ():
+            if reason := metadata.get(name):
+                return str(getattr(reason, "name", reason))
+    return ""
+
+
+def _has_content(message: Any) -> bool:
+    """Tell whether *message*, or a piece of one, carries anything for the caller: an empty text is nothing."""
+    content = message.content
+    if isinstance(content, str):
+        if content:
+            return True
+    elif any(_is_something(block) for block in content):
+        return True
+    if any(getattr(message, name, None) for name in _TOOLS):
+        return True
+    extra = message.additional_kwargs
+    return bool(extra) and any(extra.get(name) for name in _SAYS_SOMETHING)
+
+
+def _is_something(block: Any) -> bool:
+    if isinstance(block, str):
+        return bool(block)
+    return block.get("type") != "text" or bool(block.get("text"))
+
+
+def _refusal(message: Any) -> str:
+    """Return the words by which *message* refuses, "" where it does not."""
+    return str(message.additional_kwargs.get("refusal") or "")

@@ -1,0 +1,105 @@
+"""The HTTP clients by which both engines call the providers: one set for each deployment, on the I/O loop.
+
+A deployment that the next generation has as well keeps its clients, and so its open connections: a swap costs nobody a
+handshake. Where its key or its address changes it is another deployment. Clients are closed on the loop that they
+belong to, when the last chat model that uses them is garbage, or when the loop stops; a call in flight keeps its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from liverouter.errors import ClosedError
+from liverouter.providers import spec_of
+from liverouter.routing.drain import read_to_its_end
+from liverouter.routing.google_tokens import TokenRequest
+from liverouter.routing.guard import guarded, put_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from liverouter.loops.thread import LoopThread
+    from liverouter.revision import Deployment
+
+C = TypeVar("C")
+
+_lending: Final = threading.RLock()  # a finalizer may run in the middle of a loan
+_lent: Final[weakref.WeakKeyDictionary[LoopThread, dict[Any, _Lent]]] = weakref.WeakKeyDictionary()
+
+
+class DeploymentHttp:
+    """The `providers.Http` of one deployment's chat model.
+
+    Attributes:
+        timeout_s: seconds for one attempt.
+        token_request: a transport of the kind that google-auth takes, which ends within the timeout.
+    """
+
+    def __init__(self, deployment: Deployment, timeout_s: float, io: LoopThread) -> None:
+        """Lend nothing yet; the clients belong to the loop of *io*."""
+        self.timeout_s = timeout_s
+        self.token_request: Callable[..., Any] = TokenRequest(timeout_s)
+        self._deployment, self._io = deployment, io
+        self._loans: list[_Lent] = []
+
+    def client(self, kind: Callable[..., C], *, to_its_end: bool = False) -> C:
+        """Return a client of *kind* that admits answers as `guard` does: the deployment's own, or a new one."""
+        key = (self._deployment.id, self.timeout_s, kind, to_its_end)
+        with _lending:
+            clients = _lent.setdefault(self._io, {})
+            if (loan := clients.get(key)) is None:
+                client = _make(kind, self.timeout_s, spec_of(self._deployment).headers(self._deployment), to_its_end=to_its_end)
+                loan = clients[key] = _Lent(client, self._io, lambda: clients.pop(key, None))
+            loan.users += 1
+        self._loans.append(loan)
+        return loan.client  # type: ignore[no-any-return]  # of the class that was asked for
+
+    def belongs_to(self, model: object) -> None:
+        """Give back what was lent once *model* is garbage."""
+        for loan in self._loans:
+            weakref.finalize(model, loan.give_back).atexit = False
+        self._loans = []
+
+    def give_back(self) -> None:
+        """Give back what was lent: no model came of it."""
+        for loan in self._loans:
+            loan.give_back()
+        self._loans = []
+
+
+class _Lent:
+    """One client, and how many chat models use it."""
+
+    def __init__(self, client: Any, io: LoopThread, forget: Callable[[], object]) -> None:
+        self.client, self.users = client, 0
+        self._io, self._forget = io, forget
+        self._stay_open = io.at_stop(client.aclose)
+
+    def give_back(self) -> None:
+        """Have one user less; close the client after the last. Called on any thread, by a finalizer too."""
+        with _lending:
+            self.users -= 1
+            if self.users:
+                return
+            self._forget()
+        self._stay_open()
+        with contextlib.suppress(ClosedError):
+            self._io.submit(self.client.aclose)
+
+
+def _make(kind: Callable[..., Any], timeout_s: float, headers: Mapping[str, str | None], *, to_its_end: bool) -> Any:
+    """Return a new client of *kind*, guarded, which puts *headers* on each request."""
+    hooks = {
+        "request": [functools.partial(_prepare, headers)],
+        "response": [read_to_its_end] if to_its_end else [],
+    }
+    return guarded(kind(timeout=timeout_s, event_hooks=hooks))
+
+
+async def _prepare(headers: Mapping[str, str | None], request: Any) -> None:
+    """Put the provider's own *headers* on *request*."""
+    put_own(request.headers, headers)
