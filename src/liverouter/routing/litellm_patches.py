@@ -83,7 +83,9 @@ def _stay_unlisted() -> None:
     An entry per deployment id would be left there by every key that was ever used, and writing it is most of a build.
     Prices and limits come from the model's own entry.
     """
-    register = litellm.Router._register_deployment_pricing  # noqa: SLF001 - litellm has no switch for it
+    register = getattr(litellm.Router, "_register_deployment_pricing", None)
+    if register is None:  # since 1.110 
+        return
 
     def register_others(deployment: Any) -> None:
         if not deployment.model_info.get(OURS):
