@@ -89,7 +89,7 @@ def http_client(http: Http) -> Any:
     """Return the HTTP client of OpenAI's SDK, which stops reading a stream at ``[DONE]``."""
     import openai
 
-    return http.client(openai.DefaultAsyncHttpxClient, to_its_end=True)
+    return http.client(openai.DefaultAsyncHttpxClient)
 
 
 _USAGE: Final = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}

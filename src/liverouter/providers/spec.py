@@ -92,11 +92,8 @@ class Http(Protocol):
     timeout_s: float
     token_request: Callable[..., Any]
 
-    def client(self, kind: Callable[..., C], *, to_its_end: bool = False) -> C:
-        """Return a client of *kind*, `httpx.AsyncClient` or a class of its, that stays open while the model is used.
-
-        *to_its_end*: its user stops reading a stream at ``[DONE]``; the rest is read for the connection's sake.
-        """
+    def client(self, kind: Callable[..., C]) -> C:
+        """Return a client of *kind*, `httpx.AsyncClient` or a class of its, that stays open while the model is used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Used by `guard`, for responses of httpx and of httpx2, whichever the provider's 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import re
@@ -33,6 +34,9 @@ _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders cop
 _LINES_AT_ONCE, _UNITS_AT_ONCE = 64, 32  # of a stream, before others have their turn
 # What splits a line for httpx, but neither in JSON nor in an event: as JSON writes it, or a blank.
 _BREAKS: Final = {"\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029", "\u0085".encode(): rb"\u0085"}
+_LAST_EVENTS: Final = (b"[DONE]", b"message_stop")  # of OpenAI's streams, and of Anthropic's
+_TAIL: Final = 64  # bytes; more than either takes
+_DRAIN_S: Final = 0.5
 _BLANKS: Final = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e", b"     ")
 
 
@@ -112,6 +116,7 @@ class _Events:
         self._errors = importlib.import_module(type(response).__module__.partition(".")[0])  # httpx or httpx2
         self._by_event = _SDK in request.headers
         self._timeout_s = read_timeout_s(request)
+        self._last = b""  # the end of what was handed on last
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Yield what is complete.
@@ -143,6 +148,7 @@ class _Events:
                 if self._clock is not None and _REASONING in whole:
                     self._clock.heard()  # langchain-openai drops it, and would show an empty piece
                 for part in self._parts(whole):
+                    self._last = part[-_TAIL:]
                     yield part
                     await asyncio.sleep(0)  # deadlines hold while events without content are taken apart
                 since = time.monotonic() if held else 0.0  # not before: the reader took its time
@@ -152,12 +158,23 @@ class _Events:
         except BodyError as exc:
             raise self._errors.ReadError(str(exc)) from None
         finally:
-            await self._pieces.aclose()
+            await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of the connection, whether or not anybody has read."""
-        await self._pieces.aclose()
-        await self._source.aclose()  # *pieces* closes it only once it has begun
+        """Let go of the connection, whether or not anybody has read; idempotent.
+
+        Libraries stop reading at the last event. Where the end of the body comes in a packet of its own, as most
+        servers send it, that costs the connection, and the next call a new one: so what is left is read here.
+        """
+        try:
+            if any(marker in self._last for marker in _LAST_EVENTS):
+                with contextlib.suppress(Exception):  # what is still to come is on its way already
+                    async with asyncio.timeout(_DRAIN_S):
+                        async for _ in self._pieces:
+                            pass
+        finally:
+            await self._pieces.aclose()
+            await self._source.aclose()  # *pieces* closes it only once it has begun
 
     def _end(self, tail: bytes, piece: bytes) -> int:
         """Return how much of *piece* belongs to what is complete; *tail* came before it and is not."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from liverouter.errors import ClosedError
 from liverouter.providers import spec_of
-from liverouter.routing.drain import read_to_its_end
 from liverouter.routing.google_tokens import TokenRequest
 from liverouter.routing.guard import guarded, put_own
 
@@ -46,13 +45,13 @@ class DeploymentHttp:
         self._deployment, self._io = deployment, io
         self._loans: list[_Lent] = []
 
-    def client(self, kind: Callable[..., C], *, to_its_end: bool = False) -> C:
+    def client(self, kind: Callable[..., C]) -> C:
         """Return a client of *kind* that admits answers as `guard` does: the deployment's own, or a new one."""
-        key = (self._deployment.id, self.timeout_s, kind, to_its_end)
+        key = (self._deployment.id, self.timeout_s, kind)
         with _lending:
             clients = _lent.setdefault(self._io, {})
             if (loan := clients.get(key)) is None:
-                client = _make(kind, self.timeout_s, spec_of(self._deployment).headers(self._deployment), to_its_end=to_its_end)
+                client = _make(kind, self.timeout_s, spec_of(self._deployment).headers(self._deployment))
                 loan = clients[key] = _Lent(client, self._io, lambda: clients.pop(key, None))
             loan.users += 1
         self._loans.append(loan)
@@ -91,13 +90,9 @@ class _Lent:
             self._io.submit(self.client.aclose)
 
 
-def _make(kind: Callable[..., Any], timeout_s: float, headers: Mapping[str, str | None], *, to_its_end: bool) -> Any:
+def _make(kind: Callable[..., Any], timeout_s: float, headers: Mapping[str, str | None]) -> Any:
     """Return a new client of *kind*, guarded, which puts *headers* on each request."""
-    hooks = {
-        "request": [functools.partial(_prepare, headers)],
-        "response": [read_to_its_end] if to_its_end else [],
-    }
-    return guarded(kind(timeout=timeout_s, event_hooks=hooks))
+    return guarded(kind(timeout=timeout_s, event_hooks={"request": [functools.partial(_prepare, headers)]}))
 
 
 async def _prepare(headers: Mapping[str, str | None], request: Any) -> None:

@@ -119,9 +119,8 @@ class _Memory:
     def __init__(self, answer: Callable[[Any], tuple[int, bytes, str]]) -> None:
         self._answer = answer
 
-    def client(self, kind: Callable[..., Any], *, to_its_end: bool = False) -> Any:
+    def client(self, kind: Callable[..., Any]) -> Any:
         """Return a new client of *kind*, a class of httpx's or of httpx2's."""
-        del to_its_end
         library: Any = importlib.import_module(next(c.__module__ for c in reversed(kind.__mro__[:-1])).partition(".")[0])  # type: ignore[attr-defined]
 
         def answer(request: Any) -> Any:
