@@ -42,6 +42,7 @@ def build(snapshot: Snapshot, io: LoopThread) -> tuple[Router, dict[str, BaseCha
     Raises:
         ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
     """
+    litellm_patches.apply_patches(name for d in snapshot.deployments for name in spec_of(d).litellm_patches(d.model))
     entries = [_entry(deployment, snapshot) for deployment in snapshot.deployments]
     try:
         router = Router(
