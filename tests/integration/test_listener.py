@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Event)
 NAME = "liverouter-listen/test"
+SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
 PATIENCE_S = 60.0  # for what a server that is there may take on a busy machine
 
 
@@ -137,7 +138,8 @@ class TestListen:
         async with Ear(dsn, probe_interval_s=60) as ear:  # no probe is at work when the server is asked
             connected = await ear.until_event(ListenerConnected)
             await ear.until_change("listening")
-            row = await admin.fetchrow("SELECT pid, state FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1", NAME)
+            query = f"SELECT pid, state {SESSIONS}"
+            row = await admin.fetchrow(query, NAME)
             assert row is not None
             assert (row["pid"], row["state"]) == (connected.backend_pid, "idle")
             assert ear.listener.backend_pid == connected.backend_pid
@@ -384,7 +386,7 @@ class TestEnd:
             await ear.until_event(ListenerProbed)
         assert asyncio.all_tasks() == before
         assert ear.listener.backend_pid is None
-        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+        count = f"SELECT count(*) {SESSIONS}"
         await until_async(lambda: _is_none(admin.fetchval(count, NAME)))
 
     @pytest.mark.parametrize("stage", ["connect", "LISTEN", "NOTIFY", "pg_listening_channels"])

@@ -195,10 +195,11 @@ class TestFailures:
 
 
 class TestFailovers:
-    def test_event_says_from_to_and_why_once_under_load(self) -> None:
+    def test_event_says_from_to_and_why_once_under_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """One line for fifty calls; the next one, later, says how many it stands for."""
         with World("openai") as world:
             events = world.events
+            monkeypatch.setattr(world.live.usage, "_monotonic", lambda: 0.0)  # ten seconds do not go by
             world.primary.fail(Failure.RATE_LIMIT)
             for _ in range(5):
                 world.call()
