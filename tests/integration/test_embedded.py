@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -361,6 +362,34 @@ class TestDurable:
         with durable(data_dir) as server:
             assert ask(server.dsn(), "SELECT n FROM kept") == 7
         shutil.rmtree(running.temp_dir)  # with the supervisor dead nobody was left to do it
+
+    def test_last_process_of_a_killed_server_is_waited_for(
+        self, data_dir: Path, wait_until: Callable[..., None]
+    ) -> None:
+        """It holds the memory of the server that was: the next one, which cannot start beside it, is tried again."""
+        with owner(data_dir) as process:
+            dsn = dsn_of(process)
+            ask(dsn, "CREATE TABLE kept AS SELECT 7 AS n")
+            running = look_at(dsn)
+            last = next(child for child in running.postmaster.children() if "checkpointer" in child.cmdline()[0])
+            last.suspend()
+            running.supervisor.kill()
+            running.postmaster.kill()
+            process.kill()
+        server, log = durable(data_dir), data_dir / "postgres.log"
+        with ThreadPoolExecutor(1) as pool:
+            start = pool.submit(server.start)
+            try:
+                wait_until(lambda: start.done() or "pre-existing shared memory block" in log.read_text())
+            finally:
+                last.resume()
+            start.result()
+        try:
+            assert "pre-existing shared memory block" in log.read_text()
+            assert ask(server.dsn(), "SELECT n FROM kept") == 7
+        finally:
+            server.stop()
+        shutil.rmtree(running.temp_dir)
 
     def test_files_are_private(self, data_dir: Path) -> None:
         """Other users can read neither password nor log nor data."""

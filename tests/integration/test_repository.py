@@ -127,7 +127,7 @@ class TestRead:
         writer = SettingsRepository(url=dsn)
         done = asyncio.Event()
 
-        seen = set()
+        seen: set[int] = set()
 
         async def write() -> None:
             for number in itertools.count(1):

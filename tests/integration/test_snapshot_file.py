@@ -178,7 +178,7 @@ class TestWrite:
         keyring = Keyring.from_text(key)
         write_snapshot_file(path, replace(RAW, settings={"pad": ""}), keyring, database="d")
         argv = [sys.executable, "-c", textwrap.dedent(script), str(path), key]
-        seen = set()
+        seen: set[int] = set()
         with subprocess.Popen(argv, stdin=subprocess.PIPE) as writer:
             while writer.poll() is None and len(seen) < 100:
                 found = read_snapshot_file(path, keyring, database="d")
