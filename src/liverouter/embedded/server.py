@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedError", "EmbeddedPostgres", "default_data_dir"]
 
 _LAUNCHES: Final = 5  # ports that are tried: one found free may be taken a moment later
+_GHOSTS_S: Final = 15.0  # for the last processes of a server that was killed to end
 _READY_TIMEOUT_S: Final = 60.0  # for initdb and a crash recovery
 _STOP_TIMEOUT_S: Final = 30.0  # more than the deadlines of `supervisor._SHUTDOWN` together
 _POLL_S: Final = 0.01
@@ -216,18 +217,37 @@ class EmbeddedPostgres:
             EmbeddedError: it did not start, with its own words; or every port was taken.
         """
         for port, _ in zip(folder.ports(), range(_LAUNCHES), strict=False):
-            log_start = folder.rotate_log()  # for each launch: what an earlier one logged is no reason of this one
-            self._supervisor = self._start_supervisor(folder, [*steps, step(folder, user, [*server, "-p", str(port)])])
-            if self._wait_until_ready(folder):
+            said = self._launch_once(folder, [*steps, step(folder, user, [*server, "-p", str(port)])])
+            if said is None:
                 self._port = port
                 folder.remember_port(port)
                 return
-            said = folder.log_since(log_start)
             if "could not create any TCP/IP sockets" not in said:
                 raise EmbeddedError(f"PostgreSQL did not start: {said}", where=folder.path, hint=_USE_A_DSN)
-            _end(self._supervisor)  # it has ended by itself; this closes its pipe
-            self._supervisor, steps = None, []
+            steps = []
         raise EmbeddedError("every port tried was taken meanwhile", where=HOST, hint="Start it again.")
+
+    def _launch_once(self, folder: DataFolder, steps: list[Step]) -> str | None:
+        """Run *steps* under a supervisor; return None once the server is up, else what it said as it ended.
+
+        The last processes of a server that was killed hold its memory for a moment, and no other starts beside them: it
+        is tried again, for at most `_GHOSTS_S` seconds.
+
+        Raises:
+            EmbeddedError: it neither came up nor ended in time.
+        """
+        deadline = time.monotonic() + _GHOSTS_S
+        while True:
+            log_start = folder.rotate_log()  # for each launch: what an earlier one logged is no reason of this one
+            self._supervisor = self._start_supervisor(folder, steps)
+            if self._wait_until_ready(folder):
+                return None
+            _end(self._supervisor)  # it has ended by itself; this closes its pipe
+            self._supervisor = None
+            said = folder.log_since(log_start)
+            if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
+                return said
+            time.sleep(_POLL_S)
 
     def _start_supervisor(self, folder: DataFolder, steps: list[Step]) -> subprocess.Popen[bytes]:
         """Return a supervisor that was told to run *steps*, logs to the folder's log and holds the folder's lock.

@@ -104,6 +104,8 @@ class Reporter:
         self._whole = True
         self._changed = Wakeup()
         self._reported = asyncio.Event()
+        self._sending: asyncio.Task[Head] | None = None
+        self._on_its_way: _News | None = None  # what `_sending` tells, where `run` was cancelled meanwhile
         self._complained_at = -_COMPLAIN_EVERY_S
 
     def observe(self, event: Event) -> None:
@@ -143,8 +145,11 @@ class Reporter:
     async def say_goodbye(self) -> None:
         """Tell the database that this process ends, and all that it was not told yet.
 
+        It comes behind the report that was on its way when `run` was cancelled: what has arrived is not told twice.
         A DatabaseError ends it early, without a word. The caller bounds the time.
         """
+        with contextlib.suppress(DatabaseError):
+            await self._settle()
         with contextlib.suppress(DatabaseError):
             while True:
                 news = self._take()
@@ -160,8 +165,11 @@ class Reporter:
         """
         news = self._take()
         try:
-            head = await self._repository.report(self._document(news))
-        except BaseException as exc:  # cancelled as well: the goodbye tells it
+            head = await self._send(news)
+        except asyncio.CancelledError:
+            self._on_its_way = news  # the goodbye learns whether it has arrived
+            raise
+        except BaseException as exc:
             self._take_back(news)
             if not isinstance(exc, DatabaseError):
                 raise
@@ -176,6 +184,31 @@ class Reporter:
         if head.report_whole or news.more:
             self._changed.set()
         self._compare(head)
+
+    async def _send(self, news: _News) -> Head:
+        """Send the report of *news* and return the answer; a cancellation leaves it on its way, as `_sending`.
+
+        Raises:
+            Exception: it cannot be made, or did not arrive.
+        """
+        self._sending = asyncio.create_task(self._repository.report(self._document(news)), name="report")
+        self._sending.add_done_callback(lambda sent: sent.cancelled() or sent.exception())  # somebody has looked at it
+        return await asyncio.shield(self._sending)
+
+    async def _settle(self) -> None:
+        """Wait for the report that `run` left on its way; what did not arrive is taken back.
+
+        Raises:
+            Exception: why it did not arrive.
+        """
+        news, self._on_its_way = self._on_its_way, None
+        if news is None or self._sending is None:
+            return
+        try:
+            await self._sending
+        except BaseException:
+            self._take_back(news)
+            raise
 
     def _compare(self, head: Head) -> None:
         """Ask for a read where the database has another revision than was read last: the heartbeat is a poll, too."""
