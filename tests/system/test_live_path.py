@@ -52,7 +52,8 @@ class Prompt:
 
     def __init__(self, dsn: str, **environment: str) -> None:
         patience = {"LIVEROUTER_READY_TIMEOUT_S": "120"}  # litellm is imported, on a busy machine
-        self._errors = tempfile.TemporaryFile("w+")  # no pipe, which would be full one day: nobody reads meanwhile
+        # No pipe, which nobody reads before the end, and which may be full by then.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `__exit__` closes it
         self.process = subprocess.Popen(
             [sys.executable, "-c", _PROMPT],
             env=os.environ | patience | {"LIVEROUTER_DATABASE_URL": dsn} | environment,

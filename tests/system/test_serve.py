@@ -114,9 +114,7 @@ class TestSignals:
             assert events[-1] == "client.closed"
             assert "http.complained" not in events  # as it does when it had to cut something off
 
-    def test_second_signal_ends_it_at_once(
-        self, dsn: str, tmp_path: Path, wait_until: Callable[..., None]
-    ) -> None:
+    def test_second_signal_ends_it_at_once(self, dsn: str, tmp_path: Path, wait_until: Callable[..., None]) -> None:
         """Who asks twice does not wait for a request that hangs."""
         with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon, socket.socket() as slow:
             host, _, port = daemon.url.removeprefix("http://").partition(":")

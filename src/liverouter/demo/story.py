@@ -199,7 +199,7 @@ class Story:
         """Return once *query* answers true; raises a DemoError after `_STEP_S`, or at once where a worker ended."""
         try:
             async with asyncio.timeout(_STEP_S):
-                while not await self._connection.fetchval(query, *arguments):  # noqa: ASYNC110 - a row, not an event
+                while not await self._connection.fetchval(query, *arguments):
                     self._crew.refuse_ended()
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
