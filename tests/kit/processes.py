@@ -61,7 +61,11 @@ class Worker:
         self._readers = [threading.Thread(target=self._read), threading.Thread(target=self._read_errors)]
         for reader in self._readers:
             reader.start()
-        self.wait(ready=True, timeout_s=60)
+        try:
+            self.wait(ready=True, timeout_s=150)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
