@@ -285,10 +285,12 @@ class TestBursts:
         edits = 10_000
         with Follower(admin, **UNPOLLED, threads=1) as follower:
             follower.events.wait_for(ListenerConnected)
+            started = time.monotonic()
             admin.execute(_EDITS.format(edits=edits))
+            took_s = time.monotonic() - started
             assert admin.revision == edits + 1
             follower.applies(edits + 1, within_s=BURST.limit)
-            assert len(follower.events.of(ConfigApplied)) < 40
+            assert len(follower.events.of(ConfigApplied)) < 30 + took_s, "one in two seconds, once the burst is long"
 
     def test_two_admins_racing(self, admin: Admin) -> None:
         """Two admins who edit different rows at once lose nothing: each commit is a revision, the last is live."""

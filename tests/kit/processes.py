@@ -171,8 +171,11 @@ def _say(**facts: Any) -> None:
 
 def main() -> None:
     """Serve until standard input ends, "stop" comes, or SIGTERM does."""
-    from liverouter import LiveRouter
+    from liverouter import LiveRouter, client
+    from liverouter.engine import engine
     from tests.kit.follower import Load
+
+    client._CLOSE_S = engine._GOODBYE_S = 20.0  # type: ignore[misc]  # noqa: SLF001 - else the goodbye has a second
 
     def ended(_number: int, _frame: object) -> NoReturn:
         raise SystemExit(0)
