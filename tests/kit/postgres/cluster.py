@@ -126,7 +126,8 @@ class Seed:
         self._count += 1
         target = self._folder / f"copy-{self._count}"
         subprocess.run(["cp", "-a", str(data_dir), str(target)], check=True)  # noqa: S607 - coreutils
-        (target / "port").write_text(str(random.choice(_PORTS)))  # noqa: S311 - no secret; another where it is taken
+        port = random.SystemRandom().choice(_PORTS)  # of the system, so that two workers do not draw alike
+        (target / "port").write_text(str(port))  # where it is taken, the server looks for another
         if standby:
             marker = target / "cluster" / "standby.signal"
             marker.touch()
