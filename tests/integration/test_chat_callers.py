@@ -13,7 +13,7 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 
 from liverouter.errors import LiveRouterError
-from liverouter.routing import drain
+from liverouter.routing import answer_body, drain
 from liverouter.testing import StandIn
 from tests.kit.dialects import MODELS
 from tests.kit.standins import collect, live
@@ -79,6 +79,7 @@ class TestConnections:
     ) -> None:
         """A body that ends in a packet after its last event, as most servers send it, is read to that end."""
         monkeypatch.setattr(drain, "_DRAIN_S", WAIT_S)  # half a second may not be enough on a busy machine
+        monkeypatch.setattr(answer_body, "_END_S", WAIT_S)
         standin, client = standin_and_client
         model = client.chat_model()
         standin.delay(chunk_delay_s=0.005)
@@ -179,14 +180,15 @@ class TestCancellation:
         async with StandIn("openai") as standin:
             with live(standin, litellm_enable=enabled) as client, standin.hold() as gate:
 
-                async def end(patience: asyncio.Timeout) -> None:
-                    await gate.wait_held_async(1, WAIT_S)
-                    patience.reschedule(asyncio.get_running_loop().time())
+                async def impatient() -> None:
+                    async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as tasks:
+                        call = tasks.create_task(client.chat_model().ainvoke("hi"))
+                        await gate.wait_held_async(1, WAIT_S)
+                        patience.reschedule(asyncio.get_running_loop().time())
+                        await call
 
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as tasks:
-                        tasks.create_task(end(patience))
-                        await client.chat_model().ainvoke("hi")
+                    await impatient()
                 await standin.wait_disconnects_async(1, WAIT_S)
 
 

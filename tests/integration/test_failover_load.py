@@ -107,9 +107,7 @@ class TestFiftyCallers:
             stormy = pool.submit(asyncio.run, storm())
             if failure in WAITS:  # until it keeps all of them waiting
                 unreachable = failure.is_unreachable
-                wait_until(
-                    lambda: (connecting(world.live) if unreachable else world.primary.hits - hits) == CALLERS
-                )
+                wait_until(lambda: (connecting(world.live) if unreachable else world.primary.hits - hits) == CALLERS)
                 leap(world.live, 1.2 * TIMEOUT_S)
             told = stormy.result()
         seconds = time.monotonic() - started

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [*LITELLM_WARNINGS]
 
 TRIES, ALLOWED_FAILS, COOLDOWN_S = 2, 2, 30.0
-TIMEOUT_S = 120.0  # the fallback has no more, on a busy machine; where the primary keeps a call waiting, it is leapt over
+TIMEOUT_S = 120.0  # the fallback has no more, on a busy machine; a call that the primary keeps waiting leaps over it
 BEFORE_CONTENT: Final = (Failure.ERROR_EVENT, Failure.PREAMBLE, Failure.STALL)  # 200, then no content
 
 ROWS: Final = (*FAILURES, *BEFORE_CONTENT)
@@ -198,7 +198,7 @@ def _play(worlds: Worlds, failure: Failure, dialect: str, method: str) -> Outcom
 
 
 def _call(world: World, failure: Failure, method: str) -> Outcome:
-    """Call the failing primary; where it keeps the call waiting, the timeout passes at once, and not before its time."""
+    """Call the failing primary; where it keeps the call waiting, the timeout passes at once, no shorter time does."""
     if failure not in WAITS:
         return world.call(method)
     hits, fallback_hits = world.hits()

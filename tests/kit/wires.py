@@ -41,7 +41,13 @@ async def complete(wire: Dialect, standin: StandIn, **request: Any) -> Any:
     """Ask through bare litellm, one attempt, and return a stream as its chunks."""
     import litellm
 
-    asked = {"timeout": PATIENCE_S, "num_retries": 0, "max_retries": 0, "messages": user("hi"), **wire.litellm_params(standin)}
+    asked = {
+        "timeout": PATIENCE_S,
+        "num_retries": 0,
+        "max_retries": 0,
+        "messages": user("hi"),
+        **wire.litellm_params(standin),
+    }
     answer = await litellm.acompletion(**{**asked, **request})
     return [chunk async for chunk in answer] if request.get("stream") else answer
 
