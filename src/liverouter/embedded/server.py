@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self, cast
@@ -37,7 +36,6 @@ _GHOSTS_S: Final = 15.0  # for the last processes of a server that was killed to
 _READY_TIMEOUT_S: Final = 60.0  # for initdb and a crash recovery
 _STOP_TIMEOUT_S: Final = 30.0  # more than the deadlines of `supervisor._SHUTDOWN` together
 _POLL_S: Final = 0.01
-_MAX_TEMP_PATH: Final = 60  # characters of the folder's path; on macOS the whole path of a socket may have 103 bytes
 _WHERE: Final = "embedded PostgreSQL"
 _USE_A_DSN: Final = "Name a running database by LIVEROUTER_DATABASE_URL instead."
 
@@ -183,7 +181,7 @@ class EmbeddedPostgres:
             OSError: the folder cannot be used.
         """
         user = _server_user(self._data_dir)
-        self._temp_dir = temp_dir = _make_temp_dir(user)
+        self._temp_dir = temp_dir = user.make_temp_dir()
         data_dir = self._data_dir or temp_dir / "data"
         self._folder = folder = DataFolder(data_dir, durable=self._data_dir is not None)
         _check_entry(user, next(p for p in (data_dir, *data_dir.parents) if p.exists()))
@@ -322,16 +320,6 @@ def _server_user(data_dir: Path | None) -> ServerUser:
         where="/etc/passwd",
         hint=f"Add a user 'postgres' or 'nobody', or run as an ordinary user. {_USE_A_DSN}",
     )
-
-
-def _make_temp_dir(user: ServerUser) -> Path:
-    """Make the folder for sockets, staged programs and throw-away data: short, and in reach of *user*."""
-    preferred = Path(tempfile.gettempdir())
-    fits = len(str(preferred)) <= _MAX_TEMP_PATH and '"' not in str(preferred) and user.may_enter(preferred)
-    made = Path(tempfile.mkdtemp(prefix="liverouter-pg-", dir=preferred if fits else "/tmp"))  # noqa: S108 - mkdtemp is safe there
-    if user.is_other:
-        made.chmod(0o711)
-    return made
 
 
 def _check_entry(user: ServerUser, folder: Path) -> None:

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import secrets
 import time
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.engine.report import applied, rejected, shortened, versions
 from liverouter.errors import DatabaseError
 from liverouter.events import (
     Bus,
@@ -33,8 +32,6 @@ from liverouter.options import hostname
 from liverouter.routing.router import cooling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from liverouter.chat.usage import UsageCounter
     from liverouter.engine.status import StatusTracker
     from liverouter.generation import Generation, Store
@@ -45,8 +42,6 @@ if TYPE_CHECKING:
 
 _MAX_OUTCOMES: Final = 100  # the newest, kept while the database does not answer
 _MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes no report above 1 MB
-_MAX_LABEL_LENGTH: Final = 500
-_MAX_LABELS_LENGTH: Final = 4_000  # all together, names included
 _COMPLAIN_EVERY_S: Final = 60.0
 
 _Outcome = tuple[float, dict[str, Any]]  # when it was, monotonic seconds; what `liverouter.report` takes in "applies"
@@ -112,9 +107,9 @@ class Reporter:
         """Take note of *event*; wakes `run` when the database should know at once."""
         match event:
             case ConfigApplied(source="database"):
-                self._outcomes.append((time.monotonic(), _applied(event)))
+                self._outcomes.append((time.monotonic(), applied(event)))
             case ConfigRejected():
-                self._outcomes.append((time.monotonic(), _rejected(event)))
+                self._outcomes.append((time.monotonic(), rejected(event)))
             case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
                 pass
             case ReadFailed():
@@ -259,10 +254,10 @@ class Reporter:
         error = status.last_error
         return {
             "app": self._options.app,
-            "labels": _shortened(self._options.labels),
+            "labels": shortened(self._options.labels),
             "host": hostname(),
             "pid": os.getpid(),
-            "versions": _versions(),
+            "versions": versions(),
             "state": str(status.state),
             "mode": status.mode,
             "mode_cause": status.mode_cause or None,
@@ -305,53 +300,3 @@ class Reporter:
             }
             for d in generation.snapshot.deployments
         ]
-
-
-def _applied(event: ConfigApplied) -> dict[str, Any]:
-    """Return the outcome of a revision that went live, as a report has it."""
-    return {
-        "revision": event.revision,
-        "epoch": event.epoch,
-        "outcome": "applied",
-        "stage": "live",
-        "timed": event.commit_to_live_ms is not None,
-        "read_ms": event.read_ms,
-        "validate_ms": event.validate_ms,
-        "build_ms": event.build_ms,
-        "warm_ms": event.warm_ms,
-    }
-
-
-def _rejected(event: ConfigRejected) -> dict[str, Any]:
-    """Return the outcome of a rejected revision, as a report has it: of its Problems the first."""
-    first = event.problems[0]
-    return {
-        "revision": event.revision,
-        "epoch": event.epoch,
-        "outcome": "rejected",
-        "stage": event.stage,
-        "code": first.code,
-        "message": first.message,
-    }
-
-
-def _shortened(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return as much of *labels* as a report may hold: longer ones would have it refused."""
-    kept: dict[str, str] = {}
-    left = _MAX_LABELS_LENGTH
-    for name, label in labels.items():
-        short = label[:_MAX_LABEL_LENGTH]
-        left -= len(name) + len(short)
-        if left < 0:
-            break
-        kept[name] = short
-    return kept
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that matter, as far as they are installed."""
-    found = {"python": platform.python_version()}
-    for package in ("liverouter", "litellm", "langchain-core"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
