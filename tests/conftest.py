@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +26,7 @@ from liverouter.testing import StandIn
 from tests.kit.leaks import LEDGER
 from tests.kit.leftovers import Marked, Run, told
 from tests.kit.traffic import WIRETAP
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ hypothesis.settings.load_profile("liverouter")
 _SLOW_FOLDERS: Final = ("browser", "faults", "readme", "system")
 _FEW_FILES: Final = 3  # so few are done before workers have started; so is what `-k` picks
 # For the end of what tests started: an embedded server's supervisor needs some seconds on a busy machine.
-_PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "20"))
+_PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "60"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -166,9 +167,19 @@ def _database(maintenance: psycopg.Connection, name: str, *, template: str) -> I
     """
     make, drop = SQL("CREATE DATABASE {} TEMPLATE {} {}"), SQL("DROP DATABASE {} WITH (FORCE)")
     strategy = SQL("STRATEGY file_copy" if maintenance.info.server_version >= _HAS_STRATEGIES else "")
+
+    def is_dropped() -> bool:
+        """Drop it; the server waits no more than five seconds for the sessions that it ends."""
+        with suppress(psycopg.errors.ObjectInUse):
+            maintenance.execute(drop.format(Identifier(name)))
+            return True
+        return False
+
     maintenance.execute(make.format(Identifier(name), Identifier(template), strategy))
-    yield
-    maintenance.execute(drop.format(Identifier(name)))
+    try:
+        yield
+    finally:
+        until(is_dropped, what=f"the end of database {name}")
 
 
 @pytest.fixture(scope="session", autouse=True)

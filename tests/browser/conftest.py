@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -53,16 +53,29 @@ def browser(needs_program: Callable[..., Path]) -> Iterator[Browser]:
         found.close()
 
 
+@contextmanager
+def profile(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
+    """Have a browser profile; *options* are those of `new_context`.
+
+    To be left before the daemon that its pages show, or its port may belong to another test's server by then: an open
+    page goes on asking.
+    """
+    context = browser.new_context(**options)
+    context.set_default_timeout(_PATIENCE_MS)
+    try:
+        yield context
+    finally:
+        context.close()
+
+
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser profile of this test's own; a complaint in its console fails the test."""
-    context = browser.new_context(viewport={"width": 1360, "height": 900})
-    context.set_default_timeout(_PATIENCE_MS)
     complaints: list[str] = []
-    context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    yield context
-    context.close()
+    with profile(browser, viewport={"width": 1360, "height": 900}) as context:
+        context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        yield context
     # Chromium itself reports each refused request, which tests provoke on purpose.
     assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
-from tests.browser.conftest import KEYS, World
+from tests.browser.conftest import KEYS, World, profile
 from tests.browser.settings import Settings, set_up
 from tests.kit.http import Api
 
@@ -43,6 +43,7 @@ def test_edits_of_many_hands(world: World, page: Page) -> None:
     save_twice(settings)
     type_while_it_loads(settings, world)
     select_while_it_loads(settings, world)
+    type_on_when_it_has_loaded(settings, world)
     mistype_a_number(settings)
     roll_back_over_another_change(settings, world)
 
@@ -110,6 +111,18 @@ def select_while_it_loads(settings: Settings, world: World) -> None:
         expect(settings.bar).to_have_text("Everything is saved")
 
 
+def type_on_when_it_has_loaded(settings: Settings, world: World) -> None:
+    """A number that is typed in part stays as it is typed, with its dot."""
+    with loading(settings, world, "llm_max_tokens", "360"):
+        settings.temperature().select_text()
+        settings.page.keyboard.type("0.")
+    expect(settings.longest_answer()).to_have_value("360")
+    settings.page.keyboard.type("75")
+    expect(settings.temperature()).to_have_value("0.75")
+    settings.press("Discard")
+    expect(settings.bar).to_have_text("Everything is saved")
+
+
 def mistype_a_number(settings: Settings) -> None:
     """What is no number is told, not dropped."""
     settings.temperature().fill("0,5")
@@ -123,8 +136,8 @@ def roll_back_over_another_change(settings: Settings, world: World) -> None:
     """The differences are to what is stored, not to what the page holds; a later save is shown before it is undone."""
     page = settings.page
     write(world.dsn, "llm_max_tokens", "400")
-    expect(page.locator("#problems")).to_contain_text("Revision 6 was saved meanwhile")
-    expect(page.locator("#history li")).to_have_count(7)
+    expect(page.locator("#problems")).to_contain_text("Revision 7 was saved meanwhile")
+    expect(page.locator("#history li")).to_have_count(8)
     list_that_says_the_same_is_not_drawn_anew(settings)
     settings.press("Roll back to revision 1")
     dialog = page.get_by_role("dialog")
@@ -132,11 +145,11 @@ def roll_back_over_another_change(settings: Settings, world: World) -> None:
     dialog.get_by_label("Why").fill("as it was")
     write(world.dsn, "llm_max_tokens", "500")
     settings.press("Roll back")
-    expect(dialog).to_contain_text("Revision 7 was saved meanwhile")
+    expect(dialog).to_contain_text("Revision 8 was saved meanwhile")
     expect(dialog.locator("tr").filter(has_text="llm_max_tokens")).to_contain_text("500")
     expect(dialog.get_by_label("Why")).to_have_value("as it was")
     settings.press("Roll back")
-    expect(settings.bar).to_have_text("Rolled back: revision 8")
+    expect(settings.bar).to_have_text("Rolled back: revision 9")
     expect(settings.longest_answer()).to_have_value("")
     expect(settings.temperature()).to_have_value("0.9")  # the edit that was never saved
     expect(page.locator("#history li").first).to_contain_text("as it was")
@@ -183,8 +196,7 @@ def test_fallbacks_of_the_environment(dsn: str, browser: Browser, monkeypatch: p
         monkeypatch.setenv("LLM_FALLBACK_CONFIG", '{"provider": "openai", "model": "gpt-4o"}')
         monkeypatch.setenv("OPENAI_API_KEY", KEYS["openai"])
         monkeypatch.setenv("OPENAI_API_BASE", second.api_base)
-        context = browser.new_context()
-        with Api(dsn, secret_keys=generate_key()) as daemon:
+        with Api(dsn, secret_keys=generate_key()) as daemon, profile(browser) as context:
             settings = Settings(context.new_page(), daemon)
             expect(settings.page.get_by_text("environment LLM_FALLBACK_CONFIG")).to_be_visible()
             settings.fill(
@@ -193,7 +205,6 @@ def test_fallbacks_of_the_environment(dsn: str, browser: Browser, monkeypatch: p
             settings.press("Check")
             expect(settings.card(0).locator(".verdict")).to_contain_text("Answered in")
             expect(settings.bar).to_have_text("1 of 2 deployments did not answer, gpt-4o")
-        context.close()
 
 
 def test_changed_address_asks_for_the_key_again(world: World, page: Page) -> None:

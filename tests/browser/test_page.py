@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +15,9 @@ from playwright.sync_api import expect
 
 from liverouter.daemon import service
 from liverouter.secrecy.sealing import generate_key
-from tests.browser.conftest import KEYS, sign_in
+from tests.browser.conftest import KEYS, profile, sign_in
 from tests.browser.settings import Settings, set_up
-from tests.kit.daemon import Daemon
+from tests.kit.daemon import Daemon, reserved_port
 from tests.kit.http import Api
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's imp
 _MOST_BYTES: Final = 64_000
 _USEFUL_MS: Final = 300
 _TRIES: Final = 40
+_TRYING_S: Final = 180.0
 _FLEET: Final = 500
 _MOST_NOTICES: Final = 6
 _STOP: Final = """() => {
@@ -44,8 +46,11 @@ class TestAccessibility:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_axe_finds_no_serious_fault(self, world: World, browser: Browser, scheme: str) -> None:
         """Empty, filled in, with problems and with its dialog open: axe has nothing serious to say."""
-        context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]  # one of the two
-        settings = Settings(context.new_page(), world)
+        with profile(browser, color_scheme=scheme) as context:
+            self.look_at_every_state(Settings(context.new_page(), world), world, scheme)
+
+    def look_at_every_state(self, settings: Settings, world: World, scheme: str) -> None:
+        """Check each state with axe."""
         page = settings.page
         check_with_axe(page, f"{scheme}, first set-up")
         set_up(settings, world, KEYS["anthropic"])
@@ -62,27 +67,26 @@ class TestAccessibility:
         settings.press("Save")
         expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
         expect(settings.ask("hi")).to_contain_text("says: hi")
+        expect(page.locator("#history li")).to_have_count(2)
         page.locator("#history summary").first.click()
         expect(page.locator("#history table")).to_be_visible()
         check_with_axe(page, f"{scheme}, saved")
-        context.close()
 
     def test_focus_is_seen_wherever_it_goes(self, world: World, browser: Browser) -> None:
         """Tab leads through the whole page: each stop has an outline, and the bar at the bottom covers none of them."""
-        context = browser.new_context(viewport={"width": 1000, "height": 500})
-        settings = Settings(context.new_page(), world)
-        set_up(settings, world, KEYS["anthropic"])
-        page = settings.page
-        page.get_by_role("link", name="Skip").focus()
-        stops = []
-        while "Metrics" not in stops:
-            page.keyboard.press("Tab")
-            name, outline, is_covered = page.evaluate(_STOP)
-            assert (outline, is_covered) == ("solid", False), name
-            stops.append(name)
-            assert len(stops) < _TRIES * 2
-        assert {"Check", "Save", "Ask", "Add a fallback", "Remove: fallback 1"} <= set(stops)
-        context.close()
+        with profile(browser, viewport={"width": 1000, "height": 500}) as context:
+            settings = Settings(context.new_page(), world)
+            set_up(settings, world, KEYS["anthropic"])
+            page = settings.page
+            page.get_by_role("link", name="Skip").focus()
+            stops = []
+            while "Metrics" not in stops:
+                page.keyboard.press("Tab")
+                name, outline, is_covered = page.evaluate(_STOP)
+                assert (outline, is_covered) == ("solid", False), name
+                stops.append(name)
+                assert len(stops) < _TRIES * 2
+            assert {"Check", "Save", "Ask", "Add a fallback", "Remove: fallback 1"} <= set(stops)
 
 
 def check_with_axe(page: Page, state: str) -> None:
@@ -129,14 +133,15 @@ class TestWeight:
         assert [url for url in asked if not url.startswith(world.url)] == []
 
     def test_useful_at_once(self, world: World, page: Page) -> None:
-        """The form can be used within 300 ms of the request; the best of many, since others use this machine too."""
+        """The form can be used within 300 ms of the request, in a moment when nobody else uses this machine."""
         page.add_init_script(
             "new MutationObserver((_, observer) => { if (document.querySelector('#cards select')) {"
             " window.usefulAt = performance.now(); observer.disconnect(); } })"
             ".observe(document, { childList: true, subtree: true })"
         )
         times: list[float] = []
-        while len(times) < _TRIES and min(times, default=_USEFUL_MS) >= _USEFUL_MS:
+        end = time.monotonic() + _TRYING_S
+        while min(times, default=_USEFUL_MS) >= _USEFUL_MS and time.monotonic() < end:
             Settings(page, world)
             times.append(page.evaluate("window.usefulAt"))
         assert min(times) < _USEFUL_MS, times
@@ -179,30 +184,27 @@ class TestLoss:
     def test_daemon_that_ends_is_missed_and_found_again(self, dsn: str, browser: Browser, tmp_path: Path) -> None:
         """The page says that the daemon is gone, keeps the edits, asks for the token, and goes on."""
         environment = {"LIVEROUTER_DATABASE_URL": dsn, "LIVEROUTER_SECRET_KEYS": generate_key()}
-        context = browser.new_context()
-        with Daemon(log=tmp_path / "1.log", **environment) as daemon:
-            settings = Settings(context.new_page(), daemon)
-            expect(settings.process("liverouter")).to_be_visible()
-            settings.card(0).get_by_label("Model").fill("kept")
-            port = daemon.url.rpartition(":")[2]
-        page = settings.page
-        expect(page.locator("#problems")).to_contain_text("The daemon does not answer")
-        expect(page.locator("#state")).to_have_text("Connection lost")
-        with Daemon("--port", port, log=tmp_path / "2.log", **environment):
-            expect(page.get_by_label("Admin token")).to_be_visible()  # a session ends with the process
-            page.get_by_label("Admin token").fill(daemon.token)
-            page.keyboard.press("Enter")
-            expect(page.locator("#problems")).not_to_contain_text("does not answer")
-            expect(page.locator("#state")).to_have_text("Not serving yet")
-            expect(settings.card(0).get_by_label("Model")).to_have_value("kept")
-        context.close()
+        with reserved_port() as port, profile(browser) as context:
+            with Daemon("--port", str(port), log=tmp_path / "1.log", **environment) as daemon:
+                settings = Settings(context.new_page(), daemon)
+                expect(settings.process("liverouter")).to_be_visible()
+                settings.card(0).get_by_label("Model").fill("kept")
+            page = settings.page
+            expect(page.locator("#problems")).to_contain_text("The daemon does not answer")
+            expect(page.locator("#state")).to_have_text("Connection lost")
+            with Daemon("--port", str(port), log=tmp_path / "2.log", **environment):
+                expect(page.get_by_label("Admin token")).to_be_visible()  # a session ends with the process
+                page.get_by_label("Admin token").fill(daemon.token)
+                page.keyboard.press("Enter")
+                expect(page.locator("#problems")).not_to_contain_text("does not answer")
+                expect(page.locator("#state")).to_have_text("Not serving yet")
+                expect(settings.card(0).get_by_label("Model")).to_have_value("kept")
 
     def test_empty_database_says_what_to_run(self, empty_dsn: str, browser: Browser, tmp_path: Path) -> None:
         """On a database without the schema the page says what to run, and starts by itself once that was done."""
         from liverouter.postgres import migrate
 
-        context = browser.new_context()
-        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=empty_dsn) as daemon:
+        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=empty_dsn) as daemon, profile(browser) as context:
             page = context.new_page()
             sign_in(context, daemon)
             page.goto(daemon.url)
@@ -210,15 +212,13 @@ class TestLoss:
             migrate.upgrade(empty_dsn, echo=lambda _: None)
             expect(page.get_by_role("heading", name="Set up your first model")).to_be_visible()
             expect(page.get_by_text("Keys cannot be stored")).to_be_visible()
-        context.close()
 
 
 class TestSignIn:
     def test_token_is_asked_for_once(self, dsn: str, browser: Browser) -> None:
         """With a token set, the page asks for it, refuses a wrong one, and remembers the right one until signed out."""
-        context = browser.new_context()
-        page = context.new_page()
-        with Api(dsn, token="a-long-random-token") as daemon:
+        with Api(dsn, token="a-long-random-token") as daemon, profile(browser) as context:
+            page = context.new_page()
             page.goto(daemon.url)
             page.get_by_label("Admin token").fill("wrong")
             page.get_by_role("button", name="Sign in").click()
@@ -231,15 +231,13 @@ class TestSignIn:
             expect(page.locator("#state")).to_have_text(re.compile("Not serving"))
             page.get_by_role("button", name="Sign out").click()
             expect(page.get_by_label("Admin token")).to_be_visible()
-        context.close()
 
     def test_printed_address_signs_in(self, dsn: str, browser: Browser) -> None:
         """The address that `serve` prints opens the page; its token is sent in no address, and stays in none."""
-        context = browser.new_context()
-        page = context.new_page()
         asked: list[str] = []
-        page.on("request", lambda request: asked.append(f"{request.url} {request.headers}"))
-        with Api(dsn) as daemon:
+        with Api(dsn) as daemon, profile(browser) as context:
+            page = context.new_page()
+            page.on("request", lambda request: asked.append(f"{request.url} {request.headers}"))
             page.goto(f"{daemon.url}/#token={daemon.token}")
             expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
             assert page.url == f"{daemon.url}/"
@@ -253,28 +251,24 @@ class TestSignIn:
 
     def test_address_in_an_open_page_signs_in(self, dsn: str, browser: Browser) -> None:
         """Opened where the page is open already, it signs in there; one with a wrong token is refused with a reason."""
-        context = browser.new_context()
-        page = context.new_page()
-        with Api(dsn) as daemon:
+        with Api(dsn) as daemon, profile(browser) as context:
+            page = context.new_page()
             page.goto(f"{daemon.url}/#token=wrong")
             expect(page.get_by_role("alert")).to_contain_text("The token is wrong")
             assert page.url == f"{daemon.url}/"
             page.goto(f"{daemon.url}/#token={daemon.token}")
             expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
             assert page.url == f"{daemon.url}/"
-        context.close()
 
     def test_edits_outlive_a_session(self, world: World, browser: Browser) -> None:
         """A session that ends while something is edited costs nothing: after signing in the edits are there."""
-        context = browser.new_context()
-        settings = Settings(context.new_page(), world)
-        settings.card(0).get_by_label("Model").fill("kept")
-        answer = context.request.delete(f"{world.url}/api/session")
-        assert answer.status == 204
-        page = settings.page
-        settings.press("Check")
-        page.get_by_label("Admin token").fill(world.token)
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
-        expect(settings.card(0).get_by_label("Model")).to_have_value("kept")
-        context.close()
+        with profile(browser) as context:
+            settings = Settings(context.new_page(), world)
+            settings.card(0).get_by_label("Model").fill("kept")
+            answer = context.request.delete(f"{world.url}/api/session")
+            assert answer.status == 204
+            page = settings.page  # which checks the edit by itself, and learns of it
+            page.get_by_label("Admin token").fill(world.token)
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("heading", name="Configuration")).to_be_visible()
+            expect(settings.card(0).get_by_label("Model")).to_have_value("kept")

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import KEYS, World
+from tests.browser.conftest import KEYS, World, profile
 from tests.browser.settings import Settings, set_up
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def edit_in_two_tabs(settings: Settings, other: Settings) -> None:
 def roll_back(settings: Settings) -> None:
     """One click takes everything back to what Anna had, secrets included."""
     page = settings.page
+    expect(page.locator("#history li")).to_have_count(5)
     settings.press("Roll back to revision 2")
     expect(page.get_by_role("dialog")).to_contain_text("llm_temperature")
     settings.press("Roll back")
@@ -205,14 +206,13 @@ def test_page_looks_right_in_the_dark_and_on_a_phone(
     }
     grounds = {}
     for name, options in looks.items():
-        context = browser.new_context(**options)
-        seen = Settings(context.new_page(), world)
-        expect(seen.process("worker-2")).to_contain_text("revision 1")
-        seen.page.locator("#history summary").first.click()
-        expect(seen.page.locator("#history table")).to_be_visible()
-        seen.page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
-        grounds[name] = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
-        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert seen.page.evaluate(overflow) == 0, name
-        context.close()
+        with profile(browser, **options) as context:
+            seen = Settings(context.new_page(), world)
+            expect(seen.process("worker-2")).to_contain_text("revision 1")
+            seen.page.locator("#history summary").first.click()
+            expect(seen.page.locator("#history table")).to_be_visible()
+            seen.page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+            grounds[name] = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
+            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert seen.page.evaluate(overflow) == 0, name
     assert grounds["light"] == grounds["phone"] != grounds["dark"]

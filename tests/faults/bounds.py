@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 ROOM_S: Final = 25.0  # what a busy machine may add
+# Until LISTEN is won back: its longest pause between two tries, and the pauses grow with the time that it was away.
+LISTEN_S: Final = 30.0 + ROOM_S
 
 
 class Bound(NamedTuple):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from liverouter.testing import StandIn
+from liverouter.postgres.listener import Listener
+from liverouter.testing import MemoryRouter, StandIn
+from tests.faults.bounds import ROOM_S
 from tests.kit.admin import Admin
 from tests.kit.postgres.cluster import Cluster, Seed
 from tests.kit.postgres.proxy import FaultProxy
@@ -20,6 +23,19 @@ def standin() -> Iterator[StandIn]:
     """A stand-in for OpenAI that forgets."""
     with StandIn("openai", keep=100) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded(standin: StandIn) -> None:
+    """What the first call of a process loads, litellm above all, takes longer than the bounds on a busy machine."""
+    with MemoryRouter(standin.rows("first"), secrets=standin.secrets()) as live:
+        live.chat_model().invoke("hi")
+
+
+@pytest.fixture
+def patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is slow to answer on the listening connection is not dead, on a busy machine."""
+    monkeypatch.setattr("liverouter.engine.engine.Listener", partial(Listener, probe_timeout_s=2.0 + ROOM_S))
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ from liverouter import LiveRouter, NotReadyError, RolloutError, State
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, ListenerConnected, ListenerDegraded, ReadFailed
 from liverouter.postgres.migrate import upgrade
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
-from tests.faults.bounds import AT_ONCE, BURST, POLLED, RETRIED
+from liverouter.testing.events import EventLog
+from tests.faults.bounds import AT_ONCE, BURST, LISTEN_S, POLLED, RETRIED
 from tests.kit.follower import QUICK, UNPOLLED, Follower
 from tests.kit.waiting import until
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from liverouter.testing import StandIn
     from tests.kit.admin import Admin
 
-LISTEN_S = 15.0
 GIVEN_UP_S = 60.0  # a read that waits for a lock
 _EDITS = """
     DO $$ BEGIN
@@ -58,6 +58,7 @@ def drop_schema(admin: Admin) -> None:
 
 
 class TestLocks:
+    @pytest.mark.usefixtures("patient_probes")
     def test_access_exclusive_lock(self, admin: Admin) -> None:
         """A migration holds the table for 30 s: reads give up in time, calls go on, and what it commits is applied."""
         with Follower(admin) as follower, psycopg.connect(admin.dsn) as migration:
@@ -65,10 +66,8 @@ class TestLocks:
             migration.execute("LOCK TABLE liverouter.settings IN ACCESS EXCLUSIVE MODE")
             locked_at = time.monotonic()
             migration.execute("UPDATE liverouter.settings SET value = '\"migrated\"' WHERE key = 'llm_model'")
-            stale = follower.until_status(state=State.STALE, timeout_s=GIVEN_UP_S)
-            assert stale.last_error is not None
-            assert stale.last_error.code == "LR208"
-            assert stale.mode == "listen", "the listener needs no table"
+            follower.until_stale("LR208", GIVEN_UP_S)
+            assert follower.status.mode == "listen", "the listener needs no table"
             follower.reports(state="stale", error_code="LR208")
             follower.load.go_on()
             until(lambda: time.monotonic() > locked_at + 30, 30)
@@ -77,6 +76,7 @@ class TestLocks:
             follower.applies(admin.revision, within_s=AT_ONCE.limit)
             follower.until_status(state=State.LIVE)
 
+    @pytest.mark.usefixtures("patient_probes")
     def test_timeouts_set_on_the_role(self, admin: Admin, service: str) -> None:
         """A role's own idle and statement timeouts do not end the client's connections or reads."""
         role = service.split("//")[1].partition(":")[0]
@@ -102,10 +102,7 @@ class TestRights:
             follower.events.wait_for(ListenerConnected)
             admin.execute(f"REVOKE liverouter_client FROM {role}")
             revision = admin.set(llm_model="not-for-you")
-            stale = follower.until_status(state=State.STALE)
-            assert stale.last_error is not None
-            assert stale.last_error.code == "LR207"
-            assert "liverouter_client" in stale.last_error.hint
+            assert "liverouter_client" in follower.until_stale("LR207").hint
             follower.load.go_on()
             assert not follower.events.of(ConfigApplied, revision=revision)
             admin.execute(f"GRANT liverouter_client TO {role}")
@@ -141,10 +138,7 @@ class TestSchema:
         with Follower(admin) as follower:
             follower.events.wait_for(ListenerConnected)
             admin.execute("ALTER TABLE liverouter.head RENAME COLUMN change_id TO gone")
-            stale = follower.until_status(state=State.STALE)
-            assert stale.last_error is not None
-            assert stale.last_error.code == "LR206"
-            assert "liverouter migrate" in stale.last_error.hint
+            assert "liverouter migrate" in follower.until_stale("LR206").hint
             follower.load.go_on()
             admin.execute("ALTER TABLE liverouter.head RENAME COLUMN gone TO change_id")
             follower.applies(admin.set(llm_model="whole-again"), within_s=RETRIED.limit)
@@ -156,9 +150,7 @@ class TestSchema:
             follower.events.wait_for(ListenerConnected)
             follower.applies(admin.set(llm_model="before"), within_s=AT_ONCE.limit)
             drop_schema(admin)
-            stale = follower.until_status(state=State.STALE)
-            assert stale.last_error is not None
-            assert stale.last_error.code == "LR204"
+            follower.until_stale("LR204")
             follower.load.go_on()
             upgrade(admin.dsn)
             admin.set(llm_provider="openai", llm_model="new-world", openai_api_base=standin.api_base)
@@ -184,8 +176,8 @@ class TestHistory:
             follower.applies(newest, within_s=AT_ONCE.limit)
             admin.execute("UPDATE liverouter.head SET revision = %s, change_id = gen_random_uuid()", newest - 3)
             until(lambda: follower.status.revision == newest - 3, POLLED.limit)
-            admin.execute("UPDATE liverouter.head SET change_id = gen_random_uuid()")
             count = len(follower.events.of(ConfigApplied))
+            admin.execute("UPDATE liverouter.head SET change_id = gen_random_uuid()")
             until(lambda: len(follower.events.of(ConfigApplied)) > count, POLLED.limit)
             follower.load.go_on()
             follower.goes_back()
@@ -240,7 +232,7 @@ class TestRejected:
             Follower(admin, secret_keys=other) as three,
         ):
             for follower in (one, two, three):
-                follower.events.wait_for(ListenerConnected)
+                follower.reports(state="live")  # else nobody waits for it
             with admin.connection.transaction():
                 admin.execute(
                     "INSERT INTO liverouter.secrets (name, sealed, fingerprint) VALUES (%s, %s, %s)",
@@ -265,7 +257,9 @@ class TestRejected:
     def test_started_on_a_bad_revision(self, admin: Admin) -> None:
         """A process that starts while the newest revision is bad has nothing to serve, and says why."""
         admin.set(llm_provider="opnai")
-        with LiveRouter(database_url=admin.dsn, **QUICK) as live:
+        events = EventLog()
+        with LiveRouter(database_url=admin.dsn, observers=(events,), **QUICK) as live:
+            events.wait_for(ConfigRejected)
             with pytest.raises(NotReadyError) as caught:
                 live.wait_ready(0.1)
             assert [p.code for p in caught.value.problems] == ["LR101"]
@@ -279,9 +273,7 @@ class TestRejected:
             follower.events.wait_for(ListenerConnected)
             admin.execute("ALTER TABLE liverouter.settings DISABLE TRIGGER b_refuse_plain_secrets")  # it refuses it
             admin.execute("INSERT INTO liverouter.settings (key, value) VALUES ('my_row', %s)", row)
-            stale = follower.until_status(state=State.STALE)
-            assert stale.last_error is not None
-            assert stale.last_error.code == "LR208"
+            follower.until_stale("LR208")
             follower.load.go_on()
             admin.execute("DELETE FROM liverouter.settings WHERE key = 'my_row'")
             follower.applies(admin.set(llm_model="flat"), within_s=RETRIED.limit)
@@ -293,10 +285,12 @@ class TestBursts:
         edits = 10_000
         with Follower(admin, **UNPOLLED, threads=1) as follower:
             follower.events.wait_for(ListenerConnected)
+            started = time.monotonic()
             admin.execute(_EDITS.format(edits=edits))
+            took_s = time.monotonic() - started
             assert admin.revision == edits + 1
             follower.applies(edits + 1, within_s=BURST.limit)
-            assert len(follower.events.of(ConfigApplied)) < 40
+            assert len(follower.events.of(ConfigApplied)) < 30 + took_s, "one in two seconds, once the burst is long"
 
     def test_two_admins_racing(self, admin: Admin) -> None:
         """Two admins who edit different rows at once lose nothing: each commit is a revision, the last is live."""

@@ -77,7 +77,7 @@ with LiveRouter() as live:
     if not pid:
         live.subscribe(lambda event: event.name == "config.applied" and applied.set())
         live.start()
-        assert applied.wait(30)
+        assert applied.wait(60)
         ends["ends later"]()
         live.close()
         os.write(1, (json.dumps(heard) + "\\n").encode())

@@ -31,7 +31,7 @@ from liverouter.secrecy.sealing import Keyring, generate_key
 from liverouter.testing import StandIn
 from liverouter.testing.events import EventLog
 from tests.faults.bounds import AT_ONCE, CLOSED, EXITED, GONE, REFILED, RETRIED, UNDER_LOAD
-from tests.kit.follower import QUICK, UNPOLLED, Follower
+from tests.kit.follower import QUICK, UNPOLLED, Follower, Load
 from tests.kit.processes import Worker
 from tests.kit.waiting import until
 
@@ -100,31 +100,19 @@ class TestProviders:
             )
             with LiveRouter(database_url=admin.dsn, **QUICK) as live:
                 live.wait_ready()
-                failures: list[Exception] = []
-                served: list[str] = []
-                ended = threading.Event()
-
-                def call() -> None:
-                    while not ended.is_set():
-                        try:
-                            served.append(str(live.chat_model().invoke("hi").content))
-                        except Exception as exc:  # noqa: BLE001 - what a caller sees is the finding
-                            failures.append(exc)
-
-                callers = [threading.Thread(target=call) for _ in range(2)]
-                for caller in callers:
-                    caller.start()
-                until(lambda: len(served) > 5)
-                dying.fail("refused")
-                revision = admin.set(llm_provider="anthropic", llm_model="claude-haiku-4-5", llm_fallback_config=None)
-                until(lambda: live.status().revision == revision, AT_ONCE.limit)
-                count = len(served)
-                until(lambda: len(served) > count + 10)
-                ended.set()
-                for caller in callers:
-                    caller.join()
-                assert not failures, failures[0]
-                assert served[-1] == "claude-haiku-4-5 says: hi"
+                load = Load(live.chat_model(), pause_s=0.0)
+                try:
+                    load.go_on()
+                    dying.fail("refused")
+                    revision = admin.set(
+                        llm_provider="anthropic", llm_model="claude-haiku-4-5", llm_fallback_config=None
+                    )
+                    until(lambda: live.status().revision == revision, AT_ONCE.limit)
+                    load.serve("claude-haiku-4-5")
+                    load.go_on(10)
+                finally:
+                    load.stop()
+                assert not load.failures, load.failures[0]
 
 
 class TestClock:
@@ -140,18 +128,20 @@ class TestClock:
             monkeypatch.setattr(time, "time", lambda: clock() + shift_s)
             applied = follower.applies(admin.set(llm_model="after"), within_s=AT_ONCE.limit)
             assert applied.commit_to_live_ms is not None
-            assert 0 <= applied.commit_to_live_ms < 5000
+            assert 0 <= applied.commit_to_live_ms < 1000 * AT_ONCE.limit
             follower.load.go_on(20)
             admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
             follower.events.wait_for(ListenerConnected, count=2)
-            follower.applies(admin.set(llm_model="later"), within_s=AT_ONCE.limit)
-            follower.reports(state="live")
+            revision = admin.set(llm_model="later")
+            follower.applies(revision, within_s=AT_ONCE.limit)
+            follower.reports(state="live", applied_revision=revision)
             (age_s,) = admin.ask(
                 "SELECT extract(epoch FROM clock_timestamp() - applied_at)::float FROM liverouter.instances"
                 " WHERE instance = %s",
                 follower.live.client_id,
             )
             assert 0 <= age_s < 60
+        gc.collect()  # what was dropped warns here, not in another test
 
 
 class TestProcess:
@@ -185,7 +175,7 @@ class TestProcess:
             worker.signal(signal.SIGTERM)
             assert worker.ended(CLOSED.limit) == 0
             assert worker.errors == ""
-            until(lambda: not proxy.open_connections or proxy.is_holding)
+            until(lambda: not proxy.open_connections)
             assert admin.ask("SELECT count(*) FROM liverouter.instances")[0] == 0, "it said goodbye"
 
     @pytest.mark.parametrize("ending", ["falls off the end", "sys.exit", "raises"])
@@ -193,6 +183,8 @@ class TestProcess:
         """A script that never closes anything ends as quickly and silently as one that does, and says goodbye."""
         script = (
             "import sys, time, liverouter\n"
+            "import liverouter.client, liverouter.engine.engine\n"
+            "liverouter.client._CLOSE_S = liverouter.engine.engine._GOODBYE_S = 20.0  # s, for the goodbye\n"
             "print(liverouter.get_chat_model().invoke('hi').content)\n"
             "print(time.monotonic(), flush=True)\n"
         )
@@ -223,7 +215,11 @@ class TestProcess:
         assert [str(w.message) for w in recwarn if "liverouter" in str(w.filename)] == []
         until(
             lambda: (
-                admin.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'liverouter%%'")[0] == 0
+                admin.ask(
+                    "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'liverouter%%'"
+                    " AND datname = current_database()"
+                )[0]
+                == 0
             ),
             GONE.limit,
         )
@@ -239,7 +235,7 @@ class TestProcess:
                 await asyncio.Event().wait()
 
         task = asyncio.create_task(serve())
-        await asyncio.wait_for(entered.wait(), 20)
+        await asyncio.wait_for(entered.wait(), 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, GONE.limit)
@@ -338,7 +334,7 @@ class TestSnapshotFile:
                 assert len(follower.events.of(SnapshotFileIgnored)) == 1, "tried again, and told once"
                 if fault != "gone":
                     assert file.read_bytes() == former
-                    assert not list(folder.glob("*.new"))
+                    until(lambda: not list(folder.glob("*.new")))  # but while it is tried again
                 _mend(folder, fault)
                 follower.events.wait_for(SnapshotFileWritten, revision=revision, timeout_s=REFILED.limit)
                 database = follower.live.options.database_name

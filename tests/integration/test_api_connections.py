@@ -10,12 +10,16 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import pytest
 
+from liverouter import LiveRouter
+from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.connections import Limits
-from tests.kit.http import Api
+from liverouter.daemon.context import build_context
+from liverouter.daemon.request_guard import Policy
+from liverouter.daemon.service import Server
+from tests.kit.http import PATIENCE_S as LONG_S, Api, HTTPConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +28,7 @@ TOKEN: Final = "a-long-random-admin-token-0123456789"
 PATIENCE_S: Final = 0.4  # in here
 MOST: Final = 5
 AUTHORIZED: Final = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+STREAM: Final = f"GET /api/events HTTP/1.1\r\n{AUTHORIZED}\r\n"
 HALF: Final = {
     "nothing": "",
     "half a line": "GET /api/sta",
@@ -57,12 +62,24 @@ def crowded(database: str) -> Iterator[Api]:
         yield api
 
 
-def connect(api: Api, sent: str = "") -> socket.socket:
-    """Return a connection on which *sent* was sent."""
+def address(api: Api) -> tuple[str, int]:
+    """Return where it listens."""
     host, _, port = api.url.removeprefix("http://").partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=20)
-    connection.sendall(sent.encode())
+    return host, int(port)
+
+
+def connect(api: Api, sent: str = "", *, source: str = "127.0.0.1") -> socket.socket:
+    """Return a connection of *source* on which *sent* was sent: to the server, all at one moment."""
+    with api.held():
+        connection = socket.create_connection(address(api), timeout=LONG_S, source_address=(source, 0))
+        connection.sendall(sent.encode())
     return connection
+
+
+def status(api: Api) -> int:
+    """Return what somebody is answered who connects anew and asks for little."""
+    with api.browser() as browser:
+        return browser.get("/livez").status_code
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
@@ -112,15 +129,15 @@ class TestPatience:
 
     def test_answer_that_nobody_reads_ends(self, hasty: Api) -> None:
         """Who asks on and on and reads nothing is ended, with what was to be sent to him."""
-        ask = f"GET /api/openapi.json HTTP/1.1\r\n{AUTHORIZED}\r\n".encode()
-        with connect(hasty) as connection:
-            while not ended(connection, ask):
+        ask = f"GET /api/openapi.json HTTP/1.1\r\n{AUTHORIZED}\r\n"
+        with connect(hasty, ask) as connection:
+            while not ended(connection, ask.encode()):
                 pass
 
     def test_unread_stream_ends(self, hasty: Api) -> None:
         """A stream whose reader is deaf ends as well."""
-        with connect(hasty, f"GET /api/events HTTP/1.1\r\n{AUTHORIZED}\r\n") as connection:
-            connection.recv(10)
+        with connect(hasty, STREAM) as connection:
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
             stop = threading.Event()
             try:
                 feeder = threading.Thread(target=feed, args=(hasty, stop))
@@ -131,22 +148,24 @@ class TestPatience:
                 stop.set()
                 feeder.join()
 
-    def test_stream_that_is_read_lives_on(self, hasty: Api, wait_until: Any) -> None:
+    def test_stream_that_is_read_lives_on(self, hasty: Api) -> None:
         """A stream may be silent for longer than a request may take, and is not ended."""
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        with httpx.stream("GET", f"{hasty.url}/api/events", headers=headers, timeout=20) as stream:
-            lines = stream.iter_lines()
-            next(lines)
+        with connect(hasty, STREAM) as connection, connection.makefile("rb") as lines:
+            assert next(lines) == b"HTTP/1.1 200 OK\r\n"
             with connect(hasty) as silent:  # begun later, and ended before
                 read_to_the_end(silent)
             hasty.publish("event", {"name": "later"})
-            wait_until(lambda: "later" in next(lines))
+            while b"later" not in next(lines):
+                pass
 
-    def test_next_request_may_come_later(self, hasty: Api) -> None:
+    def test_next_request_may_come_later(self, crowded: Api) -> None:
         """A connection that is kept serves one request after another, each with its own time."""
-        with httpx.Client(base_url=hasty.url) as client:
+        with HTTPConnection(*address(crowded)) as client:
+            client.connect()
+            kept = client.sock
             for _ in range(3):
-                assert client.get("/livez").status_code == 200
+                assert client.ask("GET", "/livez")[0].status == 200
+            assert client.sock is kept
 
 
 def feed(api: Api, stop: threading.Event) -> None:
@@ -169,7 +188,7 @@ class TestCrowd:
         """Who holds all connections of an address keeps nobody out: for a new one, the one that waited longest ends."""
         with contextlib.ExitStack() as stack:
             held = [stack.enter_context(connect(crowded, sent)) for sent in ("", "GET", "", "", "POST /api")]
-            assert httpx.get(f"{crowded.url}/livez").status_code == 200
+            assert status(crowded) == 200
             assert read_to_the_end(held[0]) == b""
 
     def test_half_sent_bodies_make_room(self, crowded: Api) -> None:
@@ -177,41 +196,56 @@ class TestCrowd:
         with contextlib.ExitStack() as stack:
             for _ in range(MOST):
                 stack.enter_context(connect(crowded, HALF["half a sign-in"]))
-            assert httpx.get(f"{crowded.url}/livez").status_code == 200
+            assert status(crowded) == 200
 
     def test_streams_do_not(self, crowded: Api) -> None:
         """What is being answered is not ended: one more is told to come back later."""
-        stream = f"GET /api/events HTTP/1.1\r\n{AUTHORIZED}\r\n"
         with contextlib.ExitStack() as stack:
-            held = [stack.enter_context(connect(crowded, stream)) for _ in range(MOST)]
+            held = [stack.enter_context(connect(crowded, STREAM)) for _ in range(MOST)]
             for connection in held:
                 assert connection.recv(15) == b"HTTP/1.1 200 OK"
             with connect(crowded) as connection:
                 assert read_to_the_end(connection).startswith(b"HTTP/1.1 503 ")
             held[0].close()
-            while httpx.get(f"{crowded.url}/livez").status_code == 503:
+            while status(crowded) == 503:
                 pass
 
     def test_all_together_are_bounded(self, database: str) -> None:
         """However many addresses there are, all of them have so many connections together."""
         with Api(database, token=TOKEN, limits=Limits(in_all=3)) as api, contextlib.ExitStack() as stack:
-            host, _, port = api.url.removeprefix("http://").partition(":")
-            held = []
-            for number in range(4):
-                connection = stack.enter_context(
-                    socket.create_connection((host, int(port)), timeout=20, source_address=(f"127.0.0.{number + 2}", 0))
-                )
-                connection.sendall(b"G")
-                held.append(connection)
+            held = [stack.enter_context(connect(api, "G", source=f"127.0.0.{number + 2}")) for number in range(4)]
             assert read_to_the_end(held[0]) == b""
-            assert httpx.get(f"{api.url}/livez").status_code == 200
+            assert status(api) == 200
 
     def test_closed_connections_are_forgotten(self, crowded: Api) -> None:
         """Connections that end leave their place."""
         for _ in range(MOST * 4):
-            assert httpx.get(f"{crowded.url}/livez").status_code == 200
+            assert status(crowded) == 200
             with connect(crowded, "GET"):
                 pass
+
+
+class TestEnd:
+    async def test_connection_that_arrives_just_then_is_told(
+        self, database: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is accepted as the server ends, which neither serves nor awaits it."""
+        policy = Policy(admin_token=AdminToken(TOKEN), login_limiter=LoginLimiter(), any_host=False)
+        context = build_context(
+            LiveRouter(database_url=database), policy, lambda path, error: pytest.fail(f"{path}: {error}")
+        )
+        server = Server(context, started=lambda: None)
+        late: list[socket.socket] = []
+
+        async def serve() -> None:
+            late.append(socket.create_connection(listener.getsockname(), timeout=LONG_S))
+            await asyncio.sleep(1e-9)  # wakes it by a timer, as uvicorn does: in the round after the one that accepts
+
+        monkeypatch.setattr(server, "main_loop", serve)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            await server.serve(sockets=[listener])
+        with late[0] as connection:
+            assert read_to_the_end(connection).startswith(b"HTTP/1.1 503 ")
 
 
 class Log:

@@ -20,7 +20,7 @@ from liverouter.daemon.request_guard import Policy
 from liverouter.postgres import migrate
 from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
-from tests.kit.http import Api
+from tests.kit.http import PATIENCE_S, Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def served(server: Any) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def document(served: Api) -> Any:
     """The API's own description."""
-    return schemathesis.openapi.from_url(f"{served.url}/api/openapi.json")
+    return schemathesis.openapi.from_url(f"{served.url}/api/openapi.json", timeout=PATIENCE_S)
 
 
 ROUTES: Final = [
@@ -94,7 +94,7 @@ def test_every_answer_is_announced(document: Any, method: str, path: str, mode: 
     @hypothesis.settings(max_examples=10, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Case[Any]) -> None:
-        answer = case.call(headers=AUTHORIZED)
+        answer = case.call(headers=AUTHORIZED, timeout=PATIENCE_S)
         too_long = [negative_data_rejection] if answer.status_code == 413 else []  # refused before it is read
         case.validate_response(answer, headers=AUTHORIZED, excluded_checks=judged_by_content + too_long)
 

@@ -12,7 +12,7 @@ import pytest
 from liverouter import OptionsError
 from liverouter.daemon.auth import MAX_FAILURES, AdminToken, LoginLimiter, admin_token, kept_token
 from liverouter.daemon.sse import Hub
-from tests.kit.http import Api
+from tests.kit.http import PATIENCE_S, Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,9 +41,15 @@ def bearer(token: str) -> dict[str, str]:
 
 def sign_in(api: Api) -> dict[str, str]:
     """Return the header of a browser that signed in."""
-    answer = httpx.post(f"{api.url}/api/session", json={"token": TOKEN})
+    answer = httpx.post(f"{api.url}/api/session", json={"token": TOKEN}, timeout=PATIENCE_S)
     assert answer.status_code == 204
     return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+
+
+def ask(api: Api, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
+    """Return what one who connects anew is answered."""
+    with api.browser() as browser:
+        return browser.request(method, path, headers=headers)
 
 
 class TestGuessing:
@@ -117,7 +123,7 @@ class TestGuessing:
     @pytest.mark.parametrize("sent", [b"\xff" * 40, b"x" * 15_000, "ünïcödé-tökén".encode(), b"?"])
     def test_odd_tokens_are_wrong_ones(self, guarded: Api, sent: bytes) -> None:
         """Whatever bytes are sent as a token, the answer is a refusal."""
-        with httpx.Client(base_url=guarded.url) as client:
+        with guarded.browser() as client:
             answer = client.get("/api/status", headers={b"Authorization": b"Bearer " + sent})
         assert answer.status_code in (401, 429)
 
@@ -125,7 +131,7 @@ class TestGuessing:
 class TestSession:
     def test_token_buys_a_cookie(self, guarded: Api) -> None:
         """Signing in sets a cookie that scripts and other sites cannot use; it opens the API until one signs out."""
-        with httpx.Client(base_url=guarded.url) as browser:
+        with guarded.browser() as browser:
             assert browser.get("/api/session").json() == {"token_needed": True, "signed_in": False}
             answer = browser.post("/api/session", json={"token": TOKEN})
             assert answer.status_code == 204
@@ -148,7 +154,7 @@ class TestSession:
     def test_forged_cookie_is_refused(self, guarded: Api, value: str) -> None:
         """A cookie that was not signed with the token opens nothing."""
         headers = {"Cookie": f"liverouter_session={value}"}
-        assert httpx.get(f"{guarded.url}/api/status", headers=headers).status_code == 401
+        assert ask(guarded, "GET", "/api/status", headers).status_code == 401
 
     @pytest.mark.parametrize("others", ['prefs={"a":1}; {}', "a=b c; {}", "=; {}; ;", "a[]=1;{}", '{}; quoted="x;y"'])
     def test_cookies_of_others_do_not_matter(self, others: str) -> None:
@@ -173,19 +179,19 @@ class TestSession:
     def test_no_copy_outlives_signing_out(self, guarded: Api) -> None:
         """Signing out ends the session at the server, for every copy of its cookie, and no other session."""
         first, other = sign_in(guarded), sign_in(guarded)
-        assert httpx.delete(f"{guarded.url}/api/session", headers=first).status_code == 204
-        assert httpx.get(f"{guarded.url}/api/status", headers=first).status_code == 401
-        assert httpx.get(f"{guarded.url}/api/session", headers=first).json()["signed_in"] is False
-        assert httpx.get(f"{guarded.url}/api/status", headers=other).status_code == 200
+        assert ask(guarded, "DELETE", "/api/session", first).status_code == 204
+        assert ask(guarded, "GET", "/api/status", first).status_code == 401
+        assert ask(guarded, "GET", "/api/session", first).json()["signed_in"] is False
+        assert ask(guarded, "GET", "/api/status", other).status_code == 200
 
     def test_nobody_is_signed_out_by_others(self, guarded: Api) -> None:
         """Another site's page, or who holds no cookie, ends nobody's session."""
         held = sign_in(guarded)
         for headers in (held | {"Origin": "https://evil.example"}, held | {"Sec-Fetch-Site": "cross-site"}):
-            assert httpx.delete(f"{guarded.url}/api/session", headers=headers).status_code == 403
-        assert httpx.delete(f"{guarded.url}/api/session").status_code == 204
-        assert httpx.delete(f"{guarded.url}/api/session", headers=bearer(TOKEN)).status_code == 204
-        assert httpx.get(f"{guarded.url}/api/status", headers=held).status_code == 200
+            assert ask(guarded, "DELETE", "/api/session", headers).status_code == 403
+        assert ask(guarded, "DELETE", "/api/session", {}).status_code == 204
+        assert ask(guarded, "DELETE", "/api/session", bearer(TOKEN)).status_code == 204
+        assert ask(guarded, "GET", "/api/status", held).status_code == 200
 
     async def test_stream_ends_with_its_session(self) -> None:
         """A stream tells nothing more, not even that it is there, once its session has ended."""
@@ -209,11 +215,11 @@ class TestSession:
     def test_stream_of_a_signed_out_browser_ends(self, guarded: Api) -> None:
         """The API's stream is such a one."""
         held = sign_in(guarded)
-        with httpx.stream("GET", f"{guarded.url}/api/events", headers=held, timeout=30) as stream:
+        with httpx.stream("GET", f"{guarded.url}/api/events", headers=held, timeout=PATIENCE_S) as stream:
             lines = stream.iter_lines()
             while not next(lines).startswith("event: hello"):
                 pass
-            assert httpx.delete(f"{guarded.url}/api/session", headers=held).status_code == 204
+            assert ask(guarded, "DELETE", "/api/session", held).status_code == 204
             guarded.publish("event", {"name": "later"})
             assert "later" not in "".join(lines)
 
@@ -221,7 +227,7 @@ class TestSession:
         """Cookies are one host's: one of ours is found, though another port set some of the same name around it."""
         (cookie,) = sign_in(guarded).values()
         headers = {"Cookie": f"liverouter_session=planted; {cookie}; liverouter_session=planted"}
-        assert httpx.get(f"{guarded.url}/api/status", headers=headers).status_code == 200
+        assert ask(guarded, "GET", "/api/status", headers).status_code == 200
 
     def test_sessions_are_bounded(self) -> None:
         """Of too many sessions the oldest end."""

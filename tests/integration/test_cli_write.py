@@ -314,7 +314,7 @@ class TestSecret:
             os.write(terminal, f"{typed}\n".encode())
         while b"revision" not in shown:
             shown += os.read(terminal, 100)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
         os.close(terminal)
         assert SECRET.encode() not in shown
         sealed = value(db, "SELECT sealed FROM liverouter.secrets")

@@ -56,17 +56,17 @@ class TestProviderKey:
         """SQL function, command line, page's API: a running process calls with the new key, as with any change."""
         store(db, FIRST, key)
         with LiveRouter(database_url=dsn) as live, Api(dsn, secret_keys=key) as api:
-            assert live.wait_applied(revision(db), 30).revision == revision(db)
+            assert live.wait_applied(revision(db), 60).revision == revision(db)
             assert used(live, openai) == FIRST
-            assert live.wait_applied(store(db, SECOND, key), 10).revision == revision(db)
+            assert live.wait_applied(store(db, SECOND, key), 60).revision == revision(db)
             assert used(live, openai) == SECOND
             assert cli("set", "--secret", NAME, stdin="a-third-key-of-openai").code == 0
-            assert live.wait_applied(revision(db), 10).revision == revision(db)
+            assert live.wait_applied(revision(db), 60).revision == revision(db)
             assert used(live, openai) == "a-third-key-of-openai"
-            assert live.wait_applied(api.save(secrets={NAME: "a-fourth-key-of-openai"}), 10).revision == revision(db)
+            assert live.wait_applied(api.save(secrets={NAME: "a-fourth-key-of-openai"}), 60).revision == revision(db)
             assert used(live, openai) == "a-fourth-key-of-openai"
             assert cli("rollback", "2").code == 0
-            assert live.wait_applied(revision(db), 10).revision == revision(db)
+            assert live.wait_applied(revision(db), 60).revision == revision(db)
             assert used(live, openai) == FIRST
 
     def test_key_that_does_not_open_is_rejected_with_its_id_and_the_last_good_one_serves(
@@ -76,7 +76,7 @@ class TestProviderKey:
         foreign, events = generate_key(), EventLog()
         good = store(db, FIRST, key)
         with LiveRouter(database_url=dsn, observers=(events,)) as live:
-            assert live.wait_applied(good, 30).revision == good
+            assert live.wait_applied(good, 60).revision == good
             bad = store(db, SECOND, foreign)
             rejected = events.wait_for(ConfigRejected, revision=bad)
             assert [problem.code for problem in rejected.problems] == ["LR502"]
@@ -96,7 +96,7 @@ class TestProviderKey:
         assert ids == [Keyring.from_text(newer).newest]
         monkeypatch.setenv("LIVEROUTER_SECRET_KEYS", newer)
         with LiveRouter(database_url=dsn) as live:
-            assert live.wait_applied(revision(db), 30).revision == revision(db)
+            assert live.wait_applied(revision(db), 60).revision == revision(db)
             assert used(live, openai) == FIRST
 
     def test_key_file_that_is_empty_for_a_moment_is_rejected_and_the_last_good_one_serves(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Event)
 NAME = "liverouter-listen/test"
+SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
+PATIENCE_S = 60.0  # for what a server that is there may take on a busy machine
 
 
 class Ear:
@@ -42,13 +44,13 @@ class Ear:
         self.events: list[Event] = []
         self.changes: list[str] = []
         self._news = asyncio.Event()
-        quick = {"probe_interval_s": 0.1, "probe_timeout_s": 0.5, "connect_timeout_s": 1.0}
+        usual = {"probe_interval_s": 0.1, "probe_timeout_s": PATIENCE_S, "connect_timeout_s": PATIENCE_S}
         self.listener = Listener(
             dsn=Dsn.parse(dsn),
             requests=ReloadRequests(Bus(self._requested)),
             bus=Bus(self._happened),
             application_name=NAME,
-            **(quick | options),
+            **(usual | options),
         )
         self.task = asyncio.create_task(self.listener.run())
 
@@ -94,6 +96,14 @@ class Ear:
         self.events.clear()
         self.changes.clear()
 
+    def be_patient(self) -> None:
+        """From now on give up nothing that a busy machine may take long for: neither a connect nor a probe."""
+        listener = self.listener
+        listener._connect_timeout_s = listener._probe_timeout_s = PATIENCE_S  # noqa: SLF001 - short until here, for a fault
+        if listener._session is not None:  # noqa: SLF001
+            connection = listener._session._connection  # noqa: SLF001
+            connection._config = connection._config._replace(command_timeout=PATIENCE_S)  # type: ignore[attr-defined]  # noqa: SLF001
+
 
 class Longest(random.Random):
     """Draws the upper bound."""
@@ -125,10 +135,11 @@ def proxy(dsn: str) -> Iterator[FaultProxy]:
 class TestListen:
     async def test_connect_is_proved_and_asks_for_a_read(self, dsn: str, admin: asyncpg.Connection) -> None:
         """Once LISTEN is in force a read is asked for, so that nothing committed before it is missed."""
-        async with Ear(dsn) as ear:
+        async with Ear(dsn, probe_interval_s=60) as ear:  # no probe is at work when the server is asked
             connected = await ear.until_event(ListenerConnected)
             await ear.until_change("listening")
-            row = await admin.fetchrow("SELECT pid, state FROM pg_stat_activity WHERE application_name = $1", NAME)
+            query = f"SELECT pid, state {SESSIONS}"
+            row = await admin.fetchrow(query, NAME)
             assert row is not None
             assert (row["pid"], row["state"]) == (connected.backend_pid, "idle")
             assert ear.listener.backend_pid == connected.backend_pid
@@ -166,7 +177,7 @@ class TestListen:
 
     async def test_the_socket_keeps_itself_alive(self, dsn: str) -> None:
         """The kernel notices a peer that vanished, without any probe of ours."""
-        connection = await connect(Dsn.parse(dsn), application_name=NAME, timeout_s=5)
+        connection = await connect(Dsn.parse(dsn), application_name=NAME, timeout_s=PATIENCE_S)
         try:
             sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001 - asyncpg shows it nowhere else
             found = {
@@ -185,7 +196,7 @@ class TestListen:
         with socket.create_server(("127.0.0.1", 0)) as mute:
             dsn = Dsn.parse(f"postgresql://u:p@127.0.0.1:{mute.getsockname()[1]}/d")
             for steps in range(30):
-                task = asyncio.create_task(connect(dsn, application_name=NAME, timeout_s=5))
+                task = asyncio.create_task(connect(dsn, application_name=NAME, timeout_s=PATIENCE_S))
                 for _ in range(steps):
                     await asyncio.sleep(0)
                 task.cancel()
@@ -232,8 +243,9 @@ class TestLoss:
 
     async def test_black_hole_is_named_half_open_and_made_again(self, proxy: FaultProxy) -> None:
         """Two unanswered probes end a connection that looks open; from the first on, polling is asked for."""
-        async with Ear(proxy.dsn) as ear:
+        async with Ear(proxy.dsn, probe_timeout_s=0.5) as ear:
             await ear.until_event(ListenerProbed)
+            ear.forget()  # a probe that took longer, on a busy machine
             proxy.black_hole()
             degraded = await ear.until_event(ListenerDegraded)
             assert degraded.cause == "half_open"
@@ -242,19 +254,22 @@ class TestLoss:
             assert not ear.listener.healthy
             assert "notifications do not arrive: half_open" in ear.changes
             await ear.until_event(ListenerLost)
+            ear.be_patient()
             proxy.heal()
-            await ear.until_event(ListenerConnected, 2)
+            await ear.until_event(ListenerConnected)
 
     async def test_answer_after_one_missed_probe_keeps_the_connection(self, proxy: FaultProxy) -> None:
         """A pause shorter than two probes costs no reconnect, but a read."""
         async with Ear(proxy.dsn, probe_timeout_s=1.0) as ear:
-            first = await ear.until_event(ListenerConnected)
             await ear.until_event(ListenerProbed)
+            pid, reconnects = ear.listener.backend_pid, ear.listener.reconnects
+            ear.forget()
             proxy.black_hole()
             await ear.until_event(ListenerDegraded)
+            ear.be_patient()
             proxy.heal()
-            again = await ear.until_event(ListenerConnected, 2)
-            assert (again.backend_pid, again.reconnects) == (first.backend_pid, 0)
+            again = await ear.until_event(ListenerConnected)
+            assert (again.backend_pid, again.reconnects) == (pid, reconnects)
             await ear.until_change("the listening connection answers again")
 
     @pytest.mark.parametrize("fault", ["reset", "half_close"])
@@ -269,7 +284,7 @@ class TestLoss:
     async def test_slow_and_split_frames_are_understood(self, proxy: FaultProxy, admin: asyncpg.Connection) -> None:
         """A notification that arrives byte by byte is a notification."""
         proxy.split(7, 0.001)
-        async with Ear(proxy.dsn, probe_timeout_s=5.0) as ear:
+        async with Ear(proxy.dsn) as ear:
             await ear.until_event(ListenerProbed)
             await admin.execute("SELECT pg_notify('liverouter', '1')")
             await ear.until_change("notification")
@@ -307,6 +322,7 @@ class TestBackoff:
             assert lost.cause == "unreachable"
             assert lost.problem is not None
             assert lost.problem.code == "LR201"
+            ear.be_patient()
             proxy.heal()
             await ear.until_event(ListenerConnected)
 
@@ -349,6 +365,7 @@ class TestServerFaults:
             lost = await ear.until_event(ListenerLost)
             assert lost.cause == "unreachable"
             assert not ear.listener.healthy
+            ear.be_patient()
             proxy.heal()
             await ear.until_event(ListenerConnected)
 
@@ -369,7 +386,7 @@ class TestEnd:
             await ear.until_event(ListenerProbed)
         assert asyncio.all_tasks() == before
         assert ear.listener.backend_pid is None
-        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+        count = f"SELECT count(*) {SESSIONS}"
         await until_async(lambda: _is_none(admin.fetchval(count, NAME)))
 
     @pytest.mark.parametrize("stage", ["connect", "LISTEN", "NOTIFY", "pg_listening_channels"])
@@ -380,7 +397,7 @@ class TestEnd:
             proxy.hang_new()
         else:
             proxy.hold(stage.encode())
-        async with Ear(proxy.dsn, probe_timeout_s=5.0):
+        async with Ear(proxy.dsn):
             await until_async(lambda: proxy.is_holding or (stage == "connect" and proxy.open_connections))
         assert asyncio.all_tasks() == before
         proxy.release()
@@ -427,6 +444,7 @@ class TestHosts:
         proxy.hang_new()
         login, _, rest = dsn.partition("@")
         hosts, _, name = rest.partition("/")
-        async with Ear(f"{login}@127.0.0.1:{proxy.port},{hosts}/{name}", connect_timeout_s=0.3) as ear:
+        # The second host has no more time than the first: as long as a busy machine may take.
+        async with Ear(f"{login}@127.0.0.1:{proxy.port},{hosts}/{name}", connect_timeout_s=5.0) as ear:
             await ear.until_event(ListenerConnected)
             assert not ear.of(ListenerLost)

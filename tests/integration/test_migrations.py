@@ -24,6 +24,7 @@ from liverouter.postgres import migrate
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.postgres.schema import HEAD, REVISIONS
 from liverouter.providers import PROVIDERS
+from tests.kit.ports import ClosedPort
 from tests.kit.sql import Process, put, rows, value
 
 if TYPE_CHECKING:
@@ -154,8 +155,11 @@ class TestUpgrade:
             other.execute(b"SELECT pg_advisory_xact_lock(%s)", [key])
             thread = threading.Thread(target=migrate.upgrade, args=(empty_dsn,))
             thread.start()
-            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            wait_until(lambda: value(watch, waiting) == 1)
+            waiting = """
+                SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+                WHERE locktype = 'advisory' AND NOT granted AND datname = %s
+            """
+            wait_until(lambda: value(watch, waiting, other.info.dbname) == 1)
             assert value(other, "SELECT to_regclass('liverouter.head')") is None
             other.rollback()
             thread.join(60)
@@ -232,10 +236,11 @@ class TestCheck:
 
     def test_database_that_cannot_be_asked_is_an_error_with_code_and_without_password(self, server: Any) -> None:
         """Wrong password, no such database, nobody there: one sentence each."""
+        nobody = ClosedPort()
         cases = {
             "LR202": server.dsn("postgres").replace(server.password, "not-the-password"),
             "LR203": server.dsn("no_such_database"),
-            "LR201": f"postgresql://u:not-the-password@127.0.0.1:{server.port + 1 if server.port < 65000 else 1}/x",
+            "LR201": f"postgresql://u:not-the-password@127.0.0.1:{nobody.number}/x",
         }
         for code, url in cases.items():
             for attempt in (migrate.current, migrate.upgrade, migrate.check):
@@ -244,6 +249,7 @@ class TestCheck:
                 assert caught.value.code == code
                 assert caught.value.hint
                 assert "not-the-password" not in str(caught.value)
+        nobody.close()
 
     def test_unknown_target_is_an_error_that_lists_the_known_ones(self, dsn: str) -> None:
         """A typo in the revision's name."""

@@ -72,7 +72,7 @@ SERVED: Final = """
 import json, sys
 from liverouter.testing import MemoryRouter
 
-rows = {"llm_provider": "sixth", "llm_model": "six-1", "sixth_api_base": sys.argv[1], "litellm_timeout": 5}
+rows = {"llm_provider": "sixth", "llm_model": "six-1", "sixth_api_base": sys.argv[1], "litellm_timeout": 60}
 with MemoryRouter(rows, secrets={"sixth_api_key": "sk-six"}) as live:
     for enabled in (True, False):
         live.set(litellm_enable=enabled)

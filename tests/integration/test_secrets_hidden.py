@@ -194,11 +194,11 @@ class TestNothingTellsASecret:
             rows = {"openai_api_base": f"{base}/v1", "anthropic_api_base": base, "litellm_num_retries": 0}
             fallback = {"provider": "anthropic", "model": "claude-sonnet-4-6"}
             good = put(db, llm_provider="openai", llm_model="gpt-4o", llm_fallback_config=fallback, **rows)
-            assert live.wait_applied(good, 30).revision == good
+            assert live.wait_applied(good, 60).revision == good
             model = live.chat_model()
             call_in_every_way("failover", model, "every deployment failed")
             good = put(db, litellm_enable=False)
-            assert live.wait_applied(good, 30).revision == good
+            assert live.wait_applied(good, 60).revision == good
             call_in_every_way("plain", model, "Incorrect API key")
             assert {name for name in ("primary", "fallback") for said in echo.heard if hidden[name] in said} == {
                 "primary",

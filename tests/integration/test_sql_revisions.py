@@ -120,7 +120,7 @@ class TestBump:
             put(db, llm_provider="openai")
             put(db, llm_model="gpt-4o")
             put_secret(db, "openai_api_key", "aaaaaaaa")
-        (heard,) = listener.notifies(timeout=5, stop_after=1)
+        (heard,) = listener.notifies(timeout=60, stop_after=1)
         assert heard.payload == "1"
         assert list(listener.notifies(timeout=0)) == []
         assert log(db, 1)["content"] == {"llm_provider": "openai", "llm_model": "gpt-4o"}
@@ -338,12 +338,17 @@ class TestHead:
             put(db, a=1)
         assert "revision_log" in seen.hint
 
-    def test_epoch_differs_between_a_database_and_its_copy(self, db: Session, dsn: str, server: Any) -> None:
+    def test_epoch_differs_between_a_database_and_its_copy(
+        self, db: Session, dsn: str, server: Any, wait_until: Callable[..., None]
+    ) -> None:
         """A backup restored beside the original is another line of history; asking twice gives the same answer."""
-        copy = f"{db.info.dbname}_copy"
+        name = db.info.dbname
+        copy = f"{name}_copy"
         epoch = value(db, "SELECT liverouter.epoch()")
-        db.close()  # a template has no session
+        db.close()
         with psycopg.connect(server.admin_dsn, autocommit=True) as admin:
+            sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            wait_until(lambda: value(admin, sessions, name) == 0)  # a template has none
             admin.execute(
                 f'CREATE DATABASE "{copy}" TEMPLATE "{psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]}"'.encode()
             )

@@ -20,10 +20,10 @@ from liverouter.errors import DatabaseError
 from liverouter.postgres import migrate
 from liverouter.postgres.repository import SettingsRepository
 from tests.kit.http import Api
-from tests.kit.sql import Process, deployment, put, refused, rows, sealed, value
+from tests.kit.sql import Process, deployment, put, refused, rows, sealed, stop_clock, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
@@ -149,6 +149,14 @@ def api(dsn: str) -> Iterator[Api]:
     """The daemon's API, with a client of its own."""
     with Api(dsn) as api:
         yield api
+
+
+@pytest.fixture
+async def repository(dsn: str) -> AsyncIterator[SettingsRepository]:
+    """What the daemon and the command line ask by, with the patience of a busy machine."""
+    repository = SettingsRepository(url=dsn, statement_timeout_s=60, connect_timeout_s=60)
+    yield repository
+    await repository.close()
 
 
 def report(session: Session, document: dict[str, Any]) -> Process:
@@ -283,6 +291,7 @@ class TestBounds:
 
     def test_counts_never_overflow_however_often_they_are_added(self, db: Session, liar: Session) -> None:
         """The largest numbers, again and again, in one row: it stays at its bound, and sums over it can be made."""
+        stop_clock(db)  # in one minute
         process = Process(liar)
         process.run(0)
         for _ in range(5):
@@ -295,6 +304,7 @@ class TestBounds:
 
     def test_classes_of_failures_do_not_grow_without_end(self, db: Session, liar: Session) -> None:
         """One row keeps the thirty most frequent classes; the others are one."""
+        stop_clock(db)  # in one minute
         process = Process(liar)
         process.run(0)
         for n in range(10):
@@ -380,6 +390,7 @@ class TestQuotas:
         self, db: Session, connect: Connect, login: Login, liar: Session
     ) -> None:
         """Its heartbeats go on and it is told as a problem; others' counts are taken, its own a minute later."""
+        stop_clock(db)  # a minute that does not end
         process = Process(liar, app="loud")
         process.run(0)
         for n in range(6):
@@ -428,6 +439,7 @@ class TestQuotas:
 
     def test_large_rows_count_as_several_also_when_they_grow(self, db: Session, liar: Session) -> None:
         """What a login adds in a minute is bounded in bytes as well: by long texts, or by many classes afterwards."""
+        stop_clock(db)  # a minute that does not end
         counted = "SELECT coalesce(sum(added), 0)::integer FROM liverouter.report_quota"
         process = Process(liar)
         process.run(0, usage=[cell(calls=1, failures={"RateLimitError 429": 1})])
@@ -440,8 +452,11 @@ class TestQuotas:
         process.send(usage=[cell(calls=1, deployment_id="d" * 300, provider="p" * 100, model="m" * 200)])
         assert value(db, counted) == before + 3
 
-    async def test_login_that_reports_much_hides_no_other(self, db: Session, liar: Session, dsn: str) -> None:
+    async def test_login_that_reports_much_hides_no_other(
+        self, db: Session, liar: Session, repository: SettingsRepository
+    ) -> None:
         """Lists are cut for each process alike, and say how many they leave out."""
+        stop_clock(db)  # else the copies below are late after five seconds, and the list is longer
         honest = Process(db, app="zzz", pid=99)
         problem = {"severity": "error", "code": "LR999", "message": "m", "hint": "h"}
         honest.run(0, problems=[problem | {"where": "w"}], deployments=[deployment("openai", "gpt-4o")])
@@ -453,18 +468,16 @@ class TestQuotas:
             b" SELECT gen_random_uuid(), '', app, host, n, state, problems, deployments, role"
             b" FROM liverouter.processes, generate_series(1000, 1399) n WHERE app = 'aaa'"
         )
-        repository = SettingsRepository(url=dsn)
-        try:
-            told, running = await repository.problems(), await repository.active_config()
-        finally:
-            await repository.close()
+        told, running = await repository.problems(), await repository.active_config()
         assert (len(told), len(running)) == (5_001, 10_000)
         assert [p["code"] for p in told if p["object"].startswith("zzz")] == ["LR999"]
         assert [row["model"] for row in running if row["app"] == "zzz"] == ["gpt-4o"]
         in_all = value(db, "SELECT count(*) FROM liverouter.problems")
         assert told[-1]["message"] == f"and {in_all - 5_000} more problems"
 
-    async def test_login_hides_no_problem_by_another_s_name(self, db: Session, liar: Session, dsn: str) -> None:
+    async def test_login_hides_no_problem_by_another_s_name(
+        self, db: Session, liar: Session, repository: SettingsRepository
+    ) -> None:
         """Application, host and pid are its own word: the list is cut by login."""
         problem = {"severity": "error", "code": "LR999", "message": "m", "hint": "h"}
         Process(db, app="zzz", pid=99).run(0, problems=[problem | {"where": f"w{i}"} for i in range(20)])
@@ -478,15 +491,13 @@ class TestQuotas:
             b" FROM liverouter.processes, generate_series(1000, 2399) n WHERE role = %s",
             [liar.info.user],
         )
-        repository = SettingsRepository(url=dsn)
-        try:
-            told = await repository.problems()
-        finally:
-            await repository.close()
+        told = await repository.problems()
         assert len(told) == 5_001
         assert len([p for p in told if p["code"] == "LR999"]) == 20
 
-    async def test_largest_numbers_hide_no_other_s_usage(self, db: Session, liar: Session, dsn: str) -> None:
+    async def test_largest_numbers_hide_no_other_s_usage(
+        self, db: Session, liar: Session, repository: SettingsRepository
+    ) -> None:
         """What the page and the metrics show of a login is not what another says."""
         now = datetime.now(UTC).isoformat()
         Process(db).run(0, usage=[cell(calls=5, minute=now, failures={"Timeout 408": 2})])
@@ -495,11 +506,7 @@ class TestQuotas:
         for turn in range(3):
             cells = [cell(calls=10**12, minute=now, deployment_id=f"{turn}-{i}") for i in range(2_000)]
             loud.send(usage=[*cells, cell(calls=1, minute=now)])
-        repository = SettingsRepository(url=dsn)
-        try:
-            told = await repository.usage_totals(datetime.now(UTC) - timedelta(minutes=5))
-        finally:
-            await repository.close()
+        told = await repository.usage_totals(datetime.now(UTC) - timedelta(minutes=5))
         assert 4_900 < len(told) <= 5_000
         (honest,) = [row for row in told if row["deployment_id"] == "openai/gpt-4o#1"]
         assert (honest["calls"] - 5, honest["failures"]) in {(0, 2), (3, 2)}  # the liar's own three may be cut
@@ -535,12 +542,11 @@ class TestLocks:
         held.run(0)
         holder.commit()
         dead.run(0)
-        for process in (held, dead):
-            process.db = db
-            process.silent_for(90_000)
-        process = held
-        process.db = holder
-        process.send()
+        held.db = db
+        held.silent_for(90_000)
+        held.db = holder
+        held.send()
+        dead.silent_for(90_000)  # only now: one report in a thousand prunes, and the holder's would hold this row too
         holder.execute(b"SELECT pg_advisory_xact_lock(7813584462689366629)")  # what version 0.1 asked for
         db.execute(b"SET lock_timeout = '2s'")
         assert value(db, "SELECT liverouter.prune()") == 1
@@ -602,9 +608,10 @@ class TestWho:
 
 
 class TestHonest:
-    async def test_what_no_database_stores_costs_a_process_no_report(self, dsn: str, db: Session) -> None:
+    async def test_what_no_database_stores_costs_a_process_no_report(
+        self, db: Session, repository: SettingsRepository
+    ) -> None:
         """A name with half a character, an error with NUL, a cost of NaN: the rest arrives."""
-        repository = SettingsRepository(url=dsn)
         document = {
             "instance": str(uuid.uuid4()),
             "key": secrets.token_hex(16),
@@ -612,10 +619,7 @@ class TestHonest:
             "problems": [{"code": "LR101", "message": "a\0b", "severity": "error"}],
             "usage": [cell(calls=1, cost_usd=float("nan"))],
         }
-        try:
-            await repository.report(document)
-        finally:
-            await repository.close()
+        await repository.report(document)
         assert value(db, "SELECT app FROM liverouter.instances") == "bill\ufffding"
         assert value(db, "SELECT calls FROM liverouter.usage") == 1
 
@@ -631,16 +635,14 @@ class TestHonest:
         assert told["label-0"].startswith("0 xxx")
         assert sum(len(name) + len(label) for name, label in told.items()) <= 4000
 
-    async def test_row_that_the_driver_cannot_read_is_an_error_of_ours(self, dsn: str, db: Session) -> None:
+    async def test_row_that_the_driver_cannot_read_is_an_error_of_ours(
+        self, db: Session, repository: SettingsRepository
+    ) -> None:
         """However it came about, a caller gets a code and a hint, and no driver's exception."""
         db.execute(
             b"DROP VIEW liverouter.secret_keys; CREATE VIEW liverouter.secret_keys AS"
             b" SELECT '294276-12-31'::timestamptz AS key_id"
         )
-        repository = SettingsRepository(url=dsn)
-        try:
-            with pytest.raises(DatabaseError) as caught:
-                await repository.key_usage()
-        finally:
-            await repository.close()
+        with pytest.raises(DatabaseError) as caught:
+            await repository.key_usage()
         assert (caught.value.code, bool(caught.value.hint)) == ("LR208", True)

@@ -14,7 +14,7 @@ from liverouter.config.validate import validate
 from liverouter.errors import CODES
 from liverouter.providers import PROVIDERS
 from liverouter.revision import Rows
-from tests.kit.sql import Process, deployment, put, put_secret, revision, rows, sealed, value
+from tests.kit.sql import Process, deployment, put, put_secret, revision, rows, sealed, stop_clock, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,6 +185,7 @@ class TestActiveConfig:
     def test_dead_process_runs_nothing(self, db: Session) -> None:
         """A process that was silent for 35 seconds is offline, and what it ran is not what runs."""
         head = put_two(db)
+        stop_clock(db)
         process = Process(db)
         process.applied(head, deployments=two_deployments())
         process.silent_for(34)
@@ -276,6 +277,7 @@ class TestRollout:
 
     def test_rollout_times_are_percentiles_of_commit_to_applied(self, db: Session) -> None:
         """p50 and p99 in milliseconds over the processes that were there at the commit."""
+        stop_clock(db)
         processes = [Process(db) for _ in range(4)]
         for process in processes:
             process.run(0)
@@ -397,6 +399,7 @@ class TestProblems:
 
     def test_rejection_of_another_line_of_history_is_told_of_that_alone(self, db: Session) -> None:
         """What was refused before a restore is no refusal of the same number after it; the other way round it is."""
+        stop_clock(db)
         head = put_two(db)
         Process(db).rejected(head, kept=head - 1, rejected_epoch="elsewhere", problems=[])
         assert problems(db) == []
@@ -406,6 +409,7 @@ class TestProblems:
 
     def test_revision_pending_for_more_than_seconds_is_a_problem(self, db: Session) -> None:
         """Who has neither applied nor rejected the head after five seconds is named; before that it is no problem."""
+        stop_clock(db)
         head = put_two(db)
         Process(db).run(head - 1, deployments=two_deployments())
         assert problems(db, "LR404") == []
@@ -439,6 +443,7 @@ class TestProblems:
 
     def test_process_that_died_without_goodbye_is_named_for_an_hour(self, db: Session) -> None:
         """Dead is told from idle by the database's clock."""
+        stop_clock(db)
         head = put_two(db)
         process = Process(db)
         process.applied(head, deployments=two_deployments())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import litellm
@@ -12,10 +13,11 @@ from langchain_core.exceptions import ModelAPIError, ModelError, ModelInvalidReq
 from liverouter.errors import CallError
 from liverouter.testing import Reply, StandIn, ToolCall
 from tests.kit.dialects import DIALECTS, MODELS
+from tests.kit.leaps import leap
 from tests.kit.standins import collect, live, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from langchain_core.messages import AIMessageChunk
 
@@ -52,13 +54,15 @@ def other(wire: tuple[StandIn, str]) -> Iterator[StandIn]:
 
 
 def read(
-    model: LiveChatModel, text: str = "one two three", **kwargs: Any
+    model: LiveChatModel, text: str = "one two three", *, heard: Callable[[], None] | None = None, **kwargs: Any
 ) -> tuple[list[AIMessageChunk], Exception | None]:
-    """Stream an answer and return its chunks and the error it ended in."""
+    """Stream an answer and return its chunks and the error it ended in; *heard* is called after each text."""
     chunks: list[AIMessageChunk] = []
     try:
         for chunk in model.stream(text, **kwargs):
-            chunks.append(chunk)  # noqa: PERF402 - kept although the stream may raise
+            chunks.append(chunk)  # kept although the stream may raise
+            if heard is not None and chunk.text:
+                heard()
     except ModelError as exc:
         return chunks, exc
     return chunks, None
@@ -130,11 +134,12 @@ class TestBeforeContent:
     def test_silent_stream_fails_over_after_the_timeout(self, wire: tuple[StandIn, str], other: StandIn) -> None:
         """A stream that sends headers and then nothing is given up after `litellm_timeout`."""
         standin, name = wire
-        with live(standin, other, model=name, litellm_timeout=0.5) as client:
-            model = client.chat_model()
-            read(model)  # what a process pays once is not the provider's time
-            standin.fail("stall")
-            chunks, error = read(model)
+        standin.fail("stall")
+        with live(standin, other, model=name, litellm_timeout=WAIT_S) as client, ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read, client.chat_model())
+            standin.wait_hits(1, WAIT_S)
+            leap(client, 2 * WAIT_S)
+            chunks, error = reading.result(WAIT_S)
         assert error is None
         assert text_of(chunks).startswith(MODELS[other.provider])
 
@@ -207,11 +212,9 @@ class TestAfterContent:
     def test_silent_stream_is_a_timeout(self, wire: tuple[StandIn, str], other: StandIn) -> None:
         """A provider that falls silent in the middle is a timeout."""
         standin, name = wire
-        with live(standin, other, model=name, litellm_timeout=0.5) as client:
-            model = client.chat_model()
-            read(model)
-            standin.fail("hang", after_chunks=1)
-            chunks, error = read(model)
+        standin.fail("hang", after_chunks=1)
+        with live(standin, other, model=name, litellm_timeout=WAIT_S) as client:
+            chunks, error = read(client.chat_model(), heard=lambda: leap(client, 2 * WAIT_S))
         assert text_of(chunks) == f"{name} "
         assert isinstance(error, ModelTimeoutError)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,9 +16,11 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _START_S: Final = 120.0  # a busy machine, and nothing compiled yet
+_ANSWER_S: Final = 90.0  # the same; httpx gives up after 5 s by itself
 _END_S: Final = 90.0
 
 
@@ -50,17 +54,26 @@ class Daemon:
             text=True,
         )
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            self._await_start()
+        except BaseException:
+            self.process.kill()
+            self._close()
+            raise
+        return self
+
+    def _await_start(self) -> None:
+        """Read what it says until it serves; fail where it ends."""
         while not self.url:
             line = self._lines.get(timeout=_START_S)
             if not line:
-                self._close()
                 pytest.fail(f"it ended: {self.log.read_text()[-2000:]}")
             self.said.append(line.strip())
             if "serves at" in line:
                 address, _, made = line.split()[-1].partition("#token=")
                 self.url, self.token = address.rstrip("/"), made or self.token
-        return self
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -71,6 +84,7 @@ class Daemon:
 
     def _close(self) -> None:
         self.process.wait(_END_S)
+        self._reader.join(_END_S)  # it reads the end a moment later, and would fail on a closed file
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._file.close()
@@ -80,9 +94,14 @@ class Daemon:
         """What a request with the token carries."""
         return {"Authorization": f"Bearer {self.token}"}
 
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        """Return the answer of a GET with the token."""
-        return httpx.get(f"{self.url}{path}", headers=self.headers, **options)
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """Return the answer of a GET with the token, or with *headers* instead."""
+        return self.ask("GET", path, headers=headers)
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any) -> httpx.Response:
+        """Return the answer of a request with the token, or with *headers* instead."""
+        sent = self.headers if headers is None else headers
+        return httpx.request(method, f"{self.url}{path}", headers=sent, timeout=_ANSWER_S, **options)
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code."""
@@ -94,3 +113,15 @@ class Daemon:
         for line in self.process.stdout:
             self._lines.put(line)
         self._lines.put("")
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """Have a free port for one daemon after the other: what else asks for a port meanwhile gets another one.
+
+    Who asks a daemon that has ended would else reach some server of another test.
+    """
+    with socket.socket() as placeholder:
+        placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as what listens there then does
+        placeholder.bind(("127.0.0.1", 0))
+        yield int(placeholder.getsockname()[1])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from liverouter import LiveRouter
+from liverouter import LiveRouter, State
 from liverouter.events import ConfigApplied, Event, Observer
 from liverouter.testing.events import EventLog
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from liverouter.chat.model import LiveChatModel
-    from liverouter.engine.status import Status
+    from liverouter.engine.status import LastError, Status
     from tests.kit.admin import Admin
 
 QUICK: Final[dict[str, Any]] = {
@@ -24,8 +25,8 @@ QUICK: Final[dict[str, Any]] = {
     "heartbeat_interval_s": 0.5,
     "gc_freeze": False,  # many clients live and die in this process
 }
-# While notifications arrive, nothing else helps.
-UNPOLLED: Final[dict[str, Any]] = {"poll_interval_s": 60.0, "heartbeat_interval_s": 30.0}
+# While notifications arrive, nothing else helps; and no probe is missed on a busy machine.
+UNPOLLED: Final[dict[str, Any]] = {"poll_interval_s": 60.0, "heartbeat_interval_s": 30.0, "probe_interval_s": 60.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +99,17 @@ class Follower:
         self.live = LiveRouter(database_url=dsn or admin.dsn, observers=(*observers, self.events), **(QUICK | options))
 
     def __enter__(self) -> Self:
-        self.live.__enter__()
-        self.live.wait_ready()
-        self.load = Load(self.live.chat_model(), threads=self._threads)
-        self.load.go_on(1)
+        with contextlib.ExitStack() as running:
+            running.enter_context(self.live)
+            self.live.wait_ready()
+            self.load = Load(self.live.chat_model(), threads=self._threads)
+            running.callback(self.load.stop)
+            self.load.go_on(1)
+            self._running = running.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.load.stop()
-        self.live.close()
+        self._running.close()
         if kind is None:
             self.check()
 
@@ -124,6 +127,21 @@ class Follower:
     def applies(self, revision: int, within_s: float) -> ConfigApplied:
         """Wait until *revision* is live, at most *within_s* seconds."""
         return self.events.wait_for(ConfigApplied, revision=revision, timeout_s=within_s)
+
+    def until_stale(self, code: str, timeout_s: float = 60.0) -> LastError:
+        """Wait until the client is stale because of *code*; return that error.
+
+        A read that was under way when the fault began may meet something else, and be told until the next one fails.
+        """
+
+        def told() -> LastError | None:
+            status = self.status
+            error = status.last_error
+            return error if status.state is State.STALE and error is not None and error.code == code else None
+
+        found = until(told, timeout_s, f"stale because of {code}")
+        assert found is not None
+        return found
 
     def until_status(self, timeout_s: float = 60.0, **fields: Any) -> Status:
         """Wait until the status has these *fields*."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WORKERS: Final = {"os.fork": 2, "prefork": 2, "multiprocessing fork": 2, "multiprocessing spawn": 1}  # by kind
-_WAIT_S: Final = 40.0  # a spawned child imports everything anew
+_WAIT_S: Final = 120.0  # a child waits for the others, of which a spawned one imports everything anew
 
 
 def tell(who: str, **facts: Any) -> None:
@@ -94,7 +94,7 @@ def _multiprocessing(method: str) -> Callable[[Callable[[], None]], Callable[[],
 
         def join() -> None:
             for process in children:
-                process.join(_WAIT_S)
+                process.join()  # each of its waits has an end
                 assert process.exitcode == 0, process.exitcode
 
         return join

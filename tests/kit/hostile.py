@@ -34,8 +34,8 @@ class Connection:
         length = next(
             (int(line[15:]) for line in self.head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
         )
-        while len(rest) < length:
-            rest += sock.recv(65_536)
+        while len(rest) < length and (more := sock.recv(65_536)):
+            rest += more
         self.body = rest
 
     def _read_head(self) -> bytes:
@@ -66,9 +66,13 @@ class Connection:
         """Keep the connection open until the client or the test has left."""
         self.sock.settimeout(0.05)
         while not self._server.ended.is_set():
-            with contextlib.suppress(TimeoutError):
+            try:
                 if not self.sock.recv(1):
                     return
+            except TimeoutError:
+                continue
+            except ConnectionError:  # it left without reading all that was sent
+                return
 
 
 class Hostile:

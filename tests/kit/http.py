@@ -12,14 +12,13 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
-import uvicorn
 
 from liverouter import LiveRouter
 from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.context import build_context, soon
 from liverouter.daemon.request_guard import Policy
-from liverouter.daemon.service import http_config
+from liverouter.daemon.service import Server
 from tests.kit.leaks import LEDGER
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from liverouter.daemon.connections import Limits
 
-_PATIENCE_S: Final = 90.0
+PATIENCE_S: Final = 90.0  # for an answer
 
 
 class Api:
@@ -68,16 +67,17 @@ class Api:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.live.__enter__()
         self._thread.start()
-        assert self._ready.wait(_PATIENCE_S)
+        assert self._ready.wait(PATIENCE_S)
         hooks = {"response": [LEDGER.tell_answer]}
-        self.client = httpx.Client(base_url=self.url, timeout=_PATIENCE_S, event_hooks=hooks, headers=self.headers)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE_S, event_hooks=hooks, headers=self.headers)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self._loop.call_soon_threadsafe(self._end)
-        self._thread.join(_PATIENCE_S)
+        self._thread.join(PATIENCE_S)
         self.live.close()
+        assert not self._thread.is_alive()
         assert self.reports == []
 
     async def _serve(self) -> None:
@@ -85,10 +85,9 @@ class Api:
         self._context = context = build_context(
             self.live, self._policy, lambda path, error: self.reports.append(f"{path}: {error}")
         )
-        self._server = uvicorn.Server(http_config(context, self._limits))
+        self._server = Server(context, started=self._ready.set, limits=self._limits)
         unsubscribe = self.live.subscribe(soon(self._loop, context.observe))
         watching = asyncio.create_task(context.watch.run())
-        self._loop.call_soon(self._ready.set)
         with Complaints(self).listening():
             await self._server.serve(sockets=[self._socket])
         unsubscribe()
@@ -101,6 +100,22 @@ class Api:
         self._context.hub.close()
         self._server.should_exit = True
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the server do nothing meanwhile; what arrived it then finds all at once, however long that took."""
+        held, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            go_on.wait(PATIENCE_S)
+
+        self._loop.call_soon_threadsafe(hold)
+        assert held.wait(PATIENCE_S)
+        try:
+            yield
+        finally:
+            go_on.set()
+
     def publish(self, kind: str, data: Any) -> None:
         """Tell every open stream."""
         self._loop.call_soon_threadsafe(self._context.hub.publish, kind, data)
@@ -110,6 +125,10 @@ class Api:
         self.complaints.append({"event": event, **facts})
 
     # requests
+
+    def browser(self) -> httpx.Client:
+        """Return one more client, which sends no token and keeps cookies; to be closed."""
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_S)
 
     def get(self, path: str, **params: Any) -> Any:
         """Return the JSON of a GET that must succeed."""
@@ -133,7 +152,7 @@ class Api:
         answer = self.put(**body)
         assert answer.status_code == 200, answer.text
         revision = int(answer.json()["revision"])
-        assert self.live.wait_applied(revision, _PATIENCE_S).revision == revision
+        assert self.live.wait_applied(revision, PATIENCE_S).revision == revision
         return revision
 
     @contextlib.contextmanager

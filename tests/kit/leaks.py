@@ -55,10 +55,11 @@ class Ledger:
 
     def leaks(self) -> list[str]:
         """Return one line for each kind of text that holds a secret, without the secret."""
+        secrets, texts = tuple(self._secrets), tuple(self._texts)  # to which other threads may add meanwhile
         found = {
             where: f"{where}: …{text.replace(secret, '<SECRET>')[max(0, text.index(secret) - 100) :][:220]}…"
-            for where, text in self._texts
-            for secret in self._secrets
+            for where, text in texts
+            for secret in secrets
             if secret in text
         }
         return sorted(found.values())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import time
-from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +26,7 @@ def assert_linear(
     clock: Callable[[], float] = time.thread_time,
     floor_s: float = 0.03,
 ) -> None:
-    """Fail where *run* takes more than nine times as long for ``make(4 * n)`` as for ``make(n)``.
+    """Fail where *run* takes more than nine times as long for ``make(4 * n)`` as for ``make(n)``, or 81 times for 16.
 
     Args:
         run: what is measured; takes what *make* returns.
@@ -46,16 +45,18 @@ def assert_linear(
         finally:
             gc.enable()
 
-    short_s = spent_s(SIZES[0])
-    for size, larger in pairwise(SIZES):
-        long_s = spent_s(larger)
-        tries = _TRIES
-        while long_s > max(floor_s, _GROWTH * short_s):
-            if not tries:
-                raise AssertionError(f"{size} characters: {short_s:.3f} s, {larger}: {long_s:.3f} s of CPU")
-            tries -= 1
-            short_s, long_s = max(short_s, spent_s(size)), min(long_s, spent_s(larger))
-        short_s = long_s
+    known: list[float] = []  # seconds for each of SIZES
+    for size in SIZES:
+        long_s = spent_s(size)
+        # Against 16 times less as well: there no noise makes linear time look quadratic, or quadratic linear.
+        for steps in range(min(2, len(known)), 0, -1):
+            smaller, tries = SIZES[len(known) - steps], _TRIES
+            while long_s > max(floor_s, _GROWTH**steps * known[-steps]):
+                if not tries:
+                    raise AssertionError(f"{smaller} characters: {known[-steps]:.3f} s, {size}: {long_s:.3f} s of CPU")
+                tries -= 1
+                known[-steps], long_s = max(known[-steps], spent_s(smaller)), min(long_s, spent_s(size))
+        known.append(long_s)
 
 
 def texts(unit: str, start: str = "", end: str = "\n\0") -> Callable[[int], str]:

@@ -61,7 +61,11 @@ class Worker:
         self._readers = [threading.Thread(target=self._read), threading.Thread(target=self._read_errors)]
         for reader in self._readers:
             reader.start()
-        self.wait(ready=True, timeout_s=60)
+        try:
+            self.wait(ready=True, timeout_s=150)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -167,8 +171,11 @@ def _say(**facts: Any) -> None:
 
 def main() -> None:
     """Serve until standard input ends, "stop" comes, or SIGTERM does."""
-    from liverouter import LiveRouter
+    from liverouter import LiveRouter, client
+    from liverouter.engine import engine
     from tests.kit.follower import Load
+
+    client._CLOSE_S = engine._GOODBYE_S = 20.0  # type: ignore[misc]  # noqa: SLF001 - else the goodbye has a second
 
     def ended(_number: int, _frame: object) -> NoReturn:
         raise SystemExit(0)

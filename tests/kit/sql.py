@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
@@ -16,6 +16,20 @@ from psycopg.types.json import Jsonb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
+
+_CLOCK: Final = "clock_timestamp()"
+_DEFINITIONS: Final = b"""
+    SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace
+    UNION ALL
+    SELECT format('CREATE OR REPLACE VIEW %s WITH (security_barrier) AS %s', c.oid::regclass, pg_get_viewdef(c.oid))
+    FROM pg_class c WHERE c.relnamespace = 'liverouter'::regnamespace AND c.relkind = 'v'
+    UNION ALL
+    SELECT format('ALTER TABLE %s ALTER %I SET DEFAULT %s', c.oid::regclass, a.attname, pg_get_expr(d.adbin, c.oid))
+    FROM pg_attrdef d
+    JOIN pg_class c ON c.oid = d.adrelid AND c.relnamespace = 'liverouter'::regnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.adnum AND a.attgenerated = ''
+"""
 
 
 def rows(db: psycopg.Connection[Any], query: str, *values: object) -> list[dict[str, Any]]:
@@ -44,6 +58,18 @@ def put(db: psycopg.Connection[Any], **settings: object) -> int:
 def revision(db: psycopg.Connection[Any]) -> int:
     """Return the head revision."""
     return int(value(db, "SELECT revision FROM liverouter.head"))
+
+
+def stop_clock(db: psycopg.Connection[Any]) -> datetime:
+    """Have the clock of schema liverouter stand still, and return its time: nothing grows older on a busy machine.
+
+    A `wait_applied` that has to wait would never end.
+    """
+    moment: datetime = value(db, f"SELECT {_CLOCK}")
+    for (definition,) in db.execute(_DEFINITIONS).fetchall():
+        if _CLOCK in definition:
+            db.execute(definition.replace(_CLOCK, f"timestamptz '{moment.isoformat()}'").encode())
+    return moment
 
 
 def sealed(key_id: str = "0a1b2c3d") -> str:
@@ -147,12 +173,17 @@ class Process:
         )
 
     def silent_for(self, seconds: float) -> None:
-        """Have the process's last report be *seconds* old, by the database's clock."""
-        self.db.execute(
-            "UPDATE liverouter.processes SET heartbeat_at = clock_timestamp() - make_interval(secs => %s)"
-            " WHERE instance = %s",
-            [seconds, self.instance],
-        )
+        """Have the process's last report be *seconds* old, by the database's clock, also where that stands still."""
+        with self.db.transaction():
+            # the default is the time by that clock
+            self.db.execute(
+                "UPDATE liverouter.processes SET heartbeat_at = DEFAULT WHERE instance = %s", [self.instance]
+            )
+            self.db.execute(
+                "UPDATE liverouter.processes SET heartbeat_at = heartbeat_at - make_interval(secs => %s)"
+                " WHERE instance = %s",
+                [seconds, self.instance],
+            )
 
 
 def deployment(provider: str, model: str, order: int = 1, **more: object) -> dict[str, Any]:

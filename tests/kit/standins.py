@@ -37,7 +37,7 @@ def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any
     everything = {
         **primary(first, model),
         "llm_fallback_config": [fallback(other) for other in others] or None,
-        "litellm_timeout": 5,
+        "litellm_timeout": 60,  # however busy the machine is: what is to run into it says so in *rows*
         **rows,
     }
     held: dict[str, str] = {}

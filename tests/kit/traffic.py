@@ -110,7 +110,7 @@ class Wiretap:
             text = text.replace(secret, "")
         self._found += [
             f"{where}: a secret of {other}"
-            for other, secrets in self._secrets.items()
+            for other, secrets in tuple(self._secrets.items())  # to which other threads may add meanwhile
             if other != provider and any(secret in text for secret in secrets - own)
         ]
 

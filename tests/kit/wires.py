@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from liverouter.testing import StandIn
     from tests.kit.dialects import Dialect
 
+PATIENCE_S = 60.0  # for an answer that comes, however busy the machine is
 # litellm's own: its types, which pydantic reads when the first chunk is made, and how it looks for empty chunks
 LITELLM_WARNINGS = (
     pytest.mark.filterwarnings("ignore:Item .* on TypedDict class .* `ReadOnly` qualifier:UserWarning"),
@@ -40,7 +41,13 @@ async def complete(wire: Dialect, standin: StandIn, **request: Any) -> Any:
     """Ask through bare litellm, one attempt, and return a stream as its chunks."""
     import litellm
 
-    asked = {"timeout": 5, "num_retries": 0, "max_retries": 0, "messages": user("hi"), **wire.litellm_params(standin)}
+    asked = {
+        "timeout": PATIENCE_S,
+        "num_retries": 0,
+        "max_retries": 0,
+        "messages": user("hi"),
+        **wire.litellm_params(standin),
+    }
     answer = await litellm.acompletion(**{**asked, **request})
     return [chunk async for chunk in answer] if request.get("stream") else answer
 

@@ -12,7 +12,8 @@ from liverouter.testing import EventLog, MemoryRouter, StandIn
 from tests.kit.dialects import DIALECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from langchain_core.messages import AIMessage
 
@@ -82,7 +83,13 @@ class World:
         self.model: LiveChatModel
 
     def __enter__(self) -> Self:
-        enter = self._stack.enter_context
+        with ExitStack() as stack:
+            self._enter(stack.enter_context)
+            self._stack = stack.pop_all()
+        return self
+
+    def _enter(self, enter: Callable[[AbstractContextManager[Any]], Any]) -> None:
+        """Start what there is, from the stand-ins to the client."""
         self.primary = enter(StandIn(self.dialect.provider))
         rows = self.dialect.rows(self.primary)
         secrets = {self.dialect.key: self.dialect.secret_for(self.primary, "primary")}
@@ -94,7 +101,6 @@ class World:
             MemoryRouter({**rows, **self._rows}, secrets=secrets, clock=self.clock, observers=(self.events,))
         )
         self.model = self.live.chat_model()
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()

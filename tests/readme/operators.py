@@ -46,6 +46,7 @@ QUESTIONS: Final = {
         "FROM liverouter.usage WHERE failovers > 0 GROUP BY 1, 2, 3;"
     ),
 }
+_OF_PLACES: Final = 5  # the first questions: asked before the calls, as the frozen process is soon taken for dead
 _KEYS: Final = {"OPENAI_API_KEY": "sk-of-the-readme", "ANTHROPIC_API_KEY": "sk-ant-of-the-readme"}
 _WRITE: Final = (
     "INSERT INTO liverouter.settings (key, value) VALUES (%s, %s::jsonb)"
@@ -76,6 +77,8 @@ def answers(dsn: str) -> str:
                 ("search", {"OPENAI_API_KEY": _KEYS["OPENAI_API_KEY"]}),
             )
         )
+        watch = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+        until(lambda: _count(watch, "active_config WHERE revision = 1") == 3, what="three processes on revision 1")
         reports.signal(signal.SIGSTOP)
         _write(
             dsn,
@@ -88,17 +91,19 @@ def answers(dsn: str) -> str:
         )
         billing.wait(event="config.applied", revision=2)
         search.wait(event="config.rejected", revision=2)
+        until(lambda: _placed(watch), what="every process in the views")
+        shown = [_psql(dsn, query) for query in list(QUESTIONS.values())[:_OF_PLACES]]
         for _ in range(3):
             assert billing.call().startswith("claude-sonnet-4-6 says")
         anthropic.fail("500", times=2)
         for _ in range(2):
             assert billing.call().startswith("gpt-4o says")
         assert search.call().startswith("gpt-4o says")
-        with psycopg.connect(dsn, autocommit=True) as watch:
-            until(lambda: _reported(watch), 20, "everything in the views")
-        shown = "\n\n".join(f"**{question}**\n\n```\n{_psql(dsn, query)}\n```" for question, query in QUESTIONS.items())
+        until(lambda: _count(watch, "usage", "sum(calls)") == 6, what="six calls in the views")
+        shown += [_psql(dsn, query) for query in list(QUESTIONS.values())[_OF_PLACES:]]
         pids = {billing.pid: 4101, reports.pid: 4102, search.pid: 4103}
-    return _steady(shown, pids)
+    told = (f"**{question}**\n\n```\n{answer}\n```" for question, answer in zip(QUESTIONS, shown, strict=True))
+    return _steady("\n\n".join(told), pids)
 
 
 def _write(dsn: str, application: str, author: str, comment: str, **rows: str) -> None:
@@ -108,14 +113,17 @@ def _write(dsn: str, application: str, author: str, comment: str, **rows: str) -
             session.execute(_WRITE, row)
 
 
-def _reported(watch: psycopg.Connection) -> bool:
-    """Whether the frozen process is overdue, the other one's refusal is told, and all six calls are counted."""
-    row = watch.execute(
-        "SELECT (SELECT count(DISTINCT code) FROM liverouter.problems WHERE code IN ('LR102', 'LR403', 'LR404')),"
-        " (SELECT sum(calls) FROM liverouter.usage),"
-        " (SELECT count(*) FROM liverouter.active_config WHERE revision = 2)"
-    ).fetchone()
-    return row == (3, 6, 2)
+def _count(watch: psycopg.Connection, rows: str, what: str = "count(*)") -> int:
+    """Return how many *rows* of a view there are, or *what* else of them."""
+    row = watch.execute(f"SELECT {what} FROM liverouter.{rows}".encode()).fetchone()
+    assert row is not None
+    return int(row[0] or 0)
+
+
+def _placed(watch: psycopg.Connection) -> bool:
+    """Whether the frozen process is overdue, the other one's refusal is told, and the third runs revision 2."""
+    codes = _count(watch, "problems WHERE code IN ('LR102', 'LR403', 'LR404')", "count(DISTINCT code)")
+    return codes == 3 and _count(watch, "active_config WHERE revision = 2") == 2
 
 
 def _psql(dsn: str, query: str) -> str:

@@ -38,6 +38,7 @@ def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
                 connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (key, json.dumps(value)))
         monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("LIVEROUTER_READY_TIMEOUT_S", "120")  # litellm is imported, on a busy machine
         monkeypatch.setattr(default, "_client", None)
         monkeypatch.setattr(default, "_model", None)
         yield standin

@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from packaging.specifiers import SpecifierSet
@@ -18,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from liverouter.cli.app import cli
 from liverouter.secrecy.sealing import generate_key
 from tests.kit.daemon import Daemon
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,14 +85,14 @@ class TestDeploy:
         assert {Path(path).name for path in environment.values() if path != dsn} == set(files)
         (host,) = re.findall(r'"--host", "([0-9.]+)"', checked("container", "dockerfile"))
         with Daemon("--host", host, log=tmp_path / "log", **environment) as daemon:
-            url = daemon.url.replace(host, "127.0.0.1")
+            daemon.url = daemon.url.replace(host, "127.0.0.1")
             pod = {"Host": f"10.1.2.3:{container['ports'][0]['containerPort']}"}  # as the kubelet asks
             probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("liveness", "readiness")}
-            assert httpx.get(url + probes["liveness"], headers=pod).status_code == 200
-            assert httpx.get(url + probes["readiness"], headers=pod).json()["degraded"] == ["LR100"]
-            assert httpx.get(f"{url}/api/config", headers=pod).status_code == 401
+            assert daemon.get(probes["liveness"], headers=pod).status_code == 200
+            until(lambda: daemon.get(probes["readiness"], headers=pod).json()["degraded"] == ["LR100"])
+            assert daemon.get("/api/config", headers=pod).status_code == 401
             token = {"Authorization": f"Bearer {files['admin-token']}"}
-            config = httpx.get(f"{url}/api/config", headers=pod | token).json()
+            config = daemon.get("/api/config", headers=pod | token).json()
             assert config["can_seal"]
             assert config["environment"]["anthropic_api_key"]["source"] == f"file {tmp_path}/anthropic"
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from liverouter.testing import Reply, StandIn, ToolCall
 from tests.kit.dialects import AZURE_V1, DIALECTS, Dialect
-from tests.kit.wires import LITELLM_WARNINGS, WEATHER, close_clients, complete, text_of, user
+from tests.kit.wires import LITELLM_WARNINGS, PATIENCE_S, WEATHER, close_clients, complete, text_of, user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -225,7 +225,7 @@ class TestRouter:
             router = litellm.Router(
                 model_list=[{"model_name": "m", "litellm_params": params} for params in deployments],
                 num_retries=0,
-                timeout=5,
+                timeout=PATIENCE_S,
             )
             answer = await router.acompletion("m", user("hi"))
             router.discard()

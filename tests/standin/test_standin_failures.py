@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from liverouter.testing import Failure, StandIn
 from tests.kit.dialects import DIALECTS, Dialect
-from tests.kit.wires import LITELLM_WARNINGS, WEATHER, close_clients, complete, text_of
+from tests.kit.wires import LITELLM_WARNINGS, PATIENCE_S, WEATHER, close_clients, complete, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -24,9 +24,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), *LITELLM_WARNINGS]
 TRIED = tuple(DIALECTS.values())
 _INTERNAL = dict.fromkeys(("openai", "anthropic", "vertex-ai claude"), "InternalServerError")
 HANGING = (Failure.BLACKHOLE, Failure.HANG, Failure.STALL)
-PATIENCE_S = 20.0  # for calls that end by themselves, however busy the machine
-TIMEOUT_S = 1.0  # for those that do not
-GEMINI_STREAM_S = 2.0  # it heeds no other timeout than the one its client is made with, once per process
+TIMEOUT_S = 1.0  # for calls that do not end by themselves
+STALL_S = 5.0  # for those whose answer begins before, on a busy machine too
+GEMINI_STREAM_S = 5.0  # it heeds no other timeout than the one its client is made with, once per process
 
 # failure: (outcome of a whole answer, where it differs). An outcome is the exception's class, or "<finish>: <content>".
 WHOLE: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
@@ -219,7 +219,8 @@ def _start(provider: str) -> StandIn:
 async def outcome(wire: Dialect, standin: StandIn, kind: Failure, *, stream: bool) -> str:
     """Ask once and say what came of it."""
     request = {"tools": [WEATHER], "tool_choice": "required"} if kind is Failure.EOF_IN_TOOL else {}
-    timeout_s = TIMEOUT_S if kind in HANGING else PATIENCE_S
+    begins = stream and kind is Failure.STALL
+    timeout_s = STALL_S if begins else TIMEOUT_S if kind in HANGING else PATIENCE_S
     try:
         async with asyncio.timeout(2 * PATIENCE_S):
             answer = await complete(wire, standin, stream=stream, timeout=timeout_s, **request)

@@ -122,8 +122,10 @@ async def serving(client: Client) -> AsyncIterator[Any]:
     """Yield the model; in the end nothing that it sent was foreign to its provider."""
     async with StandIn(client.provider) as standin:
         model = client.make(standin)
-        yield model
-        await client.close(model)
+        try:
+            yield model
+        finally:
+            await client.close(model)
         assert standin.violations == ()
 
 

@@ -13,6 +13,7 @@ from liverouter.testing import StandIn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+WAIT_S: Final = 60.0  # for an answer, however busy the machine is
 _SCHEMA: Final = {"type": "object", "properties": {"a": {"type": "string"}}}
 _CHAT: Final = {
     "model": "m",
@@ -106,7 +107,11 @@ def test_whatever_stands_in_a_request_is_taken_or_refused_in_good_order(provider
     """Every value of a request replaced by odd ones: 200 or 400, and the connection stays open."""
     path, headers, body = _REQUESTS[provider]
     headers = {"authorization": "Bearer standin-key", **headers}
-    with StandIn(provider, keep=1) as standin, httpx.Client(base_url=standin.base_url, trust_env=False) as client:
+    kept = httpx.Limits(keepalive_expiry=None)  # however long a pause between two requests is
+    with (
+        StandIn(provider, keep=1) as standin,
+        httpx.Client(base_url=standin.base_url, timeout=WAIT_S, limits=kept, trust_env=False) as client,
+    ):
         assert client.post(path, headers=headers, json=body).status_code == 200
         for place in _places(body):
             for value in _ODD:

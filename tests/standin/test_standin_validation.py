@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from tests.kit.dialects import Dialect
 
+WAIT_S = 60.0  # for an answer, however busy the machine is
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -125,6 +127,7 @@ def post(standin: StandIn, way: Way, **other: Any) -> httpx.Response:
         headers=other.get("headers", way.headers),
         params=other.get("query", way.query),
         json=other.get("body", way.body),
+        timeout=WAIT_S,
         trust_env=False,
     )
 
@@ -174,7 +177,8 @@ class TestEveryProvider:
 
     def test_get_is_a_404(self, standin: StandIn, way: Way) -> None:
         """Answers are asked for by POST."""
-        assert httpx.get(standin.base_url + way.path, headers=way.headers, trust_env=False).status_code == 404
+        url = standin.base_url + way.path
+        assert httpx.get(url, headers=way.headers, timeout=WAIT_S, trust_env=False).status_code == 404
 
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -457,7 +461,7 @@ class TestTokens:
     ) -> httpx.Response:
         """Ask the token endpoint."""
         form = urlencode({"grant_type": kind, "assertion": assertion})
-        return httpx.post(standin.base_url + "/token", content=form, trust_env=False)
+        return httpx.post(standin.base_url + "/token", content=form, timeout=WAIT_S, trust_env=False)
 
     def test_a_signed_grant_gets_a_token_that_is_accepted(self, way: Way, own_key: RSAPrivateKey) -> None:
         """Even where no other credential is."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _START_S = 60.0  # PostgreSQL, and litellm imported twice at the same time
 _STORY_S = 60.0
+_END_S = 90.0  # the workers' end, then PostgreSQL's
 _ACTS = ("1. An admin moves", "2. The provider breaks", "3. The provider heals", "4. Somebody writes", "5. The row is")
 
 
@@ -74,7 +75,7 @@ class Demo:
 
     def end(self) -> int:
         """Wait until it has ended and everything printed is read; return its exit code."""
-        code = self.process.wait(30)
+        code = self.process.wait(_END_S)
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -108,9 +109,8 @@ def start() -> Iterator[Callable[..., Demo]]:
 
     yield start
     for demo in demos:
-        if demo.process.poll() is None:
-            demo.process.kill()
-            demo.end()
+        demo.process.kill()
+        demo.end()
 
 
 class TestStory:
@@ -134,7 +134,8 @@ class TestStory:
         assert url.startswith("postgresql://demo:")  # the superuser's password is nobody's business
         command = demo.wait_for(r"\n  (.+ set llm_model=\S+ --wait)\n")[1]
         result = subprocess.run(
-            shlex.split(command),  # as a shell would: the checkout may lie in a folder with a space
+            # As a shell would: the checkout may lie in a folder with a space. The machine may be busy.
+            [*shlex.split(command), "--timeout", "120"],
             env=os.environ | {"LIVEROUTER_DATABASE_URL": url},
             capture_output=True,
             text=True,

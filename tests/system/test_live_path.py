@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -26,12 +27,16 @@ KEY = "sk-live-path-not-a-real-key-0123456789"
 # What a person types at a Python prompt, one expression a line; each is answered by one line of JSON.
 _PROMPT = """
 import json, sys
-from liverouter import get_chat_model, status
-try:
-    model = get_chat_model()
-except Exception as exc:
-    print(json.dumps({"error": type(exc).__name__, "text": str(exc)}), flush=True)
-    sys.exit(1)
+from liverouter import NotReadyError, get_chat_model, status
+model = None
+while model is None:
+    try:
+        model = get_chat_model()
+    except NotReadyError as exc:
+        if not exc.problems:
+            continue  # the time was too short for the first read: who is told no reason asks again
+        print(json.dumps({"error": type(exc).__name__, "text": str(exc)}), flush=True)
+        sys.exit(1)
 print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
     print(json.dumps(eval(line), default=str), flush=True)
@@ -46,20 +51,32 @@ class Prompt:
     """A Python process of somebody's own, which knows the database's URL, a provider key and nothing else of ours."""
 
     def __init__(self, dsn: str, **environment: str) -> None:
+        patience = {"LIVEROUTER_READY_TIMEOUT_S": "120"}  # litellm is imported, on a busy machine
+        # No pipe, which nobody reads before the end, and which may be full by then.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `__exit__` closes it
         self.process = subprocess.Popen(
             [sys.executable, "-c", _PROMPT],
-            env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn} | environment,
+            env=os.environ | patience | {"LIVEROUTER_DATABASE_URL": dsn} | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
-        self.first = self._read()
+
+    def end(self) -> str:
+        """Have it end, and return what it wrote to standard error."""
+        self.process.communicate(timeout=150)  # its standard input ends, and so does it
+        return self.errors
+
+    @property
+    def errors(self) -> str:
+        """What it wrote to standard error so far."""
+        return os.pread(self._errors.fileno(), 1_000_000, 0).decode()
 
     def _read(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
+        assert line, self.errors
         return json.loads(line)
 
     def __call__(self, expression: str) -> Any:
@@ -70,15 +87,22 @@ class Prompt:
         return self._read()
 
     def __enter__(self) -> Self:
+        try:
+            self.first = self._read()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            self.process.communicate(timeout=150)  # its standard input ends, and so does it
+            self.end()
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
             raise
+        finally:
+            self._errors.close()
 
 
 @pytest.fixture
@@ -165,7 +189,7 @@ class TestRowToModel:
         bad = [
             (put("llm_provider", "opnai"), put("llm_provider", "openai"), "LR101", "Did you mean 'openai'?"),
             (put("litellm_num_retries", "many"), put("litellm_num_retries", 1), "LR103", "whole number"),
-            (put("litellm_timeout", -5), put("litellm_timeout", 5), "LR104", "from 0.1 to 3600"),
+            (put("litellm_timeout", -5), put("litellm_timeout", 60), "LR104", "from 0.1 to 3600"),
             (put("openai_api_base", "nowhere"), put("openai_api_base", openai.api_base), "LR105", "Write a URL"),
             (put("llm_provider", "anthropic"), put("llm_provider", "openai"), "LR102", "anthropic_api_key"),
             (
@@ -198,7 +222,7 @@ class TestExit:
         with Prompt(url, LIVEROUTER_READY_TIMEOUT_S="1") as prompt:
             assert prompt.first["error"] == "NotReadyError"
             assert "[LR201 at database localhost:1/name]" in prompt.first["text"]
-            _, said = prompt.process.communicate(timeout=150)
+            said = prompt.end()
         assert '"client.closed"' in said
         assert not [word for word in ("Traceback", "RuntimeError", "loop.failed") if word in said], said
 

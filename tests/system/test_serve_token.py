@@ -8,7 +8,6 @@ import stat
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import psycopg
 import pytest
 
@@ -32,10 +31,10 @@ class TestMadeToken:
             assert daemon.said[-1] == f"liverouter serves at {daemon.url}/#token={token}"
             assert str(kept) in daemon.said[-2]
             assert (kept.read_text().strip(), stat.S_IMODE(kept.stat().st_mode)) == (token, 0o600)
-            assert httpx.get(f"{daemon.url}/api/status").status_code == 401
-            assert httpx.get(f"{daemon.url}/metrics").status_code == 401
+            assert daemon.get("/api/status", headers={}).status_code == 401
+            assert daemon.get("/metrics", headers={}).status_code == 401
             assert daemon.get("/api/status").status_code == 200
-            assert httpx.get(f"{daemon.url}/livez", headers={"Host": "evil.example"}).status_code == 403
+            assert daemon.get("/livez", headers={"Host": "evil.example"}).status_code == 403
             with open(f"/proc/{daemon.process.pid}/cmdline", "rb") as arguments:  # noqa: PTH123 - read as it is now
                 assert token.encode() not in arguments.read()
         assert token not in (tmp_path / "log").read_text()
@@ -46,18 +45,18 @@ class TestMadeToken:
         with Daemon("--host", "0.0.0.0", log=tmp_path / "log", **environment) as daemon:  # noqa: S104 - that is the point
             assert GIVEN not in " ".join(daemon.said)
             daemon.url = daemon.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - what it says that it listens on
-            assert httpx.get(f"{daemon.url}/api/status").status_code == 401
+            assert daemon.get("/api/status", headers={}).status_code == 401
             assert daemon.get("/api/status").status_code == 200
-            assert httpx.get(f"{daemon.url}/readyz").status_code == 503
+            assert daemon.get("/readyz", headers={}).status_code == 503
             assert not (tmp_path / "data").exists()
-            assert httpx.get(f"{daemon.url}/livez", headers={"Host": "proxied.example"}).status_code == 200
+            assert daemon.get("/livez", headers={"Host": "proxied.example"}).status_code == 200
 
     def test_none_is_wanted_with_no_token(self, dsn: str, tmp_path: Path) -> None:
         """With --no-token everybody on this machine may, and nothing is kept."""
         with Daemon("--no-token", log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
             assert daemon.token == ""
-            assert httpx.get(f"{daemon.url}/api/status").status_code == 200
-            assert httpx.get(f"{daemon.url}/api/status", headers={"Host": "evil.example"}).status_code == 403
+            assert daemon.get("/api/status", headers={}).status_code == 200
+            assert daemon.get("/api/status", headers={"Host": "evil.example"}).status_code == 403
             assert not (tmp_path / "data").exists()
 
     @pytest.mark.parametrize(

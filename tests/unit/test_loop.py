@@ -381,6 +381,8 @@ class TestComplaints:
         self, io: LoopThread, caplog: pytest.LogCaptureFixture, error: Exception, *, as_task: bool, said: bool
     ) -> None:
         """What is left of a connect that was given up is no news; any other error that is forgotten is."""
+        gc.collect()  # of what other tests have left
+        caplog.clear()
 
         async def fail() -> None:
             raise error

@@ -23,6 +23,7 @@ from liverouter.generation import Generation, Store
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.loops.wakeup import Wakeup
 from liverouter.revision import Deployment, Rows, Snapshot
+from tests.kit.waiting import until_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -184,6 +185,7 @@ class TestLoadAhead:
         await world.until(lambda: sum(isinstance(e, ConfigRejected) for e in world.events) == 2)
         world.write(30)
         await world.until(lambda: world.live == 30)
+        await until_async(lambda: loads or not wanted)  # in a thread of its own
         assert loads == ["litellm"] * wanted
 
 

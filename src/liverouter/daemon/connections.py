@@ -63,6 +63,7 @@ class Connections:
     def __init__(self, limits: Limits) -> None:
         """Start without one."""
         self.limits = limits
+        self._ending = False
         # Sets in the order in which their members began to wait for a request: of all, and of each visitor.
         self._all: dict[Connection, None] = {}
         self._of: dict[str, dict[Connection, None]] = {}
@@ -73,6 +74,8 @@ class Connections:
 
     def admit(self, new: Connection) -> bool:
         """Tell whether *new* may stay, and count it where it may; another one may be ended for it."""
+        if self._ending:
+            return False
         own = self._of.get(new.visitor, {})
         if len(own) >= self.limits.per_visitor and not self._make_room(own):
             return False
@@ -80,6 +83,10 @@ class Connections:
             return False
         self._all[new] = self._of.setdefault(new.visitor, {})[new] = None
         return True
+
+    def close(self) -> None:
+        """Admit no connection from now on; those that were admitted are not touched."""
+        self._ending = True
 
     def wait(self, connection: Connection) -> None:
         """Note that *connection* now begins to wait for its next request."""

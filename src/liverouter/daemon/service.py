@@ -170,9 +170,36 @@ def _url(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}/"
 
 
-def http_config(context: Context, limits: Limits | None = None) -> uvicorn.Config:
-    """Return how uvicorn serves the API of *context*: without logs of its own, within *limits*."""
-    connections = Connections(limits or Limits())
+class Server(uvicorn.Server):
+    """uvicorn's server of the API: within limits, and without signal handlers of its own."""
+
+    def __init__(self, context: Context, *, started: Callable[[], None], limits: Limits | None = None) -> None:
+        """Serve *context* within *limits*; *started* is called once it answers."""
+        self._connections, self._tell_started = Connections(limits or Limits()), started
+        super().__init__(_http_config(context, self._connections))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer, then call `started`."""
+        await super().startup(sockets)
+        self._tell_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End in good order.
+
+        uvicorn ends the connections that it knows, and waits for those that it comes to know while it ends, for asyncio
+        tells of a connection in the second round after it accepted it. Those are refused.
+        """
+        self._connections.close()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals to the service."""
+        yield
+
+
+def _http_config(context: Context, connections: Connections) -> uvicorn.Config:
+    """Return how uvicorn serves the API of *context*: without logs of its own, to *connections*."""
     return uvicorn.Config(
         create_app(context),
         http=cast("type[asyncio.Protocol]", connections.protocol),
@@ -187,24 +214,6 @@ def http_config(context: Context, limits: Limits | None = None) -> uvicorn.Confi
     )
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers; it calls *started* once it answers."""
-
-    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._tell_started = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer, then call `started`."""
-        await super().startup(sockets)
-        self._tell_started()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to the service."""
-        yield
-
-
 class _Service:
     """The running daemon. Runs in the main thread's event loop; the client has threads of its own."""
 
@@ -217,7 +226,7 @@ class _Service:
         self._notifier = Notifier()
         self._complaints = Complaints(self._log)
         self._context = context = build_context(live, policy, self._report)
-        self._server = _Server(http_config(context), started=self._tell_started)
+        self._server = Server(context, started=self._tell_started)
         self._started = started
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False

@@ -49,6 +49,7 @@ class Worker:
         errors: of the calls that failed.
         answer: the last one: text, provider, model, role, revision and what else `demo.worker` tells; empty before.
         fallback_calls: how many of its calls the fallback answered.
+        ended: whether it has ended, and all that it told was read.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Worker:
     errors: list[str] = field(default_factory=list)
     answer: Mapping[str, Any] = field(default_factory=dict)
     fallback_calls: int = 0
+    ended: bool = False
 
     @property
     def pid(self) -> int:
@@ -114,7 +116,7 @@ class Crew:
         try:
             async with asyncio.timeout(timeout_s), self._news:
                 while not all(all_of_them(worker) for worker in self.workers):
-                    self._refuse_ended()
+                    self.refuse_ended()
                     await self._news.wait()
         except TimeoutError:
             late = [w.name for w in self.workers if not all_of_them(w)]
@@ -128,7 +130,7 @@ class Crew:
         """
         async with self._news:
             while not any(one_of_them(worker) for worker in self.workers):
-                self._refuse_ended()
+                self.refuse_ended()
                 await self._news.wait()
 
     async def wait_calls(self, count: int, timeout_s: float) -> None:
@@ -146,9 +148,9 @@ class Crew:
             if worker.process.stdin is not None:
                 worker.process.stdin.close()
         await asyncio.gather(*(_end(worker.process) for worker in self.workers))
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_S):  # they read the end a moment later; then they are cancelled
+                await asyncio.gather(*self._readers, return_exceptions=True)
 
     async def _listen(self, worker: Worker) -> None:
         """Note what *worker* tells, until it ends; other lines, which libraries print in it, go to the log."""
@@ -166,11 +168,12 @@ class Crew:
                 self._news.notify_all()
         await worker.process.wait()
         async with self._news:
+            worker.ended = True
             self._news.notify_all()
 
-    def _refuse_ended(self) -> None:
+    def refuse_ended(self) -> None:
         """Raise the DemoError for a worker that has ended."""
-        if ended := [w for w in self.workers if w.process.returncode is not None]:
+        if ended := [worker for worker in self.workers if worker.ended]:
             raise DemoError(f"{ended[0].name} ended: {self._last_words(ended[0])}")
 
     def _last_words(self, worker: Worker) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType({"openai": "demo-openai-key", "anthropic": "demo-anthropic-key"})
 _FIRST_CALL_S: Final = 120.0  # for the first answer, with the import of litellm
-_STEP_S: Final = 15.0  # for any later step
+_STEP_S: Final = 60.0  # for any later step, on a busy machine
 _LOOK_S: Final = 0.02  # between two looks at the database
 _CALLS_PER_ACT: Final = 6  # that each worker makes, to show that calls go on
 _COOLDOWN_S: Final = 2  # instead of the default minute, which would make a long demo
@@ -196,10 +196,11 @@ class Story:
         await self._crew.wait_until(all_of_them, what, _STEP_S)
 
     async def _until_sql(self, query: str, *arguments: object, what: str) -> None:
-        """Return once *query* answers true; raises the DemoError that names *what* after `_STEP_S`."""
+        """Return once *query* answers true; raises a DemoError after `_STEP_S`, or at once where a worker ended."""
         try:
             async with asyncio.timeout(_STEP_S):
-                while not await self._connection.fetchval(query, *arguments):  # noqa: ASYNC110 - a row, not an event
+                while not await self._connection.fetchval(query, *arguments):
+                    self._crew.refuse_ended()
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
             raise DemoError(f"{what}: not within {_STEP_S:g} s") from None

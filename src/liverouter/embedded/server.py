@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self, cast
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedError", "EmbeddedPostgres", "default_data_dir"]
 
 _LAUNCHES: Final = 5  # ports that are tried: one found free may be taken a moment later
+_GHOSTS_S: Final = 15.0  # for the last processes of a server that was killed to end
 _READY_TIMEOUT_S: Final = 60.0  # for initdb and a crash recovery
 _STOP_TIMEOUT_S: Final = 30.0  # more than the deadlines of `supervisor._SHUTDOWN` together
 _POLL_S: Final = 0.01
-_MAX_TEMP_PATH: Final = 60  # characters of the folder's path; on macOS the whole path of a socket may have 103 bytes
 _WHERE: Final = "embedded PostgreSQL"
 _USE_A_DSN: Final = "Name a running database by LIVEROUTER_DATABASE_URL instead."
 
@@ -182,7 +181,7 @@ class EmbeddedPostgres:
             OSError: the folder cannot be used.
         """
         user = _server_user(self._data_dir)
-        self._temp_dir = temp_dir = _make_temp_dir(user)
+        self._temp_dir = temp_dir = user.make_temp_dir()
         data_dir = self._data_dir or temp_dir / "data"
         self._folder = folder = DataFolder(data_dir, durable=self._data_dir is not None)
         _check_entry(user, next(p for p in (data_dir, *data_dir.parents) if p.exists()))
@@ -216,18 +215,37 @@ class EmbeddedPostgres:
             EmbeddedError: it did not start, with its own words; or every port was taken.
         """
         for port, _ in zip(folder.ports(), range(_LAUNCHES), strict=False):
-            log_start = folder.rotate_log()  # for each launch: what an earlier one logged is no reason of this one
-            self._supervisor = self._start_supervisor(folder, [*steps, step(folder, user, [*server, "-p", str(port)])])
-            if self._wait_until_ready(folder):
+            said = self._launch_once(folder, [*steps, step(folder, user, [*server, "-p", str(port)])])
+            if said is None:
                 self._port = port
                 folder.remember_port(port)
                 return
-            said = folder.log_since(log_start)
             if "could not create any TCP/IP sockets" not in said:
                 raise EmbeddedError(f"PostgreSQL did not start: {said}", where=folder.path, hint=_USE_A_DSN)
-            _end(self._supervisor)  # it has ended by itself; this closes its pipe
-            self._supervisor, steps = None, []
+            steps = []
         raise EmbeddedError("every port tried was taken meanwhile", where=HOST, hint="Start it again.")
+
+    def _launch_once(self, folder: DataFolder, steps: list[Step]) -> str | None:
+        """Run *steps* under a supervisor; return None once the server is up, else what it said as it ended.
+
+        The last processes of a server that was killed hold its memory for a moment, and no other starts beside them: it
+        is tried again, for at most `_GHOSTS_S` seconds.
+
+        Raises:
+            EmbeddedError: it neither came up nor ended in time.
+        """
+        deadline = time.monotonic() + _GHOSTS_S
+        while True:
+            log_start = folder.rotate_log()  # for each launch: what an earlier one logged is no reason of this one
+            self._supervisor = self._start_supervisor(folder, steps)
+            if self._wait_until_ready(folder):
+                return None
+            _end(self._supervisor)  # it has ended by itself; this closes its pipe
+            self._supervisor = None
+            said = folder.log_since(log_start)
+            if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
+                return said
+            time.sleep(_POLL_S)
 
     def _start_supervisor(self, folder: DataFolder, steps: list[Step]) -> subprocess.Popen[bytes]:
         """Return a supervisor that was told to run *steps*, logs to the folder's log and holds the folder's lock.
@@ -302,16 +320,6 @@ def _server_user(data_dir: Path | None) -> ServerUser:
         where="/etc/passwd",
         hint=f"Add a user 'postgres' or 'nobody', or run as an ordinary user. {_USE_A_DSN}",
     )
-
-
-def _make_temp_dir(user: ServerUser) -> Path:
-    """Make the folder for sockets, staged programs and throw-away data: short, and in reach of *user*."""
-    preferred = Path(tempfile.gettempdir())
-    fits = len(str(preferred)) <= _MAX_TEMP_PATH and '"' not in str(preferred) and user.may_enter(preferred)
-    made = Path(tempfile.mkdtemp(prefix="liverouter-pg-", dir=preferred if fits else "/tmp"))  # noqa: S108 - mkdtemp is safe there
-    if user.is_other:
-        made.chmod(0o711)
-    return made
 
 
 def _check_entry(user: ServerUser, folder: Path) -> None:

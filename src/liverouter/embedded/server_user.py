@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Any, Final, Self
 
 _CANDIDATES: Final = ("postgres", "nobody")  # initdb wants a user that has a name
+_MAX_TEMP_PATH: Final = 60  # characters of the folder's path; on macOS the whole path of a socket may have 103 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,15 @@ class ServerUser:
         if self.is_other:
             os.chown(path, self.uid, self.gid)
         return path
+
+    def make_temp_dir(self) -> Path:
+        """Make the folder for sockets, staged programs and throw-away data: short, and in reach of this user."""
+        preferred = Path(tempfile.gettempdir())
+        fits = len(str(preferred)) <= _MAX_TEMP_PATH and '"' not in str(preferred) and self.may_enter(preferred)
+        made = Path(tempfile.mkdtemp(prefix="liverouter-pg-", dir=preferred if fits else "/tmp"))  # noqa: S108 - mkdtemp is safe there
+        if self.is_other:
+            made.chmod(0o711)
+        return made
 
     def write_file(self, path: Path, text: str) -> Path:
         """Create a file that only this user can read."""

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import secrets
 import time
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.engine.report import applied, rejected, shortened, versions
 from liverouter.errors import DatabaseError
 from liverouter.events import (
     Bus,
@@ -32,8 +31,6 @@ from liverouter.loops.wakeup import Wakeup
 from liverouter.options import hostname
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from liverouter.chat.usage import UsageCounter
     from liverouter.engine.status import StatusTracker
     from liverouter.generation import Generation, Store
@@ -44,8 +41,6 @@ if TYPE_CHECKING:
 
 _MAX_OUTCOMES: Final = 100  # the newest, kept while the database does not answer
 _MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes no report above 1 MB
-_MAX_LABEL_LENGTH: Final = 500
-_MAX_LABELS_LENGTH: Final = 4_000  # all together, names included
 _COMPLAIN_EVERY_S: Final = 60.0
 
 _Outcome = tuple[float, dict[str, Any]]  # when it was, monotonic seconds; what `liverouter.report` takes in "applies"
@@ -103,15 +98,17 @@ class Reporter:
         self._whole = True
         self._changed = Wakeup()
         self._reported = asyncio.Event()
+        self._sending: asyncio.Task[Head] | None = None
+        self._on_its_way: _News | None = None  # what `_sending` tells, where `run` was cancelled meanwhile
         self._complained_at = -_COMPLAIN_EVERY_S
 
     def observe(self, event: Event) -> None:
         """Take note of *event*; wakes `run` when the database should know at once."""
         match event:
             case ConfigApplied(source="database"):
-                self._outcomes.append((time.monotonic(), _applied(event)))
+                self._outcomes.append((time.monotonic(), applied(event)))
             case ConfigRejected():
-                self._outcomes.append((time.monotonic(), _rejected(event)))
+                self._outcomes.append((time.monotonic(), rejected(event)))
             case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
                 pass
             case ReadFailed():
@@ -142,8 +139,11 @@ class Reporter:
     async def say_goodbye(self) -> None:
         """Tell the database that this process ends, and all that it was not told yet.
 
+        It comes behind the report that was on its way when `run` was cancelled: what has arrived is not told twice.
         A DatabaseError ends it early, without a word. The caller bounds the time.
         """
+        with contextlib.suppress(DatabaseError):
+            await self._settle()
         with contextlib.suppress(DatabaseError):
             while True:
                 news = self._take()
@@ -159,8 +159,11 @@ class Reporter:
         """
         news = self._take()
         try:
-            head = await self._repository.report(self._document(news))
-        except BaseException as exc:  # cancelled as well: the goodbye tells it
+            head = await self._send(news)
+        except asyncio.CancelledError:
+            self._on_its_way = news  # the goodbye learns whether it has arrived
+            raise
+        except BaseException as exc:
             self._take_back(news)
             if not isinstance(exc, DatabaseError):
                 raise
@@ -175,6 +178,31 @@ class Reporter:
         if head.report_whole or news.more:
             self._changed.set()
         self._compare(head)
+
+    async def _send(self, news: _News) -> Head:
+        """Send the report of *news* and return the answer; a cancellation leaves it on its way, as `_sending`.
+
+        Raises:
+            Exception: it cannot be made, or did not arrive.
+        """
+        self._sending = asyncio.create_task(self._repository.report(self._document(news)), name="report")
+        self._sending.add_done_callback(lambda sent: sent.cancelled() or sent.exception())  # somebody has looked at it
+        return await asyncio.shield(self._sending)
+
+    async def _settle(self) -> None:
+        """Wait for the report that `run` left on its way; what did not arrive is taken back.
+
+        Raises:
+            Exception: why it did not arrive.
+        """
+        news, self._on_its_way = self._on_its_way, None
+        if news is None or self._sending is None:
+            return
+        try:
+            await self._sending
+        except BaseException:
+            self._take_back(news)
+            raise
 
     def _compare(self, head: Head) -> None:
         """Ask for a read where the database has another revision than was read last: the heartbeat is a poll, too."""
@@ -225,10 +253,10 @@ class Reporter:
         error = status.last_error
         return {
             "app": self._options.app,
-            "labels": _shortened(self._options.labels),
+            "labels": shortened(self._options.labels),
             "host": hostname(),
             "pid": os.getpid(),
-            "versions": _versions(),
+            "versions": versions(),
             "state": str(status.state),
             "mode": status.mode,
             "mode_cause": status.mode_cause or None,
@@ -271,53 +299,3 @@ class Reporter:
             }
             for d in generation.snapshot.deployments
         ]
-
-
-def _applied(event: ConfigApplied) -> dict[str, Any]:
-    """Return the outcome of a revision that went live, as a report has it."""
-    return {
-        "revision": event.revision,
-        "epoch": event.epoch,
-        "outcome": "applied",
-        "stage": "live",
-        "timed": event.commit_to_live_ms is not None,
-        "read_ms": event.read_ms,
-        "validate_ms": event.validate_ms,
-        "build_ms": event.build_ms,
-        "warm_ms": event.warm_ms,
-    }
-
-
-def _rejected(event: ConfigRejected) -> dict[str, Any]:
-    """Return the outcome of a rejected revision, as a report has it: of its Problems the first."""
-    first = event.problems[0]
-    return {
-        "revision": event.revision,
-        "epoch": event.epoch,
-        "outcome": "rejected",
-        "stage": event.stage,
-        "code": first.code,
-        "message": first.message,
-    }
-
-
-def _shortened(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return as much of *labels* as a report may hold: longer ones would have it refused."""
-    kept: dict[str, str] = {}
-    left = _MAX_LABELS_LENGTH
-    for name, label in labels.items():
-        short = label[:_MAX_LABEL_LENGTH]
-        left -= len(name) + len(short)
-        if left < 0:
-            break
-        kept[name] = short
-    return kept
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that matter, as far as they are installed."""
-    found = {"python": platform.python_version()}
-    for package in ("liverouter", "litellm", "langchain-core"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

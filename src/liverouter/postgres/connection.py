@@ -26,6 +26,7 @@ NETWORK_ERRORS: Final = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server has said that it ends the connection, and has not closed it yet
     asyncpg.TargetServerAttributeNotMatched,
 )
 

@@ -23,6 +23,7 @@ _MAX_EVENT: Final = 32 * 2**20  # bytes of one event of a stream
 _MAX_COPIED: Final = 2**30  # bytes that a decoder copies for one event, which are its lines times its size
 _MAX_PARTS: Final = 200_000  # objects and lists of one answer or event, each of which costs a parser a thousand bytes
 _MAX_MARKS: Final = 1_500_000  # commas and colons of one, each of which may be a value or a name
+_TAIL: Final = 64  # bytes; more than the end of a last event takes
 _PIECE: Final = 2**16  # bytes that are unpacked at once
 _PIECES_AT_ONCE: Final = 16  # before others have their turn on the event loop
 _TOO_MANY_LINES: Final = "an event of the stream has too many lines"
@@ -30,13 +31,12 @@ _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _REASONING: Final = b'"reasoning'  # how members begin in which gateways show what a model thinks
+_LAST_EVENT: Final = re.compile(rb'(?:"type": ?"message_stop"\s*\}|\[DONE\])\s*\Z')  # of Anthropic's, and of OpenAI's
+_END_S: Final = 0.5  # what is still to come after it is on its way already
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
 _LINES_AT_ONCE, _UNITS_AT_ONCE = 64, 32  # of a stream, before others have their turn
 # What splits a line for httpx, but neither in JSON nor in an event: as JSON writes it, or a blank.
 _BREAKS: Final = {"\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029", "\u0085".encode(): rb"\u0085"}
-_LAST_EVENTS: Final = (b"[DONE]", b"message_stop")  # of OpenAI's streams, and of Anthropic's
-_TAIL: Final = 64  # bytes; more than either takes
-_DRAIN_S: Final = 0.5
 _BLANKS: Final = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e", b"     ")
 
 
@@ -116,7 +116,7 @@ class _Events:
         self._errors = importlib.import_module(type(response).__module__.partition(".")[0])  # httpx or httpx2
         self._by_event = _SDK in request.headers
         self._timeout_s = read_timeout_s(request)
-        self._last = b""  # the end of what was handed on last
+        self._is_over = False  # but for the end of the body
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Yield what is complete.
@@ -147,8 +147,8 @@ class _Events:
                 size, tail = len(piece) - end, piece[end:][-3:]
                 if self._clock is not None and _REASONING in whole:
                     self._clock.heard()  # langchain-openai drops it, and would show an empty piece
+                self._is_over = _LAST_EVENT.search(whole, len(whole) - _TAIL) is not None
                 for part in self._parts(whole):
-                    self._last = part[-_TAIL:]
                     yield part
                     await asyncio.sleep(0)  # deadlines hold while events without content are taken apart
                 since = time.monotonic() if held else 0.0  # not before: the reader took its time
@@ -158,23 +158,26 @@ class _Events:
         except BodyError as exc:
             raise self._errors.ReadError(str(exc)) from None
         finally:
-            await self.aclose()
+            await self._let_go()
 
     async def aclose(self) -> None:
-        """Let go of the connection, whether or not anybody has read; idempotent.
+        """Let go of the connection, whether or not anybody has read."""
+        await self._let_go()
+        await self._source.aclose()  # *pieces* closes it only once it has begun
 
-        Libraries stop reading at the last event. Where the end of the body comes in a packet of its own, as most
-        servers send it, that costs the connection, and the next call a new one: so what is left is read here.
+    async def _let_go(self) -> None:
+        """Close the body; after its last event read what is left of it before, for half a second at most.
+
+        Libraries stop at the last event. Where the end of the body comes in a packet of its own, as most servers send
+        it, that costs the connection, and the next call a new one.
         """
-        try:
-            if any(marker in self._last for marker in _LAST_EVENTS):
-                with contextlib.suppress(Exception):  # what is still to come is on its way already
-                    async with asyncio.timeout(_DRAIN_S):
-                        async for _ in self._pieces:
-                            pass
-        finally:
-            await self._pieces.aclose()
-            await self._source.aclose()  # *pieces* closes it only once it has begun
+        if self._is_over:
+            self._is_over = False
+            with contextlib.suppress(Exception):  # whatever is wrong now, the answer is whole
+                async with asyncio.timeout(_END_S):
+                    async for _ in self._pieces:
+                        pass
+        await self._pieces.aclose()
 
     def _end(self, tail: bytes, piece: bytes) -> int:
         """Return how much of *piece* belongs to what is complete; *tail* came before it and is not."""

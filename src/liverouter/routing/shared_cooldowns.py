@@ -62,6 +62,7 @@ class SharedCooldowns:
         self._untold: dict[str, Cooldown] = {}  # deployment id -> what began here and Redis does not have yet
         self._news = Wakeup()
         self._offset_s = 0.0  # Redis's clock minus ours
+        self._telling = False  # what begins now is told: a connection is there, and its catching up has begun
         self._attached: bool | None = None  # as the last event said; None before the first
         cooldowns.on_begin(self._tell_soon)
 
@@ -116,6 +117,8 @@ class SharedCooldowns:
             inbox = client.pubsub()
             stack.push_async_callback(inbox.aclose)
             await inbox.subscribe(NAME)
+            self._telling = True  # before the look at what is active, so that nothing begins between the two
+            stack.callback(self._tell_no_more)
             await self._catch_up(client)
             self._backoff.reset()
             if not self._attached:
@@ -166,10 +169,14 @@ class SharedCooldowns:
             self._news.clear()
 
     def _tell_soon(self, identifier: str, cooldown: Cooldown) -> None:
-        """Tell the others of *cooldown*; called by whoever made the call that began it. Not attached: told later."""
-        if self._attached:
+        """Tell the others of *cooldown*; called by whoever made the call that began it. Not connected: told later."""
+        if self._telling:
             self._untold[identifier] = cooldown
             self._news.set()
+
+    def _tell_no_more(self) -> None:
+        """Leave what begins from now on to the next catching up, which tells all that is active."""
+        self._telling = False
 
     async def _put(self, client: Any, identifier: str, cooldown: Cooldown) -> None:
         """Store *cooldown* in the hash and publish it, by Redis's clock."""

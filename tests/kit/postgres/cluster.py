@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 DATABASE: Final = "app"
 # Unsynced data survives a crash here: it ends processes, and the system's cache stays.
 _FAST: Final = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
+# Beside the ports that durable servers look through from the first: another test's server would take the port of one
+# that is down for a moment, and its clients would find a stranger. Below those that the kernel draws.
+_PORTS: Final = range(26_000, 32_000)
 
 
 class Cluster:
@@ -81,7 +85,9 @@ class Cluster:
 
     def freeze(self) -> None:
         """Stop every process of the server: connections stay open and say nothing."""
-        for process in self.processes():
+        for process in self.processes()[:1]:
+            process.suspend()
+        for process in self.processes():  # no more now, and none that ends goes from the list, as nobody reaps it
             process.suspend()
 
     def thaw(self) -> None:
@@ -120,7 +126,8 @@ class Seed:
         self._count += 1
         target = self._folder / f"copy-{self._count}"
         subprocess.run(["cp", "-a", str(data_dir), str(target)], check=True)  # noqa: S607 - coreutils
-        (target / "port").unlink(missing_ok=True)
+        port = random.SystemRandom().choice(_PORTS)  # of the system, so that two workers do not draw alike
+        (target / "port").write_text(str(port))  # where it is taken, the server looks for another
         if standby:
             marker = target / "cluster" / "standby.signal"
             marker.touch()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from liverouter.testing.standin.port import close_server
+from liverouter.testing.standin.port import Port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -53,7 +53,7 @@ class FaultProxy:
         self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._links: set[_Link] = set()
-        self._server: asyncio.Server | None = None
+        self._port: Port
         self._flow = asyncio.Event()  # cleared: a black hole
         self._released = asyncio.Event()
         self._silent = False  # new connections are accepted and never answered
@@ -67,6 +67,8 @@ class FaultProxy:
     def __enter__(self) -> Self:
         self._thread.start()
         self._flow.set()
+        self._port = Port(0)  # kept while connections are refused, when another program would take it
+        self.port = self._port.number
         self._do(self._listen())
         return self
 
@@ -99,7 +101,7 @@ class FaultProxy:
 
     def refuse_new(self) -> None:
         """Refuse new connections; the open ones go on."""
-        self._do(self._close_server())
+        self._do(self._port.refuse())
 
     def reset(self) -> None:
         """End every open connection by RST."""
@@ -128,8 +130,7 @@ class FaultProxy:
 
     def release(self) -> None:
         """Let held connections go on, and hold no further ones."""
-        self._hold = b""
-        self._loop.call_soon_threadsafe(self._released.set)
+        self._do(self._release())
 
     @property
     def is_holding(self) -> bool:
@@ -152,20 +153,17 @@ class FaultProxy:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_TIMEOUT_S)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _close_server(self) -> None:
-        if self._server is not None:
-            server, self._server = self._server, None
-            await close_server(server)
+        await self._port.listen(lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._serve))
 
     async def _heal(self) -> None:
-        self._silent, self._piece, self._from_server, self._from_client, self._hold = False, 0, None, None, b""
-        self._released.set()
+        self._silent, self._piece, self._from_server, self._from_client = False, 0, None, None
+        await self._release()
         self._flow.set()
-        if self._server is None:
-            await self._listen()
+        await self._listen()
+
+    async def _release(self) -> None:
+        self._hold = b""
+        self._released.set()
 
     async def _reset(self) -> None:
         for link in self._links:
@@ -179,7 +177,7 @@ class FaultProxy:
             link.client.write_eof()
 
     async def _stop(self) -> None:
-        await self._close_server()
+        await self._port.close()
         for _ in range(5):
             await asyncio.sleep(0)  # a connection accepted just now becomes a link, so that it is ended, too
         tasks = [link.task for link in self._links]

@@ -8,17 +8,26 @@ export class ApiError extends Error {
 	}
 }
 
+let signIns = 0;
+
 // Call the API; resolve with its JSON, null for an answer without a body. Throws an ApiError for every other outcome.
 export async function call(method, path, body, headers = {}) {
+	const before = signIns;
 	if (body !== undefined) headers["Content-Type"] = "application/json";
 	const response = await fetch(path, { method, headers, body: JSON.stringify(body) }).catch(() => {
 		throw new ApiError(0, { detail: "the daemon does not answer", hint: "Is `liverouter serve` running?" });
 	});
 	const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
+	if (path === "/api/session") signIns += method === "POST" && response.ok;
+	else if (response.status === 401 && before === signIns) dispatchEvent(new Event("signed-out"));
 	if (response.ok) return answer;
-	if (response.status === 401 && path !== "/api/session") dispatchEvent(new Event("signed-out"));
 	throw new ApiError(response.status, answer ?? {});
 }
+
+const last = {};
+
+// GET *path* after the answers to earlier ones, so that the newest comes last.
+export const read = (path) => (last[path] = Promise.allSettled([last[path]]).then(() => call("GET", path)));
 
 // Listen to /api/events until signed out: *handlers* by event, and `lost` each time the connection breaks.
 export function listen(handlers) {

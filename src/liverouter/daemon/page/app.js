@@ -1,6 +1,6 @@
 // The settings page: loads the config, listens to the stream, and wires the other modules.
 
-import { ApiError, call, listen } from "./api.js";
+import { ApiError, call, listen, read } from "./api.js";
 import { Cards } from "./cards.js";
 import { $, ago, h, ms, say, tell, who } from "./dom.js";
 import { Draft } from "./draft.js";
@@ -19,7 +19,7 @@ let draft, cards, saving, fleet, history;
 const author = () => $("who").value.trim() || null;
 
 async function reload({ keep }) {
-	const config = await call("GET", "/api/config");
+	const config = await read("/api/config");
 	if (keep) draft.rebase(config);
 	else draft.load(config);
 	showConfig();
@@ -155,8 +155,8 @@ const signIn = (token) => call("POST", "/api/session", { token }).then(() => {
 	if (!draft) return begin();
 	$("main").hidden = false;
 	listen(handlers);
-	return reload({ keep: true });
-}).catch(showSignIn);
+	reload({ keep: true }).catch((error) => saving.failed(error));
+}, showSignIn);
 
 // Sign in with the token in the address that `liverouter serve` prints: behind the #, which no browser sends.
 function enter() {

@@ -39,7 +39,7 @@ export class Cards {
 
 	// Draw everything; focus the control whose data-key is *focus*, else the one that has the focus, its selection kept.
 	draw(focus) {
-		const { draft } = this, { dataset: { key } = {}, selectionStart, selectionEnd } = document.activeElement ?? {};
+		const { draft } = this, { dataset: { key } = {}, value, selectionStart, selectionEnd } = document.activeElement ?? {};
 		this.keys.clear();
 		const open = [...document.querySelectorAll("#cards details[open]")].map((details) => details.dataset.more);
 		$("cards").replaceChildren(...Array.from({ length: draft.size }, (_, card) => this.card(card)));
@@ -52,7 +52,9 @@ export class Cards {
 		this.drawModels();
 		const at = focus ?? key, target = at && document.querySelector(`[data-key="${at}"]`);
 		(target?.disabled ? target.parentElement.querySelector("button:enabled") : target)?.focus();
-		if (at === key && selectionStart != null) target?.setSelectionRange?.(selectionStart, selectionEnd);
+		if (at !== key || selectionStart == null || !target) return;
+		if (value && target.value && +value === +target.value) target.value = value; // "0." is typed on to "0.5"
+		target.setSelectionRange?.(selectionStart, selectionEnd);
 	}
 
 	redraw(focus) {

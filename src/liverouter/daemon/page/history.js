@@ -1,6 +1,6 @@
 // Revisions: who changed what, the differences, and the way back.
 
-import { call } from "./api.js";
+import { call, read } from "./api.js";
 import { $, ago, ask, button, h, who } from "./dom.js";
 
 const NEWEST = 50; // older ones: `liverouter history`
@@ -12,7 +12,7 @@ export class History {
 	}
 
 	async load() {
-		const rows = await call("GET", `/api/revisions?limit=${NEWEST}`);
+		const rows = await read(`/api/revisions?limit=${NEWEST}`);
 		this.newest = rows[0]?.revision ?? 0;
 		const drawn = JSON.stringify(rows);
 		if (drawn === this.drawn) return; // a button that is replaced under the mouse is not clicked

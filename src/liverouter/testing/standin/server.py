@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
     from types import TracebackType
 
-_START_S = 10.0  # far more than a thread needs to start or an idle server to stop
+_START_S = 60.0  # far more than a thread needs to start or an idle server to stop, however busy the machine is
 
 
 class StandIn:

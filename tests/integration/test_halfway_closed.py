@@ -1,0 +1,80 @@
+"""A server that ends a connection says so first, and closes it a moment later: in between, the connection is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from liverouter.events import Bus, ListenerConnected, ListenerLost, LoopFailed
+from liverouter.loops.reload_requests import ReloadRequests
+from liverouter.postgres.dsn import Dsn
+from liverouter.postgres.listener import Listener
+from liverouter.postgres.repository import SettingsRepository
+from liverouter.testing.events import EventLog
+from tests.kit.postgres.proxy import FaultProxy, error
+from tests.kit.waiting import until_async
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_READY = b"Z"
+_FAREWELL = error("57P01", "terminating connection due to administrator command")
+
+
+@pytest.fixture
+def proxy(dsn: str) -> Iterator[FaultProxy]:
+    """A proxy before this test's database."""
+    with FaultProxy(dsn) as running:
+        yield running
+
+
+def farewell(proxy: FaultProxy) -> None:
+    """Have the server say its farewell after its next answer, once, and leave the connection open."""
+
+    def rewrite(frame: bytes) -> list[bytes]:
+        if frame[:1] != _READY:
+            return [frame]
+        proxy.rewrite(None)
+        return [frame, _FAREWELL]
+
+    proxy.rewrite(rewrite)
+
+
+async def test_a_read_takes_another_connection(proxy: FaultProxy) -> None:
+    """A read that finds the kept connection so is as good as any other."""
+    repository = SettingsRepository(url=proxy.dsn)
+    try:
+        await repository.read()
+        farewell(proxy)
+        await repository.read()  # its answer is followed by the farewell
+        assert (await repository.read()).revision == 0
+        assert proxy.accepted == 2
+    finally:
+        await repository.close()
+
+
+async def test_the_listening_connection_is_replaced(proxy: FaultProxy) -> None:
+    """A probe that finds it so has met a lost connection, not an error that nobody foresaw."""
+    events = EventLog()
+    listener = Listener(
+        dsn=Dsn.parse(proxy.dsn),
+        requests=ReloadRequests(Bus()),
+        bus=Bus(events),
+        application_name="liverouter-listen/test",
+        probe_interval_s=0.1,
+        probe_timeout_s=30.0,
+    )
+    task = asyncio.create_task(listener.run())
+    try:
+        await until_async(lambda: events.of(ListenerConnected))
+        farewell(proxy)
+        await until_async(lambda: events.of(ListenerConnected, reconnects=1))
+        assert events.of(ListenerLost, cause="unreachable")
+        assert not events.of(LoopFailed)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
