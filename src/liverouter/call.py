@@ -1,14 +1,11 @@
 """The record of one call: the generation that serves it, what was tried, what its answer said. Plain data.
 
-Every layer finds it by a context variable: litellm hands nothing else through all of its paths. A record is made and
-used on the I/O loop, by one call, so nothing in it is locked.
+A record is made and used on the I/O loop, by one call, so nothing in it is locked.
 """
 
 from __future__ import annotations
 
 import time
-import weakref
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One call of a handle, from its first attempt to the end of its answer.
 
@@ -47,13 +44,6 @@ class Call:
     begun: bool = False
     settled: bool = False
 
-    @classmethod
-    def begin(cls, generation: Generation) -> Call:
-        """Return the record of a call to *generation*; while referenced, it is this context's `current_call`."""
-        call = cls(generation)
-        _current.set(weakref.ref(call))
-        return call
-
     def answered_by(self, identifier: str) -> None:
         """Note that the deployment *identifier* answers."""
         self.attempts += 1
@@ -68,7 +58,8 @@ class Call:
     @property
     def served(self) -> Deployment:
         """Return the deployment that answers; the primary while none does."""
-        return self.generation.deployments.get(self.served_by, self.generation.snapshot.primary)
+        deployments = self.generation.snapshot.deployments
+        return next((d for d in deployments if d.id == self.served_by), deployments[0])
 
     @property
     def failed_over(self) -> bool:
@@ -77,13 +68,3 @@ class Call:
         if served.order > self.generation.snapshot.primary.order:
             return True
         return any(identifier != served.id for identifier, _ in self.failures)
-
-
-# Weak: a pooled connection's timers keep the context that they were made in, and with it the Router of that generation.
-_current: ContextVar[weakref.ref[Call] | None] = ContextVar("liverouter_call", default=None)
-
-
-def current_call() -> Call | None:
-    """Return the record of the call that is being made here, None outside of one."""
-    held = _current.get()
-    return held() if held is not None else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class Generation:
         profiles: the ModelProfile of each deployment by its id.
         profile: minimum of limits and AND of abilities, over all deployments.
         cooldowns: which deployments are to be left alone; of the client, for all its generations.
-        deployments: by their ids.
     """
 
     number: int
@@ -42,7 +41,11 @@ class Generation:
     profiles: Mapping[str, Mapping[str, Any]]
     profile: Mapping[str, Any]
     cooldowns: Cooldowns
-    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Return those that a call may ask, the primary first: all that the engine has a chat model for."""
+        return tuple(deployment for deployment in self.snapshot.deployments if deployment.id in self.chats)
 
     @property
     def chat(self) -> BaseChatModel:

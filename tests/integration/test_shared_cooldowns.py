@@ -517,7 +517,6 @@ OTHER_PROCESS: Final = """
 import sys
 from liverouter import LiveRouter
 from liverouter.events import SharedCooldownsChanged
-from liverouter.routing.router import cooling
 from liverouter.testing import EventLog
 events = EventLog()
 with LiveRouter(observers=(events,)) as live:
@@ -526,7 +525,7 @@ with LiveRouter(observers=(events,)) as live:
     print("ready", flush=True)
     for line in sys.stdin:
         if line == "cooling\\n":
-            print(len(cooling(live.router())), flush=True)
+            print(len(live.generation().cooling), flush=True)
         else:
             print(model.invoke("hi").response_metadata["liverouter"]["role"], flush=True)
 """

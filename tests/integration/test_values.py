@@ -10,7 +10,7 @@ import pytest
 
 from liverouter.errors import ConfigError
 from liverouter.providers import PROVIDERS
-from liverouter.routing.router import build_router
+from liverouter.routing.engines import litellm
 from liverouter.secrecy.sealing import Secret
 from liverouter.testing import MemoryRouter, service_account_json
 
@@ -56,12 +56,12 @@ class TestLastLook:
         """Should a reference get past validation, in whichever field or secret: litellm never sees it."""
         with MemoryRouter(rows(name), secrets=CONFIGS[name][2]) as live:
             snapshot = live.generation().snapshot
-        build_router(snapshot)
+        litellm.build(snapshot, live.io)
         spoilt = [d for d in _each_spoilt(snapshot.primary) if REFERENCE in str(_params(d))]
         assert len(spoilt) >= 2  # the model, the key, and each field that becomes a parameter as it is
         for deployment in spoilt:
             with pytest.raises(ConfigError) as caught:
-                build_router(replace(snapshot, deployments=(deployment,)))
+                litellm.build(replace(snapshot, deployments=(deployment,)), live.io)
             assert caught.value.code == "LR112"
             assert "HOME" not in str(caught.value)
 

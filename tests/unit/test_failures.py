@@ -11,6 +11,7 @@ from liverouter.call import Call
 from liverouter.chat.errors import translate
 from liverouter.generation import Generation
 from liverouter.revision import Deployment, Snapshot
+from liverouter.routing.cooldowns import Cooldowns
 from liverouter.secrecy.sealing import Secret
 
 
@@ -30,7 +31,7 @@ def generation(secret: str) -> Generation:
         credential_fingerprint="",
     )
     snapshot = Snapshot("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), (deployment,))
-    return Generation(1, snapshot, cast("Any", object()), None, {})
+    return Generation(1, snapshot, {"openai/m": cast("Any", object())}, None, {}, {}, Cooldowns())
 
 
 class TestText:

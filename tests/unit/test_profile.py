@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 from langchain_core.language_models import ModelProfile
 
-from liverouter.chat.profile import DEFAULT_MAX_INPUT_TOKENS, combine
+from liverouter.chat.profile import DEFAULT_MAX_INPUT_TOKENS, combine, profile_of
 from liverouter.providers import PROVIDERS
-from liverouter.revision import Deployment, Snapshot, deployment_id
-from liverouter.routing.litellm_setup import load
+from liverouter.revision import Deployment, deployment_id
 
+UNLOADED = """
+import json, sys
+from tests.unit.test_profile import GPT, profile
+print(json.dumps([profile(GPT)["max_input_tokens"], "litellm" in sys.modules]))
+"""
 CLAUDE = ("anthropic", "claude-sonnet-4-6")
 GPT = ("openai", "gpt-4o")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def litellm() -> None:
-    """Have litellm's model map at hand."""
-    load()
 
 
 def deployment(provider: str, model: str, **fields: Any) -> Deployment:
@@ -43,18 +43,10 @@ def deployment(provider: str, model: str, **fields: Any) -> Deployment:
     )
 
 
-def profile(*models: tuple[str, str] | Deployment, litellm_enable: bool = True, own: Any = None) -> ModelProfile:
-    """Return the profile of a snapshot with *models*."""
-    deployments = tuple(m if isinstance(m, Deployment) else deployment(*m) for m in models)
-    snapshot = Snapshot(
-        epoch="e",
-        revision=1,
-        change_id="c",
-        committed_at=datetime.now(UTC),
-        deployments=deployments,
-        litellm_enable=litellm_enable,
-    )
-    return combine(snapshot, own)
+def profile(*models: tuple[str, str] | Deployment) -> ModelProfile:
+    """Return the profile of a config with *models*."""
+    deployments = [m if isinstance(m, Deployment) else deployment(*m) for m in models]
+    return combine([profile_of(one) for one in deployments])
 
 
 class TestLimits:
@@ -69,17 +61,6 @@ class TestLimits:
         """A model that no map knows has a limit all the same, and says nothing of its abilities."""
         unknown = profile(("openai", "my-own-finetune"))
         assert unknown == {"max_input_tokens": DEFAULT_MAX_INPUT_TOKENS, "structured_output": False}
-
-    def test_plain_profile_is_the_primarys_alone(self) -> None:
-        """With litellm off there is no failover, so the fallback limits nothing."""
-        assert profile(CLAUDE, GPT, litellm_enable=False)["max_input_tokens"] > 150_000
-
-    def test_plain_model_knows_itself_best(self) -> None:
-        """What the provider's own class says of itself is taken."""
-        own = {"max_input_tokens": 7, "image_inputs": True, "name": "GPT"}
-        plain = profile(("openai", "my-own-finetune"), litellm_enable=False, own=own)
-        assert plain["max_input_tokens"] == 7
-        assert plain["image_inputs"] is True
 
 
 class TestAbilities:
@@ -151,7 +132,7 @@ class TestAlways:
         assert type(found["max_input_tokens"]) is int
         assert found["max_input_tokens"] > 0
 
-    def test_profile_needs_no_litellm(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """While litellm is not loaded the default serves."""
-        monkeypatch.setattr("liverouter.routing.litellm_setup._loaded", None)
-        assert profile(GPT) == {"max_input_tokens": DEFAULT_MAX_INPUT_TOKENS, "structured_output": False}
+    def test_profile_needs_no_litellm_in_memory(self) -> None:
+        """Litellm's list is read from its package as data: a process of the native engine never imports it."""
+        child = subprocess.run([sys.executable, "-c", UNLOADED], capture_output=True, text=True, check=True)
+        assert json.loads(child.stdout) == [profile(GPT)["max_input_tokens"], False]

@@ -23,6 +23,7 @@ from liverouter.generation import Generation, Store
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.loops.wakeup import Wakeup
 from liverouter.revision import Deployment, Rows, Snapshot
+from liverouter.routing.cooldowns import Cooldowns
 from tests.kit.waiting import until_async
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class Steps(Activation):
         snapshot = Snapshot(rows.epoch, rows.revision, rows.change_id, rows.committed_at, (deployment,))
         return Validation(snapshot, (), snapshot.litellm_enable)
 
-    def build(self, snapshot: Snapshot, number: int) -> Generation:
+    def build(self, snapshot: Snapshot, number: int) -> tuple[Generation, tuple[Problem, ...]]:
         """Build, or raise what the test prepared."""
         self.world.builds += 1
         self.world.changed.set()
         if error := self.world.unbuildable.get(snapshot.revision):
             raise error
-        return Generation(number, snapshot, cast("Any", object()), None, {})
+        return Generation(number, snapshot, {snapshot.primary.id: cast("Any", object())}, None, {}, {}, Cooldowns()), ()
 
     def warm(self, generation: Generation) -> None:
         """Load nothing."""

@@ -88,14 +88,14 @@ def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
     Where each of them refused what the caller asked for, it is the first deployment's error, and else *exc*, typed.
     """
     failed, generation = dict(call.failures), call.generation
-    snapshot, deployments = generation.snapshot, [generation.deployments[name] for name in generation.chats]
+    deployments = generation.deployments
     if len(deployments) == 1 or any(d.id not in failed for d in deployments):
         return _typed(exc)
     kinds = [_kind(failed[d.id]) for d in deployments]
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
         return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
     causes = {d.id: _clip(clean(describe(failed[d.id]), secrets)) for d in deployments}
-    error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=snapshot.revision)
+    error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=generation.snapshot.revision)
     error.__cause__ = exc
     return error
 

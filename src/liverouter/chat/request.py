@@ -61,7 +61,7 @@ class Request:
         Raises:
             Exception: the provider's error as `chat.errors.translate` types it, without frames and secrets.
         """
-        call = Call.begin(self._generation)
+        call = Call(self._generation)
         try:
             result = await self._first(call, messages, Attempt.generate)
             answers.finish(call, result)
@@ -79,7 +79,7 @@ class Request:
             Exception: the provider's error as `chat.errors.translate` types it, without frames and secrets; what was
                 yielded before stays with the caller.
         """
-        call, error, chunks = Call.begin(self._generation), None, None
+        call, error, chunks = Call(self._generation), None, None
         try:
             chunks = await self._first(call, messages, Attempt.open)
             self._usage.begun(call)
@@ -134,12 +134,9 @@ class Request:
                 return answer
         raise call.failures[0][1]
 
-    def _deployments(self) -> list[Deployment]:
-        """Return those that may serve the call: the named one, or all that the engine has a chat model for."""
-        if self._named is not None:
-            return [self._named]
-        chats = self._generation.chats
-        return [deployment for deployment in self._generation.snapshot.deployments if deployment.id in chats]
+    def _deployments(self) -> tuple[Deployment, ...]:
+        """Return those that may serve the call: the named one, or all."""
+        return self._generation.deployments if self._named is None else (self._named,)
 
     def _count(self, deployment: Deployment, exc: Exception, *, answered: bool = True) -> Cause:
         """Count the failed attempt *exc* against *deployment*, where there is another one to ask; return its cause."""

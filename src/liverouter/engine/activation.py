@@ -147,8 +147,7 @@ class Activation:
         former = self._store.current
         number = former.number + 1 if former is not None else 1
         if former is not None and snapshot.serves_like(former.snapshot):
-            deployments = {d.id: d for d in snapshot.deployments}
-            return replace(former, number=number, snapshot=snapshot, deployments=deployments), (), 0.0, 0.0
+            return replace(former, number=number, snapshot=snapshot), (), 0.0, 0.0
         with unforkable(), collecting_later():
             started = time.monotonic()
             generation, warnings = self.build(snapshot, number)
@@ -170,7 +169,7 @@ class Activation:
             ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
         """
         self._usage.know(snapshot.deployments)
-        router, warnings = None, ()
+        router, warnings = None, tuple[Problem, ...]()
         if snapshot.litellm_enable:
             load()
             from liverouter.routing.engines import litellm  # imports litellm
@@ -178,8 +177,7 @@ class Activation:
             router, chats = litellm.build(snapshot, self._io)
         else:
             chats, warnings = native.build(snapshot, self._io)
-        deployments = {d.id: d for d in snapshot.deployments}
-        profiles = {name: profile_of(deployments[name]) for name in chats}
+        profiles = {d.id: profile_of(d) for d in snapshot.deployments if d.id in chats}
         return Generation(
             number=number,
             snapshot=snapshot,
@@ -188,7 +186,6 @@ class Activation:
             profiles=profiles,
             profile=combine(list(profiles.values())),
             cooldowns=self._cooldowns,
-            deployments=deployments,
         ), warnings
 
     def warm(self, generation: Generation) -> None:

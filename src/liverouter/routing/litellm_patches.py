@@ -84,7 +84,7 @@ def _stay_unlisted() -> None:
     Prices and limits come from the model's own entry.
     """
     register = getattr(litellm.Router, "_register_deployment_pricing", None)
-    if register is None:  # since 1.110 
+    if register is None:  # since 1.110
         return
 
     def register_others(deployment: Any) -> None:
@@ -104,9 +104,9 @@ def _honest_ends() -> None:
 
     def honest(self: Any) -> Any:
         chunk = finish(self)
-        if clock_of_call() is not None and self.received_finish_reason is None:
-            if self.intermittent_finish_reason is None:
-                chunk.choices[0].finish_reason = None
+        is_made_up = self.received_finish_reason is None and self.intermittent_finish_reason is None
+        if clock_of_call() is not None and is_made_up:
+            chunk.choices[0].finish_reason = None
         return chunk
 
     CustomStreamWrapper.finish_reason_handler = honest

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import json
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from liverouter.loops.thread import LoopThread
 from liverouter.providers import spec_of
@@ -97,9 +98,9 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     entry = {"model_name": _GROUP, "litellm_params": params}
     router = litellm.Router(model_list=[{**entry, "model_info": {"id": _GROUP}}], timeout=_LIMIT_S, num_retries=0)
     try:
+        clients = (client_of(spec, params, _Memory(answer)) for answer in (partial(_answer, dialect), _fail))
         answering, failing = (
-            ChatLiteLLMRouter(router=OneDeployment(router, entry, client_of(spec, params, _Memory(answer))), model=_GROUP)
-            for answer in (partial(_answer, dialect), _fail)
+            ChatLiteLLMRouter(router=OneDeployment(router, entry, client), model=_GROUP) for client in clients
         )
         await answering._agenerate([HumanMessage("hi")], tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
         async for _ in answering._astream([HumanMessage("hi")], tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
@@ -114,20 +115,26 @@ class _Memory:
     """The `providers.Http` of a warm-up: its clients answer from memory, by *answer*."""
 
     timeout_s = _LIMIT_S
-    token_request = None
 
     def __init__(self, answer: Callable[[Any], tuple[int, bytes, str]]) -> None:
         self._answer = answer
+        self.token_request: Callable[..., Any] = _fetch_no_token
 
     def client(self, kind: Callable[..., Any]) -> Any:
         """Return a new client of *kind*, a class of httpx's or of httpx2's."""
-        library: Any = importlib.import_module(next(c.__module__ for c in reversed(kind.__mro__[:-1])).partition(".")[0])  # type: ignore[attr-defined]
+        root = inspect.getmro(kind)[-2]  # type: ignore[arg-type]  # a class; the library's own, below `object`
+        library = importlib.import_module(root.__module__.partition(".")[0])
 
         def answer(request: Any) -> Any:
             status, content, content_type = self._answer(request)
             return library.Response(status, content=content, headers={"content-type": content_type})
 
         return kind(transport=library.MockTransport(answer))
+
+
+def _fetch_no_token(url: str, **_: Any) -> NoReturn:
+    """Raise OSError: nothing is sent."""
+    raise OSError(f"a warm-up asks nobody, and not {url}")
 
 
 def _fail(request: Any) -> tuple[int, bytes, str]:

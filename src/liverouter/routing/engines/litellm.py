@@ -21,7 +21,7 @@ from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from langchain_core.language_models import BaseChatModel
 
