@@ -52,6 +52,7 @@ CODES: Final[dict[str, str]] = {
     "LR304": "the provider's answer was empty",
     "LR305": "the provider refused to answer",
     "LR306": "shared cooldowns are off: Redis does not answer",
+    "LR308": "the installed litellm cannot be used",
     "LR401": "no config is live yet",
     "LR402": "the client is closed",
     "LR403": "an instance rejected the revision",

@@ -47,13 +47,16 @@ _warmed: Final[set[str]] = set()
 _warming: Final = threading.Lock()
 
 
-def warm_up(snapshot: Snapshot) -> None:
-    """Load what the first call of *snapshot* needs, so that no caller pays; blocks for seconds the first time."""
+def warm_up(snapshot: Snapshot, *, by_litellm: bool) -> None:
+    """Load what the first call of *snapshot* needs, so that no caller pays; blocks for seconds the first time.
+
+    *by_litellm*: that is the engine.
+    """
     own = (name for deployment in snapshot.deployments for name in spec_of(deployment).preload)
     for name in dict.fromkeys((*_LATE, *own)):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    if snapshot.litellm_enable:
+    if by_litellm:
         _warm_up_new(snapshot.deployments)
 
 
@@ -92,7 +95,7 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     from langchain_core.messages import HumanMessage
     from langchain_litellm import ChatLiteLLMRouter
 
-    from liverouter.routing.engines.litellm import OneDeployment, client_of
+    from liverouter.routing.engines.litellm import OneDeployment, client_of, retire
 
     params = {**dialect.params, "api_key": "warmup"}
     entry = {"model_name": _GROUP, "litellm_params": params}
@@ -107,7 +110,7 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
             pass
         await failing._agenerate([HumanMessage("hi")])  # noqa: SLF001 - what an attempt calls; raises
     finally:
-        router.discard()
+        retire(router)
         litellm.model_cost.pop(_GROUP, None)
 
 

@@ -21,7 +21,7 @@ from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from langchain_core.language_models import BaseChatModel
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment, Snapshot
 
 _CREDENTIALS: Final = frozenset({"api_key", "azure_ad_token", "vertex_credentials"})
+retire: Final[Callable[[Router], object]] = getattr(Router, "retire", None) or Router.discard  # the latter until 1.110
 _ONE_ATTEMPT: Final[Mapping[str, Any]] = {"num_retries": 0, "disable_fallbacks": True}
 
 
@@ -61,7 +62,7 @@ def build(snapshot: Snapshot, io: LoopThread) -> tuple[Router, dict[str, BaseCha
         )
     else:
         # takes its callbacks off litellm's process-wide lists: they hold thirty, and count every Router's failures
-        router.discard()
+        retire(router)
         pairs = zip(snapshot.deployments, entries, strict=True)
         return router, {d.id: _chat(d, snapshot, router, entry, io) for d, entry in pairs}
     raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
