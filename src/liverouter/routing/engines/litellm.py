@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
+import litellm
 from langchain_litellm import ChatLiteLLMRouter
 from litellm import Router
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
@@ -63,6 +64,8 @@ def build(snapshot: Snapshot, io: LoopThread) -> tuple[Router, dict[str, BaseCha
     else:
         # takes its callbacks off litellm's process-wide lists: they hold thirty, and count every Router's failures
         retire(router)
+        for deployment in snapshot.deployments:  # litellm's price list would keep an entry of every key ever used
+            litellm.model_cost.pop(deployment.id, None)
         pairs = zip(snapshot.deployments, entries, strict=True)
         return router, {d.id: _chat(d, snapshot, router, entry, io) for d, entry in pairs}
     raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
@@ -85,7 +88,7 @@ def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
         "drop_params": True,
         **spec.litellm_options(deployment),
     }
-    info: dict[str, Any] = {"id": deployment.id, litellm_patches.OURS: True}
+    info: dict[str, Any] = {"id": deployment.id}
     if base := spec.base_model(deployment):
         info["base_model"] = base
     return {"model_name": snapshot.model_name, "litellm_params": params, "model_info": info}
