@@ -174,7 +174,7 @@ class Activation:
             load()
             from liverouter.routing.engines import litellm  # imports litellm
 
-            router, chats = litellm.build(snapshot, self._io)
+            router, chats = litellm.build(snapshot, self._io, self._cooldowns)
         else:
             chats, warnings = native.build(snapshot, self._io)
         profiles = {d.id: profile_of(d) for d in snapshot.deployments if d.id in chats}
