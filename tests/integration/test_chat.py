@@ -57,6 +57,7 @@ class TestServed:
             "revision": 1,
             "failed_over": False,
             "attempts": 1,
+            "engine": "litellm",
         }
         assert message.response_metadata["model_name"] == "claude-sonnet-4-6"
 
@@ -101,7 +102,7 @@ class TestServed:
             assert message.response_metadata["model_name"] == "claude-sonnet-4-6"
 
     def test_plain_answer_counts_its_retries(self, client: MemoryRouter, anthropic: StandIn) -> None:
-        """The attempts of the provider's own client are counted too."""
+        """The attempts at the provider's own class are counted too."""
         client.set(litellm_enable=False)
         anthropic.fail("500", times=1)
         assert served(client.chat_model().invoke("hi"))["attempts"] == 2

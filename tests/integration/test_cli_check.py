@@ -149,14 +149,15 @@ class TestLive:
         assert call["duration_ms"] < 60_000
         assert openai.hits <= 1
 
-    def test_plain_model_is_called_where_litellm_is_off(
+    def test_each_deployment_is_called_where_litellm_is_off(
         self, cli: Cli, configured: Session, openai: StandIn, anthropic: StandIn
     ) -> None:
-        """Then the primary alone would serve, so it alone is called."""
+        """The providers' own classes fail over as well, so each is called."""
         put(configured, litellm_enable=False)
         report = cli("check", "--live", "--json").json
-        assert [(call["provider"], call["problem"]) for call in report["calls"]] == [("openai", None)]
-        assert (openai.hits, anthropic.hits) == (1, 0)
+        called = [(call["provider"], call["problem"]) for call in report["calls"]]
+        assert called == [("openai", None), ("anthropic", None)]
+        assert (openai.hits, anthropic.hits) == (1, 1)
 
 
 class TestBesideAClient:

@@ -29,6 +29,7 @@ PROVIDER: Final = '''
 import re
 from dataclasses import replace
 
+from liverouter.providers import openai
 from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_options
 from liverouter.providers.spec import Field, ProviderSpec
 
@@ -61,7 +62,7 @@ SPEC = ProviderSpec(
     own_hosts=re.compile("api.sixth.example"),
     litellm_provider="sixth",
     litellm_params=_params,
-    litellm_client=lambda http: None,
+    litellm_client=openai.SPEC.litellm_client,
     native=lambda _: replace(CHAT_OPENAI, build=_build),
     dialect=lambda _: CHAT_COMPLETIONS,
     libraries=("openai",),

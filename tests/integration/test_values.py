@@ -56,12 +56,12 @@ class TestLastLook:
         """Should a reference get past validation, in whichever field or secret: litellm never sees it."""
         with MemoryRouter(rows(name), secrets=CONFIGS[name][2]) as live:
             snapshot = live.generation().snapshot
-        litellm.build(snapshot, live.io)
+        litellm.build(snapshot, live.io, live.cooldowns)
         spoilt = [d for d in _each_spoilt(snapshot.primary) if REFERENCE in str(_params(d))]
         assert len(spoilt) >= 2  # the model, the key, and each field that becomes a parameter as it is
         for deployment in spoilt:
             with pytest.raises(ConfigError) as caught:
-                litellm.build(replace(snapshot, deployments=(deployment,)), live.io)
+                litellm.build(replace(snapshot, deployments=(deployment,)), live.io, live.cooldowns)
             assert caught.value.code == "LR112"
             assert "HOME" not in str(caught.value)
 

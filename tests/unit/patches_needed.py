@@ -19,6 +19,7 @@ import litellm  # noqa: E402 - the switches first
 import openai  # noqa: E402
 from google.auth.transport import requests  # noqa: E402
 from litellm.litellm_core_utils.secret_redaction import redact_string  # noqa: E402
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler  # noqa: E402
 from litellm.llms.snowflake.chat.transformation import SnowflakeConfig  # noqa: E402
 from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator  # noqa: E402
 from litellm.llms.vertex_ai.vertex_llm_base import VertexBase  # noqa: E402
@@ -57,6 +58,11 @@ def google_tokens() -> bool:
     return isinstance(asked[0], requests.Request)
 
 
+def guard_clients() -> bool:
+    """Tell whether a client that litellm makes follows redirects."""
+    return bool(AsyncHTTPHandler().client.follow_redirects)
+
+
 def honest_ends() -> bool:
     """Tell whether a stream that was cut off ends with a reason that the provider did not give, or an error."""
 
@@ -93,6 +99,7 @@ def snowflake_stops() -> bool:
 ASKED: Final[tuple[Callable[[], bool], ...]] = (
     gemini_ends,
     google_tokens,
+    guard_clients,
     honest_ends,
     shorten_masking,
     snowflake_stops,

@@ -10,6 +10,8 @@ from langchain_core.messages import AIMessage
 from liverouter.routing.model_map import cost_usd
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.messages import BaseMessage
     from langchain_core.messages.ai import UsageMetadata
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -43,8 +45,8 @@ def finish(call: Call, result: ChatResult) -> None:
         raise ModelAPIError("the provider's answer has no message")
     for generation in result.generations:
         message = generation.message
-        call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
         _clean(call, message)
+        call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
     price(call)
     for generation in result.generations:
         generation.message.response_metadata |= signature(call)
@@ -78,6 +80,8 @@ def signature(call: Call) -> dict[str, Any]:
 def _clean(call: Call, message: BaseMessage) -> None:
     """Leave nothing of litellm's in *message*, and name the model that served in place of the group."""
     extra, metadata = message.additional_kwargs, message.response_metadata
+    if (usage := getattr(message, "usage_metadata", None)) is not None:
+        message.usage_metadata = _figures(usage)  # type: ignore[attr-defined]  # an answer is an AIMessage
     if extra:
         if isinstance(message, AIMessage):
             extra.pop("tool_calls", None)  # the provider library's own objects; `.tool_calls` has the data
@@ -90,6 +94,14 @@ def _clean(call: Call, message: BaseMessage) -> None:
             if "model_name" in metadata:
                 metadata["model_name"] = call.served.model
         message.response_metadata = _plain_metadata(metadata)
+
+
+def _figures(usage: Mapping[str, Any]) -> Any:
+    """Return *usage*, counts of tokens, with 0 for each that is none: providers may say anything."""
+    return {
+        name: _figures(value) if isinstance(value, dict) else value if type(value) is int else 0
+        for name, value in usage.items()
+    }
 
 
 def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:

@@ -119,7 +119,7 @@ class Request:
             call.began_at = time.monotonic()
             attempt = Attempt(
                 generation.chats[deployment.id],
-                deployment.id,
+                deployment,
                 timeout_s=self._timeout_s,
                 strict=generation.snapshot.check_streams,
             )

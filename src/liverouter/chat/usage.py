@@ -114,7 +114,8 @@ class UsageCounter:
         if call.settled:
             return
         call.settled = True
-        if call.begun:
+        if call.served_by:  # what answered broke, or cannot be read
+            self.begun(call)
             self.add_failure(call.served.id, str(cause_of(error)))
         else:
             self._add_failures(call)

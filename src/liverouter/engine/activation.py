@@ -180,7 +180,7 @@ class Activation:
         if snapshot.litellm_enable and not unusable:
             from liverouter.routing.engines import litellm  # imports litellm
 
-            router, chats = litellm.build(snapshot, self._io)
+            router, chats = litellm.build(snapshot, self._io, self._cooldowns)
         else:
             chats, left_out = _build_native(snapshot, self._io, unusable)
         profiles = {d.id: profile_of(d) for d in snapshot.deployments if d.id in chats}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.providers import spec_of
 from liverouter.routing.answer_errors import CutStreamError, SilentError, hollow
 from liverouter.routing.clock import Clock
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+    from liverouter.revision import Deployment
 
 _MARKERS: Final = ("finish_reason", "stop_reason")
 _NO_ROOM: Final = frozenset({"length", "max_tokens", "model_context_window_exceeded"})  # the caller is told so
@@ -34,18 +37,18 @@ class Attempt:
         clock: what bounds it.
     """
 
-    def __init__(self, chat: BaseChatModel, identifier: str, *, timeout_s: float, strict: bool) -> None:
+    def __init__(self, chat: BaseChatModel, deployment: Deployment, *, timeout_s: float, strict: bool) -> None:
         """Prepare; nothing is sent.
 
         Args:
-            chat: the deployment's chat model.
-            identifier: the deployment's id, for errors.
+            chat: asks *deployment*.
+            deployment: named in errors; its provider's own headers go with each request.
             timeout_s: seconds to the first content, and between two.
             strict: a stream without its finish marker is an error, also after content.
         """
-        self._chat, self._identifier = chat, identifier
+        self._chat, self._identifier = chat, deployment.id
         self._timeout_s, self._strict = timeout_s, strict
-        self.clock = Clock(timeout_s)
+        self.clock = Clock(timeout_s, spec_of(deployment).headers(deployment))
 
     async def generate(self, messages: list[BaseMessage], params: Mapping[str, Any]) -> ChatResult:
         """Return the whole answer.

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -26,13 +26,14 @@ class Clock:
 
     Attributes:
         timeout_s: seconds, as configured.
+        headers: name -> the value that each request of the attempt carries, or None for what is taken off.
         answered: whether the provider has answered anything but an error.
         opened: the streams of its answers; `close` lets go of those that a library left open.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, headers: Mapping[str, str | None] | None = None) -> None:
         """Allow *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
-        self.timeout_s, self.answered = timeout_s, False
+        self.timeout_s, self.headers, self.answered = timeout_s, headers or {}, False
         self.opened: list[Any] = []
         self._limit_s = self._left_s = timeout_s * _GRACE
         self._loop = asyncio.get_running_loop()
@@ -43,13 +44,21 @@ class Clock:
         Raises:
             TimeoutError: there is no time left.
         """
-        token = _clock.set(self)
         since = self._loop.time()
         try:
-            async with asyncio.timeout_at(since + self._left_s):
-                return await work
+            with self.watching():
+                async with asyncio.timeout_at(since + self._left_s):
+                    return await work
         finally:
             self._left_s -= self._loop.time() - since
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Have what is asked for within this context be of this clock's attempt."""
+        token = _clock.set(self)
+        try:
+            yield
+        finally:
             _clock.reset(token)
 
     def heard(self) -> None:

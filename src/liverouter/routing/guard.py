@@ -68,6 +68,8 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
     clock = clock_of_call()
     request.headers["accept-encoding"] = "identity"
     _take_off(request.headers)
+    if clock is not None:
+        _put(request.headers, clock.headers)
     if _leaves_by_proxy(str(request.url)):
         library = importlib.import_module(type(request).__module__.partition(".")[0])
         return _refusal(library.Response(404), 404, _BY_PROXY)
@@ -95,7 +97,7 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         return _refusal(response, 502, str(exc))
 
 
-def put_own(headers: Any, own: Mapping[str, str | None]) -> None:
+def _put(headers: Any, own: Mapping[str, str | None]) -> None:
     """Have *headers* of a request hold those of *own*, name -> value, and none of which the value is None."""
     for name, value in own.items():
         if value is None:

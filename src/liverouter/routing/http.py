@@ -8,18 +8,16 @@ belong to, when the last chat model that uses them is garbage, or when the loop 
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from liverouter.errors import ClosedError
-from liverouter.providers import spec_of
 from liverouter.routing.google_tokens import TokenRequest
-from liverouter.routing.guard import guarded, put_own
+from liverouter.routing.guard import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from liverouter.loops.thread import LoopThread
     from liverouter.revision import Deployment
@@ -51,7 +49,7 @@ class DeploymentHttp:
         with _lending:
             clients = _lent.setdefault(self._io, {})
             if (loan := clients.get(key)) is None:
-                client = _make(kind, self.timeout_s, spec_of(self._deployment).headers(self._deployment))
+                client = guarded(kind(timeout=self.timeout_s))
                 loan = clients[key] = _Lent(client, self._io, lambda: clients.pop(key, None))
             loan.users += 1
         self._loans.append(loan)
@@ -88,13 +86,3 @@ class _Lent:
         self._stay_open()
         with contextlib.suppress(ClosedError):
             self._io.submit(self.client.aclose)
-
-
-def _make(kind: Callable[..., Any], timeout_s: float, headers: Mapping[str, str | None]) -> Any:
-    """Return a new client of *kind*, guarded, which puts *headers* on each request."""
-    return guarded(kind(timeout=timeout_s, event_hooks={"request": [functools.partial(_prepare, headers)]}))
-
-
-async def _prepare(headers: Mapping[str, str | None], request: Any) -> None:
-    """Put the provider's own *headers* on *request*."""
-    put_own(request.headers, headers)

@@ -3,21 +3,37 @@
 `COMMON` is applied when litellm is loaded. What one provider needs, its spec names: a process that never uses the
 provider goes without. Most patches work only within an attempt of ours: the process's other calls of litellm stay as
 litellm made them. Each says in which versions it was seen to be needed, and changes nothing where a litellm does not
-have what it looks for; tests/unit/test_patches_needed.py asks the installed one, and says which patch can go.
+have what it looks for; a litellm in which clients cannot be guarded is not used, as that is a matter of keys.
+tests/unit/test_patches_needed.py asks the installed one, and says which patch can go. Importing this imports litellm.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import litellm
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+from litellm.llms.openai.common_utils import BaseOpenAILLM
+from litellm.utils import is_internal_call
+
 from liverouter.routing.clock import clock_of_call
 from liverouter.routing.google_tokens import TokenRequest
+from liverouter.routing.guard import guarded
 
 _LONGEST_MASKED: Final = 4_000  # characters, of which 2,000 leave
+_LITELLM_CACHE: Final = "cache"  # what litellm's Vertex AI module puts there as it is imported; no log row comes of it
+_WATCHERS: Final = (
+    "callbacks",
+    "success_callback",
+    "failure_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +50,33 @@ def without_resend(handler: Any) -> Any:
 
     handler.single_connection_post_request = refuse
     return handler
+
+
+def log_if_watched(request: Mapping[str, Any]) -> None:
+    """Have litellm make no log row of *request*, and of what else this context asks for, where nobody wants one.
+
+    Another Router of the process wants those of its own calls only. It saves an eighth of a call's CPU, and litellm's
+    worker for them belongs to one event loop at a time: where two loops of a process make calls, it fails behind them.
+    """
+    watchers = (watcher for name in _WATCHERS for watcher in (*getattr(litellm, name, ()), *(request.get(name) or ())))
+    is_watched = bool(litellm.max_budget) or any(
+        watcher != _LITELLM_CACHE and not isinstance(getattr(watcher, "__self__", None), litellm.Router)
+        for watcher in watchers
+    )
+    is_internal_call.set(not is_watched)
+
+
+async def close_clients() -> None:
+    """On the I/O loop, at its end: close what litellm cached for it by itself, so that no socket is left behind.
+
+    litellm finds its clients by ``id(loop)``, which another loop may get later.
+    """
+    cache, suffix = litellm.in_memory_llm_clients_cache, f"-{id(asyncio.get_running_loop())}"
+    for key in [key for key in cache.cache_dict if key.endswith(suffix)]:
+        client = cache.cache_dict.pop(key)
+        cache.ttl_dict.pop(key, None)
+        if (close := getattr(client, "aclose", None) or getattr(client, "close", None)) is not None:
+            await close()
 
 
 def apply_patches(names: Iterable[str]) -> None:
@@ -54,6 +97,45 @@ def _found(module: str, name: str = "") -> Any:
     except ImportError:
         return None
     return getattr(found, name, None) if name else found
+
+
+def _guard_clients() -> None:
+    """Have each HTTP client that litellm makes for an attempt of ours admit answers as `guard` does.
+
+    litellm's clients follow redirects, key and prompt included, and read what comes. A chat model brings its own, but
+    what litellm serves through another API than the one it was asked for, it asks by one that it makes deep inside.
+    Seen in 1.106 to 1.110.
+    """
+    create_client, get_async_http_client = AsyncHTTPHandler.create_client, BaseOpenAILLM._get_async_http_client  # noqa: SLF001 - litellm has no switch for it
+
+    def create(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _guarded(create_client(self, *args, **kwargs))
+
+    def get(*args: Any, **kwargs: Any) -> Any:
+        client = get_async_http_client(*args, **kwargs)
+        return client if client is None or client is litellm.aclient_session else _guarded(client)
+
+    AsyncHTTPHandler.create_client = create
+    BaseOpenAILLM._get_async_http_client = staticmethod(get)  # noqa: SLF001
+
+
+def _guarded(client: Any) -> Any:
+    """Return *client*, guarded and without ~/.netrc where an attempt of ours makes it; else as it is."""
+    if clock_of_call() is None:
+        return client
+    if (session_of := getattr(client._transport, "get_valid_client_session", None)) is not None:  # noqa: SLF001 - httpx has no public way in
+        client._transport.get_valid_client_session = functools.partial(_without_netrc, session_of)  # noqa: SLF001
+    return guarded(client)
+
+
+def _without_netrc(session_of: Callable[[], Any]) -> Any:
+    """Return a session that sends nothing of ~/.netrc, which AIOHTTP_TRUST_ENV has aiohttp do.
+
+    The proxies, for which people set it, litellm looks up by itself.
+    """
+    session = session_of()
+    session._trust_env = False  # noqa: SLF001 - aiohttp takes it when a session is made, and litellm makes it
+    return session
 
 
 def _shorten_masking() -> None:
@@ -169,12 +251,13 @@ def _snowflake_stops() -> None:
     config._transform_request_anthropic = renaming  # noqa: SLF001 - litellm has no switch for it
 
 
-COMMON: Final = ("honest_ends", "shorten_masking")
+COMMON: Final = ("guard_clients", "honest_ends", "shorten_masking")
 PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
     {
         "gemini_ends": _gemini_ends,
-        "honest_ends": _honest_ends,
         "google_tokens": _google_tokens,
+        "guard_clients": _guard_clients,
+        "honest_ends": _honest_ends,
         "shorten_masking": _shorten_masking,
         "snowflake_stops": _snowflake_stops,
     }

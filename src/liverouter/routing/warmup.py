@@ -95,15 +95,16 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     from langchain_core.messages import HumanMessage
     from langchain_litellm import ChatLiteLLMRouter
 
-    from liverouter.routing.engines.litellm import OneDeployment, client_of, retire
+    from liverouter.routing.engines.litellm import OneDeployment, client_of
+    from liverouter.routing.engines.router import retire
 
     params = {**dialect.params, "api_key": "warmup"}
-    entry = {"model_name": _GROUP, "litellm_params": params}
-    router = litellm.Router(model_list=[{**entry, "model_info": {"id": _GROUP}}], timeout=_LIMIT_S, num_retries=0)
+    entry = {"model_name": _GROUP, "litellm_params": params, "model_info": {"id": _GROUP}}
+    router = litellm.Router(model_list=[entry], timeout=_LIMIT_S, num_retries=0)
     try:
         clients = (client_of(spec, params, _Memory(answer)) for answer in (partial(_answer, dialect), _fail))
         answering, failing = (
-            ChatLiteLLMRouter(router=OneDeployment(router, entry, client), model=_GROUP) for client in clients
+            ChatLiteLLMRouter(router=OneDeployment(router, _GROUP, params, client), model=_GROUP) for client in clients
         )
         await answering._agenerate([HumanMessage("hi")], tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
         async for _ in answering._astream([HumanMessage("hi")], tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls

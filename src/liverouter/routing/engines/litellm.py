@@ -1,4 +1,4 @@
-"""The engine of litellm: one Router of all deployments, and each deployment's chat model over it.
+"""The engine of litellm: each deployment's chat model, over one Router of all of them.
 
 litellm translates and calls; it is asked for one deployment by its id, and makes one attempt. Which deployment is
 asked, how often and how long is ours, see `walk` and `attempt`. Importing this module imports litellm.
@@ -7,104 +7,57 @@ asked, how often and how long is ours, see `walk` and `attempt`. Importing this 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 import httpx
-import litellm
 from langchain_litellm import ChatLiteLLMRouter
-from litellm import Router
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-from liverouter.errors import ConfigError, Problem
 from liverouter.providers import spec_of
 from liverouter.routing import litellm_patches
+from liverouter.routing.engines.router import DirectCalls, build_router
 from liverouter.routing.http import DeploymentHttp
-from liverouter.secrecy.literal import looked_up
-from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from langchain_core.language_models import BaseChatModel
+    from litellm import Router
 
     from liverouter.loops.thread import LoopThread
     from liverouter.providers import ProviderSpec
     from liverouter.providers.spec import Http
-    from liverouter.revision import Deployment, Snapshot
+    from liverouter.revision import Snapshot
+    from liverouter.routing.cooldowns import Cooldowns
 
 _CREDENTIALS: Final = frozenset({"api_key", "azure_ad_token", "vertex_credentials"})
-retire: Final[Callable[[Router], object]] = getattr(Router, "retire", None) or Router.discard  # the latter until 1.110
 _ONE_ATTEMPT: Final[Mapping[str, Any]] = {"num_retries": 0, "disable_fallbacks": True}
+_closing: Final[WeakSet[LoopThread]] = WeakSet()
 
 
-def build(snapshot: Snapshot, io: LoopThread) -> tuple[Router, dict[str, BaseChatModel]]:
+def build(snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns) -> tuple[Router, dict[str, BaseChatModel]]:
     """Return the Router of *snapshot*, and the chat model of each deployment by its id; nothing is sent anywhere.
 
-    The models may be called on the loop of *io* alone.
+    The models may be called on the loop of *io* alone, the Router anywhere; its own callers share *cooldowns*.
 
     Raises:
         ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
     """
-    litellm_patches.apply_patches(name for d in snapshot.deployments for name in spec_of(d).litellm_patches(d.model))
-    entries = [_entry(deployment, snapshot) for deployment in snapshot.deployments]
-    try:
-        router = Router(
-            model_list=entries,
-            timeout=snapshot.timeout_s,
-            num_retries=snapshot.tries - 1,
-            allowed_fails=snapshot.allowed_fails,
-            cooldown_time=snapshot.cooldown_time_s,
-        )
-    except Exception as exc:  # noqa: BLE001 - litellm raises whatever it meets
-        problem = Problem(
-            "LR301",
-            f"litellm refused the configuration: {brief(exc)}",
-            "settings",
-            "Check provider and model; `liverouter check` tries a configuration without activating it",
-        )
-    else:
-        # takes its callbacks off litellm's process-wide lists: they hold thirty, and count every Router's failures
-        retire(router)
-        for deployment in snapshot.deployments:  # litellm's price list would keep an entry of every key ever used
-            litellm.model_cost.pop(deployment.id, None)
-        pairs = zip(snapshot.deployments, entries, strict=True)
-        return router, {d.id: _chat(d, snapshot, router, entry, io) for d, entry in pairs}
-    raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
-
-
-def _entry(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
-    """Return *deployment* as an entry of litellm's `model_list`.
-
-    Raises:
-        ConfigError: litellm would look one of its values up elsewhere (LR112).
-    """
-    spec = spec_of(deployment)
-    params = spec.litellm_params(deployment) | deployment.params
-    if problems := looked_up(params, f"deployment {deployment.id}"):
-        raise ConfigError(problems)  # the last look before litellm, which would read what is named there and send it
-    params |= {
-        "order": deployment.order,
-        "weight": deployment.weight,
-        "timeout": snapshot.timeout_s,
-        "drop_params": True,
-        **spec.litellm_options(deployment),
-    }
-    info: dict[str, Any] = {"id": deployment.id}
-    if base := spec.base_model(deployment):
-        info["base_model"] = base
-    return {"model_name": snapshot.model_name, "litellm_params": params, "model_info": info}
-
-
-def _chat(
-    deployment: Deployment, snapshot: Snapshot, router: Router, entry: Mapping[str, Any], io: LoopThread
-) -> BaseChatModel:
-    """Return LangChain's model for *deployment*, whose calls go through *router* by a client of its own."""
-    http = DeploymentHttp(deployment, snapshot.timeout_s, io)
-    client = client_of(spec_of(deployment), entry["litellm_params"], http)
-    params = {name: value for name, value in entry["litellm_params"].items() if name not in _CREDENTIALS}
-    one = OneDeployment(router, {"model_name": deployment.id, "litellm_params": params}, client)
-    chat = ChatLiteLLMRouter(router=one, model=deployment.id)
-    http.belongs_to(chat)
-    return chat
+    if io not in _closing:
+        _closing.add(io)
+        io.at_stop(litellm_patches.close_clients)
+    router, params = build_router(snapshot)
+    chats: dict[str, BaseChatModel] = {}
+    direct = {}
+    for deployment in snapshot.deployments:
+        http = DeploymentHttp(deployment, snapshot.timeout_s, io)
+        client = client_of(spec_of(deployment), params[deployment.id], http)
+        one = OneDeployment(router, deployment.id, params[deployment.id], client)
+        chats[deployment.id] = chat = ChatLiteLLMRouter(router=one, model=deployment.id)
+        http.belongs_to(chat)
+        direct[deployment.id] = one.acompletion
+    DirectCalls(snapshot, direct, cooldowns, io).serve(router)
+    return router, chats
 
 
 def client_of(spec: ProviderSpec, params: Mapping[str, Any], http: Http) -> Any:
@@ -124,13 +77,15 @@ class OneDeployment:
         default_litellm_params: none.
     """
 
-    def __init__(self, router: Router, entry: Mapping[str, Any], client: Any) -> None:
-        """Ask *router* for the deployment that *entry* names and describes, by *client*."""
-        self._router, self._identifier, self._client = router, entry["model_name"], client
-        self.model_list = [entry]
+    def __init__(self, router: Router, identifier: str, params: Mapping[str, Any], client: Any) -> None:
+        """Ask *router* for the deployment *identifier*, whose parameters for litellm are *params*, by *client*."""
+        self._complete, self._identifier, self._client = router.acompletion, identifier, client
+        shown = {name: value for name, value in params.items() if name not in _CREDENTIALS}
+        self.model_list = [{"model_name": identifier, "litellm_params": shown}]
         self.default_litellm_params: dict[str, Any] = {}
 
     async def acompletion(self, **request: Any) -> Any:
         """Return litellm's answer, or its stream."""
+        litellm_patches.log_if_watched(request)
         request |= {"model": self._identifier, "client": self._client, **_ONE_ATTEMPT}
-        return await self._router.acompletion(**request)
+        return await self._complete(**request)

@@ -1,0 +1,187 @@
+"""litellm's Router of one generation, which callers get as `live.router()`: every deployment by its id.
+
+Chat models ask it for one deployment. Whoever calls `acompletion` of it gets answers in litellm's own format, and the
+same walk over the deployments, the same HTTP clients and errors as bare. Importing this module imports litellm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import litellm
+from litellm import Router
+
+from liverouter.errors import ConfigError, LiveRouterError, Problem
+from liverouter.providers import sent_secrets, spec_of
+from liverouter.routing import litellm_patches
+from liverouter.routing.causes import cause_of
+from liverouter.routing.clock import Clock
+from liverouter.routing.cooldowns import Limits
+from liverouter.routing.walk import Walk
+from liverouter.secrecy.leaving import bare, raise_anew
+from liverouter.secrecy.literal import looked_up
+from liverouter.secrecy.redaction import brief
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from liverouter.loops.thread import LoopThread
+    from liverouter.revision import Deployment, Snapshot
+    from liverouter.routing.cooldowns import Cooldowns
+
+_BLOCKING: Final = ("completion", "text_completion", "responses")
+
+
+def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]:
+    """Return the Router of *snapshot*, and litellm's parameters of each deployment by its id; nothing is sent anywhere.
+
+    Raises:
+        ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
+    """
+    litellm_patches.apply_patches(name for d in snapshot.deployments for name in spec_of(d).litellm_patches(d.model))
+    params = {deployment.id: _params(deployment, snapshot) for deployment in snapshot.deployments}
+    try:
+        router = Router(
+            model_list=[
+                {"model_name": snapshot.model_name, "litellm_params": params[d.id], "model_info": _info(d)}
+                for d in snapshot.deployments
+            ],
+            timeout=snapshot.timeout_s,
+            num_retries=0,
+            disable_cooldowns=True,  # of a deployment that is asked by its id litellm would say that there is none
+        )
+    except Exception as exc:  # noqa: BLE001 - litellm raises whatever it meets
+        problem = Problem(
+            "LR301",
+            f"litellm refused the configuration: {brief(exc)}",
+            "settings",
+            "Check provider and model; `liverouter check` tries a configuration without activating it",
+        )
+    else:
+        retire(router)
+        for identifier in params:  # litellm's price list would keep an entry of every key that was ever used
+            litellm.model_cost.pop(identifier, None)
+        return router, params
+    raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
+
+
+def retire(router: Router) -> None:
+    """Take *router* off litellm's process-wide callback lists, which hold thirty and count every Router's failures."""
+    (router.retire if hasattr(router, "retire") else router.discard)()  # the former since 1.110
+
+
+class DirectCalls:
+    """Calls of `live.router()` that no chat model makes."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        one: Mapping[str, Callable[..., Awaitable[Any]]],
+        cooldowns: Cooldowns,
+        io: LoopThread,
+    ) -> None:
+        """Ask the deployments of *snapshot*, each by *one* of these functions, which run on the loop of *io*."""
+        self._snapshot, self._one, self._cooldowns, self._io = snapshot, one, cooldowns, io
+
+    def serve(self, router: Router) -> None:
+        """Have *router*'s own `acompletion` be this one from now on, and refuse what would block."""
+        router.acompletion = self.acompletion
+        for name in _BLOCKING:
+            setattr(router, name, _refuse)
+
+    async def acompletion(self, model: str = "", messages: Any = (), *, stream: bool = False, **request: Any) -> Any:
+        """Return litellm's answer, or with *stream* an iterator of its pieces.
+
+        Raises:
+            Exception: litellm's own error of the first deployment, without frames and secrets; what the others said
+                stands in its notes.
+        """
+        request |= {"messages": messages}
+        if stream:
+            return self._io.aiterate(self._pieces, model, request)
+        return await self._io.acall(self._whole, model, request)
+
+    async def _whole(self, model: str, request: dict[str, Any]) -> Any:
+        clock, answer, error = await self._first(model, request)
+        await clock.close()
+        return answer if error is None else raise_anew(error)
+
+    async def _pieces(self, model: str, request: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        clock, answer, error = await self._first(model, request | {"stream": True})
+        try:
+            while error is None:
+                try:
+                    piece = await anext(answer)
+                except StopAsyncIteration:
+                    return
+                except Exception as exc:  # noqa: BLE001 - every error leaves bare
+                    error = self._bare(exc)
+                else:
+                    yield piece
+        finally:
+            await clock.close()
+        raise_anew(error)
+
+    async def _first(self, model: str, request: Mapping[str, Any]) -> tuple[Clock, Any, Exception | None]:
+        """Return the attempt's clock and what the first deployment answers that does, or the error to raise."""
+        snapshot, first = self._snapshot, None
+        named = tuple(d for d in snapshot.deployments if d.id == model)
+        alone = bool(named) or request.get("disable_fallbacks") is True
+        walk = Walk(named or snapshot.deployments, tries=snapshot.tries, alone=alone)
+        clock = Clock(snapshot.timeout_s)
+        while (deployment := walk.next(self._cooldowns.active() if len(self._one) > 1 else {})) is not None:
+            clock = Clock(snapshot.timeout_s, spec_of(deployment).headers(deployment))
+            try:
+                return clock, await clock.wait(self._one[deployment.id](**request)), None
+            except Exception as exc:  # noqa: BLE001 - another deployment may answer
+                cause = cause_of(exc, answered=clock.answered)
+                self._failed(deployment, cause)
+                walk.failed(cause)
+                if first is None:
+                    first = exc
+                else:
+                    first.add_note(f"{deployment.id} failed as well: {cause}")
+        return clock, None, self._bare(first or RuntimeError("no deployment was asked"))
+
+    def _failed(self, deployment: Deployment, cause: Any) -> None:
+        if len(self._one) > 1:
+            limits = Limits(self._snapshot.allowed_fails, self._snapshot.cooldown_time_s)
+            self._cooldowns.add_failure(deployment.id, cause, limits)
+
+    def _bare(self, error: Exception) -> Exception:
+        return bare(error, [secret.reveal() for secret in sent_secrets(self._snapshot)])
+
+
+def _refuse(*_: Any, **__: Any) -> NoReturn:
+    """Refuse a blocking call, which litellm makes by clients that nothing guards, on loops of its own.
+
+    Raises:
+        LiveRouterError: always (LR406).
+    """
+    raise LiveRouterError(
+        "this Router answers async calls only",
+        code="LR406",
+        where="router",
+        hint="Await router.acompletion(…) there, or use get_chat_model().invoke(…) in blocking code.",
+    )
+
+
+def _params(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
+    """Return litellm's parameters of *deployment*.
+
+    Raises:
+        ConfigError: litellm would look one of its values up elsewhere (LR112).
+    """
+    spec = spec_of(deployment)
+    params = spec.litellm_params(deployment) | deployment.params
+    if problems := looked_up(params, f"deployment {deployment.id}"):
+        raise ConfigError(problems)  # the last look before litellm, which would read what is named there and send it
+    own = {"order": deployment.order, "weight": deployment.weight, "timeout": snapshot.timeout_s, "drop_params": True}
+    return {**params, **own, **spec.litellm_options(deployment)}
+
+
+def _info(deployment: Deployment) -> dict[str, Any]:
+    """Return litellm's `model_info` of *deployment*."""
+    info: dict[str, Any] = {"id": deployment.id}
+    base = spec_of(deployment).base_model(deployment)
+    return info | {"base_model": base} if base else info
