@@ -63,7 +63,16 @@ RANGED = (  # whose ends `test --litellm` asks for
     ),
     "litellm",
 )
-TOUCHING = ()
+TOUCHING = (  # the tests of what passes through litellm and LangChain
+    *("tests/integration/test_failover_matrix.py", "tests/integration/test_failover_native.py"),
+    *("tests/integration/test_failover_settings.py", "tests/integration/test_failover_wire.py"),
+    *("tests/integration/test_streams.py", "tests/integration/test_standard_langchain.py"),
+    *("tests/integration/test_chat.py", "tests/integration/test_chat_content.py"),
+    *("tests/integration/test_chat_errors.py", "tests/integration/test_chat_parameters.py"),
+    *("tests/integration/test_live_router.py", "tests/integration/test_litellm_unusable.py"),
+    *("tests/integration/test_values.py", "tests/integration/test_warmup.py"),
+    *("tests/unit/test_patches_needed.py", "tests/unit/test_profile.py", "tests/unit/test_providers.py"),
+)
 
 
 class Refusal(Exception):  # noqa: N818 an answer to a person, not a defect

@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 def without_resend(handler: Any) -> Any:
     """Return *handler*, litellm's HTTP client, which no longer answers a failed connection by a second request.
 
-    It would go by a client of its own that nothing guards, and double the tries.
+    It would go by a client of its own that nothing guards, and double the tries. Seen in 1.106 to 1.110.
     """
 
-    async def refuse(*_: Any, **__: Any) -> NoReturn:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
         raise sys.exception() or RuntimeError("litellm resends without an error")
 
-    handler.single_connection_post_request = refuse
+    handler.create_client = refuse
     return handler
 
 
