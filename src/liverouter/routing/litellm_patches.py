@@ -65,6 +65,13 @@ def log_if_watched(request: Mapping[str, Any]) -> None:
     is_internal_call.set(not is_watched)
 
 
+def forget_routers() -> None:
+    """Drop what litellm's Router class caches by instance: up to 64 former ones, with their keys, stay alive by it."""
+    for member in vars(litellm.Router).values():
+        if (clear := getattr(member, "cache_clear", None)) is not None:
+            clear()
+
+
 async def close_clients() -> None:
     """On the I/O loop, at its end: close what litellm cached for it by itself, so that no socket is left behind.
 

@@ -37,6 +37,7 @@ def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]
     Raises:
         ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
     """
+    litellm_patches.forget_routers()
     litellm_patches.apply_patches(name for d in snapshot.deployments for name in spec_of(d).litellm_patches(d.model))
     params = {deployment.id: _params(deployment, snapshot) for deployment in snapshot.deployments}
     try:
