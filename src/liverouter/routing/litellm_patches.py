@@ -65,11 +65,12 @@ def log_if_watched(request: Mapping[str, Any]) -> None:
     is_internal_call.set(not is_watched)
 
 
-def forget_routers() -> None:
-    """Drop what litellm's Router class caches by instance: up to 64 former ones, with their keys, stay alive by it."""
-    for member in vars(litellm.Router).values():
-        if (clear := getattr(member, "cache_clear", None)) is not None:
-            clear()
+def keep_caches(router: litellm.Router) -> None:
+    """Have *router* cache by itself what litellm's class caches for all: up to 64 former ones, and keys, stay by that."""
+    for name, member in vars(litellm.Router).items():
+        if hasattr(member, "cache_clear"):
+            own = functools.lru_cache(member.cache_info().maxsize)(functools.partial(member.__wrapped__, router))
+            setattr(router, name, own)
 
 
 async def close_clients() -> None:

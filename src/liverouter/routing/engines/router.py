@@ -37,7 +37,6 @@ def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]
     Raises:
         ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
     """
-    litellm_patches.forget_routers()
     litellm_patches.apply_patches(name for d in snapshot.deployments for name in spec_of(d).litellm_patches(d.model))
     params = {deployment.id: _params(deployment, snapshot) for deployment in snapshot.deployments}
     try:
@@ -59,6 +58,7 @@ def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]
         )
     else:
         retire(router)
+        litellm_patches.keep_caches(router)
         return router, params
     raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
 
