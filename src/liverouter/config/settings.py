@@ -75,7 +75,7 @@ _OWN = (
     Setting(
         "litellm_enable",
         "boolean",
-        "false: the providers' own LangChain classes, with the same fallbacks",
+        "false: the providers' own LangChain classes, the same fallbacks",
         default=True,
     ),
     Setting("litellm_num_retries", "integer", "tries on one deployment for 5xx before the next", 2, 0, 10),

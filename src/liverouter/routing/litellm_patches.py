@@ -66,7 +66,7 @@ def log_if_watched(request: Mapping[str, Any]) -> None:
 
 
 def keep_caches(router: litellm.Router) -> None:
-    """Have *router* cache by itself what litellm's class caches for all: up to 64 former ones, and keys, stay by that."""
+    """Have *router* cache by itself what litellm's class caches for all: up to 64 former ones stay by that."""
     for name, member in vars(litellm.Router).items():
         if hasattr(member, "cache_clear"):
             own = functools.lru_cache(member.cache_info().maxsize)(functools.partial(member.__wrapped__, router))
