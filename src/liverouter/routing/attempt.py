@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.routing.answer_errors import CutStreamError, SilentError, hollow
+from liverouter.routing.answer_errors import CutStreamError, SilentError, UnsentError, hollow
+from liverouter.routing.causes import blame, is_unsendable, root_of
 from liverouter.routing.clock import Clock
+from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -57,6 +59,9 @@ class Attempt:
             result = await self.clock.wait(self._chat._agenerate(messages, **params))  # noqa: SLF001 - one trace run
         except TimeoutError as exc:
             raise SilentError(self._identifier, self._timeout_s) from exc
+        except Exception as exc:
+            self._blame(exc)
+            raise
         finally:
             await self.clock.close()
         generations = result.generations
@@ -121,12 +126,25 @@ class Attempt:
                 yield chunk
         except TimeoutError as exc:
             raise SilentError(self._identifier, self._timeout_s, begun=begun) from exc
+        except Exception as exc:
+            self._blame(exc)
+            raise
 
     async def _release(self, source: Any) -> None:
         """Let go of the provider's connection; idempotent."""
         with contextlib.suppress(RuntimeError):  # it is being closed already
             await source.aclose()
         await self.clock.close()
+
+    def _blame(self, error: Exception) -> None:
+        """Have *error*, in which the attempt ended, read by what was sent and what the provider said.
+
+        Raises:
+            UnsentError: a library could not write the request.
+        """
+        if not self.clock.sent and is_unsendable(error):
+            raise UnsentError(self._identifier, brief(root_of(error))) from error
+        blame(error, self.clock.said)
 
     def _refuse_hollow(self, finish: str, refusal: str, *, may_stop: bool) -> None:
         """Raise for an answer without content, unless it ended for a reason that needs none.

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from liverouter.routing.said import Said
+
 T = TypeVar("T")
 
 _GRACE: Final = 1.1  # of the timeout: a library's own error says more than ours, so it comes first where it comes
@@ -26,13 +28,16 @@ class Clock:
 
     Attributes:
         timeout_s: seconds, as configured.
+        sent: whether a request has left for the provider, or for a token to ask it with.
         answered: whether the provider has answered anything but an error.
+        said: the error that it answered last; None where that was none.
         opened: the streams of its answers; `close` lets go of those that a library left open.
     """
 
     def __init__(self, timeout_s: float) -> None:
         """Allow *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
-        self.timeout_s, self.answered = timeout_s, False
+        self.timeout_s, self.sent, self.answered = timeout_s, False, False
+        self.said: Said | None = None
         self.opened: list[Any] = []
         self._limit_s = self._left_s = timeout_s * _GRACE
         self._loop = asyncio.get_running_loop()
