@@ -14,7 +14,7 @@ from typing import Any, Final
 _LONGEST: Final = 300  # characters of a message, and of a code
 _MOST_DETAILS: Final = 20
 _LARGEST: Final = 64_000  # bytes of an answer that is looked into
-_MARK: Final = b'"error"'  # as a name; within a text its quotes are escaped
+_MARKS: Final = (b'"error"', b'"error_code"')  # as names; within a text their quotes are escaped
 _ANSWER: Final = frozenset({"candidates", "choices", "content"})  # one of these is in every whole answer
 _CODES: Final = ("code", "type", "status", "reason", "error_code")
 _ERRORS: Final = range(400, 600)
@@ -57,20 +57,29 @@ def said_by(status: int, body: bytes) -> Said:
 
 def error_in_answer(body: bytes) -> Said | None:
     """Return the error that a provider called a success, None where *body* holds none."""
-    if _MARK not in body or len(body) > _LARGEST or (document := _first(body)) is None:
+    if len(body) > _LARGEST or not _has_mark(body) or (document := _first(body)) is None:
         return None
-    return _read(document) if document.get("error") and _ANSWER.isdisjoint(document) else None
+    return _read(document) if _is_error(document) else None
 
 
 def error_in_events(events: bytes) -> Said | None:
     """Return the first error among whole *events* of a stream, None where there is none."""
-    if _MARK not in events:
+    if not _has_mark(events):
         return None
     for line in events.splitlines():
         name, _, data = line.partition(b":")
-        if name == b"data" and _MARK in data and (document := _first(data)) is not None and document.get("error"):
+        if name == b"data" and _has_mark(data) and (document := _first(data)) is not None and _is_error(document):
             return _read(document)
     return None
+
+
+def _has_mark(data: bytes) -> bool:
+    return _MARKS[0] in data or _MARKS[1] in data
+
+
+def _is_error(document: Mapping[str, Any]) -> bool:
+    """Tell whether *document* is an error: under `error`, or flat, as Snowflake's are."""
+    return bool(document.get("error") or document.get("error_code")) and _ANSWER.isdisjoint(document)
 
 
 def _first(body: bytes) -> Mapping[str, Any] | None:
