@@ -67,7 +67,7 @@ class Attempt:
         generations = result.generations
         if not any(_has_content(generation.message) for generation in generations):
             finish = _finish(generations[0]) if generations else ""
-            refusal = _refusal(generations[0].message) if generations else ""
+            refusal = (_refusal(generations[0].message) if generations else "") or _blocked(result.llm_output)
             self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
         return result
 
@@ -187,5 +187,11 @@ def _is_something(block: Any) -> bool:
 
 
 def _refusal(message: Any) -> str:
-    """Return the words by which *message* refuses, "" where it does not."""
-    return str(message.additional_kwargs.get("refusal") or "")
+    """Return the words by which *message*, or a piece of one, refuses; "" where it does not."""
+    return str(message.additional_kwargs.get("refusal") or _blocked(message.response_metadata))
+
+
+def _blocked(metadata: Mapping[str, Any] | None) -> str:
+    """Return why Gemini's *metadata* says that it blocked the prompt; "" where it did not."""
+    reason = ((metadata or {}).get("prompt_feedback") or {}).get("block_reason")
+    return f"the prompt is blocked, {getattr(reason, 'name', reason)}" if reason else ""

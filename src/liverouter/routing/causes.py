@@ -162,11 +162,14 @@ def verdict_of(error: BaseException) -> Verdict | None:
 def is_unsendable(error: BaseException) -> bool:
     """Tell whether *error*, raised before anything was sent, says that a library could not write the request.
 
-    Not so where Google's credentials gave no token, where time ran out, and where the caller's own code failed.
+    What a message points to and cannot be fetched counts as well. Not so where Google's credentials gave no token,
+    where time ran out, and where the caller's own code failed.
     """
-    if not is_of_a_library(error) or any(_is_of_google_auth(link) for link in _line(error)):
+    if any(_is_of_google_auth(link) for link in _line(error)):
         return False
-    return cause_of(error).is_worth_a_retry
+    if isinstance(error, OSError):
+        return not isinstance(error, TimeoutError)
+    return is_of_a_library(error) and cause_of(error).is_worth_a_retry
 
 
 def root_of(error: BaseException) -> BaseException:

@@ -7,6 +7,7 @@ body calls a code.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +18,7 @@ _LARGEST: Final = 64_000  # bytes of an answer that is looked into
 _MARKS: Final = (b'"error"', b'"error_code"')  # as names; within a text their quotes are escaped
 _ANSWER: Final = frozenset({"candidates", "choices", "content"})  # one of these is in every whole answer
 _CODES: Final = ("code", "type", "status", "reason", "error_code")
-_ERRORS: Final = range(400, 600)
+_A_STATUS: Final = re.compile("[45][0-9]{2}")  # also where it is a text, as Azure's
 _STATUS: Final[Mapping[str, int]] = {  # of an error that came with none: in a stream, or called a success
     "insufficient_quota": 429,
     "rate_limit_error": 429,
@@ -105,7 +106,7 @@ def _read(document: Mapping[str, Any], status: int | None = None) -> Said:
     words = error if isinstance(error, str) else inner.get("message") or document.get("message")
     message = words.strip()[:_LONGEST] if isinstance(words, str) else ""
     if status is None:
-        named = [value for value in values if type(value) is int and value in _ERRORS]
+        named = [int(text) for text in map(str, values) if _A_STATUS.fullmatch(text)]
         named += [number for code, number in _STATUS.items() if code in codes]
         status = named[0] if named else 500
     return Said(status, codes, message)
