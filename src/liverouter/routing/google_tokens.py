@@ -78,13 +78,14 @@ def _body(request: httpx.Request, answer: httpx.Response) -> bytes:
     """Return the body of *answer* as google-auth can take it: it expects an object of JSON where it posts.
 
     Raises:
-        DecodingError: the answer should hold a token, and is no object or has a time in it that cannot be read.
+        DecodingError: the answer should hold a token, and is no object or has members that cannot be read.
     """
     if request.method != "POST":
         return answer.content
     if (token := _object(answer.content)) is not None:
-        if answer.status_code == httpx.codes.OK and not _is_time(token.get("expires_in")):
-            raise httpx.DecodingError("the answer does not say how long its token lives", request=request)
+        is_read = isinstance(token.get("access_token", ""), str) and _is_time(token.get("expires_in"))
+        if answer.status_code == httpx.codes.OK and not is_read:
+            raise httpx.DecodingError("the answer's token, or how long it lives, cannot be read", request=request)
         return answer.content
     if answer.status_code == httpx.codes.OK:
         raise httpx.DecodingError("the answer holds no token: it is no JSON object", request=request)
