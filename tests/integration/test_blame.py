@@ -132,7 +132,7 @@ class Attack:
         return str(role)
 
     def error(self, method: str) -> Exception:
-        """Return what the primary's failure is, as a caller sees it who asks for nobody else; nothing cools any more."""
+        """Return what the primary's failure is, to a caller who asks for nobody else; nothing cools any more."""
         self.clock.tick(1_000)
         with pytest.raises(core.ModelError) as caught:
             ask(self.live.chat_model(), method, disable_fallbacks=True)
@@ -236,22 +236,23 @@ class TestCaller:
     def test_request_that_litellm_cannot_write_is_its_own_fault(
         self, dialect: str, messages: Any, options: dict[str, Any]
     ) -> None:
-        """The fallback is asked, the primary is asked once and does not cool; alone it is one typed error."""
+        """One typed error that says so, from the first call on; nobody is asked, and nobody cools."""
         with World(dialect, litellm_num_retries=2, litellm_allowed_fails=1, litellm_cooldown_time=30) as world:
-            for _ in range(2):
-                try:
-                    answer = world.model.invoke(messages, **options)
-                except core.ModelInvalidRequestError:  # the fallback refuses it as well
-                    continue
-                assert answer.response_metadata["liverouter"]["role"] == "fallback"
-                assert answer.response_metadata["liverouter"]["attempts"] == 2
-            assert (world.primary.hits, world.cooling_s()) == (0, 0)
             for method in ("invoke", "stream"):
                 with pytest.raises(UnsentError, match=r"nothing was sent: .* \[LR308 at ") as caught:
                     ask(world.model, method, messages, disable_fallbacks=True, **options)
                 assert isinstance(caught.value, core.ModelInvalidRequestError)
                 assert caught.value.__cause__ is not None
                 assert (world.primary.hits, world.cooling_s()) == (0, 0)
+
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    def test_fallback_may_take_what_cannot_be_written_for_the_primary(self, method: str) -> None:
+        """The primary is passed over at once, without a second try."""
+        with World("vertex-ai", litellm_num_retries=2, litellm_allowed_fails=1, litellm_cooldown_time=30) as world:
+            for _ in range(2):
+                told = ask(world.model, method, PICTURE).response_metadata["liverouter"]
+                assert (told["role"], told["attempts"]) == ("fallback", 2)
+            assert (world.primary.hits, world.cooling_s()) == (0, 0)
 
     def test_picture_that_native_gemini_cannot_fetch_is_the_request_s_fault(self) -> None:
         """Google's class fetches it itself, and a connection that is refused there is not the provider's."""
@@ -311,7 +312,8 @@ class TestProvider:
         for engine in ENGINES.values():
             with World("openai", litellm_enable=engine, litellm_allowed_fails=1, litellm_cooldown_time=30) as world:
                 port = world.primary.base_url.rpartition(":")[2]
-                world.live.set(openai_api_base=f"https://{host}:{port}/v1")  # the stand-in speaks no TLS
+                # the stand-in speaks no TLS
+                world.live.set(openai_api_base=f"https://{host}:{port}/v1", secrets={"openai_api_key": "sk-key"})
                 for method in ("invoke", "stream"):
                     world.clock.tick(1_000)
                     assert world.call(method).role == "fallback"

@@ -28,7 +28,7 @@ class Clock:
 
     Attributes:
         timeout_s: seconds, as configured.
-        sent: whether a request has left for the provider, or for a token to ask it with.
+        sent: whether a request was handed to a connection; one for a token, which comes first, does not count.
         answered: whether the provider has answered anything but an error.
         said: the error that it answered last; None where that was none.
         opened: the streams of its answers; `close` lets go of those that a library left open.

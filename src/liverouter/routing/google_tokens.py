@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 
-from liverouter.routing.clock import clock_of_call, leave_clock
+from liverouter.routing.clock import leave_clock
 from liverouter.routing.guard import guarded
 from liverouter.secrecy.redaction import brief
 
@@ -58,8 +58,6 @@ class TokenRequest:
         del timeout, options
         from google.auth.exceptions import TransportError
 
-        if (clock := clock_of_call()) is not None:
-            clock.sent = True
         try:
             return asyncio.run(self._ask(httpx.Request(method, url, headers=headers, content=body)))
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as exc:
