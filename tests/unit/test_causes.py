@@ -42,6 +42,12 @@ def litellms(name: str, status: int | None = None, text: str = "no") -> Exceptio
     return error
 
 
+def of_google_auth(name: str) -> Exception:
+    """Return an error as google-auth raises it."""
+    error: Exception = getattr(google_auth, name)("no token")
+    return error
+
+
 def behind(error: Exception, cause: Exception) -> Exception:
     """Return *error*, raised from *cause*."""
     error.__cause__ = cause
@@ -210,9 +216,9 @@ class TestUnsendable:
             (litellms("BadRequestError", 400), False),
             (litellms("Timeout", 408), False),
             (behind(litellms("APIConnectionError", 500), httpx.ReadTimeout("")), False),
-            (behind(litellms("APIConnectionError", 500), google_auth.RefreshError("no token")), False),
-            (behind(litellms("APIConnectionError", 500), google_auth.TransportError("no desk")), False),
-            (google_auth.DefaultCredentialsError("none"), False),
+            (behind(litellms("APIConnectionError", 500), of_google_auth("RefreshError")), False),
+            (behind(litellms("APIConnectionError", 500), of_google_auth("TransportError")), False),
+            (of_google_auth("DefaultCredentialsError"), False),
             (TimeoutError(), False),
             (ValueError("the caller's own"), False),
         ],

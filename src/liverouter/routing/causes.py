@@ -53,7 +53,7 @@ _NO_TOKEN: Final = frozenset(  # Google gave none for these credentials
         "UserAccessTokenError",
     }
 )
-_OF_GOOGLE_AUTH: Final = ("google.auth.", "google.oauth2.")
+_OF_TOKENS: Final = tuple(f"{name}." for spec in PROVIDERS.values() for name in spec.token_modules)
 _TIMEOUTS: Final = frozenset({"TimeoutError", "TimeoutException"})  # Python's and httpx's, which litellm calls 500
 _UNREACHED: Final = frozenset({"APIConnectionError", "TransportError"})  # litellm gives them status 500
 _FOR_AN_OPERATOR: Final = frozenset({401, 402, 403, 404})
@@ -165,7 +165,7 @@ def is_unsendable(error: BaseException) -> bool:
     What a message points to and cannot be fetched counts as well. Not so where Google's credentials gave no token,
     where time ran out, and where the caller's own code failed.
     """
-    if any(_is_of_google_auth(link) for link in _line(error)):
+    if any(_is_of_a_token(link) for link in _line(error)):
         return False
     if isinstance(error, OSError):
         return not isinstance(error, TimeoutError)
@@ -269,15 +269,15 @@ def _gave_no_token(link: BaseException) -> bool:
     """Tell whether *link* is google-auth's error for credentials without a token, or of a key that it cannot read."""
     if not _NO_TOKEN.isdisjoint(_names(link)):
         return True
-    return type(link) is ValueError and _is_of_google_auth(link)
+    return type(link) is ValueError and _is_of_a_token(link)
 
 
-def _is_of_google_auth(link: BaseException) -> bool:
-    """Tell whether *link* is an error of google-auth, or was raised within it."""
-    if any(base.__module__.startswith(_OF_GOOGLE_AUTH) for base in type(link).__mro__):
+def _is_of_a_token(link: BaseException) -> bool:
+    """Tell whether *link* is an error of what fetches access tokens, or was raised within that."""
+    if any(base.__module__.startswith(_OF_TOKENS) for base in type(link).__mro__):
         return True
     frames = traceback.walk_tb(link.__traceback__)
-    return any(frame.f_globals.get("__name__", "").startswith(_OF_GOOGLE_AUTH) for frame, _ in frames)
+    return any(frame.f_globals.get("__name__", "").startswith(_OF_TOKENS) for frame, _ in frames)
 
 
 def _names_behind(error: BaseException) -> set[str]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from liverouter.routing.causes import Kind
     from liverouter.routing.said import Said
 
@@ -27,66 +29,69 @@ _NO_MONEY: Final = Verdict(402, "permission")
 _BARRED: Final = Verdict(403, "permission")
 _BAD_KEY: Final = Verdict(401, "authentication")
 _NO_MODEL: Final = Verdict(404, "not_found")
-_NAME: Final = r"""["'`]?[\w.:@/-]{1,200}["'`]?"""  # of a model, with or without quotes
 
-# (where they stand, the words, what they mean). A code is a whole `code`, `type`, `status` or `reason`, and a message
-# begins with the words, in whatever case: what follows them may be the caller's own text, which providers repeat.
-_MEANINGS: Final[tuple[tuple[Literal["code", "message"], str, Verdict], ...]] = (
-    # Anthropic
-    ("code", "billing_error", _NO_MONEY),
-    ("message", r"your credit balance is too low\b", _NO_MONEY),
-    ("message", r"you have reached your specified (workspace )?api usage limits\b", _NO_MONEY),
-    ("message", r"(this|your) organization has been disabled\b", _BARRED),
-    ("message", r"this credential is only authorized for use with\b", _BARRED),
-    # OpenAI
-    ("code", "billing_hard_limit_reached", _NO_MONEY),
-    ("code", "billing_not_active", _NO_MONEY),
-    ("code", "account_deactivated", _BARRED),
-    ("code", "unsupported_country_region_territory", _BARRED),
-    ("code", "invalid_api_key", _BAD_KEY),
-    ("code", "model_not_found", _NO_MODEL),
-    ("message", r"billing hard limit has been reached\b", _NO_MONEY),
-    ("message", r"invalid model id\b", _NO_MODEL),
-    ("message", rf"the (requested )?model {_NAME} (does not exist|has been deprecated)\b", _NO_MODEL),
-    # Azure OpenAI
-    ("code", "DeploymentNotFound", _NO_MODEL),
-    ("code", "OperationNotSupported", _NO_MODEL),
-    ("code", "InvalidApiVersionParameter", _NO_MODEL),
-    ("code", "MissingApiVersionParameter", _NO_MODEL),
-    ("code", "UnsupportedApiVersion", _NO_MODEL),
-    ("code", "unknown_model", _NO_MODEL),
-    ("code", "unavailable_model", _NO_MODEL),
-    ("message", r"the api deployment for this resource does not exist\b", _NO_MODEL),
-    ("message", r"(unsupported api version|(the )?api[ -]version .{0,60}(not supported|invalid)\b)", _NO_MODEL),
-    ("message", rf"model {_NAME} is enabled only for api versions\b", _NO_MODEL),
-    # Google
-    ("code", "BILLING_DISABLED", _NO_MONEY),
-    ("code", "API_KEY_INVALID", _BAD_KEY),
-    ("code", "API_KEY_SERVICE_BLOCKED", _BARRED),
-    ("code", "CONSUMER_INVALID", _BARRED),
-    ("code", "CONSUMER_SUSPENDED", _BARRED),
-    ("code", "SERVICE_DISABLED", _BARRED),
-    ("message", r"api key (not valid|expired)\b", _BAD_KEY),
-    ("message", r"user location is not supported\b", _BARRED),
-    ("message", r"gemini api free tier is not available in your country\b", _BARRED),
-    ("message", rf"project {_NAME} is not allowed to use publisher model\b", _BARRED),
-    ("message", rf"(the )?publisher model {_NAME} (was not found|not found|is not servable)\b", _NO_MODEL),
-    # Snowflake Cortex
-    ("message", r"budget exceeded\b", _NO_MONEY),
-    ("message", r"trial accounts are not allowed\b", _BARRED),
-    ("message", r"unknown model\b", _NO_MODEL),
-    ("message", rf"(the )?model {_NAME} is (unavailable|not available)\b", _NO_MODEL),
+_CODES: Final[Mapping[str, Verdict]] = {  # the whole of a `code`, `type`, `status` or `reason`
+    "billing_error": _NO_MONEY,
+    "billing_hard_limit_reached": _NO_MONEY,
+    "billing_not_active": _NO_MONEY,
+    "BILLING_DISABLED": _NO_MONEY,
+    "account_deactivated": _BARRED,
+    "unsupported_country_region_territory": _BARRED,
+    "API_KEY_SERVICE_BLOCKED": _BARRED,
+    "CONSUMER_INVALID": _BARRED,
+    "CONSUMER_SUSPENDED": _BARRED,
+    "SERVICE_DISABLED": _BARRED,
+    "invalid_api_key": _BAD_KEY,
+    "API_KEY_INVALID": _BAD_KEY,
+    "model_not_found": _NO_MODEL,
+    "unknown_model": _NO_MODEL,
+    "unavailable_model": _NO_MODEL,
+    "DeploymentNotFound": _NO_MODEL,
+    "OperationNotSupported": _NO_MODEL,
+    "InvalidApiVersionParameter": _NO_MODEL,
+    "MissingApiVersionParameter": _NO_MODEL,
+    "UnsupportedApiVersion": _NO_MODEL,
+}
+
+# How a message begins, in whatever case. What follows may be the caller's own text, which providers repeat.
+_NAME: Final = r"""["'`]?[\w.:@/-]{1,200}["'`]?"""  # of a model or a project, with or without quotes
+_SAYS_NO_MONEY: Final = re.compile(
+    r"(?:your credit balance is too low"
+    r"|you have reached your specified (?:workspace )?api usage limits"
+    r"|billing hard limit has been reached"
+    r"|budget exceeded)\b",
+    re.IGNORECASE,
+)
+_SAYS_BARRED: Final = re.compile(
+    r"(?:(?:this|your) organization has been disabled"
+    r"|this credential is only authorized for use with"
+    r"|user location is not supported"
+    r"|trial accounts are not allowed"
+    rf"|project {_NAME} is not allowed to use publisher model)\b",
+    re.IGNORECASE,
+)
+_SAYS_BAD_KEY: Final = re.compile(r"api key (?:not valid|expired)\b", re.IGNORECASE)
+_SAYS_NO_MODEL: Final = re.compile(
+    r"(?:unknown model"
+    r"|invalid model id"
+    rf"|(?:the )?(?:requested )?model {_NAME} (?:does not exist|has been deprecated|is unavailable|is not available)"
+    rf"|(?:the )?publisher model {_NAME} (?:was not found|not found|is not servable)"
+    r"|the api deployment for this resource does not exist"
+    rf"|model {_NAME} is enabled only for api versions"
+    r"|unsupported api version"
+    rf"|(?:the )?api[ -]version (?:{_NAME} )?(?:is )?(?:not supported|invalid))\b",
+    re.IGNORECASE,
+)
+_MESSAGES: Final = (
+    (_SAYS_NO_MONEY, _NO_MONEY),
+    (_SAYS_BARRED, _BARRED),
+    (_SAYS_BAD_KEY, _BAD_KEY),
+    (_SAYS_NO_MODEL, _NO_MODEL),
 )
 
 
 def verdict_on(said: Said) -> Verdict:
     """Return what *said* means: its words where they are known, else its status."""
-    known = next((verdict for where, words, verdict in _MEANINGS if _stands(where, words, said)), None)
-    return known or Verdict(said.status)
-
-
-def _stands(where: Literal["code", "message"], words: str, said: Said) -> bool:
-    """Tell whether *said* has these words there: one of its codes, or the beginning of its message."""
-    if where == "code":
-        return words in said.codes
-    return re.match(words, said.message, re.IGNORECASE) is not None
+    by_code = next((verdict for code, verdict in _CODES.items() if code in said.codes), None)
+    by_message = (verdict for begins, verdict in _MESSAGES if begins.match(said.message))
+    return by_code or next(by_message, None) or Verdict(said.status)
