@@ -52,7 +52,9 @@ CODES: Final[dict[str, str]] = {
     "LR304": "the provider's answer was empty",
     "LR305": "the provider refused to answer",
     "LR306": "shared cooldowns are off: Redis does not answer",
-    "LR308": "the installed litellm cannot be used",
+    "LR307": "no answer came in time",
+    "LR308": "the request cannot be written as the provider wants it",
+    "LR309": "the installed litellm cannot be used",
     "LR401": "no config is live yet",
     "LR402": "the client is closed",
     "LR403": "an instance rejected the revision",
@@ -197,7 +199,7 @@ class RolloutError(LiveRouterError):
 
 
 class CallError(LiveRouterError):
-    """A model call failed in a way liverouter itself found: LR302 to LR305."""
+    """A model call failed in a way liverouter itself found: LR302 to LR308."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -115,7 +115,7 @@ class TestWeight:
             [
                 "Temperature",
                 "Longest answer (tokens)",
-                "LiteLLM: failover, retries, cooldowns",
+                "Calls go through LiteLLM",
                 "Retries",
                 "Allowed failures",
                 "Cooldown (seconds)",

@@ -44,6 +44,9 @@ AT_ONCE: Final = {
     Failure.NOT_FOUND,
     Failure.RATE_LIMIT,
     Failure.RATE_LIMIT_RETRY_AFTER,
+    Failure.OUT_OF_MONEY,
+    Failure.DISABLED,
+    Failure.UNKNOWN_MODEL,
 }
 ONE_HIT: Final = {*CALLERS, *AT_ONCE, Failure.TIMEOUT, Failure.HANG, Failure.STALL}  # asking again would not help
 CASES: Final = sorted(

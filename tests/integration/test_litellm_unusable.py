@@ -105,7 +105,7 @@ class TestUnusable:
         assert (facts["said"], facts["engine"], facts["router"]) == ("gpt-4o says: hi", "native", None)
         (problem,) = facts["status"]
         assert facts["applied"] == [[problem]]
-        assert (problem["code"], problem["severity"]) == ("LR308", "warning")
+        assert (problem["code"], problem["severity"]) == ("LR309", "warning")
         assert f"litellm {version('litellm')} cannot be used" in problem["message"]
         assert missing in problem["message"]
         assert f"'{RANGE}'" in problem["hint"]
@@ -116,7 +116,7 @@ class TestUnusable:
         """Rows that neither engine can serve are rejected once, with the reason of each."""
         facts, imports = follow("from litellm.gone import Router\n", "langchain_openai")
         told = [(problem["code"], problem["severity"]) for problem in facts["status"]]
-        assert told == [("LR308", "error"), ("LR109", "error")]
+        assert told == [("LR309", "error"), ("LR109", "error")]
         assert facts["refused"] == facts["status"]
         assert facts["rejected"] == [facts["status"]]
         assert (facts["applied"], imports) == ([], 1)

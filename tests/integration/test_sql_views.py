@@ -174,12 +174,12 @@ class TestActiveConfig:
             for role, order, provider, model in places
         ]
 
-    def test_process_without_litellm_runs_its_primary_alone(self, db: Session) -> None:
-        """litellm_enable = false has no failover: the fallbacks are not what runs, nor what should."""
+    def test_process_without_litellm_runs_its_fallbacks_as_well(self, db: Session) -> None:
+        """litellm_enable = false says how calls are made, and not which deployments serve them."""
         head = put(db, llm_provider="openai", llm_model="gpt-4o", llm_fallback_config=FALLBACK, litellm_enable=False)
         Process(db).applied(head, litellm_enable=False, deployments=two_deployments())
-        assert value(db, "SELECT array_agg(role) FROM liverouter.active_config") == ["primary"]
-        assert value(db, "SELECT array_agg(role) FROM liverouter.desired_config") == ["primary"]
+        assert value(db, "SELECT array_agg(role) FROM liverouter.active_config") == ["primary", "fallback"]
+        assert value(db, "SELECT array_agg(role) FROM liverouter.desired_config") == ["primary", "fallback"]
         assert problems(db, "LR408") == []
 
     def test_dead_process_runs_nothing(self, db: Session) -> None:
@@ -522,10 +522,11 @@ class TestProblems:
         assert problem["message"].startswith("it runs primary ")
         assert "primary openai/gpt-3" in problem["message"]
 
-    def test_process_without_litellm_against_its_row_has_drifted(self, db: Session) -> None:
-        """Where a row says true, no environment turns it off."""
-        head = put(db, llm_provider="openai", llm_model="gpt-4o", llm_fallback_config=FALLBACK, litellm_enable=True)
-        Process(db).applied(head, **(follow(db) | {"litellm_enable": False}))
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_process_that_leaves_a_fallback_out_has_drifted(self, db: Session, *, enabled: bool) -> None:
+        """Without litellm a fallback may lack its package: fewer serve than rows say."""
+        head = put(db, llm_provider="openai", llm_model="gpt-4o", llm_fallback_config=FALLBACK, litellm_enable=enabled)
+        Process(db).applied(head, litellm_enable=False, deployments=two_deployments()[:1])
         (problem,) = problems(db, "LR408")
         assert problem["message"].startswith("it runs primary openai/gpt-4o, rows say primary openai/gpt-4o, fallback")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socketserver
 import threading
+import time
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -14,7 +15,7 @@ from tests.kit.dialects import DIALECTS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     Script = Callable[["Connection"], None]
 
@@ -135,16 +136,26 @@ class _Place:
 
 
 @contextlib.contextmanager
-def attacked(dialect: str, engine: str, **rows: Any) -> Iterator[tuple[Hostile, MemoryRouter]]:
-    """Yield a hostile provider of *dialect* and the client that asks it; Google's tokens come from a stand-in."""
+def attacked(
+    dialect: str,
+    engine: str,
+    *,
+    secrets: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.time,
+    **rows: Any,
+) -> Iterator[tuple[Hostile, MemoryRouter]]:
+    """Yield a hostile provider of *dialect* and the client that asks it; Google's tokens come from a stand-in.
+
+    *secrets* are held beside the provider's, *clock* is that of cooldowns.
+    """
     spoken = DIALECTS[dialect]
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(Hostile())
         desk = stack.enter_context(StandIn("vertex-ai")).base_url if spoken.provider == "vertex-ai" else ""
         place: Any = _Place(spoken.provider, server.origin, desk)
         settings = spoken.rows(place) | {"litellm_enable": ENGINES[engine], "litellm_num_retries": 1} | rows
-        secrets = {spoken.key: spoken.secret_for(place, "primary")}
-        yield server, stack.enter_context(MemoryRouter(settings, secrets=secrets))
+        held = {spoken.key: spoken.secret_for(place, "primary"), **(secrets or {})}
+        yield server, stack.enter_context(MemoryRouter(settings, secrets=held, clock=clock))
 
 
 def answers(head: bytes, body: bytes = b"") -> Script:

@@ -80,6 +80,16 @@ WHOLE: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
     ),
     Failure.UNAVAILABLE: ("ServiceUnavailableError", {}),
     Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-ai": "InternalServerError"}),
+    Failure.OUT_OF_MONEY: (
+        "BadRequestError",
+        {
+            "azure-openai": "RateLimitError",
+            "snowflake": "PaymentRequiredError",
+            "snowflake claude": "PaymentRequiredError",
+        },
+    ),
+    Failure.DISABLED: ("BadRequestError", {"azure-openai": "APIError"}),
+    Failure.UNKNOWN_MODEL: ("BadRequestError", {"anthropic": "NotFoundError", "openai": "NotFoundError"}),
     Failure.MALFORMED: (
         "APIConnectionError",
         {"openai": "InternalServerError", "azure-openai": "APIError", "vertex-ai": "BadRequestError"},
@@ -175,6 +185,16 @@ STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
     ),
     Failure.UNAVAILABLE: ("ServiceUnavailableError", {"vertex-ai": "MidStreamFallbackError"}),
     Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-ai": "MidStreamFallbackError"}),
+    Failure.OUT_OF_MONEY: (
+        "BadRequestError",
+        {
+            "azure-openai": "RateLimitError",
+            "snowflake": "PaymentRequiredError",
+            "snowflake claude": "PaymentRequiredError",
+        },
+    ),
+    Failure.DISABLED: ("BadRequestError", {"azure-openai": "APIError"}),
+    Failure.UNKNOWN_MODEL: ("BadRequestError", {"anthropic": "NotFoundError", "openai": "NotFoundError"}),
     Failure.MALFORMED: ("stop: ", {"openai": "MidStreamFallbackError", "azure-openai": "MidStreamFallbackError"}),
     Failure.EMPTY: ("stop: ", {}),
     Failure.HTML: ("stop: ", {}),

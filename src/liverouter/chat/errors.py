@@ -14,7 +14,7 @@ from langchain_core import exceptions as core
 
 from liverouter.errors import CallError, LiveRouterError
 from liverouter.providers import sent_secrets
-from liverouter.routing.causes import Kind, describe, is_of_a_library, kind_of
+from liverouter.routing.causes import Kind, describe, is_of_a_library, kind_of, verdict_of
 from liverouter.secrecy.leaving import bare
 from liverouter.secrecy.redaction import clean
 
@@ -123,7 +123,8 @@ def _named(kind: type[core.ModelError]) -> type[EveryDeploymentFailedError]:
 
 def _kind(exc: BaseException) -> type[core.ModelError] | None:
     """Return LangChain's type for *exc*, None for what is no failure of a model call."""
-    if isinstance(exc, core.ModelError):
+    verdict = verdict_of(exc)
+    if isinstance(exc, core.ModelError) and (verdict is None or verdict.kind is None):
         return next(base for base in type(exc).__mro__ if base.__module__ == core.__name__)
     kind = kind_of(exc) if is_of_a_library(exc) else None
     return None if kind is None else _TYPES[kind]
@@ -139,9 +140,10 @@ def _typed(exc: Exception) -> Exception:
         unreadable = core.ModelAPIError("the provider's answer cannot be read: it is no UTF-8")
         unreadable.__cause__ = exc
         return unreadable
-    if isinstance(exc, core.ModelError | LiveRouterError) or (kind := _kind(exc)) is None:
+    if isinstance(exc, LiveRouterError) or (kind := _kind(exc)) is None or isinstance(exc, kind):
         return exc
-    exc.__class__ = _combined(type(exc), kind)
+    library = next(base for base in type(exc).__mro__ if not issubclass(base, core.ModelError))
+    exc.__class__ = _combined(library, kind)  # type: ignore[arg-type]  # an error's classes are errors'
     return exc
 
 

@@ -73,7 +73,10 @@ _OWN = (
         own_hint=PROFILE_HINT,
     ),
     Setting(
-        "litellm_enable", "boolean", "false: the native LangChain model of the primary, without failover", default=True
+        "litellm_enable",
+        "boolean",
+        "false: the providers' own LangChain classes, the same fallbacks",
+        default=True,
     ),
     Setting("litellm_num_retries", "integer", "tries on one deployment for 5xx before the next", 2, 0, 10),
     Setting("litellm_allowed_fails", "integer", "failures before a deployment cools", 3, 0, 1000),

@@ -27,6 +27,8 @@ _STATUS: Final = {  # of an error that names no HTTP status itself
     "LR303": 502,
     "LR304": 502,
     "LR305": 502,
+    "LR307": 504,
+    "LR308": 502,
     "LR403": 409,
     "LR404": 409,
     "LR501": 409,

@@ -297,5 +297,5 @@ class Reporter:
                 "credential_fingerprint": d.credential_fingerprint,
                 "cooling_ms": cooling_s[d.id] * 1000 if d.id in cooling_s else None,
             }
-            for d in generation.snapshot.deployments
+            for d in generation.deployments
         ]

@@ -36,6 +36,7 @@ REVISIONS: Final = (
     "0005_reports",
     "0006_plain_secrets",
     "0007_providers",
+    "0008_native",
 )
 HEAD: Final = REVISIONS[-1]
 metadata: Final = MetaData(schema=SCHEMA)

@@ -86,6 +86,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         api_key=SecretStr(_bare(token)),
         base_url=f"{snowflake_base(deployment.settings)}/cortex/v1",  # its OpenAI-compatible endpoint
         default_headers={"X-Snowflake-Authorization-Token-Type": kind},
+        use_responses_api=False,  # which Cortex does not have: a tool of OpenAI's own would lead there
         **chat_options(deployment, http),
     )
 

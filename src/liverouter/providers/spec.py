@@ -159,6 +159,7 @@ class ProviderSpec:
         native: model -> the LangChain class that serves it without litellm.
         dialect: model -> how its API answers.
         libraries: top-level packages whose errors say that it failed, beside litellm and httpx.
+        token_modules: packages that fetch its access tokens: what fails within is no fault of a request.
 
         aliases: what people type instead of the name; for hints only.
         rejected: settings that it cannot use -> what to store instead.
@@ -191,6 +192,7 @@ class ProviderSpec:
     native: Callable[[str], NativeModel]
     dialect: Callable[[str], Dialect]
     libraries: tuple[str, ...]
+    token_modules: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     maker: str = ""

@@ -267,6 +267,7 @@ SPEC: Final = ProviderSpec(
     native=lambda model: _CLAUDE if is_claude(model) else _GEMINI,
     dialect=lambda model: MESSAGES if is_claude(model) else _GENERATE,
     libraries=("google", "langchain_google_genai", "anthropic"),
+    token_modules=("google.auth", "google.oauth2"),
     aliases=("vertex", "vertexai", "vertex_ai", "google", "gemini"),
     model_pattern=_MODEL_IN_PATH,
     lacks=lambda model: frozenset({"structured_output"} if _GEMINI_WITHOUT_BOTH.search(model) else ()),

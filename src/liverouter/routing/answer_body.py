@@ -14,10 +14,13 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.routing.said import error_in_events
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
     from liverouter.routing.clock import Clock
+    from liverouter.routing.said import Said
 
 _MAX_EVENT: Final = 32 * 2**20  # bytes of one event of a stream
 _MAX_COPIED: Final = 2**30  # bytes that a decoder copies for one event, which are its lines times its size
@@ -117,12 +120,13 @@ class _Events:
         self._by_event = _SDK in request.headers
         self._timeout_s = read_timeout_s(request)
         self._is_over = False  # but for the end of the body
+        self._said: Said | None = None  # the error that it ended in
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Yield what is complete.
 
         Raises:
-            ReadError: the body cannot be read, or an event is out of all proportion.
+            ReadError: the body cannot be read, an event is out of all proportion, or the last one was an error.
             ReadTimeout: one event took longer than a read may.
         """
         held: list[bytes] = []
@@ -151,10 +155,12 @@ class _Events:
                 for part in self._parts(whole):
                     yield part
                     await asyncio.sleep(0)  # deadlines hold while events without content are taken apart
+                self._refuse_error()
                 since = time.monotonic() if held else 0.0  # not before: the reader took its time
             if held:
                 for part in self._parts(b"".join(held)):
                     yield part
+                self._refuse_error()
         except BodyError as exc:
             raise self._errors.ReadError(str(exc)) from None
         finally:
@@ -189,6 +195,11 @@ class _Events:
         end = max(window.rfind(end) + len(end) if end in window else 0 for end in (b"\n\n", b"\r\n\r\n", b"\r\r"))
         return max(0, end - len(tail))
 
+    def _refuse_error(self) -> None:
+        """Raise BodyError where what was handed on last has an error in it, which not every library heeds."""
+        if self._said is not None:
+            raise BodyError(f"the stream ended in an error: {self._said.message}")
+
     def _refuse_slow(self, since: float) -> None:
         """Raise ReadTimeout where the event that began at *since*, monotonic seconds, takes longer than a read may."""
         if self._timeout_s is not None and time.monotonic() - since > self._timeout_s:
@@ -197,6 +208,10 @@ class _Events:
     def _parts(self, whole: bytes) -> list[bytes]:
         """Return *whole* in parts of a few events each; refuse one that a decoder would copy for minutes."""
         refuse_parts(whole)
+        if (said := error_in_events(whole)) is not None:
+            self._said = said
+            if self._clock is not None:
+                self._clock.said = said
         if not self._by_event:
             whole = whole.translate(_BLANKS)
             for line_break, escaped in _BREAKS.items():

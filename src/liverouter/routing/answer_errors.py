@@ -1,4 +1,4 @@
-"""What is wrong with an answer that a provider called a success, or that did not come in time."""
+"""What is wrong with an answer that a provider called a success, that did not come in time, or was never asked for."""
 
 from __future__ import annotations
 
@@ -56,6 +56,18 @@ class SilentError(CallError, ModelTimeoutError):
         what = "nothing more came of the stream" if begun else "no answer came"
         message = f"{what} of {_label(deployment_id)} within {timeout_s:.3g} s"
         super().__init__(message, code="LR307", where=deployment_id, hint=_HINT_RETRY)
+
+
+class UnsentError(CallError, ModelInvalidRequestError):
+    """The request could not be written as the provider wants it, so that nothing was sent (LR308)."""
+
+    status_code: Final = 400
+
+    def __init__(self, deployment_id: str, why: str) -> None:
+        """Name the deployment, and say *why*, without secrets."""
+        what = f"the request cannot be written as {_label(deployment_id)} wants it, nothing was sent: {why}"
+        hint = "Mend the messages, tools or parameters of the call; a fallback of another provider may take them."
+        super().__init__(what, code="LR308", where=deployment_id, hint=hint)
 
 
 def hollow(deployment_id: str, *, refusal: str, finish: str) -> EmptyAnswerError | RefusedError:

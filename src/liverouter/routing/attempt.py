@@ -11,8 +11,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import spec_of
-from liverouter.routing.answer_errors import CutStreamError, SilentError, hollow
+from liverouter.routing.answer_errors import CutStreamError, SilentError, UnsentError, hollow
+from liverouter.routing.causes import blame, is_unsendable, root_of
 from liverouter.routing.clock import Clock
+from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -60,12 +62,15 @@ class Attempt:
             result = await self.clock.wait(self._chat._agenerate(messages, **params))  # noqa: SLF001 - one trace run
         except TimeoutError as exc:
             raise SilentError(self._identifier, self._timeout_s) from exc
+        except Exception as exc:
+            self._blame(exc)
+            raise
         finally:
             await self.clock.close()
         generations = result.generations
         if not any(_has_content(generation.message) for generation in generations):
             finish = _finish(generations[0]) if generations else ""
-            refusal = _refusal(generations[0].message) if generations else ""
+            refusal = (_refusal(generations[0].message) if generations else "") or _blocked(result.llm_output)
             self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
         return result
 
@@ -124,12 +129,25 @@ class Attempt:
                 yield chunk
         except TimeoutError as exc:
             raise SilentError(self._identifier, self._timeout_s, begun=begun) from exc
+        except Exception as exc:
+            self._blame(exc)
+            raise
 
     async def _release(self, source: Any) -> None:
         """Let go of the provider's connection; idempotent."""
         with contextlib.suppress(RuntimeError):  # it is being closed already
             await source.aclose()
         await self.clock.close()
+
+    def _blame(self, error: Exception) -> None:
+        """Have *error*, in which the attempt ended, read by what was sent and what the provider said.
+
+        Raises:
+            UnsentError: a library could not write the request.
+        """
+        if not self.clock.sent and is_unsendable(error):
+            raise UnsentError(self._identifier, brief(root_of(error))) from error
+        blame(error, self.clock.said)
 
     def _refuse_hollow(self, finish: str, refusal: str, *, may_stop: bool) -> None:
         """Raise for an answer without content, unless it ended for a reason that needs none.
@@ -172,5 +190,11 @@ def _is_something(block: Any) -> bool:
 
 
 def _refusal(message: Any) -> str:
-    """Return the words by which *message* refuses, "" where it does not."""
-    return str(message.additional_kwargs.get("refusal") or "")
+    """Return the words by which *message*, or a piece of one, refuses; "" where it does not."""
+    return str(message.additional_kwargs.get("refusal") or _blocked(message.response_metadata))
+
+
+def _blocked(metadata: Mapping[str, Any] | None) -> str:
+    """Return why Gemini's *metadata* says that it blocked the prompt; "" where it did not."""
+    reason = ((metadata or {}).get("prompt_feedback") or {}).get("block_reason")
+    return f"the prompt is blocked, {getattr(reason, 'name', reason)}" if reason else ""

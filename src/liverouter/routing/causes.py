@@ -1,21 +1,28 @@
 """What a provider library's exception means: whose fault, how bad, for how long. No other module reads one.
 
-Libraries tell it in three ways: by a status, theirs or one of a response behind it; by the class; by what they raised
-it from. litellm gives 500 to what it could not reach, could not read and could not log in to.
+What the provider itself said comes first, see `blame`: its words, then the status that it answered with. Libraries
+tell the rest in three ways: by a status, theirs or one of a response behind it; by the class; by what they raised it
+from. litellm gives 500 to what it could not reach, could not read and could not log in to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import re
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from liverouter.errors import CallError
 from liverouter.providers import PROVIDERS
+from liverouter.routing.meanings import Verdict, verdict_on
 from liverouter.secrecy.leaving import chain
+
+if TYPE_CHECKING:
+    from liverouter.routing.said import Said
 
 Kind = Literal[
     "authentication",  # the key is not known, or was not had
@@ -30,12 +37,23 @@ Kind = Literal[
 ]
 
 _FIRST_ERROR: Final = 400
+_VERDICT: Final = "_liverouter_verdict"  # the attribute of an error that holds its Verdict
 _UNAUTHORIZED: Final = 401
 _TIMEOUT: Final = 408
 _UNREADABLE: Final = 422  # also what litellm calls an answer of Gemini's that it cannot read
 _RATE_LIMIT: Final = 429
 _SERVER_ERROR: Final = 500
-_NO_TOKEN: Final = frozenset({"DefaultCredentialsError", "RefreshError"})  # Google gave none for these credentials
+_NO_TOKEN: Final = frozenset(  # Google gave none for these credentials
+    {
+        "ClientCertError",
+        "DefaultCredentialsError",
+        "MutualTLSChannelError",
+        "OAuthError",
+        "RefreshError",
+        "UserAccessTokenError",
+    }
+)
+_OF_TOKENS: Final = tuple(f"{name}." for spec in PROVIDERS.values() for name in spec.token_modules)
 _TIMEOUTS: Final = frozenset({"TimeoutError", "TimeoutException"})  # Python's and httpx's, which litellm calls 500
 _UNREACHED: Final = frozenset({"APIConnectionError", "TransportError"})  # litellm gives them status 500
 _FOR_AN_OPERATOR: Final = frozenset({401, 402, 403, 404})
@@ -46,6 +64,7 @@ _TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds
 _BY_STATUS: Final[Mapping[int, Kind]] = {
     400: "invalid_request",
     401: "authentication",
+    402: "permission",
     403: "permission",
     404: "not_found",
     408: "timeout",
@@ -82,6 +101,7 @@ _BY_NAME: Final[Mapping[str, Kind]] = {  # the nearest class in the MRO wins
     "JSONDecodeError": "server",
     "UnknownApiResponseError": "server",
     "APIError": "server",
+    "GoogleAuthError": "server",
 }
 
 
@@ -91,7 +111,8 @@ class Cause:
 
     Attributes:
         name: the exception's class.
-        status: the HTTP status; 500 where the provider could not be reached or understood.
+        status: the HTTP status, or the one that fits the provider's words; 500 where it could not be reached or
+            understood.
         retry_after_s: the seconds that the provider asked for, None where it asked for none.
     """
 
@@ -124,13 +145,47 @@ class Cause:
         return not blames_the_deployment and self.status < _SERVER_ERROR
 
 
+def blame(error: BaseException, said: Said | None) -> None:
+    """Have `cause_of` and `kind_of` read *error* by what the provider *said* before it was raised; None: nothing."""
+    if said is None:
+        return
+    with contextlib.suppress(AttributeError):  # of a class that takes none
+        BaseException.__setattr__(error, _VERDICT, verdict_on(said))
+
+
+def verdict_of(error: BaseException) -> Verdict | None:
+    """Return what the provider itself said of *error*, see `blame`; None where it said nothing."""
+    verdict = getattr(error, _VERDICT, None)
+    return verdict if isinstance(verdict, Verdict) else None
+
+
+def is_unsendable(error: BaseException) -> bool:
+    """Tell whether *error*, raised before anything was sent, says that a library could not write the request.
+
+    What a message points to and cannot be fetched counts as well. Not so where Google's credentials gave no token,
+    where time ran out, and where the caller's own code failed.
+    """
+    if any(_is_of_a_token(link) for link in _line(error)):
+        return False
+    if isinstance(error, OSError):
+        return not isinstance(error, TimeoutError)
+    return is_of_a_library(error) and cause_of(error).is_worth_a_retry
+
+
+def root_of(error: BaseException) -> BaseException:
+    """Return what *error* was raised from in the end."""
+    return list(_line(error))[-1]
+
+
 def cause_of(error: BaseException, *, answered: bool = True) -> Cause:
     """Return the Cause of a failed attempt: who has to cool, and whether to ask again.
 
-    *answered*: an answer had come, so that an error of no library's own is what that answer led to; else the request
-    never left this process.
+    *answered*: an answer had come, so that an error of no library's own is what that answer led to; else it is the
+    caller's own.
     """
     name = type(error).__name__
+    if (verdict := verdict_of(error)) is not None:
+        return Cause(name, verdict.status, _retry_after_s(error))
     if not answered and not isinstance(error, CallError | OSError) and not is_of_a_library(error):
         return Cause(name, _FIRST_ERROR)
     statuses = (getattr(error, "status_code", None), getattr(error, "code", None))  # Google's library calls it a code
@@ -145,11 +200,13 @@ def cause_of(error: BaseException, *, answered: bool = True) -> Cause:
 
 def kind_of(error: BaseException) -> Kind | None:
     """Return what a caller can do about *error*, as LangChain sorts it; None for what is no failure of a model call."""
-    names = _names(error)
-    if typed := next((_BY_LANGCHAIN[name] for name in names if name in _BY_LANGCHAIN), None):
-        return typed
-    status, unreached = status_of(error), not _UNREACHED.isdisjoint(names)
-    if kind := _of_what_is_behind(error, status):
+    names, verdict = _names(error), verdict_of(error)
+    said = None if verdict is None else verdict.kind
+    if told := said or next((_BY_LANGCHAIN[name] for name in names if name in _BY_LANGCHAIN), None):
+        return told
+    status = status_of(error) if verdict is None else verdict.status
+    unreached = verdict is None and not _UNREACHED.isdisjoint(names)
+    if verdict is None and (kind := _of_what_is_behind(error, status)):
         return kind
     # by its words as well: litellm has that class for some providers only
     if "ContextWindowExceededError" in names or (status == _FIRST_ERROR and _TOO_LONG.search(str(error))):
@@ -195,18 +252,32 @@ def _of_status(status: int) -> Kind | None:
 def _of_what_is_behind(error: BaseException, status: int | None) -> Kind | None:
     """Return the kind where what *error* was raised from says more than its *status*; else None.
 
-    litellm gives 422 to an answer of Gemini's that it cannot read. A token that Google refused has status 500 from
-    litellm and none from google-auth, which marks as retryable what is a failure of Google's own.
+    litellm gives 422, which no provider sent, to an answer of Gemini's that it cannot read. A token that Google refused
+    has status 500 from litellm and none from google-auth, which marks as retryable what is a failure of Google's own.
     """
     if status == _UNREADABLE:
-        is_unread = "BadRequestError" in _names(error) and "HTTPStatusError" not in _names_behind(error)
-        return "server" if is_unread else None
+        return "server" if "BadRequestError" in _names(error) else None
     if status not in (None, _SERVER_ERROR):
         return None
-    refusal = next((link for link in _line(error) if not _NO_TOKEN.isdisjoint(_names(link))), None)
+    refusal = next((link for link in _line(error) if _gave_no_token(link)), None)
     if refusal is None:
         return None
     return "server" if getattr(refusal, "retryable", False) else "authentication"
+
+
+def _gave_no_token(link: BaseException) -> bool:
+    """Tell whether *link* is google-auth's error for credentials without a token, or of a key that it cannot read."""
+    if not _NO_TOKEN.isdisjoint(_names(link)):
+        return True
+    return type(link) is ValueError and _is_of_a_token(link)
+
+
+def _is_of_a_token(link: BaseException) -> bool:
+    """Tell whether *link* is an error of what fetches access tokens, or was raised within that."""
+    if any(base.__module__.startswith(_OF_TOKENS) for base in type(link).__mro__):
+        return True
+    frames = traceback.walk_tb(link.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith(_OF_TOKENS) for frame, _ in frames)
 
 
 def _names_behind(error: BaseException) -> set[str]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
 
+    from liverouter.routing.said import Said
+
 T = TypeVar("T")
 
 _GRACE: Final = 1.1  # of the timeout: a library's own error says more than ours, so it comes first where it comes
@@ -27,13 +29,17 @@ class Clock:
     Attributes:
         timeout_s: seconds, as configured.
         headers: name -> the value that each request of the attempt carries, or None for what is taken off.
+        sent: whether a request was handed to a connection; one for a token, which comes first, does not count.
         answered: whether the provider has answered anything but an error.
+        said: the error that it answered last; None where that was none.
         opened: the streams of its answers; `close` lets go of those that a library left open.
     """
 
     def __init__(self, timeout_s: float, headers: Mapping[str, str | None] | None = None) -> None:
         """Allow *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
-        self.timeout_s, self.headers, self.answered = timeout_s, headers or {}, False
+        self.timeout_s, self.headers = timeout_s, headers or {}
+        self.sent = self.answered = False
+        self.said: Said | None = None
         self.opened: list[Any] = []
         self._limit_s = self._left_s = timeout_s * _GRACE
         self._loop = asyncio.get_running_loop()

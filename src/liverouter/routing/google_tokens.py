@@ -22,6 +22,7 @@ from liverouter.secrecy.redaction import brief
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONGEST_LIFE_S: Final = 366 * 86_400  # seconds
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # those of `requests`, beside httpx's own
 
 
@@ -75,20 +76,34 @@ def _body(request: httpx.Request, answer: httpx.Response) -> bytes:
     """Return the body of *answer* as google-auth can take it: it expects an object of JSON where it posts.
 
     Raises:
-        DecodingError: the answer should hold a token and is no object.
+        DecodingError: the answer should hold a token, and is no object or has members that cannot be read.
     """
-    if request.method != "POST" or _is_object(answer.content):
+    if request.method != "POST":
+        return answer.content
+    if (token := _object(answer.content)) is not None:
+        is_read = isinstance(token.get("access_token", ""), str) and _is_time(token.get("expires_in"))
+        if answer.status_code == httpx.codes.OK and not is_read:
+            raise httpx.DecodingError("the answer's token, or how long it lives, cannot be read", request=request)
         return answer.content
     if answer.status_code == httpx.codes.OK:
         raise httpx.DecodingError("the answer holds no token: it is no JSON object", request=request)
     return json.dumps(answer.text).encode()  # an error's text, which becomes that of a RefreshError
 
 
-def _is_object(content: bytes) -> bool:
-    """Tell whether *content* is a JSON object that Python's parser takes."""
+def _object(content: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that *content* is, None where Python's parser takes it for none."""
     try:
-        return isinstance(json.loads(content), dict)
+        found = json.loads(content)
     except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_time(seconds: object) -> bool:
+    """Tell whether google-auth can read *seconds*, the life of a token: none, a number or one as a text."""
+    try:
+        return seconds is None or 0 <= int(seconds) <= _LONGEST_LIFE_S  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

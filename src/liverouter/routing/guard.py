@@ -11,7 +11,8 @@
 - What a provider's library adds from variables of the environment stays here: it belongs to another address.
 - A request to this machine does not leave it by a proxy: no key is bound to that.
 
-An attempt has a `Clock`, which this module tells that an answer came, and which streams it opened.
+An attempt has a `Clock`, which this module tells what was sent, what came, and which streams it opened. An error that a
+provider calls a success gets a status of its own here.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from urllib.parse import urlsplit
 
 from liverouter.routing.answer_body import BodyError, body_pieces, read_timeout_s, refuse_parts, stream_class
 from liverouter.routing.clock import clock_of_call
+from liverouter.routing.said import error_in_answer, said_by
 from liverouter.secrecy.origins import is_loopback, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from liverouter.routing.clock import Clock
 
 C = TypeVar("C")
 
@@ -64,8 +67,18 @@ def guarded(client: C) -> C:
 
 
 async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
-    """Return the answer to *request* as it may pass on."""
-    clock = clock_of_call()
+    """Return the answer to *request* as it may pass on; the attempt's clock is told of it."""
+    if (clock := clock_of_call()) is None:
+        return await _answer(send, request, None)
+    clock.sent = True
+    response = await _answer(send, request, clock)
+    is_error = response.status_code >= _FIRST_ERROR
+    clock.said = said_by(response.status_code, response.content) if is_error else None
+    return response
+
+
+async def _answer(send: Callable[[Any], Awaitable[Any]], request: Any, clock: Clock | None) -> Any:
+    """Return the answer to *request* as it may pass on: what is none has the status of an error."""
     request.headers["accept-encoding"] = "identity"
     _take_off(request.headers)
     if clock is not None:
@@ -80,19 +93,21 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         return _refusal(response, 404, _redirected(response, request))
     if status >= _FIRST_ERROR:
         return _rebuilt(response, status, await _error(response, request))
-    if clock is not None:
-        clock.answered = True
+    pieces = body_pieces(response, MAX_ANSWER)
     try:
-        pieces = body_pieces(response, MAX_ANSWER)
         if _asks_for_stream(request):
             kind: Any = type(response)
             stream = stream_class(kind)(pieces, response, request, clock)
             if clock is not None:
+                clock.answered = True
                 clock.opened.append(stream)
             return kind(status, headers=_headers(response), stream=stream, extensions=response.extensions)
         content = b"".join([piece async for piece in pieces])
         refuse_parts(content)
-        return _rebuilt(response, status, content)
+        said = error_in_answer(content)
+        if clock is not None:
+            clock.answered = said is None
+        return _rebuilt(response, status if said is None else said.status, content)
     except BodyError as exc:
         return _refusal(response, 502, str(exc))
 

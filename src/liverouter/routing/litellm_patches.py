@@ -66,6 +66,14 @@ def log_if_watched(request: Mapping[str, Any]) -> None:
     is_internal_call.set(not is_watched)
 
 
+def keep_caches(router: litellm.Router) -> None:
+    """Have *router* cache by itself what litellm's class caches for all: up to 64 former ones stay by that."""
+    for name, member in vars(litellm.Router).items():
+        if hasattr(member, "cache_clear"):
+            own = functools.lru_cache(member.cache_info().maxsize)(functools.partial(member.__wrapped__, router))
+            setattr(router, name, own)
+
+
 async def close_clients() -> None:
     """On the I/O loop, at its end: close what litellm cached for it by itself, so that no socket is left behind.
 

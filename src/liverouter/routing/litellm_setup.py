@@ -75,7 +75,7 @@ def load() -> Any:
     """Import and configure litellm once and return it; blocks for seconds the first time, from any thread.
 
     Raises:
-        ConfigError: it cannot be used (LR308). That is found out once per process: an import that failed halfway leaves
+        ConfigError: it cannot be used (LR309). That is found out once per process: an import that failed halfway leaves
             modules behind over which the next one stumbles, and would tell of those.
     """
     global _loaded, _unusable  # noqa: PLW0603 - the import is process-wide, so is this
@@ -116,7 +116,7 @@ def _why(exc: Exception) -> Problem:
     except PackageNotFoundError:
         what = "litellm is not installed"
     return Problem(
-        "LR308",
+        "LR309",
         f"{what}: {brief(exc)}",
         "settings.litellm_enable",
         f"Install one that can: pip install '{RANGE}', and restart the process; or set litellm_enable to false",

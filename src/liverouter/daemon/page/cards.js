@@ -5,7 +5,7 @@ import { field, input, secret, select } from "./fields.js";
 
 const COMMON = { llm_temperature: "Temperature", llm_max_tokens: "Longest answer (tokens)" };
 const ROUTING = {
-	litellm_enable: "LiteLLM: failover, retries, cooldowns",
+	litellm_enable: "Calls go through LiteLLM",
 	litellm_num_retries: "Retries",
 	litellm_allowed_fails: "Allowed failures",
 	litellm_cooldown_time: "Cooldown (seconds)",
@@ -44,7 +44,6 @@ export class Cards {
 		const open = [...document.querySelectorAll("#cards details[open]")].map((details) => details.dataset.more);
 		$("cards").replaceChildren(...Array.from({ length: draft.size }, (_, card) => this.card(card)));
 		open.forEach((card) => document.querySelector(`[data-more="${card}"]`)?.setAttribute("open", ""));
-		$("cards").classList.toggle("single", draft.row("litellm_enable") === false);
 		for (const [id, labels] of [["common", COMMON], ["routing", ROUTING]]) {
 			$(id).replaceChildren(...Object.entries(labels).map(([name, label]) => this.row(this.settings.get(name), label)));
 		}

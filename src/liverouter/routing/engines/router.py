@@ -61,6 +61,7 @@ def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]
         retire(router)
         for identifier in params:  # litellm's price list would keep an entry of every key that was ever used
             litellm.model_cost.pop(identifier, None)
+        litellm_patches.keep_caches(router)
         return router, params
     raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
 

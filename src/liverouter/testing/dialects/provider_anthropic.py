@@ -42,7 +42,17 @@ _SCRIPTED: Mapping[Failure, tuple[str, str]] = {
     Failure.BAD_GATEWAY: ("api_error", "Bad gateway"),
     Failure.UNAVAILABLE: ("api_error", "Service unavailable"),
     Failure.OVERLOADED: ("overloaded_error", "Overloaded"),
+    Failure.OUT_OF_MONEY: (
+        "invalid_request_error",
+        (
+            "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or "
+            "purchase credits."
+        ),
+    ),
+    Failure.DISABLED: ("invalid_request_error", "This organization has been disabled."),
+    Failure.UNKNOWN_MODEL: ("not_found_error", "model: {model}"),
 }
+_STATUS: Mapping[Failure, int] = {Failure.UNKNOWN_MODEL: 404}  # of failures that providers give several
 
 
 def anthropic_error(rejected: RejectedError) -> HttpReply:
@@ -55,13 +65,14 @@ def anthropic_error(rejected: RejectedError) -> HttpReply:
         case Failure.UNAUTHORIZED, "wrong":
             message = "invalid x-api-key"
     body: JsonObject = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_standin"}
-    return HttpReply(rejected.failure.status, json.dumps(body).encode(), headers=(("request-id", "req_standin"),))
+    return HttpReply(rejected.status, json.dumps(body).encode(), headers=(("request-id", "req_standin"),))
 
 
 def anthropic_words(failure: Failure, ask: Ask) -> RejectedError:
     """Return Anthropic's wording of *failure*."""
     _, message = _SCRIPTED[failure]
-    return RejectedError(failure, message.format(model=ask.model, tokens=ask.input_tokens + 200_000))
+    text = message.format(model=ask.model, tokens=ask.input_tokens + 200_000)
+    return RejectedError(failure, text, status=_STATUS.get(failure))
 
 
 class Anthropic:

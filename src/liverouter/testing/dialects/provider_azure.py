@@ -100,7 +100,20 @@ _SCRIPTED: Mapping[Failure, tuple[str | None, str]] = {
     Failure.BAD_GATEWAY: ("BadGateway", "Bad gateway."),
     Failure.UNAVAILABLE: ("ServiceUnavailable", "The service is temporarily unable to process your request."),
     Failure.OVERLOADED: ("Overloaded", "The service is temporarily overloaded."),
+    Failure.OUT_OF_MONEY: (
+        "insufficient_quota",
+        "You exceeded your current quota, please check your plan and billing details.",
+    ),
+    Failure.DISABLED: ("403", "Public access is disabled. Please configure private endpoint."),
+    Failure.UNKNOWN_MODEL: (
+        "OperationNotSupported",
+        (
+            "The chatCompletion operation does not work with the specified model, {model}. Please choose different "
+            "model and try again."
+        ),
+    ),
 }
+_STATUS: Mapping[Failure, int] = {Failure.OUT_OF_MONEY: 429, Failure.DISABLED: 403}  # where providers differ
 
 
 class AzureOpenAI:
@@ -169,10 +182,11 @@ class AzureOpenAI:
                 }
             case _:
                 error = {"code": code, "message": rejected.message}
-        return error_reply(rejected.failure.status, {"error": error}, request_id="apim-request-id")
+        return error_reply(rejected.status, {"error": error}, request_id="apim-request-id")
 
     def scripted(self, failure: Failure, endpoint: ChatEndpoint, ask: Ask) -> RejectedError:
         """Return Azure's wording of *failure*."""
         del endpoint
         code, message = _SCRIPTED[failure]
-        return RejectedError(failure, message.format(model=ask.model, tokens=ask.input_tokens + 128_000), code=code)
+        text = message.format(model=ask.model, tokens=ask.input_tokens + 128_000)
+        return RejectedError(failure, text, code=code, status=_STATUS.get(failure))

@@ -71,7 +71,26 @@ _SCRIPTED: Mapping[Failure, tuple[str, str | None, str]] = {
     Failure.BAD_GATEWAY: ("cf_bad_gateway", None, "Bad gateway."),
     Failure.UNAVAILABLE: ("server_error", None, "The engine is currently overloaded, please try again later."),
     Failure.OVERLOADED: ("server_error", "overloaded", "The engine is currently overloaded, please try again later."),
+    Failure.OUT_OF_MONEY: (
+        "invalid_request_error",
+        "billing_hard_limit_reached",
+        "Billing hard limit has been reached.",
+    ),
+    Failure.DISABLED: (
+        "invalid_request_error",
+        "account_deactivated",
+        (
+            "The OpenAI account associated with this API key has been deactivated. Please check your email for more "
+            "information."
+        ),
+    ),
+    Failure.UNKNOWN_MODEL: (
+        "invalid_request_error",
+        "model_not_found",
+        "The requested model '{model}' does not exist.",
+    ),
 }
+_STATUS: Mapping[Failure, int] = {Failure.DISABLED: 401}  # of failures that providers give several
 
 
 class OpenAI:
@@ -118,7 +137,7 @@ class OpenAI:
             case _:
                 message, code = rejected.message, rejected.code or code
         return error_reply(
-            rejected.failure.status,
+            rejected.status,
             {"error": {"message": message, "type": kind, "param": rejected.param, "code": code}},
             request_id="x-request-id",
         )
@@ -127,7 +146,8 @@ class OpenAI:
         """Return OpenAI's wording of *failure*."""
         del endpoint
         _, code, message = _SCRIPTED[failure]
-        return RejectedError(failure, message.format(model=ask.model, tokens=ask.input_tokens + 128_000), code=code)
+        text = message.format(model=ask.model, tokens=ask.input_tokens + 128_000)
+        return RejectedError(failure, text, code=code, status=_STATUS.get(failure))
 
 
 def error_reply(status: int, body: JsonObject, *, request_id: str) -> HttpReply:

@@ -35,7 +35,11 @@ _SCRIPTED: Mapping[Failure, tuple[str, str]] = {
     Failure.BAD_GATEWAY: ("000502", "Bad gateway."),
     Failure.UNAVAILABLE: ("390503", "The service is temporarily unavailable."),
     Failure.OVERLOADED: ("000529", "The model is overloaded."),
+    Failure.OUT_OF_MONEY: ("000402", "budget exceeded"),
+    Failure.DISABLED: ("003001", "Trial accounts are not allowed to access this endpoint."),
+    Failure.UNKNOWN_MODEL: ("370001", 'unknown model "{model}"'),
 }
+_STATUS: Mapping[Failure, int] = {Failure.OUT_OF_MONEY: 402}  # of failures that providers give several
 _BAD_REQUEST_CODE = "390142"
 
 
@@ -106,13 +110,13 @@ class SnowflakeCortex:
             case _:
                 message = rejected.message
         body = {"code": code, "message": message, "request_id": "standin-request", "error_code": code}
-        return error_reply(rejected.failure.status, body, request_id="x-snowflake-request-id")
+        return error_reply(rejected.status, body, request_id="x-snowflake-request-id")
 
     def scripted(self, failure: Failure, endpoint: ChatEndpoint, ask: Ask) -> RejectedError:
         """Return Snowflake's wording of *failure*, or that of the model's service."""
         if failure in _SCRIPTED:
             _, message = _SCRIPTED[failure]
-            return RejectedError(failure, message.format(model=ask.model))
+            return RejectedError(failure, message.format(model=ask.model), status=_STATUS.get(failure))
         if endpoint is self._messages:
             return anthropic_words(failure, ask)
         return self._openai.scripted(failure, endpoint, ask)

@@ -95,7 +95,18 @@ _SCRIPTED: Mapping[Failure, tuple[str, str]] = {
     Failure.BAD_GATEWAY: ("UNAVAILABLE", "Bad gateway."),
     Failure.UNAVAILABLE: ("UNAVAILABLE", "The service is currently unavailable."),
     Failure.OVERLOADED: ("UNAVAILABLE", "The model is overloaded. Please try again later."),
+    Failure.OUT_OF_MONEY: (
+        "PERMISSION_DENIED",
+        "This API method requires billing to be enabled. Please enable billing on project #standin-project.",
+    ),
+    Failure.DISABLED: ("FAILED_PRECONDITION", "User location is not supported for the API use."),
+    Failure.UNKNOWN_MODEL: (
+        "FAILED_PRECONDITION",
+        "The publisher model `{model}` is not servable in region us-east5.",
+    ),
 }
+_STATUS: Mapping[Failure, int] = {Failure.OUT_OF_MONEY: 403}  # of failures that providers give several
+_REASONS: Mapping[Failure, str] = {Failure.OUT_OF_MONEY: "BILLING_DISABLED"}
 
 
 class VertexAI:
@@ -140,15 +151,19 @@ class VertexAI:
             return anthropic_error(rejected)
         status, words = _SCRIPTED[rejected.failure]
         message = words if rejected.failure is Failure.UNAUTHORIZED else rejected.message
-        error = {"code": rejected.failure.status, "message": message, "status": status}
-        return HttpReply(rejected.failure.status, json.dumps({"error": error}).encode())
+        error: JsonObject = {"code": rejected.status, "message": message, "status": status}
+        if reason := _REASONS.get(rejected.failure):
+            kind = "type.googleapis.com/google.rpc.ErrorInfo"
+            error["details"] = [{"@type": kind, "reason": reason, "domain": "googleapis.com"}]
+        return HttpReply(rejected.status, json.dumps({"error": error}).encode())
 
     def scripted(self, failure: Failure, endpoint: ChatEndpoint, ask: Ask) -> RejectedError:
         """Return the wording of *failure*: Google's, or Anthropic's where Claude's service answers."""
         if self._words_itself(endpoint, failure):
             return anthropic_words(failure, ask)
         _, message = _SCRIPTED[failure]
-        return RejectedError(failure, message.format(model=ask.model, tokens=ask.input_tokens + 1_048_576))
+        text = message.format(model=ask.model, tokens=ask.input_tokens + 1_048_576)
+        return RejectedError(failure, text, status=_STATUS.get(failure))
 
     def _words_itself(self, endpoint: Endpoint | None, failure: Failure) -> bool:
         """Whether Claude's own service, and not Google, words *failure*."""

@@ -28,6 +28,10 @@ class Failure(StrEnum):
     BAD_GATEWAY = "502"
     UNAVAILABLE = "503"
     OVERLOADED = "529"
+    # an HTTP error that only an operator can mend, in the provider's own words and by the status that it gives them
+    OUT_OF_MONEY = "out-of-money"
+    DISABLED = "disabled"  # the account, or its access from here
+    UNKNOWN_MODEL = "unknown-model"
     # a 200 that is none
     MALFORMED = "malformed"  # JSON that ends too early
     EMPTY = "empty"  # no byte of body
@@ -44,11 +48,13 @@ class Failure(StrEnum):
     @property
     def is_http_error(self) -> bool:
         """Whether the provider answers with an HTTP error status."""
-        return self.value[:3].isdigit()
+        return self.value[:3].isdigit() or self in _FOR_AN_OPERATOR
 
     @property
     def status(self) -> int:
-        """The HTTP status of an `is_http_error` failure; 500 for an error event."""
+        """The HTTP status of an `is_http_error` failure, the usual one of several; 500 for an error event."""
+        if self in _FOR_AN_OPERATOR:
+            return 400
         return int(self.value[:3]) if self.is_http_error else 500
 
     @property
@@ -56,6 +62,8 @@ class Failure(StrEnum):
         """Whether no request gets through at all, so that none can be counted."""
         return self in {Failure.REFUSED, Failure.BLACKHOLE}
 
+
+_FOR_AN_OPERATOR = frozenset({Failure.OUT_OF_MONEY, Failure.DISABLED, Failure.UNKNOWN_MODEL})
 
 STREAM_FAILURES: tuple[Failure, ...] = (
     Failure.ERROR_EVENT,

@@ -177,10 +177,22 @@ class Incoming:
 class RejectedError(Exception):
     """The provider would not take this request."""
 
-    def __init__(self, failure: Failure, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        """Say what is wrong in the provider's words; *param* and *code* where its error shape has them."""
+    def __init__(
+        self,
+        failure: Failure,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        """Say what is wrong in the provider's words; *param* and *code* where its error shape has them.
+
+        *status*: the HTTP status, None for the failure's own.
+        """
         super().__init__(message)
         self.failure = failure
+        self.status = failure.status if status is None else status
         self.message = message
         self.param = param
         self.code = code

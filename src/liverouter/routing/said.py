@@ -1,0 +1,112 @@
+"""What a provider says in the place of an answer, whatever the shape of its error. Pure.
+
+Read where it comes in, see `guard`: the libraries wrap it in words of their own, and some take for the status what the
+body calls a code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+_LONGEST: Final = 300  # characters of a message, and of a code
+_MOST_DETAILS: Final = 20
+_LARGEST: Final = 64_000  # bytes of an answer that is looked into
+_MARKS: Final = (b'"error"', b'"error_code"')  # as names; within a text their quotes are escaped
+_ANSWER: Final = frozenset({"candidates", "choices", "content"})  # one of these is in every whole answer
+_CODES: Final = ("code", "type", "status", "reason", "error_code")
+_A_STATUS: Final = re.compile("[45][0-9]{2}")  # also where it is a text, as Azure's
+_STATUS: Final[Mapping[str, int]] = {  # of an error that came with none: in a stream, or called a success
+    "insufficient_quota": 429,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "overloaded_error": 529,
+    "invalid_request_error": 400,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A provider's error.
+
+    Attributes:
+        status: the HTTP status; of an error that came with none what its body names, 500 where that names none.
+        codes: every code, type and reason in it.
+        message: its beginning.
+    """
+
+    status: int
+    codes: frozenset[str]
+    message: str
+
+
+def said_by(status: int, body: bytes) -> Said:
+    """Return the error of a response with *status* and *body*."""
+    document = _first(body)
+    if document is None:
+        return Said(status, frozenset(), "")
+    return _read(document, status)
+
+
+def error_in_answer(body: bytes) -> Said | None:
+    """Return the error that a provider called a success, None where *body* holds none."""
+    if len(body) > _LARGEST or not _has_mark(body) or (document := _first(body)) is None:
+        return None
+    return _read(document) if _is_error(document) else None
+
+
+def error_in_events(events: bytes) -> Said | None:
+    """Return the first error among whole *events* of a stream, None where there is none."""
+    if not _has_mark(events):
+        return None
+    for line in events.splitlines():
+        name, _, data = line.partition(b":")
+        if name == b"data" and _has_mark(data) and (document := _first(data)) is not None and _is_error(document):
+            return _read(document)
+    return None
+
+
+def _has_mark(data: bytes) -> bool:
+    return _MARKS[0] in data or _MARKS[1] in data
+
+
+def _is_error(document: Mapping[str, Any]) -> bool:
+    """Tell whether *document* is an error: under `error`, or flat, as Snowflake's are."""
+    return bool(document.get("error") or document.get("error_code")) and _ANSWER.isdisjoint(document)
+
+
+def _first(body: bytes) -> Mapping[str, Any] | None:
+    """Return the JSON object that *body* holds, Google's list of one included; None where there is none."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(document, list) and document:
+        document = document[0]
+    return document if isinstance(document, Mapping) else None
+
+
+def _read(document: Mapping[str, Any], status: int | None = None) -> Said:
+    """Return what *document* says: in its member `error`, or itself; *status* is the response's, None without one."""
+    error = document.get("error")
+    inner: Mapping[str, Any] = error if isinstance(error, Mapping) else document
+    details = inner.get("details")
+    parts = [inner, document, inner.get("innererror")]
+    parts += details[:_MOST_DETAILS] if isinstance(details, list) else []
+    values = [part.get(name) for part in parts if isinstance(part, Mapping) for name in _CODES]
+    codes = frozenset(value for value in values if isinstance(value, str) and len(value) <= _LONGEST)
+    words = error if isinstance(error, str) else inner.get("message") or document.get("message")
+    message = words.strip()[:_LONGEST] if isinstance(words, str) else ""
+    if status is None:
+        named = [int(text) for text in map(str, values) if _A_STATUS.fullmatch(text)]
+        named += [number for code, number in _STATUS.items() if code in codes]
+        status = named[0] if named else 500
+    return Said(status, codes, message)

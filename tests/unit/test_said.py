@@ -1,0 +1,84 @@
+"""What a provider says in the place of an answer, read from whatever shape its error has."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from liverouter.routing.said import Said, error_in_answer, error_in_events, said_by
+
+OPENAI = {"error": {"message": "no such thing", "type": "invalid_request_error", "param": None, "code": "odd"}}
+ANTHROPIC = {"type": "error", "error": {"type": "invalid_request_error", "message": "no such thing"}}
+AZURE = {"error": {"code": "403", "message": "no such thing", "innererror": {"code": "Odd"}}}
+GOOGLE = {
+    "error": {"code": 400, "message": "no such thing", "status": "INVALID_ARGUMENT", "details": [{"reason": "ODD"}]}
+}
+SNOWFLAKE = {"code": "390142", "message": "no such thing", "request_id": "1", "error_code": "390142"}
+
+
+def body(document: object) -> bytes:
+    """Return *document* as JSON."""
+    return json.dumps(document).encode()
+
+
+class TestError:
+    @pytest.mark.parametrize(
+        ("document", "codes"),
+        [
+            (OPENAI, {"invalid_request_error", "odd"}),
+            (ANTHROPIC, {"invalid_request_error", "error"}),
+            (AZURE, {"403", "Odd"}),
+            (GOOGLE, {"INVALID_ARGUMENT", "ODD"}),
+            ([GOOGLE], {"INVALID_ARGUMENT", "ODD"}),
+            (SNOWFLAKE, {"390142"}),
+        ],
+    )
+    def test_codes_and_message_are_found_in_every_provider_s_shape(self, document: object, codes: set[str]) -> None:
+        """Its status is that of the response, whatever the body calls a code."""
+        assert said_by(418, body(document)) == Said(418, frozenset(codes), "no such thing")
+
+    @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'"no"', b"[" * 5_000, b"null"])
+    def test_body_that_is_no_object_says_nothing(self, content: bytes) -> None:
+        """Its status remains."""
+        assert said_by(500, content) == Said(500, frozenset(), "")
+
+    def test_text_in_the_place_of_the_object_is_the_message(self) -> None:
+        """As some gateways write it; of a long one the beginning is kept."""
+        assert said_by(400, b'{"error": "no"}').message == "no"
+        assert len(said_by(400, body({"message": "n" * 5_000})).message) == 300
+
+
+class TestCalledASuccess:
+    @pytest.mark.parametrize(
+        ("document", "status"),
+        [(OPENAI, 400), (ANTHROPIC, 400), (AZURE, 403), (GOOGLE, 400), (SNOWFLAKE, 500), ({"error": "no"}, 500)],
+    )
+    def test_error_has_the_status_that_it_names(self, document: object, status: int) -> None:
+        """As a whole answer and as an event; 500 where it names none."""
+        for said in (error_in_answer(body(document)), error_in_events(b"event: x\ndata: " + body(document) + b"\n\n")):
+            assert said is not None
+            assert (said.status, said.message) == (status, "no" if document == {"error": "no"} else "no such thing")
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"choices": [{"message": {"content": '{"error": "no"}'}}]},
+            {"choices": [], "error": {"message": "no"}},
+            {"content": [{"type": "tool_use", "input": {"error": "no"}}]},
+            {"candidates": [{"content": {"parts": [{"functionCall": {"args": {"error": "no"}}}]}}]},
+            {"type": "content_block_start", "content_block": {"input": {"error": "no"}}},
+            {"id": "1", "error": None},
+        ],
+    )
+    def test_answer_that_speaks_of_an_error_is_none(self, document: object) -> None:
+        """A model may say what it likes."""
+        assert error_in_answer(body(document)) is None
+        assert error_in_events(b"data: " + body(document) + b"\n\n") is None
+
+    def test_error_among_other_events_is_found(self) -> None:
+        """An event that ends early is none."""
+        events = b'data: {"error": {"mess\n\ndata: {"choices": []}\n\ndata: ' + body(ANTHROPIC) + b"\n\n"
+        said = error_in_events(events)
+        assert said is not None
+        assert said.status == 400
