@@ -1,4 +1,4 @@
-"""litellm changes weekly: what is used of it is public, nothing of it is subclassed, and what is changed is in one file."""
+"""litellm changes weekly: only public names of it are used, none is subclassed, what is changed is in one file."""
 
 from __future__ import annotations
 
