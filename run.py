@@ -37,6 +37,7 @@ usage: python3 run.py COMMAND [ARGUMENT...]
 
   demo    watch a row in PostgreSQL become live in two workers (--keep leaves everything up to play with)
   test    run the tests; arguments go to pytest, for example: test tests/unit -k config
+          test --litellm newest|oldest [ARGUMENT...]: those that touch litellm and LangChain, at that end of their range
   check   ruff, mypy, import-linter and alembic check
   bench   measure, and print the figures
   soak    inject faults for a long time
@@ -44,11 +45,34 @@ usage: python3 run.py COMMAND [ARGUMENT...]
 """
 
 UV_COMPILE = [
-    *("pip", "compile", "pyproject.toml", "--all-extras", "--group=dev"),
+    *("pip", "compile", "pyproject.toml", "--all-extras"),
     *("--universal", "--python-version=3.11", "--generate-hashes"),
     *("--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"),  # no host, no noise in a diff
-    *("--quiet", "--output-file=requirements.lock"),
+    "--quiet",
 ]
+
+ENDS = {"newest": "highest", "oldest": "lowest-direct"}  # of a range, and how uv calls it
+RANGED = (  # whose ends `test --litellm` asks for
+    *(
+        "anthropic",
+        "langchain-anthropic",
+        "langchain-core",
+        "langchain-google-genai",
+        "langchain-litellm",
+        "langchain-openai",
+    ),
+    "litellm",
+)
+TOUCHING = (  # the tests of what passes through litellm and LangChain
+    *("tests/integration/test_failover_matrix.py", "tests/integration/test_failover_native.py"),
+    *("tests/integration/test_failover_settings.py", "tests/integration/test_failover_wire.py"),
+    *("tests/integration/test_streams.py", "tests/integration/test_standard_langchain.py"),
+    *("tests/integration/test_chat.py", "tests/integration/test_chat_content.py"),
+    *("tests/integration/test_chat_errors.py", "tests/integration/test_chat_parameters.py"),
+    *("tests/integration/test_live_router.py", "tests/integration/test_litellm_unusable.py"),
+    *("tests/integration/test_values.py", "tests/integration/test_warmup.py"),
+    *("tests/unit/test_patches_needed.py", "tests/unit/test_profile.py", "tests/unit/test_providers.py"),
+)
 
 
 class Refusal(Exception):  # noqa: N818 an answer to a person, not a defect
@@ -90,7 +114,13 @@ def demo(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     """Become pytest, which writes bytecode: a run starts some hundred processes that would compile all anew."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    return _become(PYTHON, "-m", "pytest", *arguments)
+    if arguments[:1] != ["--litellm"]:
+        return _become(PYTHON, "-m", "pytest", *arguments)
+    end, others = "".join(arguments[1:2]), arguments[2:]
+    if end not in ENDS:
+        raise Misuse("--litellm takes newest or oldest.")
+    chosen = () if any(Path(ROOT, argument.partition("::")[0]).exists() for argument in others) else TOUCHING
+    return _become(_python_at(end), "-m", "pytest", *chosen, *others)
 
 
 def check(arguments: list[str]) -> int:
@@ -125,7 +155,7 @@ def soak(arguments: list[str]) -> int:
 
 def lock(arguments: list[str]) -> int:
     """Resolve the dependencies of pyproject.toml to exact versions with hashes, naming no host."""
-    return _become(BIN / "uv", *UV_COMPILE, *arguments)
+    return _become(BIN / "uv", *UV_COMPILE, "--group=dev", "--output-file=requirements.lock", *arguments)
 
 
 COMMANDS = {"demo": demo, "test": test, "check": check, "bench": bench, "soak": soak, "lock": lock}
@@ -149,6 +179,14 @@ def prepare() -> None:
     """Make or mend ``.venv`` unless it is what requirements.lock and pyproject.toml ask for; one process at a time."""
     if _is_current():
         return
+    with _alone(VENV):
+        if not _is_current():
+            _install()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Set up an environment in *folder* while no other process sets up one; what goes wrong is told with its path."""
     import fcntl  # Windows has no such module, and was refused above
 
     try:
@@ -160,10 +198,9 @@ def prepare() -> None:
                 fcntl.flock(lock_file, fcntl.LOCK_EX)
             # An installer that outlives us has to be waited for, so it inherits the lock.
             os.set_inheritable(lock_file.fileno(), True)  # noqa: FBT003 it takes no keyword
-            if not _is_current():
-                _install()
+            yield
     except OSError as exc:
-        raise Refusal(f"{VENV} cannot be set up: {exc}. Run this as the user who owns the checkout.") from exc
+        raise Refusal(f"{folder} cannot be set up: {exc}. Run this as the user who owns the checkout.") from exc
 
 
 def _is_current() -> bool:
@@ -196,7 +233,7 @@ def _install() -> None:
                 shutil.rmtree(VENV)
             venv.EnvBuilder(with_pip=False, symlinks=True).create(VENV)  # Debian's Python may come without ensurepip
     UNFINISHED.touch()
-    locked = _locked()
+    locked = _parts(LOCK)
     uv_alone = _requirements("uv", locked.pop("uv"))
     others = _requirements("all", *locked.values())
     exactly = ("--require-hashes", "--no-deps", "-r")  # the lock is complete: there is nothing to resolve
@@ -205,7 +242,8 @@ def _install() -> None:
         done = _pip(*exactly, uv_alone)
     if done:
         with _progress(f"{len(locked)} packages, the largest litellm, PostgreSQL and LangChain"):
-            done = _uv("--compile-bytecode", *exactly, others) and _uv(*project)
+            to = ("--python", str(PYTHON))
+            done = _uv(*to, "--compile-bytecode", *exactly, others) and _uv(*to, *project)
     if not done:
         with _progress(f"{len(locked)} packages with pip, because uv did not succeed; a few minutes"):
             done = _pip(*exactly, others) and _pip(*project)
@@ -216,10 +254,48 @@ def _install() -> None:
     _say(f"ready in {time.monotonic() - started:.0f} s")
 
 
-def _locked() -> dict[str, str]:
-    """Return each package's part of requirements.lock; a package locked for two Pythons has both in one."""
+def _python_at(end: str) -> Path:
+    """Return the Python of an environment with the *end* of RANGED; ``.venv`` has it where the lock is at that end.
+
+    Another environment is made for it, beside ``.venv``: the lock's packages, but for what that end does not go with.
+    """
+    folder = ROOT / f".venv-litellm-{end}"
+    done = folder / "liverouter-stamp"
+    with _alone(folder):
+        with contextlib.suppress(OSError):
+            if end == "oldest" and done.read_text() == stamp():  # no release will be older
+                return folder / "bin" / "python"
+        wanted = VENV / f"liverouter-litellm-{end}.txt"
+        shutil.copy(LOCK, wanted)  # whose versions uv prefers
+        upgrades = [f"--upgrade-package={name}" for name in RANGED]
+        to_file = ("--group=test", f"--resolution={ENDS[end]}", f"--output-file={wanted}")
+        with _progress(f"which litellm is the {end}"):
+            if not _succeeds([str(BIN / "uv"), *UV_COMPILE, *to_file, *upgrades]):
+                raise Refusal(f"The {end} litellm cannot be resolved; the reason stands above.")
+        found, locked = _parts(wanted), _parts(LOCK)
+        _say(", ".join(part.split(maxsplit=1)[0] for name, part in found.items() if name in RANGED))
+        if all(found[name] == locked[name] for name in RANGED):
+            return PYTHON
+        asked = f"{stamp()}{hashlib.sha256(wanted.read_bytes()).hexdigest() if end == 'newest' else ''}"
+        with contextlib.suppress(OSError):
+            if done.read_text() == asked:
+                return folder / "bin" / "python"
+        with _progress(f"{len(found)} packages for {folder.name}"):
+            venv.EnvBuilder(with_pip=False, symlinks=True, clear=True).create(folder)
+            python = str(folder / "bin" / "python")
+            if not (
+                _uv("--python", python, "--require-hashes", "--no-deps", "-r", str(wanted))
+                and _uv("--python", python, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+            ):
+                raise Refusal("The installation failed; the reason stands above. The next run starts it again.")
+        done.write_text(asked)
+        return Path(python)
+
+
+def _parts(requirements: Path) -> dict[str, str]:
+    """Return each package's part of a file of locked ones; a package locked for two Pythons has both in one."""
     parts: dict[str, str] = {}
-    for part in re.split(r"^(?=\S)", LOCK.read_text(), flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^(?=\S)", requirements.read_text(), flags=re.MULTILINE)[1:]:
         name = part.split("==")[0]
         parts[name] = parts.get(name, "") + part
     return parts
@@ -243,11 +319,11 @@ def _pip(*arguments: str) -> bool:
 
 
 def _uv(*arguments: str) -> bool:
-    return _succeeds([str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON), *arguments])
+    return _succeeds([str(BIN / "uv"), "pip", "install", "--quiet", *arguments])
 
 
 def _succeeds(command: list[str]) -> bool:
-    return not subprocess.run(command, env=_environment(), close_fds=False, check=False).returncode
+    return not subprocess.run(command, cwd=ROOT, env=_environment(), close_fds=False, check=False).returncode
 
 
 def _environment() -> dict[str, str]:

@@ -54,6 +54,7 @@ CODES: Final[dict[str, str]] = {
     "LR306": "shared cooldowns are off: Redis does not answer",
     "LR307": "no answer came in time",
     "LR308": "the request cannot be written as the provider wants it",
+    "LR309": "the installed litellm cannot be used",
     "LR401": "no config is live yet",
     "LR402": "the client is closed",
     "LR403": "an instance rejected the revision",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
 
+    from liverouter.errors import Problem
     from liverouter.revision import Deployment, Snapshot
     from liverouter.routing.cooldowns import Cooldown, Cooldowns
 
@@ -32,6 +33,7 @@ class Generation:
         profiles: the ModelProfile of each deployment by its id.
         profile: minimum of limits and AND of abilities, over all deployments.
         cooldowns: which deployments are to be left alone; of the client, for all its generations.
+        warnings: in which it is not what its rows ask for: the engine, or a fallback that is left out.
     """
 
     number: int
@@ -41,6 +43,7 @@ class Generation:
     profiles: Mapping[str, Mapping[str, Any]]
     profile: Mapping[str, Any]
     cooldowns: Cooldowns
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def deployments(self) -> tuple[Deployment, ...]:

@@ -149,7 +149,7 @@ class TestSwaps:
             for caller in callers:
                 caller.start()
             lists = {name: list(getattr(litellm, name)) for name in LISTS}
-            prices, descriptors = len(litellm.model_cost), _descriptors()
+            prices, descriptors = set(litellm.model_cost), _descriptors()
             for number in range(200):
                 world.live.set(llm_fallback_config=_spare(world, number))  # another one each time; the primary stays
                 routers.append(weakref.ref(world.live.generation().router))
@@ -160,7 +160,7 @@ class TestSwaps:
                 caller.join()
 
             assert {name: list(getattr(litellm, name)) for name in LISTS} == lists
-            assert len(litellm.model_cost) == prices
+            assert len(set(litellm.model_cost) - prices) <= 1, "litellm names the model once, and no key"
             assert _descriptors() <= descriptors + 20
             assert set(roles) == {"fallback"}, "no call failed, and none asked the primary"
             assert world.primary.hits == 2, "the one that answered, and the one that began the cooldown"

@@ -462,7 +462,11 @@ class TestNonsense:
         answer = WHOLE[dialect] | {"model": LONG_TEXT, "usage": dict.fromkeys(names, 10**30)}
         with attacked(dialect, engine) as (server, live):
             server.does(answers(OK, json.dumps(answer).encode()))
-            told = ask(live.chat_model()).response_metadata
+            try:
+                told = ask(live.chat_model()).response_metadata
+            except core.ModelAPIError:  # litellm since 1.110, which reads figures as 64 bits
+                assert engine == "litellm"
+                return
             assert len(told["model_name"]) <= 200
             (row,) = live.usage.drain()
             assert (row["prompt_tokens"], row["completion_tokens"]) == (10**9, 10**9)

@@ -16,7 +16,7 @@ from liverouter import ClosedError, LiveRouter, NotReadyError, OptionsError, Sta
 from liverouter.engine.activation import Activation
 from liverouter.engine.engine import Engine
 from liverouter.engine.reporter import Reporter
-from liverouter.errors import Problem, RolloutError
+from liverouter.errors import RolloutError
 from liverouter.events import (
     ConfigApplied,
     ConfigRejected,
@@ -147,7 +147,7 @@ class TestReject:
         build = Activation.build
         faults: list[Exception] = [OSError(errno.EMFILE, "Too many open files")]  # none or one: as long as it lasts
 
-        def failing(self: Activation, snapshot: Snapshot, number: int) -> tuple[Generation, tuple[Problem, ...]]:
+        def failing(self: Activation, snapshot: Snapshot, number: int) -> Generation:
             for fault in faults:
                 if snapshot.revision > 1:
                     raise fault

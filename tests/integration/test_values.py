@@ -75,8 +75,8 @@ class TestAddress:
         with MemoryRouter(rows(name), secrets=CONFIGS[name][2]) as live:
             generation = live.generation()
             host = generation.snapshot.primary.endpoint.split("/")[2]
-            assert generation.router is not None
-            (model,) = generation.router.model_list
+            chat: Any = generation.chat
+            (model,) = chat.router.model_list
             assert model["litellm_params"]["api_base"].split("/")[2] == host
             live.set(litellm_enable=False)
             assert _NATIVE[name](live.generation().chat).split("/")[2] == host

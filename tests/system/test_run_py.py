@@ -132,6 +132,37 @@ class TestCommands:
         result = checkout.run("test", "tests/test_it.py", "-q", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # they take seconds
         assert "1 passed" in result.stdout, result
 
+    @pytest.mark.parametrize(("end", "resolution"), [("newest", "highest"), ("oldest", "lowest-direct")])
+    def test_litellm_of_the_lock_is_not_installed_twice(self, checkout: Checkout, end: str, resolution: str) -> None:
+        """Where an end of the range resolves to what the lock has, `.venv` serves; a path replaces the usual tests."""
+        (checkout.root / "tests" / "test_it.py").write_text("def test_it(): pass\n")
+        (checkout.root / "pyproject.toml").write_text("")
+        checkout.mark_installed()
+        quick = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        result = checkout.run("test", "--litellm", end, "tests/test_it.py", "-q", **quick)
+        assert "1 passed" in result.stdout, result
+        assert f"--resolution={resolution}" in result.stdout.splitlines()[0]
+        assert not (checkout.root / f".venv-litellm-{end}").exists()
+
+    def test_oldest_litellm_is_resolved_once(self, checkout: Checkout) -> None:
+        """Its environment is known by its stamp: a later run asks nobody, and runs the tests that touch litellm."""
+        folder = checkout.root / ".venv-litellm-oldest"
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "python").write_text('#!/bin/sh\necho "python $*"\n')
+        (folder / "bin" / "python").chmod(0o755)
+        shutil.copy(checkout.venv / "liverouter-stamp", folder / "liverouter-stamp")
+        result = checkout.run("test", "--litellm", "oldest", "-q", FAILING="uv")
+        assert result.returncode == 0, result
+        assert result.stdout.startswith("python -m pytest tests/")
+        assert result.stdout.endswith(" -q\n")
+        assert all((ROOT / path).exists() for path in result.stdout.split()[3:-1])
+
+    def test_litellm_that_cannot_be_resolved_is_told(self, checkout: Checkout) -> None:
+        """Without an index nothing is run; nor is it where the end of the range is none."""
+        result = checkout.run("test", "--litellm", "newest", FAILING="uv")
+        assert (result.returncode, "The newest litellm cannot be resolved" in result.stderr) == (1, True)
+        assert checkout.run("test", "--litellm", "newer").returncode == 2
+
     def test_check_runs_every_check_and_names_those_that_failed(self, checkout: Checkout) -> None:
         """One failure does not hide the next; the exit code tells."""
         result = checkout.run("check", FAILING="mypy lint-imports")

@@ -65,13 +65,13 @@ class Steps(Activation):
         snapshot = Snapshot(rows.epoch, rows.revision, rows.change_id, rows.committed_at, (deployment,))
         return Validation(snapshot, (), snapshot.litellm_enable)
 
-    def build(self, snapshot: Snapshot, number: int) -> tuple[Generation, tuple[Problem, ...]]:
+    def build(self, snapshot: Snapshot, number: int) -> Generation:
         """Build, or raise what the test prepared."""
         self.world.builds += 1
         self.world.changed.set()
         if error := self.world.unbuildable.get(snapshot.revision):
             raise error
-        return Generation(number, snapshot, {snapshot.primary.id: cast("Any", object())}, None, {}, {}, Cooldowns()), ()
+        return Generation(number, snapshot, {snapshot.primary.id: cast("Any", object())}, None, {}, {}, Cooldowns())
 
     def warm(self, generation: Generation) -> None:
         """Load nothing."""

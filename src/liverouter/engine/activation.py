@@ -23,6 +23,10 @@ from liverouter.routing.warmup import warm_up
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.language_models import BaseChatModel
+
     from liverouter.chat.usage import UsageCounter
     from liverouter.config.environment import Environment
     from liverouter.loops.thread import LoopThread
@@ -121,7 +125,7 @@ class Activation:
         if validation.snapshot is None:
             return Rejected(validation=validation, problems=validation.problems)
         try:
-            generation, warnings, build_ms, warm_ms = self._next(validation.snapshot)
+            generation, build_ms, warm_ms = self._next(validation.snapshot)
         except ConfigError as exc:
             return Rejected(validation=validation, problems=exc.problems, retryable=_is_retryable(exc))
         except LiveRouterError as exc:
@@ -133,50 +137,52 @@ class Activation:
             return Rejected(validation=validation, problems=(problem,), retryable=retryable)
         return Prepared(
             generation=generation,
-            validation=replace(validation, problems=(*validation.problems, *warnings)),
+            validation=replace(validation, problems=(*validation.problems, *generation.warnings)),
             validate_ms=validate_ms,
             build_ms=build_ms,
             warm_ms=warm_ms,
         )
 
-    def _next(self, snapshot: Snapshot) -> tuple[Generation, tuple[Problem, ...], float, float]:
-        """Return the next generation, what to warn of, and the milliseconds that building and warming it took.
+    def _next(self, snapshot: Snapshot) -> tuple[Generation, float, float]:
+        """Return the next generation, and the milliseconds that building and warming it took.
 
         A snapshot that serves like the generation in force gets that one's parts under a new number.
         """
         former = self._store.current
         number = former.number + 1 if former is not None else 1
         if former is not None and snapshot.serves_like(former.snapshot):
-            return replace(former, number=number, snapshot=snapshot), (), 0.0, 0.0
+            return replace(former, number=number, snapshot=snapshot), 0.0, 0.0
         with unforkable(), collecting_later():
             started = time.monotonic()
-            generation, warnings = self.build(snapshot, number)
+            generation = self.build(snapshot, number)
             built = time.monotonic()
             self.warm(generation)
             warmed = time.monotonic()
         if self._gc_freeze:
             freeze()
-        return generation, warnings, (built - started) * 1000, (warmed - built) * 1000
+        return generation, (built - started) * 1000, (warmed - built) * 1000
 
     def validate(self, rows: Rows, environment: Environment) -> Validation:
         """Return the Snapshot that *rows* describe, or every Problem in them."""
         return validate(rows, environment=environment, keyring=self._keyring)
 
-    def build(self, snapshot: Snapshot, number: int) -> tuple[Generation, tuple[Problem, ...]]:
-        """Return a new generation, which knows what cools down, and what to warn of; sends nothing to any provider.
+    def build(self, snapshot: Snapshot, number: int) -> Generation:
+        """Return a new generation, which knows what cools down; sends nothing to any provider.
+
+        It is of the native engine where litellm is off, and where it cannot be used, which is a warning then.
 
         Raises:
             ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
         """
         self._usage.know(snapshot.deployments)
-        router, warnings = None, tuple[Problem, ...]()
-        if snapshot.litellm_enable:
-            load()
+        unusable = _unusable_litellm() if snapshot.litellm_enable else ()
+        router, left_out = None, tuple[Problem, ...]()
+        if snapshot.litellm_enable and not unusable:
             from liverouter.routing.engines import litellm  # imports litellm
 
             router, chats = litellm.build(snapshot, self._io, self._cooldowns)
         else:
-            chats, warnings = native.build(snapshot, self._io)
+            chats, left_out = _build_native(snapshot, self._io, unusable)
         profiles = {d.id: profile_of(d) for d in snapshot.deployments if d.id in chats}
         return Generation(
             number=number,
@@ -186,11 +192,12 @@ class Activation:
             profiles=profiles,
             profile=combine(list(profiles.values())),
             cooldowns=self._cooldowns,
-        ), warnings
+            warnings=(*unusable, *left_out),
+        )
 
     def warm(self, generation: Generation) -> None:
         """Load what the first call of *generation* needs, so that no caller pays; blocks for seconds the first time."""
-        warm_up(generation.snapshot)
+        warm_up(generation.snapshot, by_litellm=generation.router is not None)
 
     def activate(self, prepared: Prepared, rows: Rows, reading: Reading) -> None:
         """Swap in what was prepared of *rows*; tell that it is live, and which generation is retired.
@@ -232,6 +239,31 @@ class Activation:
         self._bus.emit(
             ConfigRejected(rows.epoch, rows.revision, rejected.stage, rejected.problems, kept.number if kept else None)
         )
+
+
+def _unusable_litellm() -> tuple[Problem, ...]:
+    """Return why litellm cannot be used, as warnings; nothing where it can, which is loaded then."""
+    try:
+        load()
+    except ConfigError as exc:
+        return tuple(replace(problem, severity="warning") for problem in exc.problems)
+    return ()
+
+
+def _build_native(
+    snapshot: Snapshot, io: LoopThread, unusable: Sequence[Problem]
+) -> tuple[dict[str, BaseChatModel], tuple[Problem, ...]]:
+    """Return what `native.build` does.
+
+    Raises:
+        ConfigError: what it raises; where it stands in for litellm, of that, too, why it is *unusable*.
+    """
+    try:
+        return native.build(snapshot, io)
+    except ConfigError as exc:
+        if not unusable:
+            raise
+        raise ConfigError([*(replace(problem, severity="error") for problem in unusable), *exc.problems]) from exc
 
 
 def _is_retryable(exc: BaseException) -> bool:

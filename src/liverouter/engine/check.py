@@ -123,7 +123,7 @@ async def check(
         outcome = await asyncio.to_thread(activation.prepare, rows, environment)
         if live and isinstance(outcome, Prepared):
             alone = _each_alone(outcome.generation.snapshot)
-            generations = await asyncio.to_thread(lambda: [activation.build(snapshot, 0)[0] for snapshot in alone])
+            generations = await asyncio.to_thread(lambda: [activation.build(snapshot, 0) for snapshot in alone])
             calls = await asyncio.gather(*(_call(_Source(loop, usage, generation)) for generation in generations))
     finally:
         if io is None:

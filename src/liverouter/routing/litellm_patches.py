@@ -1,8 +1,10 @@
 """What is changed in litellm, where it has no switch for it: each for its reason, once per process.
 
 `COMMON` is applied when litellm is loaded. What one provider needs, its spec names: a process that never uses the
-provider goes without. Most patches work only where there is a `Clock`, which is within an attempt of ours: the
-process's other calls of litellm stay as litellm made them. Importing this module imports litellm.
+provider goes without. Most patches work only within an attempt of ours: the process's other calls of litellm stay as
+litellm made them. Each says in which versions it was seen to be needed, and changes nothing where a litellm does not
+have what it looks for; a litellm in which clients cannot be guarded is not used, as that is a matter of keys.
+tests/unit/test_patches_needed.py asks the installed one, and says which patch can go. Importing this imports litellm.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from liverouter.routing.clock import clock_of_call
 from liverouter.routing.google_tokens import TokenRequest
 from liverouter.routing.guard import guarded
 
-OURS: Final = "liverouter"  # marks our deployments in litellm's model_info
 _LONGEST_MASKED: Final = 4_000  # characters, of which 2,000 leave
 _LITELLM_CACHE: Final = "cache"  # what litellm's Vertex AI module puts there as it is imported; no log row comes of it
 _WATCHERS: Final = (
@@ -41,13 +42,13 @@ if TYPE_CHECKING:
 def without_resend(handler: Any) -> Any:
     """Return *handler*, litellm's HTTP client, which no longer answers a failed connection by a second request.
 
-    It would go by a client of its own that nothing guards, and double the tries.
+    It would go by a client of its own that nothing guards, and double the tries. Seen in 1.106 to 1.110.
     """
 
-    async def refuse(*_: Any, **__: Any) -> NoReturn:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
         raise sys.exception() or RuntimeError("litellm resends without an error")
 
-    handler.single_connection_post_request = refuse
+    handler.create_client = refuse
     return handler
 
 
@@ -97,11 +98,21 @@ def _apply(name: str) -> None:
     PATCHES[name]()
 
 
+def _found(module: str, name: str = "") -> Any:
+    """Return litellm's *module*, or *name* of it; None where the installed version has none."""
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        return None
+    return getattr(found, name, None) if name else found
+
+
 def _guard_clients() -> None:
     """Have each HTTP client that litellm makes for an attempt of ours admit answers as `guard` does.
 
     litellm's clients follow redirects, key and prompt included, and read what comes. A chat model brings its own, but
     what litellm serves through another API than the one it was asked for, it asks by one that it makes deep inside.
+    Seen in 1.106 to 1.110.
     """
     create_client, get_async_http_client = AsyncHTTPHandler.create_client, BaseOpenAILLM._get_async_http_client  # noqa: SLF001 - litellm has no switch for it
 
@@ -139,14 +150,11 @@ def _shorten_masking() -> None:
     """Have litellm mask the beginning of a text alone, within an attempt of ours.
 
     Its pattern takes the square of a text's length: 12 s for an error of 64 kB, in which no other call goes on. What
-    leaves a call of ours is shorter than what it keeps, and masked by us.
+    leaves a call of ours is shorter than what it keeps, and masked by us. Seen in 1.106 to 1.110.
     """
-    try:
-        redaction = importlib.import_module("litellm.litellm_core_utils.secret_redaction")
-    except ImportError:  # a litellm that masks nothing
-        return
+    redaction: Any = _found("litellm.litellm_core_utils.secret_redaction")
     if (pattern := getattr(redaction, "_SECRET_RE", None)) is not None:
-        redaction._SECRET_RE = _Shortened(pattern)  # type: ignore[attr-defined]  # noqa: SLF001
+        redaction._SECRET_RE = _Shortened(pattern)  # noqa: SLF001 - litellm has no switch for it
 
 
 class _Shortened:
@@ -163,49 +171,37 @@ class _Shortened:
         return getattr(self._pattern, name)
 
 
-def _stay_unlisted() -> None:
-    """Keep our deployments out of litellm's process-wide price list, in which other Routers' go on being registered.
-
-    An entry per deployment id would be left there by every key that was ever used, and writing it is most of a build.
-    Prices and limits come from the model's own entry.
-    """
-    register = getattr(litellm.Router, "_register_deployment_pricing", None)
-    if register is None:  # since 1.110
-        return
-
-    def register_others(deployment: Any) -> None:
-        if not deployment.model_info.get(OURS):
-            register(deployment)
-
-    litellm.Router._register_deployment_pricing = staticmethod(register_others)  # noqa: SLF001
-
-
 def _honest_ends() -> None:
-    """Have litellm's streams end as the provider's did: up to 1.108 it makes up a reason for one that was cut off."""
-    from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
+    """Have litellm's streams end as the provider's did, also where that was cut off: `attempt` says what that means.
 
-    finish = getattr(CustomStreamWrapper, "finish_reason_handler", None)
-    if finish is None:
-        return
+    Seen in 1.106 to 1.108, which make up a reason, and in 1.110, which raises an error, whatever `check_streams` says.
+    """
+    wrapper: Any = _found("litellm.litellm_core_utils.streaming_handler", "CustomStreamWrapper")
+    finish = getattr(wrapper, "finish_reason_handler", None)
+    fails = getattr(wrapper, "_should_fail_on_clean_eof", None)
+    if finish is not None:
 
-    def honest(self: Any) -> Any:
-        chunk = finish(self)
-        is_made_up = self.received_finish_reason is None and self.intermittent_finish_reason is None
-        if clock_of_call() is not None and is_made_up:
-            chunk.choices[0].finish_reason = None
-        return chunk
+        def honest(self: Any) -> Any:
+            chunk = finish(self)
+            if clock_of_call() is not None and not (self.received_finish_reason or self.intermittent_finish_reason):
+                chunk.choices[0].finish_reason = None
+            return chunk
 
-    CustomStreamWrapper.finish_reason_handler = honest
+        wrapper.finish_reason_handler = honest
+    if fails is not None:
+        wrapper._should_fail_on_clean_eof = lambda self: clock_of_call() is None and fails(self)  # noqa: SLF001
 
 
 def _gemini_ends() -> None:
     """Have litellm's Gemini streams say "finished" only where the provider did.
 
-    litellm stamps every content chunk of theirs with a finish reason, so that a cut stream looks like a whole one.
+    litellm stamps every content chunk of theirs with a finish reason, so that a cut stream looks like a whole one. Seen
+    in 1.106 to 1.110.
     """
-    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator
-
-    parse = ModelResponseIterator.chunk_parser
+    gemini = "litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini"
+    iterator: Any = _found(gemini, "ModelResponseIterator")
+    if (parse := getattr(iterator, "chunk_parser", None)) is None:
+        return
 
     def chunk_parser(self: Any, chunk: dict[str, Any]) -> Any:
         response = parse(self, chunk)
@@ -219,20 +215,23 @@ def _gemini_ends() -> None:
                 choice.finish_reason = None
         return response
 
-    ModelResponseIterator.chunk_parser = chunk_parser
+    iterator.chunk_parser = chunk_parser
 
 
 def _google_tokens() -> None:
-    """Have litellm fetch Google's tokens within the attempt's timeout, and from where it was told."""
-    from litellm.llms.vertex_ai.vertex_llm_base import VertexBase
+    """Have litellm fetch Google's tokens within the attempt's timeout, and from where it was told.
 
-    refresh_auth = VertexBase.refresh_auth
+    It asks by google-auth's own transport, which waits for two minutes. Seen in 1.106 to 1.110.
+    """
+    base: Any = _found("litellm.llms.vertex_ai.vertex_llm_base", "VertexBase")
+    if (refresh_auth := getattr(base, "refresh_auth", None)) is None:
+        return
 
     def hurried(self: Any, credentials: Any) -> None:
         clock = clock_of_call()
         refresh_auth(self, credentials if clock is None else _ShortTimeout(credentials, clock.timeout_s))
 
-    VertexBase.refresh_auth = hurried
+    base.refresh_auth = hurried
 
 
 class _ShortTimeout:
@@ -247,20 +246,20 @@ class _ShortTimeout:
 
 
 def _snowflake_stops() -> None:
-    """Have litellm send `stop` to Claude at Snowflake under the name it has there."""
-    from litellm.llms.snowflake.chat.transformation import SnowflakeConfig
-
-    transform = SnowflakeConfig._transform_request_anthropic  # noqa: SLF001 - litellm has no switch for it
+    """Have litellm send `stop` to Claude at Snowflake under the name it has there. Seen in 1.106 to 1.110."""
+    config: Any = _found("litellm.llms.snowflake.chat.transformation", "SnowflakeConfig")
+    if (transform := getattr(config, "_transform_request_anthropic", None)) is None:
+        return
 
     def renaming(self: Any, model: str, messages: Any, optional_params: dict[str, Any], *others: Any) -> Any:
         if (stop := optional_params.pop("stop", None)) is not None:
             optional_params["stop_sequences"] = [stop] if isinstance(stop, str) else stop
         return transform(self, model, messages, optional_params, *others)
 
-    SnowflakeConfig._transform_request_anthropic = renaming  # noqa: SLF001
+    config._transform_request_anthropic = renaming  # noqa: SLF001 - litellm has no switch for it
 
 
-COMMON: Final = ("guard_clients", "honest_ends", "shorten_masking", "stay_unlisted")
+COMMON: Final = ("guard_clients", "honest_ends", "shorten_masking")
 PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
     {
         "gemini_ends": _gemini_ends,
@@ -269,6 +268,5 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
         "honest_ends": _honest_ends,
         "shorten_masking": _shorten_masking,
         "snowflake_stops": _snowflake_stops,
-        "stay_unlisted": _stay_unlisted,
     }
 )

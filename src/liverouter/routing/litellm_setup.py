@@ -1,4 +1,4 @@
-"""Loads litellm, once per process, and configures it.
+"""Loads litellm and the engine over it, once per process, and configures it; or tells why it cannot be used.
 
 It costs seconds to import, so it is loaded by `load` alone, off the path of whoever waits for an error message.
 """
@@ -11,9 +11,12 @@ import importlib
 import logging
 import os
 import threading
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.errors import ConfigError, Problem
 from liverouter.loops.fork import unforkable
+from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +28,10 @@ _GUARDS: Final = {  # litellm would read .env files and fetch its price list fro
     "LITELLM_LOCAL_BLOG_POSTS": "True",
     "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
 }
+RANGE: Final = "litellm>=1.106,<2"  # as pyproject.toml has it
 _loading = threading.Lock()
 _loaded: Any = None
+_unusable: Problem | None = None
 _frozen = False
 
 
@@ -67,20 +72,55 @@ def freeze() -> None:
 
 
 def load() -> Any:
-    """Import and configure litellm once and return it; blocks for seconds the first time, from any thread."""
-    global _loaded  # noqa: PLW0603 - the import is process-wide, so is this
+    """Import and configure litellm once and return it; blocks for seconds the first time, from any thread.
+
+    Raises:
+        ConfigError: it cannot be used (LR309). That is found out once per process: an import that failed halfway leaves
+            modules behind over which the next one stumbles, and would tell of those.
+    """
+    global _loaded, _unusable  # noqa: PLW0603 - the import is process-wide, so is this
     if _loaded is not None:
         return _loaded
     with unforkable(), _loading:
         if _loaded is not None:
             return _loaded
-        guard_environment()
-        with collecting_later():
-            litellm = importlib.import_module("litellm")
-            importlib.import_module("langchain_litellm")
-        _configure(litellm)
-        _loaded = litellm
-        return litellm
+        if _unusable is None:
+            try:
+                with collecting_later():
+                    _loaded = _import()
+            except Exception as exc:  # noqa: BLE001 - a version that we have not seen may raise anything
+                _unusable = _why(exc)
+            else:
+                return _loaded
+    raise ConfigError([_unusable])
+
+
+def _import() -> Any:
+    """Return litellm, configured, with all that the engine takes of it.
+
+    Raises:
+        Exception: what its import raises, or that it lacks something.
+    """
+    guard_environment()
+    litellm = importlib.import_module("litellm")
+    from liverouter.routing.engines import litellm as _engine  # noqa: F401 - takes what it needs of litellm
+
+    _configure(litellm)
+    return litellm
+
+
+def _why(exc: Exception) -> Problem:
+    """Return why litellm cannot be used, of the error that its import ended in."""
+    try:
+        what = f"litellm {version('litellm')} cannot be used"
+    except PackageNotFoundError:
+        what = "litellm is not installed"
+    return Problem(
+        "LR309",
+        f"{what}: {brief(exc)}",
+        "settings.litellm_enable",
+        f"Install one that can: pip install '{RANGE}', and restart the process; or set litellm_enable to false",
+    )
 
 
 def _configure(litellm: Any) -> None:

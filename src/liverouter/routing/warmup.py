@@ -47,13 +47,16 @@ _warmed: Final[set[str]] = set()
 _warming: Final = threading.Lock()
 
 
-def warm_up(snapshot: Snapshot) -> None:
-    """Load what the first call of *snapshot* needs, so that no caller pays; blocks for seconds the first time."""
+def warm_up(snapshot: Snapshot, *, by_litellm: bool) -> None:
+    """Load what the first call of *snapshot* needs, so that no caller pays; blocks for seconds the first time.
+
+    *by_litellm*: that is the engine.
+    """
     own = (name for deployment in snapshot.deployments for name in spec_of(deployment).preload)
     for name in dict.fromkeys((*_LATE, *own)):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    if snapshot.litellm_enable:
+    if by_litellm:
         _warm_up_new(snapshot.deployments)
 
 

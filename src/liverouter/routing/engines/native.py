@@ -69,8 +69,8 @@ def _missing_package(deployment: Deployment, exc: ImportError) -> Problem:
     consequence = ": this fallback is left out" if is_fallback else ""
     return Problem(
         "LR109",
-        f"litellm is off and the package '{exc.name or native.package}' that {deployment.provider} then needs "
-        f"is not installed{consequence}",
+        f"without litellm {deployment.provider} needs the package '{exc.name or native.package}', "
+        f"which is not installed{consequence}",
         "settings.llm_fallback_config" if is_fallback else "settings.litellm_enable",
         f"Install it: pip install 'liverouter[{native.extra}]'",
         "warning" if is_fallback else "error",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from litellm import Router, Timeout
+import litellm
+from litellm import Router
 
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.providers import sent_secrets, spec_of
@@ -59,6 +60,8 @@ def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]
         )
     else:
         retire(router)
+        for identifier in params:  # litellm's price list would keep an entry of every key that was ever used
+            litellm.model_cost.pop(identifier, None)
         litellm_patches.keep_caches(router)
         return router, params
     raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
@@ -66,7 +69,7 @@ def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]
 
 def retire(router: Router) -> None:
     """Take *router* off litellm's process-wide callback lists, which hold thirty and count every Router's failures."""
-    getattr(router, "retire", router.discard)()
+    (router.retire if hasattr(router, "retire") else router.discard)()  # the former since 1.110
 
 
 class DirectCalls:
@@ -146,8 +149,8 @@ class DirectCalls:
 
     def _timeout(self, deployment: Deployment) -> Exception:
         """Return litellm's error for a provider whose client heeds no timeout."""
-        spec, timeout_s = spec_of(deployment), self._snapshot.timeout_s
-        error: Exception = Timeout(f"no answer within {timeout_s:.3g} s", deployment.model, spec.litellm_provider)
+        what = f"no answer within {self._snapshot.timeout_s:.3g} s"
+        error: Exception = litellm.Timeout(what, deployment.model, spec_of(deployment).litellm_provider)
         return error
 
     def _failed(self, deployment: Deployment, cause: Cause) -> None:
@@ -189,6 +192,6 @@ def _params(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
 
 def _info(deployment: Deployment) -> dict[str, Any]:
     """Return litellm's `model_info` of *deployment*."""
-    info: dict[str, Any] = {"id": deployment.id, litellm_patches.OURS: True}
+    info: dict[str, Any] = {"id": deployment.id}
     base = spec_of(deployment).base_model(deployment)
     return info | {"base_model": base} if base else info

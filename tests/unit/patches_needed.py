@@ -1,0 +1,109 @@
+"""Which of our patches the installed litellm still needs, told as JSON: run as a script, by the test beside it.
+
+Each is asked of litellm as it comes, in a process that has patched nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+warnings.simplefilter("ignore")  # pydantic's on litellm's types
+os.environ.update(LITELLM_MODE="PRODUCTION", LITELLM_LOCAL_MODEL_COST_MAP="True")
+
+import litellm  # noqa: E402 - the switches first
+import openai  # noqa: E402
+from google.auth.transport import requests  # noqa: E402
+from litellm.litellm_core_utils.secret_redaction import redact_string  # noqa: E402
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler  # noqa: E402
+from litellm.llms.snowflake.chat.transformation import SnowflakeConfig  # noqa: E402
+from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator  # noqa: E402
+from litellm.llms.vertex_ai.vertex_llm_base import VertexBase  # noqa: E402
+
+from liverouter.testing import Failure, StandIn  # noqa: E402
+from tests.kit.linear import assert_linear, texts  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HI: Final[list[Any]] = [{"role": "user", "content": "hi"}]
+
+
+def gemini_ends() -> bool:
+    """Tell whether a chunk says that the answer has ended where Gemini did not say so."""
+    chunk = {"candidates": [{"content": {"parts": [{"text": "hi"}], "role": "model"}, "index": 0}]}
+    logging: Any = litellm.Logging(
+        "m", HI, stream=True, call_type="completion", start_time=0, litellm_call_id="", function_id=""
+    )
+    logging.optional_params = {}
+    parsed = ModelResponseIterator(iter(()), sync_stream=True, logging_obj=logging).chunk_parser(chunk)
+    return parsed is not None and any(choice.finish_reason for choice in parsed.choices)
+
+
+def google_tokens() -> bool:
+    """Tell whether a token is asked for by google-auth's own transport, which takes two minutes."""
+    asked: list[object] = []
+
+    class Credentials:
+        token = "t"
+
+        def refresh(self, request: object) -> None:
+            asked.append(request)
+
+    VertexBase().refresh_auth(Credentials())
+    return isinstance(asked[0], requests.Request)
+
+
+def guard_clients() -> bool:
+    """Tell whether a client that litellm makes follows redirects."""
+    return bool(AsyncHTTPHandler().client.follow_redirects)
+
+
+def honest_ends() -> bool:
+    """Tell whether a stream that was cut off ends with a reason that the provider did not give, or an error."""
+
+    async def reasons(provider: StandIn) -> list[str]:
+        stream = await litellm.acompletion(
+            "anthropic/claude-sonnet-4-6", HI, api_key="k", api_base=provider.base_url, stream=True, num_retries=0
+        )
+        found = [choice.finish_reason async for chunk in stream for choice in chunk.choices]
+        return [reason for reason in found if reason]
+
+    with StandIn("anthropic") as provider:
+        provider.fail(Failure.EOF)
+        try:
+            return asyncio.run(reasons(provider)) != []
+        except openai.APIError:
+            return True
+
+
+def shorten_masking() -> bool:
+    """Tell whether masking takes the square of a text's length."""
+    try:
+        assert_linear(redact_string, texts("-eyJaaaaaaaaaa"))
+    except AssertionError:
+        return True
+    return False
+
+
+def snowflake_stops() -> bool:
+    """Tell whether Claude at Snowflake is sent `stop`, which it does not know."""
+    body = SnowflakeConfig().transform_request("snowflake/claude-sonnet-4-6", HI, {"stop": ["x"]}, {}, {})
+    return "stop" in body
+
+
+ASKED: Final[tuple[Callable[[], bool], ...]] = (
+    gemini_ends,
+    google_tokens,
+    guard_clients,
+    honest_ends,
+    shorten_masking,
+    snowflake_stops,
+)
+
+if __name__ == "__main__":
+    json.dump({needs.__name__: needs() for needs in ASKED}, sys.stdout)
