@@ -22,6 +22,22 @@ _NAMES: Final = frozenset(
     {"model", "model_name", "id", "finish_reason", "stop_reason", "stop_sequence", "system_fingerprint", "service_tier"}
 )
 _LONGEST_NAME: Final = 200  # characters
+_ENDS: Final = {  # how providers say why an answer ended, in the words of OpenAI, which litellm speaks too
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "prohibited_content": "content_filter",
+    "blocklist": "content_filter",
+    "spii": "content_filter",
+    "recitation": "content_filter",
+    "image_safety": "content_filter",
+}
+_IN_TOOL_CALLS: Final = frozenset({"tool_use", "input_json_delta"})  # blocks that say what `tool_calls` does
 
 
 def note(call: Call, chunk: ChatGenerationChunk) -> None:
@@ -29,6 +45,8 @@ def note(call: Call, chunk: ChatGenerationChunk) -> None:
     message = chunk.message
     _clean(call, message)
     chunk.generation_info = _plain_metadata(chunk.generation_info) if chunk.generation_info else None
+    if call.generation.router is None:
+        _align(call, message)
     if (usage := getattr(message, "usage_metadata", None)) is not None:
         call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
 
@@ -45,6 +63,11 @@ def finish(call: Call, result: ChatResult) -> None:
         message = generation.message
         call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
         _clean(call, message)
+        if call.generation.router is None:
+            ended = (result.llm_output or {}).get("stop_reason")
+            if ended and "finish_reason" not in message.response_metadata:
+                message.response_metadata["stop_reason"] = ended
+            _align(call, message)
     price(call)
     for generation in result.generations:
         generation.message.response_metadata |= signature(call)
@@ -83,6 +106,9 @@ def _clean(call: Call, message: BaseMessage) -> None:
             extra.pop("tool_calls", None)  # the provider library's own objects; `.tool_calls` has the data
         for name, value in extra.items():
             extra[name] = _plain(value)
+    if isinstance(message, AIMessage) and (usage := message.usage_metadata) is not None:
+        usage.setdefault("input_token_details", {})  # not every library has them, nor each at every time
+        usage.setdefault("output_token_details", {})
     if metadata:
         if call.generation.router is not None:
             metadata.pop("model_id", None)
@@ -90,6 +116,34 @@ def _clean(call: Call, message: BaseMessage) -> None:
             if "model_name" in metadata:
                 metadata["model_name"] = call.served.model
         message.response_metadata = _plain_metadata(metadata)
+
+
+def _align(call: Call, message: BaseMessage) -> None:
+    """Give *message* of a provider's own class, or a piece of one, the shape that litellm's has, in place.
+
+    Text is a str, unless there is more in the content than text and tool calls: reasoning, citations, images.
+    `response_metadata["finish_reason"]` is there, in OpenAI's words.
+    """
+    content, metadata = message.content, message.response_metadata
+    if isinstance(message, AIMessage) and (message.tool_calls or getattr(message, "tool_call_chunks", None)):
+        call.calls_tools = True
+    if isinstance(content, list) and not call.is_structured:
+        if all(_is_simple(block) for block in content):
+            message.content = "".join(block if isinstance(block, str) else block.get("text", "") for block in content)
+        else:
+            call.is_structured = True
+    if reason := metadata.get("finish_reason") or metadata.get("stop_reason"):
+        word = str(reason).lower()
+        word = _ENDS.get(word, word)
+        metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word
+
+
+def _is_simple(block: Any) -> bool:
+    """Tell whether *block* of a content is nothing but text, or part of a tool call."""
+    if isinstance(block, str):
+        return True
+    kind = block.get("type")
+    return kind in _IN_TOOL_CALLS or (kind == "text" and not block.get("citations") and "extras" not in block)
 
 
 def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
