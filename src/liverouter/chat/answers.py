@@ -37,6 +37,7 @@ _ENDS: Final = {  # how providers say why an answer ended, in the words of OpenA
     "recitation": "content_filter",
     "image_safety": "content_filter",
 }
+_MARKERS: Final = ("finish_reason", "stop_reason")
 _IN_TOOL_CALLS: Final = frozenset({"tool_use", "input_json_delta"})  # blocks that say what `tool_calls` does
 
 
@@ -45,8 +46,8 @@ def note(call: Call, chunk: ChatGenerationChunk) -> None:
     message = chunk.message
     _clean(call, message)
     chunk.generation_info = _plain_metadata(chunk.generation_info) if chunk.generation_info else None
-    if call.generation.router is None:
-        _align(call, message)
+    metadata = message.response_metadata
+    _align(call, message, metadata.get("finish_reason") or metadata.get("stop_reason"))
     if (usage := getattr(message, "usage_metadata", None)) is not None:
         call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
 
@@ -63,13 +64,11 @@ def finish(call: Call, result: ChatResult) -> None:
         message = generation.message
         call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
         _clean(call, message)
-        if call.generation.router is None:
-            ended = (result.llm_output or {}).get("stop_reason")
-            if ended and "finish_reason" not in message.response_metadata:
-                message.response_metadata["stop_reason"] = ended
-            _align(call, message)
     price(call)
     for generation in result.generations:
+        ends = (result.llm_output or {}, generation.generation_info or {}, generation.message.response_metadata)
+        reason = next((end[name] for name in _MARKERS for end in ends if end.get(name)), None)
+        _align(call, generation.message, reason)
         generation.message.response_metadata |= signature(call)
     if result.llm_output:
         result.llm_output = _plain_metadata(result.llm_output)
@@ -106,9 +105,6 @@ def _clean(call: Call, message: BaseMessage) -> None:
             extra.pop("tool_calls", None)  # the provider library's own objects; `.tool_calls` has the data
         for name, value in extra.items():
             extra[name] = _plain(value)
-    if isinstance(message, AIMessage) and (usage := message.usage_metadata) is not None:
-        usage.setdefault("input_token_details", {})  # not every library has them, nor each at every time
-        usage.setdefault("output_token_details", {})
     if metadata:
         if call.generation.router is not None:
             metadata.pop("model_id", None)
@@ -118,24 +114,27 @@ def _clean(call: Call, message: BaseMessage) -> None:
         message.response_metadata = _plain_metadata(metadata)
 
 
-def _align(call: Call, message: BaseMessage) -> None:
-    """Give *message* of a provider's own class, or a piece of one, the shape that litellm's has, in place.
+def _align(call: Call, message: BaseMessage, reason: object) -> None:
+    """Give *message*, or a piece of one, the shape that it has in both engines, in place.
 
     Text is a str, unless there is more in the content than text and tool calls: reasoning, citations, images.
-    `response_metadata["finish_reason"]` is there, in OpenAI's words.
+    `response_metadata["finish_reason"]` says the *reason* of the end, where there is one, in OpenAI's words.
+    `usage_metadata` has the details of input and output tokens, {} where nothing is known of them.
     """
-    content, metadata = message.content, message.response_metadata
-    if isinstance(message, AIMessage) and (message.tool_calls or getattr(message, "tool_call_chunks", None)):
-        call.calls_tools = True
+    content = message.content
+    if isinstance(message, AIMessage):
+        call.calls_tools = call.calls_tools or bool(message.tool_calls or getattr(message, "tool_call_chunks", None))
+        if (usage := message.usage_metadata) is not None:
+            usage.setdefault("input_token_details", {})
+            usage.setdefault("output_token_details", {})
     if isinstance(content, list) and not call.is_structured:
         if all(_is_simple(block) for block in content):
             message.content = "".join(block if isinstance(block, str) else block.get("text", "") for block in content)
         else:
             call.is_structured = True
-    if reason := metadata.get("finish_reason") or metadata.get("stop_reason"):
-        word = str(reason).lower()
-        word = _ENDS.get(word, word)
-        metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word
+    if isinstance(reason, str) and reason:
+        word = _ENDS.get(reason.lower(), reason.lower())
+        message.response_metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word
 
 
 def _is_simple(block: Any) -> bool:
