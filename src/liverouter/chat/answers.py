@@ -114,6 +114,36 @@ def _clean(call: Call, message: BaseMessage) -> None:
         message.response_metadata = _plain_metadata(metadata)
 
 
+def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
+    """Return the one with more tokens in total, of what two chunks of a stream say."""
+    return one if one["total_tokens"] >= other["total_tokens"] else other
+
+
+def _plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return *metadata* as plain data; of the members in `_NAMES` only texts and None, texts cut to 200 characters.
+
+    LangChain joins the metadata of chunks, which fails where two values of one name have different types.
+    """
+    plain = {name: _plain(value) for name, value in metadata.items()}
+    return {
+        name: value[:_LONGEST_NAME] if name in _NAMES and isinstance(value, str) else value
+        for name, value in plain.items()
+        if name not in _NAMES or value is None or isinstance(value, str)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* with each pydantic object of a provider's library as a dict."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    dump = getattr(value, "model_dump", None)
+    return dump(exclude_none=True) if dump is not None else value
+
+
 def _align(call: Call, message: BaseMessage, reason: object) -> None:
     """Give *message*, or a piece of one, the shape that it has in both engines, in place.
 
@@ -143,33 +173,3 @@ def _is_simple(block: Any) -> bool:
         return True
     kind = block.get("type")
     return kind in _IN_TOOL_CALLS or (kind == "text" and not block.get("citations") and "extras" not in block)
-
-
-def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
-    """Return the one with more tokens in total, of what two chunks of a stream say."""
-    return one if one["total_tokens"] >= other["total_tokens"] else other
-
-
-def _plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return *metadata* as plain data; of the members in `_NAMES` only texts and None, texts cut to 200 characters.
-
-    LangChain joins the metadata of chunks, which fails where two values of one name have different types.
-    """
-    plain = {name: _plain(value) for name, value in metadata.items()}
-    return {
-        name: value[:_LONGEST_NAME] if name in _NAMES and isinstance(value, str) else value
-        for name, value in plain.items()
-        if name not in _NAMES or value is None or isinstance(value, str)
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Return *value* with each pydantic object of a provider's library as a dict."""
-    if isinstance(value, str | int | float | bool | None):
-        return value
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    dump = getattr(value, "model_dump", None)
-    return dump(exclude_none=True) if dump is not None else value
