@@ -31,6 +31,8 @@ class Call:
         cost_usd: what the call cost, as the answer said or litellm's price list; None where neither knows.
         begun: a deployment has begun to answer, and the failed attempts before it are counted.
         settled: the end of the call is counted.
+        calls_tools: the answer has called a tool.
+        is_structured: there is more in the answer's content than text and tool calls.
     """
 
     generation: Generation
@@ -43,6 +45,8 @@ class Call:
     cost_usd: float | None = None
     begun: bool = False
     settled: bool = False
+    calls_tools: bool = False
+    is_structured: bool = False
 
     def answered_by(self, identifier: str) -> None:
         """Note that the deployment *identifier* answers."""

@@ -44,16 +44,27 @@ _WORDS: Final = {  # what the primary does, by the stand-in's name for it
 _COOLS: Final = {"no": "no", "at once": "at once", "counted": "at the n-th"}
 
 
-def markdown(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Return the table: per failure and provider the requests that one failing call cost the primary."""
+def markdown(rows: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> str:
+    """Return the table: per failure and provider the requests that one failing call cost the primary.
+
+    *rows*: failure -> dialect -> engine -> what was measured. One number where the engines agree.
+    """
     dialects = list(dict.fromkeys(name for cells in rows.values() for name in cells))
     lines = [["the primary", "cools", *dialects], ["---"] * (2 + len(dialects))]
     for failure in sorted(rows, key=list(_order(rows)).index):
         cells = rows[failure]
-        cools = next(iter(cells.values()))["cools"]
-        hits = [str(cells[name]["primary_hits"]) if name in cells else "" for name in dialects]
+        cools = next(cell["cools"] for engines in cells.values() for cell in engines.values())
+        hits = [_hits(cells.get(name, {})) for name in dialects]
         lines.append([_WORDS.get(failure, failure), _COOLS[cools], *hits])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _hits(engines: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the requests of one cell, by engine where they differ: "2 (native 1)"."""
+    hits = {engine: cell["primary_hits"] for engine, cell in engines.items()}
+    if len(set(hits.values())) < 2:
+        return str(next(iter(hits.values()), ""))
+    return f"{hits['litellm']} (native {hits['native']})"
 
 
 def _order(rows: Mapping[str, Any]) -> list[str]:

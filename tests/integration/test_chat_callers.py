@@ -13,7 +13,7 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 
 from liverouter.errors import LiveRouterError
-from liverouter.routing import answer_body, drain
+from liverouter.routing import answer_body
 from liverouter.testing import StandIn
 from tests.kit.dialects import MODELS
 from tests.kit.standins import collect, live
@@ -78,8 +78,7 @@ class TestConnections:
         self, standin_and_client: tuple[StandIn, MemoryRouter], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A body that ends in a packet after its last event, as most servers send it, is read to that end."""
-        monkeypatch.setattr(drain, "_DRAIN_S", WAIT_S)  # half a second may not be enough on a busy machine
-        monkeypatch.setattr(answer_body, "_END_S", WAIT_S)
+        monkeypatch.setattr(answer_body, "_END_S", WAIT_S)  # half a second may not be enough on a busy machine
         standin, client = standin_and_client
         model = client.chat_model()
         standin.delay(chunk_delay_s=0.005)

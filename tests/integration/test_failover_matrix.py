@@ -1,4 +1,4 @@
-"""Every provider as the primary, failing in every way, asked by every method: the call is answered by the fallback."""
+"""Every provider as the primary, failing in every way, in both engines: the call is answered by the fallback."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.integration.failover_table import README, VARIABLE, filled, markdown
 from tests.kit.dialects import DIALECTS
 from tests.kit.leaps import connecting, leap
 from tests.kit.waiting import until
-from tests.kit.wires import LITELLM_WARNINGS
+from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
 from tests.kit.world import LONG_S, METHODS, Outcome, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [*LITELLM_WARNINGS]
+pytestmark = [*LITELLM_WARNINGS, *NATIVE_WARNINGS]
 
 TRIES, ALLOWED_FAILS, COOLDOWN_S = 2, 2, 30.0
 TIMEOUT_S = 120.0  # the fallback has no more, on a busy machine; a call that the primary keeps waiting leaps over it
@@ -49,8 +49,11 @@ AT_ONCE: Final = {
     Failure.UNKNOWN_MODEL,
 }
 ONE_HIT: Final = {*CALLERS, *AT_ONCE, Failure.TIMEOUT, Failure.HANG, Failure.STALL}  # asking again would not help
+Table = dict[str, dict[str, dict[str, dict[str, Any]]]]  # failure -> dialect -> engine -> what was measured
+ENGINES: Final = ("litellm", "native")
 CASES: Final = sorted(
-    ((failure, dialect) for failure in ROWS for dialect in DIALECTS), key=lambda case: case[0] not in WAITS
+    ((failure, dialect, engine) for failure in ROWS for dialect in DIALECTS for engine in ENGINES),
+    key=lambda case: case[0] not in WAITS,
 )
 BODY: Final = {  # every parameter that a call without tools may send, streamed or not
     "anthropic": {"model", "messages", "max_tokens", "temperature", "stream"},
@@ -71,37 +74,57 @@ HEADERS: Final = {  # beside HTTP's own and those in which OpenAI's library name
     "snowflake": {"authorization", "x-snowflake-authorization-token-type"},
     "snowflake claude": {"anthropic-version", "authorization", "x-snowflake-authorization-token-type"},
 }
+NATIVE_BODY: Final = {  # what the provider's own class sends beside or instead of it
+    "openai": {"max_completion_tokens"},
+    "azure-openai": {"max_completion_tokens"},
+    "vertex-ai": {"safetySettings"},
+    "snowflake": {"stream_options"},
+    "snowflake claude": {"max_completion_tokens", "stream_options"},
+}
+NATIVE_HEADERS: Final = {"anthropic": {"authorization"}}  # where Anthropic's library puts the key since its version 2
 # litellm loses Claude's refusal where Snowflake serves it whole: an empty answer is left
-UNTOLD_REFUSALS: Final = {("snowflake claude", "invoke"), ("snowflake claude", "ainvoke")}
+UNTOLD_REFUSALS: Final = {
+    ("litellm", "snowflake claude", "invoke"),
+    ("litellm", "snowflake claude", "ainvoke"),
+}
 
 
-def expected_hits(failure: Failure, dialect: str, method: str) -> int:
+def methods_of(failure: Failure, dialect: str, engine: str) -> tuple[str, ...]:
+    """Return the methods of one case: a whole answer and a stream; of the native engine, one of the four in turn."""
+    turn = ROWS.index(failure) + list(DIALECTS).index(dialect)
+    if engine == "native":
+        return (METHODS[turn % len(METHODS)],)
+    return ("ainvoke", "stream") if turn % 2 else ("invoke", "astream")
+
+
+def expected_hits(failure: Failure, dialect: str, engine: str, method: str) -> int:
     """Return the requests that one failing call may cost the primary."""
     if failure.is_unreachable:
         return 0
-    if failure is Failure.REFUSAL and (dialect, method) in UNTOLD_REFUSALS:
+    if failure is Failure.REFUSAL and (engine, dialect, method) in UNTOLD_REFUSALS:
         return TRIES
     return 1 if failure in ONE_HIT else TRIES
 
 
 class Worlds:
-    """One world per dialect and method, made when first asked for, kept for the module."""
+    """One world per dialect, engine and method, made when first asked for, kept for the module."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, str], World] = {}
+        self._made: dict[tuple[str, str, str], World] = {}
         self._making = threading.Lock()
 
-    def of(self, dialect: str, method: str) -> World:
+    def of(self, dialect: str, engine: str, method: str) -> World:
         """Return the world, with nothing failing and nothing cooling."""
         with self._making:
-            world = self._made.get((dialect, method)) or self._make(dialect, method)
+            world = self._made.get((dialect, engine, method)) or self._make(dialect, engine, method)
         world.primary.heal()
         world.clock.tick(10 * COOLDOWN_S)
         return world
 
-    def _make(self, dialect: str, method: str) -> World:
+    def _make(self, dialect: str, engine: str, method: str) -> World:
         world = World(
             dialect,
+            litellm_enable=engine == "litellm",
             litellm_num_retries=TRIES,
             litellm_allowed_fails=ALLOWED_FAILS,
             litellm_cooldown_time=COOLDOWN_S,
@@ -109,7 +132,7 @@ class Worlds:
             llm_temperature=0.5,
             llm_max_tokens=100,
         )
-        self._made[dialect, method] = world.__enter__()
+        self._made[dialect, engine, method] = world.__enter__()
         assert world.call(method).role == "primary"  # loads what litellm loads late, before time counts
         world.primary.fail(Failure.BAD_REQUEST)
         assert world.call(method).role == "fallback"
@@ -134,9 +157,9 @@ def worlds() -> Iterator[Worlds]:
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[dict[str, dict[str, dict[str, Any]]]]:
+def table() -> Iterator[Table]:
     """What each case measured; written as JSON where `failover_table` asks for it."""
-    measured: dict[str, dict[str, dict[str, Any]]] = {}
+    measured: Table = {}
     yield measured
     if path := os.environ.get(VARIABLE):
         settings = {"tries": TRIES, "allowed_fails": ALLOWED_FAILS}
@@ -144,36 +167,39 @@ def table() -> Iterator[dict[str, dict[str, dict[str, Any]]]]:
 
 
 class TestPrimaryFails:
-    @pytest.mark.parametrize(("failure", "dialect"), CASES, ids=lambda value: str(getattr(value, "value", value)))
+    @pytest.mark.parametrize(
+        ("failure", "dialect", "engine"), CASES, ids=lambda value: str(getattr(value, "value", value))
+    )
     def test_call_is_answered_by_the_fallback(
         self,
+        *,
         failure: Failure,
         dialect: str,
+        engine: str,
         worlds: Worlds,
-        table: dict[str, dict[str, dict[str, Any]]],
+        table: Table,
         sleeps: list[tuple[str, float]],
     ) -> None:
         """A whole call and a stream are answered, within the tries, without a sleep; the primary cools as it should.
 
         From a loop and from a thread in turn: every failure and every dialect is met by all four methods.
         """
-        turn = ROWS.index(failure) + list(DIALECTS).index(dialect)
-        methods = ("ainvoke", "stream") if turn % 2 else ("invoke", "astream")
+        methods = methods_of(failure, dialect, engine)
         with ThreadPoolExecutor(len(methods)) as pool:
-            first = list(pool.map(lambda method: _play(worlds, failure, dialect, method), methods))
+            first = list(pool.map(lambda method: _play(worlds, failure, dialect, engine, method), methods))
         assert sleeps == []
-        table.setdefault(failure.value, {})[dialect] = {
+        table.setdefault(failure.value, {}).setdefault(dialect, {})[engine] = {
             "primary_hits": max(outcome.primary_hits for outcome in first),
             "seconds": round(max(outcome.seconds for outcome in first), 2),
             "cools": "no" if failure in CALLERS else "at once" if failure in AT_ONCE else "counted",
         }
 
 
-def _play(worlds: Worlds, failure: Failure, dialect: str, method: str) -> Outcome:
+def _play(worlds: Worlds, failure: Failure, dialect: str, engine: str, method: str) -> Outcome:
     """Have the primary fail for *method*, cool and heal; return the first call's outcome."""
-    world = worlds.of(dialect, method)
+    world = worlds.of(dialect, engine, method)
     world.primary.fail(failure)
-    hits = expected_hits(failure, dialect, method)
+    hits = expected_hits(failure, dialect, engine, method)
 
     first = _call(world, failure, method)
     _check_first(first, world, hits)
@@ -228,9 +254,9 @@ def _check_first(first: Outcome, world: World, hits: int) -> None:
 
 
 class TestReadme:
-    def test_readme_shows_what_this_run_measured(self, table: dict[str, dict[str, dict[str, Any]]]) -> None:
+    def test_readme_shows_what_this_run_measured(self, table: Table) -> None:
         """The README's table is no claim: it is what the run above saw, cell by cell."""
-        if sum(len(cells) for cells in table.values()) < len(CASES):
+        if sum(len(engines) for cells in table.values() for engines in cells.values()) < len(CASES):
             pytest.skip("needs the whole matrix in this run")
         text = README.read_text(encoding="utf-8")
         assert "<!-- measured: failover -->" in text
@@ -240,11 +266,18 @@ class TestReadme:
 class TestWire:
     """What all of the above sent."""
 
+    @pytest.mark.parametrize("engine", ENGINES)
     @pytest.mark.parametrize("dialect", DIALECTS)
-    def test_request_holds_the_provider_s_parameters_and_nothing_else(self, dialect: str, worlds: Worlds) -> None:
+    def test_request_holds_the_provider_s_parameters_and_nothing_else(
+        self, dialect: str, engine: str, worlds: Worlds
+    ) -> None:
         """No parameter, header or query is outside the provider's list, and none was refused as unknown."""
+        more = (NATIVE_BODY, NATIVE_HEADERS) if engine == "native" else ({}, {})
+        parameters, headers = (
+            known[dialect] | own.get(dialect, set()) for known, own in zip((BODY, HEADERS), more, strict=True)
+        )
         for method in METHODS:
-            world = worlds.of(dialect, method)
+            world = worlds.of(dialect, engine, method)
             world.call(method)
             for standin in world.standins:
                 assert standin.violations == ()
@@ -252,16 +285,17 @@ class TestWire:
                 if request.kind != "chat":
                     continue
                 assert request.body is not None
-                assert set(request.body) <= BODY[dialect]
+                assert set(request.body) <= parameters
                 own = {name for name in request.headers if not name.startswith("x-stainless-")}
-                assert own - HTTP <= HEADERS[dialect]
+                assert own - HTTP <= headers
                 assert set(request.query.items()) <= {("alt", "sse"), ("api-version", "2024-10-21")}
 
+    @pytest.mark.parametrize("engine", ENGINES)
     @pytest.mark.parametrize("dialect", DIALECTS)
-    def test_secret_goes_to_its_own_provider_only(self, dialect: str, worlds: Worlds) -> None:
+    def test_secret_goes_to_its_own_provider_only(self, dialect: str, engine: str, worlds: Worlds) -> None:
         """Neither deployment ever sees a secret of the other."""
         for method in METHODS:
-            world = worlds.of(dialect, method)
+            world = worlds.of(dialect, engine, method)
             world.primary.fail(Failure.BAD_REQUEST)
             world.call(method)
             deployments = world.live.generation().snapshot.deployments

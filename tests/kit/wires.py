@@ -18,6 +18,12 @@ LITELLM_WARNINGS = (
     pytest.mark.filterwarnings("ignore:Item .* on TypedDict class .* `ReadOnly` qualifier:UserWarning"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
 )
+# google-genai's own: how it makes its HTTP client, and a coroutine that it leaves unawaited when it raises
+NATIVE_WARNINGS = (
+    pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession"),
+    pytest.mark.filterwarnings("ignore:.*ClientResponse.json:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*ClientResponse.json:RuntimeWarning"),
+)
 WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {

@@ -24,6 +24,23 @@ _NAMES: Final = frozenset(
     {"model", "model_name", "id", "finish_reason", "stop_reason", "stop_sequence", "system_fingerprint", "service_tier"}
 )
 _LONGEST_NAME: Final = 200  # characters
+_ENDS: Final = {  # how providers say why an answer ended, in the words of OpenAI, which litellm speaks too
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "prohibited_content": "content_filter",
+    "blocklist": "content_filter",
+    "spii": "content_filter",
+    "recitation": "content_filter",
+    "image_safety": "content_filter",
+}
+_MARKERS: Final = ("finish_reason", "stop_reason")
+_IN_TOOL_CALLS: Final = frozenset({"tool_use", "input_json_delta"})  # blocks that say what `tool_calls` does
 
 
 def note(call: Call, chunk: ChatGenerationChunk) -> None:
@@ -31,6 +48,8 @@ def note(call: Call, chunk: ChatGenerationChunk) -> None:
     message = chunk.message
     _clean(call, message)
     chunk.generation_info = _plain_metadata(chunk.generation_info) if chunk.generation_info else None
+    metadata = message.response_metadata
+    _align(call, message, metadata.get("finish_reason") or metadata.get("stop_reason"))
     if (usage := getattr(message, "usage_metadata", None)) is not None:
         call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
 
@@ -49,6 +68,9 @@ def finish(call: Call, result: ChatResult) -> None:
         call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
     price(call)
     for generation in result.generations:
+        ends = (result.llm_output or {}, generation.generation_info or {}, generation.message.response_metadata)
+        reason = next((end[name] for name in _MARKERS for end in ends if end.get(name)), None)
+        _align(call, generation.message, reason)
         generation.message.response_metadata |= signature(call)
     if result.llm_output:
         result.llm_output = _plain_metadata(result.llm_output)
@@ -132,3 +154,34 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     dump = getattr(value, "model_dump", None)
     return dump(exclude_none=True) if dump is not None else value
+
+
+def _align(call: Call, message: BaseMessage, reason: object) -> None:
+    """Give *message*, or a piece of one, the shape that it has in both engines, in place.
+
+    Text is a str, unless there is more in the content than text and tool calls: reasoning, citations, images.
+    `response_metadata["finish_reason"]` says the *reason* of the end, where there is one, in OpenAI's words.
+    `usage_metadata` has the details of input and output tokens, {} where nothing is known of them.
+    """
+    content = message.content
+    if isinstance(message, AIMessage):
+        call.calls_tools = call.calls_tools or bool(message.tool_calls or getattr(message, "tool_call_chunks", None))
+        if (usage := message.usage_metadata) is not None:
+            usage.setdefault("input_token_details", {})
+            usage.setdefault("output_token_details", {})
+    if isinstance(content, list) and not call.is_structured:
+        if all(_is_simple(block) for block in content):
+            message.content = "".join(block if isinstance(block, str) else block.get("text", "") for block in content)
+        else:
+            call.is_structured = True
+    if isinstance(reason, str) and reason:
+        word = _ENDS.get(reason.lower(), reason.lower())
+        message.response_metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word
+
+
+def _is_simple(block: Any) -> bool:
+    """Tell whether *block* of a content is nothing but text, or part of a tool call."""
+    if isinstance(block, str):
+        return True
+    kind = block.get("type")
+    return kind in _IN_TOOL_CALLS or (kind == "text" and not block.get("citations") and "extras" not in block)

@@ -67,7 +67,7 @@ class Attempt:
             raise
         finally:
             await self.clock.close()
-        generations = result.generations
+        generations = _with_ends(result)
         if not any(_has_content(generation.message) for generation in generations):
             finish = _finish(generations[0]) if generations else ""
             refusal = (_refusal(generations[0].message) if generations else "") or _blocked(result.llm_output)
@@ -158,6 +158,15 @@ class Attempt:
         if ended in _NO_ROOM or (ended in _STOPPED and may_stop):
             return
         raise hollow(self._identifier, refusal=refusal, finish=finish)
+
+
+def _with_ends(result: ChatResult) -> list[Any]:
+    """Return the generations of *result*; Anthropic's class says beside them why the answer ended."""
+    beside = result.llm_output or {}
+    ends = {name: beside[name] for name in _MARKERS if beside.get(name)}
+    for generation in result.generations if ends else ():
+        generation.generation_info = ends | (generation.generation_info or {})
+    return result.generations
 
 
 def _finish(piece: Any) -> str:

@@ -14,7 +14,7 @@ from litellm import Router
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.providers import sent_secrets, spec_of
 from liverouter.routing import litellm_patches
-from liverouter.routing.causes import cause_of
+from liverouter.routing.causes import blame, cause_of
 from liverouter.routing.clock import Clock
 from liverouter.routing.cooldowns import Limits
 from liverouter.routing.walk import Walk
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from liverouter.loops.thread import LoopThread
     from liverouter.revision import Deployment, Snapshot
+    from liverouter.routing.causes import Cause
     from liverouter.routing.cooldowns import Cooldowns
 
 _BLOCKING: Final = ("completion", "text_completion", "responses")
@@ -135,16 +136,24 @@ class DirectCalls:
             try:
                 return clock, await clock.wait(self._one[deployment.id](**request)), None
             except Exception as exc:  # noqa: BLE001 - another deployment may answer
-                cause = cause_of(exc, answered=clock.answered)
+                error = self._timeout(deployment) if type(exc) is TimeoutError else exc
+                blame(error, clock.said)
+                cause = cause_of(error, answered=clock.answered)
                 self._failed(deployment, cause)
                 walk.failed(cause)
                 if first is None:
-                    first = exc
+                    first = error
                 else:
                     first.add_note(f"{deployment.id} failed as well: {cause}")
         return clock, None, self._bare(first or RuntimeError("no deployment was asked"))
 
-    def _failed(self, deployment: Deployment, cause: Any) -> None:
+    def _timeout(self, deployment: Deployment) -> Exception:
+        """Return litellm's error for a provider whose client heeds no timeout."""
+        what = f"no answer within {self._snapshot.timeout_s:.3g} s"
+        error: Exception = litellm.Timeout(what, deployment.model, spec_of(deployment).litellm_provider)
+        return error
+
+    def _failed(self, deployment: Deployment, cause: Cause) -> None:
         if len(self._one) > 1:
             limits = Limits(self._snapshot.allowed_fails, self._snapshot.cooldown_time_s)
             self._cooldowns.add_failure(deployment.id, cause, limits)
