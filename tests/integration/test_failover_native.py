@@ -13,6 +13,7 @@ import pytest
 from langchain_core import exceptions as core
 
 from liverouter import ConfigError
+from liverouter.chat.errors import EveryDeploymentFailedError
 from liverouter.events import ConfigApplied
 from liverouter.testing import Failure
 from tests.kit.dialects import DIALECTS
@@ -90,10 +91,10 @@ class TestEveryProvider:
         assert world.call(method).role == "primary"
 
     def test_failure_of_all_surfaces_typed(self, world: World) -> None:
-        """Where nobody answers the caller gets the primary's error, as LangChain types it."""
+        """Where nobody answers the error names each deployment with what its provider said, the primary first."""
         world.primary.fail(Failure.UNAUTHORIZED)
         world.fallback.fail(Failure.UNAVAILABLE)
-        with pytest.raises(core.ModelAuthenticationError):
+        with pytest.raises(EveryDeploymentFailedError, match=r"401.*503"):
             world.call()
 
 
@@ -112,16 +113,14 @@ class TestTries:
 
 class TestMissingPackage:
     def test_fallback_without_its_package_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The primary serves alone; a warning says what to install, in the event and in the status."""
+        """The primary serves alone; a warning says what to install."""
         monkeypatch.setitem(sys.modules, "langchain_anthropic", None)
         with World("openai", litellm_enable=False, litellm_num_retries=1) as world:
             assert world.call().role == "primary"
             assert len(world.live.generation().chats) == 1
-            applied = world.events.wait_for(ConfigApplied)
-            status = world.live.status()
-            for problems in (applied.warnings, status.problems):
-                assert [(problem.code, problem.severity) for problem in problems] == [("LR109", "warning")]
-                assert "pip install 'liverouter[anthropic]'" in str(problems[0])
+            (warning,) = world.events.wait_for(ConfigApplied).warnings
+            assert (warning.code, warning.severity) == ("LR109", "warning")
+            assert "pip install 'liverouter[anthropic]'" in str(warning)
             world.primary.fail(Failure.UNAVAILABLE)
             with pytest.raises(core.ModelAPIError):
                 world.call()
