@@ -94,7 +94,7 @@ class TestUnderLoad:
         """Four callers with tools, eight switches by a row, a primary that fails at times: every call is answered."""
         events = EventLog()
         monkeypatch.setenv("OPENAI_API_KEY", "sk-key")
-        monkeypatch.setenv("SPARE_KEY", "sk-ant-key")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-key")
         with World("openai") as world, psycopg.connect(dsn, autocommit=True) as db:
             entry = _spare(world)
             _write(
@@ -171,7 +171,7 @@ def _switched(
 def _spare(world: World) -> dict[str, Any]:
     """Return the fallback's entry, whose key is in the environment."""
     entry = DIALECTS["anthropic"].entry(world.fallback)
-    return {**entry, "api_key": {"env": "SPARE_KEY"}}
+    return {name: value for name, value in entry.items() if name != "api_key"}
 
 
 def _write(db: psycopg.Connection[Any], **rows: Any) -> int:

@@ -81,7 +81,10 @@ NATIVE_BODY: Final = {  # what the provider's own class sends beside or instead 
     "snowflake": {"stream_options"},
     "snowflake claude": {"max_completion_tokens", "stream_options"},
 }
-NATIVE_HEADERS: Final = {"anthropic": {"authorization"}}  # where Anthropic's library puts the key since its version 2
+NATIVE_HEADERS: Final = {  # Anthropic's library puts the key there since its version 2; Google's names itself
+    "anthropic": {"authorization"},
+    "vertex-ai": {"x-goog-api-client", "x-server-timeout"},
+}
 # litellm loses Claude's refusal where Snowflake serves it whole: an empty answer is left
 UNTOLD_REFUSALS: Final = {
     ("litellm", "snowflake claude", "invoke"),

@@ -1,32 +1,29 @@
-"""`litellm_enable = false`: the primary's own LangChain model behind the same handle; and back, under load."""
+"""`litellm_enable = false`: the providers' own LangChain models behind the same handle, with fallbacks.
+
+How each failure is met is in `test_failover_matrix`, how the engine is changed under load in `test_engine_switch`.
+"""
 
 from __future__ import annotations
 
-import json
-import threading
-from typing import TYPE_CHECKING, Any
+import gc
+import sys
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from langchain_core import exceptions as core
 
-from liverouter import LiveRouter
+from liverouter import ConfigError
+from liverouter.chat.errors import EveryDeploymentFailedError
 from liverouter.events import ConfigApplied
-from liverouter.testing import EventLog, Failure
+from liverouter.testing import Failure
 from tests.kit.dialects import DIALECTS
-from tests.kit.wires import LITELLM_WARNINGS
-from tests.kit.world import METHODS, PROMPT, World, ask
+from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
+from tests.kit.world import METHODS, PROMPT, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    *LITELLM_WARNINGS,
-    # google-genai's own: how it makes its HTTP client, and a coroutine that it leaves unawaited when it raises
-    pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession"),
-    pytest.mark.filterwarnings("ignore:.*ClientResponse.json:pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:.*ClientResponse.json:RuntimeWarning"),
-]
+pytestmark = [*LITELLM_WARNINGS, *NATIVE_WARNINGS]
 
 CLASSES = {
     "anthropic": "ChatAnthropic",
@@ -40,7 +37,7 @@ CLASSES = {
 
 
 @pytest.fixture(scope="module", params=DIALECTS)
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def shared(request: pytest.FixtureRequest) -> Iterator[World]:
     """A primary of each dialect with a fallback, litellm off."""
     with World(
         request.param, litellm_enable=False, litellm_num_retries=1, llm_temperature=0.5, llm_max_tokens=100
@@ -48,103 +45,91 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture
+def world(shared: World) -> World:
+    """The same, with nothing failing and nothing cooling."""
+    shared.primary.heal()
+    shared.fallback.heal()
+    shared.clock.tick(100_000)
+    return shared
+
+
 class TestEveryProvider:
-    def test_model_is_the_provider_s_own_class(self, world: World) -> None:
-        """No litellm in between: the class that the provider's package gives."""
+    def test_models_are_the_providers_own_classes(self, world: World) -> None:
+        """No litellm in between: the class that each provider's package gives, for the fallback too."""
         generation = world.live.generation()
         assert generation.router is None
         assert type(generation.chat).__name__ == CLASSES[world.dialect.name]
+        spare = world.deployment("fallback")
+        assert type(generation.chats[spare.id]).__name__ == CLASSES[spare.provider]
 
     @pytest.mark.parametrize("method", METHODS)
     def test_primary_answers(self, world: World, method: str) -> None:
-        """All four methods work, say who served, and send nothing that the provider does not know."""
+        """All four methods work, say who served and what it cost, and send nothing that the provider does not know."""
         outcome = world.call(method)
         assert (outcome.primary_hits, outcome.fallback_hits) == (1, 0)
-        assert str(outcome.answer.content).endswith(PROMPT) or PROMPT in str(outcome.answer.content)
-        assert outcome.told["provider"] == world.dialect.provider
-        assert outcome.told["role"] == "primary"
-        assert outcome.told["failed_over"] is False
+        assert outcome.answer.content == world.dialect.says + PROMPT
+        told = outcome.told
+        assert (told["provider"], told["role"], told["engine"]) == (world.dialect.provider, "primary", "native")
+        assert (told["failed_over"], told["attempts"]) == (False, 1)
+        assert told["cost_usd"] > 0
         assert outcome.answer.usage_metadata is not None
         assert world.primary.violations == ()
 
-    def test_failure_surfaces_typed(self, world: World) -> None:
-        """There is no failover without litellm: the provider's error arrives, as LangChain types it."""
+    @pytest.mark.parametrize("method", ["invoke", "astream"])
+    def test_fallback_answers_until_the_cooldown_is_over(self, world: World, method: str) -> None:
+        """A refused key cools the primary at once; the fallback's answer says that it is one."""
         world.primary.fail(Failure.UNAUTHORIZED)
-        with pytest.raises(core.ModelAuthenticationError):
+        first, second = world.call(method), world.call(method)
+        assert (first.primary_hits, first.role) == (1, "fallback")
+        assert (second.primary_hits, second.role) == (0, "fallback")
+        assert (first.told["engine"], first.told["failed_over"], first.told["attempts"]) == ("native", True, 2)
+        assert first.told["deployment_id"] == world.deployment("fallback").id
+        assert first.told["cost_usd"] > 0
+        world.primary.heal()
+        world.clock.tick(100_000)
+        assert world.call(method).role == "primary"
+
+    def test_failure_of_all_surfaces_typed(self, world: World) -> None:
+        """Where nobody answers the error names each deployment with what its provider said, the primary first."""
+        world.primary.fail(Failure.UNAUTHORIZED)
+        world.fallback.fail(Failure.UNAVAILABLE)
+        with pytest.raises(EveryDeploymentFailedError, match=r"401.*503"):
             world.call()
-        world.primary.heal()
-        assert world.hits()[1] == 0
-
-    @pytest.mark.parametrize("method", ["invoke", "stream"])
-    def test_timeout_holds(self, world: World, method: str) -> None:
-        """`litellm_timeout` is the native model's timeout too."""
-        world.call(method)
-        world.live.set(litellm_timeout=0.5)
-        world.primary.fail(Failure.HANG)
-        with pytest.raises(core.ModelTimeoutError):
-            world.call(method)
-        world.primary.heal()
-        world.live.set(litellm_timeout=60)
-
-    def test_switching_keeps_the_handle(self, world: World) -> None:
-        """The same model object serves with litellm, without it, and with it again."""
-        assert world.call().role == "primary"
-        world.live.set(litellm_enable=True)
-        world.primary.fail(Failure.BAD_REQUEST)
-        assert world.call().role == "fallback"
-        world.primary.heal()
-        assert world.call("stream").role == "primary"
-        world.live.set(litellm_enable=False)
-        assert world.call("stream").role == "primary"
 
 
-class TestUnderLoad:
-    def test_no_call_fails_while_litellm_goes_and_comes_back(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Four callers, ten switches by a row in PostgreSQL: every call is answered, in both ways."""
-        events = EventLog()
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-key")
-        with World("openai", fallback="") as world, psycopg.connect(dsn, autocommit=True) as db:
-            _write(db, llm_provider="openai", llm_model="gpt-4o", openai_api_base=world.primary.api_base)
-            with LiveRouter(database_url=dsn, observers=(events,)) as live:
-                model, stop, errors, served = live.chat_model(), threading.Event(), [], []
-
-                def call(method: str) -> None:
-                    while not stop.is_set():
-                        enabled = live.status().litellm_enable
-                        try:
-                            answer = ask(model, method)
-                        except Exception as exc:  # noqa: BLE001 - any failure is what the test is about
-                            errors.append(exc)
-                            return
-                        served.append((enabled, answer.response_metadata["liverouter"]["role"]))
-
-                callers = [threading.Thread(target=call, args=(method,)) for method in METHODS]
-                for caller in callers:
-                    caller.start()
-                for number in range(10):
-                    revision = _write(db, litellm_enable=bool(number % 2))
-                    events.wait_for(ConfigApplied, revision=revision)
-                    wanted = len(served) + 8  # some calls in each state
-                    while len(served) < wanted and not errors:
-                        threading.Event().wait(0.01)
-                stop.set()
-                for caller in callers:
-                    caller.join()
-            assert errors == []
-            assert {role for _, role in served} == {"primary"}
-            assert {enabled for enabled, _ in served} == {True, False}
-            assert world.primary.violations == ()
+class TestTries:
+    @pytest.mark.parametrize("tries", [0, 1, 2])
+    @pytest.mark.parametrize("name", DIALECTS)
+    def test_server_error_is_tried_as_often_as_configured(self, name: str, tries: int) -> None:
+        """Each package has retries of its own, which are off; the setting counts tries, and there is always one."""
+        with World(name, fallback="", litellm_enable=False, litellm_num_retries=tries) as world:
+            world.primary.fail(Failure.SERVER_ERROR)
+            with pytest.raises(core.ModelAPIError):
+                world.call()
+            assert world.primary.hits == max(tries, 1)
+        gc.collect()  # what the package left behind is told in this test and in no other
 
 
-def _write(db: psycopg.Connection[Any], **rows: Any) -> int:
-    """Write *rows* in one transaction and return the revision."""
-    with db.transaction():
-        for key, value in rows.items():
-            db.execute(
-                "INSERT INTO liverouter.settings (key, value) VALUES (%s, %s)"
-                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, json.dumps(value)),
-            )
-    row = db.execute("SELECT max(revision) FROM liverouter.revisions").fetchone()
-    assert row is not None
-    return int(row[0])
+class TestMissingPackage:
+    def test_fallback_without_its_package_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The primary serves alone; a warning says what to install."""
+        monkeypatch.setitem(sys.modules, "langchain_anthropic", None)
+        with World("openai", litellm_enable=False, litellm_num_retries=1) as world:
+            assert world.call().role == "primary"
+            assert len(world.live.generation().chats) == 1
+            (warning,) = world.events.wait_for(ConfigApplied).warnings
+            assert (warning.code, warning.severity) == ("LR109", "warning")
+            assert "pip install 'liverouter[anthropic]'" in str(warning)
+            world.primary.fail(Failure.UNAVAILABLE)
+            with pytest.raises(core.ModelAPIError):
+                world.call()
+            assert world.hits()[1] == 0
+
+    def test_primary_without_its_package_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """There is nothing to serve with: the configuration is rejected, the one in force serves on."""
+        monkeypatch.setitem(sys.modules, "langchain_openai", None)
+        with World("openai") as world:
+            with pytest.raises(ConfigError, match="LR109"):
+                world.live.set(litellm_enable=False)
+            assert world.call().told["engine"] == "litellm"

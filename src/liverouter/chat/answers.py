@@ -48,8 +48,7 @@ def note(call: Call, chunk: ChatGenerationChunk) -> None:
     message = chunk.message
     _clean(call, message)
     chunk.generation_info = _plain_metadata(chunk.generation_info) if chunk.generation_info else None
-    metadata = message.response_metadata
-    _align(call, message, metadata.get("finish_reason") or metadata.get("stop_reason"))
+    _align(call, message, _reason(chunk.generation_info, message.response_metadata))
     if (usage := getattr(message, "usage_metadata", None)) is not None:
         call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
 
@@ -68,9 +67,8 @@ def finish(call: Call, result: ChatResult) -> None:
         call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
     price(call)
     for generation in result.generations:
-        ends = (result.llm_output or {}, generation.generation_info or {}, generation.message.response_metadata)
-        reason = next((end[name] for name in _MARKERS for end in ends if end.get(name)), None)
-        _align(call, generation.message, reason)
+        said = (generation.message.response_metadata, generation.generation_info, result.llm_output)
+        _align(call, generation.message, _reason(*said))
         generation.message.response_metadata |= signature(call)
     if result.llm_output:
         result.llm_output = _plain_metadata(result.llm_output)
@@ -177,6 +175,11 @@ def _align(call: Call, message: BaseMessage, reason: object) -> None:
     if isinstance(reason, str) and reason:
         word = _ENDS.get(reason.lower(), reason.lower())
         message.response_metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word
+
+
+def _reason(*said: Mapping[str, Any] | None) -> object:
+    """Return why the answer ended, as the first of what was *said* of it names it; None where none does."""
+    return next((one[name] for one in said for name in _MARKERS if one and one.get(name)), None)
 
 
 def _is_simple(block: Any) -> bool:
