@@ -23,7 +23,6 @@ import importlib
 import json
 import os
 import re
-import urllib.request
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -58,17 +57,19 @@ _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
 def guarded(client: C) -> C:
     """Return *client*, whose transports, those to proxies included, now admit answers as this module does."""
     own: Any = client
-    for transport in {id(t): t for t in (own._transport, *own._mounts.values()) if t is not None}.values():  # noqa: SLF001 - httpx has no public way in
-        transport.handle_async_request = functools.partial(_admit, transport.handle_async_request)
+    direct = own._transport  # noqa: SLF001 - httpx has no public way in
+    for transport in {id(t): t for t in (direct, *own._mounts.values()) if t is not None}.values():  # noqa: SLF001
+        send = transport.handle_async_request
+        transport.handle_async_request = functools.partial(_admit, send, by_proxy=transport is not direct)
     return client
 
 
-async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
-    """Return the answer to *request* as it may pass on."""
+async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any, *, by_proxy: bool) -> Any:
+    """Return the answer to *request* as it may pass on; *by_proxy*: *send* would hand it to a proxy."""
     clock = clock_of_call()
     request.headers["accept-encoding"] = "identity"
     _take_off(request.headers)
-    if _leaves_by_proxy(str(request.url)):
+    if by_proxy and is_loopback(origin_of(str(request.url))):
         library = importlib.import_module(type(request).__module__.partition(".")[0])
         return _refusal(library.Response(404), 404, _BY_PROXY)
     response = await send(request)
@@ -114,14 +115,6 @@ def _take_off(headers: Any) -> None:
             name, _, value = line.partition(":")
             if headers.get(name.strip()) == value.strip():
                 del headers[name.strip()]
-
-
-def _leaves_by_proxy(url: str) -> bool:
-    """Tell whether *url* is this machine's, and yet the environment has a proxy for it."""
-    parts = urlsplit(url)
-    if not is_loopback(origin_of(url)) or urllib.request.proxy_bypass(parts.hostname or ""):
-        return False
-    return not urllib.request.getproxies().keys().isdisjoint({parts.scheme, "all"})
 
 
 def _asks_for_stream(request: Any) -> bool:
