@@ -143,10 +143,9 @@ class _Events:
                     if self._by_event and lines * size > _MAX_COPIED:
                         raise BodyError(_TOO_MANY_LINES)  # noqa: TRY301
                     continue
-                whole = b"".join((*held, piece[:end])) if held else piece[:end]
-                held = [piece[end:]] if end < len(piece) else []
-                lines = 1 + sum(rest.count(b"\n") + rest.count(b"\r") for rest in held)
-                size, tail = len(piece) - end, piece[end:][-3:]
+                whole, left = b"".join((*held, piece[:end])) if held else piece[:end], piece[end:]
+                held, size, tail = [left] if left else [], len(left), left[-3:]
+                lines = 1 + left.count(b"\n") + left.count(b"\r")
                 if self._clock is not None and _REASONING in whole:
                     self._clock.heard()  # langchain-openai drops it, and would show an empty piece
                 self._is_over = _LAST_EVENT.search(whole, len(whole) - _TAIL) is not None
