@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import timeit
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.bench.figures import Figure, median
 
@@ -23,13 +23,19 @@ _ROUTER = """
 import os
 os.environ["LITELLM_MODE"], os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "PRODUCTION", "True"
 import litellm
-params = {{"model": "openai/gpt-4o", "api_key": "sk-bench", "api_base": "{base}"}}
+params = {{"model": "openai/gpt-4o", "api_key": "sk-bench", "api_base": "{openai}"}}
 router = litellm.Router(model_list=[{{"model_name": "m", "litellm_params": params}}])
 router.completion(model="m", messages=[{{"role": "user", "content": "hi"}}])
 """
 _CHAT_OPENAI = """
 from langchain_openai import ChatOpenAI
-ChatOpenAI(model="gpt-4o", base_url="{base}", api_key="sk-bench").invoke("hi")
+ChatOpenAI(model="gpt-4o", base_url="{openai}", api_key="sk-bench").invoke("hi")
+"""
+_WITH_FALLBACKS = """
+from langchain_anthropic import ChatAnthropic
+from langchain_openai import ChatOpenAI
+spare = ChatAnthropic(model="claude-sonnet-4-6", base_url="{anthropic}", api_key="sk-bench")
+ChatOpenAI(model="gpt-4o", base_url="{openai}", api_key="sk-bench").with_fallbacks([spare]).invoke("hi")
 """
 _OURS = """
 from liverouter import get_chat_model
@@ -55,16 +61,20 @@ def measure(world: World) -> Iterator[Figure]:
         limit=0.15,
         samples=count,
     )
-    for engine, baseline, code, goal in (
-        ("native", "ChatOpenAI", _CHAT_OPENAI, 1.25),
-        ("litellm", "a bare Router", _ROUTER, 1.15),
+    alone: dict[str, Any] = {"llm_fallback_config": None}
+    for rows, ours, baseline, code, goal in (
+        (alone | {"litellm_enable": False}, "native engine", "ChatOpenAI", _CHAT_OPENAI, 1.25),
+        ({"litellm_enable": False}, "native engine, a fallback", "ChatOpenAI.with_fallbacks", _WITH_FALLBACKS, None),
+        (alone, "litellm engine", "a bare Router", _ROUTER, 1.15),
     ):
-        world.write(**world.rows(litellm_enable=engine == "litellm"))
-        yield from _first_answer(world, engine, baseline, code.format(base=world.openai), goal)
+        world.write(**world.rows(litellm_enable=True) | rows)
+        yield from _first_answer(
+            world, ours, baseline, code.format(openai=world.openai, anthropic=world.anthropic), goal
+        )
     yield from _warm(world)
 
 
-def _first_answer(world: World, engine: str, baseline: str, code: str, goal: float) -> Iterator[Figure]:
+def _first_answer(world: World, ours: str, baseline: str, code: str, goal: float | None) -> Iterator[Figure]:
     """Yield CPU and memory from a process's start to its first answer, against what *code* takes for one."""
     taken: dict[str, list[list[float]]] = {"ours": [], "baseline": []}
     for _ in range(world.samples(5, 1)):
@@ -73,10 +83,10 @@ def _first_answer(world: World, engine: str, baseline: str, code: str, goal: flo
     for index, (what, unit) in enumerate((("CPU", "s"), ("memory", "MB"))):
         series = {name: [values[index] for values in runs] for name, runs in taken.items()}
         yield Figure(
-            what=f"process start → first answer: {what}, {engine} engine",
+            what=f"process start → first answer: {what}, {ours}",
             ours=median(series["ours"]),
             baseline=median(series["baseline"]),
-            against=f"{baseline}, from its import on",
+            against=baseline,
             unit=unit,
             goal=goal,
             samples=len(taken["ours"]),
