@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
+from pydantic import SecretStr
 
 from tests.bench.figures import Figure, median
 
@@ -63,8 +64,8 @@ def measure(world: World) -> Iterator[Figure]:
         models = _models(world) | {NATIVE: native.chat_model(), LITELLM: live.chat_model()}
         server = None
         if world.litellm_proxy is not None:
-            base, server = world.proxy()
-            models[PROXY] = _chat_openai(base)
+            base, key, server = world.proxy()
+            models[PROXY] = _chat_openai(base, key)
         for kind in KINDS:
             yield from _compared(kind, _rounds(kind, models, runner, world, server), world)
         yield _descriptors(models, world.samples(45, 5))
@@ -85,10 +86,10 @@ def _models(world: World) -> dict[str, Any]:
     }
 
 
-def _chat_openai(base: str) -> Any:
+def _chat_openai(base: str, key: str = "sk-bench") -> Any:
     from langchain_openai import ChatOpenAI
 
-    return ChatOpenAI(model="gpt-4o", base_url=base, api_key="sk-bench", stream_usage=True)  # type: ignore[arg-type]
+    return ChatOpenAI(model="gpt-4o", base_url=base, api_key=SecretStr(key), stream_usage=True)
 
 
 def _router(world: World) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -61,8 +62,8 @@ class World:
         """Start a stand-in in a process of its own and return its API base."""
         return self._start("-m", "liverouter.testing", "--provider", name, *arguments)
 
-    def proxy(self) -> tuple[str, int]:
-        """Start LiteLLM's proxy over the two providers; return its API base and its process id."""
+    def proxy(self) -> tuple[str, str, int]:
+        """Start LiteLLM's proxy over the two providers; return its API base, its key and its process id."""
         assert self.litellm_proxy is not None
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
@@ -74,6 +75,7 @@ class World:
         config = {
             "model_list": [{"model_name": name, "litellm_params": params} for name, params in models],
             "router_settings": {"fallbacks": [{"gpt-4o": ["spare"]}]},
+            "general_settings": {"master_key": (key := f"sk-{secrets.token_hex(32)}")},
         }
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
@@ -90,7 +92,9 @@ class World:
         self._stack.callback(_end, process)
         base = f"http://127.0.0.1:{port}"
         until(lambda: process.poll() is not None or _answers(f"{base}/health/liveliness"), 120)
-        return f"{base}/v1", process.pid
+        if process.poll() is not None:
+            raise RuntimeError("LiteLLM's proxy ended at its start")
+        return f"{base}/v1", key, process.pid
 
     def _start(self, *arguments: str) -> str:
         """Start a Python process, to be ended with the run, and return the line it prints."""
