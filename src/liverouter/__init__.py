@@ -4,7 +4,8 @@
 >>> model = get_chat_model()          # built once, follows every later revision
 >>> model.invoke("hi")                # doctest: +SKIP
 
-Importing this package opens nothing, starts nothing, and imports neither litellm nor langchain.
+Importing this package, or `get_chat_model` from it, opens nothing, starts nothing, and imports neither litellm nor
+langchain, the database's drivers nor the web stack: the first call does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from liverouter.chat.model import LiveChatModel as LiveChatModel
     from liverouter.client import LiveRouter, Rollout as Rollout
     from liverouter.default import get_chat_model, status
     from liverouter.engine.status import State, Status
@@ -37,6 +39,7 @@ _HOMES = {
     "ConfigError": "errors",
     "ConflictError": "errors",
     "DatabaseError": "errors",
+    "LiveChatModel": "chat.model",
     "LiveRouter": "client",
     "LiveRouterError": "errors",
     "NotReadyError": "errors",
@@ -52,7 +55,7 @@ _HOMES = {
     "status": "default",
 }
 
-# What a service needs. The other errors, and Rollout, can be imported by name as well.
+# What a service needs. The other errors, LiveChatModel and Rollout can be imported by name as well.
 __all__ = [
     "CallError",
     "ConfigError",

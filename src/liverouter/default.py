@@ -1,4 +1,7 @@
-"""The default client, configured by the environment, and its handle: the one module state of the library."""
+"""The default client, configured by the environment, and its handle: the one module state of the library.
+
+Importing this is cheap: client, drivers and LangChain are loaded by the first call that needs them.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,27 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from liverouter.chat.model import LiveChatModel
-from liverouter.client import LiveRouter
+import liverouter
 from liverouter.engine.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from liverouter.client import LiveRouter
+
 _lock = threading.Lock()
 _client: LiveRouter | None = None
-_model: LiveChatModel | None = None  # made by the first call of get_chat_model()
+_model: liverouter.LiveChatModel | None = None  # made by the first call of get_chat_model()
 
 
 class Serving(Protocol):
     """What can stand in for the default client: a `LiveRouter`, a `MemoryRouter`."""
 
-    def chat_model(self) -> LiveChatModel:
+    def chat_model(self) -> liverouter.LiveChatModel:
         """Return a handle that serves with what is in force there."""
 
 
-class _DefaultClient(LiveRouter):
-    """The client of `get_chat_model`. Its handle can be pickled: whoever unpickles it calls `get_chat_model`."""
-
-    def chat_model(self) -> LiveChatModel:
-        return LiveChatModel(source=self, restore=get_chat_model)
-
-
-def get_chat_model() -> LiveChatModel:
+def get_chat_model() -> liverouter.LiveChatModel:
     """Return the default client's live chat model; callable from sync code, threads, any event loop, forked workers.
 
     The first call starts the default client, configured by the environment, and blocks until its first generation.
@@ -48,23 +45,27 @@ def get_chat_model() -> LiveChatModel:
     return model if model is not None else _first_model()
 
 
-def _first_model() -> LiveChatModel:
+def _first_model() -> liverouter.LiveChatModel:
     """Return the handle, made by the first of all threads that come here; waits for the first generation."""
     global _model  # noqa: PLW0603 - the module's state
     client = default_client()
     client.wait_ready()
     with _lock:
-        if _model is None:
-            _model = client.chat_model()
+        if _model is None:  # whoever unpickles it calls `get_chat_model`
+            _model = liverouter.LiveChatModel(source=client, restore=get_chat_model)
         return _model
 
 
 def default_client() -> LiveRouter:
     """Return the default client, started; made from the environment by the first call."""
     global _client  # noqa: PLW0603 - the module's state
+    from liverouter.loops.fork import unforkable
+
+    with unforkable():
+        from liverouter.client import LiveRouter  # takes a second
     with _lock:
         if _client is None:
-            _client = _DefaultClient()
+            _client = LiveRouter()
             atexit.register(_client.close)
         client = _client
     client.start()

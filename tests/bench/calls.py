@@ -1,188 +1,230 @@
-"""What a call through the handle costs: against langchain-litellm on the same Router, a bare Router, and ChatOpenAI."""
+"""What a call costs: both engines beside what a user would have instead, in one process, in CPU time."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from tests.bench.figures import Figure, median, quantile
+import psutil
+from pydantic import SecretStr
+
+from tests.bench.figures import Figure, median
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.bench.world import World
 
-    Calls = Mapping[str, Callable[[], Awaitable[object]]]
+CHUNKS: Final = 224
+SHORT, LONG = "Tell me something in 8 words", f"Tell me something in {CHUNKS} words"
+ROUNDS: Final = 11
+_LOGGED_S: Final = 0.05  # for what litellm logs behind the answers of a round
+NATIVE, LITELLM = "native engine", "litellm engine"
+CHAT_OPENAI, WITH_FALLBACKS = "ChatOpenAI", "ChatOpenAI.with_fallbacks"
+CHAT_ROUTER, ROUTER, PROXY = "ChatLiteLLMRouter on a stock Router", "a stock Router", "ChatOpenAI over LiteLLM's proxy"
 
-PROMPT = "Tell me something in about twenty words, please, so that a stream has some chunks to send back to its reader."
-ROUNDS = 7
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A way to call a model.
+
+    Attributes:
+        name: of LangChain's method, and what it returns.
+        count: calls of one round.
+        callers: how many call at once; 0 for sync calls.
+        litellm_goal: the largest ratio wanted of the litellm engine to ChatLiteLLMRouter.
+        native_goal: the largest ratio wanted of the native engine to ChatOpenAI.
+    """
+
+    name: str
+    count: int
+    callers: int = 1
+    is_stream: bool = False
+    litellm_goal: float | None = None
+    native_goal: float | None = None
+
+
+KINDS: Final = (
+    Kind("ainvoke", 30, litellm_goal=0.9, native_goal=1.1),
+    Kind("ainvoke, 50 callers", 100, callers=50),
+    Kind("invoke", 30, callers=0, litellm_goal=0.9, native_goal=1.1),
+    Kind(f"astream, {CHUNKS} chunks", 3, is_stream=True, litellm_goal=1.05, native_goal=1.1),
+    Kind(f"stream, {CHUNKS} chunks", 3, callers=0, is_stream=True, litellm_goal=1.05, native_goal=1.1),
+)
 
 
 def measure(world: World) -> Iterator[Figure]:
-    """Yield the cost of calls, CPU and wall, one caller and fifty."""
+    """Yield the CPU time of calls of each kind, the descriptors of sync ones, and what a Router for each call takes."""
+    with world.memory(litellm_enable=False) as native, world.memory() as live, asyncio.Runner() as runner:
+        models = _models(world) | {NATIVE: native.chat_model(), LITELLM: live.chat_model()}
+        server = None
+        if world.litellm_proxy is not None:
+            base, key, server = world.proxy()
+            models[PROXY] = _chat_openai(base, key)
+        for kind in KINDS:
+            yield from _compared(kind, _rounds(kind, models, runner, world, server), world)
+        yield _descriptors(models, world.samples(45, 5))
+        yield _replaced(world, models[LITELLM], world.samples(50, 5))
+
+
+def _models(world: World) -> dict[str, Any]:
+    """Return what a user would have instead: each with the same fallback, where it can have one."""
+    from langchain_anthropic import ChatAnthropic
     from langchain_litellm import ChatLiteLLMRouter
+
+    spare: Any = {"model": "claude-sonnet-4-6", "base_url": world.anthropic, "api_key": "sk-bench"}
+    return {
+        CHAT_OPENAI: _chat_openai(world.openai),
+        WITH_FALLBACKS: _chat_openai(world.openai).with_fallbacks([ChatAnthropic(**spare)]),
+        CHAT_ROUTER: ChatLiteLLMRouter(router=_router(world), model="m"),
+        ROUTER: _Bare(_router(world)),
+    }
+
+
+def _chat_openai(base: str, key: str = "sk-bench") -> Any:
     from langchain_openai import ChatOpenAI
 
-    with world.memory() as live:
-        router = live.generation().router
-        params = [
-            {"model": "openai/gpt-4o", "api_base": world.openai, "api_key": "sk-bench", "order": 1},
-            {"model": "anthropic/claude-sonnet-4-6", "api_base": world.anthropic, "api_key": "sk-bench", "order": 2},
-        ]
-        own = _own_router(params)
-        ours = live.chat_model()
-        stock = ChatLiteLLMRouter(router=router, model="ekaiX-model")
-        plain = ChatOpenAI(model="gpt-4o", base_url=world.openai, api_key="sk-bench", stream_usage=True)  # type: ignore[arg-type]
-        messages = [{"role": "user", "content": PROMPT}]
-
-        async def bare() -> object:
-            return await own.acompletion(model="m", messages=messages)
-
-        async def bare_stream() -> None:
-            async for _ in await own.acompletion(model="m", messages=messages, stream=True):
-                pass
-
-        async def consume(model: Any) -> None:
-            async for _ in model.astream(PROMPT):
-                pass
-
-        invokes: Calls = {
-            "ours": lambda: ours.ainvoke(PROMPT),
-            "ChatLiteLLMRouter": lambda: stock.ainvoke(PROMPT),
-            "a bare Router": bare,
-            "ChatOpenAI": lambda: plain.ainvoke(PROMPT),
-        }
-        streams: Calls = {
-            "ours": lambda: consume(ours),
-            "ChatLiteLLMRouter": lambda: consume(stock),
-            "a bare Router": bare_stream,
-            "ChatOpenAI": lambda: consume(plain),
-        }
-        loads = [
-            (f"{name}, {callers} caller{'s' * (callers > 1)}", calls, callers)
-            for name, calls in (("ainvoke", invokes), ("astream", streams))
-            for callers in (1, 50)
-        ]
-        yield from asyncio.run(_compare_all(loads, world.samples(100, 20)))
-        # our Router refuses blocking calls, and nobody would have another one beside it
-        yield from _sync("sync invoke", ours, ChatLiteLLMRouter(router=own, model="m"), world.samples(150, 20))
-        yield _replaced(world, ours, world.samples(50, 10))
-    behind_tls = world.behind_tls(world.openai)
-    with world.memory(openai_api_base=behind_tls) as live:
-        own = _own_router([params[0] | {"api_base": behind_tls}])
-        stock = ChatLiteLLMRouter(router=own, model="m")
-        yield from _sync("sync invoke over TLS", live.chat_model(), stock, world.samples(150, 20))
+    return ChatOpenAI(model="gpt-4o", base_url=base, api_key=SecretStr(key), stream_usage=True)
 
 
-def _own_router(params: Sequence[dict[str, Any]]) -> Any:
-    """Return litellm's Router as a user makes it, of deployments in one group "m"."""
+def _router(world: World) -> Any:
+    """Return litellm's Router as its users make it."""
     import litellm
 
-    return litellm.Router(model_list=[{"model_name": "m", "litellm_params": each} for each in params])
+    litellm.suppress_debug_info = True
+    models = [
+        ("m", {"model": "openai/gpt-4o", "api_base": world.openai, "api_key": "sk-bench"}),
+        ("spare", {"model": "anthropic/claude-sonnet-4-6", "api_base": world.anthropic, "api_key": "sk-bench"}),
+    ]
+    entries = [{"model_name": name, "litellm_params": params} for name, params in models]
+    return litellm.Router(model_list=entries, fallbacks=[{"m": ["spare"]}])
 
 
-async def _compare_all(loads: Sequence[tuple[str, Calls, int]], count: int) -> list[Figure]:
-    """Measure every load in one event loop: ChatOpenAI keeps connections of the loop that it was first used in."""
-    figures: list[Figure] = []
-    for what, calls, callers in loads:
-        cpu: dict[str, list[float]] = {name: [] for name in calls}
-        wall: dict[str, list[float]] = {name: [] for name in calls}
-        await _rounds(calls, callers, count, cpu, wall)
-        figures += _compared(what, count, cpu, wall)
-    return figures
+class _Bare:
+    """A Router under the names of LangChain's methods."""
+
+    def __init__(self, router: Any) -> None:
+        self._router = router
+
+    def _request(self, prompt: str) -> dict[str, Any]:
+        return {"model": "m", "messages": [{"role": "user", "content": prompt}]}
+
+    def invoke(self, prompt: str) -> Any:
+        return self._router.completion(**self._request(prompt))
+
+    def stream(self, prompt: str) -> Any:
+        return self._router.completion(**self._request(prompt), stream=True)
+
+    async def ainvoke(self, prompt: str) -> Any:
+        return await self._router.acompletion(**self._request(prompt))
+
+    async def astream(self, prompt: str) -> Any:
+        async for chunk in await self._router.acompletion(**self._request(prompt), stream=True):
+            yield chunk
 
 
-def _compared(what: str, count: int, cpu: dict[str, list[float]], wall: dict[str, list[float]]) -> Iterator[Figure]:
-    for baseline, goal in (("ChatLiteLLMRouter", 1.05), ("a bare Router", 1.1), ("ChatOpenAI", None)):
-        yield Figure(
-            what=f"CPU per call, {what}",
-            ours=median(cpu["ours"]),
-            baseline=median(cpu[baseline]),
-            against=baseline,
-            unit="ms",
-            goal=goal,
-            samples=count * ROUNDS,
-            series=cpu if baseline == "ChatLiteLLMRouter" else {},
-        )
-    yield Figure(
-        what=f"wall per call, {what}",
-        ours=median(wall["ours"]),
-        baseline=median(wall["ChatLiteLLMRouter"]),
-        against="ChatLiteLLMRouter",
-        unit="ms",
-        samples=count * ROUNDS,
-    )
+def _rounds(
+    kind: Kind, models: Mapping[str, Any], runner: asyncio.Runner, world: World, server: int | None
+) -> dict[str, list[float]]:
+    """Return the CPU milliseconds of a call by each model, one value for each round.
 
-
-async def _rounds(
-    calls: Calls,
-    callers: int,
-    count: int,
-    cpu: dict[str, list[float]],
-    wall: dict[str, list[float]],
-) -> None:
-    """Measure all *calls* in turn, round by round, so that a busy moment of the machine hits every one of them."""
-    for call in calls.values():
-        await asyncio.gather(*(call() for _ in range(callers)))  # clients, handlers and connections
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
+    All are measured in turn, round by round, so that a busy moment of the machine hits every one of them. What the
+    garbage collector takes depends on what else is loaded, so that is kept out of its sight. *server* is the process
+    of the proxy, whose time counts with its caller's.
+    """
+    count = world.samples(kind.count, 2)
+    spent: dict[str, list[float]] = {name: [] for name in models}
+    for number in range(world.samples(ROUNDS, 2) + 1):
+        for name, model in models.items():
             gc.collect()
-            spent, began = time.process_time(), time.perf_counter()
-            await _load(call, callers, count)
-            await asyncio.sleep(0.05)  # litellm logs behind the answer: that is part of what a call costs
-            cpu[name].append((time.process_time() - spent) * 1000 / count)
-            wall[name].append((time.perf_counter() - began - 0.05) * 1000 / count)
+            gc.freeze()
+            other = server if name == PROXY else None
+            began = _cpu_s(other)
+            if kind.callers:
+                runner.run(_load(kind, model, count))
+            else:
+                _load_sync(kind, model, count)
+            if number:  # the first makes clients and connections
+                spent[name].append((_cpu_s(other) - began) * 1000 / count)
+    gc.unfreeze()
+    return spent
 
 
-async def _load(call: Callable[[], Awaitable[object]], callers: int, count: int) -> None:
+def _cpu_s(server: int | None) -> float:
+    """Return the CPU seconds of this process, and of the process *server* with its children."""
+    spent = time.process_time()
+    if server is not None:
+        process = psutil.Process(server)
+        spent += sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
+    return spent
+
+
+async def _load(kind: Kind, model: Any, count: int) -> None:
+    """Make *count* calls."""
     left = iter(range(count))
 
     async def caller() -> None:
         for _ in left:
-            await call()
+            if kind.is_stream:
+                async with contextlib.aclosing(model.astream(LONG)) as chunks:
+                    assert len([chunk async for chunk in chunks]) >= CHUNKS
+            else:
+                await model.ainvoke(SHORT)
 
-    await asyncio.gather(*(caller() for _ in range(callers)))
+    await asyncio.gather(*(caller() for _ in range(kind.callers)))
+    await asyncio.sleep(_LOGGED_S)
 
 
-def _sync(what: str, ours: Any, stock: Any, count: int) -> Iterator[Figure]:
-    times: dict[str, list[float]] = {"ours": [], "ChatLiteLLMRouter": []}
-    opened: dict[str, int] = {}
-    models = {"ours": ours, "ChatLiteLLMRouter": stock}
-    for model in models.values():
-        model.invoke(PROMPT)
-    for name, model in models.items():
-        opened[name] = _descriptors()
+def _load_sync(kind: Kind, model: Any, count: int) -> None:
+    """Make *count* calls, one after the other, without an event loop."""
+    for _ in range(count):
+        if kind.is_stream:
+            assert len(list(model.stream(LONG))) >= CHUNKS
+        else:
+            model.invoke(SHORT)
+    time.sleep(_LOGGED_S)
+
+
+def _compared(kind: Kind, spent: Mapping[str, Sequence[float]], world: World) -> Iterator[Figure]:
+    """Yield each engine against its baselines."""
+    pairs = [
+        (NATIVE, CHAT_OPENAI, kind.native_goal),
+        (NATIVE, WITH_FALLBACKS, 1.0 if kind.native_goal else None),
+        (LITELLM, CHAT_ROUTER, kind.litellm_goal),
+        (LITELLM, ROUTER, None),
+        *((engine, PROXY, None) for engine in (NATIVE, LITELLM) if PROXY in spent),
+    ]
+    for engine, baseline, goal in pairs:
+        yield Figure(
+            what=f"{kind.name}: CPU of a call, {engine}",
+            ours=median(spent[engine]),
+            baseline=median(spent[baseline]),
+            against=baseline,
+            unit="ms",
+            goal=goal,
+            samples=world.samples(kind.count, 2) * len(spent[engine]),
+            series={"ours": list(spent[engine]), "baseline": list(spent[baseline])},
+        )
+
+
+def _descriptors(models: Mapping[str, Any], count: int) -> Figure:
+    """Return how many descriptors sync calls leave open: litellm makes a loop, and so a client, for some."""
+    opened = {}
+    for name in (LITELLM, CHAT_ROUTER):
+        before = _open_descriptors()
         for _ in range(count):
-            began = time.perf_counter()
-            model.invoke(PROMPT)
-            times[name].append((time.perf_counter() - began) * 1000)
-        opened[name] = _descriptors() - opened[name]
-    yield Figure(
-        what=f"{what}, median",
-        ours=median(times["ours"]),
-        baseline=median(times["ChatLiteLLMRouter"]),
-        against="ChatLiteLLMRouter.invoke",
-        unit="ms",
-        goal=1.0,
-        samples=count,
-        series=times,
-    )
-    yield Figure(
-        what=f"{what}, p99",
-        ours=quantile(times["ours"], 0.99),
-        baseline=quantile(times["ChatLiteLLMRouter"], 0.99),
-        against="ChatLiteLLMRouter.invoke",
-        unit="ms",
-        samples=count,
-    )
-    yield Figure(
-        what=f"{what}: descriptors opened by {count} calls",
-        ours=opened["ours"],
-        baseline=opened["ChatLiteLLMRouter"],
-        against="ChatLiteLLMRouter.invoke",
+            models[name].invoke(SHORT)
+        opened[name] = _open_descriptors() - before
+    return Figure(
+        what=f"invoke: descriptors opened by {count} calls, {LITELLM}",
+        ours=opened[LITELLM],
+        baseline=opened[CHAT_ROUTER],
+        against=CHAT_ROUTER,
         unit="",
         limit=2,
     )
@@ -190,32 +232,29 @@ def _sync(what: str, ours: Any, stock: Any, count: int) -> Iterator[Figure]:
 
 def _replaced(world: World, ours: Any, count: int) -> Figure:
     """Compare with the design that this replaces: each call builds its Router from the settings of the moment."""
-    import litellm
     from langchain_litellm import ChatLiteLLMRouter
 
-    params = {"model": "openai/gpt-4o", "api_base": world.openai, "api_key": "sk-bench"}
-
     def rebuilt() -> None:
-        router = litellm.Router(model_list=[{"model_name": "m", "litellm_params": dict(params)}])
-        ChatLiteLLMRouter(router=router, model="m").invoke(PROMPT)
+        router = _router(world)
+        ChatLiteLLMRouter(router=router, model="m").invoke(SHORT)
         router.discard()
 
-    times: dict[str, list[float]] = {"ours": [], "rebuilt": []}
-    for n in range(count + 3):
-        for name, call in (("ours", lambda: ours.invoke(PROMPT)), ("rebuilt", rebuilt)):
-            began = time.perf_counter()
+    spent: dict[str, list[float]] = {"ours": [], "rebuilt": []}
+    for n in range(count + 1):
+        for name, call in (("ours", lambda: ours.invoke(SHORT)), ("rebuilt", rebuilt)):
+            began = time.process_time()
             call()
-            if n >= 3:
-                times[name].append((time.perf_counter() - began) * 1000)
+            if n:
+                spent[name].append((time.process_time() - began) * 1000)
     return Figure(
-        what="sync invoke, median",
-        ours=median(times["ours"]),
-        baseline=median(times["rebuilt"]),
+        what=f"invoke: CPU of a call, {LITELLM}",
+        ours=median(spent["ours"]),
+        baseline=median(spent["rebuilt"]),
         against="a Router built for each call, the design this replaces",
         unit="ms",
         samples=count,
     )
 
 
-def _descriptors() -> int:
+def _open_descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -27,12 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of samples; 0.1 for a quick look")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
     parser.add_argument("--plots", type=Path, help="folder for the plots; none by default")
+    parser.add_argument("--proxy", type=Path, help="the command `litellm` with its proxy; without it that is left out")
     options = parser.parse_args(arguments)
     if unknown := set(options.only) - set(MEASUREMENTS):
         parser.error(f"unknown measurement: {', '.join(sorted(unknown))}")
     logging.disable(logging.CRITICAL)
     figures: list[Figure] = []
-    with World(scale=options.scale) as world:
+    with World(scale=options.scale, litellm_proxy=options.proxy) as world:
         for name in options.only or MEASUREMENTS:
             began = time.monotonic()
             print(f"{name} …", end=" ", flush=True, file=sys.stderr)

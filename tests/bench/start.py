@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import timeit
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.bench.figures import Figure, median
 
@@ -14,15 +14,28 @@ if TYPE_CHECKING:
 
     from tests.bench.world import World
 
-_CPU = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
-_WALL = "import time; began = time.perf_counter()\n{}\nprint(time.perf_counter() - began)"
-_BARE = """
+_IMPORT = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
+_SAY = """
+import resource, time
+print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""  # CPU seconds of the process, MB of memory (Linux counts kB)
+_ROUTER = """
 import os
 os.environ["LITELLM_MODE"], os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "PRODUCTION", "True"
 import litellm
-params = {{"model": "openai/gpt-4o", "api_key": "sk-bench", "api_base": "{base}"}}
+params = {{"model": "openai/gpt-4o", "api_key": "sk-bench", "api_base": "{openai}"}}
 router = litellm.Router(model_list=[{{"model_name": "m", "litellm_params": params}}])
 router.completion(model="m", messages=[{{"role": "user", "content": "hi"}}])
+"""
+_CHAT_OPENAI = """
+from langchain_openai import ChatOpenAI
+ChatOpenAI(model="gpt-4o", base_url="{openai}", api_key="sk-bench").invoke("hi")
+"""
+_WITH_FALLBACKS = """
+from langchain_anthropic import ChatAnthropic
+from langchain_openai import ChatOpenAI
+spare = ChatAnthropic(model="claude-sonnet-4-6", base_url="{anthropic}", api_key="sk-bench")
+ChatOpenAI(model="gpt-4o", base_url="{openai}", api_key="sk-bench").with_fallbacks([spare]).invoke("hi")
 """
 _OURS = """
 from liverouter import get_chat_model
@@ -32,37 +45,53 @@ _WARM = "def baseline(): return value\nvalue = object()"
 
 
 def measure(world: World) -> Iterator[Figure]:
-    """Yield the cost of imports, of a process's first answer, and of the warm call."""
+    """Yield the cost of imports, of a process's first answer with each engine, and of the warm call."""
     count = world.samples(9)
-    imports = {name: [] for name in ("liverouter", "langchain_core")}  # type: dict[str, list[float]]
+    lines = {"ours": "from liverouter import get_chat_model", "langchain_core": "import langchain_core"}
+    imports: dict[str, list[float]] = {name: [] for name in lines}
     for _ in range(count):
-        for name, times in imports.items():
-            times.append(_run(_CPU.format(f"import {name}"), world))
+        for name, line in lines.items():
+            imports[name] += _run(_IMPORT.format(line), world)
     yield Figure(
-        what="CPU of `import liverouter`",
-        ours=median(imports["liverouter"]),
+        what="CPU of `from liverouter import get_chat_model`",
+        ours=median(imports["ours"]),
         baseline=median(imports["langchain_core"]),
         against="`import langchain_core`",
         unit="s",
         limit=0.15,
         samples=count,
     )
-    world.write(**world.rows())
-    first: dict[str, list[float]] = {"ours": [], "bare": []}
-    for _ in range(max(3, count // 2)):
-        first["ours"].append(_run(_WALL.format(_OURS), world))
-        first["bare"].append(_run(_WALL.format(_BARE.format(base=world.openai)), world))
-    yield Figure(
-        what="process start → first answer",
-        ours=median(first["ours"]),
-        baseline=median(first["bare"]),
-        against="`import litellm` + bare Router + call",
-        unit="s",
-        goal=1.1,
-        samples=len(first["ours"]),
-        series=first,
-    )
+    alone: dict[str, Any] = {"llm_fallback_config": None}
+    for rows, ours, baseline, code, goal in (
+        (alone | {"litellm_enable": False}, "native engine", "ChatOpenAI", _CHAT_OPENAI, 1.25),
+        ({"litellm_enable": False}, "native engine, a fallback", "ChatOpenAI.with_fallbacks", _WITH_FALLBACKS, None),
+        (alone, "litellm engine", "a bare Router", _ROUTER, 1.15),
+    ):
+        world.write(**world.rows(litellm_enable=True) | rows)
+        yield from _first_answer(
+            world, ours, baseline, code.format(openai=world.openai, anthropic=world.anthropic), goal
+        )
     yield from _warm(world)
+
+
+def _first_answer(world: World, ours: str, baseline: str, code: str, goal: float | None) -> Iterator[Figure]:
+    """Yield CPU and memory from a process's start to its first answer, against what *code* takes for one."""
+    taken: dict[str, list[list[float]]] = {"ours": [], "baseline": []}
+    for _ in range(world.samples(5, 1)):
+        taken["ours"].append(_run(_OURS + _SAY, world))
+        taken["baseline"].append(_run(code + _SAY, world))
+    for index, (what, unit) in enumerate((("CPU", "s"), ("memory", "MB"))):
+        series = {name: [values[index] for values in runs] for name, runs in taken.items()}
+        yield Figure(
+            what=f"process start → first answer: {what}, {ours}",
+            ours=median(series["ours"]),
+            baseline=median(series["baseline"]),
+            against=baseline,
+            unit=unit,
+            goal=goal,
+            samples=len(taken["ours"]),
+            series=series,
+        )
 
 
 def _warm(world: World) -> Iterator[Figure]:
@@ -86,6 +115,7 @@ def _warm(world: World) -> Iterator[Figure]:
     )
 
 
-def _run(code: str, world: World) -> float:
+def _run(code: str, world: World) -> list[float]:
+    """Return the numbers that *code* prints last, in a process of its own."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=world.environ())
-    return float(done.stdout.split()[-1])
+    return [float(number) for number in done.stdout.splitlines()[-1].split()]

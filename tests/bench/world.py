@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
+import socket
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 
 from liverouter.embedded.server import EmbeddedPostgres
 from liverouter.postgres.migrate import upgrade
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,6 +35,7 @@ class World:
     """The surroundings of a run; enter it, and it is removed at the end."""
 
     scale: float = 1.0  # of the number of samples; 0.1 for a quick look
+    litellm_proxy: Path | None = None  # the command `litellm` of an environment that has its proxy
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Self:
@@ -39,8 +43,9 @@ class World:
         self.server = self._stack.enter_context(EmbeddedPostgres(settings={"max_connections": "2600"}))
         self.dsn = self.server.dsn("postgres")
         upgrade(self.dsn, echo=lambda _: None)
-        self.openai = self.provider("openai")
-        self.anthropic = self.provider("anthropic")
+        self.openai, self.anthropic = (
+            self._start(str(Path(__file__).with_name("provider.py")), name) for name in ("openai", "anthropic")
+        )
         return self
 
     def __exit__(
@@ -57,14 +62,39 @@ class World:
         """Start a stand-in in a process of its own and return its API base."""
         return self._start("-m", "liverouter.testing", "--provider", name, *arguments)
 
-    def behind_tls(self, base: str) -> str:
-        """Return *base*, an ``http`` URL, as ``https``; clients made from now on trust its certificate."""
+    def proxy(self) -> tuple[str, str, int]:
+        """Start LiteLLM's proxy over the two providers; return its API base, its key and its process id."""
+        assert self.litellm_proxy is not None
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        models = [
+            ("gpt-4o", {"model": "openai/gpt-4o", "api_base": self.openai, "api_key": "sk-bench"}),
+            ("spare", {"model": "anthropic/claude-sonnet-4-6", "api_base": self.anthropic, "api_key": "sk-bench"}),
+        ]
+        config = {
+            "model_list": [{"model_name": name, "litellm_params": params} for name, params in models],
+            "router_settings": {"fallbacks": [{"gpt-4o": ["spare"]}]},
+            "general_settings": {"master_key": (key := f"sk-{secrets.token_hex(32)}")},
+        }
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        parts = urlsplit(base)
-        port = self._start(str(Path(__file__).with_name("tls.py")), str(parts.port), str(folder))
-        os.environ["SSL_CERT_FILE"] = str(folder / "ca.pem")
-        self._stack.callback(os.environ.pop, "SSL_CERT_FILE")
-        return f"https://127.0.0.1:{port}{parts.path}"
+        (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+        command = [
+            str(self.litellm_proxy),
+            "--config",
+            str(folder / "config.yaml"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+        self._stack.callback(_end, process)
+        base = f"http://127.0.0.1:{port}"
+        until(lambda: process.poll() is not None or _answers(f"{base}/health/liveliness"), 120)
+        if process.poll() is not None:
+            raise RuntimeError("LiteLLM's proxy ended at its start")
+        return f"{base}/v1", key, process.pid
 
     def _start(self, *arguments: str) -> str:
         """Start a Python process, to be ended with the run, and return the line it prints."""
@@ -116,6 +146,13 @@ async def upsert(connection: Any, key: str, value: Any) -> None:
         key,
         json.dumps(value),
     )
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
 
 
 def _end(process: subprocess.Popen[str]) -> None:

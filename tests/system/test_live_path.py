@@ -290,11 +290,27 @@ class TestNothingYet:
 
 
 class TestImport:
-    def test_import_loads_nothing_heavy(self) -> None:
-        """`import liverouter` is free: no litellm, no langchain, no sqlalchemy, no driver."""
-        program = "import sys, liverouter; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
-        result = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=150
+    @pytest.mark.parametrize("line", ["import liverouter", "from liverouter import get_chat_model, status"])
+    def test_import_loads_nothing_heavy(self, line: str) -> None:
+        """What a service imports is free: the first call loads litellm, LangChain, drivers and the rest."""
+        program = f"import sys\n{line}\nprint(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
+        loaded = set(self._printed(program).split())
+        assert "liverouter" in loaded
+        assert not loaded & {
+            *("litellm", "langchain_core", "langchain_litellm", "pydantic", "openai", "httpx", "structlog"),
+            *("sqlalchemy", "asyncpg", "alembic", "fastapi", "starlette", "uvicorn", "cryptography", "asyncio"),
+        }
+
+    def test_type_hints_can_be_resolved(self) -> None:
+        """What reads annotations, as dependency injection does, finds the class that the function returns."""
+        program = (
+            "import typing\nfrom liverouter import get_chat_model\n"
+            "hint = typing.get_type_hints(get_chat_model)['return']\n"
+            "from liverouter.chat.model import LiveChatModel\nprint(hint is LiveChatModel)"
         )
-        heavy = {"litellm", "langchain_core", "langchain_litellm", "sqlalchemy", "asyncpg", "fastapi", "cryptography"}
-        assert not heavy.intersection(result.stdout.split())
+        assert self._printed(program) == "True"
+
+    def _printed(self, program: str) -> str:
+        """Return what *program* prints in a process of its own."""
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=150).stdout.strip()

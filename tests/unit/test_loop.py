@@ -12,6 +12,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -326,6 +327,32 @@ class TestAiterate:
             assert [number async for number in numbers] == list(range(1, 10_000))
 
         asyncio.run(caller())
+
+    def test_aiterate_wakes_the_reader_once_for_all_that_came(
+        self, io: LoopThread, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a stream yields without waiting crosses the loops together; so does the word that it has ended."""
+
+        async def caller() -> Any:
+            loop = asyncio.get_running_loop()
+            wake = Mock(wraps=loop.call_soon_threadsafe)
+            monkeypatch.setattr(loop, "call_soon_threadsafe", wake)
+            assert [number async for number in io.aiterate(work.numbers, 50)] == list(range(50))
+            return wake.call_count
+
+        assert asyncio.run(caller()) == 2
+
+    def test_aiterate_hands_over_what_came_before_a_wait(self, io: LoopThread, work: Work) -> None:
+        """Nothing is kept back until there is more."""
+
+        async def caller() -> list[int]:
+            numbers = io.aiterate(work.numbers, 10, 3)
+            seen = [await anext(numbers) for _ in range(3)]
+            assert await asyncio.to_thread(work.begun.wait, WAIT_S)
+            await numbers.aclose()
+            return seen
+
+        assert asyncio.run(caller()) == [0, 1, 2]
 
     def test_aiterate_closed_early_cancels_the_stream(self, io: LoopThread, work: Work) -> None:
         """Leaving a stream early ends it on the loop."""

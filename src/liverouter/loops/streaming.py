@@ -1,17 +1,19 @@
 """What an async generator yields on one loop, handed to a reader on any thread or any other loop.
 
-The generator runs ahead of its reader, within bounds; a reader that stops early, or is dropped, cancels it.
+The generator runs ahead of its reader, within bounds; a reader that stops early, or is dropped, cancels it. Items go
+over in batches: what comes within one turn of the generator's loop wakes the reader once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import queue
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from liverouter.loops.wakeup import Wakeup
+from liverouter.loops.wakeup import Wakeup, call_soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AHEAD: Final = 64  # items that a generator may be ahead of its reader
-_END: Final = object()
 
 
 def read(
@@ -34,14 +35,15 @@ def read(
     Raises:
         concurrent.futures.CancelledError: the loop ended before *source* did.
     """
-    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    brake = _Brake(items.qsize)
-    future = submit(_pump, source, items.put, brake)
-    future.add_done_callback(lambda _: items.put(_END))
+    batches: queue.SimpleQueue[list[T] | None] = queue.SimpleQueue()
+    pump = _Pump(source, batches.put)
+    future = submit(pump.run)
+    future.add_done_callback(lambda _: batches.put(None))
     try:
-        while (item := items.get()) is not _END:
-            brake.ease()
-            yield item
+        while (batch := batches.get()) is not None:
+            for item in batch:
+                pump.took()
+                yield item
         future.result()
     finally:
         future.cancel()
@@ -59,69 +61,84 @@ async def aread(
         source: not yet begun; is closed on the loop.
         ended: makes the error that is raised where the loop ended before *source*.
     """
-    items: deque[T] = deque()
-    news = Wakeup()
-    brake = _Brake(items.__len__)
+    loop, news = asyncio.get_running_loop(), asyncio.Event()
+    batches: deque[list[T] | None] = deque()  # None: that was all
 
-    def put(item: T) -> None:
-        """On the pump's loop: hand *item* over."""
-        items.append(item)
-        if len(items) == 1:  # a reader that has items left is not waiting
-            news.set()
+    def arrived(batch: list[T] | None) -> None:
+        """On the reader's loop: wake the reader for *batch*."""
+        batches.append(batch)
+        news.set()
 
-    future = submit(_pump, source, put, brake)
-    future.add_done_callback(lambda _: news.set())
+    pump = _Pump(source, lambda batch: call_soon(loop, arrived, batch))
+    future = submit(pump.run)
+    future.add_done_callback(lambda _: call_soon(loop, arrived, None))
     try:
         while True:
-            done = future.done()  # before the look at the items: once it is done, all of them are there
-            while items:
-                yield items.popleft()
-                brake.ease()
-            if done:
-                break
             await news.wait()
             news.clear()
-        future.result()
+            while batches:
+                if (batch := batches.popleft()) is None:
+                    future.result()
+                    return
+                for item in batch:
+                    pump.took()
+                    yield item
     except concurrent.futures.CancelledError:
         raise ended() from None
     finally:
         future.cancel()
 
 
-class _Brake:
-    """Stops a pump that is too far ahead until its reader has caught up.
+class _Pump(Generic[T]):
+    """Hands every item of a generator to its reader, at most `_AHEAD` items ahead of it.
 
     Args:
-        ahead: returns how many items the reader has yet to take; called on both sides.
+        source: the generator; begun and closed by `run`.
+        deliver: takes a batch of items to the reader; called on the loop of `run`.
     """
 
-    __slots__ = ("_ahead", "_resume", "_stopped")
+    __slots__ = ("_batch", "_deliver", "_made", "_resume", "_source", "_stopped", "_taken")
 
-    def __init__(self, ahead: Callable[[], int]) -> None:
-        self._ahead, self._resume, self._stopped = ahead, Wakeup(), False
+    def __init__(self, source: AsyncGenerator[T, None], deliver: Callable[[list[T]], object]) -> None:
+        self._source, self._deliver = source, deliver
+        self._batch: list[T] = []  # what came in this turn of the loop
+        self._made = self._taken = 0  # each written on one side, read on both
+        self._resume, self._stopped = Wakeup(), False
 
-    async def apply(self) -> None:
-        """On the pump's loop, after each item: wait while the reader is `_AHEAD` items behind."""
-        if self._ahead() < _AHEAD:
-            return
+    async def run(self) -> None:
+        """On the loop, as one task: pump until *source* ends.
+
+        It is one task because a cancel scope of anyio, inside *source*, must be left by the task that entered it.
+        """
+        loop = asyncio.get_running_loop()
+        async with contextlib.aclosing(self._source) as source:
+            async for item in source:
+                if not self._batch:
+                    loop.call_soon(self._flush)
+                self._batch.append(item)
+                self._made += 1
+                if self._ahead() >= _AHEAD:
+                    await self._be_caught_up()
+
+    def took(self) -> None:
+        """On the reader's side, for each item: let the pump go on once half of what it may be ahead is free."""
+        self._taken += 1
+        if self._stopped and self._ahead() <= _AHEAD // 2:
+            self._resume.set()
+
+    def _ahead(self) -> int:
+        """Return how many items the reader has yet to take."""
+        return self._made - self._taken
+
+    def _flush(self) -> None:
+        """After a turn of the loop: deliver what came in it."""
+        batch, self._batch = self._batch, []
+        self._deliver(batch)
+
+    async def _be_caught_up(self) -> None:
+        """Wait while the reader is `_AHEAD` items behind."""
         self._resume.clear()
         self._stopped = True
         if self._ahead() >= _AHEAD:  # again: the reader may have caught up before it could see `_stopped`
             await self._resume.wait()
         self._stopped = False
-
-    def ease(self) -> None:
-        """On the reader's thread, for each item: let the pump go on once half the buffer is free."""
-        if self._stopped and self._ahead() <= _AHEAD // 2:
-            self._resume.set()
-
-
-async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None], brake: _Brake) -> None:
-    """On the loop, as one task: hand every item of *source* to *put*, and close it.
-
-    It is one task because a cancel scope of anyio, inside *source*, must be left by the task that entered it.
-    """
-    async with contextlib.aclosing(source):
-        async for item in source:
-            put(item)
-            await brake.apply()

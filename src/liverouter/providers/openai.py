@@ -48,12 +48,17 @@ def _params(deployment: Deployment) -> dict[str, Any]:
 
 def chat_options(deployment: Deployment, http: Http) -> dict[str, Any]:
     """Return what each class of langchain-openai is made with."""
-    return deployment.params | {
+    from langchain_openai import ChatOpenAI
+
+    options = deployment.params | {
         "timeout": http.timeout_s,
         "max_retries": 0,
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
         "http_async_client": http_client(http),
     }
+    if "stream_chunk_timeout" in ChatOpenAI.model_fields:  # since 1.2
+        options["stream_chunk_timeout"] = None  # ours bounds the silence; theirs takes a task for each chunk
+    return options
 
 
 def _build(deployment: Deployment, http: Http) -> BaseChatModel:

@@ -37,7 +37,8 @@ _REASONING: Final = b'"reasoning'  # how members begin in which gateways show wh
 _LAST_EVENT: Final = re.compile(rb'(?:"type": ?"message_stop"\s*\}|\[DONE\])\s*\Z')  # of Anthropic's, and of OpenAI's
 _END_S: Final = 0.5  # what is still to come after it is on its way already
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
-_LINES_AT_ONCE, _UNITS_AT_ONCE = 64, 32  # of a stream, before others have their turn
+_LINES_AT_ONCE, _UNITS_AT_ONCE = 64, 32  # of a stream, handed on as one part
+_WORK_S: Final = 0.01  # of work of this thread, before others have their turn between two parts
 # What splits a line for httpx, but neither in JSON nor in an event: as JSON writes it, or a blank.
 _BREAKS: Final = {"\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029", "\u0085".encode(): rb"\u0085"}
 _BLANKS: Final = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e", b"     ")
@@ -121,6 +122,7 @@ class _Events:
         self._timeout_s = read_timeout_s(request)
         self._is_over = False  # but for the end of the body
         self._said: Said | None = None  # the error that it ended in
+        self._gave_way = time.thread_time()
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Yield what is complete.
@@ -145,16 +147,15 @@ class _Events:
                     if self._by_event and lines * size > _MAX_COPIED:
                         raise BodyError(_TOO_MANY_LINES)  # noqa: TRY301
                     continue
-                whole = b"".join((*held, piece[:end])) if held else piece[:end]
-                held = [piece[end:]] if end < len(piece) else []
-                lines = 1 + sum(rest.count(b"\n") + rest.count(b"\r") for rest in held)
-                size, tail = len(piece) - end, piece[end:][-3:]
+                whole, left = b"".join((*held, piece[:end])) if held else piece[:end], piece[end:]
+                held, size, tail = [left] if left else [], len(left), left[-3:]
+                lines = 1 + left.count(b"\n") + left.count(b"\r")
                 if self._clock is not None and _REASONING in whole:
                     self._clock.heard()  # langchain-openai drops it, and would show an empty piece
                 self._is_over = _LAST_EVENT.search(whole, len(whole) - _TAIL) is not None
                 for part in self._parts(whole):
                     yield part
-                    await asyncio.sleep(0)  # deadlines hold while events without content are taken apart
+                    await self._give_way()
                 self._refuse_error()
                 since = time.monotonic() if held else 0.0  # not before: the reader took its time
             if held:
@@ -170,6 +171,12 @@ class _Events:
         """Let go of the connection, whether or not anybody has read."""
         await self._let_go()
         await self._source.aclose()  # *pieces* closes it only once it has begun
+
+    async def _give_way(self) -> None:
+        """Let others have their turn after `_WORK_S`: deadlines hold while events without content are taken apart."""
+        if time.thread_time() - self._gave_way > _WORK_S:
+            await asyncio.sleep(0)
+            self._gave_way = time.thread_time()
 
     async def _let_go(self) -> None:
         """Close the body; after its last event read what is left of it before, for half a second at most.

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Mapping
+    from collections.abc import Awaitable, Mapping
 
     from liverouter.routing.said import Said
 
@@ -43,6 +43,9 @@ class Clock:
         self.opened: list[Any] = []
         self._limit_s = self._left_s = timeout_s * _GRACE
         self._loop = asyncio.get_running_loop()
+        self._since = 0.0  # when the wait that is on began, by the loop's time
+        self._bound: asyncio.Timeout | None = None  # of the wait that is on
+        self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, work: Awaitable[T]) -> T:
         """Return what *work* returns.
@@ -50,29 +53,36 @@ class Clock:
         Raises:
             TimeoutError: there is no time left.
         """
-        since = self._loop.time()
-        try:
-            with self.watching():
-                async with asyncio.timeout_at(since + self._left_s):
-                    return await work
-        finally:
-            self._left_s -= self._loop.time() - since
-
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Have what is asked for within this context be of this clock's attempt."""
         token = _clock.set(self)
+        self._since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._since + self._left_s, self._look)
         try:
-            yield
+            async with asyncio.timeout(None) as self._bound:  # `_look` ends it: a timer for each chunk would be dear
+                return await work
         finally:
+            self._bound = None
+            self._left_s -= self._loop.time() - self._since
             _clock.reset(token)
+
+    def _look(self) -> None:
+        """End the wait that is on if its time is up, else look again when it will be; the next wait has it look too."""
+        self._timer = None
+        if self._bound is not None:
+            ends_at = self._since + self._left_s
+            if self._loop.time() >= ends_at:
+                self._bound.reschedule(ends_at)
+            else:
+                self._timer = self._loop.call_at(ends_at, self._look)
 
     def heard(self) -> None:
         """Give what comes next a time of its own: the provider sent content, and no ping or empty piece."""
         self._left_s = self._limit_s
 
     async def close(self) -> None:
-        """Let go of every stream that was not read to its end."""
+        """Let go of every stream that was not read to its end; nothing is waited for any more."""
+        if self._timer is not None:
+            self._timer.cancel()
         for stream in self.opened:
             with contextlib.suppress(Exception):
                 await stream.aclose()

@@ -55,35 +55,48 @@ _NAMED_BY_VARIABLES: Final = {
     "openai-project": ("OPENAI_PROJECT_ID",),
     "user-agent": ("LITELLM_USER_AGENT",),
 }
+_CHOOSE_BY_MOUNTS: Final = ("httpx", "httpx2")  # whose clients have a transport for each proxy; others ask as they send
 _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
 
 
 def guarded(client: C) -> C:
     """Return *client*, whose transports, those to proxies included, now admit answers as this module does."""
     own: Any = client
-    for transport in {id(t): t for t in (own._transport, *own._mounts.values()) if t is not None}.values():  # noqa: SLF001 - httpx has no public way in
-        transport.handle_async_request = functools.partial(_admit, transport.handle_async_request)
+    direct = own._transport  # noqa: SLF001 - httpx has no public way in
+    for transport in {id(t): t for t in (direct, *own._mounts.values()) if t is not None}.values():  # noqa: SLF001
+        if transport is not direct:
+            leaves = _is_local
+        elif type(transport).__module__.partition(".")[0] in _CHOOSE_BY_MOUNTS:
+            leaves = _never
+        else:
+            leaves = _leaves_by_proxy
+        transport.handle_async_request = functools.partial(_admit, transport.handle_async_request, leaves)
     return client
 
 
-async def _admit(send: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
-    """Return the answer to *request* as it may pass on; the attempt's clock is told of it."""
+async def _admit(send: Callable[[Any], Awaitable[Any]], leaves: Callable[[str], bool], request: Any) -> Any:
+    """Return the answer to *request* as it may pass on; the attempt's clock is told of it.
+
+    *leaves* tells of a URL whether *send* hands it to a proxy although it is this machine's.
+    """
     if (clock := clock_of_call()) is None:
-        return await _answer(send, request, None)
+        return await _answer(send, leaves, request, None)
     clock.sent = True
-    response = await _answer(send, request, clock)
+    response = await _answer(send, leaves, request, clock)
     is_error = response.status_code >= _FIRST_ERROR
     clock.said = said_by(response.status_code, response.content) if is_error else None
     return response
 
 
-async def _answer(send: Callable[[Any], Awaitable[Any]], request: Any, clock: Clock | None) -> Any:
+async def _answer(
+    send: Callable[[Any], Awaitable[Any]], leaves: Callable[[str], bool], request: Any, clock: Clock | None
+) -> Any:
     """Return the answer to *request* as it may pass on: what is none has the status of an error."""
     request.headers["accept-encoding"] = "identity"
     _take_off(request.headers)
     if clock is not None:
         _put(request.headers, clock.headers)
-    if _leaves_by_proxy(str(request.url)):
+    if leaves(str(request.url)):
         library = importlib.import_module(type(request).__module__.partition(".")[0])
         return _refusal(library.Response(404), 404, _BY_PROXY)
     response = await send(request)
@@ -133,10 +146,21 @@ def _take_off(headers: Any) -> None:
                 del headers[name.strip()]
 
 
+def _is_local(url: str) -> bool:
+    """Tell whether *url* is this machine's."""
+    return is_loopback(origin_of(url))
+
+
+def _never(url: str) -> bool:
+    """Tell that *url* does not leave by a proxy: others go by a transport of their own."""
+    del url
+    return False
+
+
 def _leaves_by_proxy(url: str) -> bool:
     """Tell whether *url* is this machine's, and yet the environment has a proxy for it."""
     parts = urlsplit(url)
-    if not is_loopback(origin_of(url)) or urllib.request.proxy_bypass(parts.hostname or ""):
+    if not _is_local(url) or urllib.request.proxy_bypass(parts.hostname or ""):
         return False
     return not urllib.request.getproxies().keys().isdisjoint({parts.scheme, "all"})
 

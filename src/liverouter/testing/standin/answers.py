@@ -8,7 +8,7 @@ from liverouter.testing.standin.wire import Answer, Ask, Finish, Reply, ToolCall
 
 CHARS_PER_TOKEN = 4
 _ECHO_CHARS = 200  # of the user's text; a summary of a long history must be shorter than the history
-_MAX_PIECES = 64
+_MAX_PIECES = 256
 
 
 def count_tokens(text: str) -> int:
@@ -75,7 +75,7 @@ def _cut(ask: Ask, text: str) -> tuple[str, Finish, str | None]:
 
 
 def pieces(text: str) -> tuple[str, ...]:
-    """Split *text* at words into at most 64 pieces; joined they are the text again."""
+    """Split *text* at words into at most 256 pieces; joined they are the text again."""
     words = [word + " " for word in text.split(" ")]
     words[-1] = words[-1][:-1]
     size = math.ceil(len(words) / _MAX_PIECES)
