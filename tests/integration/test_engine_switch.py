@@ -96,6 +96,8 @@ class TestUnderLoad:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-key")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-key")
         with World("openai") as world, psycopg.connect(dsn, autocommit=True) as db:
+            bases = (world.primary.api_base, world.fallback.api_base)
+            monkeypatch.setenv("LIVEROUTER_API_BASES", ",".join(bases))  # where the keys may go
             entry = _spare(world)
             _write(
                 db,
