@@ -96,6 +96,8 @@ class TestUnderLoad:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-key")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-key")
         with World("openai") as world, psycopg.connect(dsn, autocommit=True) as db:
+            bases = (world.primary.api_base, world.fallback.api_base)
+            monkeypatch.setenv("LIVEROUTER_API_BASES", ",".join(bases))  # where the keys may go
             entry = _spare(world)
             _write(
                 db,
@@ -104,7 +106,7 @@ class TestUnderLoad:
                 openai_api_base=world.primary.api_base,
                 llm_fallback_config=entry,
                 litellm_num_retries=1,
-                litellm_allowed_fails=1_000_000,  # the primary stays in the walk, so that both serve to the end
+                litellm_allowed_fails=1000,  # the primary stays in the walk, so that both serve to the end
             )
             with LiveRouter(database_url=dsn, observers=(events,)) as live:
                 served, errors = _switched(live, world, db, events)
