@@ -150,11 +150,11 @@ def _switched(
         for number in range(8):
             engine = "litellm" if number % 2 else "native"
             events.wait_for(ConfigApplied, revision=_write(db, litellm_enable=engine == "litellm"))
-            for role, change in (
-                ("fallback", lambda: world.primary.fail(Failure.UNAVAILABLE)),
-                ("primary", world.primary.heal),
-            ):
-                change()
+            for role in ("fallback", "primary"):
+                if role == "fallback":
+                    world.primary.fail(Failure.UNAVAILABLE)
+                else:
+                    world.primary.heal()
                 with more:
                     since = len(served)
                     more.wait_for(
