@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_options, http_client
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_options
 from liverouter.providers.spec import (
     IN_PATH,
     NOWHERE,
@@ -89,20 +89,20 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     return model
 
 
-def _client(params: Mapping[str, Any], http: Http) -> Any:
+def _client(params: Mapping[str, Any], client: Any) -> Any:
     import openai
 
-    client = openai.AsyncAzureOpenAI(
+    sdk = openai.AsyncAzureOpenAI(
         api_key=params.get("api_key"),
         azure_ad_token=params.get("azure_ad_token"),
         azure_endpoint=params["api_base"],
         api_version=params["api_version"],
         max_retries=0,
-        http_client=http_client(http),
+        http_client=client,
     )
     if "api_key" in params:
-        client._azure_ad_token = None  # noqa: SLF001 - of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
-    return client
+        sdk._azure_ad_token = None  # noqa: SLF001 - of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
+    return sdk
 
 
 _NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset({"azure", "openai"}))

@@ -48,13 +48,14 @@ def _params(deployment: Deployment) -> dict[str, Any]:
 
 def chat_options(deployment: Deployment, http: Http) -> dict[str, Any]:
     """Return what each class of langchain-openai is made with."""
+    import openai
     from langchain_openai import ChatOpenAI
 
     options = deployment.params | {
         "timeout": http.timeout_s,
         "max_retries": 0,
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
-        "http_async_client": http_client(http),
+        "http_async_client": http.client(openai.DefaultAsyncHttpxClient),
     }
     if "stream_chunk_timeout" in ChatOpenAI.model_fields:  # since 1.2
         options["stream_chunk_timeout"] = None  # ours bounds the silence; theirs takes a task for each chunk
@@ -82,19 +83,10 @@ CHAT_OPENAI: Final = NativeModel(
 )
 
 
-def _client(params: Mapping[str, Any], http: Http) -> Any:
+def _client(params: Mapping[str, Any], client: Any) -> Any:
     import openai
 
-    return openai.AsyncOpenAI(
-        api_key=params["api_key"], base_url=params["api_base"], max_retries=0, http_client=http_client(http)
-    )
-
-
-def http_client(http: Http) -> Any:
-    """Return the HTTP client of OpenAI's SDK, which stops reading a stream at ``[DONE]``."""
-    import openai
-
-    return http.client(openai.DefaultAsyncHttpxClient)
+    return openai.AsyncOpenAI(api_key=params["api_key"], base_url=params["api_base"], max_retries=0, http_client=client)
 
 
 _USAGE: Final = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}

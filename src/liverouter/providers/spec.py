@@ -175,8 +175,8 @@ class ProviderSpec:
             there what the environment holds.
         litellm_options: further parameters for litellm: what it would do otherwise, or would not.
         litellm_patches: model -> names in `litellm_patches` of what has to be changed in litellm for it.
-        litellm_client: litellm's parameters and `Http` -> the client of the provider's SDK by which litellm calls it;
-            None where litellm sends by its own.
+        litellm_client: litellm's parameters and an HTTP client -> the client of the provider's SDK by which litellm
+            calls it; None where litellm sends by its own.
         preload: modules that its first call would import.
     """
 
@@ -204,7 +204,7 @@ class ProviderSpec:
     headers: Callable[[Deployment], Mapping[str, str | None]] = lambda _: _NOTHING
     litellm_options: Callable[[Deployment], Mapping[str, Any]] = lambda _: _NOTHING
     litellm_patches: Callable[[str], tuple[str, ...]] = lambda _: ()
-    litellm_client: Callable[[Mapping[str, Any], Http], Any] | None = None
+    litellm_client: Callable[[Mapping[str, Any], Any], Any] | None = None
     preload: tuple[str, ...] = ()
 
     @property

@@ -1,8 +1,8 @@
-"""The HTTP clients by which both engines call the providers: one set for each deployment, on the I/O loop.
+"""The HTTP clients by which both engines call the providers: one set for each address, on the I/O loop.
 
-A deployment that the next generation has as well keeps its clients, and so its open connections: a swap costs nobody a
-handshake. Where its key or its address changes it is another deployment. Clients are closed on the loop that they
-belong to, when the last chat model that uses them is garbage, or when the loop stops; a call in flight keeps its own.
+An address that the next generation calls as well keeps its clients, and so its open connections: a swap costs nobody a
+handshake, and a new key none either. Clients are closed on the loop that they belong to, when the last chat model that
+uses them is garbage, or when the loop stops; a call in flight keeps its own.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class DeploymentHttp:
         """Lend nothing yet; the clients belong to the loop of *io*."""
         self.timeout_s = timeout_s
         self.token_request: Callable[..., Any] = TokenRequest(timeout_s)
-        self._deployment, self._io = deployment, io
+        self._endpoint, self._io = deployment.endpoint, io
         self._loans: list[_Lent] = []
 
     def client(self, kind: Callable[..., C]) -> C:
-        """Return a client of *kind* that admits answers as `guard` does: the deployment's own, or a new one."""
-        key = (self._deployment.id, self.timeout_s, kind)
+        """Return a client of *kind* that admits answers as `guard` does: the one of this address, or a new one."""
+        key = (self._endpoint, self.timeout_s, kind)
         with _lending:
             clients = _lent.setdefault(self._io, {})
             if (loan := clients.get(key)) is None:

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
+def http_client(timeout: float) -> Any:
+    """Return a new HTTP client as litellm makes them, over aiohttp; *timeout* in seconds."""
+    return _without_netrc(AsyncHTTPHandler(timeout=timeout).client)
+
+
 def without_resend(handler: Any) -> Any:
     """Return *handler*, litellm's HTTP client, which no longer answers a failed connection by a second request.
 
@@ -131,16 +136,21 @@ def _guarded(client: Any) -> Any:
     """Return *client*, guarded and without ~/.netrc where an attempt of ours makes it; else as it is."""
     if clock_of_call() is None:
         return client
-    if (session_of := getattr(client._transport, "get_valid_client_session", None)) is not None:  # noqa: SLF001 - httpx has no public way in
-        client._transport.get_valid_client_session = functools.partial(_without_netrc, session_of)  # noqa: SLF001
-    return guarded(client)
+    return guarded(_without_netrc(client))
 
 
-def _without_netrc(session_of: Callable[[], Any]) -> Any:
-    """Return a session that sends nothing of ~/.netrc, which AIOHTTP_TRUST_ENV has aiohttp do.
+def _without_netrc(client: Any) -> Any:
+    """Return *client*, which sends nothing of ~/.netrc: AIOHTTP_TRUST_ENV has aiohttp do that.
 
     The proxies, for which people set it, litellm looks up by itself.
     """
+    if (session_of := getattr(client._transport, "get_valid_client_session", None)) is not None:  # noqa: SLF001 - httpx has no public way in
+        client._transport.get_valid_client_session = functools.partial(_session, session_of)  # noqa: SLF001
+    return client
+
+
+def _session(session_of: Callable[[], Any]) -> Any:
+    """Return aiohttp's session that *session_of* gives, without ~/.netrc."""
     session = session_of()
     session._trust_env = False  # noqa: SLF001 - aiohttp takes it when a session is made, and litellm makes it
     return session

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import json
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.loops.thread import LoopThread
 from liverouter.providers import spec_of
@@ -102,7 +101,7 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     entry = {"model_name": _GROUP, "litellm_params": params, "model_info": {"id": _GROUP}}
     router = litellm.Router(model_list=[entry], timeout=_LIMIT_S, num_retries=0)
     try:
-        clients = (client_of(spec, params, _Memory(answer)) for answer in (partial(_answer, dialect), _fail))
+        clients = (client_of(spec, params, _memory(answer)) for answer in (partial(_answer, dialect), _fail))
         answering, failing = (
             ChatLiteLLMRouter(router=OneDeployment(router, _GROUP, params, client), model=_GROUP) for client in clients
         )
@@ -115,30 +114,15 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
         litellm.model_cost.pop(_GROUP, None)
 
 
-class _Memory:
-    """The `providers.Http` of a warm-up: its clients answer from memory, by *answer*."""
+def _memory(answer: Callable[[Any], tuple[int, bytes, str]]) -> Any:
+    """Return an HTTP client that answers from memory, by *answer*, and sends nothing."""
+    import httpx
 
-    timeout_s = _LIMIT_S
+    def respond(request: httpx.Request) -> httpx.Response:
+        status, content, content_type = answer(request)
+        return httpx.Response(status, content=content, headers={"content-type": content_type})
 
-    def __init__(self, answer: Callable[[Any], tuple[int, bytes, str]]) -> None:
-        self._answer = answer
-        self.token_request: Callable[..., Any] = _fetch_no_token
-
-    def client(self, kind: Callable[..., Any]) -> Any:
-        """Return a new client of *kind*, a class of httpx's or of httpx2's."""
-        root = inspect.getmro(kind)[-2]  # type: ignore[arg-type]  # a class; the library's own, below `object`
-        library = importlib.import_module(root.__module__.partition(".")[0])
-
-        def answer(request: Any) -> Any:
-            status, content, content_type = self._answer(request)
-            return library.Response(status, content=content, headers={"content-type": content_type})
-
-        return kind(transport=library.MockTransport(answer))
-
-
-def _fetch_no_token(url: str, **_: Any) -> NoReturn:
-    """Raise OSError: nothing is sent."""
-    raise OSError(f"a warm-up asks nobody, and not {url}")
+    return httpx.AsyncClient(transport=httpx.MockTransport(respond))
 
 
 def _fail(request: Any) -> tuple[int, bytes, str]:

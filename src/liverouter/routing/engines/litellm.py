@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from liverouter.loops.thread import LoopThread
     from liverouter.providers import ProviderSpec
-    from liverouter.providers.spec import Http
     from liverouter.revision import Snapshot
     from liverouter.routing.cooldowns import Cooldowns
 
@@ -51,7 +50,7 @@ def build(snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns) -> tuple[Rou
     direct = {}
     for deployment in snapshot.deployments:
         http = DeploymentHttp(deployment, snapshot.timeout_s, io)
-        client = client_of(spec_of(deployment), params[deployment.id], http)
+        client = client_of(spec_of(deployment), params[deployment.id], http.client(litellm_patches.http_client))
         one = OneDeployment(router, deployment.id, params[deployment.id], client)
         chats[deployment.id] = chat = ChatLiteLLMRouter(router=one, model=deployment.id)
         http.belongs_to(chat)
@@ -60,12 +59,12 @@ def build(snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns) -> tuple[Rou
     return router, chats
 
 
-def client_of(spec: ProviderSpec, params: Mapping[str, Any], http: Http) -> Any:
-    """Return the client by which litellm calls *spec*'s API with *params*, over HTTP clients of *http*."""
+def client_of(spec: ProviderSpec, params: Mapping[str, Any], client: Any) -> Any:
+    """Return what litellm calls *spec*'s API by, with *params*, over the HTTP client *client*."""
     if spec.litellm_client is not None:
-        return spec.litellm_client(params, http)
-    handler = AsyncHTTPHandler(timeout=http.timeout_s, transport=httpx.AsyncBaseTransport())  # which is not used
-    handler.client = http.client(httpx.AsyncClient)
+        return spec.litellm_client(params, client)
+    handler = AsyncHTTPHandler(transport=httpx.AsyncBaseTransport())  # which is not used
+    handler.client = client
     return litellm_patches.without_resend(handler)
 
 
