@@ -6,7 +6,6 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-import litellm
 import pytest
 from langchain_core.exceptions import ModelAPIError, ModelError, ModelInvalidRequestError, ModelTimeoutError
 
@@ -180,7 +179,6 @@ class TestAfterContent:
         assert text_of(chunks) == f"{name} "
         assert isinstance(error, CallError)
         assert isinstance(error, ModelAPIError)
-        assert isinstance(error, litellm.InternalServerError)
         assert error.code == "LR303"
         assert f"{standin.provider}/{name}" in str(error)
         assert (standin.hits, other.hits) == (1, 0)
@@ -271,7 +269,6 @@ class TestHollowAnswer:
             client.chat_model().invoke("one two three")
         assert isinstance(caught.value, CallError)
         assert caught.value.code == "LR305"
-        assert isinstance(caught.value, litellm.ContentPolicyViolationError)
 
     def test_tool_call_without_text_is_an_answer(self, wire: tuple[StandIn, str]) -> None:
         """A tool call needs no words."""

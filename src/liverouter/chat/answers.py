@@ -172,6 +172,10 @@ def _align(call: Call, message: BaseMessage, reason: object) -> None:
             message.content = "".join(block if isinstance(block, str) else block.get("text", "") for block in content)
         else:
             call.is_structured = True
+    if (
+        not call.is_structured
+    ):  # what names the blocks of a content has nothing to name; LangChain reads tool calls by it
+        message.response_metadata.pop("model_provider", None)
     if isinstance(reason, str) and reason:
         word = _ENDS.get(reason.lower(), reason.lower())
         message.response_metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word

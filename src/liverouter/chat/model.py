@@ -77,8 +77,8 @@ class LiveChatModel(BaseChatModel):
         own.pop("stop", None)
         generation = self.source.generation()
         params: LangSmithParams = generation.chat._get_ls_params(stop=stop, **own)  # noqa: SLF001 - an inner model's hook
-        if generation.router is not None:
-            params["ls_model_name"] = self.model_name
+        if generation.router is not None:  # whose models are called by a deployment's id
+            params["ls_model_name"] = kwargs.get("model", self.model_name)
         for name, value in generation.snapshot.primary.params.items():
             params.setdefault(f"ls_{name}", value)  # type: ignore[misc]  # ls_temperature, ls_max_tokens
         return params

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import traceback
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -88,6 +89,12 @@ def from_driver(exc: BaseException, *, where: str = "database") -> DatabaseError
     return DatabaseError(
         f"the database driver failed: {type(exc).__name__}", code="LR208", where=where, hint="Look at the server's log"
     )
+
+
+def is_garbled(exc: TypeError) -> bool:
+    """Tell whether asyncpg stumbled: it takes for part of a result what a server says as it ends the connection."""
+    frames = list(traceback.walk_tb(exc.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith("asyncpg.")
 
 
 def is_broken(exc: BaseException) -> bool:

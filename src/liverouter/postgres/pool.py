@@ -7,6 +7,7 @@ import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import asyncpg
 from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from liverouter.errors import DatabaseError
 from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
 from liverouter.postgres.dsn import Dsn
-from liverouter.postgres.errors import from_driver, is_broken
+from liverouter.postgres.errors import from_driver, is_broken, is_garbled
 from liverouter.postgres.schema import HEAD, mismatch
 from liverouter.secrecy.leaving import bare
 
@@ -158,6 +159,11 @@ class Database:
             raise bare(exc)  # noqa: B904 - it came through frames of the driver, which hold the DSN
         except (SQLAlchemyError, _CommitError, *NETWORK_ERRORS) as exc:
             raise from_driver(exc, where=self.where) from bare(exc)
+        except TypeError as exc:
+            if not is_garbled(exc):
+                raise
+            broken = asyncpg.InternalClientError(str(exc))
+            raise from_driver(broken, where=self.where) from broken
 
     def _opened(self) -> AsyncEngine:
         """Return the engine, made on the first use: one connection kept, two more while that is busy."""
