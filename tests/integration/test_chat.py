@@ -209,8 +209,8 @@ class TestSwap:
         for enabled in (True, False, True):
             client.set(litellm_enable=enabled)
             model.invoke("hi")
-            kinds.append(model.invoke("hi").response_metadata["model_provider"])
-        assert kinds == ["litellm", "anthropic", "litellm"]
+            kinds.append(served(model.invoke("hi"))["engine"])
+        assert kinds == ["litellm", "native", "litellm"]
         assert anthropic.violations == ()
 
 
