@@ -228,7 +228,7 @@ class TestRouter:
                 timeout=PATIENCE_S,
             )
             answer = await router.acompletion("m", user("hi"))
-            router.discard()
+            router.retire()
             assert answer.choices[0].message.content == wire.says + "hi"
             assert (primary.hits, standin.hits) == (1, 1)
 
