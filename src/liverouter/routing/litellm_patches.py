@@ -216,11 +216,8 @@ def _gemini_ends() -> None:
     def chunk_parser(self: Any, chunk: dict[str, Any]) -> Any:
         response = parse(self, chunk)
         blocked = (chunk.get("promptFeedback") or {}).get("blockReason")
-        if (
-            response is not None
-            and not blocked
-            and not any(c.get("finishReason") for c in chunk.get("candidates") or ())
-        ):
+        ended = any(candidate.get("finishReason") for candidate in chunk.get("candidates") or ())
+        if clock_of_call() is not None and response is not None and not (blocked or ended):
             for choice in response.choices:
                 choice.finish_reason = None
         return response
