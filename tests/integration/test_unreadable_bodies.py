@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -59,7 +60,8 @@ def desk(request: pytest.FixtureRequest) -> Iterator[tuple[Hostile, MemoryRouter
     """Google's token desk, and a client that asks it first."""
     engine, _, dialect = request.param.partition(" ")
     with attacked(dialect, engine) as (_, live), Hostile() as server:
-        live.set(secrets={"vertex_ai_credentials": service_account_json(server.origin)})
+        project = f"project-{uuid.uuid4().hex}"  # litellm keeps tokens by it, and ports come again
+        live.set(secrets={"vertex_ai_credentials": service_account_json(server.origin, project=project)})
         yield server, live
 
 
