@@ -73,7 +73,7 @@ async def _load(live: MemoryRouter, count: int, *, swap: bool) -> tuple[list[flo
     watch = asyncio.create_task(_lag(lags))
     for _ in range(count):
         wave = [asyncio.create_task(call()) for _ in range(CALLERS)]
-        await asyncio.sleep(1.0)  # all are with the provider now
+        await asyncio.sleep(1.0)  # a provider that takes two seconds has them all by then
         for n in range(10 if swap else 0):
             await asyncio.to_thread(live.set, litellm_timeout=100 + n)
             await asyncio.sleep(0.03)

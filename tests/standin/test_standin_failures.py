@@ -131,8 +131,9 @@ WHOLE: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
     ),
     Failure.SLOW: ("stop: <model> says: hi", {}),
 }
-# The same for a stream without content before the failure, but for those that only happen after content.
+# A stream without content before the failure, but for those that only happen after content: where it differs.
 STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
+    **WHOLE,
     Failure.REFUSED: (
         "InternalServerError",
         {
@@ -142,8 +143,6 @@ STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
             "snowflake claude": "APIConnectionError",
         },
     ),
-    Failure.BLACKHOLE: ("Timeout", {}),
-    Failure.HANG: ("Timeout", {}),
     Failure.RESET: (
         "InternalServerError",
         {
@@ -153,29 +152,6 @@ STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
             "snowflake claude": "APIConnectionError",
         },
     ),
-    Failure.BAD_REQUEST: ("BadRequestError", {}),
-    Failure.CONTEXT_WINDOW: (
-        "ContextWindowExceededError",
-        {"snowflake": "BadRequestError", "snowflake claude": "BadRequestError"},
-    ),
-    Failure.CONTENT_POLICY: (
-        "ContentPolicyViolationError",
-        {"snowflake": "BadRequestError", "snowflake claude": "BadRequestError"},
-    ),
-    Failure.UNAUTHORIZED: ("AuthenticationError", {}),
-    Failure.FORBIDDEN: (
-        "PermissionDeniedError",
-        {
-            "openai": "APIError",
-            "azure-openai": "APIError",
-            "vertex-ai": "BadRequestError",
-            "vertex-ai claude": "BadRequestError",
-        },
-    ),
-    Failure.NOT_FOUND: ("NotFoundError", {}),
-    Failure.TIMEOUT: ("Timeout", {}),
-    Failure.TOO_LARGE: ("BadRequestError", {"openai": "APIError", "azure-openai": "APIError"}),
-    Failure.UNPROCESSABLE: ("BadRequestError", {}),
     Failure.RATE_LIMIT: ("RateLimitError", {"vertex-ai": "MidStreamFallbackError"}),
     Failure.RATE_LIMIT_RETRY_AFTER: ("RateLimitError", {"vertex-ai": "MidStreamFallbackError"}),
     Failure.SERVER_ERROR: ("InternalServerError", {"azure-openai": "APIError", "vertex-ai": "MidStreamFallbackError"}),
@@ -185,16 +161,6 @@ STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
     ),
     Failure.UNAVAILABLE: ("ServiceUnavailableError", {"vertex-ai": "MidStreamFallbackError"}),
     Failure.OVERLOADED: ("APIError", {"anthropic": "InternalServerError", "vertex-ai": "MidStreamFallbackError"}),
-    Failure.OUT_OF_MONEY: (
-        "BadRequestError",
-        {
-            "azure-openai": "RateLimitError",
-            "snowflake": "PaymentRequiredError",
-            "snowflake claude": "PaymentRequiredError",
-        },
-    ),
-    Failure.DISABLED: ("BadRequestError", {"openai": "AuthenticationError", "azure-openai": "APIError"}),
-    Failure.UNKNOWN_MODEL: ("BadRequestError", {"anthropic": "NotFoundError"}),
     Failure.MALFORMED: ("stop: ", {"openai": "MidStreamFallbackError", "azure-openai": "MidStreamFallbackError"}),
     Failure.EMPTY: ("stop: ", {}),
     Failure.HTML: ("stop: ", {}),
@@ -204,7 +170,6 @@ STREAMED: Mapping[Failure, tuple[str, Mapping[str, str]]] = {
     Failure.EOF_IN_TOOL: ("MidStreamFallbackError", {"vertex-ai": "stop: ", "snowflake": 'tool_calls: {"city":'}),
     Failure.STALL: ("MidStreamFallbackError", {"openai": "Timeout", "azure-openai": "Timeout"}),
     Failure.PREAMBLE: ("MidStreamFallbackError", {"vertex-ai": "stop: ", "snowflake": "stop: "}),
-    Failure.SLOW: ("stop: <model> says: hi", {}),
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.exceptions import ModelAPIError
 from langchain_core.messages import AIMessage
 
+from liverouter.routing.attempt import finish_of
 from liverouter.routing.model_map import cost_usd
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _ENDS: Final = {  # how providers say why an answer ended, in the words of OpenA
     "recitation": "content_filter",
     "image_safety": "content_filter",
 }
-_MARKERS: Final = ("finish_reason", "stop_reason")
 _IN_TOOL_CALLS: Final = frozenset({"tool_use", "input_json_delta"})  # blocks that say what `tool_calls` does
 
 
@@ -48,7 +48,7 @@ def note(call: Call, chunk: ChatGenerationChunk) -> None:
     message = chunk.message
     _clean(call, message)
     chunk.generation_info = _plain_metadata(chunk.generation_info) if chunk.generation_info else None
-    _align(call, message, _reason(chunk.generation_info, message.response_metadata))
+    _align(call, message, finish_of(chunk))
     if (usage := getattr(message, "usage_metadata", None)) is not None:
         call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
 
@@ -67,8 +67,7 @@ def finish(call: Call, result: ChatResult) -> None:
         call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
     price(call)
     for generation in result.generations:
-        said = (generation.message.response_metadata, generation.generation_info, result.llm_output)
-        _align(call, generation.message, _reason(*said))
+        _align(call, generation.message, finish_of(generation))
         generation.message.response_metadata |= signature(call)
     if result.llm_output:
         result.llm_output = _plain_metadata(result.llm_output)
@@ -154,11 +153,11 @@ def _plain(value: Any) -> Any:
     return dump(exclude_none=True) if dump is not None else value
 
 
-def _align(call: Call, message: BaseMessage, reason: object) -> None:
+def _align(call: Call, message: BaseMessage, reason: str) -> None:
     """Give *message*, or a piece of one, the shape that it has in both engines, in place.
 
     Text is a str, unless there is more in the content than text and tool calls: reasoning, citations, images.
-    `response_metadata["finish_reason"]` says the *reason* of the end, where there is one, in OpenAI's words.
+    `response_metadata["finish_reason"]` says the *reason* of the end, unless that is "", in OpenAI's words.
     `usage_metadata` has the details of input and output tokens, {} where nothing is known of them.
     """
     content = message.content
@@ -176,14 +175,9 @@ def _align(call: Call, message: BaseMessage, reason: object) -> None:
         not call.is_structured
     ):  # what names the blocks of a content has nothing to name; LangChain reads tool calls by it
         message.response_metadata.pop("model_provider", None)
-    if isinstance(reason, str) and reason:
+    if reason:
         word = _ENDS.get(reason.lower(), reason.lower())
         message.response_metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word
-
-
-def _reason(*said: Mapping[str, Any] | None) -> object:
-    """Return why the answer ended, as the first of what was *said* of it names it; None where none does."""
-    return next((one[name] for one in said for name in _MARKERS if one and one.get(name)), None)
 
 
 def _is_simple(block: Any) -> bool:

@@ -69,7 +69,7 @@ class Attempt:
             await self.clock.close()
         generations = _with_ends(result)
         if not any(_has_content(generation.message) for generation in generations):
-            finish = _finish(generations[0]) if generations else ""
+            finish = finish_of(generations[0]) if generations else ""
             refusal = (_refusal(generations[0].message) if generations else "") or _blocked(result.llm_output)
             self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
         return result
@@ -88,7 +88,7 @@ class Attempt:
         try:
             async for chunk in self._bounded(source, begun=False):
                 held.append(chunk)
-                finish = finish or _finish(chunk)
+                finish = finish or finish_of(chunk)
                 if _has_content(chunk.message):
                     self.clock.heard()
                     break
@@ -112,7 +112,7 @@ class Attempt:
             for chunk in held:
                 yield chunk
             async for chunk in self._bounded(source, begun=True):
-                is_finished = is_finished or bool(_finish(chunk))
+                is_finished = is_finished or bool(finish_of(chunk))
                 if _has_content(chunk.message) or is_finished:
                     self.clock.heard()
                 yield chunk
@@ -169,7 +169,7 @@ def _with_ends(result: ChatResult) -> list[Any]:
     return result.generations
 
 
-def _finish(piece: Any) -> str:
+def finish_of(piece: Any) -> str:
     """Return the reason by which an answer, or a piece of one, says that it has ended; "" where it says none."""
     for metadata in (piece.generation_info, piece.message.response_metadata):
         for name in _MARKERS if metadata else ():
