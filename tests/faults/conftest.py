@@ -51,7 +51,7 @@ def make_admin(standin: StandIn) -> Iterator[Callable[[str], Admin]]:
     def make(dsn: str) -> Admin:
         admin = Admin(dsn)
         admins.append(admin)
-        admin.set(llm_provider="openai", llm_model="first", openai_api_base=standin.api_base, litellm_enable=True)
+        admin.set(llm_provider="openai", llm_model="first", openai_api_base=standin.api_base)
         return admin
 
     yield make

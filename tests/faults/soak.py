@@ -99,7 +99,7 @@ class Soak:
         self.spoiler = Admin(self.cluster.dsn)
         self.proxies = [stack.enter_context(FaultProxy(self.cluster.dsn)) for _ in range(2)]
         dsns = [*(p.dsn for p in self.proxies), self.cluster.dsn]
-        self.workers = [stack.enter_context(Worker(dsn, WORKER_THREADS="2")) for dsn in dsns]
+        self.workers = [stack.enter_context(Worker(dsn, LITELLM_ENABLE="true", WORKER_THREADS="2")) for dsn in dsns]
         self.writer = stack.enter_context(Writer(admin))
         self.faults: dict[str, int] = {}
         self.last = ""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tests.kit.admin import Admin
 
 ROOT = Path(__file__).parents[2]
-PATIENT = {"LIVEROUTER_READY_TIMEOUT_S": "120"}  # several processes import litellm, on a busy machine
+PATIENT = {"LIVEROUTER_READY_TIMEOUT_S": "120"}  # several processes start, on a busy machine
+WITH_LITELLM = "prefork"  # the others are native: each import of litellm costs seconds
 
 
 class TestFork:
@@ -45,7 +46,11 @@ class TestFork:
 
     def test_child_tells_those_who_subscribed_before_the_fork(self, admin: Admin) -> None:
         """An observer added to a running client hears of the child's own life, until it is taken back."""
-        environ = os.environ | PATIENT | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
+        environ = (
+            os.environ
+            | PATIENT
+            | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error", "LITELLM_ENABLE": "false"}
+        )
         argv = [sys.executable, "-c", SUBSCRIBED]
         limit_s = FORKED.limit
         done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=limit_s, check=False)
@@ -103,6 +108,7 @@ def _run(admin: Admin, kind: str, start_s: float) -> tuple[list[dict[str, Any]],
         "LIVEROUTER_DATABASE_URL": admin.dsn,
         "LIVEROUTER_APP": "forks",
         "LIVEROUTER_LOG_LEVEL": "error",
+        "LITELLM_ENABLE": str(kind == WITH_LITELLM).lower(),
     }
     lines: list[dict[str, Any]] = []
     argv = [sys.executable, "-m", "tests.kit.forks", kind]
