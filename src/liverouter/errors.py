@@ -181,7 +181,7 @@ class NotReadyError(LiveRouterError):
         Args:
             problems: what is wrong, as far as anything is.
             waited_s: what the wait took.
-            waiting_for: "importing litellm, since 41 s"; empty where only another revision helps.
+            waiting_for: "importing litellm, since 41 s"; empty where somebody has to mend the settings.
             hint: how to have that end, where there are no Problems.
         """
         self.problems = problems = first_problems(problems)

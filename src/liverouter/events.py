@@ -69,7 +69,7 @@ class ClientClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class StartAdvanced(Event):
-    """The first config waits for something else than before; without a step, nothing but another revision helps."""
+    """The first config waits for something else than before; without a step, for somebody who mends the settings."""
 
     name: ClassVar[str] = "start.advanced"
     level: ClassVar[Level] = "debug"

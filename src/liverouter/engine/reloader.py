@@ -158,7 +158,7 @@ class Reloader:
                 self._activation.activate(prepared, rows, reading)
                 return None
             case Rejected() as rejected:
-                self._activation.tell(_awaited_after(rejected, rows, reading))
+                self._activation.tell(_awaited_after(rows, reading))
                 if told is None or rejected.problems != told.problems:
                     self._activation.reject(rejected, rows)
                 if self._store.current is None and rejected.validation.litellm_enable and self._litellm is None:
@@ -211,12 +211,11 @@ class Reloader:
         return True
 
 
-def _awaited_after(rejected: Rejected, rows: Rows, reading: Reading) -> Step | None:
-    """Return what a start waits for whose *rows* were *rejected*; None where nothing but another revision helps."""
+def _awaited_after(rows: Rows, reading: Reading) -> Step | None:
+    """Return what a start waits for whose *rows* were rejected; None where somebody has to mend something."""
     if reading.source == "snapshot_file":
         return Step.READING
-    nothing_stored = rows.revision == 0
-    return Step.SETTINGS if rejected.retryable or nothing_stored else None
+    return Step.SETTINGS if rows.revision == 0 else None
 
 
 async def _load_litellm() -> None:

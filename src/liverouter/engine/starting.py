@@ -11,14 +11,14 @@ class Step(StrEnum):
 
     Attributes:
         READING: the database.
-        SETTINGS: somebody who stores some, or another try of those that this machine could not serve with.
+        SETTINGS: somebody who stores the first ones.
         IMPORTING: this machine, which loads litellm.
         BUILDING: this machine, which loads the providers' packages and makes the chat models.
         WARMING: this machine, which loads what first calls need.
     """
 
     READING = "reading the settings"
-    SETTINGS = "settings that can be served with"
+    SETTINGS = "the first settings"
     IMPORTING = "importing litellm"
     BUILDING = "building the chat models"
     WARMING = "warming up"
@@ -40,5 +40,5 @@ _WORK_HINT: Final = (
 )
 _HINTS: Final = {
     Step.READING: "See whether the database answers: liverouter show",
-    Step.SETTINGS: "See what they lack: liverouter check",
+    Step.SETTINGS: "Store some: liverouter set llm_provider=… llm_model=…",
 }

@@ -83,8 +83,8 @@ class Status:
         reconnects: how often the listening connection was made anew.
         backend_pid: of the listening connection; None while there is none.
         reading: the last read of the settings succeeded.
-        step: what the first generation waits for; None where there is one, the client does not run, or nothing but
-            another revision helps.
+        step: what the first generation waits for; None where there is one, the client does not run, or somebody
+            has to mend the settings.
         step_since: when `step` began; UTC.
     """
 
@@ -110,7 +110,7 @@ class Status:
 
     @property
     def refused(self) -> bool:
-        """Tell whether nothing is in force, and only another revision than the rejected one can change that."""
+        """Tell whether nothing is in force, and nothing will be before somebody mends what was rejected."""
         return self.generation is None and self.step is None and self.rejected_revision is not None
 
     @property
