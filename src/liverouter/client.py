@@ -20,7 +20,7 @@ from liverouter import options as process_options
 from liverouter.chat.model import LiveChatModel
 from liverouter.chat.usage import UsageCounter
 from liverouter.engine.engine import Engine
-from liverouter.engine.readiness import Patience, Readiness
+from liverouter.engine.readiness import Readiness
 from liverouter.engine.status import State, Status, StatusTracker
 from liverouter.errors import ClosedError, NotReadyError, Problem
 from liverouter.events import ClientClosed, ClientStarted, Observer
@@ -131,9 +131,8 @@ class LiveRouter:
         if (generation := self.store.current) is not None:
             return generation
         self.start()
-        patience = Patience(self.options.ready_timeout_s)
-        await self._readiness.async_wait(self._is_ready_or_refused, patience)
-        return self._first_generation(patience)
+        waited_s = await self._readiness.async_wait(self._is_ready_or_refused, self.options.ready_timeout_s)
+        return self._first_generation(waited_s)
 
     def router(self) -> Router | None:
         """Return the current `litellm.Router`, None while `litellm_enable` is off; blocks as `generation` does."""
@@ -155,10 +154,9 @@ class LiveRouter:
             ClosedError: the client was closed.
         """
         self.start()
-        option_s = self.options.ready_timeout_s
-        patience = Patience(option_s) if timeout_s is None else Patience(timeout_s, strict=True)
-        self._readiness.wait(self._is_ready_or_refused, patience)
-        return self._first_generation(patience)
+        limit_s, strict = (timeout_s, True) if timeout_s is not None else (self.options.ready_timeout_s, False)
+        waited_s = self._readiness.wait(self._is_ready_or_refused, limit_s, strict=strict)
+        return self._first_generation(waited_s)
 
     def wait_applied(self, revision: int, timeout_s: float = 5.0) -> Rollout:
         """Block until every live instance, this one included, applied *revision* or a newer one.
@@ -247,7 +245,7 @@ class LiveRouter:
     def __enter__(self) -> Self:
         """Start, and wait until the first config is live or known not to be."""
         self.start()
-        self._readiness.wait(_is_decided, Patience(self.options.ready_timeout_s))
+        self._readiness.wait(_is_decided, self.options.ready_timeout_s)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -257,7 +255,7 @@ class LiveRouter:
     async def __aenter__(self) -> Self:
         """Start, and wait, without blocking the loop, until the first config is live or known not to be."""
         self.start()
-        await self._readiness.async_wait(_is_decided, Patience(self.options.ready_timeout_s))
+        await self._readiness.async_wait(_is_decided, self.options.ready_timeout_s)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -275,8 +273,8 @@ class LiveRouter:
         """Tell whether there is nothing to wait for: a generation is in force, or none will be."""
         return self.store.current is not None or status.refused or status.state is State.OFFLINE
 
-    def _first_generation(self, patience: Patience) -> Generation:
-        """Return the generation in force at the end of a wait.
+    def _first_generation(self, waited_s: float) -> Generation:
+        """Return the generation in force at the end of a wait of *waited_s* seconds.
 
         Raises:
             NotReadyError: there is none.
@@ -291,7 +289,7 @@ class LiveRouter:
         if not problems and (error := status.last_error) is not None:
             problems = (Problem(error.code, error.message, error.where, error.hint),)
         hint = status.step.hint if status.step is not None else ""
-        raise NotReadyError(problems, waited_s=patience.waited_s, waiting_for=status.waiting_for, hint=hint)
+        raise NotReadyError(problems, waited_s=waited_s, waiting_for=status.waiting_for, hint=hint)
 
     def _after_fork(self) -> None:
         """In a forked child: put the parent's parts aside without closing them; the next call starts new ones."""
