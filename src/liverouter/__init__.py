@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from liverouter.before_fork import preload
     from liverouter.chat.model import LiveChatModel as LiveChatModel
     from liverouter.client import LiveRouter, Rollout as Rollout
     from liverouter.default import get_chat_model, status
@@ -52,6 +53,7 @@ _HOMES = {
     "Status": "engine.status",
     "WriteRefusedError": "errors",
     "get_chat_model": "default",
+    "preload": "before_fork",
     "status": "default",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "State",
     "Status",
     "get_chat_model",
+    "preload",
     "status",
 ]
 

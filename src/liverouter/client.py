@@ -20,7 +20,8 @@ from liverouter import options as process_options
 from liverouter.chat.model import LiveChatModel
 from liverouter.chat.usage import UsageCounter
 from liverouter.engine.engine import Engine
-from liverouter.engine.status import Status, StatusTracker
+from liverouter.engine.readiness import Readiness
+from liverouter.engine.status import State, Status, StatusTracker
 from liverouter.errors import ClosedError, NotReadyError, Problem
 from liverouter.events import ClientClosed, ClientStarted, Observer
 from liverouter.generation import Generation, Store
@@ -98,9 +99,11 @@ class LiveRouter:
         self.client_id = str(uuid.uuid4())
         self.store = Store()
         self._status = StatusTracker()
+        self._readiness = Readiness(self._status)
         self._running: _Running | None = None
         self._lock = threading.RLock()
-        self._bus = logging_bus(self._status.observe, *self._observers, *self._subscribed.values())
+        own = (self._status.observe, self._readiness.observe)
+        self._bus = logging_bus(*own, *self._observers, *self._subscribed.values())
         self.usage = UsageCounter(bus=self._bus)
 
     # -- what consumers use --------------------------------------------------------------------------------------
@@ -115,10 +118,10 @@ class LiveRouter:
         return self.store.current
 
     def generation(self) -> Generation:
-        """Return the generation in force; blocks up to `ready_timeout_s` only while there is none.
+        """Return the generation in force; blocks as `wait_ready` does, only while there is none.
 
         Raises:
-            NotReadyError: none came in time; lists every Problem.
+            NotReadyError: none came in time, or none will; lists every Problem.
             ClosedError: the client was closed.
         """
         return self.store.current or self.wait_ready()
@@ -128,10 +131,8 @@ class LiveRouter:
         if (generation := self.store.current) is not None:
             return generation
         self.start()
-        limit_s = self.options.ready_timeout_s
-        if (generation := await self.store.async_wait(limit_s)) is None:
-            raise self._not_ready(limit_s)
-        return generation
+        waited_s = await self._readiness.async_wait(self._is_ready_or_refused, self.options.ready_timeout_s)
+        return self._first_generation(waited_s)
 
     def router(self) -> Router | None:
         """Return the current `litellm.Router`, None while `litellm_enable` is off; blocks as `generation` does."""
@@ -142,17 +143,20 @@ class LiveRouter:
         return self._status.current
 
     def wait_ready(self, timeout_s: float | None = None) -> Generation:
-        """Return the first generation, waiting up to *timeout_s* seconds (default: the option `ready_timeout_s`).
+        """Return the first generation; blocks until there is one, or the time is over.
+
+        By default that are the seconds of the option `ready_timeout_s`, of which those do not count in which this
+        process itself imports, builds and warms up; ten times as many end it all the same. *timeout_s* seconds, where
+        they are given, are all that it waits.
 
         Raises:
-            NotReadyError: none came in time; lists every Problem.
+            NotReadyError: none came in time, or, at once, the settings are read and rejected; lists every Problem.
             ClosedError: the client was closed.
         """
-        limit_s = self.options.ready_timeout_s if timeout_s is None else timeout_s
         self.start()
-        if (generation := self.store.wait(limit_s)) is None:
-            raise self._not_ready(limit_s)
-        return generation
+        limit_s, strict = (timeout_s, True) if timeout_s is not None else (self.options.ready_timeout_s, False)
+        waited_s = self._readiness.wait(self._is_ready_or_refused, limit_s, strict=strict)
+        return self._first_generation(waited_s)
 
     def wait_applied(self, revision: int, timeout_s: float = 5.0) -> Rollout:
         """Block until every live instance, this one included, applied *revision* or a newer one.
@@ -241,7 +245,7 @@ class LiveRouter:
     def __enter__(self) -> Self:
         """Start, and wait until the first config is live or known not to be."""
         self.start()
-        self._status.decided.wait(self.options.ready_timeout_s)
+        self._readiness.wait(_is_decided, self.options.ready_timeout_s)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -251,7 +255,7 @@ class LiveRouter:
     async def __aenter__(self) -> Self:
         """Start, and wait, without blocking the loop, until the first config is live or known not to be."""
         self.start()
-        await asyncio.to_thread(self._status.decided.wait, self.options.ready_timeout_s)
+        await self._readiness.async_wait(_is_decided, self.options.ready_timeout_s)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -265,20 +269,37 @@ class LiveRouter:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _not_ready(self, waited_s: float) -> NotReadyError | ClosedError:
-        """Return why no generation came within *waited_s* seconds."""
+    def _is_ready_or_refused(self, status: Status) -> bool:
+        """Tell whether there is nothing to wait for: a generation is in force, or none will be."""
+        return self.store.current is not None or status.refused or status.state is State.OFFLINE
+
+    def _first_generation(self, waited_s: float) -> Generation:
+        """Return the generation in force at the end of a wait of *waited_s* seconds.
+
+        Raises:
+            NotReadyError: there is none.
+            ClosedError: there is none, and the client was closed.
+        """
+        if (generation := self.store.current) is not None:
+            return generation
         if self._closed:
-            return ClosedError()
+            raise ClosedError
         status = self._status.current
         problems = status.problems
         if not problems and (error := status.last_error) is not None:
             problems = (Problem(error.code, error.message, error.where, error.hint),)
-        return NotReadyError(problems, waited_s=waited_s)
+        hint = status.step.hint if status.step is not None else ""
+        raise NotReadyError(problems, waited_s=waited_s, waiting_for=status.waiting_for, hint=hint)
 
     def _after_fork(self) -> None:
         """In a forked child: put the parent's parts aside without closing them; the next call starts new ones."""
         self._abandoned.append((self._running, self.store, self._bus))
         self._renew()
+
+
+def _is_decided(status: Status) -> bool:
+    """Tell whether a first generation, rejection or failed read has happened, or the client was closed."""
+    return status.generation is not None or status.last_error is not None or status.state is State.OFFLINE
 
 
 _clients: weakref.WeakSet[LiveRouter] = weakref.WeakSet()  # of this process, for `_after_fork`

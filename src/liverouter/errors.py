@@ -175,11 +175,20 @@ class NotReadyError(LiveRouterError):
 
     problems: tuple[Problem, ...]
 
-    def __init__(self, problems: Sequence[Problem], *, waited_s: float) -> None:
-        """Take the Problems known when the wait of *waited_s* seconds ended."""
+    def __init__(self, problems: Sequence[Problem], *, waited_s: float, waiting_for: str = "", hint: str = "") -> None:
+        """Take what was known when the wait of *waited_s* seconds ended.
+
+        Args:
+            problems: what is wrong, as far as anything is.
+            waited_s: what the wait took.
+            waiting_for: "importing litellm, since 41 s"; empty where somebody has to mend the settings.
+            hint: how to have that end, where there are no Problems.
+        """
         self.problems = problems = first_problems(problems)
-        message = f"no config is live after {waited_s:g} s"
-        hint = problems[0].hint if problems else "Look at the log: the first read has not ended yet."
+        message = f"no config is live after {round(waited_s, 1):g} s"
+        if waiting_for:
+            message += f", waiting for: {waiting_for}"
+        hint = problems[0].hint if problems else hint
         super().__init__(message, code="LR401", where="get_chat_model", hint=hint)
         self.args = (f"{message} [LR401]. {_listing(problems)}" if problems else f"{message} [LR401]. {hint}",)
 

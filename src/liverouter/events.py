@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from liverouter.engine.starting import Step
     from liverouter.errors import Problem
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -64,6 +65,26 @@ class ClientClosed(Event):
 
     name: ClassVar[str] = "client.closed"
     instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartAdvanced(Event):
+    """The first config waits for something else than before; without a step, for somebody who mends the settings."""
+
+    name: ClassVar[str] = "start.advanced"
+    level: ClassVar[Level] = "debug"
+    step: Step | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartDelayed(Event):
+    """This machine's own work takes longer than `ready_timeout_s`; the start goes on, and so do those who wait."""
+
+    name: ClassVar[str] = "start.delayed"
+    level: ClassVar[Level] = "warning"
+    step: Step
+    duration_s: float
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,11 @@ Reads never lock.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
@@ -76,53 +73,18 @@ class Store:
     `current` is a plain attribute, so reading it is one atomic load; only `activate` and `clear` write it.
     """
 
-    __slots__ = ("_ready", "_waiters", "current")
+    __slots__ = ("current",)
 
     current: Generation | None
 
     def __init__(self) -> None:
         """Start without a generation."""
         self.current = None
-        self._ready = threading.Condition()
-        self._waiters: list[Callable[[], None]] = []
 
     def activate(self, generation: Generation) -> None:
-        """Swap *generation* in, and wake whoever waits for the first one."""
-        with self._ready:
-            self.current = generation
-            self._ready.notify_all()
-            waiters, self._waiters = self._waiters, []
-        for wake in waiters:
-            wake()
+        """Swap *generation* in."""
+        self.current = generation
 
     def clear(self) -> None:
-        """Take the generation out; waiters go on waiting."""
-        with self._ready:
-            self.current = None
-
-    def wait(self, timeout_s: float) -> Generation | None:
-        """Return the generation in force, waiting up to *timeout_s* seconds for the first; None if none came."""
-        with self._ready:
-            self._ready.wait_for(lambda: self.current is not None, timeout_s)
-            return self.current
-
-    async def async_wait(self, timeout_s: float) -> Generation | None:
-        """Return the generation in force as `wait` does, without blocking the caller's loop or a thread."""
-        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
-
-        def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the caller's loop has ended
-                loop.call_soon_threadsafe(arrived.set)
-
-        with self._ready:
-            if self.current is not None:
-                return self.current
-            self._waiters.append(wake)
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await arrived.wait()
-            return self.current
-        finally:
-            with self._ready, contextlib.suppress(ValueError):  # `activate` took it
-                self._waiters.remove(wake)
+        """Take the generation out."""
+        self.current = None

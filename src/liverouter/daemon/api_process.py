@@ -35,7 +35,7 @@ async def livez() -> shapes.Liveness:
 async def readyz(context: Using, response: Response) -> shapes.Readiness:
     """Whether this process serves calls. Needs no token, and tells no more than codes."""
     status = context.live.status()
-    wrong = [status.last_error.code] if status.last_error else []
+    wrong = [status.error.code] if status.error else []
     if status.state is State.POLL_ONLY:
         wrong.append("LR210")
     if context.live.store.current is None:

@@ -69,7 +69,7 @@ class Context:
     def own_status(self) -> OwnStatus:
         """Return where this process stands."""
         status = self.live.status()
-        error = status.last_error
+        error = status.error
         return OwnStatus(
             version=version("liverouter"),
             instance=self.live.client_id,

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 from liverouter.chat.profile import combine, profile_of
 from liverouter.config.validate import Validation, validate
+from liverouter.engine.starting import Step
 from liverouter.errors import ConfigError, LiveRouterError, Problem
-from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired
+from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired, StartAdvanced
 from liverouter.generation import Generation, Store
 from liverouter.loops.fork import unforkable
 from liverouter.routing.cooldowns import Cooldowns
 from liverouter.routing.engines import native
-from liverouter.routing.litellm_setup import collecting_later, freeze, load
+from liverouter.routing.litellm_setup import collecting_later, freeze, load, loaded
 from liverouter.routing.warmup import warm_up
 from liverouter.secrecy.redaction import brief
 
@@ -96,6 +97,9 @@ class Activation:
         bus: hears of what is applied, rejected and retired.
         cooldowns: those of all generations, so that a swap forgets none; None for new ones.
         gc_freeze: exempt what is loaded from garbage collection after the first generation is warm.
+
+    Attributes:
+        step: what was told last of the first generation's way.
     """
 
     def __init__(
@@ -113,6 +117,13 @@ class Activation:
         self._cooldowns = cooldowns or Cooldowns()
         self._gc_freeze = gc_freeze
         self._started = time.monotonic()
+        self.step: Step | None = Step.READING
+
+    def tell(self, step: Step | None) -> None:
+        """Tell what the first generation waits for; once there is one, this does nothing."""
+        if self._store.current is None:
+            self.step = step
+            self._bus.emit(StartAdvanced(step))
 
     def prepare(self, rows: Rows, environment: Environment) -> Prepared | Rejected:
         """Return a generation of *rows* that is ready to serve, or why there is none; activates and tells nothing.
@@ -156,6 +167,7 @@ class Activation:
             started = time.monotonic()
             generation = self.build(snapshot, number)
             built = time.monotonic()
+            self.tell(Step.WARMING)
             self.warm(generation)
             warmed = time.monotonic()
         if self._gc_freeze:
@@ -175,7 +187,10 @@ class Activation:
             ConfigError: litellm or the provider's package refuses the configuration, or the package is missing.
         """
         self._usage.know(snapshot.deployments)
+        if snapshot.litellm_enable and loaded() is None:
+            self.tell(Step.IMPORTING)
         unusable = _unusable_litellm() if snapshot.litellm_enable else ()
+        self.tell(Step.BUILDING)
         router, left_out = None, tuple[Problem, ...]()
         if snapshot.litellm_enable and not unusable:
             from liverouter.routing.engines import litellm  # imports litellm

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 from liverouter.config.environment import Environment
 from liverouter.engine.activation import Activation, Prepared, Reading, Rejected
+from liverouter.engine.starting import Step
 from liverouter.errors import DatabaseError
-from liverouter.events import Bus, ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed
+from liverouter.events import Bus, ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed, StartDelayed
 from liverouter.loops.wakeup import Backoff, jittered
 from liverouter.routing.litellm_setup import load
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from liverouter.engine.snapshot_file import SnapshotFile
     from liverouter.generation import Store
     from liverouter.loops.reload_requests import ReloadRequests
@@ -148,16 +151,37 @@ class Reloader:
             reading: where *rows* come from.
             told: the rejection of these rows that the bus has heard of; told again only where its problems differ.
         """
-        match await asyncio.to_thread(self._activation.prepare, rows, environment):
+        with self._watched():
+            outcome = await asyncio.to_thread(self._activation.prepare, rows, environment)
+        match outcome:
             case Prepared() as prepared:
                 self._activation.activate(prepared, rows, reading)
                 return None
             case Rejected() as rejected:
+                self._activation.tell(_awaited_after(rows, reading))
                 if told is None or rejected.problems != told.problems:
                     self._activation.reject(rejected, rows)
                 if self._store.current is None and rejected.validation.litellm_enable and self._litellm is None:
                     self._litellm = asyncio.create_task(_load_litellm(), name="litellm import")
                 return rejected
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tell once where the block, which makes the first generation, takes longer than callers wait for others."""
+        began, limit_s = time.monotonic(), self._options.ready_timeout_s
+
+        def tell() -> None:
+            if (step := self._activation.step) is not None:
+                self._bus.emit(StartDelayed(step, time.monotonic() - began, step.hint))
+
+        if self._store.current is not None or not limit_s:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(limit_s, tell)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _start_from_file(self) -> None:
         """Activate the snapshot file's rows where no generation is in force; after the first failed read, once."""
@@ -185,6 +209,13 @@ class Reloader:
         while (left_s := end_s - time.monotonic()) > 0 and await self._requests.wait(min(left_s, quiet_s)):
             pass
         return True
+
+
+def _awaited_after(rows: Rows, reading: Reading) -> Step | None:
+    """Return what a start waits for whose *rows* were rejected; None where somebody has to mend something."""
+    if reading.source == "snapshot_file":
+        return Step.READING
+    return Step.SETTINGS if rows.revision == 0 else None
 
 
 async def _load_litellm() -> None:

@@ -26,6 +26,8 @@ from liverouter.events import (
     ListenerLost,
     ReadFailed,
     ReportFailed,
+    StartAdvanced,
+    StartDelayed,
 )
 from liverouter.loops.wakeup import Wakeup
 from liverouter.options import hostname
@@ -111,11 +113,11 @@ class Reporter:
                 self._outcomes.append((time.monotonic(), rejected(event)))
             case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
                 pass
-            case ReadFailed():
-                self._whole = True  # with the next heartbeat: most often a report fails now, too
+            case ReadFailed() | StartAdvanced():
+                self._whole = True  # with the next heartbeat: most often a report fails now, or a start goes on
                 return
-            case CallFailedOver() | DatabaseRecovered():
-                pass  # a deployment cools down now, or earlier reports failed
+            case CallFailedOver() | DatabaseRecovered() | StartDelayed():
+                pass  # a deployment cools down now, earlier reports failed, or somebody may ask why it takes so long
             case _:
                 return
         del self._outcomes[:-_MAX_OUTCOMES]
@@ -250,7 +252,7 @@ class Reporter:
     def _everything(self) -> dict[str, Any]:
         """Return the keys of a report that a heartbeat lacks: who this process is, and all of its status."""
         status = self._status.current
-        error = status.last_error
+        error = status.error
         return {
             "app": self._options.app,
             "labels": shortened(self._options.labels),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from liverouter.engine.starting import Step
 from liverouter.events import (
     ClientClosed,
+    ClientStarted,
     ConfigApplied,
     ConfigRead,
     ConfigRejected,
@@ -18,7 +19,9 @@ from liverouter.events import (
     ListenerConnected,
     ListenerDegraded,
     ListenerLost,
+    LoopFailed,
     ReadFailed,
+    StartAdvanced,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +83,9 @@ class Status:
         reconnects: how often the listening connection was made anew.
         backend_pid: of the listening connection; None while there is none.
         reading: the last read of the settings succeeded.
+        step: what the first generation waits for; None where there is one, the client does not run, or somebody
+            has to mend the settings.
+        step_since: when `step` began; UTC.
     """
 
     since: datetime
@@ -99,6 +105,28 @@ class Status:
     reconnects: int = 0
     backend_pid: int | None = None
     reading: bool = False
+    step: Step | None = None
+    step_since: datetime | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether nothing is in force, and nothing will be before somebody mends what was rejected."""
+        return self.generation is None and self.step is None and self.rejected_revision is not None
+
+    @property
+    def waiting_for(self) -> str:
+        """Return `step` as "importing litellm, since 41 s"; empty where there is none."""
+        if self.step is None or self.step_since is None:
+            return ""
+        return f"{self.step}, since {max(0.0, (datetime.now(UTC) - self.step_since).total_seconds()):.0f} s"
+
+    @property
+    def error(self) -> LastError | None:
+        """Return `last_error`; where nothing is wrong and nothing is in force, what that waits for (LR401)."""
+        if self.last_error is None and self.step is not None:
+            message = f"no config is live yet, waiting for: {self.step}"
+            return LastError("LR401", message, self.step.hint, "client", None)
+        return self.last_error
 
 
 class StatusTracker:
@@ -106,24 +134,20 @@ class StatusTracker:
 
     Attributes:
         current: the status now; a plain attribute, so reading it never blocks.
-        decided: set once a first generation, rejection or failed read has happened, or the client was closed.
     """
 
     def __init__(self) -> None:
         """Start initializing."""
         self.current = Status(since=datetime.now(UTC))
-        self.decided = threading.Event()
 
     def observe(self, event: Event) -> None:
         """Fold *event* in."""
         self.current = fold(self.current, event, datetime.now(UTC))
-        if isinstance(event, ConfigApplied | ConfigRejected | ReadFailed | ClientClosed):
-            self.decided.set()
 
 
 def fold(status: Status, event: Event, at: datetime) -> Status:
     """Return the status after *event*, which happened *at* (UTC)."""
-    new = _apply(status, event)
+    new = replace(_apply(status, event), step=_step_after(status, event))
     if new.state is State.OFFLINE:
         state = State.OFFLINE
     elif new.generation is None:
@@ -132,11 +156,31 @@ def fold(status: Status, event: Event, at: datetime) -> Status:
         state = State.STALE
     else:
         state = State.LIVE if new.mode == "listen" else State.POLL_ONLY
-    return replace(new, state=state, since=at if state is not status.state else status.since)
+    return replace(
+        new,
+        state=state,
+        since=at if state is not status.state else status.since,
+        step_since=at if new.step is not status.step else status.step_since,
+    )
+
+
+def _step_after(status: Status, event: Event) -> Step | None:
+    """Return what the first generation waits for after *event*."""
+    match event:
+        case ClientStarted():
+            return Step.READING
+        case StartAdvanced():
+            return event.step
+        case LoopFailed(loop="reloader") if status.step is not None:
+            return Step.READING
+        case ConfigApplied() | ClientClosed():
+            return None
+        case _:
+            return status.step
 
 
 def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case, one outcome
-    """Return *status* with what *event* says, but for `state` and `since`, which follow from the rest.
+    """Return *status* with what *event* says, but for `state`, `since` and the step.
 
     A rejection's error holds until a revision of the database is applied, a database's error until the next read.
     """

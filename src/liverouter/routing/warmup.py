@@ -15,10 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.loops.thread import LoopThread
-from liverouter.providers import spec_of
+from liverouter.providers import PROVIDERS, spec_of
+from liverouter.routing.litellm_setup import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from liverouter.providers import ProviderSpec
     from liverouter.providers.spec import Dialect
@@ -32,6 +33,7 @@ _LATE: Final = (  # modules that a first call would import, whichever its provid
     "langchain_core.tracers.stdout",
     "langsmith.run_helpers",
 )
+_ENCODED: Final = ("gpt-4o", "")  # of each encoding that tokens are counted in, a model
 _LIMIT_S: Final = 30.0
 _GROUP: Final = "warmup"
 _TOOL: Final = {
@@ -51,12 +53,45 @@ def warm_up(snapshot: Snapshot, *, by_litellm: bool) -> None:
 
     *by_litellm*: that is the engine.
     """
-    own = (name for deployment in snapshot.deployments for name in spec_of(deployment).preload)
-    for name in dict.fromkeys((*_LATE, *own)):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    _import((*_LATE, *(name for deployment in snapshot.deployments for name in spec_of(deployment).preload)))
     if by_litellm:
         _warm_up_new(snapshot.deployments)
+
+
+def preload(*, by_litellm: bool) -> None:
+    """Load what first calls of any provider need, as far as that starts no thread; blocks for seconds.
+
+    The dialects are left to `warm_up`, in a child of this process: litellm makes its calls in threads of its own.
+
+    Raises:
+        ConfigError: litellm is wanted and cannot be used.
+    """
+    if by_litellm:
+        _preload_litellm()
+    else:
+        _import(spec.native("").package for spec in PROVIDERS.values())
+    _import((*_LATE, *(name for spec in PROVIDERS.values() for name in spec.preload)))
+
+
+def _preload_litellm() -> None:
+    """Load litellm, and what a Router, the first count of tokens and the first error load beside it.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    litellm = load()
+    with _router(next(iter(PROVIDERS.values())).dialect("")):  # any will do
+        pass
+    for model in _ENCODED:
+        litellm.token_counter(model=model, text="hi")
+    _import(("fastapi",))  # by litellm's first error, where it is installed
+
+
+def _import(names: Iterable[str]) -> None:
+    """Import those of the modules that are installed."""
+    for name in dict.fromkeys(names):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _warm_up_new(deployments: Iterable[Deployment]) -> None:
@@ -90,17 +125,12 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     Raises:
         Exception: the error that is the last of its answers, or whatever litellm raises before.
     """
-    import litellm
     from langchain_core.messages import HumanMessage
     from langchain_litellm import ChatLiteLLMRouter
 
     from liverouter.routing.engines.litellm import OneDeployment, client_of
-    from liverouter.routing.engines.router import retire
 
-    params = {**dialect.params, "api_key": "warmup"}
-    entry = {"model_name": _GROUP, "litellm_params": params, "model_info": {"id": _GROUP}}
-    router = litellm.Router(model_list=[entry], timeout=_LIMIT_S, num_retries=0)
-    try:
+    with _router(dialect) as (router, params):
         clients = (client_of(spec, params, _memory(answer)) for answer in (partial(_answer, dialect), _fail))
         answering, failing = (
             ChatLiteLLMRouter(router=OneDeployment(router, _GROUP, params, client), model=_GROUP) for client in clients
@@ -109,6 +139,20 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
         async for _ in answering._astream([HumanMessage("hi")], tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
             pass
         await failing._agenerate([HumanMessage("hi")])  # noqa: SLF001 - what an attempt calls; raises
+
+
+@contextlib.contextmanager
+def _router(dialect: Dialect) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Have a Router of one deployment that speaks *dialect*, and its parameters; litellm's lists forget it."""
+    import litellm
+
+    from liverouter.routing.engines.router import retire
+
+    params = {**dialect.params, "api_key": "warmup"}
+    entry = {"model_name": _GROUP, "litellm_params": params, "model_info": {"id": _GROUP}}
+    router = litellm.Router(model_list=[entry], timeout=_LIMIT_S, num_retries=0)
+    try:
+        yield router, params
     finally:
         retire(router)
         litellm.model_cost.pop(_GROUP, None)
