@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row, TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from liverouter.postgres.asked_url import Url
     from liverouter.secrecy.sealing import Keyring
 
 
@@ -58,14 +59,15 @@ class SettingsRepository:
     For one event loop; holds at most three connections, opened at the first use. Every failure of driver, network or
     database is a `DatabaseError` with code and hint; nothing in it repeats the DSN's password or a statement's values.
     Rows of views are dicts that json can write, but for their times.
-    *url* is as libpq takes it, and may lead through a pooler; the other arguments are those of `Database`.
+    *url* is as libpq takes it, may lead through a pooler, and is asked for anew at each connect where a function gives
+    it; the other arguments are those of `Database`.
     """
 
     @leaves_bare
     def __init__(
         self,
         *,
-        url: str,
+        url: Url,
         application_name: str = "liverouter",
         statement_timeout_s: float = 10.0,
         connect_timeout_s: float = 5.0,
