@@ -24,7 +24,7 @@ from liverouter.events import (
 )
 from liverouter.loops.wakeup import Backoff, jittered
 from liverouter.postgres.connection import NETWORK_ERRORS
-from liverouter.postgres.errors import from_driver
+from liverouter.postgres.errors import from_driver, is_garbled
 from liverouter.postgres.listen_session import ListenSession, NotListeningError
 from liverouter.secrecy.redaction import brief
 
@@ -121,7 +121,8 @@ class Listener:
             except (DatabaseError, *NETWORK_ERRORS) as exc:
                 failure = NotListeningError(_cause(exc), from_driver(exc).problem)
             except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, it connects again
-                self._bus.emit(LoopFailed("listener", brief(exc)))
+                if not is_garbled(exc):
+                    self._bus.emit(LoopFailed("listener", brief(exc)))
                 failure = NotListeningError("unreachable", from_driver(exc).problem)
             await self._back_off(failure)
 

@@ -17,6 +17,7 @@ from liverouter.postgres.asked_url import as_database
 from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
 from liverouter.postgres.errors import from_driver, is_broken, is_garbled
 from liverouter.postgres.schema import HEAD, mismatch
+from liverouter.postgres.visibility import HIDDEN, hidden
 from liverouter.secrecy.leaving import bare
 
 if TYPE_CHECKING:
@@ -227,13 +228,15 @@ async def _check_schema(connection: Connection, where: str) -> None:
     """Return where this code can work with the schema: its own, or a newer one that says it serves this code.
 
     Raises:
-        DatabaseError: not installed (LR204), newer (LR205), older (LR206).
+        DatabaseError: not installed (LR204), newer (LR205), older (LR206), or hidden by row-level security (LR207).
     """
     if await connection.fetchval("SELECT to_regclass('liverouter.alembic_version') IS NULL"):
         raise mismatch(None, where)
     found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
     if found == HEAD:
         return
+    if found is None and (tables := await connection.fetch(HIDDEN)):
+        raise hidden((table["name"] for table in tables), where)
     error = mismatch(found, where)
     if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
         raise error
