@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from litellm import Router
 
     from liverouter.options import Options
+    from liverouter.postgres.asked_url import UrlFunction
 
 _CLOSE_S: Final = 5.0
 
@@ -70,7 +71,9 @@ class LiveRouter:
     first call starts threads and connections of its own.
 
     Args:
-        database_url: ``postgresql://user:password@host:port/name``; default LIVEROUTER_DATABASE_URL or DATABASE_URL.
+        database_url: ``postgresql://user:password@host:port/name``, or a function (async, too) that returns it and is
+            asked again at every connect, for passwords that expire. Default LIVEROUTER_DATABASE_URL, the file of
+            LIVEROUTER_DATABASE_URL_FILE, or DATABASE_URL.
         observers: called with every event, from background threads; one that raises is logged and hurts nothing.
         options: the other process options of the README by their lower-case names, ``poll_interval_s=5``; an argument
             wins over its LIVEROUTER_… variable.
@@ -82,7 +85,7 @@ class LiveRouter:
 
     @leaves_bare
     def __init__(
-        self, *, database_url: str | None = None, observers: tuple[Observer, ...] = (), **options: Any
+        self, *, database_url: str | UrlFunction | None = None, observers: tuple[Observer, ...] = (), **options: Any
     ) -> None:
         """Check the options; nothing is opened or started."""
         self.options: Options = process_options.load(database_url=database_url, **options)

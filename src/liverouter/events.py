@@ -60,6 +60,15 @@ class ClientStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseOptionsIgnored(Event):
+    """The database's URL has options that mean nothing here: another driver's, or what asyncpg cannot do."""
+
+    name: ClassVar[str] = "database.options_ignored"
+    level: ClassVar[Level] = "debug"
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ClientClosed(Event):
     """A client ended: no thread, task or socket of it is left."""
 

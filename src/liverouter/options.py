@@ -13,21 +13,49 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from liverouter.config.environment import read_api_bases
 from liverouter.config.settings import Setting, SettingValueError, misfit, parse
 from liverouter.errors import OptionsError
+from liverouter.postgres.asked_url import AskedUrl, UrlFile, as_database
 from liverouter.postgres.dsn import ESCAPED, LAST_PORT, Dsn, is_misread
 from liverouter.secrecy.sealing import Keyring
 
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_DATABASE: Final = ("LIVEROUTER_DATABASE_URL", "LIVEROUTER_DATABASE_URL_FILE", "DATABASE_URL")  # the first one serves
 _LABEL: Final = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 
 
 def _dsn(value: Any, where: str) -> str:
     return Dsn.parse(str(value), where).text
+
+
+def _database_url(given: Any, environ: Mapping[str, str]) -> str | AskedUrl:
+    """Return the URL of the database, or what is asked for it: an argument, else the environment's.
+
+    Raises:
+        OptionsError: none is named, it cannot be read, or the file that holds it cannot.
+    """
+    if callable(given):
+        return cast("AskedUrl", as_database(given))
+    if given:
+        return _dsn(given, "LIVEROUTER_DATABASE_URL")
+    for variable in _DATABASE:
+        value = environ.get(variable, "").strip()
+        if value and variable.endswith("_FILE"):
+            file = UrlFile(Path(value), variable)
+            Dsn.parse(file(), variable)
+            return cast("AskedUrl", as_database(file))
+        if value:
+            return _dsn(value, variable)
+    return _dsn("", _DATABASE[0])
+
+
+def names_database(environ: Mapping[str, str]) -> bool:
+    """Tell whether *environ* says where the database is."""
+    return any(environ.get(variable, "").strip() for variable in _DATABASE)
 
 
 def _redis_url(value: Any, where: str) -> str:
@@ -126,7 +154,7 @@ class Option(Setting):
 
 
 _TABLE = (
-    Option("database_url", "text", "postgresql://user:password@host:port/name", read=_dsn),
+    Option("database_url", "text", "postgresql://user:password@host:port/name, or a function that returns it"),
     Option("listen_url", "text", 'direct DSN for LISTEN; "" = database_url', "", read=_dsn),
     Option("secret_keys", "secret", "keyring text, newest first", ""),
     Option("app", "text", "shown in SQL; default: the program's name", "", read=_text),
@@ -148,7 +176,7 @@ OPTIONS: Final[Mapping[str, Option]] = MappingProxyType({option.name: option for
 class Options:
     """Everything a client needs to know about its process; `OPTIONS` says what each field means."""
 
-    database_url: str = field(repr=False)
+    database_url: str | AskedUrl = field(repr=False)
     listen_url: str = field(repr=False)
     secret_keys: str = field(repr=False)
     app: str
@@ -163,18 +191,18 @@ class Options:
     gc_freeze: bool
 
     @property
-    def dsn(self) -> Dsn:
-        """Return the database."""
-        return Dsn.parse(self.database_url)
+    def dsn(self) -> Dsn | AskedUrl:
+        """Return the database, or what is asked for its URL at each connect."""
+        return as_database(self.database_url)
 
     @property
-    def listen_dsn(self) -> Dsn:
+    def listen_dsn(self) -> Dsn | AskedUrl:
         """Return the database as it is reached for LISTEN."""
         return Dsn.parse(self.listen_url, "LIVEROUTER_LISTEN_URL") if self.listen_url else self.dsn
 
     @property
     def database_name(self) -> str:
-        """Return ``host:port/name`` of the database, without user and password."""
+        """Return ``host:port/name`` of the database, without user and password; empty while that is not known."""
         return self.dsn.without_password
 
     @property
@@ -204,9 +232,9 @@ def load(environ: Mapping[str, str] | None = None, **arguments: Any) -> Options:
             given[option.name] = environ.get(option.variable, "").strip()
     if arguments.get("secret_keys") is None and not given["secret_keys"]:
         given["secret_keys"] = _read_named_file(environ, "LIVEROUTER_SECRET_KEYS_FILE")
-    url = arguments.get("database_url") or environ.get("LIVEROUTER_DATABASE_URL") or environ.get("DATABASE_URL") or ""
+    url = _database_url(arguments.get("database_url"), environ)
     values = {name: OPTIONS[name].value(value) for name, value in given.items() if name != "database_url"}
-    return Options(database_url=_dsn(url, "LIVEROUTER_DATABASE_URL"), **values | {"app": values["app"] or _program()})
+    return Options(database_url=url, **values | {"app": values["app"] or _program()})
 
 
 def _read_named_file(environ: Mapping[str, str], variable: str) -> str:

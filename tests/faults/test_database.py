@@ -15,7 +15,7 @@ from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Listene
 from liverouter.postgres.migrate import upgrade
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing.events import EventLog
-from tests.faults.bounds import AT_ONCE, BURST, LISTEN_S, POLLED, RETRIED
+from tests.faults.bounds import AT_ONCE, BURST, LISTEN_S, POLLED, RECONNECTED, RETRIED
 from tests.kit.follower import QUICK, UNPOLLED, Follower
 from tests.kit.waiting import until
 
@@ -108,6 +108,31 @@ class TestRights:
             admin.execute(f"GRANT liverouter_client TO {role}")
             follower.applies(revision, within_s=RETRIED.limit)
             follower.until_status(state=State.LIVE, last_error=None)
+
+    def test_hidden_rows(self, admin: Admin, service: str) -> None:
+        """Row-level security hides the rows: it is named, with what mends it, and what was known serves on."""
+        with Follower(admin, service) as follower:
+            follower.events.wait_for(ListenerConnected)
+            admin.execute("ALTER TABLE liverouter.settings ENABLE ROW LEVEL SECURITY")
+            revision = admin.set(llm_model="unseen")
+            mends = follower.until_stale("LR207").hint.partition(": ")[2]
+            follower.load.go_on()
+            assert not follower.events.of(ConfigApplied, revision=revision)
+            admin.execute(mends)
+            follower.applies(revision, within_s=RETRIED.limit)
+            follower.until_status(state=State.LIVE, last_error=None)
+
+    def test_renewed_password(self, admin: Admin, service: str) -> None:
+        """A password that a function or a file renews: no login with the old one lasts, and nobody notices."""
+        role, urls = service.split("//")[1].partition(":")[0], [service]
+        with Follower(admin, lambda: urls[-1], **UNPOLLED) as follower:
+            follower.events.wait_for(ListenerConnected)
+            admin.execute(f"ALTER ROLE {role} PASSWORD 'second'")
+            urls.append(service.replace(":first@", ":second@"))
+            _end_sessions(admin, role)
+            follower.applies(admin.set(llm_model="after"), within_s=RECONNECTED.limit)
+            follower.events.wait_for(ListenerConnected, count=2)
+            assert not follower.events.of(ReadFailed)
 
     def test_changed_password(self, admin: Admin, service: str) -> None:
         """A password changed under a running client is named when it has to log in again, and harms no call."""

@@ -20,7 +20,7 @@ from tests.kit.waiting import until_async
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_READY = b"Z"
+_READY, _ROW = b"Z", b"D"
 _FAREWELL = error("57P01", "terminating connection due to administrator command")
 
 
@@ -31,32 +31,34 @@ def proxy(dsn: str) -> Iterator[FaultProxy]:
         yield running
 
 
-def farewell(proxy: FaultProxy) -> None:
-    """Have the server say its farewell after its next answer, once, and leave the connection open."""
+def farewell(proxy: FaultProxy, *, amid: bool) -> None:
+    """Have the server say its farewell once, *amid* its next answer or after it, and leave the connection open."""
 
     def rewrite(frame: bytes) -> list[bytes]:
-        if frame[:1] != _READY:
+        if frame[:1] != (_ROW if amid else _READY):
             return [frame]
         proxy.rewrite(None)
-        return [frame, _FAREWELL]
+        return [_FAREWELL, frame] if amid else [frame, _FAREWELL]
 
     proxy.rewrite(rewrite)
 
 
-async def test_a_read_takes_another_connection(proxy: FaultProxy) -> None:
+@pytest.mark.parametrize("amid", [False, True])
+async def test_a_read_takes_another_connection(proxy: FaultProxy, *, amid: bool) -> None:
     """A read that finds the kept connection so is as good as any other."""
     repository = SettingsRepository(url=proxy.dsn)
     try:
         await repository.read()
-        farewell(proxy)
-        await repository.read()  # its answer is followed by the farewell
+        farewell(proxy, amid=amid)
+        await repository.read()
         assert (await repository.read()).revision == 0
         assert proxy.accepted == 2
     finally:
         await repository.close()
 
 
-async def test_the_listening_connection_is_replaced(proxy: FaultProxy) -> None:
+@pytest.mark.parametrize("amid", [False, True])
+async def test_the_listening_connection_is_replaced(proxy: FaultProxy, *, amid: bool) -> None:
     """A probe that finds it so has met a lost connection, not an error that nobody foresaw."""
     events = EventLog()
     listener = Listener(
@@ -70,7 +72,7 @@ async def test_the_listening_connection_is_replaced(proxy: FaultProxy) -> None:
     task = asyncio.create_task(listener.run())
     try:
         await until_async(lambda: events.of(ListenerConnected))
-        farewell(proxy)
+        farewell(proxy, amid=amid)
         await until_async(lambda: events.of(ListenerConnected, reconnects=1))
         assert events.of(ListenerLost, cause="unreachable")
         assert not events.of(LoopFailed)

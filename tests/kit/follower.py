@@ -15,6 +15,8 @@ from liverouter.testing.events import EventLog
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from liverouter.chat.model import LiveChatModel
     from liverouter.engine.status import LastError, Status
     from tests.kit.admin import Admin
@@ -89,7 +91,13 @@ class Follower:
     """A client with callers; leaving it checks what must hold after every fault."""
 
     def __init__(
-        self, admin: Admin, dsn: str = "", *, threads: int = 2, observers: tuple[Observer, ...] = (), **options: Any
+        self,
+        admin: Admin,
+        dsn: str | Callable[[], str] = "",
+        *,
+        threads: int = 2,
+        observers: tuple[Observer, ...] = (),
+        **options: Any,
     ) -> None:
         """Follow *dsn*, by default the admin's own; *options* are those of `LiveRouter`, over `QUICK`."""
         self._admin = admin

@@ -102,7 +102,7 @@ def migrate_command(*, check_only: bool, as_json: bool, database_url: str | None
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     from liverouter.postgres import migrate
 
-    url = load(database_url=database_url).database_url
+    url = load(database_url=database_url).dsn
     if check_only:
         migrate.check(url)
         before: str | None = migrate.HEAD

@@ -37,9 +37,7 @@ class Access:
         from liverouter.postgres.repository import SettingsRepository
 
         async def main() -> T:
-            repository = SettingsRepository(
-                url=self.options.database_url, application_name=f"liverouter {self.command}"
-            )
+            repository = SettingsRepository(url=self.options.dsn, application_name=f"liverouter {self.command}")
             try:
                 return await work(repository)
             finally:

@@ -108,7 +108,7 @@ def soon(loop: asyncio.AbstractEventLoop, observer: Observer) -> Observer:
 def build_context(live: LiveRouter, policy: Policy, report: Callable[[str, str], None]) -> Context:
     """Return the parts around *live*; nothing is opened. The caller closes `repository` in the end."""
     options = live.options
-    repository = SettingsRepository(url=options.database_url, application_name="liverouter serve")
+    repository = SettingsRepository(url=options.dsn, application_name="liverouter serve")
     fleet, hub = Fleet(repository), Hub()
     return Context(
         live=live,

@@ -27,6 +27,7 @@ from liverouter.embedded.server import default_data_dir
 from liverouter.errors import LiveRouterError, OptionsError
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed
 from liverouter.logs import logger
+from liverouter.options import names_database
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ def serve(
 ) -> int:
     """Serve until a signal ends it; return the exit code, 0.
 
-    Without a database (argument, LIVEROUTER_DATABASE_URL, DATABASE_URL) it runs one of its own in *data_dir*, migrates
-    it, and tells *echo* how services and psql reach it. A database that is given is never migrated here. Where it is
-    unreachable or empty, or holds no settings, the daemon serves all the same: log, page and `/readyz` say what to do.
+    Without a database (argument, LIVEROUTER_DATABASE_URL or …_FILE, DATABASE_URL) it runs one of its own in *data_dir*,
+    migrates it, and tells *echo* how services and psql reach it. A database that is given is never migrated here. Where
+    it is unreachable or empty, or holds no settings, the daemon serves all the same: log, page and `/readyz` say what
+    to do.
 
     The token that guards it is LIVEROUTER_ADMIN_TOKEN (or what …_FILE names), else, on loopback, one that is kept in
     *data_dir* and told to *echo* in the page's address. *with_token* False is for loopback alone: everybody on this
@@ -70,9 +72,8 @@ def serve(
         bind_to = _resolve(host, port)
         _check_token_policy(host, bind_to[1], token, with_token=with_token)
         listener = stack.enter_context(_bind(host, port, bind_to))
-        url = database_url or os.environ.get("LIVEROUTER_DATABASE_URL") or os.environ.get("DATABASE_URL")
-        own: dict[str, Any] = {}
-        if not url:
+        url, own = database_url, dict[str, Any]()
+        if not url and not names_database(os.environ):
             url, own = start_own_database(stack, _data_folder(data_dir), echo)
         live = LiveRouter(database_url=url, **own)
         stack.callback(live.close)

@@ -12,8 +12,9 @@ from liverouter.engine.reloader import DEGRADED_POLL_S, Reloader
 from liverouter.engine.reporter import Reporter
 from liverouter.engine.snapshot_file import SnapshotFile
 from liverouter.errors import RolloutError
-from liverouter.events import Bus, LoopFailed
+from liverouter.events import Bus, DatabaseOptionsIgnored, LoopFailed
 from liverouter.loops.reload_requests import ReloadRequests
+from liverouter.postgres.asked_url import AskedUrl
 from liverouter.postgres.listener import Listener
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.routing.cooldowns import Cooldowns
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from liverouter.generation import Store
     from liverouter.loops.thread import LoopThread
     from liverouter.options import Options
+    from liverouter.postgres.dsn import Dsn
     from liverouter.secrecy.sealing import Keyring
 
 _RESTART_S: Final = 1.0
@@ -64,13 +66,12 @@ class Engine:
         io: LoopThread,
     ) -> None:
         """Wire the parts; nothing is opened before `run`."""
-        self._bus = bus
+        self._bus, self._options = bus, options
         self._tasks: list[asyncio.Task[None]] = []
+        self._ignored: set[tuple[str, ...]] = set()  # options of URLs, that were told of
         cooldowns = Cooldowns()
         self.requests = ReloadRequests(bus)
-        self.repository = SettingsRepository(
-            url=options.database_url, application_name=f"liverouter/{options.app}"[:63]
-        )
+        self.repository = SettingsRepository(url=options.dsn, application_name=f"liverouter/{options.app}"[:63])
         self.shared = (
             SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
         )
@@ -97,7 +98,7 @@ class Engine:
             store=store,
             listener=self.listener,
             options=options,
-            snapshot_file=SnapshotFile(options.snapshot_file, keyring, database=options.database_name, bus=bus)
+            snapshot_file=SnapshotFile(options.snapshot_file, keyring, options=options, bus=bus)
             if options.snapshot_file
             else None,
             bus=bus,
@@ -115,6 +116,10 @@ class Engine:
 
     async def run(self) -> None:
         """Run all loops until `close`."""
+        for database in (self._options.dsn, self._options.listen_dsn):
+            self._tell_ignored(database)
+            if isinstance(database, AskedUrl):
+                database.told = self._tell_ignored
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "reloader": self.reloader.run,
             "listener": self.listener.run,
@@ -124,6 +129,12 @@ class Engine:
             loops["shared cooldowns"] = self.shared.run
         self._tasks = [asyncio.create_task(self._supervise(name, run), name=name) for name, run in loops.items()]
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _tell_ignored(self, database: Dsn | AskedUrl) -> None:
+        """Tell which options of a URL have no meaning here, once for each set of them."""
+        if database.ignored and database.ignored not in self._ignored:
+            self._ignored.add(database.ignored)
+            self._bus.emit(DatabaseOptionsIgnored(database.ignored))
 
     async def wait_applied(self, revision: int, timeout_s: float) -> None:
         """Return once every live instance has applied *revision* or a newer one; this process is one of them.

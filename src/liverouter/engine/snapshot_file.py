@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from liverouter.errors import Problem
+    from liverouter.options import Options
     from liverouter.revision import Head
     from liverouter.secrecy.sealing import Keyring
 
@@ -73,18 +74,18 @@ class SnapshotFile:
     Args:
         path: where it is; its folder is made with the first write.
         keyring: seals and opens it; without one it is neither written nor read, and that is told.
-        database: ``host:port/name`` of the database that its rows belong to.
+        options: name the database that its rows belong to; that is not asked for while nobody knows it.
         bus: hears of each write, and of what goes wrong.
     """
 
-    def __init__(self, path: Path, keyring: Keyring | None, *, database: str, bus: Bus) -> None:
-        self._path, self._keyring, self._database, self._bus = path, keyring, database, bus
+    def __init__(self, path: Path, keyring: Keyring | None, *, options: Options, bus: Bus) -> None:
+        self._path, self._keyring, self._options, self._bus = path, keyring, options, bus
         self._last: _Write | None = None
 
     def read(self) -> Rows | None:
         """Return the revision that it holds, None where it holds none that can be used. Blocks for the disk."""
         try:
-            return read_snapshot_file(self._path, self._keyring, database=self._database)
+            return read_snapshot_file(self._path, self._keyring, database=self._options.database_name)
         except LiveRouterError as exc:
             self._bus.emit(SnapshotFileIgnored(str(self._path), exc.problem))
             return None
@@ -101,7 +102,9 @@ class SnapshotFile:
     async def _write(self, rows: Rows, *, told: Problem | None) -> None:
         """Write *rows* in a thread; a failure is told unless it is the Problem that was *told*."""
         try:
-            await asyncio.to_thread(write_snapshot_file, self._path, rows, self._keyring, database=self._database)
+            await asyncio.to_thread(
+                write_snapshot_file, self._path, rows, self._keyring, database=self._options.database_name
+            )
         except LiveRouterError as exc:
             self._last = _Write(rows.head, time.monotonic(), exc.problem)
             if exc.problem != told:
@@ -140,7 +143,7 @@ def write_snapshot_file(path: Path, rows: Rows, keyring: Keyring | None, *, data
 
 
 def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) -> Rows:
-    """Return the revision that the file at *path* holds for *database*.
+    """Return the revision that the file at *path* holds for *database*, or where that is empty for any.
 
     Raises:
         LiveRouterError: LR504, and why: not there, not readable, writable by others, another format, damaged, sealed
@@ -157,7 +160,7 @@ def read_snapshot_file(path: Path, keyring: Keyring | None, *, database: str) ->
         belongs_to, rows = _content(json.loads(content))
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
         raise _error(path, "holds no revision that this liverouter can read", _REMOVE) from exc
-    if belongs_to != database:
+    if database and belongs_to != database:
         hint = f"{_REMOVE}, or name the database that it belongs to"
         raise _error(path, f"belongs to database {belongs_to}, not to {database}", hint)
     return rows

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import random
+import re
 import socket
+import ssl
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncpg
 
+from liverouter.postgres.dsn import SYSTEM_ROOTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from liverouter.postgres.asked_url import AskedUrl
     from liverouter.postgres.dsn import Dsn
 
-# With these the kernel notices within a minute that a peer has vanished, whether anything is sent or not. Seconds.
+# With these the kernel notices within a minute that a peer has vanished, whether anything is sent or not. Seconds. The
+# socket's name of each, and libpq's.
 _KEEPALIVE: Final = (
-    ("TCP_KEEPIDLE", 30),
-    ("TCP_KEEPALIVE", 30),  # what macOS calls TCP_KEEPIDLE
-    ("TCP_KEEPINTVL", 10),
-    ("TCP_KEEPCNT", 3),
-    ("TCP_USER_TIMEOUT", 30_000),  # milliseconds; Linux alone
+    ("TCP_KEEPIDLE", "keepalives_idle", 30),
+    ("TCP_KEEPALIVE", "keepalives_idle", 30),  # what macOS calls TCP_KEEPIDLE
+    ("TCP_KEEPINTVL", "keepalives_interval", 10),
+    ("TCP_KEEPCNT", "keepalives_count", 3),
+    ("TCP_USER_TIMEOUT", "tcp_user_timeout", 30_000),  # milliseconds; Linux alone
 )
 # What a connection, or the attempt at one, may raise.
 NETWORK_ERRORS: Final = (
@@ -29,6 +39,11 @@ NETWORK_ERRORS: Final = (
     asyncpg.InternalClientError,  # the server has said that it ends the connection, and has not closed it yet
     asyncpg.TargetServerAttributeNotMatched,
 )
+# What a server says to a start-up whatever its settings are: wrong password, no such database, no room, not now.
+_UNCONDITIONAL: Final = re.compile(r"08(?!P01)...|28P01|3D...|53...|57...")
+_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+# In `options`: -c name=value or --name=value, as the server's command line has them. A blank in a value has a \ before.
+_ASSIGNMENT: Final = re.compile(r"(?:^|(?<=\s))(?:-c\s*|--)([A-Za-z_.-]+)=((?:\\.|\S)*)\s*")
 
 
 class _QuietLoop:
@@ -64,108 +79,237 @@ class _QuietLoop:
 class Connection(asyncpg.Connection):
     """An asyncpg connection with TCP keepalive on."""
 
-    __slots__ = ()
+    __slots__ = ("_socket",)
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, loop: Any, *rest: Any) -> None:
         # asyncpg looks up its tasks by the loop, which has to be the real one
         super().__init__(protocol, transport, loop.real if isinstance(loop, _QuietLoop) else loop, *rest)
-        _keep_alive(transport.get_extra_info("socket"))
+        self._socket = transport.get_extra_info("socket")
+        keep_alive(self._socket)
+
+    def keep_alive(self, dsn: Dsn) -> None:
+        """Have TCP look for a dead peer as the options of *dsn* say."""
+        keep_alive(self._socket, dsn)
 
 
 async def connect(
-    dsn: Dsn,
+    database: Dsn | AskedUrl,
     *,
     application_name: str,
     timeout_s: float,
     server_settings: Mapping[str, str] | None = None,
     command_timeout_s: float | None = None,
 ) -> Connection:
-    """Return a connection to the first host of *dsn* that takes writes, else to the first standby that answers.
+    """Return a connection to the host of *database* that suits best; a refused login is tried again with a newer URL.
 
     Names are resolved anew each time. A host that hangs costs *timeout_s* and the next one is tried, which asyncpg
     alone does not do. Statements are not cached: a pooler may put another server behind the connection, which never
     saw them prepared.
 
+    Of several hosts it is the first that takes writes, else the first standby that answers; the URL's
+    ``target_session_attrs`` may ask for another, and ``load_balance_hosts=random`` for another order.
+
     Args:
-        dsn: the database; its hosts are tried in the order they are named.
-        application_name: how `pg_stat_activity` calls the connection.
-        timeout_s: seconds for one host: resolve, connect, TLS, log in.
-        server_settings: run-time parameters of the session; left out where the other side refuses them, as PgBouncer
-            does.
+        database: where it is. What gives a URL is asked once, and again after a refused login.
+        application_name: how `pg_stat_activity` calls the connection, where the URL does not say.
+        timeout_s: seconds for one host: resolve, connect, TLS, log in; the URL's ``connect_timeout`` wins.
+        server_settings: run-time parameters of the session. Where the other side refuses them at the start, as poolers
+            and proxies do, they are set afterwards, but for what a pooler would pass on to other clients.
         command_timeout_s: seconds for each statement; None sets no limit.
 
     Raises:
+        DatabaseError: no URL was given.
         OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what the last host that failed said.
         ValueError: asyncpg cannot read the DSN; the text is a piece of it.
     """
-    hosts, settings = dsn.per_host(), dict(server_settings or {})
-    standby: Connection | None = None
+    dsn = await database.ask(timeout_s)
+    name = dsn.options.get("application_name", application_name)
+    start = _Start(dict(server_settings or {}), {"application_name": name}, command_timeout_s)
+    try:
+        return await _connect(dsn, start, timeout_s)
+    except (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.ProtocolViolationError,
+    ):  # PgBouncer's is the latter
+        fresh = await database.ask(timeout_s)
+        if fresh == dsn:
+            raise
+    return await _connect(fresh, start, timeout_s)
+
+
+async def _connect(dsn: Dsn, start: _Start, timeout_s: float) -> Connection:
+    """Return a connection to the host of *dsn* that suits best, as `connect` says.
+
+    Raises:
+        OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what the last host that failed said.
+    """
+    timeout_s = dsn.number("connect_timeout") or timeout_s
+    hosts = list(dsn.per_host(without=("application_name", "options")))
+    if dsn.options.get("load_balance_hosts") == "random":
+        random.shuffle(hosts)
+    wanted = dsn.options.get("target_session_attrs", "")
+    second_best: Connection | None = None
     failure: Exception = ConnectionError("the DSN names no host")
     try:
         for host in hosts:
             try:
-                connection = await _connect_host(host, application_name, timeout_s, settings, command_timeout_s)
-                if len(hosts) == 1 or await _takes_writes(connection, timeout_s):
+                connection = await start.open(host, dsn, timeout_s)
+                if len(hosts) == 1 or await _suits(connection, wanted, timeout_s):
                     return connection
             except NETWORK_ERRORS as exc:
                 failure = exc
                 continue
-            if standby is not None:
-                standby.terminate()
-            standby = connection
-        if standby is None:
+            if second_best is None:
+                second_best = connection
+            else:
+                connection.terminate()
+        if second_best is None:
             raise failure
-        found, standby = standby, None
+        found, second_best = second_best, None
         return found
     finally:
-        if standby is not None:
-            standby.terminate()
+        if second_best is not None:
+            second_best.terminate()
 
 
-async def _connect_host(
-    url: str, application_name: str, timeout_s: float, settings: dict[str, str], command_timeout_s: float | None
-) -> Connection:
-    """Return a connection to the one host of *url* within *timeout_s* seconds, without *settings* if it refuses them.
+async def _suits(connection: Connection, wanted: str, timeout_s: float) -> bool:
+    """Tell whether *connection* leads to the kind of server that is *wanted*, or would be the second best.
+
+    Args:
+        connection: of one host; where the question fails it is dropped.
+        wanted: the URL's ``target_session_attrs``; asyncpg has seen to those that are strict. Empty wants a primary.
+        timeout_s: seconds for the question.
+    """
+    if wanted not in ("", "prefer-standby"):
+        return True
+    try:
+        standby = await connection.fetchval("SELECT pg_is_in_recovery()", timeout=timeout_s)
+    except BaseException:  # a cancellation, too: nobody else knows of this connection yet
+        connection.terminate()
+        raise
+    return bool(standby) == (wanted == "prefer-standby")
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How a connection starts.
+
+    Attributes:
+        settings: run-time parameters that poolers and proxies may refuse.
+        name: the application's, which few refuse.
+        command_timeout_s: seconds for each statement; None sets no limit.
+    """
+
+    settings: dict[str, str]
+    name: dict[str, str]
+    command_timeout_s: float | None
+
+    async def open(self, url: str, dsn: Dsn, timeout_s: float) -> Connection:
+        """Return a connection to the one host of *url* within *timeout_s* seconds.
+
+        What it refuses at the start is left out, the settings first, then the application's name, and set afterwards.
+
+        Args:
+            url: one of ``dsn.per_host()``.
+            dsn: says what asyncpg does not read of a URL.
+            timeout_s: seconds.
+
+        Raises:
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what it said.
+        """
+        roots = _checked_roots(dsn)
+        routing, of_options = _taken_apart(dsn.options.get("options", ""))
+        whole, left = {"options": dsn.options.get("options", "")}, of_options | self.settings
+        tries = [
+            (self.settings | self.name | whole, {}),
+            (self.name | {"options": routing}, left),
+            ({"options": routing}, left | self.name),
+        ]
+        async with asyncio.timeout(timeout_s):
+            for startup, afterwards in tries if left else tries[1:]:
+                try:
+                    connection = await self._open(url, startup, roots)
+                except asyncpg.PostgresError as exc:
+                    if (startup, afterwards) == tries[-1] or _UNCONDITIONAL.fullmatch(exc.sqlstate or ""):
+                        raise
+                    continue
+                connection.keep_alive(dsn)
+                if afterwards:
+                    await _set(connection, afterwards)
+                return connection
+        raise AssertionError  # the last try returns or raises
+
+    async def _open(self, url: str, startup: Mapping[str, str], roots: ssl.SSLContext | None) -> Connection:
+        """Return asyncpg's connection to *url* as a `Connection` that caches no statements."""
+        return await asyncpg.connect(
+            url,
+            ssl=roots,
+            loop=cast("asyncio.AbstractEventLoop", _QuietLoop(asyncio.get_running_loop())),
+            server_settings={name: value for name, value in startup.items() if value},
+            connection_class=Connection,
+            command_timeout=self.command_timeout_s,
+            statement_cache_size=0,
+        )
+
+
+async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set what of *settings* may be set; nothing behind a pooler, which would leave it to other clients.
+
+    A pooler is known by the process id that it hands out, which is none of the server's.
 
     Raises:
-        OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what it said.
+        OSError, asyncpg.InterfaceError: the connection broke, and was dropped.
     """
-    name = {"application_name": application_name}
-    async with asyncio.timeout(timeout_s):
-        try:
-            return await _open(url, settings | name, command_timeout_s)
-        except (asyncpg.ProtocolViolationError, asyncpg.UndefinedObjectError):
-            if not settings:
-                raise
-            return await _open(url, name, command_timeout_s)
-
-
-async def _open(url: str, settings: dict[str, str], command_timeout_s: float | None) -> Connection:
-    """Return asyncpg's connection to *url* as a `Connection` that caches no statements."""
-    return await asyncpg.connect(
-        url,
-        loop=cast("asyncio.AbstractEventLoop", _QuietLoop(asyncio.get_running_loop())),
-        server_settings=settings,
-        connection_class=Connection,
-        command_timeout=command_timeout_s,
-        statement_cache_size=0,
-    )
-
-
-async def _takes_writes(connection: Connection, timeout_s: float) -> bool:
-    """Tell whether *connection* leads to a primary; where the question fails the connection is dropped."""
     try:
-        return not await connection.fetchval("SELECT pg_is_in_recovery()", timeout=timeout_s)
+        if await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid():
+            return
+        for name, value in settings.items():
+            with contextlib.suppress(asyncpg.PostgresError):
+                await connection.execute("SELECT set_config($1, $2, false)", name, value)
     except BaseException:  # a cancellation, too: nobody else knows of this connection yet
         connection.terminate()
         raise
 
 
-def _keep_alive(sock: socket.socket | None) -> None:
-    """Switch on what of `_KEEPALIVE` this system knows; does nothing to a Unix socket."""
+def _taken_apart(options: str) -> tuple[str, dict[str, str]]:
+    """Return what the start-up option *options* says beside settings, to a proxy's routing, and its settings."""
+    settings = {name.replace("-", "_"): re.sub(r"\\(.)", r"\1", value) for name, value in _ASSIGNMENT.findall(options)}
+    return _ASSIGNMENT.sub("", options).strip(), settings
+
+
+def _checked_roots(dsn: Dsn) -> ssl.SSLContext | None:
+    """Return the TLS of ``sslrootcert=system``, None where asyncpg makes it of the URL.
+
+    Raises:
+        asyncpg.ClientConfigurationError: a file that the URL names cannot be read; asyncpg's error looks like that of a
+            missing socket.
+    """
+    mode = dsn.options.get("sslmode", "prefer")
+    named = {name: dsn.options[name] for name in _FILES if name in dsn.options and mode != "disable"}
+    of_system = named.get("sslrootcert") == SYSTEM_ROOTS
+    if of_system or mode in ("allow", "prefer"):
+        named.pop("sslrootcert", None)
+    for name, path in named.items():
+        if not os.access(path, os.R_OK):
+            raise asyncpg.ClientConfigurationError(f"{name} names a file that cannot be read")
+    if not of_system:
+        return None
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["postgresql"])
+    if "sslcert" in named:
+        context.load_cert_chain(named["sslcert"], named.get("sslkey"), lambda: dsn.options.get("sslpassword", ""))
+    return context
+
+
+def keep_alive(sock: socket.socket | None, dsn: Dsn | None = None) -> None:
+    """Switch on what this system knows of `_KEEPALIVE`, and of what *dsn* says; does nothing to a Unix socket.
+
+    As with libpq, ``keepalives=0`` switches it off, and 0 for one of the others is the system's own.
+    """
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if (option := getattr(socket, name, None)) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, dsn is None or dsn.number("keepalives") != 0)
+    for name, option, value in _KEEPALIVE:
+        given = dsn.number(option) if dsn is not None else None
+        if (number := getattr(socket, name, None)) is not None and given != 0:
+            sock.setsockopt(socket.IPPROTO_TCP, number, value if given is None else given)

@@ -12,6 +12,7 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError, TimeoutError as PoolTimeoutError
 
 from liverouter.errors import CODES, ConflictError, DatabaseError, WriteRefusedError
+from liverouter.postgres.visibility import RESTORE_HEAD, show_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +21,15 @@ _START: Final = "Is the server up, and do host and port of the DSN name it?"
 _ESCAPE: Final = "In user and password write @ : / ? # [ ] % as %40 %3A %2F %3F %23 %5B %5D %25"
 _MIGRATE: Final = "Run `liverouter migrate` as the owner of the database"
 _RIGHTS: Final = (
-    "Grant what this process does: liverouter_client to services, liverouter_writer to who changes settings, "
-    "liverouter_inspector to who looks. Where the roles are missing: SELECT * FROM liverouter.install_roles()"
+    "GRANT liverouter_client TO services, liverouter_writer TO who changes settings, liverouter_inspector TO who "
+    "looks. What those roles lack, and the roles where they are missing, the owner restores: "
+    "SELECT * FROM liverouter.install_roles()"
 )
+# What the server says of a right. Functions of its own may have been taken from PUBLIC.
+_DENIED: Final = re.compile(r"permission denied for function (pg_\w+)")
+_BY_POLICY: Final = re.compile(r"row-level security policy .*?for table \"(\w+)\"")
+
+_HEAD: Final = f"{show_all(['head'])} or {RESTORE_HEAD}"
 
 # SQLSTATE, or its first two characters -> code, message, hint. The whole one is looked up first.
 _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
@@ -34,6 +41,7 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "42883": ("LR206", "a function of schema liverouter is missing", _MIGRATE),
     "42703": ("LR206", "a column of schema liverouter is missing", _MIGRATE),
     "42501": ("LR207", "this database role lacks a right", _RIGHTS),
+    "P0002": ("LR208", "liverouter.head has lost its row, or row-level security hides it", f"As the owner: {_HEAD}"),
     "25006": ("LR209", "this database takes no writes: a standby, or set read-only", "Name the primary in the DSN"),
     "22": (
         "LR212",
@@ -91,10 +99,14 @@ def from_driver(exc: BaseException, *, where: str = "database") -> DatabaseError
     )
 
 
-def is_garbled(exc: TypeError) -> bool:
+def is_garbled(exc: Exception) -> bool:
     """Tell whether asyncpg stumbled: it takes for part of a result what a server says as it ends the connection."""
     frames = list(traceback.walk_tb(exc.__traceback__))
-    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith("asyncpg.")
+    return (
+        isinstance(exc, TypeError)
+        and bool(frames)
+        and str(frames[-1][0].f_globals.get("__name__")).startswith("asyncpg.")
+    )
 
 
 def is_broken(exc: BaseException) -> bool:
@@ -129,7 +141,12 @@ def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
         return DatabaseError(message, code="LR208", where=where, hint="Look at the server's log")
     code, message, hint = found
     if code == "LR207":
-        message, hint = f"{message}: {exc.message}", exc.hint or hint
+        said = exc.message or ""
+        message, hint = f"{message}: {said}", exc.hint or hint
+        if (denied := _DENIED.search(said)) is not None:
+            hint = f"As a superuser, in this database: GRANT EXECUTE ON FUNCTION {denied[1]} TO PUBLIC"
+        elif (policy := _BY_POLICY.search(said)) is not None:
+            hint = f"As the owner: {show_all([policy[1]])}"
     return DatabaseError(message, code=code, where=where, hint=hint)
 
 

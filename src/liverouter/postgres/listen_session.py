@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from liverouter.events import PollCause
+    from liverouter.postgres.asked_url import AskedUrl
     from liverouter.postgres.dsn import Dsn
 
 CHANNEL: Final = "liverouter"
@@ -74,7 +75,7 @@ class ListenSession:
     @classmethod
     async def open(
         cls,
-        dsn: Dsn,
+        dsn: Dsn | AskedUrl,
         application_name: str,
         on_notification: Callable[[], None],
         connect_timeout_s: float,

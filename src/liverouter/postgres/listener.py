@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 import asyncpg
 
-from liverouter.errors import Problem
+from liverouter.errors import DatabaseError, Problem
 from liverouter.events import (
     Bus,
     ListenerConnected,
@@ -24,7 +24,7 @@ from liverouter.events import (
 )
 from liverouter.loops.wakeup import Backoff, jittered
 from liverouter.postgres.connection import NETWORK_ERRORS
-from liverouter.postgres.errors import from_driver
+from liverouter.postgres.errors import from_driver, is_garbled
 from liverouter.postgres.listen_session import ListenSession, NotListeningError
 from liverouter.secrecy.redaction import brief
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import random
 
     from liverouter.loops.reload_requests import ReloadRequests
+    from liverouter.postgres.asked_url import AskedUrl
     from liverouter.postgres.dsn import Dsn
 
 _FIRST_RETRY_S: Final = 0.1
@@ -69,7 +70,7 @@ class Listener:
     def __init__(
         self,
         *,
-        dsn: Dsn,
+        dsn: Dsn | AskedUrl,
         requests: ReloadRequests,
         bus: Bus,
         application_name: str,
@@ -117,10 +118,11 @@ class Listener:
                 await self._listen()
             except NotListeningError as exc:
                 failure = exc
-            except NETWORK_ERRORS as exc:
+            except (DatabaseError, *NETWORK_ERRORS) as exc:
                 failure = NotListeningError(_cause(exc), from_driver(exc).problem)
             except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, it connects again
-                self._bus.emit(LoopFailed("listener", brief(exc)))
+                if not is_garbled(exc):
+                    self._bus.emit(LoopFailed("listener", brief(exc)))
                 failure = NotListeningError("unreachable", from_driver(exc).problem)
             await self._back_off(failure)
 
@@ -181,7 +183,7 @@ class Listener:
         Raises:
             NotListeningError: the DSN leads to another server.
         """
-        with contextlib.suppress(*NETWORK_ERRORS):  # only the probe judges the connection
+        with contextlib.suppress(DatabaseError, *NETWORK_ERRORS):  # only the probe judges the connection
             if await session.is_elsewhere():
                 raise NotListeningError("unreachable", _elsewhere())
 

@@ -24,8 +24,8 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
 
 from liverouter.errors import DatabaseError
+from liverouter.postgres.asked_url import as_database
 from liverouter.postgres.connection import NETWORK_ERRORS, connect
-from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.errors import from_driver
 from liverouter.postgres.pool import make_engine
 from liverouter.postgres.schema import HEAD, REVISIONS, SCHEMA, mismatch, providers
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from liverouter.postgres.asked_url import Url
 
 __all__ = [
     "HEAD",
@@ -83,7 +85,7 @@ def _say(line: str) -> None:
 
 @leaves_bare
 def upgrade(
-    url: str, revision: str = "head", *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
+    url: Url, revision: str = "head", *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> str:
     """Bring the schema of the database at *url* up to *revision* and return the revision reached.
 
@@ -102,7 +104,7 @@ def upgrade(
 
 @leaves_bare
 def downgrade(
-    url: str, revision: str, *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
+    url: Url, revision: str, *, echo: Callable[[str], None] = _say, lock_timeout_s: float = _LOCK_TIMEOUT_S
 ) -> str | None:
     """Take the schema back to *revision* ("base": remove everything, the settings too); return the revision reached.
 
@@ -116,7 +118,7 @@ def downgrade(
 
 
 @leaves_bare
-def current(url: str) -> str | None:
+def current(url: Url) -> str | None:
     """Return which revision the database at *url* has, or None where the schema is not installed.
 
     Raises:
@@ -126,7 +128,7 @@ def current(url: str) -> str | None:
 
 
 @leaves_bare
-def check(url: str) -> None:
+def check(url: Url) -> None:
     """Return when the database at *url* has exactly this code's schema; for deployment pipelines.
 
     Raises:
@@ -255,13 +257,13 @@ def _set_lock_timeout(connection: Connection, timeout_s: float) -> None:
     connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": f"{timeout_s}s"})
 
 
-def engine(url: str) -> AsyncEngine:
+def engine(url: Url) -> AsyncEngine:
     """Return an engine that opens a connection for each use and keeps none; *url* may lead through a pooler."""
-    opened = partial(connect, Dsn.parse(url), application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
+    opened = partial(connect, as_database(url), application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
     return make_engine(opened, poolclass=NullPool)
 
 
-def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None], lock_timeout_s: float) -> None:
+def _run(url: Url, command_: Callable[[Config], Any], echo: Callable[[str], None], lock_timeout_s: float) -> None:
     """Run an Alembic command over the database at *url*, one at a time in this process; blocks.
 
     `migrations/env.py` finds *url*, *echo* and *lock_timeout_s* in the attributes of the Config.
@@ -272,7 +274,7 @@ def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None
     config = Config()
     config.set_main_option("script_location", str(_directory()).replace("%", "%%"))
     config.attributes |= {
-        "url": Dsn.parse(url).text,
+        "url": as_database(url),
         "echo": echo,
         "lock_timeout_s": lock_timeout_s,
     }
@@ -291,7 +293,7 @@ def _run(url: str, command_: Callable[[Config], Any], echo: Callable[[str], None
             raise DatabaseError(f"the migration cannot run: {exc}", code="LR208", where="database", hint=hint) from exc
 
 
-async def _current(url: str) -> str | None:
+async def _current(url: Url) -> str | None:
     """Do what `current` does, on the running loop."""
     database = engine(url)
     try:

@@ -13,16 +13,19 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from liverouter.errors import DatabaseError
+from liverouter.postgres.asked_url import as_database
 from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
-from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.errors import from_driver, is_broken, is_garbled
 from liverouter.postgres.schema import HEAD, mismatch
+from liverouter.postgres.visibility import HIDDEN, hidden
 from liverouter.secrecy.leaving import bare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from sqlalchemy import Row, TextClause
+
+    from liverouter.postgres.asked_url import Url
 
 T = TypeVar("T")
 _GRACE_S: Final = 1.0  # by which ours outlast the server's timeouts, which say more
@@ -40,33 +43,35 @@ class Database:
     kept, so that a read is one round trip.
 
     Args:
-        url: the DSN.
+        url: the DSN, or a function that returns it, asked at each connect.
         application_name: how `pg_stat_activity` calls the connections.
         statement_timeout_s: seconds for one statement at the server; also to wait for one of the connections.
         connect_timeout_s: seconds for each host of the DSN.
         max_connection_age_s: seconds after which a connection is replaced. A new one resolves names again, so that a
             new primary is found while the old one is up.
 
-    Attributes:
-        where: the database without its password, for errors.
     """
 
     def __init__(
         self,
         *,
-        url: str,
+        url: Url,
         application_name: str,
         statement_timeout_s: float,
         connect_timeout_s: float,
         max_connection_age_s: float,
     ) -> None:
-        self._dsn = Dsn.parse(url)
+        self._dsn = as_database(url)
         self._application_name = application_name
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
         self._max_connection_age_s = max_connection_age_s
         self._engine: AsyncEngine | None = None
         self._made: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self.where = f"database {self._dsn.without_password}"
+
+    @property
+    def where(self) -> str:
+        """Return the database without its password, for errors."""
+        return f"database {self._dsn.without_password}".rstrip()
 
     async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
         """Return the rows of one reading statement, which sees one state of the database.
@@ -148,10 +153,12 @@ class Database:
     async def _connection(self, timeout_s: float | None) -> AsyncIterator[AsyncConnection]:
         """Yield a connection. Getting it and its use may take *timeout_s* (None: the statement timeout) and two graces.
 
+        A URL that gives its hosts more time to connect has that in addition.
+
         Raises:
             DatabaseError: in place of whatever driver, network or server raise inside, without the frames of theirs.
         """
-        limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S
+        limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S + self._dsn.connect_timeout_s
         try:
             async with asyncio.timeout(limit_s), self._opened().connect() as connection:
                 yield connection
@@ -221,13 +228,15 @@ async def _check_schema(connection: Connection, where: str) -> None:
     """Return where this code can work with the schema: its own, or a newer one that says it serves this code.
 
     Raises:
-        DatabaseError: not installed (LR204), newer (LR205), older (LR206).
+        DatabaseError: not installed (LR204), newer (LR205), older (LR206), or hidden by row-level security (LR207).
     """
     if await connection.fetchval("SELECT to_regclass('liverouter.alembic_version') IS NULL"):
         raise mismatch(None, where)
     found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
     if found == HEAD:
         return
+    if found is None and (tables := await connection.fetch(HIDDEN)):
+        raise hidden((table["name"] for table in tables), where)
     error = mismatch(found, where)
     if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
         raise error

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
-from liverouter.errors import DatabaseError, RolloutError, SecretError, WriteRefusedError
-from liverouter.postgres import statements as sql
+from liverouter.errors import DatabaseError, RolloutError, SecretError
+from liverouter.postgres import statements as sql, visibility
+from liverouter.postgres.json_values import as_json, for_json
 from liverouter.postgres.pool import Database
 from liverouter.revision import Head, Rows, SealedSecret
 from liverouter.secrecy.leaving import leaves_bare
@@ -25,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row, TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from liverouter.postgres.asked_url import Url
     from liverouter.secrecy.sealing import Keyring
 
 
@@ -58,14 +56,15 @@ class SettingsRepository:
     For one event loop; holds at most three connections, opened at the first use. Every failure of driver, network or
     database is a `DatabaseError` with code and hint; nothing in it repeats the DSN's password or a statement's values.
     Rows of views are dicts that json can write, but for their times.
-    *url* is as libpq takes it, and may lead through a pooler; the other arguments are those of `Database`.
+    *url* is as libpq takes it, may lead through a pooler, and is asked for anew at each connect where a function gives
+    it; the other arguments are those of `Database`.
     """
 
     @leaves_bare
     def __init__(
         self,
         *,
-        url: str,
+        url: Url,
         application_name: str = "liverouter",
         statement_timeout_s: float = 10.0,
         connect_timeout_s: float = 5.0,
@@ -89,6 +88,7 @@ class SettingsRepository:
         """
         try:
             (row,) = await self._database.select(sql.READ, {})
+            await self._refuse_hidden(guarded=row.guarded, has_head=row.revision is not None)
         except (RecursionError, ValueError) as exc:
             raise DatabaseError(
                 "a row of settings holds JSON that cannot be read: nested too deep, or a number with too many digits",
@@ -108,9 +108,23 @@ class SettingsRepository:
             standby=row.standby,
         )
 
+    async def _refuse_hidden(self, *, guarded: bool, has_head: bool) -> None:
+        """Return where nothing hides a row of the config; *guarded* tells that row-level security may.
+
+        Raises:
+            DatabaseError: rows are hidden (LR207), or the head has none (LR208).
+        """
+        if guarded and (tables := await self._database.select(sql.HIDDEN, {})):
+            raise visibility.hidden((row.name for row in tables), self._database.where)
+        if not has_head:
+            raise visibility.no_head(self._database.where)
+
     async def head(self) -> Head:
         """Return which revision is the newest; cheaper than `read`."""
-        (row,) = await self._database.select(sql.HEAD, {})
+        found = await self._database.select(sql.HEAD, {})
+        if not found:
+            await self._refuse_hidden(guarded=True, has_head=False)
+        (row,) = found
         return Head(row.epoch, row.revision, row.change_id)
 
     async def write(
@@ -133,7 +147,7 @@ class SettingsRepository:
             WriteRefusedError: a plain secret, or a value that is not JSON (LR212); nothing was changed.
             DatabaseError: any other failure; nothing was changed, unless the connection broke during the commit.
         """
-        values = _as_json({key: value for key, value in changes.items() if value is not UNSET})
+        values = as_json({key: value for key, value in changes.items() if value is not UNSET})
         unset = [key for key, value in changes.items() if value is UNSET]
 
         async def work(connection: AsyncConnection) -> int:
@@ -142,6 +156,8 @@ class SettingsRepository:
             )
             if len(unset) < len(changes):
                 await connection.execute(sql.SET, {"changes": values})
+            if (unset or delete) and (tables := (await connection.execute(sql.HIDDEN)).all()):
+                raise visibility.hidden((row.name for row in tables), self._database.where)
             if unset:
                 await connection.execute(sql.UNSET, {"keys": unset})
             for name, secret in (secrets or {}).items():
@@ -207,7 +223,7 @@ class SettingsRepository:
             WriteRefusedError: the report cannot be used (LR212).
             DatabaseError: any other failure; the report may have arrived where the connection broke.
         """
-        (row,) = await self._database.execute(sql.REPORT, {"doc": _as_json(storable_values(document))})
+        (row,) = await self._database.execute(sql.REPORT, {"doc": as_json(storable_values(document))})
         return Head(row.epoch, row.revision, row.change_id, row.report_whole)
 
     async def wait_applied(self, revision: int, timeout_s: float = 30.0) -> None:
@@ -280,7 +296,7 @@ class SettingsRepository:
             renewed, lost = _resealed(found, keyring)
             if renewed:
                 # The secrets first: their trigger compares them with the history.
-                mapping = {"renewed": _as_json(renewed)}
+                mapping = {"renewed": as_json(renewed)}
                 await connection.execute(sql.RESEAL_SECRETS, mapping)
                 await connection.execute(sql.RESEAL_HISTORY, mapping)
                 await connection.execute(sql.SPEND_ENVELOPES, mapping)
@@ -304,7 +320,7 @@ class SettingsRepository:
                 where="database",
                 hint="A time beyond the year 9999, or JSON nested too deep or with too long a number: ask by psql",
             ) from exc
-        return [{name: _for_json(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
+        return [{name: for_json(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
 
 
 def _resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, str], dict[str, int]]:
@@ -323,27 +339,3 @@ def _resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, st
             key_id = row.sealed.split(":")[1]
             lost[key_id] = lost.get(key_id, 0) + 1
     return renewed, lost
-
-
-def _for_json(value: Any) -> Any:
-    """Return a column's *value* in a type that json can write: a number that is not finite becomes None."""
-    match value:
-        case Decimal() | float():
-            return float(value) if math.isfinite(value) else None
-        case UUID():
-            return str(value)
-        case _:
-            return value
-
-
-def _as_json(values: Mapping[str, object]) -> str:
-    """Return *values* as JSON text; raises WriteRefusedError where one cannot be written (LR212)."""
-    try:
-        return json.dumps(values, allow_nan=False)
-    except (TypeError, ValueError) as exc:
-        raise WriteRefusedError(
-            f"a value is not JSON: {type(exc).__name__}",
-            code="LR212",
-            where="settings",
-            hint="Numbers must be finite; times and the like go as text",
-        ) from exc

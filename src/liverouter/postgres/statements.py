@@ -7,16 +7,19 @@ from typing import Final
 from sqlalchemy import bindparam, text
 from sqlalchemy.types import ARRAY, BigInteger, Text
 
+from liverouter.postgres import visibility
+
 # One statement, so one snapshot: settings, secrets and head cannot be of two revisions.
-READ: Final = text("""
+READ: Final = text(f"""
     SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id, h.committed_at,
            greatest(0, extract(epoch FROM clock_timestamp() - h.committed_at) * 1000)::float8 AS age_ms,
-           (SELECT coalesce(jsonb_object_agg(s.key, s.value), '{}') FROM liverouter.settings s) AS settings,
-           (SELECT coalesce(jsonb_object_agg(s.name, jsonb_build_array(s.sealed, s.fingerprint, s.origins)), '{}')
+           (SELECT coalesce(jsonb_object_agg(s.key, s.value), '{{}}') FROM liverouter.settings s) AS settings,
+           (SELECT coalesce(jsonb_object_agg(s.name, jsonb_build_array(s.sealed, s.fingerprint, s.origins)), '{{}}')
             FROM liverouter.secrets s) AS secrets,
-           pg_is_in_recovery() AS standby
-    FROM liverouter.head h
-""")
+           pg_is_in_recovery() AS standby, {visibility.GUARDED} AS guarded
+    FROM (VALUES (true)) always LEFT JOIN liverouter.head h ON true
+""")  # noqa: S608 - of constants of ours
+HIDDEN: Final = text(visibility.HIDDEN)
 HEAD: Final = text("""
     SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id FROM liverouter.head h
 """)
