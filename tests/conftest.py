@@ -25,11 +25,13 @@ from liverouter.embedded.server import EmbeddedPostgres
 from liverouter.testing import StandIn
 from tests.kit.leaks import LEDGER
 from tests.kit.leftovers import Marked, Run, told
+from tests.kit.postgres.debian import PACKAGE, DebianPostgres, programs
 from tests.kit.traffic import WIRETAP
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from pytest_postgresql.executors.noop import NoopExecutor
 
@@ -105,8 +107,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """The PostgreSQL of this session, in the shape that pytest-postgresql wants."""
+    """A PostgreSQL of this session, in the shape that pytest-postgresql wants."""
 
+    name: str
     host: str
     port: int
     user: str
@@ -128,15 +131,16 @@ class Server:
 def _migrate(*, host: str, port: int, user: str, password: str, dbname: str, **_: object) -> None:
     from liverouter.postgres.migrate import upgrade
 
-    upgrade(Server(host=host, port=port, user=user, password=password).dsn(dbname))
+    upgrade(Server(name="", host=host, port=port, user=user, password=password).dsn(dbname))
 
 
 @pytest.fixture(scope="session")
-def server(_no_process_is_left: None) -> Iterator[Server]:
+def embedded_server(_no_process_is_left: None) -> Iterator[Server]:
     """A PostgreSQL server: the one of LIVEROUTER_TEST_DSN, else an embedded one that ends with the session."""
     if dsn := os.environ.get("LIVEROUTER_TEST_DSN"):
         given = conninfo_to_dict(dsn)
         yield Server(
+            name="embedded",
             host=str(given["host"]),
             port=int(given.get("port") or 5432),
             user=str(given["user"]),
@@ -144,12 +148,59 @@ def server(_no_process_is_left: None) -> Iterator[Server]:
             maintenance_dbname=str(given.get("dbname") or "postgres"),
         )
         return
-    with EmbeddedPostgres() as embedded:
-        yield Server(host=embedded.host, port=embedded.port, user=embedded.user, password=embedded.password)
+    with EmbeddedPostgres() as running:
+        yield _served("embedded", running)
+
+
+@pytest.fixture(scope="session")
+def debian_postgres(_no_process_is_left: None) -> Iterator[DebianPostgres]:
+    """Debian's PostgreSQL with stock settings, JIT and TLS on; ends with the session."""
+    found = programs()
+    if found is None:
+        pytest.skip(f"needs PostgreSQL with JIT: apt-get install {PACKAGE}")
+    with DebianPostgres(found) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def debian_server(debian_postgres: DebianPostgres) -> Server:
+    """Debian's PostgreSQL, as `server` is."""
+    return _served("debian", debian_postgres)
+
+
+def _served(name: str, running: EmbeddedPostgres | DebianPostgres) -> Server:
+    """Return *running* in the shape of the fixture `server`."""
+    return Server(name=name, host=running.host, port=running.port, user=running.user, password=running.password)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that has a database on each of the servers that its mark names."""
+    mark = metafunc.definition.get_closest_marker("servers")
+    if mark and "server" in metafunc.fixturenames:
+        metafunc.parametrize("server", mark.args, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Server:
+    """The server of a test's databases: the embedded one, or for tests marked `servers` each of those in turn."""
+    found: Server = request.getfixturevalue(f"{getattr(request, 'param', 'embedded')}_server")
+    return found
 
 
 # Named by process, so that two sessions on one server do not meet.
-template = factories.postgresql_noproc(depends_on="server", dbname=f"liverouter_{os.getpid()}", load=[_migrate])
+embedded_template = factories.postgresql_noproc(
+    depends_on="embedded_server", dbname=f"liverouter_{os.getpid()}", load=[_migrate]
+)
+debian_template = factories.postgresql_noproc(
+    depends_on="debian_server", dbname=f"liverouter_{os.getpid()}", load=[_migrate]
+)
+
+
+@pytest.fixture(scope="session")
+def template(request: pytest.FixtureRequest, server: Server) -> NoopExecutor:
+    """The migrated database of *server*, made once, of which each test gets a copy."""
+    found: NoopExecutor = request.getfixturevalue(f"{server.name}_template")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -220,6 +271,22 @@ def _nothing_strange_is_sent(request: pytest.FixtureRequest) -> Iterator[None]:
     found = WIRETAP.take()
     if request.node.path.parent.name != "standin":  # which send wrong requests themselves
         assert found == []
+
+
+@pytest.fixture(scope="session")
+def new_database(
+    server: Server, template: NoopExecutor, _maintenance: psycopg.Connection
+) -> Callable[[str], AbstractContextManager[str]]:
+    """A function that makes a migrated database for several tests, by its name, and gives its URL for a block."""
+
+    @contextmanager
+    def make(name: str) -> Iterator[str]:
+        own = f"{template.dbname}_{name}"
+        assert template.template_dbname
+        with _database(_maintenance, own, template=template.template_dbname):
+            yield server.dsn(own)
+
+    return make
 
 
 @pytest.fixture

@@ -21,17 +21,27 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def connect(dsn: str) -> Iterator[Callable[..., psycopg.Connection[Any]]]:
-    """A function that opens one more session on this test's database; closed at the end."""
+def connect_to() -> Iterator[Callable[..., psycopg.Connection[Any]]]:
+    """A function that opens a session on a database; closed at the end."""
     opened: list[psycopg.Connection[Any]] = []
 
-    def open_one(url: str = "", *, autocommit: bool = True) -> psycopg.Connection[Any]:
-        opened.append(psycopg.connect(url or dsn, autocommit=autocommit))
+    def open_one(url: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+        opened.append(psycopg.connect(url, autocommit=autocommit))
         return opened[-1]
 
     yield open_one
     for session in opened:
         session.close()
+
+
+@pytest.fixture
+def connect(dsn: str, connect_to: Callable[..., psycopg.Connection[Any]]) -> Callable[..., psycopg.Connection[Any]]:
+    """A function that opens one more session on this test's database, or on another; closed at the end."""
+
+    def open_one(url: str = "", *, autocommit: bool = True) -> psycopg.Connection[Any]:
+        return connect_to(url or dsn, autocommit=autocommit)
+
+    return open_one
 
 
 @pytest.fixture

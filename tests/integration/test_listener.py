@@ -31,6 +31,8 @@ from tests.kit.waiting import until_async
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+pytestmark = pytest.mark.servers("embedded", "debian")
+
 E = TypeVar("E", bound=Event)
 NAME = "liverouter-listen/test"
 SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"

@@ -65,6 +65,7 @@ def alembic(url: str) -> Config:
     return Config(ROOT / "alembic.ini", attributes={"url": url}, stdout=io.StringIO())
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestUpgrade:
     def test_upgrade_downgrade_upgrade_ends_where_it_began(self, empty_dsn: str) -> None:
         """Every step has its way back: down leaves nothing of ours, and up again gives the same objects."""
@@ -331,6 +332,7 @@ class TestWheel:
         assert run.stdout.split() == [str(tmp_path / "liverouter" / "__init__.py"), HEAD]
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestOldClients:
     async def test_client_of_the_schema_before_goes_on_working(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """While a fleet is upgraded, processes of the version before read, write and report as ever."""

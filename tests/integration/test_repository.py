@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
 
+pytestmark = pytest.mark.servers("embedded", "debian")
+
 PLAIN = f"sk-plain-{'text'}-key"  # in pieces: a traceback shows source lines, and is searched for the whole
 OLD, NEW = sealing.generate_key(), sealing.generate_key()
 

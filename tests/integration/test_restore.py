@@ -38,7 +38,7 @@ class TestRestore:
             put(db, litellm_num_retries=tries)
         line = value(db, "SELECT liverouter.epoch()")
         instance = "SELECT epoch, applied_revision, rejected_revision FROM liverouter.instances"
-        pending = "SELECT applied, rejected, pending FROM liverouter.rollout LIMIT 1"
+        pending = "SELECT applied, rejected, pending FROM liverouter.rollout ORDER BY revision DESC LIMIT 1"
         with LiveRouter(database_url=dsn) as live:
             live.wait_ready()
             wait_until(lambda: rows(db, instance))  # a process that has not reported yet is waited for by nobody

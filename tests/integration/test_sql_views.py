@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
 
+pytestmark = pytest.mark.servers("embedded", "debian")
+
 # The contract: columns are added at the end, never renamed, moved or removed.
 COLUMNS = {
     "active_config": "app host pid revision role order provider model params credential_source fingerprint"
@@ -37,6 +39,8 @@ COLUMNS = {
     "revisions": "revision committed_at author application kind changed comment role",
     "rollout": "revision committed_at applied rejected pending p50_ms p99_ms slowest waiting_for slowest_instance",
     "secret_keys": "key_id secrets in_history",
+    "usage_daily": "day app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
+    " cost_usd latency_ms latency_ms_max deployment_id instance login",
     "usage": "minute app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
     " cost_usd latency_ms latency_ms_max deployment_id instance login",
 }
@@ -108,14 +112,28 @@ class TestContract:
         )
         assert [row["object"] for row in bare] == []
 
-    def test_views_run_as_their_owner_behind_a_security_barrier(self, db: Session) -> None:
-        """A reader's own functions see no row that the view leaves out."""
+    def test_views_run_as_their_owner_and_those_that_leave_rows_out_behind_a_security_barrier(
+        self, db: Session
+    ) -> None:
+        """A reader's own functions see no row that the view leaves out; of the others each comparison is an index's."""
         query = (
             "SELECT relname, reloptions FROM pg_class WHERE relnamespace = 'liverouter'::regnamespace AND relkind = 'v'"
         )
         found = rows(db, query)
         assert len(found) == len(COLUMNS) + 1
-        assert all(row["reloptions"] == ["security_barrier=true"] for row in found)
+        whole = {"revisions", "rollout", "usage", "usage_daily"}
+        assert {row["relname"] for row in found if row["reloptions"] is None} == whole
+        assert {row["relname"] for row in found if row["reloptions"] == ["security_barrier=true"]} == (
+            {*COLUMNS, "fleet"} - whole
+        )
+
+    def test_views_order_nothing(self, db: Session) -> None:
+        """Who wants no order pays for none, and who wants another pays once."""
+        query = (
+            "SELECT relname, pg_get_viewdef(oid) AS is FROM pg_class"
+            " WHERE relnamespace = 'liverouter'::regnamespace AND relkind = 'v'"
+        )
+        assert [row["relname"] for row in rows(db, query) if re.search(r"^ {2}ORDER BY", row["is"], re.MULTILINE)] == []
 
     def test_every_function_pins_its_search_path(self, db: Session) -> None:
         """No schema that a caller can write to decides what our functions call."""
@@ -164,7 +182,9 @@ class TestActiveConfig:
         for pid in (8, 7):
             Process(db, pid=pid).applied(head, deployments=two_deployments())
         found = rows(
-            db, 'SELECT app, host, pid, revision, role, "order", provider, model FROM liverouter.active_config'
+            db,
+            'SELECT app, host, pid, revision, role, "order", provider, model FROM liverouter.active_config'
+            ' ORDER BY app, host, pid, "order"',
         )
         first = {"app": "billing", "host": "host-1", "revision": head}
         places = [("primary", 1, "openai", "gpt-4o"), ("fallback", 2, "anthropic", "claude-sonnet-4-6")]
@@ -178,8 +198,14 @@ class TestActiveConfig:
         """litellm_enable = false says how calls are made, and not which deployments serve them."""
         head = put(db, llm_provider="openai", llm_model="gpt-4o", llm_fallback_config=FALLBACK, litellm_enable=False)
         Process(db).applied(head, litellm_enable=False, deployments=two_deployments())
-        assert value(db, "SELECT array_agg(role) FROM liverouter.active_config") == ["primary", "fallback"]
-        assert value(db, "SELECT array_agg(role) FROM liverouter.desired_config") == ["primary", "fallback"]
+        assert value(db, 'SELECT array_agg(role ORDER BY "order") FROM liverouter.active_config') == [
+            "primary",
+            "fallback",
+        ]
+        assert value(db, 'SELECT array_agg(role ORDER BY "order") FROM liverouter.desired_config') == [
+            "primary",
+            "fallback",
+        ]
         assert problems(db, "LR408") == []
 
     def test_dead_process_runs_nothing(self, db: Session) -> None:
@@ -223,7 +249,7 @@ class TestDesiredConfig:
             (4, "vertex-ai", "gemini-2.5-pro", common, "environment LIVEROUTER_SECRET_ABSENT", None, 1, f"{where}[2]"),
             (7, "anthropic", claude, common, "environment ANTHROPIC_API_KEY", None, 3, f"{where}[1]"),
         ]
-        found = [tuple(row.values()) for row in rows(db, "SELECT * FROM liverouter.desired_config")]
+        found = [tuple(row.values()) for row in rows(db, 'SELECT * FROM liverouter.desired_config ORDER BY "order"')]
         assert [row[:2] for row in found] == [(head, role) for role in ("primary", "fallback", "fallback", "fallback")]
         assert [row[2:] for row in found] == expected
 
@@ -267,13 +293,16 @@ class TestRollout:
         for process, age in zip(processes[:3], (0, 0, 0), strict=True):
             process.applied(1, age_ms=age)
         processes[3].rejected(1, kept=0)
-        found = rows(db, "SELECT revision, applied, rejected, pending, slowest FROM liverouter.rollout")
+        found = rows(db, "SELECT revision, applied, rejected, pending, slowest FROM liverouter.rollout ORDER BY 1 DESC")
         assert [{k: v for k, v in row.items() if k != "slowest"} for row in found] == [
             {"revision": 1, "applied": 3, "rejected": 1, "pending": 1},
             {"revision": 0, "applied": 0, "rejected": 0, "pending": 0},
         ]
         assert found[0]["slowest"] == "billing on host-1, pid 3"
-        assert value(db, "SELECT waiting_for FROM liverouter.rollout LIMIT 1") == "billing on host-1, pid 5"
+        assert (
+            value(db, "SELECT waiting_for FROM liverouter.rollout ORDER BY revision DESC LIMIT 1")
+            == "billing on host-1, pid 5"
+        )
 
     def test_rollout_times_are_percentiles_of_commit_to_applied(self, db: Session) -> None:
         """p50 and p99 in milliseconds over the processes that were there at the commit."""
@@ -565,7 +594,7 @@ class TestSecretKeys:
         put_secret(db, "a", envelope=sealed("11111111"))
         put_secret(db, "b", envelope=sealed("11111111"))
         put_secret(db, "a", envelope=sealed("22222222"))
-        assert rows(db, "SELECT * FROM liverouter.secret_keys") == [
+        assert rows(db, "SELECT * FROM liverouter.secret_keys ORDER BY key_id") == [
             {"key_id": "11111111", "secrets": 1, "in_history": 4},
             {"key_id": "22222222", "secrets": 1, "in_history": 1},
         ]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
 
+pytestmark = pytest.mark.servers("embedded", "debian")
+
 
 class Waiter:
     """wait_applied in a thread."""

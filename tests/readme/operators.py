@@ -24,7 +24,8 @@ BLOCK: Final = "operators"
 WIDTH: Final = 120  # columns of a terminal
 QUESTIONS: Final = {
     "What runs now?": (
-        "SELECT app, revision, role, provider, model, credential_source, fingerprint FROM liverouter.active_config;"
+        "SELECT app, revision, role, provider, model, credential_source, fingerprint FROM liverouter.active_config\n"
+        'ORDER BY app, "order";'
     ),
     "What should run?": "SELECT revision, role, provider, model, credential_source FROM liverouter.desired_config;",
     "Who has not applied it?": (
@@ -33,7 +34,8 @@ QUESTIONS: Final = {
     ),
     "Why, and how is it mended?": "SELECT * FROM liverouter.problems \\gx",
     "Who changed it?": (
-        "SELECT revision, committed_at, author, role, application, changed FROM liverouter.revisions LIMIT 2;"
+        "SELECT revision, committed_at, author, role, application, changed FROM liverouter.revisions\n"
+        "ORDER BY revision DESC LIMIT 2;"
     ),
     "Take it back.": "SELECT liverouter.rollback(1, 'search has no key for Claude');",
     "What did it cost today?": (

@@ -91,6 +91,10 @@ def from_driver(exc: BaseException, *, where: str = "database") -> DatabaseError
     for cause in _chain(exc):
         if isinstance(cause, asyncpg.PostgresError):
             return _from_server(cause, where)
+        if isinstance(cause, FileNotFoundError | PermissionError) and _is_of_asyncpg(cause):
+            message = "a certificate file that the DSN names does not exist, or may not be read"
+            hint = "Check sslrootcert, sslcert and sslkey in the DSN: files of this machine"
+            return DatabaseError(message, code="LR201", where=where, hint=hint)
         for kind, code, message, hint in _BY_KIND:
             if isinstance(cause, kind):
                 return DatabaseError(message, code=code, where=where, hint=hint or str(cause.args[0]))
@@ -101,6 +105,11 @@ def from_driver(exc: BaseException, *, where: str = "database") -> DatabaseError
 
 def is_garbled(exc: Exception) -> bool:
     """Tell whether asyncpg stumbled: it takes for part of a result what a server says as it ends the connection."""
+    return _is_of_asyncpg(exc)
+
+
+def _is_of_asyncpg(exc: BaseException) -> bool:
+    """Tell whether asyncpg's own code raised *exc*, or called what did; not the socket, which asyncio opens."""
     frames = list(traceback.walk_tb(exc.__traceback__))
     return (
         isinstance(exc, TypeError)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     Index,
     Integer,
     LargeBinary,
@@ -37,6 +38,7 @@ REVISIONS: Final = (
     "0006_plain_secrets",
     "0007_providers",
     "0008_native",
+    "0009_aging",
 )
 HEAD: Final = REVISIONS[-1]
 metadata: Final = MetaData(schema=SCHEMA)
@@ -94,6 +96,26 @@ revision_log = Table(
     Column("content", JSONB, nullable=False),
     Column("sealed", JSONB, nullable=False),
     CheckConstraint("kind IN ('edit', 'rollback', 'rotate')", name="revision_log_kind"),
+)
+
+revision_changes = Table(
+    "revision_changes",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("changed", Text),
+)
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    Column("history_days", Integer, nullable=False, server_default=text("731")),
+    Column("history_revisions", Integer, nullable=False, server_default=text("1000")),
+    Column("usage_daily_days", Integer, nullable=False, server_default=text("731")),
+    CheckConstraint("only_row", name="retention_one_row"),
+    CheckConstraint("history_days >= 0", name="retention_history_days"),
+    CheckConstraint("history_revisions >= 1", name="retention_history_revisions"),
+    CheckConstraint("usage_daily_days >= 1", name="retention_usage_daily_days"),
 )
 
 providers = Table(
@@ -166,6 +188,19 @@ apply_log = Table(
     Column("warm_ms", DOUBLE_PRECISION),
     Column("code", Text),
     Column("message", Text),
+    Index("apply_log_finished_at", "finished_at"),
+    Index("apply_log_instance", "instance"),
+)
+
+rollout_totals = Table(
+    "rollout_totals",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("applied", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("p50_ms", Numeric),
+    Column("p99_ms", Numeric),
+    Column("slowest", UUID(as_uuid=False)),
 )
 
 usage_minutes = Table(
@@ -186,6 +221,29 @@ usage_minutes = Table(
     Column("latency_ms_sum", DOUBLE_PRECISION, nullable=False),
     Column("latency_ms_max", DOUBLE_PRECISION, nullable=False),
     Index("usage_minutes_minute", "minute"),
+)
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("instance", UUID(as_uuid=False), primary_key=True),
+    Column("deployment_id", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("app", Text),
+    Column("host", Text),
+    Column("pid", Integer),
+    Column("login", Text),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("failures", JSONB, nullable=False),
+    Column("failovers", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost_usd", Numeric, nullable=False),
+    Column("latency_ms_sum", DOUBLE_PRECISION, nullable=False),
+    Column("latency_ms_max", DOUBLE_PRECISION, nullable=False),
 )
 
 

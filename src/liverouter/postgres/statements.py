@@ -60,7 +60,7 @@ HISTORY: Final = text("SELECT * FROM liverouter.revisions ORDER BY revision DESC
 DIFF: Final = text("SELECT * FROM liverouter.revision_diff(:a, :b)").bindparams(
     bindparam("a", type_=BigInteger), bindparam("b", type_=BigInteger)
 )
-INSTANCES: Final = text("SELECT * FROM liverouter.instances LIMIT 10000")
+INSTANCES: Final = text("SELECT * FROM liverouter.instances ORDER BY app, host, pid, instance LIMIT 10000")
 # Bounded, and fair: a process that reports much hides no other. The first deployment of each comes before any second.
 ACTIVE_CONFIG: Final = text("""
     SELECT app, host, pid, revision, role, "order", provider, model, params, credential_source, fingerprint,
@@ -70,7 +70,10 @@ ACTIVE_CONFIG: Final = text("""
         FROM liverouter.active_config a ORDER BY nth, a.app, a.host, a.pid, a.instance LIMIT 10000) a
     ORDER BY app, host, pid, instance, nth
 """)
-DESIRED_CONFIG: Final = text("SELECT * FROM liverouter.desired_config")
+# Of equal orders the primary first, then fallbacks as they are listed: their places end in [0], [1], [10].
+DESIRED_CONFIG: Final = text("""
+    SELECT * FROM liverouter.desired_config ORDER BY "order", length(place), place COLLATE "C"
+""")
 # Bounded, and fair by what no process chooses: logins take turns, and within a login its processes do.
 PROBLEMS: Final = text("""
     WITH ranked AS MATERIALIZED (
@@ -88,7 +91,12 @@ PROBLEMS: Final = text("""
            'Mend the first ones, or see which login reports so many: liverouter.instances'
     FROM ranked HAVING count(*) > 5000
 """)
-ROLLOUT: Final = text("SELECT * FROM liverouter.rollout ORDER BY revision DESC LIMIT :limit")
+# Revisions have no gaps; a bound, unlike a limit, reaches the index below both halves of the view.
+ROLLOUT: Final = text("""
+    SELECT * FROM liverouter.rollout
+    WHERE revision > (SELECT r.revision FROM liverouter.revisions r ORDER BY r.revision DESC LIMIT 1) - :limit
+    ORDER BY revision DESC
+""")
 USAGE: Final = text("""
     SELECT * FROM liverouter.usage WHERE minute >= :since ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
 """)
@@ -118,7 +126,7 @@ USAGE_TOTALS: Final = text("""
            sum(r.cost_usd)::float8 AS cost_usd, (sum(r.latency_ms) / nullif(sum(r.timed), 0))::float8 AS latency_ms
     FROM ranked r GROUP BY 1, 2, 3, 4, 5
 """)
-KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys")
+KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys ORDER BY secrets DESC, in_history DESC, key_id")
 
 # Rotation, by the owner: every value that is not sealed with the newest key, and whether it is in force.
 SEALED_OTHERWISE: Final = text("""
