@@ -113,7 +113,9 @@ class Reloader:
         except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, the next request is served
             self._bus.emit(LoopFailed("reloader", brief(exc)))
         poll_s = self._options.poll_interval_s
-        return jittered(poll_s if self._listener.healthy else min(poll_s, DEGRADED_POLL_S))
+        if not self._listener.healthy and self._options.heartbeat_interval_s:  # else the database is to sleep
+            poll_s = min(poll_s, DEGRADED_POLL_S)
+        return jittered(poll_s)
 
     async def _read_and_apply(self) -> None:
         """Read the rows, and apply them where they or the environment are not as they were at the last read.
