@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import TYPE_CHECKING
 
 from alembic import context
-from sqlalchemy import Connection, text
 
-from liverouter.postgres.migrate import engine, fill_providers, wait_turn
+from liverouter.postgres.migrate import engine
+from liverouter.postgres.migration_locks import Waits, say, watched
+from liverouter.postgres.migration_run import begin_run, end_run, fill_providers, running
 from liverouter.postgres.schema import HEAD, SCHEMA, metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def _configure(**arguments: object) -> None:
@@ -24,26 +29,23 @@ def _configure(**arguments: object) -> None:
     )
 
 
-def _migrate(connection: Connection) -> None:
+def _migrate(connection: Connection, waits: Waits) -> None:
     # Comments stand in the SQL files alone, and a test sees that every object has one.
     connection.dialect.supports_comments = False
-    known = context.config.attributes
     with connection.begin():
-        wait_turn(connection, **{name: known[name] for name in ("echo", "lock_timeout_s") if name in known})
-        if connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
-            connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+        begin_run(connection, waits)
         _configure(connection=connection)
-        context.run_migrations()
-        moves = "destination_rev" in context.get_context().opts  # and does not only look, as `alembic check` does
-        if moves and connection.scalar(text("SELECT to_regclass('liverouter.providers')")) is not None:
-            fill_providers(context.get_context())
+        with running(context.get_context(), waits.echo):
+            context.run_migrations()
+            if "destination_rev" in context.get_context().opts:  # and does not only look, as `alembic check` does
+                end_run(context.get_context())
 
 
 async def _online(url: str) -> None:
-    database = engine(url)
+    database, waits = engine(url), context.config.attributes.get("waits") or Waits()
     try:
-        async with database.connect() as connection:
-            await connection.run_sync(_migrate)
+        async with database.connect() as connection, watched(database, waits):
+            await connection.run_sync(_migrate, waits)
     finally:
         await database.dispose()
 
@@ -52,7 +54,8 @@ def _offline() -> None:
     _configure(dialect_name="postgresql")
     with context.begin_transaction():
         context.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        context.run_migrations()
+        with running(context.get_context(), say):
+            context.run_migrations()
         if context.get_revision_argument() == HEAD:
             fill_providers(context.get_context())
 

@@ -45,6 +45,7 @@ CODES: Final[dict[str, str]] = {
     "LR211": "somebody else changed the config first",
     "LR212": "the database refused the write",
     "LR213": "no such revision",
+    "LR214": "rows were changed without a revision",
     "LR220": "the embedded PostgreSQL cannot run",
     "LR301": "the Router cannot be built",
     "LR302": "every deployment failed",

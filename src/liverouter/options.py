@@ -120,10 +120,12 @@ class Option(Setting):
     """One process option: a constructor argument, and a variable of the environment.
 
     Attributes:
+        zero_is_off: 0 is taken as well, whatever the lowest number is.
         read: returns the value for what was given and the variable's name, or raises an OptionsError; None where the
             kind says how a value is read, as with a setting.
     """
 
+    zero_is_off: bool = False
     read: Callable[[Any, str], Any] | None = None
 
     @property
@@ -147,6 +149,8 @@ class Option(Setting):
             raise OptionsError(exc.message, where=self.variable, hint=exc.hint) from exc
         if value is None:
             return self.default
+        if self.zero_is_off and value == 0:
+            return 0.0
         if fault := misfit(self, value):
             _, message, hint = fault
             raise OptionsError(message, where=self.variable, hint=hint)
@@ -166,7 +170,15 @@ _TABLE = (
     Option("poll_interval_s", "number", "safety poll; 2 s while notifications do not arrive", 30.0, 0.05, 3600),
     Option("probe_interval_s", "number", "liveness query on the listening connection", 10.0, 0.05, 3600),
     # a process counts as offline 35 s after its last heartbeat
-    Option("heartbeat_interval_s", "number", "report to the database", 10.0, 0.05, 30),
+    Option(
+        "heartbeat_interval_s",
+        "number",
+        "report to the database; 0 for one that sleeps",
+        10.0,
+        0.05,
+        30,
+        zero_is_off=True,
+    ),
     Option("gc_freeze", "boolean", "gc.freeze() once, with the first generation: no 230 ms pauses", default=True),
 )
 OPTIONS: Final[Mapping[str, Option]] = MappingProxyType({option.name: option for option in _TABLE})

@@ -78,6 +78,10 @@ class Rows:
         """Return which revision this is."""
         return Head(self.epoch, self.revision, self.change_id)
 
+    def says_what(self, other: Rows) -> bool:
+        """Tell whether settings and secrets are those of *other*."""
+        return self.settings == other.settings and self.secrets == other.secrets
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from liverouter import LiveRouter, NotReadyError, RolloutError, State
+from liverouter.cli.app import run
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, ListenerConnected, ListenerDegraded, ReadFailed
 from liverouter.postgres.migrate import upgrade
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
@@ -193,6 +194,24 @@ class TestSchema:
 
 
 class TestHistory:
+    def test_write_past_the_triggers(self, admin: Admin) -> None:
+        """Rows that change without a revision are applied by every process at its next read, and that is told."""
+        with Follower(admin, **UNPOLLED | {"poll_interval_s": 1.0}) as follower:
+            follower.events.wait_for(ListenerConnected)
+            revision = admin.revision
+            admin.execute("SET session_replication_role = replica")
+            admin.execute("UPDATE liverouter.settings SET value = '\"silent\"' WHERE key = 'llm_model'")
+            admin.execute("RESET session_replication_role")
+            follower.load.serve("silent", timeout_s=POLLED.limit)
+            assert [problem.code for problem in follower.status.problems] == ["LR214"]
+            assert follower.status.revision == revision
+            until(lambda: admin.ask("SELECT FROM liverouter.problems WHERE code = 'LR214'") is not None, LISTEN_S)
+            assert run(["repair", "--database-url", admin.dsn]) == 0
+            follower.applies(revision + 1, within_s=AT_ONCE.limit)
+            assert follower.status.problems == ()
+            follower.load.serve("silent")
+            follower.goes_back()  # one number stood for two contents
+
     def test_revision_going_back(self, admin: Admin) -> None:
         """A head that goes back, and one that says something else under the same number, are followed."""
         with Follower(admin) as follower:

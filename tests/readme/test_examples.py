@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 
 from liverouter import default
+from liverouter.postgres import migrate
 from liverouter.testing import StandIn
 
 if TYPE_CHECKING:
@@ -26,6 +29,18 @@ README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = dict(
     re.findall(r"<!-- run: ([a-z-]+) -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 )
+
+HOST_ENV = """
+from alembic import context
+from sqlalchemy import NullPool, create_engine
+from liverouter.postgres.host import include_name
+
+url = context.config.attributes["url"].replace("postgresql://", "postgresql+psycopg://")
+with create_engine(url, poolclass=NullPool).connect() as connection:
+    context.configure(connection=connection, include_name=include_name)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
 
 
 @pytest.fixture
@@ -120,6 +135,18 @@ class TestExamples:
         """What the README tells users to write passes."""
         names = run("testing")
         names["test_summary_survives_a_broken_provider"]()
+
+    def test_alembic_of_an_application_installs_and_removes_the_schema(self, empty_dsn: str, tmp_path: Path) -> None:
+        """A migration of an application, as a file of an Alembic that is not ours."""
+        (tmp_path / "versions").mkdir()
+        (tmp_path / "versions" / "a1b2c3.py").write_text(EXAMPLES["alembic"])
+        (tmp_path / "env.py").write_text(HOST_ENV)
+        config = Config(attributes={"url": empty_dsn})
+        config.set_main_option("script_location", str(tmp_path))
+        command.upgrade(config, "head")
+        migrate.check(empty_dsn)
+        command.downgrade(config, "base")
+        assert migrate.current(empty_dsn) is None
 
 
 class TestAll:

@@ -41,6 +41,7 @@ class TestLoad:
         [
             ("ready_timeout_s", "30", 30.0),
             ("ready_timeout_s", 1, 1.0),
+            ("heartbeat_interval_s", "0", 0.0),
             ("gc_freeze", "No", False),
             ("gc_freeze", 1, True),
             ("gc_freeze", False, False),
@@ -64,6 +65,7 @@ class TestLoad:
         [
             ("ready_timeout_s", "soon", "the value is not a number"),
             ("ready_timeout_s", "nan", "the number is out of range"),
+            ("heartbeat_interval_s", 0.01, "Choose a number from 0.05 to 30"),
             ("heartbeat_interval_s", 31, "Choose a number from 0.05 to 30"),
             ("poll_interval_s", 0, "the number is out of range"),
             ("gc_freeze", "perhaps", "the value is not true or false"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -87,11 +87,25 @@ def serve_command(*, host: str, port: int, data_dir: Path | None, no_token: bool
 
 
 @click.command("migrate")
-@click.option("--check", "check_only", is_flag=True, help="Change nothing; exit 1 when the schema is not up to date.")
+@click.option(
+    "--check",
+    "check_only",
+    is_flag=True,
+    help="Change nothing; exit 1 when the schema is not up to date, or its roles lack a right.",
+)
+@click.option(
+    "--lock-timeout",
+    "lock_timeout_s",
+    type=click.FloatRange(0.1, 3600),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long it waits for a lock that others hold; it says who does.",
+)
 @json_option
 @database_options
-def migrate_command(*, check_only: bool, as_json: bool, database_url: str | None) -> None:
-    """Install the schema in the database, or upgrade it.
+def migrate_command(*, check_only: bool, lock_timeout_s: float, as_json: bool, database_url: str | None) -> None:
+    """Install the schema in the database, or upgrade it; restore its roles and their rights.
 
     Safe to repeat, and to run in several places at once.
 
@@ -108,8 +122,9 @@ def migrate_command(*, check_only: bool, as_json: bool, database_url: str | None
         before: str | None = migrate.HEAD
         after = migrate.HEAD
     else:
-        before = migrate.current(url)
-        after = migrate.upgrade(url, echo=lambda said: say(said, err=True))
+        told: dict[str, Any] = {"echo": lambda said: say(said, err=True), "lock_timeout_s": lock_timeout_s}
+        before = migrate.current(url, **told)
+        after = migrate.upgrade(url, **told)
     if as_json:
         show_json({"from": before, "to": after})
     elif before == after:

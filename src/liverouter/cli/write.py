@@ -218,7 +218,29 @@ def rollback_command(*, revision: int, database_url: str | None, how: _How) -> N
     db.run(work)
 
 
-COMMANDS: Final = (set_command, unset_command, rollback_command)
+@click.command("repair")
+@_write_options
+def repair_command(*, database_url: str | None, how: _How) -> None:
+    """Make a revision of rows that were written past the triggers.
+
+    A data-only restore, a replica role or a switched-off trigger changes rows without one (LR214).
+
+    \b
+    Example:
+      liverouter repair --comment "restored from the backup"
+    """  # noqa: D301 - \b is click's mark for "do not rewrap"
+    db = access("repair", database_url)
+
+    async def work(repository: SettingsRepository) -> None:
+        stored = await Stored.read(repository)
+        made = await repository.repair(**how.edit)
+        problems = stored.remaining(stored.rows, db.keyring)
+        await tell(repository, before=stored.revision, revision=made, problems=problems, **how.telling)
+
+    db.run(work)
+
+
+COMMANDS: Final = (set_command, unset_command, rollback_command, repair_command)
 
 
 def _in_force(rows: Rows | None, changes: Mapping[str, Any], name: str) -> Sequence[str]:

@@ -65,6 +65,10 @@ class Prepared:
     build_ms: float = 0.0
     warm_ms: float = 0.0
 
+    def with_warning(self, problem: Problem) -> Prepared:
+        """Return it with one more warning about its rows."""
+        return replace(self, validation=replace(self.validation, problems=(*self.validation.problems, problem)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:

@@ -75,13 +75,15 @@ class Engine:
         self.shared = (
             SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
         )
+        poll_s, sleeps = options.poll_interval_s, not options.heartbeat_interval_s
         self.listener = Listener(
             dsn=options.listen_dsn,
             requests=self.requests,
             bus=bus,
             application_name=f"liverouter-listen/{options.app}"[:63],
             probe_interval_s=options.probe_interval_s,
-            poll_interval_s=min(DEGRADED_POLL_S, options.poll_interval_s),
+            poll_interval_s=poll_s if sleeps else min(DEGRADED_POLL_S, poll_s),
+            retry_at_least_s=poll_s if sleeps else 0.0,
         )
         self.reloader = Reloader(
             requests=self.requests,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from liverouter.config.environment import Environment
 from liverouter.engine.activation import Activation, Prepared, Reading, Rejected
 from liverouter.engine.starting import Step
-from liverouter.errors import DatabaseError
+from liverouter.errors import DatabaseError, Problem
 from liverouter.events import Bus, ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed, StartDelayed
 from liverouter.loops.wakeup import Backoff, jittered
 from liverouter.routing.litellm_setup import load
@@ -33,6 +33,13 @@ _QUIET_S: Final = 0.02  # without a request: a short burst is over
 _LONGEST_PAUSE_S: Final = 2.0  # between two reloads of one burst
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 5.0
+_SILENTLY: Final = Problem(
+    "LR214",
+    "rows were written past the triggers, so that they are no revision: no history has them, no rollback leads back",
+    "settings",
+    "Make them one: liverouter repair",
+    "warning",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +47,12 @@ class _Seen:
     """The revision handled last.
 
     Attributes:
+        rows: what it said.
         environment: what was read of the environment then.
         rejection: why it is not in force; None where it is.
     """
 
-    head: Head
+    rows: Rows
     environment: Environment
     rejection: Rejected | None
 
@@ -81,6 +89,7 @@ class Reloader:
         self._requests, self._repository, self._activation, self._store = requests, repository, activation, store
         self._listener, self._options, self._file, self._bus = listener, options, snapshot_file, bus
         self._seen: _Seen | None = None
+        self._silently: Head | None = None  # the revision under which rows changed past the triggers
         self._retry = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S)  # counts the reads that failed since one succeeded
         self._litellm: asyncio.Task[None] | None = None
         self._burst_length = 0  # up with each read that ended with the next asked for, down with each that did not
@@ -107,10 +116,15 @@ class Reloader:
         except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, the next request is served
             self._bus.emit(LoopFailed("reloader", brief(exc)))
         poll_s = self._options.poll_interval_s
-        return jittered(poll_s if self._listener.healthy else min(poll_s, DEGRADED_POLL_S))
+        if not self._listener.healthy and self._options.heartbeat_interval_s:  # else the database is to sleep
+            poll_s = min(poll_s, DEGRADED_POLL_S)
+        return jittered(poll_s)
 
     async def _read_and_apply(self) -> None:
         """Read the rows, and apply them where they or the environment are not as they were at the last read.
+
+        Rows may differ under the same revision: a data-only restore, a replica role, a disabled trigger. Then every
+        process applies them, with a warning.
 
         Rows that were rejected are applied again where that was forced, or the fault was not in them. What is raised on
         the way leaves them unseen, so that the next read applies them.
@@ -130,13 +144,15 @@ class Reloader:
             await self._file.confirm(rows)
         seen, forced = self._seen, self._requests.take_forced()
         environment = Environment(api_bases=self._options.api_bases)
-        known = seen is not None and rows.head == seen.head and not environment.differs(seen.environment)
+        known = seen is not None and rows.head == seen.rows.head and not environment.differs(seen.environment)
+        if seen is not None and rows.head == seen.rows.head and not rows.says_what(seen.rows):
+            known, self._silently = False, rows.head
         told = seen.rejection if seen is not None and known else None
         if known and not (told is not None and (told.retryable or forced)):
             return
         reading = Reading(source="database", read_ms=read_ms, read_at=read_at)
         rejection = await self._apply(rows, environment, reading, told=None if forced else told)
-        self._seen = _Seen(rows.head, environment, rejection)
+        self._seen = _Seen(rows, environment, rejection)
         if rejection is None and self._file is not None:
             await self._file.keep(rows)
 
@@ -155,6 +171,8 @@ class Reloader:
             outcome = await asyncio.to_thread(self._activation.prepare, rows, environment)
         match outcome:
             case Prepared() as prepared:
+                if rows.head == self._silently:
+                    prepared = prepared.with_warning(_SILENTLY)
                 self._activation.activate(prepared, rows, reading)
                 return None
             case Rejected() as rejected:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _MAX_OUTCOMES: Final = 100  # the newest, kept while the database does not answer
 _MAX_USAGE_BYTES: Final = 400_000  # about a thousand rows; the database takes no report above 1 MB
+_UNASKED_S: Final = 3600.0  # between two looks whether there is something to report, where no heartbeat is sent
 _COMPLAIN_EVERY_S: Final = 60.0
 
 _Outcome = tuple[float, dict[str, Any]]  # when it was, monotonic seconds; what `liverouter.report` takes in "applies"
@@ -125,10 +126,13 @@ class Reporter:
         self._changed.set()
 
     async def run(self) -> None:
-        """Report at once after each change, else at every heartbeat interval, until cancelled."""
+        """Report at once after each change, else at every heartbeat interval, until cancelled.
+
+        Without a heartbeat it reports once an hour where there are calls to tell of.
+        """
         while True:
             await self._report()
-            await self._changed.wait(self._options.heartbeat_interval_s)
+            await self._changed.wait(self._options.heartbeat_interval_s or _UNASKED_S)
             self._changed.clear()
 
     async def first_report(self, timeout_s: float) -> bool:
@@ -160,6 +164,8 @@ class Reporter:
             Exception: what nobody foresaw. A DatabaseError is told to the bus, once a minute at most.
         """
         news = self._take()
+        if not self._options.heartbeat_interval_s and not (news.whole or news.outcomes or news.usage):
+            return
         try:
             head = await self._send(news)
         except asyncio.CancelledError:

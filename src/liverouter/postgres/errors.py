@@ -118,6 +118,11 @@ def _is_of_asyncpg(exc: BaseException) -> bool:
     )
 
 
+def is_lock_timeout(exc: BaseException) -> bool:
+    """Tell whether a lock was not to be had in time."""
+    return any(getattr(cause, "sqlstate", None) == "55P03" for cause in _chain(exc))
+
+
 def is_broken(exc: BaseException) -> bool:
     """Tell whether the connection is gone, or what was prepared on it is, so that another try may succeed at once."""
     for cause in _chain(exc):

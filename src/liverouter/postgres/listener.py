@@ -56,6 +56,8 @@ class Listener:
         application_name: how `pg_stat_activity` calls the connection.
         probe_interval_s: seconds between two probes, ±20 % so that a fleet does not probe in step.
         poll_interval_s: seconds between the reloader's polls while not healthy; only reported here.
+        retry_at_least_s: seconds from a lost connection to the next try at least. A database that sleeps ends its
+            connections, and each try wakes it.
         server_check_interval_s: seconds, ±20 %, between two looks whether the DSN still leads to the server that is
             listened to.
         probe_timeout_s: seconds for each query here.
@@ -76,6 +78,7 @@ class Listener:
         application_name: str,
         probe_interval_s: float = 10.0,
         poll_interval_s: float = 2.0,
+        retry_at_least_s: float = 0.0,
         server_check_interval_s: float = 120.0,
         probe_timeout_s: float = 2.0,
         connect_timeout_s: float = 5.0,
@@ -84,7 +87,7 @@ class Listener:
         """Wire; nothing runs before `run`."""
         self._dsn, self._requests, self._bus, self._application_name = dsn, requests, bus, application_name
         self._probe_interval_s, self._poll_interval_s = probe_interval_s, poll_interval_s
-        self._server_check_interval_s = server_check_interval_s
+        self._retry_at_least_s, self._server_check_interval_s = retry_at_least_s, server_check_interval_s
         self._probe_timeout_s, self._connect_timeout_s = probe_timeout_s, connect_timeout_s
         self._rng = rng
         self._backoff = Backoff(_FIRST_RETRY_S, _LAST_RETRY_S, rng=rng)  # counts since the last answered probe
@@ -219,6 +222,7 @@ class Listener:
         retry_s = self._backoff.next()
         if failure.cause == "pooler":
             retry_s = self._jittered(_POOLER_RETRY_S)
+        retry_s = max(retry_s, self._retry_at_least_s)
         self._report(failure, retry_s)
         await asyncio.sleep(retry_s)
 

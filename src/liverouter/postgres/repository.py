@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.errors import DatabaseError, RolloutError, SecretError
+from liverouter.errors import DatabaseError, RolloutError
 from liverouter.postgres import statements as sql, visibility
 from liverouter.postgres.json_values import as_json, for_json
 from liverouter.postgres.pool import Database
+from liverouter.postgres.resealing import Resealed, resealed
 from liverouter.revision import Head, Rows, SealedSecret
 from liverouter.secrecy.leaving import leaves_bare
 from liverouter.secrecy.printable import storable_values
-from liverouter.secrecy.sealing import open as unseal, seal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Row, TextClause
+    from sqlalchemy import TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from liverouter.postgres.asked_url import Url
@@ -33,21 +32,6 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET  # as a value in `write`: remove the row
-
-
-@dataclass(frozen=True, slots=True)
-class Resealed:
-    """What a rotation did.
-
-    Attributes:
-        revision: the head now; a new one where a secret in force was sealed anew.
-        renewed: how many distinct values are sealed with the newest key since, history included.
-        lost: key id -> how many values of the history no key here opens; they are left as they are.
-    """
-
-    revision: int
-    renewed: int
-    lost: Mapping[str, int]
 
 
 class SettingsRepository:
@@ -212,6 +196,25 @@ class SettingsRepository:
 
         return await self._database.transact(work)
 
+    async def repair(self, *, comment: str | None, author: str | None, expected_revision: int | None) -> int:
+        """Make a revision of rows that were written past the triggers, and return it; the head where there are none.
+
+        Raises:
+            ConflictError: the head is not *expected_revision* any more (LR211).
+            DatabaseError: a trigger is switched off (LR214), or any other failure; nothing was changed.
+        """
+
+        async def work(connection: AsyncConnection) -> int:
+            if found := (await connection.scalars(sql.SLEEPING_TRIGGERS)).all():
+                hint = f"As the owner: {'; '.join(found)}"
+                raise DatabaseError("triggers are switched off", code="LR214", where=self._database.where, hint=hint)
+            edit = {"expected": expected_revision, "author": author, "comment": comment}
+            await connection.execute(sql.BEGIN_EDIT, edit)
+            await connection.execute(sql.REPAIR)
+            return int(await connection.scalar(sql.REVISION))
+
+        return await self._database.transact(work)
+
     # -- the fleet ---------------------------------------------------------------------------------------------
 
     async def report(self, document: Mapping[str, Any]) -> Head:
@@ -293,7 +296,7 @@ class SettingsRepository:
         async def work(connection: AsyncConnection) -> Resealed:
             before = await connection.scalar(sql.BEGIN_EDIT, edit)  # takes the lock of writers
             found = (await connection.execute(sql.SEALED_OTHERWISE, {"newest": newest})).all()
-            renewed, lost = _resealed(found, keyring)
+            renewed, lost = resealed(found, keyring)
             if renewed:
                 # The secrets first: their trigger compares them with the history.
                 mapping = {"renewed": as_json(renewed)}
@@ -321,21 +324,3 @@ class SettingsRepository:
                 hint="A time beyond the year 9999, or JSON nested too deep or with too long a number: ask by psql",
             ) from exc
         return [{name: for_json(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
-
-
-def _resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, str], dict[str, int]]:
-    """Return old envelope -> new envelope, and per lost key id how many envelopes of the history it keeps shut.
-
-    *found* are rows of `sql.SEALED_OTHERWISE`. Raises the SecretError of a secret in force.
-    """
-    renewed: dict[str, str] = {}
-    lost: dict[str, int] = {}
-    for row in found:
-        try:
-            renewed[row.sealed] = seal(row.name, unseal(row.name, row.sealed, keyring), keyring)
-        except SecretError:
-            if row.current:
-                raise
-            key_id = row.sealed.split(":")[1]
-            lost[key_id] = lost.get(key_id, 0) + 1
-    return renewed, lost

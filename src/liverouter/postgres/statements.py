@@ -48,6 +48,15 @@ REVISION: Final = text("SELECT h.revision FROM liverouter.head h")
 ROLLBACK: Final = text("SELECT liverouter.rollback(:revision, :comment)").bindparams(
     bindparam("revision", type_=BigInteger), bindparam("comment", type_=Text)
 )
+# The statement-level trigger compares all rows with the newest revision, and makes one of what differs.
+REPAIR: Final = text("DELETE FROM liverouter.settings WHERE false")
+SLEEPING_TRIGGERS: Final = text("""
+    SELECT DISTINCT format('ALTER TABLE %s ENABLE TRIGGER USER', t.tgrelid::regclass) AS mends
+    FROM pg_trigger t
+    WHERE NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A')
+      AND t.tgrelid = ANY ('{liverouter.settings,liverouter.secrets,liverouter.head}'::regclass[])
+    ORDER BY mends
+""")
 WAIT_APPLIED: Final = text("SELECT liverouter.wait_applied(:revision, :timeout_s)").bindparams(
     bindparam("revision", type_=BigInteger)
 )

@@ -1,0 +1,161 @@
+"""One run of migrations, from inside: what the files of `migrations/` call, whoever's Alembic runs them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sqlalchemy import delete, or_, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.util import await_only
+
+from liverouter.errors import DatabaseError
+from liverouter.postgres.migration_locks import Waits, wait_turn
+from liverouter.postgres.rights import restore_rights
+from liverouter.postgres.schema import SCHEMA, providers
+from liverouter.providers import PROVIDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from alembic.runtime.migration import MigrationContext
+    from sqlalchemy import Connection
+
+_PACKAGE: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of migrations.
+
+    Attributes:
+        context: Alembic's.
+        echo: gets what a person must know.
+        told: statements that somebody else has to run, and who has been told.
+    """
+
+    context: MigrationContext
+    echo: Callable[[str], None]
+    told: list[str] = field(default_factory=list)
+
+
+_run: Final[ContextVar[_Run]] = ContextVar("_run")
+
+
+@contextmanager
+def running(context: MigrationContext, echo: Callable[[str], None]) -> Iterator[None]:
+    """Have the migrations that run inside the block do so in *context*. Alembic's `op` would be the host's, if any."""
+    token = _run.set(_Run(context, echo))
+    try:
+        yield
+    finally:
+        _run.reset(token)
+
+
+def begin_run(connection: Connection, waits: Waits) -> None:
+    """At the beginning of a run's transaction, wait for others and make the schema that holds Alembic's table.
+
+    Raises:
+        DatabaseError: the database is not UTF8, or another run does not end (LR208).
+    """
+    wait_turn(connection, waits)
+    if connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
+        encoding = connection.scalar(text("SELECT getdatabaseencoding()"))
+        if encoding != "UTF8":
+            raise DatabaseError(
+                f"the encoding of this database is {encoding}, and has to be UTF8",
+                code="LR208",
+                where="database",
+                hint="CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name that one",
+            )
+        connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+
+
+def end_run(context: MigrationContext) -> None:
+    """At the end of a run, tell the database what this code knows, and give the roles what they lack.
+
+    Every run does it, also one that finds the schema up to date: a new provider needs no migration, and after a restore
+    into another server the roles are missing.
+    """
+    connection = context.connection
+    if connection is None or connection.scalar(text("SELECT to_regclass('liverouter.providers')")) is None:
+        return
+    fill_providers(context)
+    lacked, statements = restore_rights(connection)
+    _tell(statements)
+    if lacked:
+        _run.get().echo(f"restored what roles lacked: {', '.join(lacked)}")
+
+
+def run_sql(revision: str, *names: str) -> None:
+    """Run files of ``migrations/sql/<revision>/`` inside a migration, each whole, in the order given."""
+    context = _run.get().context
+    for name in names:
+        script = (directory() / "sql" / revision / name).read_text(encoding="utf-8")
+        if context.as_sql:
+            context.impl.static_output(script)
+            continue
+        # By the driver itself: a file holds many statements, and SQLAlchemy would look for parameters in it.
+        bind = cast("Connection", context.bind)
+        driver: Any = bind.connection.driver_connection
+        if bind.dialect.is_async:
+            await_only(driver.execute(script))
+        else:
+            driver.cursor().execute(script)
+
+
+def install_roles() -> None:
+    """Inside a migration, create the roles and their rights; what somebody else has to run is told in the end."""
+    context = _run.get().context
+    if context.as_sql:
+        context.impl.static_output("SELECT liverouter.install_roles();")
+        return
+    _tell(restore_rights(cast("Connection", context.bind))[1])
+
+
+def _tell(statements: list[str]) -> None:
+    """Tell whoever runs this which *statements* somebody else has to run, each once in a run."""
+    run = _run.get()
+    if remaining := [statement for statement in statements if statement not in run.told]:
+        run.told.extend(remaining)
+        run.echo("-- This role may not create roles. For logins with fewer rights than the owner, whoever may, runs:")
+        for statement in remaining:
+            run.echo(statement)
+
+
+def fill_providers(context: MigrationContext) -> None:
+    """Bring table `liverouter.providers` to what this code knows; rows that are right stay."""
+    table = providers.c
+    rows = [
+        {
+            "name": spec.name,
+            "label": spec.label,
+            "secrets": list(spec.secret_names),
+            "secret_aliases": [field.alias for field in spec.secrets],
+            "base": spec.base.name,
+            "base_alias": spec.base.alias,
+            "takes_ambient": spec.takes_ambient,
+        }
+        for spec in PROVIDERS.values()
+    ]
+    adding = insert(providers).values(rows)
+    news = {column: adding.excluded[column.name] for column in table if column is not table.name}
+    differs = or_(*(column.is_distinct_from(new) for column, new in news.items()))
+    for statement in (
+        delete(providers).where(table.name.not_in(PROVIDERS)),
+        adding.on_conflict_do_update(index_elements=[table.name], set_=news, where=differs),
+    ):
+        if context.as_sql:
+            script = statement.compile(dialect=context.dialect, compile_kwargs={"literal_binds": True})
+            context.impl.static_output(f"{script};")
+        else:
+            context.execute(statement)
+
+
+def directory() -> Path:
+    """Return the folder of the migrations: inside the package in a wheel, beside `src` in a checkout."""
+    shipped = _PACKAGE / "_migrations"
+    return shipped if shipped.is_dir() else _PACKAGE.parents[1] / "migrations"
