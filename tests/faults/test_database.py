@@ -94,6 +94,7 @@ class TestLocks:
             assert not follower.events.of(ReadFailed)
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestRights:
     def test_revoked_grant(self, admin: Admin, service: str) -> None:
         """Rights taken away: the state names them, calls go on; given back, the newest revision is applied."""
@@ -132,6 +133,7 @@ class TestRights:
             follower.until_status(state=State.LIVE, timeout_s=LISTEN_S)
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestSchema:
     def test_dropped_column(self, admin: Admin) -> None:
         """A column that the client reads is gone: named as a schema that does not fit, until it is back."""
@@ -167,6 +169,7 @@ class TestSchema:
             assert not follower.events.of(ReadFailed)
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestHistory:
     def test_revision_going_back(self, admin: Admin) -> None:
         """A head that goes back, and one that says something else under the same number, are followed."""

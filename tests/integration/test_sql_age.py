@@ -210,7 +210,7 @@ class TestUpgrade:
         shown = (
             "SELECT revision, changed FROM liverouter.revisions ORDER BY 1",
             "SELECT * FROM liverouter.rollout ORDER BY 1",
-            "SELECT * FROM liverouter.problems",
+            "SELECT severity, code, object FROM liverouter.problems ORDER BY 1, 2, 3",
             "SELECT * FROM liverouter.usage",
         )
         before = [rows(db, query) for query in shown]
