@@ -5,7 +5,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_tem
 AS $$
     SELECT value ~ (
         '(^|[^A-Za-z0-9_-])('
-        'sk-[A-Za-z0-9_-]{8}'                                   -- OpenAI, Anthropic, OpenRouter, DeepSeek, …
+        'sk-[A-Za-z0-9_-]{8}'                                   -- OpenAI, Anthropic, OpenRouter, DeepSeek, ...
         '|(gh[oprsu]|github_pat|glpat|hf|gsk|xai|pplx|r8|nvapi|lsv2|xox[abeprs])[_-][A-Za-z0-9_-]{16}'
         '|pat[/_-][A-Za-z0-9_.-]{16}'                           -- programmatic access tokens
         '|dapi[0-9a-f]{32}'                                     -- Databricks
@@ -27,8 +27,8 @@ AS $$
         '|token|password|passwd|passphrase|credentials?|secret|authorization)$')
 $$;
 COMMENT ON FUNCTION liverouter.is_secret_name(text) IS
-    'Whether a setting, or a member of one, is named like a secret: …api_key, …token, …password, …credentials, '
-    '…secret';
+    'Whether a setting, or a member of one, is named like a secret: ...api_key, ...token, ...password, ...credentials, '
+    '...secret';
 
 CREATE FUNCTION liverouter.is_secret_reference(value jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -54,7 +54,7 @@ AS $$
         CROSS JOIN LATERAL (
             SELECT '.' || CASE
                        WHEN m.key ~ '^[A-Za-z0-9_.-]{1,40}$' AND NOT liverouter.looks_like_key(m.key)
-                       THEN m.key ELSE '…' END,
+                       THEN m.key ELSE chr(8230) END,
                    m.key, m.value
             FROM jsonb_each(CASE n.kind WHEN 'object' THEN n.value END) m
             UNION ALL
@@ -87,7 +87,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     shown text := CASE
-        WHEN NEW.key ~ '^[A-Za-z0-9_.-]{1,63}$' AND NOT liverouter.looks_like_key(NEW.key) THEN NEW.key ELSE '…' END;
+        WHEN NEW.key ~ '^[A-Za-z0-9_.-]{1,63}$' AND NOT liverouter.looks_like_key(NEW.key) THEN NEW.key ELSE chr(8230) END;
     plain record;
 BEGIN
     -- No message here repeats the value, and this runs before every constraint, whose DETAIL would show the whole row.

@@ -10,7 +10,7 @@ COMMENT ON TABLE liverouter.settings IS
     'Every change makes a revision and goes live within milliseconds. Secrets are refused here: see '
     'liverouter.secrets.';
 COMMENT ON COLUMN liverouter.settings.key IS 'Name of the setting, llm_provider for example';
-COMMENT ON COLUMN liverouter.settings.value IS 'The value as JSON: "anthropic", 0.2, true, null, [ … ]';
+COMMENT ON COLUMN liverouter.settings.value IS 'The value as JSON: "anthropic", 0.2, true, null, [ ... ]';
 COMMENT ON COLUMN liverouter.settings.updated_at IS 'When the value last changed; kept by the database';
 COMMENT ON COLUMN liverouter.settings.updated_by IS
     'Who changed it: the application''s user (liverouter.author) where one was given, else the login role';

@@ -35,7 +35,7 @@ COMMENT ON COLUMN liverouter.active_config.provider IS 'anthropic, azure-openai,
 COMMENT ON COLUMN liverouter.active_config.model IS 'The model, as the provider names it';
 COMMENT ON COLUMN liverouter.active_config.params IS 'Sampling parameters that are sent';
 COMMENT ON COLUMN liverouter.active_config.credential_source IS
-    'Where its credential comes from: secret NAME, environment NAME, file …, ambient';
+    'Where its credential comes from: secret NAME, environment NAME, file ..., ambient';
 COMMENT ON COLUMN liverouter.active_config.fingerprint IS
     'Tells one credential from another without revealing it; compare with desired_config';
 COMMENT ON COLUMN liverouter.active_config.cooling_until IS

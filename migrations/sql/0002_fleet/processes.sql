@@ -36,7 +36,7 @@ COMMENT ON COLUMN liverouter.processes.app IS 'LIVEROUTER_APP, else the program'
 COMMENT ON COLUMN liverouter.processes.host IS 'Host name of its machine or container';
 COMMENT ON COLUMN liverouter.processes.pid IS 'Process id there';
 COMMENT ON COLUMN liverouter.processes.labels IS 'LIVEROUTER_LABELS';
-COMMENT ON COLUMN liverouter.processes.versions IS 'Versions of liverouter, litellm, python, …';
+COMMENT ON COLUMN liverouter.processes.versions IS 'Versions of liverouter, litellm, python, ...';
 COMMENT ON COLUMN liverouter.processes.state IS 'State it reported: initializing, live, stale, poll_only, offline';
 COMMENT ON COLUMN liverouter.processes.mode IS 'How it hears of changes: listen, poll_only or none';
 COMMENT ON COLUMN liverouter.processes.mode_cause IS

@@ -25,7 +25,7 @@ COMMENT ON VIEW liverouter.revisions IS
 COMMENT ON COLUMN liverouter.revisions.revision IS 'The revision, newest first';
 COMMENT ON COLUMN liverouter.revisions.committed_at IS 'When it was committed';
 COMMENT ON COLUMN liverouter.revisions.author IS 'The application''s user where it named one, else the login role';
-COMMENT ON COLUMN liverouter.revisions.application IS 'Through which application: psql, liverouter set, …';
+COMMENT ON COLUMN liverouter.revisions.application IS 'Through which application: psql, liverouter set, ...';
 COMMENT ON COLUMN liverouter.revisions.kind IS 'edit, rollback (old content restored) or rotate (secrets sealed anew)';
 COMMENT ON COLUMN liverouter.revisions.changed IS 'Which settings and secrets differ from the revision before';
 COMMENT ON COLUMN liverouter.revisions.comment IS 'Why, where the author said so';
