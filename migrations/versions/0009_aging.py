@@ -13,6 +13,7 @@ def upgrade() -> None:
         revision,
         "views.sql",
         "problems.sql",
+        "settings.sql",
         "revision_changes.sql",
         "rollout.sql",
         "usage.sql",

@@ -44,6 +44,7 @@ PROBED = {"probe_interval_s": 0.5}
 HALF_OPEN_S = 2 * (0.6 + 2.0) + ROOM_S  # two probes and their timeouts
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestEnded:
     def test_listener_backend_terminated(self, admin: Admin) -> None:
         """An admin ends the listening session: it is won back at once, and a write meanwhile is not missed."""
@@ -172,6 +173,7 @@ class TestSilent:
             assert not follower.events.of(ListenerDegraded)
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestNotifications:
     @pytest.mark.parametrize("net", ["poll", "heartbeat"])
     def test_lost(self, admin: Admin, proxy: FaultProxy, net: str) -> None:

@@ -95,6 +95,7 @@ class TestLocks:
             assert not follower.events.of(ReadFailed)
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestRights:
     def test_revoked_grant(self, admin: Admin, service: str) -> None:
         """Rights taken away: the state names them, calls go on; given back, the newest revision is applied."""
@@ -158,6 +159,7 @@ class TestRights:
             follower.until_status(state=State.LIVE, timeout_s=LISTEN_S)
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestSchema:
     def test_dropped_column(self, admin: Admin) -> None:
         """A column that the client reads is gone: named as a schema that does not fit, until it is back."""
@@ -193,6 +195,7 @@ class TestSchema:
             assert not follower.events.of(ReadFailed)
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestHistory:
     def test_write_past_the_triggers(self, admin: Admin) -> None:
         """Rows that change without a revision are applied by every process at its next read, and that is told."""

@@ -312,6 +312,14 @@ class TestAlembic:
             assert rows(made, TOLD) == rows(known, TOLD)
 
 
+class TestFiles:
+    def test_sql_is_ascii(self) -> None:
+        """A database of any encoding can store what it is given."""
+        files = sorted((ROOT / "migrations" / "sql").rglob("*.sql"))
+        assert len(files) > 50
+        assert [path.name for path in files if not path.read_bytes().isascii()] == []
+
+
 class TestWheel:
     def test_migrations_are_found_in_an_installed_package(self, empty_dsn: str, tmp_path: Path) -> None:
         """As the wheel lays them out: inside the package, with no checkout around."""

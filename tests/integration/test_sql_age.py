@@ -149,6 +149,20 @@ class TestRollout:
         query = f"SELECT applied FROM liverouter.rollout WHERE revision = {first}"
         assert value(db, query) == 2
 
+    def test_late_report_waits_for_nobody(self, db: Session, connect: Connect) -> None:
+        """A login that leaves a transaction open after its report holds up no report, no writer and no pruning."""
+        first = put(db, llm_model="first")
+        head = edit(db, 30)
+        holder = connect(autocommit=False)
+        Process(holder, pid=1).applied(first)
+        db.execute(b"SET lock_timeout = '1s'")
+        Process(db, pid=2).applied(first)
+        assert edit(db, 1) == head + 1
+        keep(db, days=0, revisions=1)
+        age(db, 10, head)
+        assert value(db, PRUNE) > 0
+        holder.rollback()
+
     def test_every_revision_is_listed_once(self, db: Session) -> None:
         """Those counted once and those counted when asked, and nothing between them is lost."""
         process = Process(db)
@@ -210,7 +224,7 @@ class TestUpgrade:
         shown = (
             "SELECT revision, changed FROM liverouter.revisions ORDER BY 1",
             "SELECT * FROM liverouter.rollout ORDER BY 1",
-            "SELECT * FROM liverouter.problems",
+            "SELECT severity, code, object FROM liverouter.problems ORDER BY 1, 2, 3",
             "SELECT * FROM liverouter.usage",
         )
         before = [rows(db, query) for query in shown]

@@ -54,7 +54,7 @@ AS $$
         CROSS JOIN LATERAL (
             SELECT '.' || CASE
                        WHEN m.key ~ '^[A-Za-z0-9_.-]{1,40}$' AND NOT liverouter.looks_like_key(m.key)
-                       THEN m.key ELSE U&'\2026' END,
+                       THEN m.key ELSE chr(8230) END,
                    m.key, m.value
             FROM jsonb_each(CASE n.kind WHEN 'object' THEN n.value END) m
             UNION ALL
@@ -87,7 +87,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     shown text := CASE
-        WHEN NEW.key ~ '^[A-Za-z0-9_.-]{1,63}$' AND NOT liverouter.looks_like_key(NEW.key) THEN NEW.key ELSE U&'\2026' END;
+        WHEN NEW.key ~ '^[A-Za-z0-9_.-]{1,63}$' AND NOT liverouter.looks_like_key(NEW.key) THEN NEW.key ELSE chr(8230) END;
     plain record;
 BEGIN
     -- No message here repeats the value, and this runs before every constraint, whose DETAIL would show the whole row.

@@ -11,7 +11,7 @@ AS $$
         CROSS JOIN LATERAL (
             SELECT '.' || CASE
                        WHEN m.key ~ '^[A-Za-z0-9_.-]{1,40}$' AND NOT liverouter.looks_like_key(m.key)
-                       THEN m.key ELSE U&'\2026' END,
+                       THEN m.key ELSE chr(8230) END,
                    m.key, m.value
             FROM jsonb_each(CASE n.kind WHEN 'object' THEN n.value END) m
             UNION ALL

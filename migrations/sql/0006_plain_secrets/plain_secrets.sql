@@ -14,7 +14,7 @@ AS $$
                liverouter.is_secret_reference(child.value)
         FROM node n
         CROSS JOIN LATERAL (
-            SELECT '.' || CASE WHEN m.key ~ '^[A-Za-z0-9_.-]{1,40}$' AND NOT m.is_key THEN m.key ELSE U&'\2026' END,
+            SELECT '.' || CASE WHEN m.key ~ '^[A-Za-z0-9_.-]{1,40}$' AND NOT m.is_key THEN m.key ELSE chr(8230) END,
                    m.is_key, liverouter.is_secret_name(m.key), m.value
             FROM (
                 SELECT e.key, e.value, liverouter.looks_like_key(e.key) AS is_key

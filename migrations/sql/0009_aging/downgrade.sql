@@ -34,7 +34,48 @@ COMMENT ON FUNCTION liverouter.stamp_commit() IS
     'Deferred trigger: takes committed_at at COMMIT, so that a transaction left open does not look like a slow '
     'rollout';
 
+CREATE OR REPLACE FUNCTION liverouter.settings_content() RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(jsonb_object_agg(s.key, s.value), '{}') FROM liverouter.settings s
+$$;
+COMMENT ON FUNCTION liverouter.settings_content() IS 'All settings as {key: value}, the shape of revision_log.content';
+
+CREATE OR REPLACE FUNCTION liverouter.rollback(revision bigint, comment text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    before uuid;
+    goal   liverouter.revision_log%ROWTYPE;
+    head   liverouter.head%ROWTYPE;
+BEGIN
+    PERFORM liverouter.begin_edit(
+        comment => coalesce(nullif(rollback.comment, ''), format('back to revision %s', rollback.revision)));
+    goal := liverouter.revision_of(rollback.revision);
+    before := (SELECT h.change_id FROM liverouter.head h);
+
+    DELETE FROM liverouter.settings s WHERE NOT goal.content ? s.key;
+    INSERT INTO liverouter.settings AS s (key, value)
+        SELECT c.key, c.value FROM jsonb_each(goal.content) c
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value IS DISTINCT FROM excluded.value;
+    DELETE FROM liverouter.secrets s WHERE NOT goal.sealed ? s.name;
+    INSERT INTO liverouter.secrets AS s (name, sealed, fingerprint, origins)
+        SELECT c.key, c.value ->> 'sealed', c.value ->> 'fingerprint',
+               ARRAY(SELECT jsonb_array_elements_text(c.value -> 'origins'))
+        FROM jsonb_each(goal.sealed) c
+        ON CONFLICT (name) DO UPDATE
+        SET sealed = excluded.sealed, fingerprint = excluded.fingerprint, origins = excluded.origins
+        WHERE s.sealed IS DISTINCT FROM excluded.sealed;
+
+    SELECT * INTO STRICT head FROM liverouter.head;
+    IF head.change_id IS DISTINCT FROM before THEN
+        UPDATE liverouter.revision_log l SET kind = 'rollback' WHERE l.revision = head.revision;
+    END IF;
+    RETURN head.revision;
+END $$;
+
 DROP FUNCTION
+    liverouter.own_content(jsonb), liverouter.has_few_strangers(), liverouter.own_words(),
     liverouter.keep_outcomes(bigint[]), liverouter.count_outcomes(bigint[]), liverouter.changes_of(bigint),
     liverouter.changes_between(jsonb, jsonb, jsonb, jsonb);
 DROP TABLE liverouter.usage_days, liverouter.rollout_totals, liverouter.revision_changes, liverouter.retention;

@@ -58,7 +58,8 @@ BEGIN
         ON CONFLICT DO NOTHING;
     DELETE FROM liverouter.revision_log l WHERE l.revision = ANY (due);
     DELETE FROM liverouter.revision_changes c WHERE c.revision = ANY (due);
-    DELETE FROM liverouter.rollout_totals t WHERE t.revision = ANY (due);
+    DELETE FROM liverouter.rollout_totals t WHERE t.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM liverouter.rollout_totals o WHERE o.revision = ANY (due) FOR UPDATE SKIP LOCKED));
     RETURN cardinality(due);
 END $$;
 COMMENT ON FUNCTION liverouter.prune_history(timestamptz) IS

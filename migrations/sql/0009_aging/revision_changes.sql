@@ -1,13 +1,16 @@
 -- What a revision changed is found out once, when it is made: whoever lists the history compares nothing.
 
 CREATE TABLE liverouter.revision_changes (
-    revision bigint PRIMARY KEY,
-    changed  text
+    revision   bigint  PRIMARY KEY,
+    changed    text,
+    ours_alone boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE liverouter.revision_changes IS 'What each revision changed. Read it through the view revisions.';
 COMMENT ON COLUMN liverouter.revision_changes.revision IS 'The revision, as in revision_log';
 COMMENT ON COLUMN liverouter.revision_changes.changed IS
     'Which settings and secrets differ from the revision before; NULL for none';
+COMMENT ON COLUMN liverouter.revision_changes.ours_alone IS
+    'Whether the revision was made while settings held too many rows of other software, and so holds none of them';
 
 CREATE FUNCTION liverouter.changes_between(
     old_content jsonb, old_sealed jsonb, new_content jsonb, new_sealed jsonb) RETURNS text
@@ -40,15 +43,23 @@ CREATE OR REPLACE FUNCTION liverouter.clean_revision() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    before liverouter.revision_log%ROWTYPE;
+    before     liverouter.revision_log%ROWTYPE;
+    content    jsonb := NEW.content;
+    ours_alone boolean := NOT liverouter.has_few_strangers();
 BEGIN
     NEW.author := liverouter.clean_text(to_jsonb(NEW.author), 200);
     NEW.comment := liverouter.clean_text(to_jsonb(NEW.comment), 2000);
     NEW.application_name := liverouter.clean_text(to_jsonb(NEW.application_name), 100);
     SELECT * INTO before FROM liverouter.revision_log l WHERE l.revision = NEW.revision - 1;
-    INSERT INTO liverouter.revision_changes AS c (revision, changed) VALUES (
-        NEW.revision, liverouter.changes_between(before.content, before.sealed, NEW.content, NEW.sealed))
-        ON CONFLICT (revision) DO UPDATE SET changed = excluded.changed;
+    IF ours_alone IS DISTINCT FROM (
+        SELECT c.ours_alone FROM liverouter.revision_changes c WHERE c.revision = NEW.revision - 1)
+    THEN  -- rows of other software did not change: they left the history, or entered it
+        before.content := liverouter.own_content(before.content);
+        content := liverouter.own_content(content);
+    END IF;
+    INSERT INTO liverouter.revision_changes AS c (revision, changed, ours_alone) VALUES (
+        NEW.revision, liverouter.changes_between(before.content, before.sealed, content, NEW.sealed), ours_alone)
+        ON CONFLICT (revision) DO UPDATE SET changed = excluded.changed, ours_alone = excluded.ours_alone;
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION liverouter.clean_revision() IS

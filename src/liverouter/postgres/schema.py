@@ -103,6 +103,7 @@ revision_changes = Table(
     metadata,
     Column("revision", BigInteger, primary_key=True, autoincrement=False),
     Column("changed", Text),
+    Column("ours_alone", Boolean, nullable=False, server_default=text("false")),
 )
 
 retention = Table(

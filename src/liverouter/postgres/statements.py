@@ -9,15 +9,26 @@ from sqlalchemy.types import ARRAY, BigInteger, Text
 
 from liverouter.postgres import visibility
 
-# One statement, so one snapshot: settings, secrets and head cannot be of two revisions.
+# One statement, so one snapshot: settings, secrets and head cannot be of two revisions. Of other software's rows only a
+# few are read; which are ours, the function settings_content() says in the same words, to whoever may call it.
 READ: Final = text(f"""
     SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id, h.committed_at,
            greatest(0, extract(epoch FROM clock_timestamp() - h.committed_at) * 1000)::float8 AS age_ms,
-           (SELECT coalesce(jsonb_object_agg(s.key, s.value), '{{}}') FROM liverouter.settings s) AS settings,
+           (SELECT coalesce(jsonb_object_agg(s.key, s.value), '{{}}') FROM liverouter.settings s
+            WHERE few.are OR split_part(translate(s.key, ':', '_'), '_', 1) = ANY (own.words)) AS settings,
            (SELECT coalesce(jsonb_object_agg(s.name, jsonb_build_array(s.sealed, s.fingerprint, s.origins)), '{{}}')
             FROM liverouter.secrets s) AS secrets,
            pg_is_in_recovery() AS standby, {visibility.GUARDED} AS guarded
-    FROM (VALUES (true)) always LEFT JOIN liverouter.head h ON true
+    FROM (VALUES (true)) always
+    LEFT JOIN liverouter.head h ON true
+    CROSS JOIN (
+        SELECT '{{llm,litellm}}'::text[] || ARRAY(SELECT split_part(p.base, '_', 1) FROM liverouter.providers p)
+    ) own (words)
+    CROSS JOIN LATERAL (
+        SELECT count(*) <= 200 FROM (
+            SELECT FROM liverouter.settings s
+            WHERE split_part(translate(s.key, ':', '_'), '_', 1) <> ALL (own.words) LIMIT 201) stranger
+    ) few (are)
 """)  # noqa: S608 - of constants of ours
 HIDDEN: Final = text(visibility.HIDDEN)
 HEAD: Final = text("""
