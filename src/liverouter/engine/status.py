@@ -6,8 +6,9 @@ import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from liverouter.errors import Problem
 from liverouter.events import (
     ClientClosed,
     ConfigApplied,
@@ -20,9 +21,6 @@ from liverouter.events import (
     ListenerLost,
     ReadFailed,
 )
-
-if TYPE_CHECKING:
-    from liverouter.errors import Problem
 
 Mode = Literal["listen", "poll_only", "none"]
 
