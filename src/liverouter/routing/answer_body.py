@@ -35,6 +35,7 @@ _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _REASONING: Final = b'"reasoning'  # how members begin in which gateways show what a model thinks
+_THINKS: Final = re.compile(rb'"reasoning[a-z_]{0,20}": ?(?:"[^"]|[\[{] ?["{])')  # and in which they show any
 _LAST_EVENT: Final = re.compile(rb'(?:"type": ?"message_stop"\s*\}|\[DONE\])\s*\Z')  # of Anthropic's, and of OpenAI's
 _END_S: Final = 0.5  # what is still to come after it is on its way already
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
@@ -148,7 +149,7 @@ class _Events:
                 whole, left = b"".join((*held, piece[:end])) if held else piece[:end], piece[end:]
                 held, size, tail = [left] if left else [], len(left), left[-3:]
                 lines = 1 + left.count(b"\n") + left.count(b"\r")
-                if self._clock is not None and _REASONING in whole:
+                if self._clock is not None and _REASONING in whole and _THINKS.search(whole):
                     self._clock.heard()  # langchain-openai drops it, and would show an empty piece
                 self._is_over = _LAST_EVENT.search(whole, len(whole) - _TAIL) is not None
                 for part in self._parts(whole):

@@ -129,11 +129,12 @@ class Attempt:
                     arguments.add(chunk.message)
                 yield chunk
             async for chunk in self._bounded(source, begun=True):
-                finish = finish or finish_of(chunk)
+                ended = "" if finish else finish_of(chunk)
+                finish = finish or ended
                 if chunk.message.tool_call_chunks:
                     arguments = arguments or Arguments()
                     arguments.add(chunk.message)
-                if _has_content(chunk.message) or finish:
+                if ended or _has_content(chunk.message):
                     self.clock.heard()
                 yield chunk
             self._refuse_failed()
