@@ -29,6 +29,7 @@ class Call:
         failures: the id of a deployment and its error, in the order in which the attempts failed.
         tokens: what the answer said it took; None while it has said nothing.
         cost_usd: what the call cost, as the answer said or litellm's price list; None where neither knows.
+        is_cached: litellm's own cache answered, and nobody was asked.
         begun: a deployment has begun to answer, and the failed attempts before it are counted.
         settled: the end of the call is counted.
         calls_tools: the answer has called a tool.
@@ -43,6 +44,7 @@ class Call:
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     tokens: UsageMetadata | None = None
     cost_usd: float | None = None
+    is_cached: bool = False
     begun: bool = False
     settled: bool = False
     calls_tools: bool = False

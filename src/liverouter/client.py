@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -27,15 +28,15 @@ from liverouter.events import ClientClosed, ClientStarted, Observer
 from liverouter.generation import Generation, Store
 from liverouter.logs import logging_bus
 from liverouter.loops.thread import LoopThread
+from liverouter.postgres.asked_url import UrlFunction
 from liverouter.secrecy.leaving import leaves_bare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from litellm import Router
 
     from liverouter.options import Options
-    from liverouter.postgres.asked_url import UrlFunction
+else:
+    Router = Any  # for `typing.get_type_hints`: litellm takes seconds to import
 
 _CLOSE_S: Final = 5.0
 

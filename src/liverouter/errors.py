@@ -7,11 +7,9 @@ LR6xx daemon. No message, hint or repr in here may carry a secret.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from typing import Final, Literal
 
 Severity = Literal["error", "warning"]
 MOST_PROBLEMS: Final = 100  # told of one config; a page, a log line and a report take no more
@@ -56,6 +54,9 @@ CODES: Final[dict[str, str]] = {
     "LR307": "no answer came in time",
     "LR308": "the request cannot be written as the provider wants it",
     "LR309": "the installed litellm cannot be used",
+    "LR310": "the provider cannot be reached",
+    "LR311": "the provider's answer calls a tool in a way that cannot be read",
+    "LR312": "the provider's answer ended in an error",
     "LR401": "no config is live yet",
     "LR402": "the client is closed",
     "LR403": "an instance rejected the revision",
@@ -209,7 +210,7 @@ class RolloutError(LiveRouterError):
 
 
 class CallError(LiveRouterError):
-    """A model call failed in a way liverouter itself found: LR302 to LR308."""
+    """A model call failed in a way liverouter itself found: LR302 to LR312."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import itertools
 import pickle
 import random
@@ -346,12 +345,6 @@ class TestCacheIdentity:
 
 
 class TestCopies:
-    def test_deepcopy_is_the_live_handle(self, client: MemoryRouter) -> None:
-        """A copy would be live all the same, so it is the same."""
-        model = client.chat_model()
-        assert copy.deepcopy(model) is model
-        assert copy.copy(model).invoke("hi").content == model.invoke("hi").content
-
     def test_handles_of_one_client_are_equal_and_hashable(self, client: MemoryRouter) -> None:
         """Handles may stand in sets and be keys."""
         assert client.chat_model() == client.chat_model()

@@ -80,7 +80,7 @@ class TestType:
         with live(openai, litellm_num_retries=1) as client:
             openai.fail(Failure.REFUSED)
             error = error_of(client.chat_model())
-        assert isinstance(error, core.ModelConnectionError | core.ModelAPIError)
+        assert isinstance(error, core.ModelConnectionError)
         assert default_retry_on(error)
 
     def test_slow_provider_is_a_timeout(self, openai: StandIn) -> None:
@@ -89,7 +89,7 @@ class TestType:
             openai.fail("hang")
             error = error_of(client.chat_model())
         assert isinstance(error, core.ModelTimeoutError)
-        assert isinstance(error, litellm.Timeout)
+        assert "within 0.3 s" in str(error)
 
     def test_error_survives_a_process_boundary(self, openai: StandIn) -> None:
         """Task queues pickle errors: type, text and status come through."""

@@ -115,7 +115,7 @@ class TestNoFallback:
     @pytest.mark.parametrize(
         ("failure", "kind", "status"),
         [
-            (Failure.REFUSED, (core.ModelConnectionError, core.ModelAPIError), None),  # litellm calls some 500
+            (Failure.REFUSED, core.ModelConnectionError, None),
             (Failure.BAD_REQUEST, core.ModelInvalidRequestError, 400),
             (Failure.CONTEXT_WINDOW, core.ContextOverflowError, 400),
             (Failure.UNAUTHORIZED, core.ModelAuthenticationError, 401),

@@ -303,6 +303,26 @@ class TestTime:
         assert next(chunk.text for chunk in said if chunk.text) == "Hi"  # so it had been heard before
         assert len(server.heads) == 2
 
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("kind", ["reasoning without words", "pieces after the end"])
+    def test_what_looks_like_content_does_not_keep_a_stream(self, engine: str, kind: str) -> None:
+        """Gateways send members of reasoning that hold nothing, and pieces after they have said why it ended."""
+        first, empty = STREAMED["openai"]
+        finish = empty.replace(b'"delta":{"content":""}', b'"delta":{},"finish_reason":"stop"')
+        thinks = empty.replace(b'"content":""', b'"content":"","reasoning":null,"reasoning_content":""')
+        begun, piece = ([*first, finish], empty) if kind == "pieces after the end" else (first, thinks)
+
+        def endless(connection: Connection) -> None:
+            connection.send(EVENTS + b"\r\n" + b"".join(map(_event, begun)))
+            while not server.ended.wait(0.02):
+                connection.send(_event(piece))
+
+        with attacked("openai", engine, litellm_timeout=TIMEOUT_S) as (server, live):
+            server.does(endless)
+            started = time.monotonic()
+            failing(live, "stream", core.ModelTimeoutError)
+            assert time.monotonic() - started < NEVER_S
+
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_provider_says_nothing_about_retries(self, way: tuple[Hostile, MemoryRouter], method: str) -> None:
         """Neither how often it is asked again nor how long that waits: a library would sleep for weeks."""

@@ -93,6 +93,18 @@ class TestWholeStream:
             message = asyncio.run(collect(client.chat_model(), "add 2", tools=[ADD]))
         assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2, "b": 2})]  # type: ignore[attr-defined]
 
+    def test_equal_chunks_are_no_error(self, wire: tuple[StandIn, str]) -> None:
+        """A line of dashes, blanks or zeros, however long, comes through in either engine."""
+        standin, name = wire
+        text = "---- " * 120 + "    " * 120 + "0000 " * 120
+        with live(standin, model=name) as client:
+            for enabled in (True, False):
+                client.set(litellm_enable=enabled)
+                standin.respond(Reply(text=text))
+                chunks, error = read(client.chat_model())
+                assert error is None
+                assert text_of(chunks) == text
+
 
 class TestBeforeContent:
     @pytest.mark.parametrize("kind", ["empty", "html", "malformed", "preamble", "error-event", "reset", "500"])

@@ -155,7 +155,7 @@ class TestFailures:
         world.primary.fail(Failure.HANG)
         outcome = world.call()
         rows = counted(world.live)
-        assert rows[world.deployment().id]["failures"] == {"Timeout 408": 1}
+        assert rows[world.deployment().id]["failures"] == {"SilentError 408": 1}
         latency_ms = rows[world.deployment("fallback").id]["latency_ms_sum"]
         assert latency_ms <= (outcome.seconds - 4.95) * 1000
 

@@ -24,13 +24,30 @@ from litellm.llms.snowflake.chat.transformation import SnowflakeConfig  # noqa: 
 from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator  # noqa: E402
 from litellm.llms.vertex_ai.vertex_llm_base import VertexBase  # noqa: E402
 
-from liverouter.testing import Failure, StandIn  # noqa: E402
+from liverouter.testing import Failure, Reply, StandIn  # noqa: E402
 from tests.kit.linear import assert_linear, texts  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HI: Final[list[Any]] = [{"role": "user", "content": "hi"}]
+
+
+def equal_chunks() -> bool:
+    """Tell whether a stream of equal chunks is taken for a model that repeats itself."""
+
+    async def count(provider: StandIn) -> int:
+        stream = await litellm.acompletion(
+            "openai/gpt-4o", HI, api_key="k", api_base=provider.api_base, stream=True, num_retries=0
+        )
+        return len([chunk async for chunk in stream])
+
+    with StandIn("openai") as provider:
+        provider.respond(Reply(text="---- " * 200))
+        try:
+            return asyncio.run(count(provider)) < 200
+        except openai.APIError:
+            return True
 
 
 def gemini_ends() -> bool:
@@ -97,6 +114,7 @@ def snowflake_stops() -> bool:
 
 
 ASKED: Final[tuple[Callable[[], bool], ...]] = (
+    equal_chunks,
     gemini_ends,
     google_tokens,
     guard_clients,

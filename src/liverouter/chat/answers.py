@@ -74,8 +74,8 @@ def finish(call: Call, result: ChatResult) -> None:
 
 
 def price(call: Call) -> None:
-    """Note what *call* cost, in US dollars, by litellm's price list."""
-    call.cost_usd = cost_usd(call.served, call.tokens)
+    """Note what *call* cost, in US dollars, by litellm's price list; nothing where a cache answered."""
+    call.cost_usd = 0.0 if call.is_cached else cost_usd(call.served, call.tokens)
 
 
 def signature(call: Call) -> dict[str, Any]:

@@ -8,11 +8,18 @@ errors, plain data only.
 from __future__ import annotations
 
 import contextlib
+import copy
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
-from langchain_core.messages import convert_to_openai_messages
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
 from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
 from pydantic import Field
 
 from liverouter.chat.profile import DEFAULT_PROFILE
@@ -22,17 +29,17 @@ from liverouter.chat.tools import BoundTools, structured
 from liverouter.routing.model_map import count_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-
-    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-    from langchain_core.language_models.base import LangSmithParams
-    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-    from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-    from langchain_core.runnables import Runnable
-    from langchain_core.tools import BaseTool
-
     from liverouter.generation import Generation
     from liverouter.revision import Snapshot
+
+_SHARED = (
+    "source",
+    "restore",
+    "cache",
+    "callbacks",
+    "custom_get_token_ids",
+    "rate_limiter",
+)  # by all copies of a handle
 
 
 class LiveChatModel(BaseChatModel):
@@ -206,8 +213,16 @@ class LiveChatModel(BaseChatModel):
         return hash((type(self), id(self.source)))
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Return the handle itself: a copy would be live all the same."""
-        return self
+        """Return a handle with parameters of its own, on the same client, callbacks and cache."""
+        memo = {} if memo is None else memo
+        for name in _SHARED:
+            value = self.__dict__.get(name)
+            memo[id(value)] = value
+        return super().__deepcopy__(memo)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with the fields of *update*, as pydantic does; *deep* means what `copy.deepcopy` does."""
+        return super(LiveChatModel, copy.deepcopy(self) if deep else self).model_copy(update=update)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Have another process make its own handle, over its own client.
@@ -259,7 +274,12 @@ def _max_tokens(self: LiveChatModel) -> int | None:
 
 def _live(name: str, read: Callable[[LiveChatModel], Any]) -> property:
     """Return a property over the field *name*, which *read* answers for; what is assigned is kept as the field's."""
-    return property(read, lambda self, value: self.__dict__.__setitem__(name, value))
+
+    def keep(self: LiveChatModel, value: Any) -> None:
+        self.__dict__[name] = value
+        self.model_fields_set.add(name)
+
+    return property(read, keep)
 
 
 # Attached here: inside the class pydantic would take a property over a field for that field's default value.

@@ -40,13 +40,16 @@ _ABILITIES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def profile_of(deployment: Deployment) -> dict[str, Any]:
-    """Return what *deployment* can do, under either engine; its row's own fields win.
+def profile_of(deployment: Deployment, *, promises: bool = True) -> dict[str, Any]:
+    """Return what *deployment* can do; its row's own fields win.
+
+    *promises*: the engine in use binds an answer to a schema without forcing a tool, so that other tools are used.
 
     A model that litellm's list does not know has the limits of `DEFAULT_PROFILE`, and its abilities are left out, which
     LangChain takes for "unknown".
     """
     lacks = dict.fromkeys(spec_of(deployment).lacks(deployment.model), False)
+    lacks |= {} if promises else {"structured_output": False}
     return dict(DEFAULT_PROFILE) | dict(_from_map(deployment) or {}) | lacks | dict(deployment.profile)
 
 

@@ -7,12 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.messages import AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from liverouter.call import Call
-from liverouter.chat import answers
+from liverouter.chat import answers, schema_tool
 from liverouter.chat.errors import translate
 from liverouter.chat.messages import fresh, portable
+from liverouter.chat.prompt_cache import cached
 from liverouter.chat.tools import deployment_named, tool_request
 from liverouter.routing.attempt import Attempt
 from liverouter.routing.causes import Cause, cause_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from langchain_core.messages import BaseMessage
-    from langchain_core.outputs import ChatResult
 
     from liverouter.chat.usage import UsageCounter
     from liverouter.generation import Generation
@@ -125,13 +125,16 @@ class Request:
             )
             try:
                 params = fresh(tool_request(generation, deployment, dict(self._params)))
-                answer = await ask(attempt, portable(messages, generation, deployment), params)
+                named = params.pop(schema_tool.KEY, None)
+                history = cached(portable(messages, generation, deployment), params, generation, deployment)
+                answer = await ask(attempt, history, params)
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
                 call.failed_at(deployment.id, exc, answered=attempt.clock.answered)
                 walk.failed(self._count(deployment, exc, answered=attempt.clock.answered))
             else:
                 call.answered_by(deployment.id)
-                return answer
+                call.is_cached = not attempt.clock.sent
+                return answer if named is None else _as_text(answer, named)
         raise call.failures[0][1]
 
     def _deployments(self) -> tuple[Deployment, ...]:
@@ -155,3 +158,10 @@ class Request:
         """Count that *call* ended in *exc*, and return the error to raise for it."""
         self._usage.failed(call, exc)
         return translate(exc, call)
+
+
+def _as_text(answer: Any, name: str) -> Any:
+    """Return *answer*, whole or a stream, in which a call of the tool *name* is text."""
+    if isinstance(answer, ChatResult):
+        return schema_tool.whole_as_text(answer, name)
+    return schema_tool.stream_as_text(answer, name)

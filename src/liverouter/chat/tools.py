@@ -18,6 +18,7 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from liverouter.chat import schema_tool
 from liverouter.providers import native_model
 
 if TYPE_CHECKING:
@@ -80,13 +81,21 @@ def tool_request(generation: Generation, deployment: Deployment, request: dict[s
         ValueError: it asks for JSON in a way that the provider does not know.
     """
     tools, chat = request.pop("tools", None), generation.chats[deployment.id]
-    if generation.router is None:
-        return _native_request(chat, native_model(deployment), request, tools)
+    native = native_model(deployment) if generation.router is None else None
     form = request.get("response_format")
-    promises = generation.profiles[deployment.id].get("structured_output")
-    if isinstance(form, BoundFormat) and tools is None and promises is False:
-        del request["response_format"]  # litellm would drop it where it knows of no such ability, and prose come back
-        tools, request["tool_choice"] = form.tool, "any"
+    if form is not None and generation.profiles[deployment.id].get("structured_output") is False:
+        if tools is not None and (tool := schema_tool.tool_of(form)) is not None:
+            del request["response_format"]  # litellm would force it
+            raw = tools.raw if isinstance(tools, BoundTools) else tuple(tools)
+            tools = BoundTools((*raw, tool), strict=request.get("strict"))
+            request[schema_tool.KEY] = tool["function"]["name"]
+            if request.get("tool_choice") in (None, "auto"):
+                request["tool_choice"] = "any"
+        elif isinstance(form, BoundFormat) and tools is None and (native is None or not native.promises(chat)):
+            del request["response_format"]  # litellm would drop it, and prose come back; Claude would refuse it
+            tools, request["tool_choice"] = form.tool, "any"
+    if native is not None:
+        return _native_request(chat, native, request, tools)
     strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
     if tools is None:
         return request
@@ -134,8 +143,13 @@ def _native_request(
     if request.get("tool_choice") in ("required", True):
         request["tool_choice"] = "any"
     raw = tools.raw if isinstance(tools, BoundTools) else tools
+    named = {schema_tool.KEY: request.pop(schema_tool.KEY)} if schema_tool.KEY in request else {}
     bound = chat.bind_tools(raw, **request)
-    return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
+    if native.takes_anthropic_blocks:  # its class forgets the mark of a tool in OpenAI's format
+        for given, made in zip(raw, bound.kwargs["tools"], strict=False):  # type: ignore[attr-defined]
+            if isinstance(given, Mapping) and "cache_control" in given:
+                made["cache_control"] = given["cache_control"]
+    return dict(bound.kwargs) | named  # type: ignore[attr-defined]  # a RunnableBinding
 
 
 def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired, StartAdvanced
 from liverouter.generation import Generation, Store
 from liverouter.loops.fork import unforkable
+from liverouter.providers import native_model
 from liverouter.routing.cooldowns import Cooldowns
 from liverouter.routing.engines import native
 from liverouter.routing.litellm_setup import collecting_later, freeze, load, loaded
@@ -200,9 +201,11 @@ class Activation:
             from liverouter.routing.engines import litellm  # imports litellm
 
             router, chats = litellm.build(snapshot, self._io, self._cooldowns)
+            profiles = {d.id: profile_of(d, promises=litellm.promises(d)) for d in snapshot.deployments}
         else:
             chats, left_out = _build_native(snapshot, self._io, unusable)
-        profiles = {d.id: profile_of(d) for d in snapshot.deployments if d.id in chats}
+            known = [d for d in snapshot.deployments if d.id in chats]
+            profiles = {d.id: profile_of(d, promises=native_model(d).promises(chats[d.id])) for d in known}
         return Generation(
             number=number,
             snapshot=snapshot,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from liverouter.engine.starting import Step
+from liverouter.errors import Problem
 from liverouter.events import (
     ClientClosed,
     ClientStarted,
@@ -23,9 +24,6 @@ from liverouter.events import (
     ReadFailed,
     StartAdvanced,
 )
-
-if TYPE_CHECKING:
-    from liverouter.errors import Problem
 
 Mode = Literal["listen", "poll_only", "none"]
 

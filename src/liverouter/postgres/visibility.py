@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # In `statements.READ`: whether row-level security may hide a row of the config. Without it, this costs next to nothing.
-GUARDED: Final = " OR ".join(f"row_security_active('liverouter.{table}')" for table in ("settings", "secrets", "head"))
+GUARDED: Final = " OR ".join(
+    f"row_security_active('liverouter.{table}')" for table in ("settings", "secrets", "head", "providers")
+)
 # The tables of which it does: no policy shows every row to this login, or another one holds some back.
 HIDDEN: Final = """
-    SELECT t.name FROM unnest('{alembic_version,head,secrets,settings}'::text[]) t (name)
+    SELECT t.name FROM unnest('{alembic_version,head,providers,secrets,settings}'::text[]) t (name)
     CROSS JOIN LATERAL (
         SELECT bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true') AS shows_all,
                bool_or(NOT p.polpermissive) AS holds_back

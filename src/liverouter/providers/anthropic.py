@@ -82,6 +82,7 @@ CHAT_ANTHROPIC: Final = NativeModel(
     extra="anthropic",
     reasoning_of=frozenset({"anthropic"}),
     takes_anthropic_blocks=True,
+    promises=lambda chat: bool((chat.profile or {}).get("structured_output")),  # Claude's older models refuse a schema
 )
 
 _USAGE: Final = {"input_tokens": 1, "output_tokens": 1}

@@ -109,6 +109,7 @@ class NativeModel:
         renamed: parameters of a call, by OpenAI's names -> the only name the class takes.
         reasoning_of: whose reasoning it takes back in a history, as a message's `model_provider` says.
         takes_anthropic_blocks: images, documents and tool results may stand in a history as Anthropic writes them.
+        promises: tells of a chat model whether its answers can be bound to a schema, tools beside it.
     """
 
     build: Callable[[Deployment, Http], BaseChatModel]
@@ -118,6 +119,7 @@ class NativeModel:
     renamed: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     reasoning_of: frozenset[str] = frozenset()
     takes_anthropic_blocks: bool = False
+    promises: Callable[[BaseChatModel], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.routing.said import error_in_events
+from liverouter.routing.unreached import lost_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -34,6 +35,7 @@ _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _REASONING: Final = b'"reasoning'  # how members begin in which gateways show what a model thinks
+_THINKS: Final = re.compile(rb'"reasoning[a-z_]{0,20}": ?(?:"[^"]|[\[{] ?["{])')  # and in which they show any
 _LAST_EVENT: Final = re.compile(rb'(?:"type": ?"message_stop"\s*\}|\[DONE\])\s*\Z')  # of Anthropic's, and of OpenAI's
 _END_S: Final = 0.5  # what is still to come after it is on its way already
 _SDK: Final = "x-stainless-lang"  # a header of the libraries whose decoders copy
@@ -118,7 +120,7 @@ class _Events:
         """Hand on *pieces*, the unpacked body of *response* to *request*; *clock* is the call's, if it has one."""
         self._pieces, self._source, self._clock = pieces, response.stream, clock
         self._errors = importlib.import_module(type(response).__module__.partition(".")[0])  # httpx or httpx2
-        self._by_event = _SDK in request.headers
+        self._by_event, self._url = _SDK in request.headers, str(request.url)
         self._timeout_s = read_timeout_s(request)
         self._is_over = False  # but for the end of the body
         self._said: Said | None = None  # the error that it ended in
@@ -142,15 +144,12 @@ class _Events:
                     size, lines = size + len(piece), lines + piece.count(b"\n") + piece.count(b"\r")
                     tail = (tail + piece)[-3:]
                     self._refuse_slow(since)
-                    if size > _MAX_EVENT:
-                        raise BodyError(f"an event of the stream is larger than {_MAX_EVENT // 2**20} MiB")  # noqa: TRY301
-                    if self._by_event and lines * size > _MAX_COPIED:
-                        raise BodyError(_TOO_MANY_LINES)  # noqa: TRY301
+                    self._refuse_large(size, lines)
                     continue
                 whole, left = b"".join((*held, piece[:end])) if held else piece[:end], piece[end:]
                 held, size, tail = [left] if left else [], len(left), left[-3:]
                 lines = 1 + left.count(b"\n") + left.count(b"\r")
-                if self._clock is not None and _REASONING in whole:
+                if self._clock is not None and _REASONING in whole and _THINKS.search(whole):
                     self._clock.heard()  # langchain-openai drops it, and would show an empty piece
                 self._is_over = _LAST_EVENT.search(whole, len(whole) - _TAIL) is not None
                 for part in self._parts(whole):
@@ -164,6 +163,9 @@ class _Events:
                 self._refuse_error()
         except BodyError as exc:
             raise self._errors.ReadError(str(exc)) from None
+        except Exception as exc:
+            self._lose(exc)
+            raise
         finally:
             await self._let_go()
 
@@ -206,6 +208,18 @@ class _Events:
         """Raise BodyError where what was handed on last has an error in it, which not every library heeds."""
         if self._said is not None:
             raise BodyError(f"the stream ended in an error: {self._said.message}")
+
+    def _lose(self, error: Exception) -> None:
+        """Note that the connection ended in *error*."""
+        if self._clock is not None:
+            self._clock.lost = lost_by(error, self._url, answered=True)
+
+    def _refuse_large(self, size: int, lines: int) -> None:
+        """Raise BodyError where an event of *size* bytes in *lines* lines is out of all proportion."""
+        if size > _MAX_EVENT:
+            raise BodyError(f"an event of the stream is larger than {_MAX_EVENT // 2**20} MiB")
+        if self._by_event and lines * size > _MAX_COPIED:
+            raise BodyError(_TOO_MANY_LINES)
 
     def _refuse_slow(self, since: float) -> None:
         """Raise ReadTimeout where the event that began at *since*, monotonic seconds, takes longer than a read may."""

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from langchain_core.exceptions import ModelAPIError, ModelInvalidRequestError, ModelTimeoutError
+from langchain_core.exceptions import (
+    ModelAPIError,
+    ModelConnectionError,
+    ModelInvalidRequestError,
+    ModelTimeoutError,
+)
 
 from liverouter.errors import CallError
 
 _HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
 _LONGEST_REFUSAL: Final = 200  # characters
+_LONGEST_NAME: Final = 64  # characters
 
 
 class EmptyAnswerError(CallError, ModelAPIError):
@@ -34,6 +40,28 @@ class CutStreamError(CallError, ModelAPIError):
         super().__init__(what, code="LR303", where=deployment_id, hint=_HINT_RETRY)
 
 
+class BrokenCallError(CallError, ModelAPIError):
+    """The answer calls a tool with arguments that are no JSON object (LR311)."""
+
+    status_code: Final = 500
+
+    def __init__(self, deployment_id: str, tool: str) -> None:
+        """Name the deployment and the *tool*."""
+        what = f"{_label(deployment_id)} calls the tool {tool[:_LONGEST_NAME]!r} with arguments that are no JSON object"
+        super().__init__(what, code="LR311", where=deployment_id, hint=_HINT_RETRY)
+
+
+class FailedAnswerError(CallError, ModelAPIError):
+    """The provider's answer ended in an error of its own (LR312)."""
+
+    status_code: Final = 502
+
+    def __init__(self, deployment_id: str, said: str) -> None:
+        """Name the deployment, and repeat the beginning of what it *said*."""
+        what = f"the answer of {_label(deployment_id)} failed: {said[:_LONGEST_REFUSAL]}"
+        super().__init__(what, code="LR312", where=deployment_id, hint=_HINT_RETRY)
+
+
 class RefusedError(CallError, ModelInvalidRequestError):
     """The provider refused to answer (LR305)."""
 
@@ -51,11 +79,22 @@ class SilentError(CallError, ModelTimeoutError):
 
     status_code: Final = 408
 
-    def __init__(self, deployment_id: str, timeout_s: float, *, begun: bool = False) -> None:
-        """Name the deployment and its timeout; *begun*: it had begun to answer."""
+    def __init__(self, deployment_id: str, timeout_s: float, *, begun: bool = False, why: str = "") -> None:
+        """Name the deployment and its timeout; *begun*: it had begun to answer; *why*: what was waited for."""
         what = "nothing more came of the stream" if begun else "no answer came"
-        message = f"{what} of {_label(deployment_id)} within {timeout_s:.3g} s"
+        message = f"{what} of {_label(deployment_id)} within {timeout_s:.3g} s" + (f": {why}" if why else "")
         super().__init__(message, code="LR307", where=deployment_id, hint=_HINT_RETRY)
+
+
+class UnreachedError(CallError, ModelConnectionError):
+    """The provider could not be reached, or the connection to it was lost (LR310)."""
+
+    def __init__(self, deployment_id: str, why: str, *, begun: bool = False) -> None:
+        """Name the deployment, and say *why*: host, port and what happened there; *begun*: it had begun to answer."""
+        label = _label(deployment_id)
+        what = f"the answer of {label} broke off: {why}" if begun else f"{label} cannot be reached: {why}"
+        hint = "Look at the base URL, the provider's status page, and firewalls and proxies in between."
+        super().__init__(what, code="LR310", where=deployment_id, hint=hint)
 
 
 class UnsentError(CallError, ModelInvalidRequestError):

@@ -11,9 +11,18 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import spec_of
-from liverouter.routing.answer_errors import CutStreamError, SilentError, UnsentError, hollow
+from liverouter.routing.answer_errors import (
+    BrokenCallError,
+    CutStreamError,
+    FailedAnswerError,
+    SilentError,
+    UnreachedError,
+    UnsentError,
+    hollow,
+)
 from liverouter.routing.causes import blame, is_unsendable, root_of
 from liverouter.routing.clock import Clock
+from liverouter.routing.tool_calls import Arguments, broken_call
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
@@ -72,6 +81,8 @@ class Attempt:
             finish = finish_of(generations[0]) if generations else ""
             refusal = (_refusal(generations[0].message) if generations else "") or _blocked(result.llm_output)
             self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
+        for generation in generations:
+            self._refuse_broken(finish_of(generation), broken_call(generation.message))
         return result
 
     async def open(
@@ -94,30 +105,43 @@ class Attempt:
                     break
                 refusal += _refusal(chunk.message)
             else:
+                self._refuse_failed()
                 self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
         except BaseException:  # cancellation too: the provider's connection must go
             await self._release(source)
             raise
-        return self._rest(held, source, is_finished=bool(finish))
+        return self._rest(held, source, finish)
 
     async def _rest(
-        self, held: Sequence[ChatGenerationChunk], source: Any, *, is_finished: bool
+        self, held: Sequence[ChatGenerationChunk], source: Any, finish: str
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        """Yield what was *held* and what follows.
+        """Yield what was *held* and what follows; *finish* is why it ended, if that was told already.
 
         Raises:
-            Exception: the library's error, or that nothing more came in time, or that the stream was cut.
+            Exception: the library's error, or that nothing more came in time, or that the stream was cut, or calls a
+                tool with half of its arguments.
         """
+        arguments: Arguments | None = None
         try:
             for chunk in held:
+                if chunk.message.tool_call_chunks:  # type: ignore[attr-defined]  # an AIMessageChunk
+                    arguments = arguments or Arguments()
+                    arguments.add(chunk.message)
                 yield chunk
             async for chunk in self._bounded(source, begun=True):
-                is_finished = is_finished or bool(finish_of(chunk))
-                if _has_content(chunk.message) or is_finished:
+                ended = "" if finish else finish_of(chunk)
+                finish = finish or ended
+                if chunk.message.tool_call_chunks:
+                    arguments = arguments or Arguments()
+                    arguments.add(chunk.message)
+                if ended or _has_content(chunk.message):
                     self.clock.heard()
                 yield chunk
-            if self._strict and not is_finished:
+            self._refuse_failed()
+            if self._strict and not finish:
                 raise CutStreamError(self._identifier)
+            if arguments is not None:
+                self._refuse_broken(finish, arguments.broken())
         finally:
             await self._release(source)
 
@@ -130,7 +154,7 @@ class Attempt:
         except TimeoutError as exc:
             raise SilentError(self._identifier, self._timeout_s, begun=begun) from exc
         except Exception as exc:
-            self._blame(exc)
+            self._blame(exc, begun=begun)
             raise
 
     async def _release(self, source: Any) -> None:
@@ -139,15 +163,35 @@ class Attempt:
             await source.aclose()
         await self.clock.close()
 
-    def _blame(self, error: Exception) -> None:
+    def _blame(self, error: Exception, *, begun: bool = False) -> None:
         """Have *error*, in which the attempt ended, read by what was sent and what the provider said.
+
+        *begun*: the answer had.
 
         Raises:
             UnsentError: a library could not write the request.
+            UnreachedError: the provider could not be reached, or the connection was lost.
+            SilentError: the HTTP library's own timeout came first.
         """
         if not self.clock.sent and is_unsendable(error):
             raise UnsentError(self._identifier, brief(root_of(error))) from error
+        if (lost := self.clock.lost) is not None:
+            if lost.is_timeout:
+                raise SilentError(self._identifier, self._timeout_s, begun=begun, why=lost.text) from error
+            raise UnreachedError(self._identifier, lost.text, begun=begun) from error
         blame(error, self.clock.said)
+
+    def _refuse_failed(self) -> None:
+        """Raise for a stream in which the provider told of an error that the library has passed over."""
+        if (said := self.clock.said) is not None:
+            error = FailedAnswerError(self._identifier, said.message)
+            blame(error, said)
+            raise error
+
+    def _refuse_broken(self, finish: str, tool: str | None) -> None:
+        """Raise for a call of *tool* with broken arguments, unless the answer ended for want of room; None: no such."""
+        if tool is not None and finish.lower() not in _NO_ROOM:
+            raise BrokenCallError(self._identifier, tool)
 
     def _refuse_hollow(self, finish: str, refusal: str, *, may_stop: bool) -> None:
         """Raise for an answer without content, unless it ended for a reason that needs none.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
     from liverouter.routing.said import Said
+    from liverouter.routing.unreached import Lost
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ class Clock:
         sent: whether a request was handed to a connection; one for a token, which comes first, does not count.
         answered: whether the provider has answered anything but an error.
         said: the error that it answered last; None where that was none.
+        lost: why the last request got no answer, or no whole one; None where it got one.
         opened: the streams of its answers; `close` lets go of those that a library left open.
     """
 
@@ -40,6 +42,7 @@ class Clock:
         self.timeout_s, self.headers = timeout_s, headers or {}
         self.sent = self.answered = False
         self.said: Said | None = None
+        self.lost: Lost | None = None
         self.opened: list[Any] = []
         self._limit_s = self._left_s = timeout_s * _GRACE
         self._loop = asyncio.get_running_loop()

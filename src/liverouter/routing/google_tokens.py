@@ -17,6 +17,7 @@ import httpx
 
 from liverouter.routing.clock import leave_clock
 from liverouter.routing.guard import guarded
+from liverouter.routing.unreached import lost_by
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class TokenRequest:
 
         try:
             return asyncio.run(self._ask(httpx.Request(method, url, headers=headers, content=body)))
+        except httpx.NetworkError as exc:
+            raise TransportError(lost_by(exc, url).text) from exc  # type: ignore[no-untyped-call]
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as exc:
             raise TransportError(brief(exc)) from exc  # type: ignore[no-untyped-call]  # google-auth has no types
 

@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 from liverouter.routing.answer_body import BodyError, body_pieces, read_timeout_s, refuse_parts, stream_class
 from liverouter.routing.clock import clock_of_call
 from liverouter.routing.said import error_in_answer, said_by
+from liverouter.routing.unreached import lost_by
 from liverouter.secrecy.origins import is_loopback, origin_of
 
 if TYPE_CHECKING:
@@ -81,8 +82,12 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], leaves: Callable[[str], 
     """
     if (clock := clock_of_call()) is None:
         return await _answer(send, leaves, request, None)
-    clock.sent = True
-    response = await _answer(send, leaves, request, clock)
+    clock.sent, clock.lost = True, None
+    try:
+        response = await _answer(send, leaves, request, clock)
+    except Exception as exc:
+        clock.lost = lost_by(exc, str(request.url), by_proxy=leaves is _is_local)
+        raise
     is_error = response.status_code >= _FIRST_ERROR
     clock.said = said_by(response.status_code, response.content) if is_error else None
     return response
@@ -117,12 +122,21 @@ async def _answer(
             return kind(status, headers=_headers(response), stream=stream, extensions=response.extensions)
         content = b"".join([piece async for piece in pieces])
         refuse_parts(content)
-        said = error_in_answer(content)
-        if clock is not None:
-            clock.answered = said is None
-        return _rebuilt(response, status if said is None else said.status, content)
+        return _whole(response, content, clock)
     except BodyError as exc:
         return _refusal(response, 502, str(exc))
+
+
+def _whole(response: Any, content: bytes, clock: Clock | None) -> Any:
+    """Return *response*, a success, with its *content*; an answer that failed has the status of an error."""
+    said = error_in_answer(content)
+    if clock is not None:
+        clock.answered = said is None
+    if said is None:
+        return _rebuilt(response, response.status_code, content)
+    if said.is_end:
+        return _refusal(response, said.status, said.message)
+    return _rebuilt(response, said.status, content)
 
 
 def _put(headers: Any, own: Mapping[str, str | None]) -> None:

@@ -202,6 +202,22 @@ def _honest_ends() -> None:
         wrapper._should_fail_on_clean_eof = lambda self: clock_of_call() is None and fails(self)  # noqa: SLF001
 
 
+def _equal_chunks() -> None:
+    """Have litellm's streams go on where a hundred chunks are equal: a line of dashes, zeros, blanks are healthy.
+
+    litellm takes that for a model that repeats itself. Seen in 1.106 to 1.110.
+    """
+    wrapper: Any = _found("litellm.litellm_core_utils.streaming_handler", "CustomStreamWrapper")
+    if (refuse := getattr(wrapper, "raise_on_model_repetition", None)) is None:
+        return
+
+    def refuse_strangers(self: Any) -> None:
+        if clock_of_call() is None:
+            refuse(self)
+
+    wrapper.raise_on_model_repetition = refuse_strangers
+
+
 def _gemini_ends() -> None:
     """Have litellm's Gemini streams say "finished" only where the provider did.
 
@@ -266,9 +282,10 @@ def _snowflake_stops() -> None:
     config._transform_request_anthropic = renaming  # noqa: SLF001 - litellm has no switch for it
 
 
-COMMON: Final = ("guard_clients", "honest_ends", "shorten_masking")
+COMMON: Final = ("equal_chunks", "guard_clients", "honest_ends", "shorten_masking")
 PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
     {
+        "equal_chunks": _equal_chunks,
         "gemini_ends": _gemini_ends,
         "google_tokens": _google_tokens,
         "guard_clients": _guard_clients,

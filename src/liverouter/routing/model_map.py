@@ -28,6 +28,7 @@ _FILE: Final = "model_prices_and_context_window_backup.json"  # as of litellm's 
 _ANSWERS_CHATS: Final = "chat"  # litellm's mode of the models that answer chats
 _SNAPSHOT: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$|[-@]\d{6,8}$|@default$|-00\d$")  # of a release
 _FINE_TUNED: Final = re.compile(r"(ft:[^:]+):")
+_PRICES: Final = ("input_cost_per_token", "output_cost_per_token")  # both 0 where the list has the model and no price
 _ABOVE: Final = re.compile(r"input_cost_per_token_above_(\d+)(k?)_tokens")
 
 
@@ -95,20 +96,23 @@ def cost_usd(deployment: Deployment, tokens: UsageMetadata | None) -> float | No
     Long prompts and cached tokens have prices of their own; where the list has none, they cost as any other.
     """
     facts = model_info(deployment) if tokens is not None else None
-    if facts is None or tokens is None or "input_cost_per_token" not in facts:
+    if facts is None or tokens is None or not any(facts.get(name) for name in _PRICES):
         return None
     tier = _tier(facts, tokens["input_tokens"])
 
     def price(name: str, otherwise: float) -> float:
         return float(next((v for v in (facts.get(f"{name}{tier}"), facts.get(name)) if v is not None), otherwise))
 
-    details = tokens.get("input_token_details") or {}
-    read, written = details.get("cache_read") or 0, details.get("cache_creation") or 0
+    details: Mapping[str, Any] = tokens.get("input_token_details") or {}
+    read, hour = details.get("cache_read") or 0, details.get("ephemeral_1h_input_tokens") or 0
+    written = max((details.get("cache_creation") or 0) - hour, details.get("ephemeral_5m_input_tokens") or 0)
     rate = price("input_cost_per_token", 0.0)
+    write = price("cache_creation_input_token_cost", rate)
     return (
-        max(tokens["input_tokens"] - read - written, 0) * rate
+        max(tokens["input_tokens"] - read - written - hour, 0) * rate
         + read * price("cache_read_input_token_cost", rate)
-        + written * price("cache_creation_input_token_cost", rate)
+        + written * write
+        + hour * price("cache_creation_input_token_cost_above_1hr", write)
         + tokens["output_tokens"] * price("output_cost_per_token", 0.0)
     )
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 _LONGEST: Final = 300  # characters of a message, and of a code
 _MOST_DETAILS: Final = 20
 _LARGEST: Final = 64_000  # bytes of an answer that is looked into
-_MARKS: Final = (b'"error"', b'"error_code"')  # as names; within a text their quotes are escaped
+# As names and as values; within a text their quotes are escaped.
+_MARKS: Final = (b'"error"', b'"error_code"', b'"MALFORMED_', b'"UNEXPECTED_TOOL', b'"TOO_MANY_TOOL')
+_FAILED: Final = frozenset(  # reasons for which answers end that are none, as gateways and Google name them
+    {"error", "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"}
+)
 _ANSWER: Final = frozenset({"candidates", "choices", "content"})  # one of these is in every whole answer
 _CODES: Final = ("code", "type", "status", "reason", "error_code")
 _A_STATUS: Final = re.compile("[45][0-9]{2}")  # also where it is a text, as Azure's
@@ -41,11 +45,13 @@ class Said:
         status: the HTTP status; of an error that came with none what its body names, 500 where that names none.
         codes: every code, type and reason in it.
         message: its beginning.
+        is_end: it is the reason for which an answer ended, and stands beside what there is of the answer.
     """
 
     status: int
     codes: frozenset[str]
     message: str
+    is_end: bool = False
 
 
 def said_by(status: int, body: bytes) -> Said:
@@ -60,7 +66,7 @@ def error_in_answer(body: bytes) -> Said | None:
     """Return the error that a provider called a success, None where *body* holds none."""
     if len(body) > _LARGEST or not _has_mark(body) or (document := _first(body)) is None:
         return None
-    return _read(document) if _is_error(document) else None
+    return _error_in(document)
 
 
 def error_in_events(events: bytes) -> Said | None:
@@ -69,18 +75,34 @@ def error_in_events(events: bytes) -> Said | None:
         return None
     for line in events.splitlines():
         name, _, data = line.partition(b":")
-        if name == b"data" and _has_mark(data) and (document := _first(data)) is not None and _is_error(document):
-            return _read(document)
+        document = _first(data) if name == b"data" and _has_mark(data) else None
+        if document is not None and (said := _error_in(document)) is not None:
+            return said
     return None
 
 
 def _has_mark(data: bytes) -> bool:
-    return _MARKS[0] in data or _MARKS[1] in data
+    return any(mark in data for mark in _MARKS)
 
 
-def _is_error(document: Mapping[str, Any]) -> bool:
-    """Tell whether *document* is an error: under `error`, or flat, as Snowflake's are."""
-    return bool(document.get("error") or document.get("error_code")) and _ANSWER.isdisjoint(document)
+def _error_in(document: Mapping[str, Any]) -> Said | None:
+    """Return the error that *document* is or ended in: under `error`, or flat, as Snowflake's are; None without one."""
+    error = document.get("error")
+    if isinstance(error, Mapping) and error:
+        return _read(document)
+    if _ANSWER.isdisjoint(document):
+        return _read(document) if error or document.get("error_code") else None
+    end = next((reason for reason in _ends(document) if reason in _FAILED), None)
+    return None if end is None else Said(502, frozenset(), f"it ended for the reason {end!r}", is_end=True)
+
+
+def _ends(document: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield why each choice of an answer, or of a piece of one, ended, as OpenAI's API and Google's say it."""
+    for choices, reason in (("choices", "finish_reason"), ("candidates", "finishReason")):
+        found = document.get(choices)
+        for choice in found if isinstance(found, list) else ():
+            if isinstance(choice, Mapping) and isinstance(end := choice.get(reason), str):
+                yield end
 
 
 def _first(body: bytes) -> Mapping[str, Any] | None:

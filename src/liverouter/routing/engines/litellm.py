@@ -6,12 +6,14 @@ asked, how often and how long is ours, see `walk` and `attempt`. Importing this 
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 import httpx
 from langchain_litellm import ChatLiteLLMRouter
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+from litellm.utils import get_optional_params
 
 from liverouter.providers import spec_of
 from liverouter.routing import litellm_patches
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from liverouter.loops.thread import LoopThread
     from liverouter.providers import ProviderSpec
-    from liverouter.revision import Snapshot
+    from liverouter.revision import Deployment, Snapshot
     from liverouter.routing.cooldowns import Cooldowns
 
 _CREDENTIALS: Final = frozenset({"api_key", "azure_ad_token", "vertex_credentials"})
@@ -57,6 +59,24 @@ def build(snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns) -> tuple[Rou
         direct[deployment.id] = one.acompletion
     DirectCalls(snapshot, direct, cooldowns, io).serve(router)
     return router, chats
+
+
+def promises(deployment: Deployment) -> bool:
+    """Tell whether litellm has *deployment* answer to a schema as such; else it forces a tool, or drops the schema."""
+    provider, _, model = spec_of(deployment).litellm_params(deployment)["model"].partition("/")
+    return _promises(provider, model)
+
+
+@functools.lru_cache(maxsize=256)
+def _promises(provider: str, model: str) -> bool:
+    """Ask litellm what it would send to *model* of *provider*; by its names."""
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    asked = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    try:
+        sent = get_optional_params(model=model, custom_llm_provider=provider, response_format=asked, drop_params=True)
+    except Exception:  # noqa: BLE001 - it raises whatever it meets; the list of models says what there is then
+        return True
+    return not isinstance(sent.get("tool_choice"), dict)
 
 
 def client_of(spec: ProviderSpec, params: Mapping[str, Any], client: Any) -> Any:

@@ -1,0 +1,254 @@
+"""Why a call failed stands in its error, whoever was asked; an answer that failed is none, whatever it says."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import re
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from langchain_core.exceptions import ModelAPIError, ModelConnectionError
+
+from liverouter.errors import CallError
+from liverouter.routing.unreached import Lost, lost_by
+from liverouter.testing import Failure, StandIn
+from tests.kit.dialects import DIALECTS
+from tests.kit.hostile import EVENTS, OK, answers, attacked
+from tests.kit.standins import live, served
+from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS, WEATHER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from liverouter.chat.model import LiveChatModel
+    from tests.kit.hostile import Script
+
+pytestmark = [*LITELLM_WARNINGS, *NATIVE_WARNINGS]
+ENGINES: Final = ("litellm", "native")
+USAGE: Final = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+
+
+def error_of(model: Any, *, stream: bool) -> CallError:
+    """Return what a call raises."""
+    with pytest.raises(CallError) as caught:
+        list(model.stream("one two three")) if stream else model.invoke("one two three")
+    return caught.value
+
+
+@pytest.fixture(scope="module")
+def strange_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server on 127.0.0.1 whose certificate nobody has signed."""
+    path = _certificate(tmp_path_factory.mktemp("tls"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+                secure.recv(1)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listening.getsockname()[1]
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join()
+
+
+def _certificate(folder: Path) -> Path:
+    """Return a file with a key and a certificate that it signed itself."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "here")])
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    signed = builder.not_valid_before(now).not_valid_after(now + dt.timedelta(days=1)).sign(key, hashes.SHA256())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "server.pem"
+    path.write_bytes(key.private_bytes(*form) + signed.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+class TestUnreached:
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("name", DIALECTS)
+    def test_error_says_what_became_of_the_connection(self, name: str, engine: str, strange_tls: int) -> None:
+        """One type and one sentence for each cause, with host and port, from every provider in both engines."""
+        dialect = DIALECTS[name]
+        rows = {"litellm_enable": engine == "litellm", "litellm_num_retries": 1}
+        with StandIn(dialect.provider) as standin, live(standin, model=dialect.model, **rows) as client:
+            model = client.chat_model()
+            model.invoke("hi")  # Google's token is had
+            place = re.escape(urlsplit(standin.base_url).netloc)
+            for failure, after, said in (
+                (Failure.REFUSED, 0, f"cannot be reached: connection refused by {place} \\["),
+                (Failure.RESET, 0, f"cannot be reached: connection reset by {place} before an answer \\["),
+                (Failure.RESET, 1, f"broke off: connection (reset|closed) by {place} in the middle of the answer "),
+            ):
+                for stream in (False, True) if not after else (True,):
+                    standin.fail(failure, after_chunks=after)
+                    error = error_of(model, stream=stream)
+                    assert isinstance(error, ModelConnectionError)
+                    assert error.code == "LR310"
+                    assert error.is_retryable
+                    assert re.search(said, str(error)), str(error)
+            standin.heal()
+            path = urlsplit(standin.api_base).path
+            elsewhere: dict[str, Any] = {dialect.base: f"https://127.0.0.1:{strange_tls}{path}"}
+            client.set(**elsewhere)
+            for stream in (False, True):
+                error = error_of(client.chat_model(), stream=stream)
+                assert f"TLS with 127.0.0.1:{strange_tls} failed: self-signed certificate" in str(error)
+
+    def test_connection_that_is_not_made_is_a_timeout(self) -> None:
+        """Nobody refuses and nobody answers: the error says whether it was the connection that did not come."""
+        assert lost_by(httpx.ConnectTimeout(""), "http://127.0.0.1:9/v1") == Lost(
+            "no connection to 127.0.0.1:9", is_timeout=True
+        )
+        assert lost_by(httpx.ReadTimeout(""), "http://127.0.0.1:9/v1") == Lost("", is_timeout=True)
+
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (socket.gaierror(-2, "Name or service not known"), "the name api.example cannot be resolved: Name or"),
+            (OSError(101, "Network is unreachable"), "no way to api.example:443: network is unreachable"),
+            (BrokenPipeError(), "connection reset by api.example:443 before an answer"),
+            (ValueError("what"), "connection to api.example:443 lost before an answer: ValueError: what"),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_cause_is_found_behind_what_libraries_raise(self, error: Exception, said: str) -> None:
+        """However deep it is wrapped, and also in a group: two addresses were tried."""
+        wrapped = OSError("All connection attempts failed")
+        wrapped.__cause__ = ExceptionGroup("two addresses", [error, error])
+        assert lost_by(wrapped, "https://api.example/v1?key=x").text.startswith(said)
+
+    def test_proxy_is_named_as_such(self) -> None:
+        """Whoever reads it looks at the proxy, and not at the provider."""
+        lost = lost_by(ConnectionRefusedError(111, "no"), "https://api.example/v1", by_proxy=True)
+        assert lost.text == "connection refused by the proxy before api.example:443"
+
+
+def openai_answer(finish: str, *, calls: str | None = None, **beside: Any) -> tuple[bytes, bytes]:
+    """Return an answer that has begun to say something, whole and as a stream; *calls*: arguments of a tool."""
+    shared: dict[str, Any] = {"id": "x", "created": 1, "model": "m"}
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": calls}}
+    message: dict[str, Any] = {"role": "assistant", "content": "so far"}
+    deltas: list[dict[str, Any]] = [message]
+    if calls is not None:
+        deltas = [message, {"tool_calls": [{"index": 0, **call}]}]
+        message = message | {"tool_calls": [call]}
+    whole: dict[str, Any] = {
+        "choices": [{"index": 0, "finish_reason": finish, "message": message}],
+        "usage": USAGE,
+        **beside,
+    }
+    pieces: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "finish_reason": None, "delta": delta}]} for delta in deltas
+    ]
+    pieces.append({"choices": [{"index": 0, "finish_reason": finish, "delta": {}}], **beside})
+    return json.dumps(shared | {"object": "chat.completion"} | whole).encode(), _events(
+        *(shared | {"object": "chat.completion.chunk"} | piece for piece in pieces), end="data: [DONE]\n\n"
+    )
+
+
+def gemini_answer(finish: str) -> tuple[bytes, bytes]:
+    """Return an answer of Gemini's that has begun to say something, whole and as a stream."""
+    content = {"role": "model", "parts": [{"text": "so far"}]}
+    usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
+    begun = {"candidates": [{"index": 0, "content": content}]}
+    ended = {"candidates": [{"index": 0, "finishReason": finish}], "usageMetadata": usage}
+    whole = {"candidates": [{"index": 0, "finishReason": finish, "content": content}], "usageMetadata": usage}
+    return json.dumps(whole).encode(), _events(begun, ended)
+
+
+def _events(*documents: Any, end: str = "") -> bytes:
+    return ("".join(f"data: {json.dumps(document)}\n\n" for document in documents) + end).encode()
+
+
+FAILED: Final = {
+    "finish reason error": openai_answer("error"),
+    "an error beside the answer": openai_answer("stop", error={"message": "upstream is gone", "code": 502}),
+    "half of the arguments": openai_answer("tool_calls", calls='{"city": "Pa'),
+}
+GEMINI: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE")
+
+
+def failed(model: Any, *, stream: bool) -> tuple[str, Exception | None]:
+    """Return what a call says, and what it raises."""
+    said: list[str] = []
+    try:
+        for message in model.stream("hi") if stream else [model.invoke("hi")]:
+            said.append(message.text)  # noqa: PERF401 - kept although the stream may raise
+    except ModelAPIError as exc:
+        return "".join(said), exc
+    except ModelConnectionError as exc:  # as a library has it whose stream ends in an error
+        return "".join(said), exc
+    return "".join(said), None
+
+
+def scripts(answer: tuple[bytes, bytes]) -> tuple[tuple[bool, Script], ...]:
+    """Return what a hostile provider does for *answer*, whole and as a stream."""
+    return (False, answers(OK, answer[0])), (True, answers(EVENTS, answer[1]))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+class TestFailedAnswer:
+    @pytest.mark.parametrize("dialect", ["openai", "azure-openai", "snowflake"])
+    def test_answer_that_failed_is_an_error_whatever_it_said(self, dialect: str, engine: str) -> None:
+        """Text does not make an answer of it: the reader of a stream gets the text, and then the error."""
+        with attacked(dialect, engine) as (server, client):
+            model = client.chat_model().bind_tools([WEATHER])
+            for name, answer in FAILED.items():
+                for stream, script in scripts(answer):
+                    server.does(script)
+                    said, error = failed(model, stream=stream)
+                    assert error is not None, name
+                    assert said == ("so far" if stream else ""), name
+
+    def test_gemini_s_own_reasons_are_errors(self, engine: str) -> None:
+        """They are read on the way in, for litellm calls them "stop"."""
+        with attacked("vertex-ai", engine) as (server, client):
+            for finish in GEMINI:
+                for stream, script in scripts(gemini_answer(finish)):
+                    server.does(script)
+                    said, error = failed(client.chat_model(), stream=stream)
+                    assert error is not None, finish
+                    assert finish in str(error)
+                    assert said == ("so far" if stream else "")
+
+    def test_arguments_that_had_no_room_are_the_caller_s(self, engine: str) -> None:
+        """An answer that ended at the token limit says so, and is an answer."""
+        with attacked("openai", engine) as (server, client):
+            model = client.chat_model().bind_tools([WEATHER])
+            for stream, script in scripts(openai_answer("length", calls='{"city": "Pa')):
+                server.does(script)
+                assert failed(model, stream=stream) == ("so far", None)
+
+    def test_failed_answer_is_answered_by_the_fallback(self, engine: str) -> None:
+        """A whole answer has said nothing to anybody yet."""
+        with StandIn("anthropic") as other:
+            rows: dict[str, Any] = {
+                "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-6", **other.rows()}
+            }
+            with attacked("openai", engine, secrets=other.secrets(), **rows) as (server, client):
+                model: LiveChatModel = client.chat_model()
+                for answer in FAILED.values():
+                    server.does(answers(OK, answer[0]))
+                    message = model.bind_tools([WEATHER]).invoke("hi")
+                    assert served(message)["role"] == "fallback"
