@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.output_parsers import (
     BaseCumulativeTransformOutputParser,
@@ -18,10 +17,11 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from liverouter.providers import native_model
+from liverouter.chat.built_in import carried, is_built_in, spelt
+from liverouter.providers import api_of, native_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.outputs import Generation as ModelGeneration
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from liverouter.providers import NativeModel
     from liverouter.revision import Deployment, Snapshot
 
-_FUNCTION_KEYS: Final = frozenset({"function", "name", "title"})  # of OpenAI's, Anthropic's and plain JSON schemas
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
 
@@ -46,15 +45,15 @@ class BoundTools(list[dict[str, Any]]):
     def __init__(self, tools: Sequence[Any], *, strict: bool | None = None) -> None:
         self.raw = tuple(tools)
         super().__init__(
-            dict(tool) if _is_built_in(tool) else convert_to_openai_tool(tool, strict=strict) for tool in tools
+            dict(tool) if is_built_in(tool) else convert_to_openai_tool(tool, strict=strict) for tool in tools
         )
 
-
-def _is_built_in(tool: Any) -> bool:
-    """Tell a provider's own tool, ``{"type": "web_search_20250305", …}`` or ``{"googleSearch": {}}``, by its shape."""
-    if not isinstance(tool, Mapping):
-        return False
-    return tool.get("type", "function") not in ("function", "object") or not tool.keys() & _FUNCTION_KEYS
+    def only(self, indices: Sequence[int]) -> BoundTools:
+        """Return those of *indices*."""
+        some = BoundTools(())
+        some.raw = tuple(self.raw[index] for index in indices)
+        some.extend(self[index] for index in indices)
+        return some
 
 
 class BoundFormat(dict[str, Any]):
@@ -79,14 +78,12 @@ def tool_request(generation: Generation, deployment: Deployment, request: dict[s
     Raises:
         ValueError: it asks for JSON in a way that the provider does not know.
     """
+    by_tool = _asks_by_tool(generation, deployment, request)
     tools, chat = request.pop("tools", None), generation.chats[deployment.id]
     if generation.router is None:
         return _native_request(chat, native_model(deployment), request, tools)
-    form = request.get("response_format")
-    promises = generation.profiles[deployment.id].get("structured_output")
-    if isinstance(form, BoundFormat) and tools is None and promises is False:
-        del request["response_format"]  # litellm would drop it where it knows of no such ability, and prose come back
-        tools, request["tool_choice"] = form.tool, "any"
+    if by_tool:  # litellm would drop the format where it knows of no such ability, and prose come back
+        tools, request["tool_choice"] = request.pop("response_format").tool, "any"
     strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
     if tools is None:
         return request
@@ -95,6 +92,39 @@ def tool_request(generation: Generation, deployment: Deployment, request: dict[s
     bound = chat.bind_tools(functions, tool_choice=choice, **request)
     given = {name: value for name, value in bound.kwargs.items() if value is not None}  # type: ignore[attr-defined]
     return given | {"tools": list(ours)}  # with the built-in ones, which the binding would make functions of
+
+
+def tools_for(
+    generation: Generation, deployment: Deployment, request: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return *request* with the tools that *deployment* can be sent, and the kinds of built-in ones that it cannot.
+
+    Raises:
+        MissingToolError: the call is about one of these.
+    """
+    if not (tools := request.get("tools")):
+        return request, ()
+    native, strict = generation.router is None, request.get("strict")
+    bound = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
+    api = api_of(deployment, native=native)
+    kept, strangers = carried(bound, request.get("tool_choice"), api, deployment, native=native)
+    if not kept:
+        return {name: value for name, value in request.items() if name not in ("tools", "tool_choice")}, strangers
+    return {**request, "tools": bound.only(kept)}, strangers
+
+
+def is_forced(generation: Generation, deployment: Deployment, request: Mapping[str, Any]) -> bool:
+    """Tell whether *generation*'s model of *deployment* must call a tool to answer *request*."""
+    if request.get("tools") is not None:
+        return request.get("tool_choice") not in (None, False, "auto", "none")
+    return _asks_by_tool(generation, deployment, request)
+
+
+def _asks_by_tool(generation: Generation, deployment: Deployment, request: Mapping[str, Any]) -> bool:
+    """Tell whether the schema of *request* is asked for as a tool, since litellm knows of no other way there."""
+    form, profile = request.get("response_format"), generation.profiles[deployment.id]
+    is_schema = isinstance(form, BoundFormat) and request.get("tools") is None
+    return is_schema and generation.router is not None and profile.get("structured_output") is False
 
 
 def deployment_named(snapshot: Snapshot, model: str) -> Deployment | None:
@@ -122,7 +152,6 @@ def _native_request(
     Raises:
         ValueError: it asks for JSON in a way that the provider does not know.
     """
-    request = {native.renamed.get(name, name): value for name, value in request.items()}
     response_format = request.get("response_format")
     if response_format is not None and not native.takes_openai_format:
         del request["response_format"]
@@ -134,7 +163,7 @@ def _native_request(
     if request.get("tool_choice") in ("required", True):
         request["tool_choice"] = "any"
     raw = tools.raw if isinstance(tools, BoundTools) else tools
-    bound = chat.bind_tools(raw, **request)
+    bound = chat.bind_tools([spelt(tool) for tool in raw], **request)
     return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from liverouter.testing.dialects.checks_anthropic import invalid
@@ -16,6 +17,7 @@ _MIN_BUDGET = 1024  # tokens; the least that thinking takes
 _LEAST_TOP_P = 0.95  # beside thinking
 _SAMPLING = ("temperature", "top_k", "top_p")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_BUILT_IN = re.compile(r"[a-z0-9_]+_\d{8}|mcp_toolset")  # types of tools without a schema
 _TIERS = ("auto", "standard_only")
 
 
@@ -46,6 +48,9 @@ def _check_words(body: JsonObject) -> None:
     """Raise for a word that a parameter does not know."""
     for key in (body.get("metadata") or {}).keys() - {"user_id"}:
         raise invalid(f"metadata.{key}: Extra inputs are not permitted")
+    for at, tool in enumerate(objects(body.get("tools"))):
+        if "input_schema" not in tool and not _BUILT_IN.fullmatch(str(tool.get("type"))):
+            raise invalid(f"tools.{at}: Input tag does not match any of the expected tags")
     if body.get("service_tier") not in (None, *_TIERS):
         raise invalid(f"service_tier: Input should be {' or '.join(map(repr, _TIERS))}")
     if (body.get("output_config") or {}).get("effort") not in (None, *_EFFORTS):

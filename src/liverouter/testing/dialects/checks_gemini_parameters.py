@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from liverouter.testing.dialects.checks_gemini import invalid, known_fields, list_at, wrong_value
-from liverouter.testing.standin.checks import are_texts
+from liverouter.testing.standin.checks import are_texts, objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,27 @@ _RANGES: Mapping[str, tuple[float, float]] = {  # both ends included
     "topK": (1, 64),
     "topP": (0, 1),
 }
+_TOOL = frozenset(
+    {
+        "codeExecution",
+        "computerUse",
+        "enterpriseWebSearch",
+        "functionDeclarations",
+        "googleMaps",
+        "googleSearch",
+        "googleSearchRetrieval",
+        "retrieval",
+        "urlContext",
+    }
+)
 _MAX_STOPS = 5
 _DYNAMIC = -1  # a budget that the model chooses
+
+
+def check_tools(tools: object) -> None:
+    """Raise for a member of a tool that the API does not know."""
+    for at, tool in enumerate(objects(tools)):
+        known_fields(tool, _TOOL, f"tools[{at}]")
 
 
 def check_generation(config: JsonObject, model: Model) -> None:

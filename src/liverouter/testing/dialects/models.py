@@ -83,8 +83,8 @@ _GEMINI: Final = (
     (r"gemini-", Model(max_output=8_192)),
 )
 _CORTEX: Final = (
-    (r"claude-|openai-", Model(max_output=16_384)),
-    (r"llama3|mistral|snowflake-arctic", Model(max_output=8_192)),
+    (r"claude-|openai-|llama3", Model(max_output=16_384)),
+    (r"mistral|snowflake-arctic", Model(max_output=8_192)),
 )
 
 

@@ -15,7 +15,7 @@ from liverouter.testing.dialects.checks_gemini import (
     message_at,
     object_at,
 )
-from liverouter.testing.dialects.checks_gemini_parameters import check_generation
+from liverouter.testing.dialects.checks_gemini_parameters import check_generation, check_tools
 from liverouter.testing.dialects.models import gemini_model
 from liverouter.testing.dialects.wire_openai import sse
 from liverouter.testing.standin.answers import pieces
@@ -59,6 +59,7 @@ class GenerateContent(Wire):
         contents = checked_contents(request["contents"])
         config = known_fields(request.get("generationConfig"), GENERATION, "generation_config")
         check_generation(config, gemini_model(model or ""))
+        check_tools(request.get("tools"))
         tools, choice, name = _tools(request)
         newest = contents[-1]["parts"]
         system = message_at(request.get("systemInstruction"), "system_instruction").get("parts")
