@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 from langchain_core.exceptions import ModelInvalidRequestError
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
@@ -294,3 +295,62 @@ class TestRows:
             assert sent(standin) == {"maxTokens": 3000, "thinking": BUDGET}
             client.chat_model().invoke("hi")
             assert sent(standin) == {"maxTokens": 3000, "temperature": 0.2}
+
+
+GIVEN: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.floats(-3, 3),
+        "top_p": st.floats(-1, 2),
+        "top_k": st.integers(-5, 500),
+        "max_tokens": st.integers(-5, 10**6),
+        "stop": st.lists(st.sampled_from(["a", "b", " ", "end"]), max_size=7),
+        "seed": st.integers(0, 9),
+        "n": st.integers(-1, 3),
+        "user": st.sampled_from(["u", "somebody@example.com"]),
+        "frequency_penalty": st.floats(-3, 3),
+        "logprobs": st.booleans(),
+        "top_logprobs": st.integers(-1, 30),
+        "reasoning_effort": st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
+        "thinking": st.one_of(
+            st.just(ADAPTIVE),
+            st.just({"type": "disabled"}),
+            st.builds(lambda budget: {"type": "enabled", "budget_tokens": budget}, st.integers(-5, 10**5)),
+        ),
+        "verbosity": st.sampled_from(["low", "lower"]),
+        "service_tier": st.sampled_from(["auto", "default", "flex", "standard_only"]),
+        "parallel_tool_calls": st.booleans(),
+        "include_thoughts": st.booleans(),
+        "cache_control": st.just({"type": "ephemeral"}),
+        "tool_choice": st.sampled_from(["auto", "any", "search"]),
+    },
+)
+ANYWHERE: Final = (
+    GPT,
+    O3,
+    GPT_5,
+    AZURE,
+    SONNET,
+    HAIKU,
+    OPUS,
+    VERTEX,
+    FLASH,
+    PRO,
+    FLASH_3,
+    LLAMA,
+    CORTEX_GPT,
+    CORTEX_CLAUDE,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(place=st.sampled_from(ANYWHERE), given_=GIVEN, enabled=st.booleans())
+def test_whatever_is_given_no_provider_refuses_it(world: World, place: Place, given_: Any, *, enabled: bool) -> None:
+    """Any parameters that are well typed, with and without a tool that must be called."""
+    standin, client = world.at(*place[:2], enabled=enabled)
+    model: Any = client.chat_model()
+    if "tool_choice" in given_:
+        model = model.bind_tools([TOOL])
+    refused = len(standin.violations)
+    model.invoke("hi", **given_)
+    assert len(standin.violations) == refused

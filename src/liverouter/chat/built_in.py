@@ -62,7 +62,6 @@ def spelt(tool: Any) -> Any:
 
 def _names(choice: Any, tool: Mapping[str, Any], kind: str) -> bool:
     """Tell whether *choice* is the built-in *tool* of that *kind*."""
-    if choice in _OPEN:
-        return False
-    named = choice if isinstance(choice, str) else (choice.get("name") or choice.get("type"))
-    return named in (kind, tool.get("name"))
+    if isinstance(choice, Mapping):
+        choice = choice.get("name") or choice.get("type")
+    return choice not in _OPEN and choice in (kind, tool.get("name"))

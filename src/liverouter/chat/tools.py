@@ -116,7 +116,9 @@ def tools_for(
 def is_forced(generation: Generation, deployment: Deployment, request: Mapping[str, Any]) -> bool:
     """Tell whether *generation*'s model of *deployment* must call a tool to answer *request*."""
     if request.get("tools") is not None:
-        return request.get("tool_choice") not in (None, False, "auto", "none")
+        choice = request.get("tool_choice")
+        said = choice.get("type") if isinstance(choice, dict) else choice
+        return said not in (None, False, "auto", "none")
     return _asks_by_tool(generation, deployment, request)
 
 

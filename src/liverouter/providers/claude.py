@@ -15,7 +15,7 @@ _ADAPTS_SINCE: Final = (4, 6)  # before it thinking has a budget of tokens, afte
 _SAMPLES_UNTIL: Final = (4, 6)
 _LEAST_BUDGET: Final = 1024
 _LEAST_TOP_P: Final = 0.95  # beside thinking
-_DEFAULT_LIMIT: Final = 4096  # of a model that is not known; Claude wants one
+_DEFAULT_LIMIT: Final = 4096  # of an answer, beside thinking, of a model that is not known
 _SAMPLING: Final = frozenset({"temperature", "top_k", "top_p"})
 _OF_THINKING: Final = frozenset({"reasoning_effort", "thinking"})
 _PERSONAL: Final = re.compile(r"[^@\s]+@[^@\s]+|\+?[\d\s()-]{7,20}")  # no mail address, no telephone number
@@ -37,13 +37,16 @@ def _lacks(model: Model) -> frozenset[str]:
 
 
 def _settle(sent: dict[str, Any], model: Model, *, forced: bool) -> None:
-    """Give a limit, which Claude wants, and have thinking, forced tools and sampling agree."""
-    sent.setdefault("max_tokens", model.max_output or _DEFAULT_LIMIT)
+    """Give the model's limit where none is said, and have thinking, forced tools and sampling agree."""
+    if model.max_output is not None:  # else the libraries give one
+        sent.setdefault("max_tokens", model.max_output)
     thinking, effort = (None, "") if forced else _thinking(sent, model)
     for name in _OF_THINKING:
         sent.pop(name, None)
     if thinking is not None:
         sent["thinking"] = thinking
+        if "budget_tokens" in thinking:
+            sent.setdefault("max_tokens", thinking["budget_tokens"] + _DEFAULT_LIMIT)
     if effort:
         sent["reasoning_effort"] = effort
     _settle_sampling(sent)
@@ -81,7 +84,8 @@ def _thinking(sent: dict[str, Any], model: Model) -> tuple[dict[str, Any] | None
     by_budget = given is not None and given["type"] == "enabled" and version <= _SAMPLES_UNTIL
     if version >= _ADAPTS_SINCE and not by_budget:
         return {"type": "adaptive", **shown}, _known_effort(effort, model) if effort else ""
-    budget = min(max(budget_of(sent) or 2 * _LEAST_BUDGET, _LEAST_BUDGET), sent["max_tokens"] - 1)
+    budget = max(budget_of(sent) or 2 * _LEAST_BUDGET, _LEAST_BUDGET)
+    budget = min(budget, sent.get("max_tokens", budget + 1) - 1)
     if budget < _LEAST_BUDGET:
         return None, ""  # the limit leaves no room
     return {"type": "enabled", "budget_tokens": budget, **shown}, ""
