@@ -202,6 +202,7 @@ class TestCalls:
             ("user", 7),
             ("reasoning_effort", "extreme"),
             ("thinking", {"type": "enabled"}),
+            ("thinking_budget", "2000"),
             ("response_format", "json"),
             ("max_retries", "two"),
             ("timeout", "soon"),
@@ -214,7 +215,7 @@ class TestCalls:
         """It names the parameter and not its value; nothing leaves, and nobody cools."""
         standin, client = world.at("openai", "gpt-4o", enabled=enabled)
         before = len(standin.requests)
-        with pytest.raises(CallError, match=f"'{name}' wants") as caught:
+        with pytest.raises(CallError, match=f"'{name.removesuffix('_budget')}' wants") as caught:
             client.chat_model().invoke("hi", **{name: value})
         assert (caught.value.code, str(value) in caught.value.message) == ("LR310", False)
         assert isinstance(caught.value, ModelInvalidRequestError)

@@ -81,14 +81,19 @@ def _named(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return *given* under the names here; of two words for one thing its own name's is taken."""
     named = {ALIASES[name]: value for name, value in given.items() if name in ALIASES}
     named |= {name: value for name, value in given.items() if name not in ALIASES}
-    budget, reasoning = named.pop("thinking_budget", None), named.get("reasoning")
-    if isinstance(budget, int) and "thinking" not in named:
-        kind = {0: "disabled", -1: "adaptive"}.get(budget, "enabled")
-        named["thinking"] = {"type": kind} | ({"budget_tokens": budget} if kind == "enabled" else {})
+    reasoning = named.get("reasoning")
+    if "thinking_budget" in named:
+        named.setdefault("thinking", _thinking(named.pop("thinking_budget")))
     if isinstance(reasoning, dict) and reasoning.get("effort") is not None:
         del named["reasoning"]
         named.setdefault("reasoning_effort", reasoning["effort"])
     return named
+
+
+def _thinking(budget: Any) -> dict[str, Any]:
+    """Return thinking of *budget* tokens: 0 turns it off, -1 leaves it to the model."""
+    kind = {"0": "disabled", "-1": "adaptive"}.get(str(budget), "enabled")
+    return {"type": kind} | ({"budget_tokens": budget} if kind == "enabled" else {})
 
 
 def for_deployment(
