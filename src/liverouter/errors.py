@@ -30,6 +30,7 @@ CODES: Final[dict[str, str]] = {
     "LR111": "a credential would go where it was not meant to",
     "LR112": "a value is a reference that a library would look up",
     "LR113": "a stored Google credential is no service account of Google's",
+    "LR114": "a parameter is sent otherwise than the rows say, as the model takes it",
     "LR201": "the database cannot be reached",
     "LR202": "the database refused the login",
     "LR203": "the database does not exist",
@@ -57,6 +58,8 @@ CODES: Final[dict[str, str]] = {
     "LR310": "the provider cannot be reached",
     "LR311": "the provider's answer calls a tool in a way that cannot be read",
     "LR312": "the provider's answer ended in an error",
+    "LR313": "a parameter of the call has the wrong type",
+    "LR314": "the call is about a built-in tool that the provider does not have",
     "LR401": "no config is live yet",
     "LR402": "the client is closed",
     "LR403": "an instance rejected the revision",
@@ -210,7 +213,7 @@ class RolloutError(LiveRouterError):
 
 
 class CallError(LiveRouterError):
-    """A model call failed in a way liverouter itself found: LR302 to LR312."""
+    """A model call failed in a way liverouter itself found: LR302 to LR314."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -252,6 +252,20 @@ class CallFailedOver(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CallFitted(Event):
+    """What a call asks for was left out or changed, as the deployment that was asked takes it.
+
+    Attributes:
+        parameters: names of parameters, and of tools as ``tool web_search``; no values.
+    """
+
+    name: ClassVar[str] = "call.fitted"
+    level: ClassVar[Level] = "debug"
+    deployment: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportFailed(Event):
     """The process could not report to the database; retried with the next heartbeat."""
 

@@ -78,6 +78,14 @@ class TestCheck:
         assert "[LR106 at settings.llm_modle]" in cli("check", "llm_modle=x").err
         assert revision(configured) == 1
 
+    def test_what_a_model_does_not_take_is_a_warning(self, cli: Cli, configured: Session) -> None:
+        """It says what is sent instead, and refuses nothing."""
+        result = cli("check", "llm_temperature=1.5")
+        assert result.code == 0
+        assert "takes temperature from 0 to 1: 1 is sent, not 1.5" in result.err
+        assert "[LR114 at settings.llm_temperature]" in result.err
+        assert revision(configured) == 1
+
     @pytest.mark.parametrize("key", ["llm_model", "llm_provider", "openai_api_base", "litellm_model_name"])
     def test_key_in_a_plain_setting_is_refused_as_set_refuses_it(self, cli: Cli, configured: Session, key: str) -> None:
         """What the database would not store is a Problem before anything is asked; the key is not repeated."""

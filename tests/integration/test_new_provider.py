@@ -45,7 +45,7 @@ def _build(deployment, http):
 
     key = SecretStr(deployment.secrets["sixth_api_key"].reveal())
     base = deployment.settings["sixth_api_base"]
-    return ChatOpenAI(model=deployment.model, api_key=key, base_url=base, **chat_options(deployment, http))
+    return ChatOpenAI(model=deployment.model, api_key=key, base_url=base, **chat_options(http))
 
 
 SPEC = ProviderSpec(
@@ -65,6 +65,7 @@ SPEC = ProviderSpec(
     litellm_client=openai.SPEC.litellm_client,
     native=lambda _: replace(CHAT_OPENAI, build=_build),
     dialect=lambda _: CHAT_COMPLETIONS,
+    parameters=lambda _: openai.PARAMETERS,
     libraries=("openai",),
     aliases=("number-six",),
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from liverouter.chat.model import LiveChatModel
+    from liverouter.events import Observer
     from liverouter.testing import StandIn
 
 KEY: Final = "sk-standin-0123456789"  # how the keys of `StandIn.secrets` begin
@@ -32,7 +33,9 @@ def fallback(standin: StandIn, model: str | None = None, **members: Any) -> dict
     return {**named, **standin.rows(), **dialect.more, **members}
 
 
-def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any) -> MemoryRouter:
+def live(
+    first: StandIn, *others: StandIn, model: str | None = None, observers: tuple[Observer, ...] = (), **rows: Any
+) -> MemoryRouter:
     """Return a client whose primary is *first* and whose fallbacks are *others*, to be entered."""
     everything = {
         **primary(first, model),
@@ -43,7 +46,7 @@ def live(first: StandIn, *others: StandIn, model: str | None = None, **rows: Any
     held: dict[str, str] = {}
     for standin in (first, *others):
         held |= standin.secrets()
-    return MemoryRouter(everything, secrets=held)
+    return MemoryRouter(everything, secrets=held, observers=observers)
 
 
 def served(message: BaseMessage) -> dict[str, Any]:

@@ -16,9 +16,13 @@ from liverouter import events
 from liverouter.config.settings import SETTINGS, Setting
 from liverouter.errors import CODES
 from liverouter.options import OPTIONS, Option
+from liverouter.providers import azure, claude, gemini, openai, snowflake
+from liverouter.providers.parameters import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from liverouter.providers.parameters import Takes
 
 README: Final = Path(__file__).parents[2] / "README.md"
 _BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(\n<!-- end generated -->)", re.DOTALL)
@@ -82,6 +86,29 @@ def _first_line(kind: type) -> str:
 def errors() -> str:
     """Return every error code."""
     return table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CODES.items()])
+
+
+def parameters() -> str:
+    """Return every parameter of a call, and what each API calls it."""
+    apis = {
+        "OpenAI": openai.PARAMETERS,
+        "Azure": azure.SPEC.parameters(""),
+        "Claude": claude.PARAMETERS,
+        "Gemini": gemini.PARAMETERS,
+        "Snowflake": snowflake.SPEC.parameters(""),
+    }
+    rows = [(f"`{name}`", *(_taken(name, api.takes.get(name)) for api in apis.values())) for name in KINDS]
+    return table(("parameter", *apis), rows)
+
+
+def _taken(name: str, takes: Takes | None) -> str:
+    if takes is None:
+        return ""
+    shown = "yes" if takes.word == name else takes.word if " " in takes.word else f"`{takes.word}`"
+    bounds = [f"{end} {value:g}" for end, value in (("from", takes.low), ("to", takes.high)) if value is not None]
+    more = [" ".join(bounds)] if bounds else []
+    more += [f"{takes.most} at most"] if takes.most else []
+    return ", ".join((shown, *more, *takes.only))
 
 
 def cli() -> str:
@@ -157,6 +184,7 @@ PURE: Final[Mapping[str, Callable[[], str]]] = {
     "options": options,
     "events": event_names,
     "errors": errors,
+    "parameters": parameters,
     "cli": cli,
     "faults": faults,
 }

@@ -89,7 +89,7 @@ class TestPlain:
 
     async def test_parameters_are_heeded(self, wire: Dialect, standin: StandIn) -> None:
         """A token limit cuts the text and says so; sampling parameters are taken."""
-        answer = await complete(wire, standin, temperature=0.5, top_p=0.9, max_tokens=2)
+        answer = await complete(wire, standin, temperature=0.5, max_tokens=2)
         assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == (wire.says[:8], "length")
 
     @only("openai", "azure-openai", "anthropic", "vertex-ai", "vertex-ai claude")

@@ -200,7 +200,7 @@ class TestChatCompletions:
 
     @pytest.mark.parametrize(
         ("name", "value"),
-        [("temperature", "hot"), ("max_tokens", 1.5), ("n", True), ("stream", "yes"), ("stop", 1), ("tools", {})],
+        [("temperature", "hot"), ("max_tokens", 1.5), ("top_p", True), ("stream", "yes"), ("stop", 1), ("tools", {})],
     )
     def test_a_value_of_the_wrong_type_is_refused(self, standin: StandIn, way: Way, name: str, value: object) -> None:
         """With the parameter's name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.messages import AIMessageChunk
@@ -13,8 +14,10 @@ from liverouter.call import Call
 from liverouter.chat import answers, schema_tool
 from liverouter.chat.errors import translate
 from liverouter.chat.messages import fresh, portable
+from liverouter.chat.parameters import for_deployment, ours, read
 from liverouter.chat.prompt_cache import cached
-from liverouter.chat.tools import deployment_named, tool_request
+from liverouter.chat.tools import deployment_named, is_forced, tool_request, tools_for
+from liverouter.events import CallFitted
 from liverouter.routing.attempt import Attempt
 from liverouter.routing.causes import Cause, cause_of
 from liverouter.routing.cooldowns import Limits
@@ -41,19 +44,24 @@ class Request:
         params: keyword arguments of a chat model: tools, stop, temperature, timeout (seconds for one attempt); `model`
             names one deployment, `num_retries` and `disable_fallbacks` say how often and whether others are asked.
         usage: counts the call, once, however it ends.
+
+    Raises:
+        CallError: a parameter has the wrong type.
+        ValueError: no deployment is called as `model` says.
     """
 
-    __slots__ = ("_alone", "_generation", "_named", "_params", "_timeout_s", "_tries", "_usage")
+    __slots__ = ("_alone", "_generation", "_named", "_parameters", "_timeout_s", "_told", "_tries", "_usage")
 
     def __init__(self, generation: Generation, params: dict[str, Any], usage: UsageCounter) -> None:
-        snapshot = generation.snapshot
-        self._generation, self._params, self._usage = generation, params, usage
+        snapshot, params, self._told = generation.snapshot, ours(params), False
+        self._generation, self._usage = generation, usage
         retries, named = params.pop("num_retries", None), params.pop("model", None)
-        self._tries = snapshot.tries if retries is None else retries + 1
+        self._tries = snapshot.tries if retries is None else max(int(retries), 0) + 1
         self._named = None if named is None else deployment_named(snapshot, named)
         self._alone = params.pop("disable_fallbacks", False) is True or self._named is not None
         asked_s = params.get("timeout")
-        self._timeout_s = float(asked_s) if isinstance(asked_s, int | float) else snapshot.timeout_s
+        self._timeout_s = snapshot.timeout_s if asked_s is None else float(asked_s)
+        self._parameters = read(params)
 
     async def generate(self, messages: list[BaseMessage]) -> ChatResult:
         """Return the whole answer, signed in `response_metadata`.
@@ -124,7 +132,7 @@ class Request:
                 strict=generation.snapshot.check_streams,
             )
             try:
-                params = fresh(tool_request(generation, deployment, dict(self._params)))
+                params = self._params_for(deployment, messages)
                 named = params.pop(schema_tool.KEY, None)
                 history = cached(portable(messages, generation, deployment), params, generation, deployment)
                 answer = await ask(attempt, history, params)
@@ -136,6 +144,23 @@ class Request:
                 call.is_cached = not attempt.clock.sent
                 return answer if named is None else _as_text(answer, named)
         raise call.failures[0][1]
+
+    def _params_for(self, deployment: Deployment, messages: list[BaseMessage]) -> dict[str, Any]:
+        """Return the keyword arguments for the chat model of *deployment*, made for this attempt alone.
+
+        Raises:
+            CallError: the call is about a tool that it does not have.
+            ValueError: it asks for JSON in a way that the provider does not know.
+        """
+        generation, asked = self._generation, self._parameters
+        tools, strangers = tools_for(generation, deployment, asked.kept)
+        forced = is_forced(generation, deployment, tools)
+        request, told = for_deployment(replace(asked, kept=tools), generation, deployment, messages, forced=forced)
+        told += [f"tool {kind}" for kind in strangers]
+        if told and not self._told:
+            self._told = True
+            self._usage.emit(CallFitted(deployment.id, tuple(told)))
+        return fresh(tool_request(generation, deployment, request))  # type: ignore[no-any-return]  # a dict, copied
 
     def _deployments(self) -> tuple[Deployment, ...]:
         """Return those that may serve the call: the named one, or all."""

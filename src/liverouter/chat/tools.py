@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.output_parsers import (
     BaseCumulativeTransformOutputParser,
@@ -19,7 +19,8 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from liverouter.chat import schema_tool
-from liverouter.providers import native_model
+from liverouter.chat.built_in import carried, is_built_in, spelt
+from liverouter.providers import api_of, native_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from liverouter.providers import NativeModel
     from liverouter.revision import Deployment, Snapshot
 
-_FUNCTION_KEYS: Final = frozenset({"function", "name", "title"})  # of OpenAI's, Anthropic's and plain JSON schemas
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
 
@@ -47,15 +47,15 @@ class BoundTools(list[dict[str, Any]]):
     def __init__(self, tools: Sequence[Any], *, strict: bool | None = None) -> None:
         self.raw = tuple(tools)
         super().__init__(
-            dict(tool) if _is_built_in(tool) else convert_to_openai_tool(tool, strict=strict) for tool in tools
+            dict(tool) if is_built_in(tool) else convert_to_openai_tool(tool, strict=strict) for tool in tools
         )
 
-
-def _is_built_in(tool: Any) -> bool:
-    """Tell a provider's own tool, ``{"type": "web_search_20250305", …}`` or ``{"googleSearch": {}}``, by its shape."""
-    if not isinstance(tool, Mapping):
-        return False
-    return tool.get("type", "function") not in ("function", "object") or not tool.keys() & _FUNCTION_KEYS
+    def only(self, indices: Sequence[int]) -> BoundTools:
+        """Return those of *indices*."""
+        some = BoundTools(())
+        some.raw = tuple(self.raw[index] for index in indices)
+        some.extend(self[index] for index in indices)
+        return some
 
 
 class BoundFormat(dict[str, Any]):
@@ -80,22 +80,16 @@ def tool_request(generation: Generation, deployment: Deployment, request: dict[s
     Raises:
         ValueError: it asks for JSON in a way that the provider does not know.
     """
+    by_tool = _asks_by_tool(generation, deployment, request)
     tools, chat = request.pop("tools", None), generation.chats[deployment.id]
-    native = native_model(deployment) if generation.router is None else None
-    form = request.get("response_format")
-    if form is not None and generation.profiles[deployment.id].get("structured_output") is False:
-        if tools is not None and (tool := schema_tool.tool_of(form)) is not None:
-            del request["response_format"]  # litellm would force it
-            raw = tools.raw if isinstance(tools, BoundTools) else tuple(tools)
-            tools = BoundTools((*raw, tool), strict=request.get("strict"))
-            request[schema_tool.KEY] = tool["function"]["name"]
-            if request.get("tool_choice") in (None, "auto"):
-                request["tool_choice"] = "any"
-        elif isinstance(form, BoundFormat) and tools is None and (native is None or not native.promises(chat)):
-            del request["response_format"]  # litellm would drop it, and prose come back; Claude would refuse it
+    if by_tool:
+        form = request.pop("response_format")
+        if tools is None:
             tools, request["tool_choice"] = form.tool, "any"
-    if native is not None:
-        return _native_request(chat, native, request, tools)
+        else:
+            tools = _beside(tools, schema_tool.tool_of(form), request)
+    if generation.router is None:
+        return _native_request(chat, native_model(deployment), request, tools)
     strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
     if tools is None:
         return request
@@ -104,6 +98,59 @@ def tool_request(generation: Generation, deployment: Deployment, request: dict[s
     bound = chat.bind_tools(functions, tool_choice=choice, **request)
     given = {name: value for name, value in bound.kwargs.items() if value is not None}  # type: ignore[attr-defined]
     return given | {"tools": list(ours)}  # with the built-in ones, which the binding would make functions of
+
+
+def tools_for(
+    generation: Generation, deployment: Deployment, request: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return *request* with the tools that *deployment* can be sent, and the kinds of built-in ones that it cannot.
+
+    Raises:
+        MissingToolError: the call is about one of these.
+    """
+    if not (tools := request.get("tools")):
+        return request, ()
+    native, strict = generation.router is None, request.get("strict")
+    bound = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
+    api = api_of(deployment, native=native)
+    kept, strangers = carried(bound, request.get("tool_choice"), api, deployment, native=native)
+    if not kept:
+        return {name: value for name, value in request.items() if name not in ("tools", "tool_choice")}, strangers
+    return {**request, "tools": bound.only(kept)}, strangers
+
+
+def is_forced(generation: Generation, deployment: Deployment, request: Mapping[str, Any]) -> bool:
+    """Tell whether *generation*'s model of *deployment* must call a tool to answer *request*."""
+    choice = request.get("tool_choice")
+    said = choice.get("type") if isinstance(choice, dict) else choice
+    if request.get("tools") is None or said in (None, "auto"):
+        return _asks_by_tool(generation, deployment, request)
+    return said not in (False, "none")
+
+
+def _asks_by_tool(generation: Generation, deployment: Deployment, request: Mapping[str, Any]) -> bool:
+    """Tell whether the schema of *request* is asked for as a tool: the model there promises no JSON to a schema.
+
+    litellm would drop the format, and prose come back, or force the model to it, so that it uses no other tool; Claude
+    would refuse it.
+    """
+    form, chat = request.get("response_format"), generation.chats[deployment.id]
+    if form is None or generation.profiles[deployment.id].get("structured_output") is not False:
+        return False
+    if request.get("tools") is not None:
+        return schema_tool.tool_of(form) is not None
+    return isinstance(form, BoundFormat) and (
+        generation.router is not None or not native_model(deployment).promises(chat)
+    )
+
+
+def _beside(tools: Sequence[Any], tool: Any, request: dict[str, Any]) -> BoundTools:
+    """Return *tools* and *tool*, which is the schema's; *request* is told its name, and to have one called."""
+    raw = tools.raw if isinstance(tools, BoundTools) else tuple(tools)
+    request[schema_tool.KEY] = tool["function"]["name"]
+    if request.get("tool_choice") in (None, "auto"):
+        request["tool_choice"] = "any"
+    return BoundTools((*raw, tool), strict=request.get("strict"))
 
 
 def deployment_named(snapshot: Snapshot, model: str) -> Deployment | None:
@@ -131,7 +178,6 @@ def _native_request(
     Raises:
         ValueError: it asks for JSON in a way that the provider does not know.
     """
-    request = {native.renamed.get(name, name): value for name, value in request.items()}
     response_format = request.get("response_format")
     if response_format is not None and not native.takes_openai_format:
         del request["response_format"]
@@ -144,7 +190,7 @@ def _native_request(
         request["tool_choice"] = "any"
     raw = tools.raw if isinstance(tools, BoundTools) else tools
     named = {schema_tool.KEY: request.pop(schema_tool.KEY)} if schema_tool.KEY in request else {}
-    bound = chat.bind_tools(raw, **request)
+    bound = chat.bind_tools([spelt(tool) for tool in raw], **request)
     if native.takes_anthropic_blocks:  # its class forgets the mark of a tool in OpenAI's format
         for given, made in zip(raw, bound.kwargs["tools"], strict=False):  # type: ignore[attr-defined]
             if isinstance(given, Mapping) and "cache_control" in given:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from liverouter.call import Call
-    from liverouter.events import Bus
+    from liverouter.events import Bus, Event
     from liverouter.revision import Deployment
 
 _MAX_DEPLOYMENTS: Final = 1_000
@@ -152,6 +152,10 @@ class UsageCounter:
             event = self._failover(origin, target, cause)
         if event is not None:
             self._bus.emit(event)
+
+    def emit(self, event: Event) -> None:
+        """Tell *event* of a call, which counts nothing."""
+        self._bus.emit(event)
 
     def drain(self) -> list[dict[str, Any]]:
         """Return the counts as rows for `liverouter.report` and start anew."""

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.deployment_reader import DeploymentReader
+from liverouter.config.fitting import fit
 from liverouter.config.settings import HINTS, PROFILE_HINT, Kind, Setting, kind_of
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
@@ -62,13 +63,14 @@ class _Deployments:
         profile = self.profile(self.common["llm_profile"], "settings.llm_profile")
         if spec is None or model is None:
             return None
-        return DeploymentReader(self.values, spec, model, {}, where="settings", primary=None).read(
+        found = DeploymentReader(self.values, spec, model, {}, where="settings", primary=None).read(
             order=1,
             weight=1,
             temperature=self.common["llm_temperature"],
             max_tokens=self.common["llm_max_tokens"],
             profile=profile,
         )
+        return found and fit(self.values, found, {}, "settings")
 
     def spec(self, provider: str, where: str) -> ProviderSpec | None:
         """Return the provider of that name, None for another name, which is reported at *where*."""
@@ -119,7 +121,8 @@ class _Deployments:
             return None
         self.check_members(spec, entry, where)
         reader = DeploymentReader(self.values, spec, model, entry, where=where, primary=self.common["llm_provider"])
-        return reader.read(**numbers, profile=profile)
+        found = reader.read(**numbers, profile=profile)
+        return found and fit(self.values, found, entry, where)
 
     def member(  # noqa: PLR0917 - a table of numbers reads best in columns
         self,

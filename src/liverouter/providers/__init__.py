@@ -14,6 +14,7 @@ from liverouter.providers.spec import Contents, Field, NativeModel, ProviderSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from liverouter.providers.parameters import Api
     from liverouter.revision import Deployment, Snapshot
     from liverouter.secrecy.sealing import Secret
 
@@ -26,6 +27,7 @@ __all__ = [
     "Field",
     "NativeModel",
     "ProviderSpec",
+    "api_of",
     "is_claude",
     "native_model",
     "sent_secrets",
@@ -58,6 +60,12 @@ REJECTED: Final[Mapping[str, str]] = MappingProxyType(
 def spec_of(deployment: Deployment) -> ProviderSpec:
     """Return the provider of *deployment*."""
     return PROVIDERS[deployment.provider]
+
+
+def api_of(deployment: Deployment, *, native: bool) -> Api:
+    """Return which parameters the API of *deployment* takes; *native*: asked by its LangChain class."""
+    own = native_model(deployment).parameters if native else None
+    return own or spec_of(deployment).parameters(deployment.model)
 
 
 def sent_secrets(snapshot: Snapshot) -> tuple[Secret, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.providers.claude import PARAMETERS
 from liverouter.providers.spec import (
     NOWHERE,
     Dialect,
@@ -66,9 +67,9 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         api_key=SecretStr(deployment.secrets["anthropic_api_key"].reveal()),
         base_url=_base(deployment),
         timeout=http.timeout_s,
+        stop=None,
         max_retries=0,
         default_headers={"anthropic-version": _VERSION},
-        **deployment.params,
     )
     # the package's own client is one for the whole process, whatever loop its pooled connections belong to
     client = http.client(anthropic.DefaultAsyncHttpxClient)
@@ -130,6 +131,7 @@ SPEC: Final = ProviderSpec(
     litellm_options=lambda deployment: cached(deployment.model),
     native=lambda _: CHAT_ANTHROPIC,
     dialect=lambda _: MESSAGES,
+    parameters=lambda _: PARAMETERS,
     libraries=("anthropic",),
     aliases=("claude",),
 )

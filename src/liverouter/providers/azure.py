@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_options
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, PARAMETERS, chat_options
+from liverouter.providers.parameters import NO_TOOLS
 from liverouter.providers.spec import (
     IN_PATH,
     NOWHERE,
@@ -81,7 +82,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         api_version=deployment.settings["azure_openai_api_version"],
         api_key=SecretStr(key) if key is not None else None,
         azure_ad_token=SecretStr(token) if token is not None else None,
-        **chat_options(deployment, http),
+        **chat_options(http),
     )
     if key is not None:
         for client in (model.root_client, model.root_async_client):
@@ -105,6 +106,7 @@ def _client(params: Mapping[str, Any], client: Any) -> Any:
     return sdk
 
 
+_PARAMETERS: Final = replace(PARAMETERS, native_tools=NO_TOOLS)  # its dated versions have chat completions alone
 _NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset({"azure", "openai"}))
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,
@@ -129,10 +131,11 @@ SPEC: Final = ProviderSpec(
     own_hosts=_HOSTS,
     litellm_provider="azure",
     litellm_params=_params,
-    litellm_options=lambda _: dict.fromkeys(_NOT_ASKED_FOR, ""),
+    litellm_options=lambda _: dict.fromkeys(_NOT_ASKED_FOR, "") | {"allowed_openai_params": ["service_tier"]},
     litellm_client=_client,
     native=lambda _: _NATIVE,
     dialect=lambda _: _DIALECT,
+    parameters=lambda _: _PARAMETERS,
     libraries=("openai",),
     aliases=("azure", "azure_openai", "azureopenai"),
     maker="openai",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.providers.parameters import Api, Model, Takes, effort_of, nearest
 from liverouter.providers.spec import (
     NOWHERE,
     Dialect,
@@ -28,6 +29,98 @@ _HOSTS: Final = re.compile(r"([a-z]{2}\.)?api\.openai\.com")  # of one region: e
 _TAIL: Final = re.compile(r"(?<!/chat/completions)(?:/chat/completions)++\Z")  # what people paste; read once
 
 
+_REASONS: Final = re.compile(r"(?:ft:)?(o[1-9]\b|gpt-[5-9])(?!.*-chat)")
+_NOT_OF_REASONING: Final = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "modalities",
+        "prediction",
+        "presence_penalty",
+        "stop",
+        "temperature",
+        "top_logprobs",
+        "top_p",
+        "web_search_options",
+    }
+)
+_OF_REASONING: Final = frozenset({"reasoning_effort", "thinking", "verbosity"})
+
+
+def _lacks(model: Model) -> frozenset[str]:
+    """Return what *model* does not take: one that reasons no sampling, one that is known not to reason no effort."""
+    if _REASONS.match(model.name):
+        return _NOT_OF_REASONING
+    return _OF_REASONING if model.facts else frozenset()
+
+
+def _settle(sent: dict[str, Any], model: Model, *, forced: bool) -> None:
+    """Say how much to reason in OpenAI's word; `top_logprobs` needs `logprobs`."""
+    del forced  # which a model that reasons obeys
+    effort = effort_of(sent)
+    sent.pop("thinking", None)
+    if effort is not None:
+        sent["reasoning_effort"] = nearest(effort, _efforts(model)) if _REASONS.match(model.name) else effort
+    if "top_logprobs" in sent:
+        sent["logprobs"] = True
+
+
+def _efforts(model: Model) -> frozenset[str]:
+    """Return the efforts that *model* knows."""
+    more = ("none", "minimal", "xhigh", "max")
+    said = {effort for effort in more if model.facts.get(f"supports_{effort}_reasoning_effort") is True}
+    return frozenset({"low", "medium", "high"} | said)
+
+
+def _litellm_words(sent: dict[str, Any]) -> dict[str, Any]:
+    """Return *sent* with what litellm takes for its own, or drops, beside its parameters."""
+    body = {name: sent.pop(name) for name in _IN_BODY if name in sent}
+    return sent | {"extra_body": body | sent.get("extra_body", {})} if body else sent
+
+
+_IN_BODY: Final = ("prompt_cache_key", "safety_identifier", "store", "verbosity")
+_TOOLS: Final = re.compile(  # of the Responses API, to which its LangChain class turns for them, and litellm does not
+    r"(web_search|web_search_preview)(_\d{4}_\d\d_\d\d)?|file_search|code_interpreter|image_generation|mcp"
+    r"|computer|computer_use_preview|local_shell|shell|apply_patch|tool_search"
+)
+PARAMETERS: Final = Api(
+    takes={
+        "temperature": Takes("temperature", 0, 2),
+        "top_p": Takes("top_p", 0, 1),
+        "max_tokens": Takes("max_completion_tokens", 1),
+        "stop": Takes("stop", most=4),
+        "seed": Takes("seed"),
+        "n": Takes("n", 1, 128),
+        "frequency_penalty": Takes("frequency_penalty", -2, 2),
+        "presence_penalty": Takes("presence_penalty", -2, 2),
+        "logprobs": Takes("logprobs"),
+        "top_logprobs": Takes("top_logprobs", 0, 20),
+        "logit_bias": Takes("logit_bias"),
+        "reasoning_effort": Takes("reasoning_effort"),
+        "thinking": Takes("reasoning_effort"),
+        "verbosity": Takes("verbosity", only=("low", "medium", "high")),
+        "parallel_tool_calls": Takes("parallel_tool_calls"),
+        "service_tier": Takes("service_tier", only=("auto", "default", "flex", "scale", "priority")),
+        "user": Takes("user"),
+        "store": Takes("store"),
+        "prediction": Takes("prediction"),
+        "modalities": Takes("modalities"),
+        "audio": Takes("audio"),
+        "prompt_cache_key": Takes("prompt_cache_key"),
+        "safety_identifier": Takes("safety_identifier"),
+        "web_search_options": Takes("web_search_options"),
+        "extra_headers": Takes("HTTP headers"),
+        "extra_body": Takes("members of the body"),
+    },
+    lacks=_lacks,
+    settle=_settle,
+    litellm=_litellm_words,
+    native_tools=_TOOLS,
+)
+
+
 def _base(deployment: Deployment) -> str:
     """Return where calls go; never a library's choice, which asks the environment."""
     return deployment.settings.get("openai_api_base", _BASE)
@@ -46,12 +139,12 @@ def _params(deployment: Deployment) -> dict[str, Any]:
     )
 
 
-def chat_options(deployment: Deployment, http: Http) -> dict[str, Any]:
+def chat_options(http: Http) -> dict[str, Any]:
     """Return what each class of langchain-openai is made with."""
     import openai
     from langchain_openai import ChatOpenAI
 
-    options = deployment.params | {
+    options = {
         "timeout": http.timeout_s,
         "max_retries": 0,
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
@@ -70,7 +163,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         model=deployment.model,
         api_key=SecretStr(deployment.secrets["openai_api_key"].reveal()),
         base_url=_base(deployment),
-        **chat_options(deployment, http),
+        **chat_options(http),
     )
 
 
@@ -139,6 +232,7 @@ SPEC: Final = ProviderSpec(
     litellm_client=_client,
     native=lambda _: CHAT_OPENAI,
     dialect=lambda _: CHAT_COMPLETIONS,
+    parameters=lambda _: PARAMETERS,
     libraries=("openai",),
     aliases=("gpt", "chatgpt"),
 )

@@ -7,7 +7,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_options
+from liverouter.providers.claude import ON_SNOWFLAKE, PARAMETERS as CLAUDE
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, PARAMETERS as OPENAI, chat_options
+from liverouter.providers.parameters import Api, Model, Takes
 from liverouter.providers.spec import (
     NOWHERE,
     Field,
@@ -71,8 +73,43 @@ def _params(deployment: Deployment) -> dict[str, Any]:
 
 
 def _options(deployment: Deployment) -> dict[str, Any]:
-    """Return what litellm is to pass on: it knows of neither there, and would drop them."""
-    return {"allowed_openai_params": ["stop"] if is_claude(deployment.model) else ["response_format", "stop"]}
+    """Return what litellm is to pass on: it knows of none there, and would drop them."""
+    allowed = ["stop"] if is_claude(deployment.model) else ["reasoning_effort", "response_format", "stop"]
+    return {"allowed_openai_params": allowed}
+
+
+def _lacks(model: Model) -> frozenset[str]:
+    """Return what *model* does not take: that of its maker; only OpenAI's can be told how much to reason."""
+    if is_claude(model.name):
+        return CLAUDE.lacks(model) | {"reasoning_effort", "thinking"}
+    if model.name.startswith(_OF_OPENAI):
+        return OPENAI.lacks(replace(model, name=model.name.removeprefix(_OF_OPENAI)))
+    return frozenset({"reasoning_effort", "thinking"})
+
+
+def _settle(sent: dict[str, Any], model: Model, *, forced: bool) -> None:
+    """Settle as the model's maker does."""
+    if is_claude(model.name):
+        CLAUDE.settle(sent, model, forced=forced)
+        return
+    OPENAI.settle(sent, replace(model, name=model.name.removeprefix(_OF_OPENAI)), forced=forced)
+
+
+_OF_OPENAI: Final = "openai-"
+_PARAMETERS: Final = Api(
+    takes={
+        "temperature": Takes("temperature", 0, 1),
+        "top_p": Takes("top_p", 0, 1),
+        "max_tokens": Takes("max_completion_tokens", 1),
+        "stop": Takes("stop", most=4),
+        "reasoning_effort": Takes("reasoning_effort"),
+        "thinking": Takes("reasoning_effort"),
+        "extra_headers": Takes("HTTP headers"),
+        "extra_body": Takes("members of the body"),
+    },
+    lacks=_lacks,
+    settle=_settle,
+)
 
 
 def _build(deployment: Deployment, http: Http) -> BaseChatModel:
@@ -87,11 +124,11 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         base_url=f"{snowflake_base(deployment.settings)}/cortex/v1",  # its OpenAI-compatible endpoint
         default_headers={"X-Snowflake-Authorization-Token-Type": kind},
         use_responses_api=False,  # which Cortex does not have: a tool of OpenAI's own would lead there
-        **chat_options(deployment, http),
+        **chat_options(http),
     )
 
 
-_NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset())
+_NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset(), parameters=_PARAMETERS)
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,
     name="snowflake",
@@ -122,6 +159,7 @@ SPEC: Final = ProviderSpec(
     litellm_patches=lambda model: ("snowflake_stops",) if is_claude(model) else (),
     native=lambda _: _NATIVE,
     dialect=lambda _: _DIALECT,
+    parameters=lambda model: ON_SNOWFLAKE if is_claude(model) else _PARAMETERS,
     libraries=("openai",),
     aliases=("snowflake", "cortex", "snowflake_cortex"),
     rejected=MappingProxyType({"snowflake_user": _CORTEX, "snowflake_password": _CORTEX}),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from liverouter.errors import Problem
+    from liverouter.providers.parameters import Api
     from liverouter.revision import Deployment
 
 C = TypeVar("C")
@@ -106,20 +107,20 @@ class NativeModel:
         package: import name of its package, for the Problem where that is missing.
         extra: the extra of liverouter that installs it.
         takes_openai_format: it takes OpenAI's `response_format`; else its `with_structured_output` makes what it takes.
-        renamed: parameters of a call, by OpenAI's names -> the only name the class takes.
         reasoning_of: whose reasoning it takes back in a history, as a message's `model_provider` says.
         takes_anthropic_blocks: images, documents and tool results may stand in a history as Anthropic writes them.
         promises: tells of a chat model whether its answers can be bound to a schema, tools beside it.
+        parameters: which parameters of a call the API of its class takes, where litellm asks another one.
     """
 
     build: Callable[[Deployment, Http], BaseChatModel]
     package: str
     extra: str
     takes_openai_format: bool = False
-    renamed: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     reasoning_of: frozenset[str] = frozenset()
     takes_anthropic_blocks: bool = False
     promises: Callable[[BaseChatModel], bool] = lambda _: True
+    parameters: Api | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class ProviderSpec:
         litellm_params: model, address and credential for litellm: secrets revealed, nothing of another provider's.
         native: model -> the LangChain class that serves it without litellm.
         dialect: model -> how its API answers.
+        parameters: model -> which parameters of a call its API takes.
         libraries: top-level packages whose errors say that it failed, beside litellm and httpx.
         token_modules: packages that fetch its access tokens: what fails within is no fault of a request.
 
@@ -193,6 +195,7 @@ class ProviderSpec:
     litellm_params: Callable[[Deployment], dict[str, Any]]
     native: Callable[[str], NativeModel]
     dialect: Callable[[str], Dialect]
+    parameters: Callable[[str], Api]
     libraries: tuple[str, ...]
     token_modules: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.errors import Problem
+from liverouter.providers import claude, gemini
 from liverouter.providers.anthropic import CHAT_ANTHROPIC, MESSAGES, cached
 from liverouter.providers.spec import (
     IN_HOST,
@@ -182,7 +183,7 @@ def _build_gemini(deployment: Deployment, http: Http) -> BaseChatModel:
         base_url=vertex_base(deployment.settings),
         timeout=http.timeout_s,
         max_retries=1,  # of this package: attempts in all
-        **deployment.params,
+        temperature=None,  # else it sends one of its own
     )
     client = http.client(httpx.AsyncClient)
     # given this client it uses no client of aiohttp's, which `guard` could not reach
@@ -200,8 +201,9 @@ def _build_claude(deployment: Deployment, http: Http) -> BaseChatModel:
     model = ChatAnthropic(
         model_name=deployment.model,
         api_key=SecretStr("unused"),
+        timeout=http.timeout_s,
+        stop=None,
         model_kwargs={"extra_body": {"anthropic_version": _CLAUDE_VERSION}},
-        **deployment.params,
     )
     # langchain-google-vertexai's class would do the same, but passes parameters that this client no longer knows
     model.__dict__["_async_client"] = anthropic.AsyncAnthropicVertex(
@@ -221,7 +223,6 @@ _GEMINI: Final = NativeModel(
     build=_build_gemini,
     package="langchain_google_genai",
     extra="vertex",
-    renamed={"max_tokens": "max_output_tokens", "n": "candidate_count"},
     reasoning_of=frozenset({"google_genai"}),
 )
 
@@ -266,6 +267,7 @@ SPEC: Final = ProviderSpec(
     litellm_patches=_patches,
     native=lambda model: _CLAUDE if is_claude(model) else _GEMINI,
     dialect=lambda model: MESSAGES if is_claude(model) else _GENERATE,
+    parameters=lambda model: claude.ON_VERTEX if is_claude(model) else gemini.PARAMETERS,
     libraries=("google", "langchain_google_genai", "anthropic"),
     token_modules=("google.auth", "google.oauth2"),
     aliases=("vertex", "vertexai", "vertex_ai", "google", "gemini"),

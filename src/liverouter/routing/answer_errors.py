@@ -109,6 +109,28 @@ class UnsentError(CallError, ModelInvalidRequestError):
         super().__init__(what, code="LR308", where=deployment_id, hint=hint)
 
 
+class ParameterError(CallError, ModelInvalidRequestError):
+    """A parameter of the call has a value of the wrong type, so that nothing was sent (LR313)."""
+
+    status_code: Final = 400
+
+    def __init__(self, name: str, wanted: str) -> None:
+        """Name the parameter, and what it wants; its value is not repeated."""
+        super().__init__(f"'{name}' wants {wanted}", code="LR313", where="call", hint="Mend the parameter of the call.")
+
+
+class MissingToolError(CallError, ModelInvalidRequestError):
+    """The call is about a built-in tool that the deployment's API does not have, so that nothing was sent (LR314)."""
+
+    status_code: Final = 400
+
+    def __init__(self, deployment_id: str, tool: str) -> None:
+        """Name the deployment and the tool."""
+        message = f"{_label(deployment_id)} has no built-in tool '{tool}', and the call is about nothing else"
+        hint = "Bind a function of your own beside it, or a fallback of the provider that has the tool."
+        super().__init__(message, code="LR314", where=deployment_id, hint=hint)
+
+
 def hollow(deployment_id: str, *, refusal: str, finish: str) -> EmptyAnswerError | RefusedError:
     """Return the error of an answer without content that ended for the reason *finish*, with a *refusal* or none."""
     if refusal or finish.lower() in _REFUSALS:

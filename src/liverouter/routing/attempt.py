@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _MARKERS: Final = ("finish_reason", "stop_reason")
 _NO_ROOM: Final = frozenset({"length", "max_tokens", "model_context_window_exceeded"})  # the caller is told so
 _STOPPED: Final = frozenset({"stop", "stop_sequence", "end_turn"})
+_STOPS: Final = ("stop", "stop_sequences")  # parameters by which the caller ends an answer
 _TOOLS: Final = ("tool_call_chunks", "tool_calls", "invalid_tool_calls")
 _SAYS_SOMETHING: Final = ("function_call", "tool_calls", "reasoning_content", "thinking_blocks", "audio", "images")
 
@@ -80,7 +81,7 @@ class Attempt:
         if not any(_has_content(generation.message) for generation in generations):
             finish = finish_of(generations[0]) if generations else ""
             refusal = (_refusal(generations[0].message) if generations else "") or _blocked(result.llm_output)
-            self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
+            self._refuse_hollow(finish, refusal, may_stop=any(params.get(name) for name in _STOPS))
         for generation in generations:
             self._refuse_broken(finish_of(generation), broken_call(generation.message))
         return result
@@ -106,7 +107,7 @@ class Attempt:
                 refusal += _refusal(chunk.message)
             else:
                 self._refuse_failed()
-                self._refuse_hollow(finish, refusal, may_stop=bool(params.get("stop")))
+                self._refuse_hollow(finish, refusal, may_stop=any(params.get(name) for name in _STOPS))
         except BaseException:  # cancellation too: the provider's connection must go
             await self._release(source)
             raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import PROVIDERS, spec_of
+from liverouter.providers.parameters import Model
 from liverouter.routing.litellm_setup import loaded
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
     """
     spec = spec_of(deployment)
     return _entry(spec.litellm_provider, deployment.model, spec.base_model(deployment))
+
+
+def known_model(deployment: Deployment) -> Model:
+    """Return what is known of *deployment*'s model, by which parameters are fitted to it; its row's word wins."""
+    facts = model_info(deployment) or {}
+    if "max_output_tokens" in deployment.profile:
+        facts = {**facts, "max_output_tokens": deployment.profile["max_output_tokens"]}
+    return Model(spec_of(deployment).known_as(deployment), facts)
 
 
 @lru_cache(maxsize=256)  # reading the list takes some 30 ms, and 10 MB that are let go again

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from liverouter.routing.cooldowns import Cooldowns
 
 _CREDENTIALS: Final = frozenset({"api_key", "azure_ad_token", "vertex_credentials"})
+_OF_ROWS: Final = ("max_tokens", "temperature")  # which each request says itself, and else the Router would add
 _ONE_ATTEMPT: Final[Mapping[str, Any]] = {"num_retries": 0, "disable_fallbacks": True}
 _closing: Final[WeakSet[LoopThread]] = WeakSet()
 
@@ -99,6 +100,7 @@ class OneDeployment:
     def __init__(self, router: Router, identifier: str, params: Mapping[str, Any], client: Any) -> None:
         """Ask *router* for the deployment *identifier*, whose parameters for litellm are *params*, by *client*."""
         self._complete, self._identifier, self._client = router.acompletion, identifier, client
+        self._unset = {name: None for name in _OF_ROWS if name in params}
         shown = {name: value for name, value in params.items() if name not in _CREDENTIALS}
         self.model_list = [{"model_name": identifier, "litellm_params": shown}]
         self.default_litellm_params: dict[str, Any] = {}
@@ -106,5 +108,5 @@ class OneDeployment:
     async def acompletion(self, **request: Any) -> Any:
         """Return litellm's answer, or its stream."""
         litellm_patches.log_if_watched(request)
-        request |= {"model": self._identifier, "client": self._client, **_ONE_ATTEMPT}
+        request = self._unset | request | {"model": self._identifier, "client": self._client, **_ONE_ATTEMPT}
         return await self._complete(**request)

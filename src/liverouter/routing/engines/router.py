@@ -134,7 +134,7 @@ class DirectCalls:
         while (deployment := walk.next(self._cooldowns.active() if len(self._one) > 1 else {})) is not None:
             clock = Clock(snapshot.timeout_s, spec_of(deployment).headers(deployment))
             try:
-                return clock, await clock.wait(self._one[deployment.id](**request)), None
+                return clock, await clock.wait(self._one[deployment.id](**{**deployment.params, **request})), None
             except Exception as exc:  # noqa: BLE001 - another deployment may answer
                 error = self._timeout(deployment) if type(exc) is TimeoutError else exc
                 blame(error, clock.said)

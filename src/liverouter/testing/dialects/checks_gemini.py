@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from liverouter.testing.standin.checks import are_texts, unknown_keys
+from liverouter.testing.standin.checks import unknown_keys
 from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import JsonObject, RejectedError
 
@@ -84,7 +84,8 @@ def invalid(message: str) -> RejectedError:
     return RejectedError(Failure.BAD_REQUEST, message)
 
 
-def _wrong_value(where: str) -> RejectedError:
+def wrong_value(where: str) -> RejectedError:
+    """Return the refusal of the value at *where*."""
     return invalid(f"Invalid value at '{where}'.")
 
 
@@ -95,7 +96,7 @@ def object_at(value: object, where: str) -> JsonObject:
         RejectedError: it is no object.
     """
     if not isinstance(value, dict | None):
-        raise _wrong_value(where)
+        raise wrong_value(where)
     return value or {}
 
 
@@ -109,17 +110,8 @@ def list_at(value: object, where: str) -> list[Any]:
     if isinstance(value, dict):
         return [value]
     if not isinstance(value, list | None):
-        raise _wrong_value(where)
+        raise wrong_value(where)
     return value or []
-
-
-def check_generation(config: JsonObject) -> None:
-    """Raise for a member of `generationConfig` that the stand-in reads and that has a wrong type."""
-    for name in ("candidateCount", "maxOutputTokens"):
-        if not isinstance(config.get(name), int | None) or isinstance(config.get(name), bool):
-            raise _wrong_value(f"generation_config.{name}")
-    if not are_texts(list_at(config.get("stopSequences"), "generation_config.stop_sequences")):
-        raise _wrong_value("generation_config.stop_sequences")
 
 
 def known_fields(fields: object, known: frozenset[str], where: str) -> JsonObject:
@@ -167,5 +159,5 @@ def _checked_part(part: object, where: str) -> JsonObject:
     for name in ("functionCall", "functionResponse", "inlineData", "fileData"):
         object_at(named.get(name), f"{where}.{name}")
     if not isinstance(named.get("text", ""), str):
-        raise _wrong_value(f"{where}.text")
+        raise wrong_value(f"{where}.text")
     return named

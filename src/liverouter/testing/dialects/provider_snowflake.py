@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from liverouter.testing.dialects.checks_anthropic_parameters import check_model as check_claude_model
+from liverouter.testing.dialects.checks_openai_parameters import (
+    CORTEX_PARAMETERS,
+    check_cortex_model,
+    check_parameters,
+)
+from liverouter.testing.dialects.models import claude_model, cortex_model
 from liverouter.testing.dialects.provider_anthropic import anthropic_words
 from liverouter.testing.dialects.provider_openai import OpenAI, error_reply
 from liverouter.testing.dialects.wire_anthropic import Messages, event
 from liverouter.testing.dialects.wire_openai import ChatCompletions
 from liverouter.testing.standin.checks import bearer
 from liverouter.testing.standin.failures import Failure
-from liverouter.testing.standin.wire import Ask, ChatEndpoint, Endpoint, HttpReply, Incoming, RejectedError
+from liverouter.testing.standin.wire import (
+    Ask,
+    ChatEndpoint,
+    Endpoint,
+    HttpReply,
+    Incoming,
+    JsonObject,
+    RejectedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +59,21 @@ _STATUS: Mapping[Failure, int] = {Failure.OUT_OF_MONEY: 402}  # of failures that
 _BAD_REQUEST_CODE = "390142"
 
 
+class CortexCompletions(ChatCompletions):
+    """Chat completions as Cortex serves them: with the parameters that it documents."""
+
+    def check(self, body: JsonObject, model: str | None) -> None:
+        """Raise for parameters that Cortex or the model does not take."""
+        check_parameters(body, CORTEX_PARAMETERS, model=model)
+        check_cortex_model(body, body["model"])
+
+
 class CortexMessages(Messages):
-    """Anthropic's messages as Cortex serves them: inside a stream, errors keep Anthropic's shape."""
+    """Anthropic's messages as Cortex serves them: shorter, and inside a stream, errors keep Anthropic's shape."""
+
+    def check_model(self, body: JsonObject, name: str) -> None:
+        """Raise for parameters that the model *name* does not take, or not so much of."""
+        check_claude_model(body, replace(claude_model(name), max_output=cortex_model(name).max_output))
 
     def error_frame(self, error: HttpReply) -> bytes:
         """Write *error*, which has Snowflake's flat shape, as Anthropic's `error` event."""
@@ -60,7 +89,7 @@ class SnowflakeCortex:
 
     def __init__(self) -> None:
         """Know the body formats."""
-        self._chat = ChatEndpoint(ChatCompletions())
+        self._chat = ChatEndpoint(CortexCompletions())
         self._messages = ChatEndpoint(CortexMessages())
         self._openai = OpenAI()
 

@@ -10,12 +10,12 @@ from liverouter.testing.dialects.checks_anthropic import (
     LATEST,
     SIGNATURE,
     check_latest,
-    check_parameters,
-    check_thinking,
     checked_messages,
     invalid,
     is_user_turn,
 )
+from liverouter.testing.dialects.checks_anthropic_parameters import check_model, check_parameters, check_thinking
+from liverouter.testing.dialects.models import claude_model
 from liverouter.testing.standin.answers import argument_pieces, pieces
 from liverouter.testing.standin.checks import objects, text_of, tokens_of, unknown_keys
 from liverouter.testing.standin.wire import (
@@ -104,13 +104,15 @@ class Messages(Wire):
         if self.version_of(body) == LATEST:
             check_latest(body, messages)
         check_parameters(body)
+        name_of = model or body["model"]
+        self.check_model(body, name_of)
         tools, choice, name = _tools(body)
-        check_thinking(body, messages, forced=choice == "any" or name is not None)
+        check_thinking(body, messages, claude_model(name_of), forced=choice == "any" or name is not None)
         newest = messages[-1]
         tokens = tokens_of(messages, [body.get("system"), body.get("tools")])
         read, written = self._cache(body)
         return Ask(
-            model=model or body["model"],
+            model=name_of,
             user_text=next((text_of(m["content"]) for m in reversed(messages) if is_user_turn(m)), ""),
             system_text=text_of(body.get("system")),
             tool_results=tuple(
@@ -129,6 +131,10 @@ class Messages(Wire):
             cache_read_tokens=read,
             cache_write_tokens=written,
         )
+
+    def check_model(self, body: JsonObject, name: str) -> None:
+        """Raise for parameters that the model *name* does not take."""
+        check_model(body, claude_model(name))
 
     def version_of(self, body: JsonObject) -> str:
         """Return the API version that the request asks for."""

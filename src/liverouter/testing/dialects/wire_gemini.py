@@ -8,7 +8,6 @@ from liverouter.testing.dialects.checks_gemini import (
     GENERATION,
     REQUEST,
     camel,
-    check_generation,
     checked_contents,
     invalid,
     known_fields,
@@ -16,6 +15,8 @@ from liverouter.testing.dialects.checks_gemini import (
     message_at,
     object_at,
 )
+from liverouter.testing.dialects.checks_gemini_parameters import check_generation, check_tools
+from liverouter.testing.dialects.models import gemini_model
 from liverouter.testing.dialects.wire_openai import sse
 from liverouter.testing.standin.answers import pieces
 from liverouter.testing.standin.checks import objects, text_of, tokens_of
@@ -57,7 +58,8 @@ class GenerateContent(Wire):
             raise invalid("Unable to submit request because at least one contents field is required.")
         contents = checked_contents(request["contents"])
         config = known_fields(request.get("generationConfig"), GENERATION, "generation_config")
-        check_generation(config)
+        check_generation(config, gemini_model(model or ""))
+        check_tools(request.get("tools"))
         tools, choice, name = _tools(request)
         newest = contents[-1]["parts"]
         system = message_at(request.get("systemInstruction"), "system_instruction").get("parts")
