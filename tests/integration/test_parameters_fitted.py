@@ -37,6 +37,7 @@ AZURE: Final[Place] = ("azure-openai", "prod", {})
 SONNET: Final[Place] = ("anthropic", "claude-sonnet-4-6", {"maxTokens": 128_000})
 HAIKU: Final[Place] = ("anthropic", "claude-haiku-4-5", {"maxTokens": 64_000})
 OPUS: Final[Place] = ("anthropic", "claude-opus-5", {"maxTokens": 128_000})
+UNLISTED: Final[Place] = ("anthropic", "claude-opus-4-1", {"maxTokens": 32_000})  # litellm's list has it no more
 VERTEX: Final[Place] = ("vertex-ai", "claude-sonnet-4-6", {"maxTokens": 64_000})
 FLASH: Final[Place] = ("vertex-ai", "gemini-2.5-flash", {})
 PRO: Final[Place] = ("vertex-ai", "gemini-2.5-pro", {})
@@ -87,6 +88,8 @@ CASES: Final = [  # where, what the call gives, what is sent beside the place's 
     (SONNET, {"cache_control": {"type": "ephemeral"}}, {"cacheControl": {"type": "ephemeral"}}),
     (HAIKU, {"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
     (HAIKU, {"thinking": ADAPTIVE}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
+    (UNLISTED, {"thinking": ADAPTIVE}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
+    (UNLISTED, {"max_tokens": 64_000}, {}),
     (OPUS, {"temperature": 0.5, "top_p": 0.5, "top_k": 5}, {}),
     (OPUS, {"thinking": BUDGET}, {"thinking": ADAPTIVE, "outputConfig": {"effort": "medium"}}),
     (VERTEX, {"temperature": 1.5, "service_tier": "auto", "seed": 7}, {"temperature": 1.0}),

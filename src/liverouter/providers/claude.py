@@ -15,7 +15,8 @@ _ADAPTS_SINCE: Final = (4, 6)  # before it thinking has a budget of tokens, afte
 _SAMPLES_UNTIL: Final = (4, 6)
 _LEAST_BUDGET: Final = 1024
 _LEAST_TOP_P: Final = 0.95  # beside thinking
-_DEFAULT_LIMIT: Final = 4096  # of an answer, beside thinking, of a model that is not known
+_LIMITS: Final = (((3, 4), 4096), ((3, 5), 8192), ((4, 4), 32_000))  # until a version, tokens of an answer
+_LIMIT_SINCE: Final = 64_000
 _SAMPLING: Final = frozenset({"temperature", "top_k", "top_p"})
 _OF_THINKING: Final = frozenset({"reasoning_effort", "thinking"})
 _PERSONAL: Final = re.compile(r"[^@\s]+@[^@\s]+|\+?[\d\s()-]{7,20}")  # no mail address, no telephone number
@@ -29,6 +30,11 @@ def _version(model: Model) -> tuple[int, int]:
     return (int(found[1]), int(found[2] or 0)) if found else _NEWEST
 
 
+def guess(model: Model) -> int:
+    """Return the most tokens that a *model* of that version surely gives; a library's guess may be beyond them."""
+    return next((limit for until, limit in _LIMITS if _version(model) <= until), _LIMIT_SINCE)
+
+
 def _lacks(model: Model) -> frozenset[str]:
     """Return what *model* does not take: the newest no sampling, the oldest no thinking."""
     version = _version(model)
@@ -38,15 +44,12 @@ def _lacks(model: Model) -> frozenset[str]:
 
 def _settle(sent: dict[str, Any], model: Model, *, forced: bool) -> None:
     """Give the model's limit where none is said, and have thinking, forced tools and sampling agree."""
-    if model.max_output is not None:  # else the libraries give one
-        sent.setdefault("max_tokens", model.max_output)
+    sent.setdefault("max_tokens", model.max_output)
     thinking, effort = (None, "") if forced else _thinking(sent, model)
     for name in _OF_THINKING:
         sent.pop(name, None)
     if thinking is not None:
         sent["thinking"] = thinking
-        if "budget_tokens" in thinking:
-            sent.setdefault("max_tokens", thinking["budget_tokens"] + _DEFAULT_LIMIT)
     if effort:
         sent["reasoning_effort"] = effort
     _settle_sampling(sent)
@@ -84,8 +87,7 @@ def _thinking(sent: dict[str, Any], model: Model) -> tuple[dict[str, Any] | None
     by_budget = given is not None and given["type"] == "enabled" and version <= _SAMPLES_UNTIL
     if version >= _ADAPTS_SINCE and not by_budget:
         return {"type": "adaptive", **shown}, _known_effort(effort, model) if effort else ""
-    budget = max(budget_of(sent) or 2 * _LEAST_BUDGET, _LEAST_BUDGET)
-    budget = min(budget, sent.get("max_tokens", budget + 1) - 1)
+    budget = min(max(budget_of(sent) or 2 * _LEAST_BUDGET, _LEAST_BUDGET), sent["max_tokens"] - 1)
     if budget < _LEAST_BUDGET:
         return None, ""  # the limit leaves no room
     return {"type": "enabled", "budget_tokens": budget, **shown}, ""
@@ -141,6 +143,7 @@ PARAMETERS: Final = Api(
         "extra_body": Takes("members of the body"),
     },
     lacks=_lacks,
+    guess=guess,
     settle=_settle,
     native=_native_words,
     litellm=_litellm_words,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -134,6 +134,7 @@ class Api:
     Attributes:
         takes: by the names of `KINDS`; it has no word for the others.
         lacks: model -> names in *takes* that it does not take.
+        guess: model -> the most tokens of its answer, where no list knows it; None where it may be anything.
         settle: (parameters, model, forced) changes the parameters in place: what says the same in other words, and what
             excludes each other. *forced*: the model must call a tool.
         native: parameters -> keyword arguments of the provider's LangChain class.
@@ -144,6 +145,7 @@ class Api:
 
     takes: Mapping[str, Takes]
     lacks: Callable[[Model], frozenset[str]] = lambda _: _PARAMETERS
+    guess: Callable[[Model], int | None] = lambda _: None
     settle: Callable[..., None] = _nothing_settled
     native: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
     litellm: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
@@ -172,6 +174,8 @@ def fitted(api: Api, given: Mapping[str, Any], model: Model, *, forced: bool = F
     *forced*: the model must call a tool.
     """
     lacks = api.lacks(model)
+    if model.max_output is None and (limit := api.guess(model)) is not None:
+        model = replace(model, facts={**model.facts, "max_output_tokens": limit})
     sent = {name: value for name, value in given.items() if name in api.takes and name not in lacks}
     for name in tuple(sent):
         value = _within(api.takes[name], sent.pop(name))

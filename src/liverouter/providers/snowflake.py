@@ -108,6 +108,7 @@ _PARAMETERS: Final = Api(
         "extra_body": Takes("members of the body"),
     },
     lacks=_lacks,
+    guess=lambda model: CLAUDE.guess(model) if is_claude(model.name) else None,
     settle=_settle,
 )
 
