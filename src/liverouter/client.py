@@ -150,7 +150,7 @@ class LiveRouter:
         """Return the first generation; blocks until there is one, or the time is over.
 
         By default that are the seconds of the option `ready_timeout_s`, of which those do not count in which this
-        process itself imports, builds and warms up; ten times as many end it all the same. *timeout_s* seconds, where
+        process itself imports, builds and warms up; as many minutes end it all the same. *timeout_s* seconds, where
         they are given, are all that it waits.
 
         Raises:

@@ -35,10 +35,12 @@ class Serving(Protocol):
 def get_chat_model() -> liverouter.LiveChatModel:
     """Return the default client's live chat model; callable from sync code, threads, any event loop, forked workers.
 
-    The first call starts the default client, configured by the environment, and blocks until its first generation.
+    The first call starts the default client, configured by the environment, and blocks until its first generation, as
+    `LiveRouter.wait_ready` does.
 
     Raises:
-        NotReadyError: no config became live within `ready_timeout_s`; lists every Problem and how to mend it.
+        NotReadyError: no config became live in time, or the settings are rejected; lists every Problem and how to mend
+            it.
         OptionsError: LIVEROUTER_DATABASE_URL is missing, or another option cannot be used.
     """
     model = _model

@@ -166,7 +166,7 @@ _TABLE = (
     Option("snapshot_file", "text", "sealed last-known-good", read=_path),
     Option("api_bases", "text", "base URLs that rows may have the environment's keys sent to", (), read=read_api_bases),
     Option("redis_url", "text", "shared cooldowns", "", read=_redis_url),
-    Option("ready_timeout_s", "number", "get_chat_model() waits this long for the first generation", 30.0, 0, 3600),
+    Option("ready_timeout_s", "number", "get_chat_model() waits this long for database and settings", 30.0, 0, 3600),
     Option("poll_interval_s", "number", "safety poll; 2 s while notifications do not arrive", 30.0, 0.05, 3600),
     Option("probe_interval_s", "number", "liveness query on the listening connection", 10.0, 0.05, 3600),
     # a process counts as offline 35 s after its last heartbeat

@@ -66,6 +66,45 @@ class TestFork:
         assert (parent["stays"][-1], parent["ended before"]) == ("client.closed", []), "as before in the parent"
         assert parent["ends later"][-1] == "client.closed", "what the child takes back is its own"
 
+    @pytest.mark.parametrize("engine", ["litellm", "native"])
+    def test_children_of_a_preloaded_parent_import_next_to_nothing(self, admin: Admin, engine: str) -> None:
+        """The parent has one thread and no socket when it forks; each child answers by what it imported."""
+        environ = os.environ | PATIENT | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
+        if engine == "native":
+            environ["LITELLM_ENABLE"] = "false"
+            admin.set(litellm_enable=False)
+        argv = [sys.executable, "-c", PRELOADED, engine]
+        limit_s = FORKED.limit
+        done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=limit_s, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        *children, parent = (json.loads(line) for line in done.stdout.splitlines())
+        assert (parent["threads"], parent["sockets"]) == (1, [])
+        assert parent["frozen"], "no collection touches, and so copies, what they share"
+        assert [child["said"] for child in children] == ["first says: hi", "first says: hi"]
+        assert {child["engine"] for child in children} == {engine}
+        assert {child["litellm"] for child in children} == {engine == "litellm"}
+        assert max(child["imported"] for child in children) < 300, "without it: two to four thousand modules"
+
+
+PRELOADED = """
+import gc, json, os, sys
+import psutil
+import liverouter
+liverouter.preload(litellm=True if sys.argv[1] == "litellm" else None)  # else as the environment says
+process = psutil.Process()
+sockets = [repr(socket) for socket in process.net_connections("all")]
+parent = {"threads": process.num_threads(), "sockets": sockets, "frozen": gc.get_freeze_count() > 100_000}
+loaded = set(sys.modules)
+for _ in range(2):
+    if not (pid := os.fork()):
+        answer = liverouter.get_chat_model().invoke("hi")
+        engine, imported = answer.response_metadata["liverouter"]["engine"], len(set(sys.modules) - loaded)
+        child = {"said": answer.text, "engine": engine, "imported": imported, "litellm": "litellm" in sys.modules}
+        os.write(1, (json.dumps(child) + "\\n").encode())
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+print(json.dumps(parent))
+"""
 
 SUBSCRIBED = """
 import json, os, threading

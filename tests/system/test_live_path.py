@@ -233,7 +233,9 @@ class TestNothingYet:
         with Prompt(dsn, LIVEROUTER_READY_TIMEOUT_S="1") as prompt:
             assert prompt.first["error"] == "NotReadyError"
             text = prompt.first["text"]
-        assert "no config is live after 1 s [LR401]" in text
+        assert text.startswith("no config is live after ")
+        assert "waiting for: the first settings, since " in text
+        assert "[LR401]" in text
         assert "'llm_provider' is not set [LR100 at settings.llm_provider]" in text
         assert "liverouter set llm_provider=anthropic" in text
         assert "'llm_model' is not set [LR100 at settings.llm_model]" in text

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from liverouter.engine.status import Status, StatusTracker
     from liverouter.events import Event
 
-_MOST_WORK: Final = 10  # times the seconds that a caller waits for others
+_MOST_WORK: Final = 60  # times the seconds that a caller waits for others: as many minutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,8 @@ class Readiness:
     """Lets callers on any thread and loop wait for a status. It observes the client's bus, after the tracker.
 
     What counts is the time in which others are waited for: the database, somebody who stores settings. A machine that
-    starts many processes at once takes its time over each, which is no reason to give up. For a start that never ends,
-    ten times the seconds end a wait all the same.
+    starts many processes at once takes minutes over each, which is no reason to give up. For a start that never ends,
+    as many minutes as seconds end a wait all the same.
 
     Args:
         tracker: has the status.
