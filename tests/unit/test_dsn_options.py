@@ -46,7 +46,9 @@ class TestHonoured:
             "postgresql:///d?host=10.0.0.7",
             "postgresql:///d?host=%5B%3A%3A1%5D",
         )
-        assert Dsn.parse("postgresql:///d?hostaddr=10.0.0.7&host=h").ignored == ("hostaddr",)
+        for url in ("postgresql:///d?hostaddr=10.0.0.7&host=h", "postgresql://h/d?hostaddr=10.0.0.7"):
+            assert Dsn.parse(url).ignored == ("hostaddr",)
+            assert Dsn.parse(url).without_password == "h/d"
 
     def test_name_of_the_database_may_be_an_option(self) -> None:
         """With a slash before the question mark or without."""
@@ -130,7 +132,7 @@ class TestService:
         file = tmp_path / "services"
         file.write_text(
             f"# ours\n[app]\nhost=h1,h2\nport=1,2\ndbname=d\nuser=u\npassword={SECRET}%&=\nsslmode=require\n"
-            "pgbouncer=true\n[wrong]\nhots=h\n"
+            "pgbouncer=true\nservice=app\n[wrong]\nhots=h\n"
         )
         monkeypatch.setenv("PGSERVICEFILE", str(file))
         return file

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from liverouter.errors import OptionsError, SecretError
-from liverouter.options import OPTIONS, Options, load
+from liverouter.options import OPTIONS, Options, load, names_database
 from liverouter.secrecy.sealing import generate_key
 
 URL = "postgresql://u:p@h/d"
@@ -83,6 +83,12 @@ class TestLoad:
         with pytest.raises(OptionsError, match=words) as caught:
             options(None, **{name: given})
         assert (caught.value.code, caught.value.where) == ("LR405", OPTIONS[name].variable)
+
+    def test_database_is_named_by_either_variable(self) -> None:
+        """`liverouter serve` runs one of its own where none is; blanks name nothing."""
+        for variable in ("LIVEROUTER_DATABASE_URL", "LIVEROUTER_DATABASE_URL_FILE", "DATABASE_URL"):
+            assert names_database({variable: "x"})
+        assert not names_database({"DATABASE_URL": " ", "PGHOST": "h"})
 
     def test_unknown_argument_is_told_with_the_known_ones(self) -> None:
         """A slip of the pen does not go unseen."""

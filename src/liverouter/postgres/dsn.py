@@ -76,6 +76,8 @@ class Dsn:
                 raise _unreadable(where) from None
             raise
         host, port = options.pop("host", ""), options.pop("port", "")
+        if written and "hostaddr=" in parts.query.lower():  # TLS verifies the host's name, by which asyncpg connects
+            ignored = (*ignored, "hostaddr")
         if not written and host and len(port.split(",")) not in (1, len(host.split(","))):
             raise OptionsError(
                 "the PostgreSQL URL's parameters host and port do not pair up",

@@ -196,7 +196,7 @@ def _service(name: str, named: str, where: str) -> tuple[Path, list[tuple[str, s
                 f"the service file {file} cannot be read: {type(exc).__name__}", where=where, hint="Mend it"
             ) from None  # the text may hold a line of the file
         if parser.has_section(name):
-            return file, parser.items(name)
+            return file, [(option, value) for option, value in parser.items(name) if option != "service"]
     raise OptionsError(
         f"there is no service '{name}'",
         where=where,
