@@ -31,8 +31,6 @@ from tests.kit.waiting import until_async
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-pytestmark = pytest.mark.servers("embedded", "debian")
-
 E = TypeVar("E", bound=Event)
 NAME = "liverouter-listen/test"
 SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
@@ -134,6 +132,7 @@ def proxy(dsn: str) -> Iterator[FaultProxy]:
         yield running
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestListen:
     async def test_connect_is_proved_and_asks_for_a_read(self, dsn: str, admin: asyncpg.Connection) -> None:
         """Once LISTEN is in force a read is asked for, so that nothing committed before it is missed."""
@@ -226,6 +225,7 @@ class TestListen:
             await admin.execute("DROP ROLE hasty")
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestLoss:
     async def test_terminated_backend_is_replaced_and_asks_for_a_read(
         self, dsn: str, admin: asyncpg.Connection
@@ -339,6 +339,7 @@ class TestBackoff:
             assert "not-the-one" not in str(degraded)
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestServerFaults:
     async def test_listen_that_fails_on_a_frozen_transaction_is_tried_again_behind_a_moved_tail(
         self, proxy: FaultProxy

@@ -65,8 +65,8 @@ def alembic(url: str) -> Config:
     return Config(ROOT / "alembic.ini", attributes={"url": url}, stdout=io.StringIO())
 
 
-@pytest.mark.servers("embedded", "debian")
 class TestUpgrade:
+    @pytest.mark.servers("embedded", "debian")
     def test_upgrade_downgrade_upgrade_ends_where_it_began(self, empty_dsn: str) -> None:
         """Every step has its way back: down leaves nothing of ours, and up again gives the same objects."""
         assert migrate.current(empty_dsn) is None
@@ -89,6 +89,7 @@ class TestUpgrade:
             assert migrate.upgrade(empty_dsn, revision) == revision
             assert objects(empty_dsn) == after
 
+    @pytest.mark.servers("embedded", "debian")
     def test_upgrade_keeps_what_is_stored(self, empty_dsn: str) -> None:
         """Settings and history of the first schema are there in the last."""
         migrate.upgrade(empty_dsn, REVISIONS[0])
@@ -124,6 +125,7 @@ class TestUpgrade:
             command.check(alembic(dsn))
             assert value(db, "SELECT count(*) FROM liverouter.providers") == 0
 
+    @pytest.mark.servers("embedded", "debian")
     def test_newest_step_back_restores_what_was(self, empty_dsn: str) -> None:
         """Definitions, comments and rights, not the names alone."""
         migrate.upgrade(empty_dsn, REVISIONS[-2])
@@ -166,6 +168,7 @@ class TestUpgrade:
             thread.join(60)
         assert migrate.current(empty_dsn) == HEAD
 
+    @pytest.mark.servers("embedded", "debian")
     def test_failed_upgrade_leaves_nothing(self, empty_dsn: str) -> None:
         """All migrations of one run are one transaction."""
         with psycopg.connect(empty_dsn, autocommit=True) as db:
@@ -184,6 +187,7 @@ class TestUpgrade:
             assert caught.value.code == "LR208"
         assert migrate.current(dsn) == HEAD
 
+    @pytest.mark.servers("embedded", "debian")
     def test_busy_table_is_migrated_without_waiting_for_its_writers(self, empty_dsn: str) -> None:
         """A step up goes past open transactions that read and wrote settings, and past their locks."""
         migrate.upgrade(empty_dsn, REVISIONS[-2])

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
 
-pytestmark = pytest.mark.servers("embedded", "debian")
-
 PLAIN = f"sk-plain-{'text'}-key"  # in pieces: a traceback shows source lines, and is searched for the whole
 OLD, NEW = sealing.generate_key(), sealing.generate_key()
 
@@ -160,6 +158,7 @@ class TestRead:
         await repository.read()
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestWrite:
     async def test_write_is_one_revision(self, repository: SettingsRepository, db: Session) -> None:
         """Rows set and removed, secrets stored and removed: one transaction, one number, with author and comment."""
@@ -290,6 +289,7 @@ class TestWrite:
             await repository.close()
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestHistory:
     async def test_rollback_restores_and_can_be_guarded(self, repository: SettingsRepository) -> None:
         """Back to an old revision as a new one, signed; refused where somebody wrote meanwhile, or it never was."""
@@ -318,6 +318,7 @@ class TestHistory:
         assert caught.value.code == "LR213"
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestFleet:
     async def test_report_returns_the_head(self, repository: SettingsRepository, db: Session) -> None:
         """One call reports and polls."""
@@ -378,6 +379,7 @@ class TestFleet:
         await repository.close()
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestReseal:
     async def test_rotation_seals_everything_anew_history_included(self, repository: SettingsRepository) -> None:
         """After it the old key is needed by nothing: not by secrets in force, not by a rollback."""
@@ -700,6 +702,7 @@ class TestUrls:
             await repository.close()
 
 
+@pytest.mark.servers("embedded", "debian")
 class TestPooler:
     async def test_everything_works_behind_a_transaction_pooler(
         self, dsn: str, db: Session, needs_program: Callable[..., Path]

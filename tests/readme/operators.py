@@ -30,7 +30,7 @@ QUESTIONS: Final = {
     "What should run?": "SELECT revision, role, provider, model, credential_source FROM liverouter.desired_config;",
     "Who has not applied it?": (
         "SELECT app, state, applied_revision, rejected_revision, error_code FROM liverouter.instances\n"
-        "WHERE applied_revision IS DISTINCT FROM (SELECT max(revision) FROM liverouter.revisions);"
+        "WHERE applied_revision IS DISTINCT FROM (SELECT max(revision) FROM liverouter.revisions) ORDER BY app;"
     ),
     "Why, and how is it mended?": "SELECT * FROM liverouter.problems \\gx",
     "Who changed it?": (

@@ -129,8 +129,7 @@ outcome AS (
     SELECT r.revision, r.committed_at, coalesce(c.applied, 0), coalesce(c.rejected, 0), c.p50_ms, c.p99_ms, c.slowest
     FROM liverouter.revision_log r
     LEFT JOIN LATERAL liverouter.count_outcomes(ARRAY[r.revision]) c ON true
-    WHERE r.revision BETWEEN (SELECT h.revision - 19 FROM liverouter.head h)
-                         AND (SELECT h.revision FROM liverouter.head h)
+    WHERE r.revision >= (SELECT h.revision - 19 FROM liverouter.head h)
 )
 SELECT
     o.revision,
