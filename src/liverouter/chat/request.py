@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from liverouter.call import Call
 from liverouter.chat import answers
 from liverouter.chat.errors import translate
-from liverouter.chat.messages import fresh, portable
+from liverouter.chat.history import fitted, takes
 from liverouter.chat.tools import deployment_named, tool_request
 from liverouter.routing.attempt import Attempt
 from liverouter.routing.causes import Cause, cause_of
@@ -124,8 +124,10 @@ class Request:
                 strict=generation.snapshot.check_streams,
             )
             try:
-                params = fresh(tool_request(generation, deployment, dict(self._params)))
-                answer = await ask(attempt, portable(messages, generation, deployment), params)
+                params = tool_request(generation, deployment, self._params)
+                history, changes = fitted(messages, takes(generation, deployment, params))
+                self._usage.fitted(deployment, changes)
+                answer = await ask(attempt, history, params)
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
                 call.failed_at(deployment.id, exc, answered=attempt.clock.answered)
                 walk.failed(self._count(deployment, exc, answered=attempt.clock.answered))

@@ -18,6 +18,8 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from liverouter.chat.history.copies import fresh
+from liverouter.chat.schemas import format_of, function_of, has_options
 from liverouter.providers import native_model
 
 if TYPE_CHECKING:
@@ -45,9 +47,21 @@ class BoundTools(list[dict[str, Any]]):
 
     def __init__(self, tools: Sequence[Any], *, strict: bool | None = None) -> None:
         self.raw = tuple(tools)
-        super().__init__(
-            dict(tool) if _is_built_in(tool) else convert_to_openai_tool(tool, strict=strict) for tool in tools
-        )
+        found = [fresh(tool if _is_built_in(tool) else convert_to_openai_tool(tool)) for tool in tools]
+        for tool in found if strict is not None else ():
+            if "function" in tool:
+                tool["function"] = {"strict": strict, **tool["function"]}
+        super().__init__(map(function_of, found))
+        self._mended = tuple("function" in tool and has_options(tool["function"].get("parameters")) for tool in found)
+
+    def for_class(self, native: NativeModel) -> list[Any]:
+        """Return the tools for a provider's own class: as the caller gave them, a copy where that can be changed.
+
+        They are in OpenAI's format where that is the class's own, and those whose arguments had to be mended.
+        """
+        if native.takes_openai_format:
+            return fresh(list(self))  # type: ignore[no-any-return]  # a list
+        return [made if mended else fresh(raw) for raw, made, mended in zip(self.raw, self, self._mended, strict=True)]
 
 
 def _is_built_in(tool: Any) -> bool:
@@ -69,17 +83,35 @@ class BoundFormat(dict[str, Any]):
     tool: BoundTools
 
     def __init__(self, form: Mapping[str, Any], *, schema: Any) -> None:
-        super().__init__(form)
+        super().__init__(format_of(form))
         self.schema, self.tool = convert_to_json_schema(schema), BoundTools([schema])
 
 
 def tool_request(generation: Generation, deployment: Deployment, request: dict[str, Any]) -> dict[str, Any]:
     """Return *request* with its tools and its schema in the format of *generation*'s model of *deployment*.
 
+    Nothing in what it returns is the caller's, or another attempt's: libraries change what they are given.
+
     Raises:
         ValueError: it asks for JSON in a way that the provider does not know.
     """
-    tools, chat = request.pop("tools", None), generation.chats[deployment.id]
+    return dict(fresh(_made(generation, deployment, {name: _copied(value) for name, value in request.items()})))
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of a parameter of the caller's; what is bound is copied where it is made for the deployment."""
+    return value if isinstance(value, BoundTools | BoundFormat) else fresh(value)
+
+
+def _made(generation: Generation, deployment: Deployment, request: dict[str, Any]) -> dict[str, Any]:
+    """Return *request* as `tool_request` does; what it holds may still be the caller's."""
+    tools, chat = request.pop("tools", None) or None, generation.chats[deployment.id]
+    if tools is None:
+        for name in ("tool_choice", "parallel_tool_calls"):
+            request.pop(name, None)  # says nothing without tools, and is refused
+    form = request.get("response_format")
+    if isinstance(form, Mapping) and not isinstance(form, BoundFormat):
+        request["response_format"] = format_of(form)
     if generation.router is None:
         return _native_request(chat, native_model(deployment), request, tools)
     form = request.get("response_format")
@@ -129,12 +161,13 @@ def _native_request(
         request |= _own_format(chat, response_format)
     if tools is None:
         return request
-    if "strict" not in inspect.signature(chat.bind_tools).parameters:
+    strict = request.get("strict")
+    if native.takes_openai_format or "strict" not in inspect.signature(chat.bind_tools).parameters:
         request.pop("strict", None)
     if request.get("tool_choice") in ("required", True):
         request["tool_choice"] = "any"
-    raw = tools.raw if isinstance(tools, BoundTools) else tools
-    bound = chat.bind_tools(raw, **request)
+    ours = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
+    bound = chat.bind_tools(ours.for_class(native), **request)
     return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
 
 
@@ -145,7 +178,7 @@ def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict
         ValueError: *response_format* has no schema.
     """
     schema = response_format.schema if isinstance(response_format, BoundFormat) else None
-    schema = schema or (response_format.get("json_schema") or {}).get("schema")
+    schema = fresh(schema) or (response_format.get("json_schema") or {}).get("schema")
     if schema is None:
         raise ValueError("this provider promises JSON only to a schema: use with_structured_output, or 'json_schema'")
     bound = chat.with_structured_output(schema, method="json_schema").first  # type: ignore[attr-defined]  # a sequence
@@ -232,6 +265,6 @@ def _response_format(schema: Any, method: Method, *, strict: bool | None) -> Bou
     """Return the response format for "json_mode" or "json_schema", which is strict unless *strict* is False."""
     if method == "json_mode":
         return BoundFormat({"type": "json_object"}, schema=schema)
-    function = convert_to_openai_tool(schema, strict=strict is not False)["function"]
+    function = convert_to_openai_tool(schema)["function"]
     described = {"name": function["name"], "schema": function["parameters"], "strict": strict is not False}
     return BoundFormat({"type": "json_schema", "json_schema": described}, schema=schema)

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_options
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, HISTORY, chat_options
 from liverouter.providers.spec import (
     IN_PATH,
     NOWHERE,
@@ -105,7 +105,7 @@ def _client(params: Mapping[str, Any], client: Any) -> Any:
     return sdk
 
 
-_NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset({"azure", "openai"}))
+_NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset({"azure", "openai"}))
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,
     name="azure",
@@ -132,6 +132,7 @@ SPEC: Final = ProviderSpec(
     litellm_options=lambda _: dict.fromkeys(_NOT_ASKED_FOR, ""),
     litellm_client=_client,
     native=lambda _: _NATIVE,
+    history=lambda _: HISTORY,
     dialect=lambda _: _DIALECT,
     libraries=("openai",),
     aliases=("azure", "azure_openai", "azureopenai"),

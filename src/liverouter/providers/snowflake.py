@@ -11,6 +11,7 @@ from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_opti
 from liverouter.providers.spec import (
     NOWHERE,
     Field,
+    History,
     Http,
     ProviderSpec,
     filled,
@@ -91,7 +92,8 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     )
 
 
-_NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset())
+_NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset())
+_HISTORY: Final = History(lists=False)  # whoever made the model; litellm asks Claude by another API, which takes it too
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,
     name="snowflake",
@@ -121,6 +123,7 @@ SPEC: Final = ProviderSpec(
     litellm_options=_options,
     litellm_patches=lambda model: ("snowflake_stops",) if is_claude(model) else (),
     native=lambda _: _NATIVE,
+    history=lambda _: _HISTORY,
     dialect=lambda _: _DIALECT,
     libraries=("openai",),
     aliases=("snowflake", "cortex", "snowflake_cortex"),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.errors import Problem
-from liverouter.providers.anthropic import CHAT_ANTHROPIC, MESSAGES, cached
+from liverouter.providers.anthropic import CHAT_ANTHROPIC, MESSAGES, cached, history
 from liverouter.providers.spec import (
     IN_HOST,
     IN_PATH,
@@ -18,6 +18,7 @@ from liverouter.providers.spec import (
     Contents,
     Dialect,
     Field,
+    History,
     Http,
     NativeModel,
     ProviderSpec,
@@ -222,8 +223,9 @@ _GEMINI: Final = NativeModel(
     package="langchain_google_genai",
     extra="vertex",
     renamed={"max_tokens": "max_output_tokens", "n": "candidate_count"},
-    reasoning_of=frozenset({"google_genai"}),
+    remembers=frozenset({"google_genai"}),
 )
+_GEMINI_HISTORY: Final = History(call_ids=None)
 
 _WHOLE: Final[dict[str, Any]] = {
     "candidates": [
@@ -265,6 +267,7 @@ SPEC: Final = ProviderSpec(
     litellm_options=lambda deployment: cached(deployment.model),
     litellm_patches=_patches,
     native=lambda model: _CLAUDE if is_claude(model) else _GEMINI,
+    history=lambda model: history(model) if is_claude(model) else _GEMINI_HISTORY,
     dialect=lambda model: MESSAGES if is_claude(model) else _GENERATE,
     libraries=("google", "langchain_google_genai", "anthropic"),
     token_modules=("google.auth", "google.oauth2"),

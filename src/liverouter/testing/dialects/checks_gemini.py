@@ -1,4 +1,4 @@
-"""What Gemini's generateContent refuses: names that it does not know, values of the wrong type, broken turns."""
+"""What Gemini's generateContent refuses: names that it does not know, values of the wrong type."""
 
 from __future__ import annotations
 
@@ -54,21 +54,6 @@ GENERATION = frozenset(
         "topP",
     }
 )
-_PART = frozenset(
-    {
-        "codeExecutionResult",
-        "executableCode",
-        "fileData",
-        "functionCall",
-        "functionResponse",
-        "inlineData",
-        "mediaResolution",
-        "text",
-        "thought",
-        "thoughtSignature",
-        "videoMetadata",
-    }
-)
 _SNAKE = re.compile(r"_([a-z])")
 
 
@@ -84,7 +69,8 @@ def invalid(message: str) -> RejectedError:
     return RejectedError(Failure.BAD_REQUEST, message)
 
 
-def _wrong_value(where: str) -> RejectedError:
+def wrong_value(where: str) -> RejectedError:
+    """Return the refusal of a value of the wrong type, as 400."""
     return invalid(f"Invalid value at '{where}'.")
 
 
@@ -95,7 +81,7 @@ def object_at(value: object, where: str) -> JsonObject:
         RejectedError: it is no object.
     """
     if not isinstance(value, dict | None):
-        raise _wrong_value(where)
+        raise wrong_value(where)
     return value or {}
 
 
@@ -109,7 +95,7 @@ def list_at(value: object, where: str) -> list[Any]:
     if isinstance(value, dict):
         return [value]
     if not isinstance(value, list | None):
-        raise _wrong_value(where)
+        raise wrong_value(where)
     return value or []
 
 
@@ -117,9 +103,9 @@ def check_generation(config: JsonObject) -> None:
     """Raise for a member of `generationConfig` that the stand-in reads and that has a wrong type."""
     for name in ("candidateCount", "maxOutputTokens"):
         if not isinstance(config.get(name), int | None) or isinstance(config.get(name), bool):
-            raise _wrong_value(f"generation_config.{name}")
+            raise wrong_value(f"generation_config.{name}")
     if not are_texts(list_at(config.get("stopSequences"), "generation_config.stop_sequences")):
-        raise _wrong_value("generation_config.stop_sequences")
+        raise wrong_value("generation_config.stop_sequences")
 
 
 def known_fields(fields: object, known: frozenset[str], where: str) -> JsonObject:
@@ -128,44 +114,4 @@ def known_fields(fields: object, known: frozenset[str], where: str) -> JsonObjec
     for name in unknown_keys(named, known):
         place = f" at '{where}'" if where else ""
         raise invalid(f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
-    return named
-
-
-def checked_contents(contents: object) -> list[JsonObject]:
-    """Return the turns, each as `{"role", "parts"}` with camel-case names.
-
-    Raises:
-        RejectedError: an unknown name or role, a turn without parts, or function calls that are not answered next.
-    """
-    turns: list[JsonObject] = []
-    calls = 0
-    for at, turn in enumerate(list_at(contents, "contents")):
-        named = known_fields(turn, frozenset({"role", "parts"}), f"contents[{at}]")
-        if named.get("role", "user") not in ("user", "model", "function"):
-            raise invalid("Please use a valid role: user, model.")
-        parts = [
-            _checked_part(part, f"contents[{at}].parts[{spot}]")
-            for spot, part in enumerate(list_at(named.get("parts"), f"contents[{at}].parts"))
-        ]
-        if not parts:
-            raise invalid("Unable to submit request because it must include at least one parts field.")
-        if (answers := sum("functionResponse" in part for part in parts)) != calls:
-            raise invalid(
-                "Please ensure that the number of function response parts is equal to the number of function call "
-                f"parts of the function call turn. ({answers} for {calls})"
-            )
-        calls = sum("functionCall" in part for part in parts)
-        turns.append({"role": named.get("role", "user"), "parts": parts})
-    if calls:
-        raise invalid("Please ensure that function response turn comes immediately after a function call turn.")
-    return turns
-
-
-def _checked_part(part: object, where: str) -> JsonObject:
-    """Return a part under camel-case names; raise for an unknown name or a member of the wrong type."""
-    named = known_fields(part, _PART, where)
-    for name in ("functionCall", "functionResponse", "inlineData", "fileData"):
-        object_at(named.get(name), f"{where}.{name}")
-    if not isinstance(named.get("text", ""), str):
-        raise _wrong_value(f"{where}.text")
     return named

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from liverouter.testing.dialects.checks_snowflake import check_history
 from liverouter.testing.dialects.provider_anthropic import anthropic_words
 from liverouter.testing.dialects.provider_openai import OpenAI, error_reply
 from liverouter.testing.dialects.wire_anthropic import Messages, event
 from liverouter.testing.dialects.wire_openai import ChatCompletions
 from liverouter.testing.standin.checks import bearer
 from liverouter.testing.standin.failures import Failure
-from liverouter.testing.standin.wire import Ask, ChatEndpoint, Endpoint, HttpReply, Incoming, RejectedError
+from liverouter.testing.standin.wire import Ask, ChatEndpoint, Endpoint, HttpReply, Incoming, JsonObject, RejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,14 @@ class CortexMessages(Messages):
         return event({"type": "error", "error": {"type": "api_error", "message": message}})
 
 
+class CortexChatCompletions(ChatCompletions):
+    """OpenAI's chat completions as Cortex serves them."""
+
+    def check_history(self, messages: list[JsonObject], *, model: str) -> None:
+        """Refuse what Cortex does."""
+        check_history(messages, model=model)
+
+
 class SnowflakeCortex:
     """Snowflake Cortex's HTTP surface."""
 
@@ -60,7 +69,7 @@ class SnowflakeCortex:
 
     def __init__(self) -> None:
         """Know the body formats."""
-        self._chat = ChatEndpoint(ChatCompletions())
+        self._chat = ChatEndpoint(CortexChatCompletions())
         self._messages = ChatEndpoint(CortexMessages())
         self._openai = OpenAI()
 

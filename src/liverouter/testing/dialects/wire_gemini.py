@@ -9,13 +9,13 @@ from liverouter.testing.dialects.checks_gemini import (
     REQUEST,
     camel,
     check_generation,
-    checked_contents,
     invalid,
     known_fields,
     list_at,
     message_at,
     object_at,
 )
+from liverouter.testing.dialects.checks_gemini_messages import check_declarations, check_schema, checked_contents
 from liverouter.testing.dialects.wire_openai import sse
 from liverouter.testing.standin.answers import pieces
 from liverouter.testing.standin.checks import objects, text_of, tokens_of
@@ -58,6 +58,8 @@ class GenerateContent(Wire):
         contents = checked_contents(request["contents"])
         config = known_fields(request.get("generationConfig"), GENERATION, "generation_config")
         check_generation(config)
+        check_schema(config.get("responseSchema"), "generation_config.response_schema")
+        check_declarations(request.get("tools"))
         tools, choice, name = _tools(request)
         newest = contents[-1]["parts"]
         system = message_at(request.get("systemInstruction"), "system_instruction").get("parts")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from liverouter.testing.dialects.checks_openai_messages import (
+    check_response_format,
+    check_tools,
+    checked_messages,
+    invalid,
+)
 from liverouter.testing.standin.answers import argument_pieces, pieces
 from liverouter.testing.standin.checks import are_texts, objects, text_of, tokens_of, unknown_keys
-from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import (
     Answer,
     Ask,
@@ -15,7 +20,6 @@ from liverouter.testing.standin.wire import (
     Frames,
     HttpReply,
     JsonObject,
-    RejectedError,
     Tool,
     ToolChoice,
     Wire,
@@ -72,7 +76,6 @@ _TYPES: Mapping[str, tuple[type, ...]] = {  # the body parameters of the public 
     "verbosity": (str,),
     "web_search_options": (dict,),
 }
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _MAX_CHOICES = 128
 
 
@@ -96,7 +99,10 @@ class ChatCompletions(Wire):
         """Read a request; *model* where the path names the deployment."""
         del stream
         self._check_parameters(body, model_in_path=model is not None)
-        messages = _checked_messages(body["messages"])
+        messages = checked_messages(body["messages"])
+        check_tools(body)
+        check_response_format(body.get("response_format"))
+        self.check_history(messages, model=model or body["model"])
         tools, choice, name = _tools(body)
         newest = messages[-1]
         results = _trailing_results(messages)
@@ -124,19 +130,23 @@ class ChatCompletions(Wire):
     def _check_parameters(self, body: JsonObject, *, model_in_path: bool) -> None:
         """Raise for a parameter that is unknown, missing, of the wrong type or out of its range."""
         for key in unknown_keys(body, self._known):
-            raise _invalid(f"Unknown parameter: '{key}'.", key, "unknown_parameter")
+            raise invalid(f"Unknown parameter: '{key}'.", key, "unknown_parameter")
         for key in ("messages",) if model_in_path else ("model", "messages"):
             if body.get(key) is None:
-                raise _invalid(f"Missing required parameter: '{key}'.", key, "missing_required_parameter")
+                raise invalid(f"Missing required parameter: '{key}'.", key, "missing_required_parameter")
         for key, value in body.items():
             if value is not None and not _has_type(value, self._types[key]):
-                raise _invalid(f"Invalid type for '{key}': got {type(value).__name__} instead.", key, "invalid_type")
+                raise invalid(f"Invalid type for '{key}': got {type(value).__name__} instead.", key, "invalid_type")
         if isinstance(body.get("stop"), list) and not are_texts(body["stop"]):
-            raise _invalid("Invalid type for 'stop': expected strings.", "stop", "invalid_type")
+            raise invalid("Invalid type for 'stop': expected strings.", "stop", "invalid_type")
         if not 1 <= (1 if body.get("n") is None else body["n"]) <= _MAX_CHOICES:
-            raise _invalid(f"Invalid 'n': expected a value from 1 to {_MAX_CHOICES}.", "n", "integer_out_of_range")
+            raise invalid(f"Invalid 'n': expected a value from 1 to {_MAX_CHOICES}.", "n", "integer_out_of_range")
         if body.get("stream_options") is not None and not body.get("stream"):
-            raise _invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+            raise invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+
+    def check_history(self, messages: list[JsonObject], *, model: str) -> None:
+        """Raise for what a format derived from this one refuses of messages that OpenAI would take."""
+        del messages, model
 
     def body(self, answer: Answer) -> JsonObject:
         """Write the whole answer."""
@@ -207,52 +217,9 @@ class ChatCompletions(Wire):
         return b"data: " + error.body + b"\n\n"
 
 
-def _invalid(message: str, param: str, code: str | None = None) -> RejectedError:
-    return RejectedError(Failure.BAD_REQUEST, message, param=param, code=code)
-
-
 def _has_type(value: object, allowed: tuple[type, ...]) -> bool:
     """Whether a JSON value has one of the types; true and false are no numbers."""
     return bool in allowed if isinstance(value, bool) else isinstance(value, allowed)
-
-
-def _checked_messages(messages: list[Any]) -> list[JsonObject]:
-    """Return *messages*; raise for an unknown role, no content, or a tool call and its answers that do not match."""
-    if not messages:
-        raise _invalid(
-            "Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages", "empty_array"
-        )
-    unanswered: set[str] = set()
-    for at, item in enumerate(messages):
-        where = f"messages[{at}]"
-        if not isinstance(item, dict) or item.get("role") not in tuple(_ROLES):
-            supported = ", ".join(sorted(_ROLES))
-            raise _invalid(f"Invalid value. Supported values are: {supported}.", f"{where}.role", "invalid_value")
-        if item["role"] == "tool":
-            if item.get("tool_call_id") not in tuple(unanswered):
-                raise _invalid(
-                    "Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
-                    "'tool_calls'.",
-                    f"{where}.role",
-                )
-            unanswered.discard(item["tool_call_id"])
-        else:
-            _refuse_unanswered(unanswered, f"{where}.role")
-        if item["role"] == "assistant":
-            unanswered = {str(call.get("id")) for call in objects(item.get("tool_calls"))}
-        elif item.get("content") is None:
-            raise _invalid("Invalid value for 'content': expected a string, got null.", f"{where}.content")
-    _refuse_unanswered(unanswered, "messages")
-    return messages
-
-
-def _refuse_unanswered(calls: set[str], where: str) -> None:
-    if calls:
-        raise _invalid(
-            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-            f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(sorted(calls))}",
-            where,
-        )
 
 
 def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
@@ -276,14 +243,11 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
     tools = tuple(Tool(str(item.get("name")), item.get("parameters") or {}) for item in functions)
     for tool in tools:
         if not isinstance(tool.schema, dict):
-            raise _invalid(f"Invalid type for the parameters of '{tool.name}': expected an object.", "tools")
-    choice = body.get("tool_choice", body.get("function_call"))
-    if choice is not None and not tools:
-        raise _invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
-    match choice:
+            raise invalid(f"Invalid type for the parameters of '{tool.name}': expected an object.", "tools")
+    match body.get("tool_choice", body.get("function_call")):
         case {"function": {"name": str(name)}} | {"name": str(name)}:
             if name not in {tool.name for tool in tools}:
-                raise _invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
+                raise invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
             return tools, "auto", name
         case "required":
             return tools, "any", None
