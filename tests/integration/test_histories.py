@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 from langchain_core.messages import AIMessage, ChatMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.tools import tool
 
 from liverouter.events import HistoryFitted
-from liverouter.testing import Failure, MemoryRouter, Reply, StandIn, ToolCall
+from liverouter.testing import Failure, MemoryRouter, Reply, ToolCall
 from tests.kit.dialects import DIALECTS
+from tests.kit.everybody import ENGINES, TARGETS, World, add, named
 from tests.kit.histories import BLOCKS, FILES, IMAGES, PDF, PIXEL, conversations
 from tests.kit.standins import bodies, fallback, primary
 
@@ -23,60 +22,15 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from liverouter.events import Event
 
-ENGINES: Final = {"litellm": True, "native": False}
-TARGETS: Final = [(dialect, engine) for dialect in DIALECTS for engine in ENGINES]
 HI: Final = HumanMessage("hi")
-
-
-@tool
-def add(a: int, b: int = 2, *, note: dict[str, int] | None = None) -> int:
-    """Add two numbers."""
-    return a + b + len(note or ())
-
-
-class World:
-    """A client of each engine over all dialects, and the stand-ins behind them."""
-
-    def __init__(self) -> None:
-        self.standins = {provider: StandIn(provider).start() for provider in {d.provider for d in DIALECTS.values()}}
-        self.secrets = {name: key for one in self.standins.values() for name, key in one.secrets().items()}
-        self.events: list[Event] = []
-        first, *others = DIALECTS.values()
-        rows = {
-            **primary(self.standins[first.provider], first.model),
-            "llm_fallback_config": [fallback(self.standins[one.provider], one.model) for one in others],
-        }
-        self.clients = {
-            engine: MemoryRouter(
-                {**rows, "litellm_enable": enabled}, secrets=self.secrets, observers=(self.events.append,)
-            )
-            for engine, enabled in ENGINES.items()
-        }
-
-    def ask(self, target: tuple[str, str], history: list[BaseMessage], **options: Any) -> Any:
-        """Ask the *target* to go on with *history*, and return the body that its provider got and took."""
-        dialect, client = DIALECTS[target[0]], self.clients[target[1]]
-        standin = self.standins[dialect.provider]
-        refused = len(standin.violations)
-        self.events.clear()
-        model = client.chat_model().bind_tools([add])
-        model.invoke(history, model=f"{dialect.provider}/{dialect.model}", **options)
-        assert standin.violations[refused:] == ()
-        return bodies(standin)[-1]
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """One world for all tests, entered."""
-    made = World()
-    with contextlib.ExitStack() as entered:
-        for standin in made.standins.values():
-            entered.callback(standin.stop)
-        for client in made.clients.values():
-            entered.enter_context(client)
-        yield made
+    """One world for all tests."""
+    with World() as entered:
+        yield entered
 
 
 def called(*identifiers: str, text: str = "", name: str = "add", **more: Any) -> AIMessage:
@@ -193,18 +147,13 @@ KINDS: Final = {
 }
 
 
-def ids(target: tuple[str, str]) -> str:
-    """Return how a parameter reads."""
-    return " ".join(target)
-
-
-@pytest.mark.parametrize("target", TARGETS, ids=ids)
+@pytest.mark.parametrize("target", TARGETS, ids=named)
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_history_goes_on_anywhere(world: World, name: str, target: tuple[str, str]) -> None:
     """It is taken, what matters arrives, what only its maker knows does not, and an event without content says so."""
     kind = KINDS[name]
     passed = copy.deepcopy(kind.history)
-    body = repr(world.ask(target, kind.history))
+    body = repr(world.ask(target, kind.history, tools=[add]))
     assert [text for text in kind.kept if text not in body] == []
     said = [change for event in world.events if isinstance(event, HistoryFitted) for change in event.changes]
     if target not in kind.own:
@@ -215,13 +164,13 @@ def test_every_kind_of_history_goes_on_anywhere(world: World, name: str, target:
     assert kind.history == passed
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=ids)
+@pytest.mark.parametrize("target", TARGETS, ids=named)
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=conversations())
 def test_any_conversation_goes_on_anywhere(world: World, target: tuple[str, str], history: list[BaseMessage]) -> None:
     """Random tools, blocks, ids and roles: the strict stand-ins refuse none, and nothing that was passed changes."""
     passed = copy.deepcopy(history)
-    world.ask(target, history)
+    world.ask(target, history, tools=[add])
     assert history == passed
 
 

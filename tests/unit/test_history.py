@@ -177,6 +177,16 @@ class TestContent:
         assert notes == Counter({"a message of type remove": 1})
 
 
+def test_openai_s_class_remembers_by_its_newer_api_alone() -> None:
+    """Chat completions have no place for reasoning and its own tools' calls; the API to which such a tool leads has."""
+    from langchain_openai import ChatOpenAI
+
+    native = PROVIDERS["openai"].native("gpt-4o")
+    chat = ChatOpenAI(model="gpt-4o", api_key="sk-none")  # type: ignore[arg-type]  # made a secret there
+    assert not native.remembers_in(chat, {})
+    assert native.remembers_in(chat, {"tools": [{"type": "web_search"}]})
+
+
 class TestTurns:
     def test_system_messages_are_one_on_top(self) -> None:
         """Where the API has one place for them; OpenAI takes them where they are."""

@@ -168,7 +168,12 @@ def _native_request(
         request["tool_choice"] = "any"
     ours = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
     bound = chat.bind_tools(ours.for_class(native), **request)
-    return dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
+    made: dict[str, Any] = dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
+    form = made.get("response_format")
+    if form is not None and native.takes_openai_format and not native.remembers_in(chat, made):
+        del made["response_format"]  # with which OpenAI's package would read the calls, and refuse tools that are loose
+        made["extra_body"] = {**(made.get("extra_body") or {}), "response_format": form}
+    return made
 
 
 def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict[str, Any]:

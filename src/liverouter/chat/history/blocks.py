@@ -70,6 +70,7 @@ def _answer(message: AIMessage, taken: Takes, notes: Counter[str]) -> AIMessage:
                 "content": content,
                 "tool_calls": fresh(message.tool_calls),
                 "additional_kwargs": fresh(message.additional_kwargs),
+                "name": _name(message.name),
             }
         )
     content = message.content
