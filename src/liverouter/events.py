@@ -266,6 +266,20 @@ class CallFitted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryFitted(Event):
+    """A conversation held what the model asked does not take; it was sent without, or with what was missing.
+
+    Attributes:
+        changes: what was left out or made up, and how often; nothing of the conversation's content.
+    """
+
+    name: ClassVar[str] = "history.fitted"
+    level: ClassVar[Level] = "debug"
+    deployment: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportFailed(Event):
     """The process could not report to the database; retried with the next heartbeat."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from langchain_core import exceptions as core
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import HumanMessage
 
 from liverouter.routing.answer_errors import RefusedError, UnsentError
 from liverouter.testing import Failure, StandIn, service_account_json
@@ -82,7 +82,6 @@ PICTURE: Final[Any] = [
     HumanMessage([{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": "no address"}}])
 ]
 UNWRITABLE: Final[list[tuple[str, Any]]] = [  # what litellm fails to write for a provider
-    ("vertex-ai", [ToolMessage("4", tool_call_id="gone"), HumanMessage("hi")]),
     ("vertex-ai", PICTURE),
     ("snowflake claude", PICTURE),
 ]

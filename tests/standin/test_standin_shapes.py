@@ -50,7 +50,7 @@ _MESSAGES: Final = {
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "done"}]},
     ],
     "system": [{"type": "text", "text": "s"}],
-    "tools": [{"name": "f", "input_schema": {}}],
+    "tools": [{"name": "f", "input_schema": {"type": "object"}}],
     "tool_choice": {"type": "auto"},
     "thinking": {"type": "enabled", "budget_tokens": 2000},
     "stop_sequences": ["end"],

@@ -86,6 +86,7 @@ BEARER = {"authorization": "Bearer standin-key"}
 CHAT: dict[str, Any] = {"model": "m", "messages": HI}
 MESSAGES: dict[str, Any] = {"model": "m", "messages": HI, "max_tokens": 9000}
 CLAUDE: dict[str, Any] = {"anthropic_version": "vertex-2023-10-16", "messages": HI, "max_tokens": 9}
+F: dict[str, Any] = {"name": "f", "input_schema": {"type": "object"}}
 VERSION = {"anthropic-version": "2023-06-01"}
 
 WAYS = (
@@ -275,7 +276,7 @@ class TestMessages:
             (
                 {
                     "thinking": {"type": "enabled", "budget_tokens": 2000},
-                    "tools": [{"name": "f", "input_schema": {}}],
+                    "tools": [F],
                     "tool_choice": {"type": "any"},
                 },
                 "forces tool use",
@@ -291,8 +292,9 @@ class TestMessages:
             ({"max_tokens": "many"}, "valid integer"),
             ({"temperature": 1.5}, "range: 0..1"),
             ({"top_p": "much"}, "valid number"),
-            ({"tool_choice": {"type": "tool", "name": "g"}}, "'g' not found"),
-            ({"tool_choice": "any"}, "does not match any of the expected tags"),
+            ({"tool_choice": {"type": "tool", "name": "g"}, "tools": [F]}, "'g' not found"),
+            ({"tool_choice": "any", "tools": [F]}, "does not match any of the expected tags"),
+            ({"tool_choice": {"type": "any"}}, "only be specified while providing tools"),
         ],
     )
     def test_parameters_must_go_together(
@@ -319,7 +321,6 @@ class TestAnthropicVersions:
             ({"temperature": 1}, 400),
             ({"top_k": 1}, 400),
             ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "citations": [{}]}]}]}, 400),
-            ({"messages": [*HI, {"role": "assistant", "content": [{"type": "document", "source": {}}]}, *HI]}, 400),
             ({}, 200),
         ],
     )
@@ -371,7 +372,12 @@ class TestGemini:
             ({"contents": [{"role": "user", "parts": [{"text": 1}]}]}, "Invalid value at 'contents[0].parts[0].text'"),
             ({"generationConfig": {"maxOutputTokens": "many"}}, "Invalid value at 'generation_config"),
             (
-                {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f"}}]}]},
+                {
+                    "contents": [
+                        {"role": "user", "parts": [{"text": "x"}]},
+                        {"role": "model", "parts": [{"functionCall": {"name": "f"}}]},
+                    ]
+                },
                 "immediately after a function call turn",
             ),
             (

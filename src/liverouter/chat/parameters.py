@@ -120,7 +120,7 @@ def for_deployment(
         api,
         given,
         known_model(deployment),
-        forced=forced or (is_native and _is_midway(messages, native_model(deployment).reasoning_of)),
+        forced=forced or (is_native and _is_midway(messages, native_model(deployment).remembers)),
     )
     left_out = [name for name in parameters.given if name not in given]
     told = [name for name in (*left_out, *result.dropped, *result.changed) if name in parameters.given]

@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from liverouter.call import Call
 from liverouter.chat import answers, schema_tool
 from liverouter.chat.errors import translate
-from liverouter.chat.messages import fresh, portable
+from liverouter.chat.history import fitted, takes
 from liverouter.chat.parameters import for_deployment, ours, read
 from liverouter.chat.prompt_cache import cached
 from liverouter.chat.tools import deployment_named, is_forced, tool_request, tools_for
@@ -134,7 +134,9 @@ class Request:
             try:
                 params = self._params_for(deployment, messages)
                 named = params.pop(schema_tool.KEY, None)
-                history = cached(portable(messages, generation, deployment), params, generation, deployment)
+                history, changes = fitted(messages, takes(generation, deployment, params))
+                self._usage.fitted(deployment, changes)
+                history = cached(history, params, generation, deployment)
                 answer = await ask(attempt, history, params)
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
                 call.failed_at(deployment.id, exc, answered=attempt.clock.answered)
@@ -160,7 +162,7 @@ class Request:
         if told and not self._told:
             self._told = True
             self._usage.emit(CallFitted(deployment.id, tuple(told)))
-        return fresh(tool_request(generation, deployment, request))  # type: ignore[no-any-return]  # a dict, copied
+        return tool_request(generation, deployment, request)
 
     def _deployments(self) -> tuple[Deployment, ...]:
         """Return those that may serve the call: the named one, or all."""

@@ -20,6 +20,8 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from liverouter.chat import schema_tool
 from liverouter.chat.built_in import carried, is_built_in, spelt
+from liverouter.chat.history.copies import fresh
+from liverouter.chat.schemas import format_of, function_of, has_options
 from liverouter.providers import api_of, native_model
 
 if TYPE_CHECKING:
@@ -46,14 +48,27 @@ class BoundTools(list[dict[str, Any]]):
 
     def __init__(self, tools: Sequence[Any], *, strict: bool | None = None) -> None:
         self.raw = tuple(tools)
-        super().__init__(
-            dict(tool) if is_built_in(tool) else convert_to_openai_tool(tool, strict=strict) for tool in tools
-        )
+        found = [fresh(tool if is_built_in(tool) else convert_to_openai_tool(tool)) for tool in tools]
+        for tool in found if strict is not None else ():
+            if "function" in tool:
+                tool["function"] = {"strict": strict, **tool["function"]}
+        super().__init__(map(function_of, found))
+        self._mended = tuple("function" in tool and has_options(tool["function"].get("parameters")) for tool in found)
+
+    def for_class(self, native: NativeModel) -> list[Any]:
+        """Return the tools for a provider's own class: as the caller gave them, a copy where that can be changed.
+
+        They are in OpenAI's format where that is the class's own, and those whose arguments had to be mended.
+        """
+        if native.takes_openai_format:
+            return fresh(list(self))  # type: ignore[no-any-return]  # a list
+        return [made if mended else fresh(raw) for raw, made, mended in zip(self.raw, self, self._mended, strict=True)]
 
     def only(self, indices: Sequence[int]) -> BoundTools:
         """Return those of *indices*."""
         some = BoundTools(())
         some.raw = tuple(self.raw[index] for index in indices)
+        some._mended = tuple(self._mended[index] for index in indices)
         some.extend(self[index] for index in indices)
         return some
 
@@ -70,24 +85,42 @@ class BoundFormat(dict[str, Any]):
     tool: BoundTools
 
     def __init__(self, form: Mapping[str, Any], *, schema: Any) -> None:
-        super().__init__(form)
+        super().__init__(format_of(form))
         self.schema, self.tool = convert_to_json_schema(schema), BoundTools([schema])
 
 
 def tool_request(generation: Generation, deployment: Deployment, request: dict[str, Any]) -> dict[str, Any]:
     """Return *request* with its tools and its schema in the format of *generation*'s model of *deployment*.
 
+    Nothing in what it returns is the caller's, or another attempt's: libraries change what they are given.
+
     Raises:
         ValueError: it asks for JSON in a way that the provider does not know.
     """
+    return dict(fresh(_made(generation, deployment, {name: _copied(value) for name, value in request.items()})))
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of a parameter of the caller's; what is bound is copied where it is made for the deployment."""
+    return value if isinstance(value, BoundTools | BoundFormat) else fresh(value)
+
+
+def _made(generation: Generation, deployment: Deployment, request: dict[str, Any]) -> dict[str, Any]:
+    """Return *request* as `tool_request` does; what it holds may still be the caller's."""
     by_tool = _asks_by_tool(generation, deployment, request)
-    tools, chat = request.pop("tools", None), generation.chats[deployment.id]
+    tools, chat = request.pop("tools", None) or None, generation.chats[deployment.id]
     if by_tool:
         form = request.pop("response_format")
         if tools is None:
             tools, request["tool_choice"] = form.tool, "any"
         else:
             tools = _beside(tools, schema_tool.tool_of(form), request)
+    if tools is None:
+        for name in ("tool_choice", "parallel_tool_calls"):
+            request.pop(name, None)  # says nothing without tools, and is refused
+    form = request.get("response_format")
+    if isinstance(form, Mapping) and not isinstance(form, BoundFormat):
+        request["response_format"] = format_of(form)
     if generation.router is None:
         return _native_request(chat, native_model(deployment), request, tools)
     strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
@@ -123,7 +156,7 @@ def is_forced(generation: Generation, deployment: Deployment, request: Mapping[s
     """Tell whether *generation*'s model of *deployment* must call a tool to answer *request*."""
     choice = request.get("tool_choice")
     said = choice.get("type") if isinstance(choice, dict) else choice
-    if request.get("tools") is None or said in (None, "auto"):
+    if not request.get("tools") or said in (None, "auto"):
         return _asks_by_tool(generation, deployment, request)
     return said not in (False, "none")
 
@@ -137,7 +170,7 @@ def _asks_by_tool(generation: Generation, deployment: Deployment, request: Mappi
     form, chat = request.get("response_format"), generation.chats[deployment.id]
     if form is None or generation.profiles[deployment.id].get("structured_output") is not False:
         return False
-    if request.get("tools") is not None:
+    if request.get("tools"):
         return schema_tool.tool_of(form) is not None
     return isinstance(form, BoundFormat) and (
         generation.router is not None or not native_model(deployment).promises(chat)
@@ -184,18 +217,25 @@ def _native_request(
         request |= _own_format(chat, response_format)
     if tools is None:
         return request
-    if "strict" not in inspect.signature(chat.bind_tools).parameters:
+    strict = request.get("strict")
+    if native.takes_openai_format or "strict" not in inspect.signature(chat.bind_tools).parameters:
         request.pop("strict", None)
     if request.get("tool_choice") in ("required", True):
         request["tool_choice"] = "any"
-    raw = tools.raw if isinstance(tools, BoundTools) else tools
     named = {schema_tool.KEY: request.pop(schema_tool.KEY)} if schema_tool.KEY in request else {}
-    bound = chat.bind_tools([spelt(tool) for tool in raw], **request)
+    ours = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
+    given = [spelt(tool) for tool in ours.for_class(native)]
+    bound = chat.bind_tools(given, **request)
+    made: dict[str, Any] = dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
     if native.takes_anthropic_blocks:  # its class forgets the mark of a tool in OpenAI's format
-        for given, made in zip(raw, bound.kwargs["tools"], strict=False):  # type: ignore[attr-defined]
-            if isinstance(given, Mapping) and "cache_control" in given:
-                made["cache_control"] = given["cache_control"]
-    return dict(bound.kwargs) | named  # type: ignore[attr-defined]  # a RunnableBinding
+        for tool, own in zip(given, made["tools"], strict=False):
+            if isinstance(tool, Mapping) and "cache_control" in tool:
+                own["cache_control"] = tool["cache_control"]
+    form = made.get("response_format")
+    if form is not None and native.takes_openai_format and not native.remembers_in(chat, made):
+        del made["response_format"]  # with which OpenAI's package would read the calls, and refuse tools that are loose
+        made["extra_body"] = {**(made.get("extra_body") or {}), "response_format": form}
+    return made | named
 
 
 def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,7 +245,7 @@ def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict
         ValueError: *response_format* has no schema.
     """
     schema = response_format.schema if isinstance(response_format, BoundFormat) else None
-    schema = schema or (response_format.get("json_schema") or {}).get("schema")
+    schema = fresh(schema) or (response_format.get("json_schema") or {}).get("schema")
     if schema is None:
         raise ValueError("this provider promises JSON only to a schema: use with_structured_output, or 'json_schema'")
     bound = chat.with_structured_output(schema, method="json_schema").first  # type: ignore[attr-defined]  # a sequence
@@ -292,6 +332,6 @@ def _response_format(schema: Any, method: Method, *, strict: bool | None) -> Bou
     """Return the response format for "json_mode" or "json_schema", which is strict unless *strict* is False."""
     if method == "json_mode":
         return BoundFormat({"type": "json_object"}, schema=schema)
-    function = convert_to_openai_tool(schema, strict=strict is not False)["function"]
+    function = convert_to_openai_tool(schema)["function"]
     described = {"name": function["name"], "schema": function["parameters"], "strict": strict is not False}
     return BoundFormat({"type": "json_schema", "json_schema": described}, schema=schema)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from liverouter.providers import anthropic, azure, openai, snowflake, vertex
-from liverouter.providers.spec import Contents, Field, NativeModel, ProviderSpec, is_claude
+from liverouter.providers.spec import Contents, Field, History, NativeModel, ProviderSpec, is_claude
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,7 @@ __all__ = [
     "REJECTED",
     "Contents",
     "Field",
+    "History",
     "NativeModel",
     "ProviderSpec",
     "api_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers.claude import PARAMETERS
@@ -10,6 +11,7 @@ from liverouter.providers.spec import (
     NOWHERE,
     Dialect,
     Field,
+    History,
     Http,
     NativeModel,
     ProviderSpec,
@@ -81,10 +83,19 @@ CHAT_ANTHROPIC: Final = NativeModel(
     build=_build,
     package="langchain_anthropic",
     extra="anthropic",
-    reasoning_of=frozenset({"anthropic"}),
+    remembers=frozenset({"anthropic"}),
     takes_anthropic_blocks=True,
     promises=lambda chat: bool((chat.profile or {}).get("structured_output")),  # Claude's older models refuse a schema
 )
+
+_HISTORY: Final = History(marks=frozenset({"cache_control"}), rich_results=True)
+_COMPLETES: Final = re.compile(r"claude-(?:instant-|v?[12]\b|3\b|3-|[a-z]+-(?:3\b|3-|4-[0-5](?!\d)|4-\d{8}|4$|4@))")
+
+
+def history(model: str) -> History:
+    """Return what Claude takes: up to version 4.5 it completes an answer that the caller has begun."""
+    return replace(_HISTORY, user_last=not _COMPLETES.search(model))
+
 
 _USAGE: Final = {"input_tokens": 1, "output_tokens": 1}
 _CALL: Final = {"type": "tool_use", "id": "toolu_1", "name": "warm_up", "input": {}}
@@ -130,6 +141,7 @@ SPEC: Final = ProviderSpec(
     litellm_params=_params,
     litellm_options=lambda deployment: cached(deployment.model),
     native=lambda _: CHAT_ANTHROPIC,
+    history=history,
     dialect=lambda _: MESSAGES,
     parameters=lambda _: PARAMETERS,
     libraries=("anthropic",),

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, PARAMETERS, chat_options
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, HISTORY, PARAMETERS, chat_options
 from liverouter.providers.parameters import NO_TOOLS
 from liverouter.providers.spec import (
     IN_PATH,
@@ -107,7 +107,7 @@ def _client(params: Mapping[str, Any], client: Any) -> Any:
 
 
 _PARAMETERS: Final = replace(PARAMETERS, native_tools=NO_TOOLS)  # its dated versions have chat completions alone
-_NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset({"azure", "openai"}))
+_NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset({"azure", "openai"}))
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,
     name="azure",
@@ -134,6 +134,7 @@ SPEC: Final = ProviderSpec(
     litellm_options=lambda _: dict.fromkeys(_NOT_ASKED_FOR, "") | {"allowed_openai_params": ["service_tier"]},
     litellm_client=_client,
     native=lambda _: _NATIVE,
+    history=lambda _: HISTORY,
     dialect=lambda _: _DIALECT,
     parameters=lambda _: _PARAMETERS,
     libraries=("openai",),

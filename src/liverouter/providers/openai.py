@@ -10,6 +10,7 @@ from liverouter.providers.spec import (
     NOWHERE,
     Dialect,
     Field,
+    History,
     Http,
     NativeModel,
     ProviderSpec,
@@ -172,7 +173,12 @@ CHAT_OPENAI: Final = NativeModel(
     package="langchain_openai",
     extra="openai",
     takes_openai_format=True,
-    reasoning_of=frozenset({"openai"}),
+    remembers=frozenset({"openai"}),
+    # chat completions have no place for what the other API said
+    remembers_in=lambda chat, request: bool(chat._use_responses_api(dict(request))),  # noqa: SLF001 - it tells nobody
+)
+HISTORY: Final = History(
+    marks=frozenset({"prompt_cache_breakpoint"}), system_anywhere=True, takes_turns=False, user_last=False
 )
 
 
@@ -231,6 +237,7 @@ SPEC: Final = ProviderSpec(
     litellm_params=_params,
     litellm_client=_client,
     native=lambda _: CHAT_OPENAI,
+    history=lambda _: HISTORY,
     dialect=lambda _: CHAT_COMPLETIONS,
     parameters=lambda _: PARAMETERS,
     libraries=("openai",),

@@ -13,6 +13,7 @@ from liverouter.providers.parameters import Api, Model, Takes
 from liverouter.providers.spec import (
     NOWHERE,
     Field,
+    History,
     Http,
     ProviderSpec,
     filled,
@@ -129,7 +130,8 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     )
 
 
-_NATIVE: Final = replace(CHAT_OPENAI, build=_build, reasoning_of=frozenset(), parameters=_PARAMETERS)
+_NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset(), parameters=_PARAMETERS)
+_HISTORY: Final = History(lists=False)  # whoever made the model; litellm asks Claude by another API, which takes it too
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,
     name="snowflake",
@@ -159,6 +161,7 @@ SPEC: Final = ProviderSpec(
     litellm_options=_options,
     litellm_patches=lambda model: ("snowflake_stops",) if is_claude(model) else (),
     native=lambda _: _NATIVE,
+    history=lambda _: _HISTORY,
     dialect=lambda _: _DIALECT,
     parameters=lambda model: ON_SNOWFLAKE if is_claude(model) else _PARAMETERS,
     libraries=("openai",),

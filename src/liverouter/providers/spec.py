@@ -98,6 +98,29 @@ class Http(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What an API takes of a conversation so far.
+
+    Attributes:
+        call_ids: what the id of a tool call must match whole; None where calls have no ids, or any.
+        marks: further members that a content block may have: of the caches, for instance.
+        lists: text may be a list of blocks, not only a string.
+        rich_results: images and files may stand in the result of a tool.
+        system_anywhere: system messages may stand between others, and several of them.
+        takes_turns: a user begins, nobody speaks twice in a row or says nothing.
+        user_last: it completes no answer that the caller has begun.
+    """
+
+    call_ids: re.Pattern[str] | None = re.compile(r"[a-zA-Z0-9_-]{1,40}")
+    marks: frozenset[str] = frozenset()
+    lists: bool = True
+    rich_results: bool = False
+    system_anywhere: bool = False
+    takes_turns: bool = True
+    user_last: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class NativeModel:
     """The provider's own LangChain class, for `litellm_enable = false`.
 
@@ -107,7 +130,9 @@ class NativeModel:
         package: import name of its package, for the Problem where that is missing.
         extra: the extra of liverouter that installs it.
         takes_openai_format: it takes OpenAI's `response_format`; else its `with_structured_output` makes what it takes.
-        reasoning_of: whose reasoning it takes back in a history, as a message's `model_provider` says.
+        remembers: whose answers it takes back whole in a history, reasoning and its own tools' blocks included, as a
+            message's `model_provider` says.
+        remembers_in: (the chat model, a request) -> whether it does so in that request.
         takes_anthropic_blocks: images, documents and tool results may stand in a history as Anthropic writes them.
         promises: tells of a chat model whether its answers can be bound to a schema, tools beside it.
         parameters: which parameters of a call the API of its class takes, where litellm asks another one.
@@ -117,7 +142,8 @@ class NativeModel:
     package: str
     extra: str
     takes_openai_format: bool = False
-    reasoning_of: frozenset[str] = frozenset()
+    remembers: frozenset[str] = frozenset()
+    remembers_in: Callable[[Any, Mapping[str, Any]], bool] = lambda *_: True
     takes_anthropic_blocks: bool = False
     promises: Callable[[BaseChatModel], bool] = lambda _: True
     parameters: Api | None = None
@@ -175,6 +201,7 @@ class ProviderSpec:
         base_model_field: the setting that names the model behind such a deployment, by which limits and prices are
             known.
         lacks: model -> abilities of a `ModelProfile` that it has not here, whatever the libraries' lists say.
+        history: model -> what its API takes of a conversation so far; by default as little as any does.
         headers: name -> the value that each request carries, or None for what is taken off: a library may have put
             there what the environment holds.
         litellm_options: further parameters for litellm: what it would do otherwise, or would not.
@@ -206,6 +233,7 @@ class ProviderSpec:
     deployment_field: str = ""
     base_model_field: str = ""
     lacks: Callable[[str], frozenset[str]] = lambda _: frozenset()
+    history: Callable[[str], History] = lambda _: History()
     headers: Callable[[Deployment], Mapping[str, str | None]] = lambda _: _NOTHING
     litellm_options: Callable[[Deployment], Mapping[str, Any]] = lambda _: _NOTHING
     litellm_patches: Callable[[str], tuple[str, ...]] = lambda _: ()

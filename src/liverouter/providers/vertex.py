@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.errors import Problem
 from liverouter.providers import claude, gemini
-from liverouter.providers.anthropic import CHAT_ANTHROPIC, MESSAGES, cached
+from liverouter.providers.anthropic import CHAT_ANTHROPIC, MESSAGES, cached, history
 from liverouter.providers.spec import (
     IN_HOST,
     IN_PATH,
@@ -19,6 +19,7 @@ from liverouter.providers.spec import (
     Contents,
     Dialect,
     Field,
+    History,
     Http,
     NativeModel,
     ProviderSpec,
@@ -223,8 +224,9 @@ _GEMINI: Final = NativeModel(
     build=_build_gemini,
     package="langchain_google_genai",
     extra="vertex",
-    reasoning_of=frozenset({"google_genai"}),
+    remembers=frozenset({"google_genai"}),
 )
+_GEMINI_HISTORY: Final = History(call_ids=None)
 
 _WHOLE: Final[dict[str, Any]] = {
     "candidates": [
@@ -266,6 +268,7 @@ SPEC: Final = ProviderSpec(
     litellm_options=lambda deployment: cached(deployment.model),
     litellm_patches=_patches,
     native=lambda model: _CLAUDE if is_claude(model) else _GEMINI,
+    history=lambda model: history(model) if is_claude(model) else _GEMINI_HISTORY,
     dialect=lambda model: MESSAGES if is_claude(model) else _GENERATE,
     parameters=lambda model: claude.ON_VERTEX if is_claude(model) else gemini.PARAMETERS,
     libraries=("google", "langchain_google_genai", "anthropic"),

@@ -108,5 +108,8 @@ class OneDeployment:
     async def acompletion(self, **request: Any) -> Any:
         """Return litellm's answer, or its stream."""
         litellm_patches.log_if_watched(request)
+        for message in request.get("messages") or ():
+            if message.get("tool_calls") and not message.get("content"):
+                message["content"] = None  # of an empty text litellm makes an empty part, or one that it invents
         request = self._unset | request | {"model": self._identifier, "client": self._client, **_ONE_ATTEMPT}
         return await self._complete(**request)

@@ -1,4 +1,4 @@
-"""What Gemini's generateContent refuses: names that it does not know, values of the wrong type, broken turns."""
+"""What Gemini's generateContent refuses: names that it does not know, values of the wrong type."""
 
 from __future__ import annotations
 
@@ -54,21 +54,6 @@ GENERATION = frozenset(
         "topP",
     }
 )
-_PART = frozenset(
-    {
-        "codeExecutionResult",
-        "executableCode",
-        "fileData",
-        "functionCall",
-        "functionResponse",
-        "inlineData",
-        "mediaResolution",
-        "text",
-        "thought",
-        "thoughtSignature",
-        "videoMetadata",
-    }
-)
 _SNAKE = re.compile(r"_([a-z])")
 
 
@@ -120,44 +105,4 @@ def known_fields(fields: object, known: frozenset[str], where: str) -> JsonObjec
     for name in unknown_keys(named, known):
         place = f" at '{where}'" if where else ""
         raise invalid(f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
-    return named
-
-
-def checked_contents(contents: object) -> list[JsonObject]:
-    """Return the turns, each as `{"role", "parts"}` with camel-case names.
-
-    Raises:
-        RejectedError: an unknown name or role, a turn without parts, or function calls that are not answered next.
-    """
-    turns: list[JsonObject] = []
-    calls = 0
-    for at, turn in enumerate(list_at(contents, "contents")):
-        named = known_fields(turn, frozenset({"role", "parts"}), f"contents[{at}]")
-        if named.get("role", "user") not in ("user", "model", "function"):
-            raise invalid("Please use a valid role: user, model.")
-        parts = [
-            _checked_part(part, f"contents[{at}].parts[{spot}]")
-            for spot, part in enumerate(list_at(named.get("parts"), f"contents[{at}].parts"))
-        ]
-        if not parts:
-            raise invalid("Unable to submit request because it must include at least one parts field.")
-        if (answers := sum("functionResponse" in part for part in parts)) != calls:
-            raise invalid(
-                "Please ensure that the number of function response parts is equal to the number of function call "
-                f"parts of the function call turn. ({answers} for {calls})"
-            )
-        calls = sum("functionCall" in part for part in parts)
-        turns.append({"role": named.get("role", "user"), "parts": parts})
-    if calls:
-        raise invalid("Please ensure that function response turn comes immediately after a function call turn.")
-    return turns
-
-
-def _checked_part(part: object, where: str) -> JsonObject:
-    """Return a part under camel-case names; raise for an unknown name or a member of the wrong type."""
-    named = known_fields(part, _PART, where)
-    for name in ("functionCall", "functionResponse", "inlineData", "fileData"):
-        object_at(named.get(name), f"{where}.{name}")
-    if not isinstance(named.get("text", ""), str):
-        raise wrong_value(f"{where}.text")
     return named

@@ -12,6 +12,7 @@ from liverouter.testing.dialects.checks_openai_parameters import (
     check_cortex_model,
     check_parameters,
 )
+from liverouter.testing.dialects.checks_snowflake import check_history
 from liverouter.testing.dialects.models import claude_model, cortex_model
 from liverouter.testing.dialects.provider_anthropic import anthropic_words
 from liverouter.testing.dialects.provider_openai import OpenAI, error_reply
@@ -66,6 +67,10 @@ class CortexCompletions(ChatCompletions):
         """Raise for parameters that Cortex or the model does not take."""
         check_parameters(body, CORTEX_PARAMETERS, model=model)
         check_cortex_model(body, body["model"])
+
+    def check_history(self, messages: list[JsonObject], *, model: str) -> None:
+        """Raise for a history that Cortex does not take."""
+        check_history(messages, model=model)
 
 
 class CortexMessages(Messages):

@@ -10,10 +10,10 @@ from liverouter.testing.dialects.checks_anthropic import (
     LATEST,
     SIGNATURE,
     check_latest,
-    checked_messages,
     invalid,
     is_user_turn,
 )
+from liverouter.testing.dialects.checks_anthropic_messages import check_system, check_tools, checked_messages
 from liverouter.testing.dialects.checks_anthropic_parameters import check_model, check_parameters, check_thinking
 from liverouter.testing.dialects.models import claude_model
 from liverouter.testing.standin.answers import argument_pieces, pieces
@@ -100,7 +100,9 @@ class Messages(Wire):
         for key in self._required:
             if body.get(key) is None:
                 raise invalid(f"{key}: Field required")
-        messages = checked_messages(body["messages"])
+        messages = checked_messages(body["messages"], model or body["model"])
+        check_system(body.get("system"))
+        check_tools(body)
         if self.version_of(body) == LATEST:
             check_latest(body, messages)
         check_parameters(body)

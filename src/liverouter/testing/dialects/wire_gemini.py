@@ -8,13 +8,13 @@ from liverouter.testing.dialects.checks_gemini import (
     GENERATION,
     REQUEST,
     camel,
-    checked_contents,
     invalid,
     known_fields,
     list_at,
     message_at,
     object_at,
 )
+from liverouter.testing.dialects.checks_gemini_messages import check_declarations, check_schema, checked_contents
 from liverouter.testing.dialects.checks_gemini_parameters import check_generation, check_tools
 from liverouter.testing.dialects.models import gemini_model
 from liverouter.testing.dialects.wire_openai import sse
@@ -60,6 +60,8 @@ class GenerateContent(Wire):
         config = known_fields(request.get("generationConfig"), GENERATION, "generation_config")
         check_generation(config, gemini_model(model or ""))
         check_tools(request.get("tools"))
+        check_schema(config.get("responseSchema"), "generation_config.response_schema")
+        check_declarations(request.get("tools"))
         tools, choice, name = _tools(request)
         newest = contents[-1]["parts"]
         system = message_at(request.get("systemInstruction"), "system_instruction").get("parts")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from liverouter.testing.dialects.checks_openai_messages import check_response_format, check_tools, checked_messages
 from liverouter.testing.dialects.checks_openai_parameters import PARAMETERS, check_model, check_parameters, invalid
 from liverouter.testing.standin.answers import argument_pieces, pieces
 from liverouter.testing.standin.checks import objects, text_of, tokens_of
@@ -53,7 +54,10 @@ class ChatCompletions(Wire):
         """Read a request; *model* where the path names the deployment."""
         del stream
         self.check(body, model)
-        messages = _checked_messages(body["messages"])
+        messages = checked_messages(body["messages"])
+        check_tools(body)
+        check_response_format(body.get("response_format"))
+        self.check_history(messages, model=model or body["model"])
         tools, choice, name = _tools(body)
         newest = messages[-1]
         results = _trailing_results(messages)
@@ -82,6 +86,10 @@ class ChatCompletions(Wire):
         """Raise for parameters that the API or its model does not take; *model* where the path names the deployment."""
         check_parameters(body, self._types, model=model)
         check_model(body, model or body["model"])
+
+    def check_history(self, messages: list[JsonObject], *, model: str) -> None:
+        """Raise for what a format derived from this one refuses of messages that OpenAI would take."""
+        del messages, model
 
     def body(self, answer: Answer) -> JsonObject:
         """Write the whole answer."""
@@ -152,43 +160,9 @@ class ChatCompletions(Wire):
         return b"data: " + error.body + b"\n\n"
 
 
-def _checked_messages(messages: list[Any]) -> list[JsonObject]:
-    """Return *messages*; raise for an unknown role, no content, or a tool call and its answers that do not match."""
-    if not messages:
-        raise invalid(
-            "Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages", "empty_array"
-        )
-    unanswered: set[str] = set()
-    for at, item in enumerate(messages):
-        where = f"messages[{at}]"
-        if not isinstance(item, dict) or item.get("role") not in tuple(_ROLES):
-            supported = ", ".join(sorted(_ROLES))
-            raise invalid(f"Invalid value. Supported values are: {supported}.", f"{where}.role", "invalid_value")
-        if item["role"] == "tool":
-            if item.get("tool_call_id") not in tuple(unanswered):
-                raise invalid(
-                    "Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
-                    "'tool_calls'.",
-                    f"{where}.role",
-                )
-            unanswered.discard(item["tool_call_id"])
-        else:
-            _refuse_unanswered(unanswered, f"{where}.role")
-        if item["role"] == "assistant":
-            unanswered = {str(call.get("id")) for call in objects(item.get("tool_calls"))}
-        elif item.get("content") is None:
-            raise invalid("Invalid value for 'content': expected a string, got null.", f"{where}.content")
-    _refuse_unanswered(unanswered, "messages")
-    return messages
-
-
-def _refuse_unanswered(calls: set[str], where: str) -> None:
-    if calls:
-        raise invalid(
-            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-            f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(sorted(calls))}",
-            where,
-        )
+def _has_type(value: object, allowed: tuple[type, ...]) -> bool:
+    """Whether a JSON value has one of the types; true and false are no numbers."""
+    return bool in allowed if isinstance(value, bool) else isinstance(value, allowed)
 
 
 def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
@@ -213,10 +187,7 @@ def _tools(body: JsonObject) -> tuple[tuple[Tool, ...], ToolChoice, str | None]:
     for tool in tools:
         if not isinstance(tool.schema, dict):
             raise invalid(f"Invalid type for the parameters of '{tool.name}': expected an object.", "tools")
-    choice = body.get("tool_choice", body.get("function_call"))
-    if choice is not None and not tools:
-        raise invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
-    match choice:
+    match body.get("tool_choice", body.get("function_call")):
         case {"function": {"name": str(name)}} | {"name": str(name)}:
             if name not in {tool.name for tool in tools}:
                 raise invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")

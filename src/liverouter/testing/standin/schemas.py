@@ -1,7 +1,7 @@
 """The smallest instance of a JSON schema, so that a stand-in can answer tools and structured output."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from liverouter.testing.standin.wire import JsonObject
@@ -26,6 +26,21 @@ def minimal_object(schema: Mapping[str, Any], hint: str = "") -> JsonObject:
     """
     made = _Maker(schema, hint).make(schema, "value", 0)
     return made if isinstance(made, dict) else {"value": made}
+
+
+def parts_of(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield *schema* and every schema in it: of properties, items, options and definitions."""
+    yield schema
+    for name in ("properties", "$defs", "definitions"):
+        inner = schema.get(name)
+        for part in inner.values() if isinstance(inner, Mapping) else ():
+            if isinstance(part, Mapping):
+                yield from parts_of(part)
+    for name in ("items", "additionalProperties", "anyOf", "oneOf", "allOf", "prefixItems"):
+        inner = schema.get(name)
+        for part in inner if isinstance(inner, list) else (inner,):
+            if isinstance(part, Mapping):
+                yield from parts_of(part)
 
 
 class _Maker:
