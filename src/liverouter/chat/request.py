@@ -41,13 +41,17 @@ class Request:
         params: keyword arguments of a chat model: tools, stop, temperature, timeout (seconds for one attempt); `model`
             names one deployment, `num_retries` and `disable_fallbacks` say how often and whether others are asked.
         usage: counts the call, once, however it ends.
+
+    Attributes:
+        served: the deployment that answers; None while none does.
     """
 
-    __slots__ = ("_alone", "_generation", "_named", "_params", "_timeout_s", "_tries", "_usage")
+    __slots__ = ("_alone", "_generation", "_named", "_params", "_timeout_s", "_tries", "_usage", "served")
 
     def __init__(self, generation: Generation, params: dict[str, Any], usage: UsageCounter) -> None:
         snapshot = generation.snapshot
         self._generation, self._params, self._usage = generation, params, usage
+        self.served: Deployment | None = None
         retries, named = params.pop("num_retries", None), params.pop("model", None)
         self._tries = snapshot.tries if retries is None else retries + 1
         self._named = None if named is None else deployment_named(snapshot, named)
@@ -133,6 +137,7 @@ class Request:
                 walk.failed(self._count(deployment, exc, answered=attempt.clock.answered))
             else:
                 call.answered_by(deployment.id)
+                self.served = deployment
                 call.is_cached = not attempt.clock.sent
                 return answer if named is None else _as_text(answer, named)
         raise call.failures[0][1]
