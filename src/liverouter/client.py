@@ -128,7 +128,7 @@ class LiveRouter:
         """Return the generation in force as `generation` does, without blocking the caller's loop."""
         if (generation := self.store.current) is not None:
             return generation
-        self.start()
+        await asyncio.to_thread(self.start)  # which waits for threads
         limit_s = self.options.ready_timeout_s
         if (generation := await self.store.async_wait(limit_s)) is None:
             raise self._not_ready(limit_s)
@@ -251,7 +251,7 @@ class LiveRouter:
 
     async def __aenter__(self) -> Self:
         """Start, and wait, without blocking the loop, until the first config is live or known not to be."""
-        self.start()
+        await asyncio.to_thread(self.start)
         await asyncio.to_thread(self._status.decided.wait, self.options.ready_timeout_s)
         return self
 

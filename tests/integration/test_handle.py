@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import pickle
 import sys
+import threading
 import typing
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -239,6 +241,30 @@ class TestGreenThreads:
         idle.is_module_patched = lambda _: False  # type: ignore[attr-defined]  # as gevent's
         monkeypatch.setitem(sys.modules, "gevent.monkey", idle)
         refuse_green_threads()
+
+
+class TestCallersLoop:
+    @pytest.mark.parametrize("first", ["async with", "ainvoke"])
+    async def test_first_start_does_not_block_the_loop(self, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+        """Detectors of blocking calls, as LangGraph's server has one, find nothing in the caller's thread."""
+        caller, blocked = threading.get_ident(), []
+        wait = threading.Event.wait
+
+        def watched(event: threading.Event, timeout: float | None = None) -> bool:
+            if threading.get_ident() == caller and sys._getframe(1).f_globals["__name__"] != "threading":  # noqa: SLF001 - asyncio's own thread is excused
+                blocked.append(event)
+            return wait(event, timeout)
+
+        monkeypatch.setattr(threading.Event, "wait", watched)
+        client = liverouter.LiveRouter(database_url="postgresql://u:p@127.0.0.1:1/x", ready_timeout_s=0.2)
+        if first == "async with":
+            async with client:
+                pass
+        else:
+            with pytest.raises(liverouter.NotReadyError):
+                await client.chat_model().ainvoke("hi")
+            await asyncio.to_thread(client.close)
+        assert blocked == []
 
 
 def _callables() -> Iterator[tuple[str, Any]]:
