@@ -134,7 +134,7 @@ class LiveRouter:
         """Return the generation in force as `generation` does, without blocking the caller's loop."""
         if (generation := self.store.current) is not None:
             return generation
-        self.start()
+        await asyncio.to_thread(self.start)  # which waits for threads
         waited_s = await self._readiness.async_wait(self._is_ready_or_refused, self.options.ready_timeout_s)
         return self._first_generation(waited_s)
 
@@ -258,7 +258,7 @@ class LiveRouter:
 
     async def __aenter__(self) -> Self:
         """Start, and wait, without blocking the loop, until the first config is live or known not to be."""
-        self.start()
+        await asyncio.to_thread(self.start)
         await self._readiness.async_wait(_is_decided, self.options.ready_timeout_s)
         return self
 

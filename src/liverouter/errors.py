@@ -68,6 +68,7 @@ CODES: Final[dict[str, str]] = {
     "LR406": "a blocking call where only async ones are served",
     "LR407": "an instance stopped reporting",
     "LR408": "an instance runs something else than the rows say",
+    "LR409": "threads are no threads here",
     "LR501": "no secret key is configured",
     "LR502": "sealed with a key this process does not have",
     "LR503": "a sealed value does not open",

@@ -128,7 +128,7 @@ def test_profile_says_what_the_engine_does() -> None:
     claude = DIALECTS["vertex-ai claude"].model
     with StandIn("vertex-ai") as standin, live(standin, model=claude) as client:
         promised = []
-        for rows in ({"litellm_enable": True}, {"litellm_enable": False}):
-            client.set(**rows)
+        for enabled in (True, False):
+            client.set(litellm_enable=enabled)
             promised.append(client.chat_model().profile["structured_output"])  # type: ignore[index]
     assert promised == [False, True]

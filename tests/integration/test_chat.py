@@ -120,14 +120,14 @@ class TestServed:
             assert "litellm." not in repr(type(message.response_metadata.get("token_usage")))
 
     def test_one_call_is_one_run(self, client: MemoryRouter) -> None:
-        """Traces show one run a call, with the logical name, the provider word that middleware compares, and tokens."""
+        """Traces show one run a call, with model and provider, and tokens."""
         with collect_runs() as runs:
             client.chat_model().invoke("hi")
         (run,) = runs.traced_runs
         assert run.name == "LiveChatModel"
         assert run.child_runs == []
-        assert run.extra["metadata"]["ls_provider"] == "litellm"
-        assert run.extra["metadata"]["ls_model_name"] == "ekaiX-model"
+        assert run.extra["metadata"]["ls_provider"] == "anthropic"
+        assert run.extra["metadata"]["ls_model_name"] == "claude-sonnet-4-6"
         assert run.outputs is not None
         assert KEY not in run.model_dump_json()
 

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import pickle
+import sys
+import threading
 import typing
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField
+from langchain_core.tracers.context import collect_runs
 
 import liverouter
 from liverouter.chat.model import LiveChatModel
+from liverouter.loops.green import refuse_green_threads
 from liverouter.testing import Reply, StandIn, ToolCall
 from tests.kit.standins import bodies, live, served
 from tests.kit.wires import WEATHER
@@ -31,6 +47,38 @@ def client(openai: StandIn) -> Iterator[MemoryRouter]:
     with live(openai, litellm_enable=False, litellm_num_retries=1) as entered:
         yield entered
 
+
+IMAGE = "data:image/png;base64,iVBORw0KGgo="
+MESSAGES: list[BaseMessage] = [
+    HumanMessage(""),
+    HumanMessage([]),
+    HumanMessage(["a text", ""]),
+    HumanMessage([{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}]),
+    HumanMessage([{"type": "image_url", "image_url": {"url": IMAGE, "detail": "high"}}]),
+    HumanMessage([{"type": "image_url", "image_url": IMAGE}]),
+    HumanMessage([{"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}]),
+    HumanMessage([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}]),
+    HumanMessage([{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "some words"}}]),
+    HumanMessage([{"type": "file", "base64": "JVBERi0=", "mime_type": "application/pdf", "filename": "x.pdf"}]),
+    HumanMessage([{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}]),
+    HumanMessage([{"type": "tool_result", "tool_use_id": "call_1", "content": [{"type": "text", "text": "3"}]}]),
+    AIMessage(""),
+    AIMessage("", tool_calls=[{"name": "add", "args": {"a": 1}, "id": "call_1"}]),
+    AIMessage("", invalid_tool_calls=[{"name": "add", "args": "{", "id": "call_1", "error": None}]),
+    AIMessage([{"type": "thinking", "thinking": "hm", "signature": "x"}, {"type": "text", "text": "hello"}]),
+    AIMessage([{"type": "reasoning", "id": "rs_1", "summary": []}]),
+    AIMessage([{"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"query": "x"}}]),
+    AIMessage([{"type": "web_search_tool_result", "tool_use_id": "srv_1", "content": [{"type": "web_search_result"}]}]),
+    AIMessage([{"type": "executable_code", "executable_code": "print()"}, {"type": "refusal", "refusal": "no"}]),
+    AIMessage([{"type": "non_standard", "value": {"x": object()}}]),
+    AIMessage([{"no": "type"}]),
+    ToolMessage("3", tool_call_id="call_1"),
+    ToolMessage([{"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}], tool_call_id="call_1"),
+    ToolMessage([], tool_call_id=""),
+    SystemMessage([{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}]),
+    ChatMessage(content="hello", role="developer"),
+    FunctionMessage(content="3", name="add"),
+]
 
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
@@ -119,6 +167,104 @@ class TestRunnable:
         model.with_config({"tags": ["x"]}).invoke("hi")
         heats = [body.get("temperature") for body in bodies(openai)]
         assert heats == [0.125, 0.0, None]
+
+
+class TestTraces:
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_run_names_who_served(self, anthropic: StandIn, openai: StandIn, *, enabled: bool) -> None:
+        """As it begins, a run names whom it will ask first, and in the end who answered, after a failover as well."""
+        begun: list[tuple[str, str, str]] = []
+
+        class Handler(BaseCallbackHandler):
+            def on_chat_model_start(self, *_: Any, **told: Any) -> None:
+                asked, metadata = told["invocation_params"]["model"], told["metadata"]
+                begun.append((metadata["ls_provider"], metadata["ls_model_name"], asked))
+
+        anthropic_s = ("anthropic", "claude-sonnet-4-6")
+        with live(anthropic, openai, litellm_enable=enabled, litellm_num_retries=1) as client:
+            model = client.chat_model()
+            config: Any = {"callbacks": [Handler()]}
+            anthropic.fail("422")  # which cools nobody
+            with collect_runs() as runs:
+                model.invoke("hi", config)
+                list(model.stream("hi", config))
+                anthropic.heal()
+                model.invoke("hi", config)
+        assert begun == [(*anthropic_s, "claude-sonnet-4-6")] * 3
+        ended = [told.extra["metadata"] for told in runs.traced_runs]
+        openai_s = ("openai", "gpt-4o")
+        assert [(told["ls_provider"], told["ls_model_name"]) for told in (ended[0], ended[2])] == [
+            openai_s,
+            anthropic_s,
+        ]
+        answers = [(told.outputs or {})["generations"][0][0]["message"]["kwargs"] for told in runs.traced_runs]
+        assert [answer["response_metadata"]["model_name"] for answer in answers] == ["gpt-4o", "gpt-4o", anthropic_s[1]]
+
+
+class TestTokens:
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_counting_never_raises_on_what_calls_accept(self, openai: StandIn, *, enabled: bool) -> None:
+        """Images, files, tool calls and results, foreign blocks, nothing at all: a number, and more for more."""
+        with live(openai, litellm_enable=enabled, litellm_num_retries=1) as client:
+            model = client.chat_model()
+            for message in MESSAGES:
+                alone = model.get_num_tokens_from_messages([message])
+                assert alone >= 0, message
+                together = model.get_num_tokens_from_messages([message, HumanMessage("and more")], tools=[WEATHER])
+                assert together > alone, message
+            assert model.get_num_tokens_from_messages([]) >= 0
+            assert model.get_num_tokens("") == 0
+            assert model.get_num_tokens("<|endoftext|> hello") > 0
+
+
+class TestGreenThreads:
+    @pytest.mark.parametrize(
+        ("module", "tells"), [("gevent.monkey", "is_module_patched"), ("eventlet.patcher", "is_monkey_patched")]
+    )
+    def test_replaced_threads_are_refused_at_once(
+        self, monkeypatch: pytest.MonkeyPatch, module: str, tells: str
+    ) -> None:
+        """Two event loops cannot run in one thread: the first call says so, and does not wait for ever."""
+        replaced = ModuleType(module)
+        setattr(replaced, tells, lambda name: name in {"threading", "thread"})
+        monkeypatch.setitem(sys.modules, module, replaced)
+        client = liverouter.LiveRouter(database_url="postgresql://u:p@127.0.0.1:1/x")
+        with pytest.raises(liverouter.LiveRouterError, match="gthread") as caught:
+            client.chat_model().invoke("hi")
+        client.close()
+        assert caught.value.code == "LR409"
+        assert module.partition(".")[0] in str(caught.value)
+
+    def test_a_library_that_has_replaced_nothing_is_no_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Installed and imported it may be."""
+        idle = ModuleType("gevent.monkey")
+        idle.is_module_patched = lambda _: False  # type: ignore[attr-defined]  # as gevent's
+        monkeypatch.setitem(sys.modules, "gevent.monkey", idle)
+        refuse_green_threads()
+
+
+class TestCallersLoop:
+    @pytest.mark.parametrize("first", ["async with", "ainvoke"])
+    async def test_first_start_does_not_block_the_loop(self, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+        """Detectors of blocking calls, as LangGraph's server has one, find nothing in the caller's thread."""
+        caller, blocked = threading.get_ident(), []
+        wait = threading.Event.wait
+
+        def watched(event: threading.Event, timeout: float | None = None) -> bool:
+            if threading.get_ident() == caller and sys._getframe(1).f_globals["__name__"] != "threading":  # noqa: SLF001 - asyncio's own thread is excused
+                blocked.append(event)
+            return wait(event, timeout)
+
+        monkeypatch.setattr(threading.Event, "wait", watched)
+        client = liverouter.LiveRouter(database_url="postgresql://u:p@127.0.0.1:1/x", ready_timeout_s=0.2)
+        if first == "async with":
+            async with client:
+                pass
+        else:
+            with pytest.raises(liverouter.NotReadyError):
+                await client.chat_model().ainvoke("hi")
+            await asyncio.to_thread(client.close)
+        assert blocked == []
 
 
 def _callables() -> Iterator[tuple[str, Any]]:

@@ -12,21 +12,20 @@ import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseRunManager, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
-from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
-from liverouter.chat.profile import DEFAULT_PROFILE
+from liverouter.chat.profile import DEFAULT_PROFILE, traced
 from liverouter.chat.request import Request
 from liverouter.chat.source import PinnedSource
+from liverouter.chat.tokens import tokens_of_messages, tokens_of_text
 from liverouter.chat.tools import BoundTools, structured
-from liverouter.routing.model_map import count_tokens
 
 if TYPE_CHECKING:
     from liverouter.generation import Generation
@@ -75,7 +74,8 @@ class LiveChatModel(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """Return what answers depend on: the key of LLM caches, which changes exactly when that does."""
-        return {"model": self.model_name, "config": self.source.generation().snapshot.identity, **self._own_params()}
+        snapshot: Snapshot = self.source.generation().snapshot
+        return {"model": snapshot.primary.model, "config": snapshot.identity, **self._own_params()}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         """Return what tracers record of a call: the inner model's, and configured ones that the call does not give."""
@@ -89,6 +89,14 @@ class LiveChatModel(BaseChatModel):
         for name, value in generation.snapshot.primary.params.items():
             params.setdefault(f"ls_{name}", value)  # type: ignore[misc]  # ls_temperature, ls_max_tokens
         return params
+
+    def _get_ls_params_with_defaults(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        """Return what tracers record as a run begins: as above, under provider and model of whom it will ask first."""
+        generation = self.source.generation()
+        cooling = generation.cooling
+        first = next((d for d in generation.deployments if d.id not in cooling), generation.snapshot.primary)
+        params = super()._get_ls_params_with_defaults(stop=stop, **kwargs)
+        return {**params, **traced(first)}  # type: ignore[typeddict-item]  # two of its members
 
     async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
         """Answer as the base class does, once there is a generation; the caller's loop is free meanwhile."""
@@ -109,8 +117,9 @@ class LiveChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        del run_manager  # it is told of tokens as they come, which a whole answer does not
-        result: ChatResult = self.source.io.call(self._request(stop, kwargs).generate, messages)
+        request = self._request(stop, kwargs)
+        result: ChatResult = self.source.io.call(request.generate, messages)
+        _trace(run_manager, request)
         return result
 
     async def _agenerate(
@@ -120,8 +129,9 @@ class LiveChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        del run_manager
-        result: ChatResult = await self.source.io.acall(self._request(stop, kwargs).generate, messages)
+        request = self._request(stop, kwargs)
+        result: ChatResult = await self.source.io.acall(request.generate, messages)
+        _trace(run_manager, request)
         return result
 
     def _stream(
@@ -131,13 +141,15 @@ class LiveChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        chunks = self.source.io.iterate(self._request(stop, kwargs).stream, messages)
+        request = self._request(stop, kwargs)
+        chunks = self.source.io.iterate(request.stream, messages)
         try:
             for chunk in chunks:
                 if run_manager is not None:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
         finally:
+            _trace(run_manager, request)
             chunks.close()
 
     async def _astream(
@@ -147,13 +159,15 @@ class LiveChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        chunks = self.source.io.aiterate(self._request(stop, kwargs).stream, messages)
+        request = self._request(stop, kwargs)
+        chunks = self.source.io.aiterate(request.stream, messages)
         try:
             async for chunk in chunks:
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
         finally:
+            _trace(run_manager, request)
             await chunks.aclose()
 
     def bind_tools(
@@ -194,17 +208,14 @@ class LiveChatModel(BaseChatModel):
         """Return the tokens of *text* by the tokenizer of the primary's model, or an estimate; fetches nothing."""
         if self.custom_get_token_ids is not None:
             return super().get_num_tokens(text)
-        counted = count_tokens(self.source.generation().snapshot.primary, text=text)
-        return count_tokens_approximately([text], extra_tokens_per_message=0) if counted is None else counted
+        return tokens_of_text(self.source.generation().snapshot.primary, text)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Return the tokens of *messages* and *tools*, as :meth:`get_num_tokens` counts them."""
         if self.custom_get_token_ids is not None:
             return super().get_num_tokens_from_messages(messages, tools)
         bound = BoundTools(tools) if tools else None
-        primary = self.source.generation().snapshot.primary
-        counted = count_tokens(primary, messages=convert_to_openai_messages(messages), tools=bound)
-        return count_tokens_approximately(messages, tools=[*bound] if bound else None) if counted is None else counted
+        return tokens_of_messages(self.source.generation().snapshot.primary, messages, bound)
 
     # -- one handle, everywhere ---------------------------------------------------------------------------------
 
@@ -250,6 +261,12 @@ class LiveChatModel(BaseChatModel):
         if stop is not None:
             request["stop"] = stop
         return Request(generation, request, self.source.usage)
+
+
+def _trace(run_manager: BaseRunManager | None, request: Request) -> None:
+    """Have the run of *request* say who served it, where somebody did."""
+    if run_manager is not None and request.served is not None:
+        run_manager.metadata.update(traced(request.served))
 
 
 def _restored(restore: Callable[[], LiveChatModel], fields: dict[str, Any]) -> LiveChatModel:

@@ -53,6 +53,11 @@ def profile_of(deployment: Deployment, *, promises: bool = True) -> dict[str, An
     return dict(DEFAULT_PROFILE) | dict(_from_map(deployment) or {}) | lacks | dict(deployment.profile)
 
 
+def traced(deployment: Deployment) -> dict[str, str]:
+    """Return provider and model of *deployment* as traces name them: the provider by litellm's word."""
+    return {"ls_provider": spec_of(deployment).litellm_provider, "ls_model_name": deployment.model}
+
+
 def combine(profiles: Sequence[Mapping[str, Any]]) -> ModelProfile:
     """Return the profile that fits all of *profiles*; always with `max_input_tokens`."""
     combined: dict[str, Any] = {"max_input_tokens": _least(profiles, "max_input_tokens") or DEFAULT_MAX_INPUT_TOKENS}

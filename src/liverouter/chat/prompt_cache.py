@@ -62,7 +62,7 @@ def _marked(message: BaseMessage) -> BaseMessage:
     """Return *message* with a mark on its last block; itself where that can have none, as what the model said."""
     if isinstance(message, AIMessage) or not message.content:
         return message
-    blocks = [{"type": "text", "text": message.content}] if isinstance(message.content, str) else [*message.content]
+    blocks: list[Any] = [message.content] if isinstance(message.content, str) else [*message.content]
     last = {"type": "text", "text": blocks[-1]} if isinstance(blocks[-1], str) else blocks[-1]
     blocks[-1] = {**last, _MARK: dict(_SHORT)}
     return message.model_copy(update={"content": blocks})

@@ -45,16 +45,20 @@ class Request:
             names one deployment, `num_retries` and `disable_fallbacks` say how often and whether others are asked.
         usage: counts the call, once, however it ends.
 
+    Attributes:
+        served: the deployment that answers; None while none does.
+
     Raises:
         CallError: a parameter has the wrong type.
         ValueError: no deployment is called as `model` says.
     """
 
-    __slots__ = ("_alone", "_generation", "_named", "_parameters", "_timeout_s", "_told", "_tries", "_usage")
+    __slots__ = ("_alone", "_generation", "_named", "_parameters", "_timeout_s", "_told", "_tries", "_usage", "served")
 
     def __init__(self, generation: Generation, params: dict[str, Any], usage: UsageCounter) -> None:
         snapshot, params, self._told = generation.snapshot, ours(params), False
         self._generation, self._usage = generation, usage
+        self.served: Deployment | None = None
         retries, named = params.pop("num_retries", None), params.pop("model", None)
         self._tries = snapshot.tries if retries is None else max(int(retries), 0) + 1
         self._named = None if named is None else deployment_named(snapshot, named)
@@ -143,6 +147,7 @@ class Request:
                 walk.failed(self._count(deployment, exc, answered=attempt.clock.answered))
             else:
                 call.answered_by(deployment.id)
+                self.served = deployment
                 call.is_cached = not attempt.clock.sent
                 return answer if named is None else _as_text(answer, named)
         raise call.failures[0][1]

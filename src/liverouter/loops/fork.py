@@ -93,7 +93,8 @@ def _detach(loop: asyncio.AbstractEventLoop) -> None:
     if (selector := getattr(loop, "_selector", None)) is None:
         return
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for descriptor in [*selector.get_map(), selector.fileno()]:
+    own = [selector.fileno()] if hasattr(selector, "fileno") else []  # that of epoll
+    for descriptor in [*selector.get_map(), *own]:
         os.dup2(null, descriptor, inheritable=False)
     os.close(null)
 

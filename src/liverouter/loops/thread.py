@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from liverouter.errors import ClosedError, LiveRouterError
 from liverouter.loops import fork as loop_fork
+from liverouter.loops.green import refuse_green_threads
 from liverouter.loops.streaming import aread, read
 from liverouter.secrecy.leaving import bare
 
@@ -37,7 +38,12 @@ class LoopThread:
     """
 
     def __init__(self, name: str) -> None:
-        """Start the thread *name*; blocks for a millisecond."""
+        """Start the thread *name*; blocks for a millisecond.
+
+        Raises:
+            LiveRouterError: threads are greenlets here, of which no two can run a loop (LR409).
+        """
+        refuse_green_threads()
         self.name = name
         self._loop = _new_loop()
         # Held to submit and to begin the end, so that nothing is submitted behind the end. Reentrant, because a submit
