@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.loops.thread import LoopThread
 from liverouter.providers import spec_of
+from liverouter.routing.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
 
     from liverouter.providers import ProviderSpec
     from liverouter.providers.spec import Dialect
@@ -91,7 +95,6 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
         Exception: the error that is the last of its answers, or whatever litellm raises before.
     """
     import litellm
-    from langchain_core.messages import HumanMessage
     from langchain_litellm import ChatLiteLLMRouter
 
     from liverouter.routing.engines.litellm import OneDeployment, client_of
@@ -100,18 +103,28 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     params = {**dialect.params, "api_key": "warmup"}
     entry = {"model_name": _GROUP, "litellm_params": params, "model_info": {"id": _GROUP}}
     router = litellm.Router(model_list=[entry], timeout=_LIMIT_S, num_retries=0)
+    clock = Clock(_LIMIT_S)  # by which litellm's patches know a call of ours
     try:
         clients = (client_of(spec, params, _memory(answer)) for answer in (partial(_answer, dialect), _fail))
         answering, failing = (
             ChatLiteLLMRouter(router=OneDeployment(router, _GROUP, params, client), model=_GROUP) for client in clients
         )
-        await answering._agenerate([HumanMessage("hi")], tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
-        async for _ in answering._astream([HumanMessage("hi")], tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
-            pass
-        await failing._agenerate([HumanMessage("hi")])  # noqa: SLF001 - what an attempt calls; raises
+        await clock.wait(_speak(answering, failing))
     finally:
+        await clock.close()
         retire(router)
         litellm.model_cost.pop(_GROUP, None)
+
+
+async def _speak(answering: BaseChatModel, failing: BaseChatModel) -> None:
+    """Have *answering* answer and stream, as an attempt has; raise the error of *failing*."""
+    from langchain_core.messages import HumanMessage
+
+    messages: list[BaseMessage] = [HumanMessage("hi")]
+    await answering._agenerate(messages, tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
+    async for _ in answering._astream(messages, tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
+        pass
+    await failing._agenerate(messages)  # noqa: SLF001 - what an attempt calls
 
 
 def _memory(answer: Callable[[Any], tuple[int, bytes, str]]) -> Any:
