@@ -145,6 +145,7 @@ class Snapshot:
         cooldown_time_s: how long it then cools.
         timeout_s: of one attempt.
         check_streams: a stream without its finish marker is cut off.
+        identity: what answers depend on (provider, model, parameters), as 16 hex digits; keys LLM caches.
     """
 
     epoch: str
@@ -159,6 +160,14 @@ class Snapshot:
     cooldown_time_s: float = 60.0
     timeout_s: float = 120.0
     check_streams: bool = True
+    identity: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work the identity out once: every call is traced under it."""
+        identity = _digest(
+            *[[d.provider, d.model, sorted(d.settings.items()), d.temperature, d.max_tokens] for d in self.deployments]
+        )
+        object.__setattr__(self, "identity", identity)
 
     @property
     def primary(self) -> Deployment:
@@ -195,13 +204,6 @@ class Snapshot:
                 ]
                 for d in self.deployments
             ],
-        )
-
-    @property
-    def identity(self) -> str:
-        """Return what answers depend on (provider, model, parameters), as 16 hex digits; keys LLM caches."""
-        return _digest(
-            *[[d.provider, d.model, sorted(d.settings.items()), d.temperature, d.max_tokens] for d in self.deployments]
         )
 
     def serves_like(self, other: Snapshot) -> bool:

@@ -61,6 +61,16 @@ def gemini_ends() -> bool:
     return parsed is not None and any(choice.finish_reason for choice in parsed.choices)
 
 
+def stream_costs() -> bool:
+    """Tell whether a stream has a cost before it has begun, for which tokens are counted."""
+    logging: Any = litellm.Logging(
+        "gpt-4o", HI, stream=True, call_type="acompletion", start_time=0, litellm_call_id="", function_id=""
+    )
+    logging.update_environment_variables(model="gpt-4o", optional_params={}, litellm_params={})
+    stream: Any = litellm.CustomStreamWrapper(None, "gpt-4o", logging, custom_llm_provider="openai")
+    return logging.response_cost_calculator(result=stream, litellm_model_name="gpt-4o") is not None
+
+
 def google_tokens() -> bool:
     """Tell whether a token is asked for by google-auth's own transport, which takes two minutes."""
     asked: list[object] = []
@@ -121,6 +131,7 @@ ASKED: Final[tuple[Callable[[], bool], ...]] = (
     honest_ends,
     shorten_masking,
     snowflake_stops,
+    stream_costs,
 )
 
 if __name__ == "__main__":

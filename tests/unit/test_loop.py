@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
+from langchain_core.runnables.config import run_in_executor
 
 from liverouter.errors import ClosedError, LiveRouterError
+from liverouter.loops.handoff import Blocking
 from liverouter.loops.thread import LoopThread
 from tests.kit.waiting import until
 
@@ -169,7 +171,7 @@ class TestCall:
 
         def interrupt() -> None:
             assert work.begun.wait(WAIT_S)
-            until(lambda: sys._current_frames()[waiting].f_code is threading.Condition.wait.__code__)  # noqa: SLF001
+            until(lambda: sys._current_frames()[waiting].f_code is Blocking.result.__code__)  # noqa: SLF001
             os.kill(os.getpid(), signal.SIGINT)
 
         thread = threading.Thread(target=interrupt)
@@ -178,6 +180,18 @@ class TestCall:
             io.call(work.for_ever)
         thread.join()
         assert work.cancelled.wait(WAIT_S)
+
+    def test_what_is_short_needs_no_thread(self, io: LoopThread) -> None:
+        """What takes less time than the way to a thread and back runs on the loop; anything else in a thread."""
+
+        def _create_chat_result() -> int:
+            return threading.get_ident()
+
+        def another() -> int:
+            return threading.get_ident()
+
+        assert io.call(run_in_executor, None, _create_chat_result) == io.call(ident)
+        assert io.call(run_in_executor, None, another) != io.call(ident)
 
     def test_many_threads_call_at_once(self, io: LoopThread) -> None:
         """Calls of many threads run side by side on the one loop."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import socket
 import threading
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from liverouter.errors import ClosedError, LiveRouterError
 from liverouter.loops import fork as loop_fork
 from liverouter.loops.green import refuse_green_threads
+from liverouter.loops.handoff import Awaited, Blocking
 from liverouter.loops.streaming import aread, read
 from liverouter.secrecy.leaving import bare
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+H = TypeVar("H", Blocking[Any], Awaited[Any])
+
+# LangChain's functions that take less time than the way to a thread and back.
+_SHORT: Final = frozenset({"_create_chat_result"})  # makes a message of OpenAI's answer
 
 
 class LoopThread:
@@ -87,13 +93,10 @@ class LoopThread:
             ClosedError: the loop was stopped.
         """
         self._refuse_own_thread()
-        future = self.submit(fn, *args, **kwargs)
         try:
-            return future.result()
-        except concurrent.futures.CancelledError:
+            return self._hand_over(Blocking, fn(*args, **kwargs)).result()  # type: ignore[no-any-return]  # a T
+        except asyncio.CancelledError:
             raise self._ended() from None
-        finally:
-            future.cancel()  # for a caller that KeyboardInterrupt ends; does nothing to a finished one
 
     def iterate(
         self, fn: Callable[P, AsyncGenerator[T, None]], *args: P.args, **kwargs: P.kwargs
@@ -117,9 +120,8 @@ class LoopThread:
         """
         if self.is_current():
             return await fn(*args, **kwargs)
-        future = self.submit(fn, *args, **kwargs)
         try:
-            return await asyncio.wrap_future(future)
+            return await self._hand_over(Awaited, fn(*args, **kwargs)).result()  # type: ignore[no-any-return]  # a T
         except asyncio.CancelledError:
             if self._closing and not _is_cancelled():
                 raise self._ended() from None
@@ -155,6 +157,20 @@ class LoopThread:
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._end()))
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _hand_over(self, kind: Callable[[asyncio.AbstractEventLoop, Any], H], coroutine: Coroutine[Any, Any, Any]) -> H:
+        """Start *coroutine* on the loop and return its handoff of *kind* at once.
+
+        Raises:
+            ClosedError: the loop was stopped.
+        """
+        with self._lock:
+            if self._closing:
+                coroutine.close()
+                raise ClosedError
+            handoff = kind(self._loop, coroutine)
+            self._loop.call_soon_threadsafe(handoff.begin)
+            return handoff
 
     def _run(self) -> None:
         """Run the loop until `_end` stops it; the thread's target.
@@ -224,8 +240,32 @@ def _new_loop() -> asyncio.AbstractEventLoop:
                 return socket.getaddrinfo(host, port, **how)
 
         loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
-        loop.run_in_executor = _closing_what_nobody_awaits(loop.run_in_executor)  # type: ignore[assignment, method-assign]
+        in_thread = _closing_what_nobody_awaits(loop.run_in_executor)
+        loop.run_in_executor = _at_once_if_short(loop, in_thread)  # type: ignore[assignment, method-assign]
     return loop
+
+
+def _at_once_if_short(loop: asyncio.AbstractEventLoop, run_in_executor: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a *loop*'s *run_in_executor* that calls what is `_SHORT` itself."""
+
+    def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        if not _is_short(fn):
+            return run_in_executor(executor, fn, *args)  # type: ignore[no-any-return]  # as the loop's
+        done = loop.create_future()
+        try:
+            done.set_result(fn(*args))
+        except Exception as exc:  # noqa: BLE001 - as a thread's does, it goes to whoever awaits it
+            done.set_exception(exc)
+        return done
+
+    return run
+
+
+def _is_short(fn: Callable[..., Any]) -> bool:
+    """Tell whether *fn* is what LangChain's own `run_in_executor` makes of one of `_SHORT`: a function around it."""
+    wrapper = fn.args[0] if isinstance(fn, functools.partial) and fn.args else None
+    cells = getattr(wrapper, "__closure__", None) or ()
+    return any(getattr(cell.cell_contents, "__name__", "") in _SHORT for cell in cells)
 
 
 def _closing_what_nobody_awaits(run_in_executor: Callable[..., asyncio.Future[Any]]) -> Callable[..., Any]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from liverouter.providers import anthropic, azure, openai, snowflake, vertex
 from liverouter.providers.spec import Contents, Field, History, NativeModel, ProviderSpec, is_claude
+from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from liverouter.providers.parameters import Api
     from liverouter.revision import Deployment, Snapshot
-    from liverouter.secrecy.sealing import Secret
 
 __all__ = [
     "ALIASES",
@@ -71,8 +71,6 @@ def api_of(deployment: Deployment, *, native: bool) -> Api:
 
 def sent_secrets(snapshot: Snapshot) -> tuple[Secret, ...]:
     """Return the secrets of all deployments, in each form that is stored or sent: what an error is cleared of."""
-    from liverouter.secrecy.sealing import Secret  # imports cryptography, which the tables can do without
-
     stored = [secret for deployment in snapshot.deployments for secret in deployment.secrets.values()]
     sent = [
         Secret(field.sent_as(deployment.secrets[field.name].reveal()))

@@ -87,11 +87,13 @@ class Http(Protocol):
 
     Attributes:
         timeout_s: seconds for one attempt.
-        token_request: a transport of the kind that google-auth takes, which ends within the timeout.
     """
 
     timeout_s: float
-    token_request: Callable[..., Any]
+
+    @property
+    def token_request(self) -> Callable[..., Any]:
+        """Return a transport of the kind that google-auth takes, which ends within the timeout."""
 
     def client(self, kind: Callable[..., C]) -> C:
         """Return a client of *kind*, `httpx.AsyncClient` or a class of its, that stays open while the model is used."""

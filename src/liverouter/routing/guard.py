@@ -56,7 +56,8 @@ _NAMED_BY_VARIABLES: Final = {
     "openai-project": ("OPENAI_PROJECT_ID",),
     "user-agent": ("LITELLM_USER_AGENT",),
 }
-_CHOOSE_BY_MOUNTS: Final = ("httpx", "httpx2")  # whose clients have a transport for each proxy; others ask as they send
+# Whose clients have a transport for each proxy, ours included; others ask as they send.
+_CHOOSE_BY_MOUNTS: Final = ("httpx", "httpx2", __name__.partition(".")[0])
 _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
 
 
@@ -174,9 +175,9 @@ def _never(url: str) -> bool:
 def _leaves_by_proxy(url: str) -> bool:
     """Tell whether *url* is this machine's, and yet the environment has a proxy for it."""
     parts = urlsplit(url)
-    if not _is_local(url) or urllib.request.proxy_bypass(parts.hostname or ""):
+    if not _is_local(url) or urllib.request.getproxies().keys().isdisjoint({parts.scheme, "all"}):
         return False
-    return not urllib.request.getproxies().keys().isdisjoint({parts.scheme, "all"})
+    return not urllib.request.proxy_bypass(parts.hostname or "")
 
 
 def _asks_for_stream(request: Any) -> bool:

@@ -13,8 +13,8 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from liverouter.errors import ClosedError
-from liverouter.routing.google_tokens import TokenRequest
 from liverouter.routing.guard import guarded
+from liverouter.routing.transport import by_aiohttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,15 +33,20 @@ class DeploymentHttp:
 
     Attributes:
         timeout_s: seconds for one attempt.
-        token_request: a transport of the kind that google-auth takes, which ends within the timeout.
     """
 
     def __init__(self, deployment: Deployment, timeout_s: float, io: LoopThread) -> None:
         """Lend nothing yet; the clients belong to the loop of *io*."""
         self.timeout_s = timeout_s
-        self.token_request: Callable[..., Any] = TokenRequest(timeout_s)
         self._endpoint, self._io = deployment.endpoint, io
         self._loans: list[_Lent] = []
+
+    @property
+    def token_request(self) -> Callable[..., Any]:
+        """Return a transport of the kind that google-auth takes, which ends within the timeout."""
+        from liverouter.routing.google_tokens import TokenRequest  # loads httpx, which few need
+
+        return TokenRequest(self.timeout_s)
 
     def client(self, kind: Callable[..., C]) -> C:
         """Return a client of *kind* that admits answers as `guard` does: the one of this address, or a new one."""
@@ -49,7 +54,7 @@ class DeploymentHttp:
         with _lending:
             clients = _lent.setdefault(self._io, {})
             if (loan := clients.get(key)) is None:
-                client = guarded(kind(timeout=self.timeout_s))
+                client = guarded(by_aiohttp(kind(timeout=self.timeout_s)))
                 loan = clients[key] = _Lent(client, self._io, lambda: clients.pop(key, None))
             loan.users += 1
         self._loans.append(loan)

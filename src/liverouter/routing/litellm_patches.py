@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import litellm
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from litellm.llms.openai.common_utils import BaseOpenAILLM
-from litellm.utils import is_internal_call
+from litellm.utils import CustomStreamWrapper, is_internal_call
 
 from liverouter.routing.clock import clock_of_call
 from liverouter.routing.google_tokens import TokenRequest
@@ -282,7 +282,24 @@ def _snowflake_stops() -> None:
     config._transform_request_anthropic = renaming  # noqa: SLF001 - litellm has no switch for it
 
 
-COMMON: Final = ("equal_chunks", "guard_clients", "honest_ends", "shorten_masking")
+def _stream_costs() -> None:
+    """Have litellm work out no cost of a stream that is yet to come, within an attempt of ours.
+
+    It counts the tokens of the prompt for that, by a tokenizer that takes a second to load, and 109 MB. Seen in 1.110.
+    """
+    logging: Any = _found("litellm.litellm_core_utils.litellm_logging", "Logging")
+    if (cost_of := getattr(logging, "response_cost_calculator", None)) is None:
+        return
+
+    def calculate(self: Any, result: Any, *args: Any, **kwargs: Any) -> Any:
+        if clock_of_call() is not None and isinstance(result, CustomStreamWrapper):
+            return None
+        return cost_of(self, result, *args, **kwargs)
+
+    logging.response_cost_calculator = calculate
+
+
+COMMON: Final = ("equal_chunks", "guard_clients", "honest_ends", "shorten_masking", "stream_costs")
 PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
     {
         "equal_chunks": _equal_chunks,
@@ -292,5 +309,6 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
         "honest_ends": _honest_ends,
         "shorten_masking": _shorten_masking,
         "snowflake_stops": _snowflake_stops,
+        "stream_costs": _stream_costs,
     }
 )

@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.loops.thread import LoopThread
 from liverouter.providers import PROVIDERS, spec_of
+from liverouter.routing.clock import Clock
 from liverouter.routing.litellm_setup import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
 
     from liverouter.providers import ProviderSpec
     from liverouter.providers.spec import Dialect
@@ -33,7 +37,6 @@ _LATE: Final = (  # modules that a first call would import, whichever its provid
     "langchain_core.tracers.stdout",
     "langsmith.run_helpers",
 )
-_ENCODED: Final = ("gpt-4o", "")  # of each encoding that tokens are counted in, a model
 _LIMIT_S: Final = 30.0
 _GROUP: Final = "warmup"
 _TOOL: Final = {
@@ -74,16 +77,14 @@ def preload(*, by_litellm: bool) -> None:
 
 
 def _preload_litellm() -> None:
-    """Load litellm, and what a Router, the first count of tokens and the first error load beside it.
+    """Load litellm, and what a Router and the first error load beside it.
 
     Raises:
         ConfigError: it cannot be used.
     """
-    litellm = load()
+    load()
     with _router(next(iter(PROVIDERS.values())).dialect("")):  # any will do
         pass
-    for model in _ENCODED:
-        litellm.token_counter(model=model, text="hi")
     _import(("fastapi",))  # by litellm's first error, where it is installed
 
 
@@ -125,7 +126,6 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     Raises:
         Exception: the error that is the last of its answers, or whatever litellm raises before.
     """
-    from langchain_core.messages import HumanMessage
     from langchain_litellm import ChatLiteLLMRouter
 
     from liverouter.routing.engines.litellm import OneDeployment, client_of
@@ -135,10 +135,22 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
         answering, failing = (
             ChatLiteLLMRouter(router=OneDeployment(router, _GROUP, params, client), model=_GROUP) for client in clients
         )
-        await answering._agenerate([HumanMessage("hi")], tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
-        async for _ in answering._astream([HumanMessage("hi")], tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
-            pass
-        await failing._agenerate([HumanMessage("hi")])  # noqa: SLF001 - what an attempt calls; raises
+        clock = Clock(_LIMIT_S)  # by which litellm's patches know a call of ours
+        try:
+            await clock.wait(_speak(answering, failing))
+        finally:
+            await clock.close()
+
+
+async def _speak(answering: BaseChatModel, failing: BaseChatModel) -> None:
+    """Have *answering* answer and stream, as an attempt has; raise the error of *failing*."""
+    from langchain_core.messages import HumanMessage
+
+    messages: list[BaseMessage] = [HumanMessage("hi")]
+    await answering._agenerate(messages, tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
+    async for _ in answering._astream(messages, tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
+        pass
+    await failing._agenerate(messages)  # noqa: SLF001 - what an attempt calls
 
 
 @contextlib.contextmanager

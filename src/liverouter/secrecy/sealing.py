@@ -14,16 +14,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from liverouter.errors import SecretError
 from liverouter.secrecy.leaving import leaves_bare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _VERSION: Final = "v1"
 _KEY_BYTES: Final = 32
@@ -91,6 +88,10 @@ class _Key:
 
     def cipher(self, purpose: str) -> AESGCM:
         """Return the cipher for *purpose*, with a key of its own: a leak of one says nothing about another."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # 8 MB, which only sealed values need
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
         info = f"liverouter {_VERSION} {purpose}".encode(errors=_ANY_TEXT)
         return AESGCM(HKDF(SHA256(), _KEY_BYTES, salt=None, info=info).derive(self.material))
 
@@ -241,6 +242,8 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
             where=where,
             hint=f"Add key {identity} to LIVEROUTER_SECRET_KEYS behind the newest one, or store the secret again",
         )
+    from cryptography.exceptions import InvalidTag
+
     try:
         parts = _decoded(nonce), _decoded(ciphertext)
         if tuple(map(_encoded, parts)) != (nonce, ciphertext):
