@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from liverouter.events import Bus, Event, Observer, ReadFailed
+from liverouter.bus import Bus
+from liverouter.events import Event, Observer, ReadFailed
 from liverouter.secrecy.printable import printable_values
 from liverouter.secrecy.redaction import brief
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from liverouter.events import Bus
+from liverouter.bus import Bus
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.listener import Listener

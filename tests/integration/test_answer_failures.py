@@ -90,7 +90,7 @@ class TestUnreached:
     def test_error_says_what_became_of_the_connection(self, name: str, engine: str, strange_tls: int) -> None:
         """One type and one sentence for each cause, with host and port, from every provider in both engines."""
         dialect = DIALECTS[name]
-        rows = {"litellm_enable": engine == "litellm", "litellm_num_retries": 1}
+        rows: dict[str, Any] = {"litellm_enable": engine == "litellm", "litellm_num_retries": 1}
         with StandIn(dialect.provider) as standin, live(standin, model=dialect.model, **rows) as client:
             model = client.chat_model()
             model.invoke("hi")  # Google's token is had

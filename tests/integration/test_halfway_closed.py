@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from liverouter.events import Bus, ListenerConnected, ListenerLost, LoopFailed
+from liverouter.bus import Bus
+from liverouter.events import ListenerConnected, ListenerLost, LoopFailed
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.listener import Listener

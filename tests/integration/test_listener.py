@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import asyncpg
 import pytest
 
-from liverouter.events import (
-    Bus,
-    Event,
-    ListenerConnected,
-    ListenerDegraded,
-    ListenerLost,
-    ListenerProbed,
-    ReloadRequested,
-)
+from liverouter.bus import Bus
+from liverouter.events import Event, ListenerConnected, ListenerDegraded, ListenerLost, ListenerProbed, ReloadRequested
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres.connection import connect
 from liverouter.postgres.dsn import Dsn

@@ -26,8 +26,9 @@ from fakeredis import TcpFakeServer
 from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter
+from liverouter.bus import Bus
 from liverouter.errors import OptionsError
-from liverouter.events import Bus, SharedCooldownsChanged
+from liverouter.events import SharedCooldownsChanged
 from liverouter.options import load
 from liverouter.routing import shared_cooldowns
 from liverouter.routing.causes import Cause

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from liverouter.bus import Bus
 from liverouter.errors import DatabaseError
-from liverouter.events import Bus, ListenerConnected
+from liverouter.events import ListenerConnected
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres import migrate
 from liverouter.postgres.dsn import Dsn

@@ -15,9 +15,10 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter
+from liverouter.bus import Bus
 from liverouter.chat.usage import UsageCounter
 from liverouter.engine import reporter
-from liverouter.events import Bus, CallFailedOver, LoopFailed, ReportFailed
+from liverouter.events import CallFailedOver, LoopFailed, ReportFailed
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.testing import EventLog, Failure, MemoryRouter
 from tests.kit.dialects import DIALECTS

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from liverouter.bus import Bus
 from liverouter.errors import LiveRouterError
-from liverouter.events import Bus, Event
 from liverouter.secrecy.sealing import Keyring, Secret
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import httpx
     import pytest
+
+    from liverouter.events import Event
 
 _SHORTEST: Final = 12  # characters; shorter ones are words that tests use for other things as well
 _TABLES: Final = """

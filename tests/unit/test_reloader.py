@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from liverouter import options
+from liverouter.bus import Bus
 from liverouter.config.environment import Environment
 from liverouter.config.validate import Validation
 from liverouter.engine import reloader
 from liverouter.engine.activation import Activation
 from liverouter.engine.reloader import Reloader
 from liverouter.errors import ConfigError, DatabaseError, Problem
-from liverouter.events import Bus, ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
+from liverouter.events import ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
 from liverouter.generation import Generation, Store
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.loops.wakeup import Wakeup

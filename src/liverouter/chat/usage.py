@@ -21,8 +21,9 @@ from liverouter.routing.causes import cause_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from liverouter.bus import Bus
     from liverouter.call import Call
-    from liverouter.events import Bus, Event
+    from liverouter.events import Event
     from liverouter.revision import Deployment
 
 _MAX_DEPLOYMENTS: Final = 1_000

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from liverouter.bus import Bus
 from liverouter.cli.output import say, show_json, show_problems, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import DatabaseError
-from liverouter.events import Bus, Event, ListenerDegraded, ListenerLost
+from liverouter.events import Event, ListenerDegraded, ListenerLost
 from liverouter.loops.reload_requests import ReloadRequests
 
 if TYPE_CHECKING:

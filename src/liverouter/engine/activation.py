@@ -14,7 +14,7 @@ from liverouter.chat.profile import combine, profile_of
 from liverouter.config.validate import Validation, validate
 from liverouter.engine.starting import Step
 from liverouter.errors import ConfigError, LiveRouterError, Problem
-from liverouter.events import Bus, ConfigApplied, ConfigRejected, GenerationRetired, StartAdvanced
+from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, StartAdvanced
 from liverouter.generation import Generation, Store
 from liverouter.loops.fork import unforkable
 from liverouter.providers import native_model
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
+    from liverouter.bus import Bus
     from liverouter.chat.usage import UsageCounter
     from liverouter.config.environment import Environment
     from liverouter.loops.thread import LoopThread

@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.bus import Bus
 from liverouter.chat.model import LiveChatModel
 from liverouter.chat.usage import UsageCounter
 from liverouter.engine.activation import Activation, Prepared, Rejected
 from liverouter.errors import LiveRouterError, Problem
-from liverouter.events import Bus
 from liverouter.generation import Store
 from liverouter.loops.thread import LoopThread
 from liverouter.routing.causes import kind_of

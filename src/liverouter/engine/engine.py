@@ -12,7 +12,7 @@ from liverouter.engine.reloader import DEGRADED_POLL_S, Reloader
 from liverouter.engine.reporter import Reporter
 from liverouter.engine.snapshot_file import SnapshotFile
 from liverouter.errors import RolloutError
-from liverouter.events import Bus, DatabaseOptionsIgnored, LoopFailed
+from liverouter.events import DatabaseOptionsIgnored, LoopFailed
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres.asked_url import AskedUrl
 from liverouter.postgres.listener import Listener
@@ -24,6 +24,7 @@ from liverouter.secrecy.redaction import brief
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from liverouter.bus import Bus
     from liverouter.chat.usage import UsageCounter
     from liverouter.engine.status import StatusTracker
     from liverouter.generation import Store

@@ -12,7 +12,7 @@ from liverouter.config.environment import Environment
 from liverouter.engine.activation import Activation, Prepared, Reading, Rejected
 from liverouter.engine.starting import Step
 from liverouter.errors import DatabaseError, Problem
-from liverouter.events import Bus, ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed, StartDelayed
+from liverouter.events import ConfigRead, DatabaseRecovered, LoopFailed, ReadFailed, StartDelayed
 from liverouter.loops.wakeup import Backoff, jittered
 from liverouter.routing.litellm_setup import load
 from liverouter.secrecy.redaction import brief
@@ -20,6 +20,7 @@ from liverouter.secrecy.redaction import brief
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from liverouter.bus import Bus
     from liverouter.engine.snapshot_file import SnapshotFile
     from liverouter.generation import Store
     from liverouter.loops.reload_requests import ReloadRequests

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.engine.report import applied, rejected, shortened, versions
 from liverouter.errors import DatabaseError
 from liverouter.events import (
-    Bus,
     CallFailedOver,
     ClientStarted,
     ConfigApplied,
@@ -33,6 +32,7 @@ from liverouter.loops.wakeup import Wakeup
 from liverouter.options import hostname
 
 if TYPE_CHECKING:
+    from liverouter.bus import Bus
     from liverouter.chat.usage import UsageCounter
     from liverouter.engine.status import StatusTracker
     from liverouter.generation import Generation, Store

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.draft import origins_in_force
 from liverouter.errors import LiveRouterError, SecretError
-from liverouter.events import Bus, SnapshotFileIgnored, SnapshotFileWritten
+from liverouter.events import SnapshotFileIgnored, SnapshotFileWritten
 from liverouter.revision import Rows, SealedSecret
 from liverouter.secrecy.sealing import open_bytes, seal_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from liverouter.bus import Bus
     from liverouter.errors import Problem
     from liverouter.options import Options
     from liverouter.revision import Head

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from liverouter.events import Bus, ReloadRequested
+from typing import TYPE_CHECKING
+
+from liverouter.events import ReloadRequested
 from liverouter.loops.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from liverouter.bus import Bus
 
 
 class ReloadRequests:

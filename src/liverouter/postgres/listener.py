@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn
 import asyncpg
 
 from liverouter.errors import DatabaseError, Problem
-from liverouter.events import (
-    Bus,
-    ListenerConnected,
-    ListenerDegraded,
-    ListenerLost,
-    ListenerProbed,
-    LoopFailed,
-    PollCause,
-)
+from liverouter.events import ListenerConnected, ListenerDegraded, ListenerLost, ListenerProbed, LoopFailed, PollCause
 from liverouter.loops.wakeup import Backoff, jittered
 from liverouter.postgres.connection import NETWORK_ERRORS
 from liverouter.postgres.errors import from_driver, is_garbled
@@ -31,6 +23,7 @@ from liverouter.secrecy.redaction import brief
 if TYPE_CHECKING:
     import random
 
+    from liverouter.bus import Bus
     from liverouter.loops.reload_requests import ReloadRequests
     from liverouter.postgres.asked_url import AskedUrl
     from liverouter.postgres.dsn import Dsn

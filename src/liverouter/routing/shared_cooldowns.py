@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from liverouter.errors import Problem
-from liverouter.events import Bus, SharedCooldownsChanged
+from liverouter.events import SharedCooldownsChanged
 from liverouter.loops.wakeup import Backoff, Wakeup
 from liverouter.routing.causes import Cause
 from liverouter.routing.cooldowns import Cooldown, Cooldowns
@@ -23,6 +23,8 @@ from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from liverouter.bus import Bus
 
 NAME: Final = "liverouter:cooldowns"  # of the hash (deployment id -> cooldown) and of the channel
 _COMMAND_S: Final = 2.0  # for one answer of Redis

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter import default
+from liverouter.bus import Bus
 from liverouter.chat.model import LiveChatModel
 from liverouter.chat.usage import UsageCounter
 from liverouter.config.draft import origins_in_force, sealed_unless_same
 from liverouter.config.environment import Environment
 from liverouter.engine.activation import Activation, Prepared, Reading, Rejected
 from liverouter.errors import ConfigError
-from liverouter.events import Bus, Observer
+from liverouter.events import Observer  # noqa: TC001 - for `typing.get_type_hints`
 from liverouter.generation import Store
 from liverouter.loops.thread import LoopThread
 from liverouter.revision import Rows
