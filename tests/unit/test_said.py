@@ -64,7 +64,7 @@ class TestCalledASuccess:
         "document",
         [
             {"choices": [{"message": {"content": '{"error": "no"}'}}]},
-            {"choices": [], "error": {"message": "no"}},
+            {"choices": [], "error": {}},
             {"content": [{"type": "tool_use", "input": {"error": "no"}}]},
             {"candidates": [{"content": {"parts": [{"functionCall": {"args": {"error": "no"}}}]}}]},
             {"type": "content_block_start", "content_block": {"input": {"error": "no"}}},
@@ -75,6 +75,16 @@ class TestCalledASuccess:
         """A model may say what it likes."""
         assert error_in_answer(body(document)) is None
         assert error_in_events(b"data: " + body(document) + b"\n\n") is None
+
+    def test_error_beside_an_answer_is_one(self) -> None:
+        """Gateways tell of it beside what they have, or by the reason of the end alone."""
+        for document in (
+            {"choices": [], "error": {"message": "no"}},
+            {"choices": [{"finish_reason": "error"}]},
+            {"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]},
+        ):
+            assert error_in_answer(body(document)) is not None
+            assert error_in_events(b"data: " + body(document) + b"\n\n") is not None
 
     def test_error_among_other_events_is_found(self) -> None:
         """An event that ends early is none."""
