@@ -39,7 +39,7 @@ def carried(
     strangers = {
         index: kind
         for index, tool in enumerate(tools)
-        if is_built_in(tool) and not known.fullmatch(kind := kind_of(tool))
+        if is_built_in(tool) and not ((kind := kind_of(tool)) and known and known.fullmatch(kind))
     }
     kept = [index for index in range(len(tools)) if index not in strangers]
     for index, kind in strangers.items():

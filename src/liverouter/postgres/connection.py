@@ -43,7 +43,8 @@ NETWORK_ERRORS: Final = (
 _UNCONDITIONAL: Final = re.compile(r"08(?!P01)...|28P01|3D...|53...|57...")
 _FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 # In `options`: -c name=value or --name=value, as the server's command line has them. A blank in a value has a \ before.
-_ASSIGNMENT: Final = re.compile(r"(?:^|(?<=\s))(?:-c\s*|--)([A-Za-z_.-]+)=((?:\\.|\S)*)\s*")
+_ASSIGNMENT: Final = re.compile(r"(?:^|(?<=\s))(?:-c\s*+|--)([A-Za-z_.-]++)=((?:\\.|[^\s\\])*+)\s*+")
+_ESCAPED: Final = re.compile(r"\\(.)")
 
 
 class _QuietLoop:
@@ -273,7 +274,7 @@ async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
 
 def _taken_apart(options: str) -> tuple[str, dict[str, str]]:
     """Return what the start-up option *options* says beside settings, to a proxy's routing, and its settings."""
-    settings = {name.replace("-", "_"): re.sub(r"\\(.)", r"\1", value) for name, value in _ASSIGNMENT.findall(options)}
+    settings = {name.replace("-", "_"): _ESCAPED.sub(r"\1", value) for name, value in _ASSIGNMENT.findall(options)}
     return _ASSIGNMENT.sub("", options).strip(), settings
 
 

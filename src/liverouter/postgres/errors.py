@@ -27,7 +27,7 @@ _RIGHTS: Final = (
 )
 # What the server says of a right. Functions of its own may have been taken from PUBLIC.
 _DENIED: Final = re.compile(r"permission denied for function (pg_\w+)")
-_BY_POLICY: Final = re.compile(r"row-level security policy .*?for table \"(\w+)\"")
+_BY_POLICY: Final = re.compile(r"row-level security policy (?:\"[^\"]*+\" )?for table \"(\w+)\"")
 
 _HEAD: Final = f"{show_all(['head'])} or {RESTORE_HEAD}"
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, HISTORY, PARAMETERS, chat_options
-from liverouter.providers.parameters import NO_TOOLS
 from liverouter.providers.spec import (
     IN_PATH,
     NOWHERE,
@@ -106,7 +105,7 @@ def _client(params: Mapping[str, Any], client: Any) -> Any:
     return sdk
 
 
-_PARAMETERS: Final = replace(PARAMETERS, native_tools=NO_TOOLS)  # its dated versions have chat completions alone
+_PARAMETERS: Final = replace(PARAMETERS, native_tools=None)  # its dated versions have chat completions alone
 _NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset({"azure", "openai"}))
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
-from liverouter.providers.parameters import NO_TOOLS, Api, Model, Takes, budget_of, effort_of
+from liverouter.providers.parameters import Api, Model, Takes, budget_of, effort_of
 
 _VERSION: Final = re.compile(r"claude-(?:[a-z]+-)?(\d)(?:[-.](\d{1,2}))?(?!\d)")
 _NEWEST: Final = (99, 0)  # of a name without a version
@@ -19,7 +19,7 @@ _LIMITS: Final = (((3, 4), 4096), ((3, 5), 8192), ((4, 4), 32_000))  # until a v
 _LIMIT_SINCE: Final = 64_000
 _SAMPLING: Final = frozenset({"temperature", "top_k", "top_p"})
 _OF_THINKING: Final = frozenset({"reasoning_effort", "thinking"})
-_PERSONAL: Final = re.compile(r"[^@\s]+@[^@\s]+|\+?[\d\s()-]{7,20}")  # no mail address, no telephone number
+_PERSONAL: Final = re.compile(r"\A(?:[^@\s]++@[^@\s]++|\+?[\d\s()-]{7,20})\Z")  # no mail address, no telephone number
 _TIERS: Final = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _BETAS: Final = {"context_management": "context-management-2025-06-27", "mcp_servers": "mcp-client-2025-11-20"}
 _EFFORTS: Final = {"none": "low", "minimal": "low", "xhigh": "high", "max": "high"}  # for models that know no more
@@ -55,7 +55,7 @@ def _settle(sent: dict[str, Any], model: Model, *, forced: bool) -> None:
     _settle_sampling(sent)
     if stop := [text for text in sent.pop("stop", ()) if text.strip()]:
         sent["stop"] = stop
-    if _PERSONAL.fullmatch(sent.get("user", "")):
+    if _PERSONAL.match(sent.get("user", "")):
         del sent["user"]
     if needed := [beta for name, beta in _BETAS.items() if name in sent]:
         sent["betas"] = list(dict.fromkeys((*sent.get("betas", ()), *needed)))
@@ -122,6 +122,12 @@ def _litellm_words(sent: dict[str, Any]) -> dict[str, Any]:
 
 _SEARCHES: Final = r"web_search|tool_search_tool_regex|tool_search_tool_bm25"
 _HANDS: Final = r"bash|memory|text_editor"
+_NATIVE_TOOLS: Final = re.compile(
+    rf"({_SEARCHES}|{_HANDS}|advisor|code_execution|computer|web_fetch)_\d{{8}}|mcp_toolset"
+)
+_LITELLM_TOOLS: Final = re.compile(rf"({_SEARCHES}|{_HANDS}|code_execution|web_fetch)_\d{{8}}")
+_NATIVE_TOOLS_ON_VERTEX: Final = re.compile(rf"({_SEARCHES}|{_HANDS}|computer)_\d{{8}}")
+_LITELLM_TOOLS_ON_VERTEX: Final = re.compile(rf"({_SEARCHES}|{_HANDS})_\d{{8}}")
 PARAMETERS: Final = Api(
     takes={
         "temperature": Takes("temperature", 0, 1),
@@ -147,8 +153,8 @@ PARAMETERS: Final = Api(
     settle=_settle,
     native=_native_words,
     litellm=_litellm_words,
-    native_tools=re.compile(rf"({_SEARCHES}|{_HANDS}|advisor|code_execution|computer|web_fetch)_\d{{8}}|mcp_toolset"),
-    litellm_tools=re.compile(rf"({_SEARCHES}|{_HANDS}|code_execution|web_fetch)_\d{{8}}"),
+    native_tools=_NATIVE_TOOLS,
+    litellm_tools=_LITELLM_TOOLS,
 )
 
 
@@ -159,8 +165,8 @@ def _without(*names: str) -> dict[str, Takes]:
 ON_VERTEX: Final = replace(
     PARAMETERS,
     takes=_without("container", "mcp_servers", "service_tier"),
-    native_tools=re.compile(rf"({_SEARCHES}|{_HANDS}|computer)_\d{{8}}"),
-    litellm_tools=re.compile(rf"({_SEARCHES}|{_HANDS})_\d{{8}}"),
+    native_tools=_NATIVE_TOOLS_ON_VERTEX,
+    litellm_tools=_LITELLM_TOOLS_ON_VERTEX,
 )
 ON_SNOWFLAKE: Final = replace(  # as litellm asks there
     PARAMETERS,
@@ -174,6 +180,6 @@ ON_SNOWFLAKE: Final = replace(  # as litellm asks there
         "service_tier",
         "user",
     ),
-    native_tools=NO_TOOLS,
-    litellm_tools=NO_TOOLS,
+    native_tools=None,
+    litellm_tools=None,
 )

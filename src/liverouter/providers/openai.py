@@ -30,7 +30,7 @@ _HOSTS: Final = re.compile(r"([a-z]{2}\.)?api\.openai\.com")  # of one region: e
 _TAIL: Final = re.compile(r"(?<!/chat/completions)(?:/chat/completions)++\Z")  # what people paste; read once
 
 
-_REASONS: Final = re.compile(r"(?:ft:)?(o[1-9]\b|gpt-[5-9])(?!.*-chat)")
+_REASONS: Final = re.compile(r"\A(?:ft:)?(o[1-9]\b|gpt-[5-9])(?!.*-chat)")
 _NOT_OF_REASONING: Final = frozenset(
     {
         "audio",

@@ -77,7 +77,6 @@ _THINKING: Final = ("adaptive", "disabled", "enabled")
 _REASONING: Final = frozenset({"reasoning_effort", "thinking"})  # one wish in two ways of saying it
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _PARAMETERS: Final = frozenset[str]()
-NO_TOOLS: Final = re.compile(r"(?!)")
 _HUMP: Final = re.compile(r"(?<=[a-z])([A-Z])")
 
 
@@ -139,7 +138,7 @@ class Api:
             excludes each other. *forced*: the model must call a tool.
         native: parameters -> keyword arguments of the provider's LangChain class.
         litellm: parameters -> keyword arguments of litellm.
-        native_tools: the kinds of its built-in tools that its LangChain class can ask for.
+        native_tools: the kinds of its built-in tools that its LangChain class can ask for; None for none.
         litellm_tools: those that litellm can ask for.
     """
 
@@ -149,8 +148,8 @@ class Api:
     settle: Callable[..., None] = _nothing_settled
     native: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
     litellm: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
-    native_tools: re.Pattern[str] = NO_TOOLS
-    litellm_tools: re.Pattern[str] = NO_TOOLS
+    native_tools: re.Pattern[str] | None = None
+    litellm_tools: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

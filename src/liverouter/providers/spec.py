@@ -27,6 +27,7 @@ C = TypeVar("C")
 
 Kind = Literal["secret", "url", "text"]
 # What becomes a piece of a URL may hold none of the characters that end such a piece.
+_CALL_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 IN_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
 NOWHERE: Final = "http://warmup.invalid"  # where a warm-up sends: a reserved name, which nothing resolves
@@ -113,7 +114,7 @@ class History:
         user_last: it completes no answer that the caller has begun.
     """
 
-    call_ids: re.Pattern[str] | None = re.compile(r"[a-zA-Z0-9_-]{1,40}")
+    call_ids: re.Pattern[str] | None = _CALL_ID
     marks: frozenset[str] = frozenset()
     lists: bool = True
     rich_results: bool = False

@@ -51,7 +51,7 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
 _TEXTS: Final = frozenset({"id", "name", "text", "tool_use_id"})  # required members of a block that hold a string
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-_SERVER_TOOL: Final = re.compile(r"[a-z_]+_\d{8}|mcp_toolset")
+_SERVER_TOOL: Final = re.compile(r"[a-z_]{1,64}_\d{8}|mcp_toolset")
 _TOP_LEVEL: Final = ("oneOf", "allOf", "anyOf")
 _NO_PREFILL: Final = re.compile(
     r"claude-(?:[a-z]+-)?(?:4-[6-9]|[5-9])(?!\d)"

@@ -17,7 +17,7 @@ _MIN_BUDGET = 1024  # tokens; the least that thinking takes
 _LEAST_TOP_P = 0.95  # beside thinking
 _SAMPLING = ("temperature", "top_k", "top_p")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
-_BUILT_IN = re.compile(r"[a-z0-9_]+_\d{8}|mcp_toolset")  # types of tools without a schema
+_BUILT_IN = re.compile(r"[a-z0-9_]{1,64}_\d{8}|mcp_toolset")  # types of tools without a schema
 _TIERS = ("auto", "standard_only")
 
 

@@ -5,8 +5,8 @@ A name that is not known is served without limits: people name deployments as th
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
 
 
@@ -50,46 +50,55 @@ def _of_openai(limit: int, efforts: frozenset[str] = _NONE) -> Model:
     return Model(max_output=limit, reasons=bool(efforts), efforts=efforts)
 
 
-_OPENAI: Final = (  # the first that matches a beginning
-    (r"o1-mini", _of_openai(65_536, _O)),
-    (r"o[134]\b", _of_openai(100_000, _O)),
-    (r"gpt-5(\.\d)?-chat", _of_openai(16_384)),
-    (r"gpt-5\.\d", _of_openai(128_000, _GPT_5X)),
-    (r"gpt-5", _of_openai(128_000, _GPT_5)),
-    (r"gpt-4o", _of_openai(16_384)),
-    (r"gpt-4\.1", _of_openai(32_768)),
-    (r"gpt-4", _of_openai(8_192)),
-    (r"gpt-3\.5", _of_openai(4_096)),
+_OPENAI: Final = (  # shell patterns of names; the first that matches
+    ("o1-mini*", _of_openai(65_536, _O)),
+    ("o[134]*", _of_openai(100_000, _O)),
+    ("gpt-5-chat* gpt-5.?-chat*", _of_openai(16_384)),
+    ("gpt-5.*", _of_openai(128_000, _GPT_5X)),
+    ("gpt-5*", _of_openai(128_000, _GPT_5)),
+    ("gpt-4o*", _of_openai(16_384)),
+    ("gpt-4.1*", _of_openai(32_768)),
+    ("gpt-4*", _of_openai(8_192)),
+    ("gpt-3.5*", _of_openai(4_096)),
 )
 _CLAUDE: Final = (
-    (r"claude-3-[57]", Model(max_output=64_000, thinks_adaptively=False)),
-    (r"claude-3-", Model(max_output=4_096, thinks_adaptively=False)),
-    (r"claude-opus-4-[01]|claude-opus-4(-2|@|\Z)", Model(max_output=32_000, thinks_adaptively=False)),
-    (r"claude-(opus-4-5|haiku-4|sonnet-4-[05]|sonnet-4(-2|@|\Z))", Model(max_output=64_000, thinks_adaptively=False)),
-    (r"claude-(opus|sonnet)-4-6", Model(max_output=128_000)),
-    (r"claude-opus-4-", Model(max_output=128_000, samples=False, thinks_by_budget=False)),
+    ("claude-3-[57]*", Model(max_output=64_000, thinks_adaptively=False)),
+    ("claude-3-*", Model(max_output=4_096, thinks_adaptively=False)),
     (
-        r"claude-(sonnet-5-5|opus-5-5|fable|mythos)",
+        "claude-opus-4-[01]* claude-opus-4 claude-opus-4-2* claude-opus-4@*",
+        Model(max_output=32_000, thinks_adaptively=False),
+    ),
+    (
+        "claude-opus-4-5* claude-haiku-4* claude-sonnet-4-[05]* claude-sonnet-4 claude-sonnet-4-2* claude-sonnet-4@*",
+        Model(max_output=64_000, thinks_adaptively=False),
+    ),
+    ("claude-opus-4-6* claude-sonnet-4-6*", Model(max_output=128_000)),
+    ("claude-opus-4-*", Model(max_output=128_000, samples=False, thinks_by_budget=False)),
+    (
+        "claude-sonnet-5-5* claude-opus-5-5* claude-fable* claude-mythos*",
         Model(max_output=128_000, samples=False, thinks_by_budget=False, thinks_always=True),
     ),
-    (r"claude-(opus|sonnet|haiku)-5", Model(max_output=128_000, samples=False, thinks_by_budget=False)),
+    (
+        "claude-opus-5* claude-sonnet-5* claude-haiku-5*",
+        Model(max_output=128_000, samples=False, thinks_by_budget=False),
+    ),
 )
 _GEMINI: Final = (
-    (r"gemini-2\.5-pro", Model(max_output=65_536, reasons=True, least_budget=128, most_budget=32_768)),
-    (r"gemini-2\.5-flash-lite", Model(max_output=65_536, reasons=True, least_budget=0, most_budget=24_576)),
-    (r"gemini-2\.5", Model(max_output=65_536, reasons=True, least_budget=0, most_budget=24_576)),
-    (r"gemini-3.*-pro", Model(max_output=65_536, reasons=True, levels=_O)),
-    (r"gemini-3", Model(max_output=65_536, reasons=True, levels=_O | {"minimal"})),
-    (r"gemini-", Model(max_output=8_192)),
+    ("gemini-2.5-pro*", Model(max_output=65_536, reasons=True, least_budget=128, most_budget=32_768)),
+    ("gemini-2.5*", Model(max_output=65_536, reasons=True, least_budget=0, most_budget=24_576)),
+    ("gemini-3*-pro*", Model(max_output=65_536, reasons=True, levels=_O)),
+    ("gemini-3*", Model(max_output=65_536, reasons=True, levels=_O | {"minimal"})),
+    ("gemini-*", Model(max_output=8_192)),
 )
 _CORTEX: Final = (
-    (r"claude-|openai-|llama3", Model(max_output=16_384)),
-    (r"mistral|snowflake-arctic", Model(max_output=8_192)),
+    ("claude-* openai-* llama3*", Model(max_output=16_384)),
+    ("mistral* snowflake-arctic*", Model(max_output=8_192)),
 )
 
 
 def _known(name: str, table: tuple[tuple[str, Model], ...]) -> Model:
-    return next((model for pattern, model in table if re.match(pattern, name)), UNKNOWN)
+    found = (model for patterns, model in table if any(fnmatchcase(name, pattern) for pattern in patterns.split()))
+    return next(found, UNKNOWN)
 
 
 def openai_model(name: str) -> Model:
