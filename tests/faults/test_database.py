@@ -311,7 +311,8 @@ class TestRejected:
                 live.wait_ready(0.1)
             assert [p.code for p in caught.value.problems] == ["LR101"]
             admin.set(llm_provider="openai")
-            live.wait_ready(AT_ONCE.limit)
+            events.wait_for(ConfigApplied, timeout_s=AT_ONCE.limit)
+            live.wait_ready(0.1)
 
     @pytest.mark.parametrize("row", ["[" * 5000 + "]" * 5000, "1e5000"], ids=["deep", "long number"])
     def test_row_that_no_parser_takes(self, admin: Admin, row: str) -> None:

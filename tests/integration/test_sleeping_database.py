@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
 
-TOLD = "SELECT max(heartbeat_at) FROM liverouter.instances"
+TOLD = "SELECT max(heartbeat_at) FROM liverouter.processes"  # the views show whole seconds
 
 
 def test_nothing_is_reported_but_what_changed(dsn: str, db: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ class TestVerified:
         """Not as a socket that is missing: nobody would look for the file."""
         refused = refusal(verified(tmp_path / "missing.pem"))
         assert refused.code == "LR201"
-        assert "certificate file" in refused.message
+        assert refused.hint == "sslrootcert names a file that cannot be read"
         assert "sslrootcert" in refused.hint
 
     def test_missing_socket_is_still_a_missing_socket(self, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ _SHORTEST: Final = 12  # characters; shorter ones are words that tests use for o
 _TABLES: Final = """
     SELECT format('SELECT string_agg(t::text, '' '') FROM liverouter.%I t', relname)
     FROM pg_class WHERE relnamespace = to_regnamespace('liverouter') AND relkind IN ('r', 'v')
+    ORDER BY relkind, relname
 """
 _STATEMENTS: Final = """
     SELECT string_agg(concat_ws(' ', application_name, query), ' ') FROM pg_stat_activity

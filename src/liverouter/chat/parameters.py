@@ -23,6 +23,7 @@ _KEPT: Final = frozenset(
     {"functions", "response_format", "strict", "timeout", "tool_choice", "tools"}
 )  # `tools` has them
 _OURS: Final = {"max_retries": "num_retries", "request_timeout": "timeout"}  # what LangChain's models call it
+_OF_LITELLM: Final = frozenset({"cache", "caching"})  # whether litellm's own cache may answer; no provider hears of it
 _OF_ONE_PROVIDER: Final = ("extra_body",)  # the primary's, in whose words it is
 _THOUGHT: Final = ("thinking", "redacted_thinking")
 
@@ -70,10 +71,10 @@ def read(given: Mapping[str, Any]) -> Parameters:
         parameters = {(at := name): typed(name, value) for name, value in named.items() if name in KINDS}
     except TypeError as exc:
         raise ParameterError(at, str(exc)) from None
-    kept = {name: value for name, value in named.items() if name in _KEPT}
+    kept = {name: value for name, value in named.items() if name in _KEPT | _OF_LITELLM}
     if isinstance(kept.get("response_format"), str | int | float | list):
         raise ParameterError("response_format", "an object")
-    unknown = (name for name in named if name not in KINDS and name not in _KEPT and not name.startswith("ls_"))
+    unknown = (name for name in named if name not in KINDS and name not in kept and not name.startswith("ls_"))
     return Parameters(parameters, kept, tuple(unknown))
 
 
@@ -125,7 +126,9 @@ def for_deployment(
     left_out = [name for name in parameters.given if name not in given]
     told = [name for name in (*left_out, *result.dropped, *result.changed) if name in parameters.given]
     words = api.native if is_native else api.litellm
-    return {**parameters.kept, **words(dict(result.sent))}, [*parameters.unknown, *told]
+    kept = {name: value for name, value in parameters.kept.items() if not (is_native and name in _OF_LITELLM)}
+    without = [name for name in parameters.kept if name not in kept]
+    return {**kept, **words(dict(result.sent))}, [*parameters.unknown, *without, *told]
 
 
 def _is_midway(messages: Sequence[BaseMessage], origins: frozenset[str]) -> bool:
