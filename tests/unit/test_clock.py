@@ -86,6 +86,25 @@ class TestClock:
 
         assert run(work()) == pytest.approx(11)
 
+    def test_pieces_that_are_there_already_take_time(self) -> None:
+        """Reading them never waits, so that no timer runs; it ends all the same."""
+
+        async def read() -> None:
+            loop: Any = asyncio.get_running_loop()
+            loop._selector.now_s += 4  # noqa: SLF001 - this test's own
+
+        async def work() -> int:
+            clock = Clock(10)
+            for read_before in range(10):
+                try:
+                    await clock.wait(read())
+                    clock.check()
+                except TimeoutError:
+                    return read_before
+            return 10
+
+        assert run(work()) == 2
+
     def test_content_begins_the_time_anew(self) -> None:
         """An answer may take as long as it goes on."""
 

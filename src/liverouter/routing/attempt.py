@@ -7,6 +7,7 @@ sees a piece of it: until then another deployment can be asked. What is wrong af
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ _MARKERS: Final = ("finish_reason", "stop_reason")
 _NO_ROOM: Final = frozenset({"length", "max_tokens", "model_context_window_exceeded"})  # the caller is told so
 _STOPPED: Final = frozenset({"stop", "stop_sequence", "end_turn"})
 _STOPS: Final = ("stop", "stop_sequences")  # parameters by which the caller ends an answer
+_AT_ONCE: Final = 100  # pieces without content that are read before other calls get their turn
 _TOOLS: Final = ("tool_call_chunks", "tool_calls", "invalid_tool_calls")
 _SAYS_SOMETHING: Final = ("function_call", "tool_calls", "reasoning_content", "thinking_blocks", "audio", "images")
 
@@ -105,6 +107,8 @@ class Attempt:
                     self.clock.heard()
                     break
                 refusal += _refusal(chunk.message)
+                if not len(held) % _AT_ONCE:
+                    await asyncio.sleep(0)  # pieces that are all there already hold up no other call
             else:
                 self._refuse_failed()
                 self._refuse_hollow(finish, refusal, may_stop=any(params.get(name) for name in _STOPS))
@@ -152,6 +156,7 @@ class Attempt:
         try:
             while (chunk := await wait(anext(source, None))) is not None:
                 yield chunk
+                self.clock.check()
         except TimeoutError as exc:
             raise SilentError(self._identifier, self._timeout_s, begun=begun) from exc
         except Exception as exc:

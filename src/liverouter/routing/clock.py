@@ -68,6 +68,11 @@ class Clock:
             self._left_s -= self._loop.time() - self._since
             _clock.reset(token)
 
+    def check(self) -> None:
+        """Raise TimeoutError where no time is left: between pieces that are all there already no timer runs."""
+        if self._left_s <= 0:
+            raise TimeoutError
+
     def _look(self) -> None:
         """End the wait that is on if its time is up, else look again when it will be; the next wait has it look too."""
         self._timer = None
