@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from liverouter.generation import Generation
     from liverouter.revision import Deployment
 
-_KEPT: Final = frozenset(
-    {"functions", "response_format", "strict", "timeout", "tool_choice", "tools"}
-)  # `tools` has them
+# Made for the deployment by `tools`, or for us; nothing here fits them.
+_KEPT: Final = frozenset({"functions", "response_format", "strict", "timeout", "tool_choice", "tools"})
 _OURS: Final = {"max_retries": "num_retries", "request_timeout": "timeout"}  # what LangChain's models call it
 _OF_LITELLM: Final = frozenset({"cache", "caching"})  # whether litellm's own cache may answer; no provider hears of it
 _OF_ONE_PROVIDER: Final = ("extra_body",)  # the primary's, in whose words it is

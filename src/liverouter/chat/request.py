@@ -17,7 +17,7 @@ from liverouter.chat.history import fitted, takes
 from liverouter.chat.parameters import for_deployment, ours, read
 from liverouter.chat.prompt_cache import cached
 from liverouter.chat.tools import deployment_named, is_forced, tool_request, tools_for
-from liverouter.events import CallFitted
+from liverouter.events import CallFitted, HistoryFitted
 from liverouter.routing.attempt import Attempt
 from liverouter.routing.causes import Cause, cause_of
 from liverouter.routing.cooldowns import Limits
@@ -139,7 +139,9 @@ class Request:
                 params = self._params_for(deployment, messages)
                 named = params.pop(schema_tool.KEY, None)
                 history, changes = fitted(messages, takes(generation, deployment, params))
-                self._usage.fitted(deployment, changes)
+                if changes:
+                    told = tuple(f"{kind} ({times})" for kind, times in changes.items())
+                    self._usage.emit(HistoryFitted(deployment.id, told))
                 history = cached(history, params, generation, deployment)
                 answer = await ask(attempt, history, params)
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.events import CallFailedOver, HistoryFitted
+from liverouter.events import CallFailedOver
 from liverouter.routing.causes import cause_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class UsageCounter:
         """Start empty.
 
         Args:
-            bus: takes the failover lines, and what was changed in histories.
+            bus: takes the failover lines, and what else is told of calls.
             wall: gives the minute of a count, in unix seconds.
             monotonic: limits the failover lines, in seconds. A call's latency is by `time.monotonic`, as its beginning.
         """
@@ -120,11 +120,6 @@ class UsageCounter:
             self.add_failure(call.served.id, str(cause_of(error)))
         else:
             self._add_failures(call)
-
-    def fitted(self, deployment: Deployment, changes: Mapping[str, int]) -> None:
-        """Emit that a history was changed for *deployment*, where it was: kind of the change -> how often."""
-        if changes:
-            self._bus.emit(HistoryFitted(deployment.id, tuple(f"{kind} ({times})" for kind, times in changes.items())))
 
     def add_success(
         self,
