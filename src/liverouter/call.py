@@ -64,13 +64,13 @@ class Call:
     @property
     def served(self) -> Deployment:
         """Return the deployment that answers; the primary while none does."""
-        deployments = self.generation.snapshot.deployments
-        return next((d for d in deployments if d.id == self.served_by), deployments[0])
+        generation = self.generation
+        return next((d for d in generation.deployments if d.id == self.served_by), generation.primary)
 
     @property
     def failed_over(self) -> bool:
         """Tell whether a deployment of a higher order than the primary's serves, or another one failed before."""
         served = self.served
-        if served.order > self.generation.snapshot.primary.order:
+        if served.order > self.generation.primary.order:
             return True
         return any(identifier != served.id for identifier, _ in self.failures)

@@ -19,16 +19,19 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter import options as process_options
 from liverouter.chat.model import LiveChatModel
+from liverouter.chat.source import NamedSource
 from liverouter.chat.usage import UsageCounter
+from liverouter.config.settings import is_model_name
 from liverouter.engine.engine import Engine
 from liverouter.engine.readiness import Readiness
 from liverouter.engine.status import State, Status, StatusTracker
-from liverouter.errors import ClosedError, NotReadyError, Problem
-from liverouter.events import ClientClosed, ClientStarted, Observer
+from liverouter.errors import ClosedError, ModelNameError, NotReadyError, Problem
+from liverouter.events import ClientClosed, ClientStarted, ModelAsked, Observer
 from liverouter.generation import Generation, Store
 from liverouter.logs import logging_bus
 from liverouter.loops.thread import LoopThread
 from liverouter.postgres.asked_url import UrlFunction
+from liverouter.revision import DEFAULT_NAME
 from liverouter.secrecy.leaving import leaves_bare
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ else:
     Router = Any  # for `typing.get_type_hints`: litellm takes seconds to import
 
 _CLOSE_S: Final = 5.0
+_MOST_ASKED: Final = 100  # names that are told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class LiveRouter:
         self._keyring = self.options.keyring
         self._observers = observers
         self._subscribed: dict[int, Observer] = {}  # by id(); a forked child subscribes them to its own bus
+        self._asked: list[str] = []  # named models, in the order in which they were asked for
         self._closed = False
         self._abandoned: list[Any] = []  # what a fork's parent owns; kept, so that no destructor closes its sockets
         self._renew()
@@ -109,12 +114,33 @@ class LiveRouter:
         own = (self._status.observe, self._readiness.observe)
         self._bus = logging_bus(*own, *self._observers, *self._subscribed.values())
         self.usage = UsageCounter(bus=self._bus)
+        for name in self._asked:
+            self._bus.emit(ModelAsked(name, self.options.app))
 
     # -- what consumers use --------------------------------------------------------------------------------------
 
-    def chat_model(self) -> LiveChatModel:
-        """Return a chat model that always serves with this client's current generation."""
-        return LiveChatModel(source=self)
+    def chat_model(self, name: str = DEFAULT_NAME) -> LiveChatModel:
+        """Return a chat model that always serves with this client's current generation, as the row ``llm:NAME`` says.
+
+        While no row configures *name*, it serves as the default does.
+
+        Raises:
+            ModelNameError: no row can configure a model of that name.
+        """
+        if name == DEFAULT_NAME:
+            return LiveChatModel(source=self)
+        if not is_model_name(name):
+            raise ModelNameError(name)
+        self._note_asked(name)
+        return LiveChatModel(source=NamedSource(self, name))
+
+    def _note_asked(self, name: str) -> None:
+        """Tell, the first time, that the application asks for the model *name*."""
+        with self._lock:
+            if name in self._asked or len(self._asked) >= _MOST_ASKED:
+                return
+            self._asked.append(name)
+        self._bus.emit(ModelAsked(name, self.options.app))
 
     @property
     def current(self) -> Generation | None:

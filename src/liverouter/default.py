@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-import liverouter
+import liverouter  # noqa: TC001 - for `typing.get_type_hints`
 from liverouter.engine.status import Status
+from liverouter.revision import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,40 +24,47 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _client: LiveRouter | None = None
-_model: liverouter.LiveChatModel | None = None  # made by the first call of get_chat_model()
+_stand_in: Serving | None = None  # of `serving`, in place of the default client
+_models: dict[str, liverouter.LiveChatModel] = {}  # by name; each made by the first call that asks for it
 
 
 class Serving(Protocol):
     """What can stand in for the default client: a `LiveRouter`, a `MemoryRouter`."""
 
-    def chat_model(self) -> liverouter.LiveChatModel:
-        """Return a handle that serves with what is in force there."""
+    def chat_model(self, name: str = DEFAULT_NAME) -> liverouter.LiveChatModel:
+        """Return a handle that serves the model *name* with what is in force there."""
 
 
-def get_chat_model() -> liverouter.LiveChatModel:
+def get_chat_model(name: str = DEFAULT_NAME) -> liverouter.LiveChatModel:
     """Return the default client's live chat model; callable from sync code, threads, any event loop, forked workers.
 
-    The first call starts the default client, configured by the environment, and blocks until its first generation, as
+    *name* is NAME of a row ``llm:NAME``; while there is no such row, that model serves as the default does. The first
+    call starts the default client, configured by the environment, and blocks until its first generation, as
     `LiveRouter.wait_ready` does.
 
     Raises:
         NotReadyError: no config became live in time, or the settings are rejected; lists every Problem and how to mend
             it.
+        ModelNameError: no row can configure a model of that name.
         OptionsError: LIVEROUTER_DATABASE_URL is missing, or another option cannot be used.
     """
-    model = _model
-    return model if model is not None else _first_model()
+    model = _models.get(name)
+    return model if model is not None else _first_model(name)
 
 
-def _first_model() -> liverouter.LiveChatModel:
+def _first_model(name: str) -> liverouter.LiveChatModel:
     """Return the handle, made by the first of all threads that come here; waits for the first generation."""
-    global _model  # noqa: PLW0603 - the module's state
-    client = default_client()
-    client.wait_ready()
     with _lock:
-        if _model is None:  # whoever unpickles it calls `get_chat_model`
-            _model = liverouter.LiveChatModel(source=client, restore=get_chat_model)
-        return _model
+        models, stand_in = _models, _stand_in
+    if stand_in is not None:
+        model = stand_in.chat_model(name)
+    else:
+        client = default_client()
+        client.wait_ready()
+        model = client.chat_model(name)
+        model.restore = get_chat_model if name == DEFAULT_NAME else functools.partial(get_chat_model, name)
+    with _lock:
+        return models.setdefault(name, model)
 
 
 def default_client() -> LiveRouter:
@@ -83,14 +92,14 @@ def status() -> Status:
 @contextlib.contextmanager
 def serving(client: Serving) -> Iterator[None]:
     """Have `get_chat_model()` return the handle of *client* inside the block; after it, what it returned before."""
-    global _model  # noqa: PLW0603 - the module's state
+    global _models, _stand_in
     with _lock:
-        former, _model = _model, client.chat_model()
+        former, _models, _stand_in = (_models, _stand_in), {DEFAULT_NAME: client.chat_model()}, client
     try:
         yield
     finally:
         with _lock:
-            _model = former
+            _models, _stand_in = former
 
 
 def _after_fork() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "info"]
 MOST_PROBLEMS: Final = 100  # told of one config; a page, a log line and a report take no more
 _LONGEST_WORD: Final = 60  # characters that `did_you_mean` compares; it takes quadratic time
 
@@ -31,6 +31,8 @@ CODES: Final[dict[str, str]] = {
     "LR112": "a value is a reference that a library would look up",
     "LR113": "a stored Google credential is no service account of Google's",
     "LR114": "a parameter is sent otherwise than the rows say, as the model takes it",
+    "LR115": "an app asks for a named model that no row configures",
+    "LR116": "no model can have that name",
     "LR201": "the database cannot be reached",
     "LR202": "the database refused the login",
     "LR203": "the database does not exist",
@@ -96,7 +98,7 @@ class Problem:
         message: what happened; never a secret.
         where: "settings.llm_provider", "environment ANTHROPIC_API_KEY", "database".
         hint: how to mend it; may be empty.
-        severity: an error rejects the revision, a warning does not.
+        severity: an error rejects the revision, a warning does not; "info" is something to know.
     """
 
     code: str
@@ -206,6 +208,20 @@ class ClosedError(LiveRouterError):
         """Build an LR402."""
         super().__init__(
             "this LiveRouter is closed", code="LR402", where="LiveRouter", hint="Open a new one, or close it later."
+        )
+
+
+class ModelNameError(LiveRouterError, ValueError):
+    """The application asks for a named model that no row can ever configure (LR116)."""
+
+    def __init__(self, name: object) -> None:
+        """Name it, as far as it is a text."""
+        shown = repr(name[:60]) if isinstance(name, str) else f"of type {type(name).__name__}"
+        super().__init__(
+            f"no model can have the name {shown}",
+            code="LR116",
+            where="get_chat_model",
+            hint="A name begins with a-z, then up to 31 of a-z, 0-9, _ and - follow: get_chat_model('fast').",
         )
 
 

@@ -200,6 +200,7 @@ class ConfigApplied(Event):
     commit_to_live_ms: float | None
     rebuilt: bool = True
     warnings: tuple[Problem, ...] = ()
+    named_models: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Return the log keys; warnings as sentences."""
@@ -232,12 +233,22 @@ class GenerationRetired(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelAsked(Event):
+    """The application asks for a named model, the first time in this process; without a row it has the default's."""
+
+    name: ClassVar[str] = "model.asked"
+    level: ClassVar[Level] = "debug"
+    model: str
+    app: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallFailedOver(Event):
     """A call was answered by a fallback; `suppressed` counts the same ones since the last line.
 
     Attributes:
         cause: exception class and status, no text of the provider.
-        suppressed: calls with equal deployments and cause since the last such event.
+        model: the named model that was asked; empty for the default, as in the next two.
     """
 
     name: ClassVar[str] = "call.failed_over"
@@ -246,6 +257,7 @@ class CallFailedOver(Event):
     to_deployment: str
     cause: str
     suppressed: int = 0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +272,7 @@ class CallFitted(Event):
     level: ClassVar[Level] = "debug"
     deployment: str
     parameters: tuple[str, ...]
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +287,7 @@ class HistoryFitted(Event):
     level: ClassVar[Level] = "debug"
     deployment: str
     changes: tuple[str, ...]
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

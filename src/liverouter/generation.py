@@ -5,8 +5,10 @@ Reads never lock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from liverouter.revision import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,42 +17,100 @@ if TYPE_CHECKING:
     from litellm import Router
 
     from liverouter.errors import Problem
-    from liverouter.revision import Deployment, Snapshot
+    from liverouter.revision import Deployment, ModelConfig, Snapshot
     from liverouter.routing.cooldowns import Cooldown, Cooldowns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ServedModel:
+    """What serves one name.
+
+    Attributes:
+        config: the name and its deployments.
+        chats: the chat model of each deployment by its id, the primary's first.
+        profiles: the ModelProfile of each deployment by its id.
+        profile: minimum of limits and AND of abilities, over all deployments.
+    """
+
+    config: ModelConfig
+    chats: Mapping[str, BaseChatModel]
+    profiles: Mapping[str, Mapping[str, Any]]
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """One activation in one process: a snapshot and everything built from it. Never changes once activated.
+    """One activation in one process: a snapshot and everything built from it, as the calls of one name see it.
+
+    Never changes once activated. The store holds it as "default" sees it; `named` is how another name does.
 
     Attributes:
         number: 1, 2, … in this process.
-        chats: the chat model of each deployment by its id, the primary's first.
+        models: what serves each name of the snapshot.
         router: litellm's, over all deployments; None in the native engine.
-        profiles: the ModelProfile of each deployment by its id.
-        profile: minimum of limits and AND of abilities, over all deployments.
-        cooldowns: which deployments are to be left alone; of the client, for all its generations.
+        cooldowns: which deployments are to be left alone; of the client, for all its generations and names.
         warnings: in which it is not what its rows ask for: the engine, or a fallback that is left out.
+        name: whose calls it serves here; a key of `models`.
     """
 
     number: int
     snapshot: Snapshot
-    chats: Mapping[str, BaseChatModel]
+    models: Mapping[str, ServedModel]
     router: Router | None
-    profiles: Mapping[str, Mapping[str, Any]]
-    profile: Mapping[str, Any]
     cooldowns: Cooldowns
     warnings: tuple[Problem, ...] = ()
+    name: str = DEFAULT_NAME
+
+    def named(self, name: str) -> Generation:
+        """Return the same generation as the calls of *name* see it; those of a name that is not there see "default"."""
+        name = name if name in self.models else DEFAULT_NAME
+        return self if name == self.name else replace(self, name=name)
+
+    @property
+    def identity(self) -> str:
+        """Return what answers depend on, as `ModelConfig.identity`."""
+        return self.models[self.name].config.identity
+
+    @property
+    def primary(self) -> Deployment:
+        """Return the name's deployment of the lowest order."""
+        return self.models[self.name].config.primary
+
+    @property
+    def logical_name(self) -> str:
+        """Return what the Router, traces and metrics call the model: another name than "default" is its own."""
+        return self.snapshot.model_name if self.name == DEFAULT_NAME else self.name
+
+    @property
+    def told_name(self) -> str:
+        """Return the name as events tell it: "" for "default"."""
+        return "" if self.name == DEFAULT_NAME else self.name
+
+    @property
+    def chats(self) -> Mapping[str, BaseChatModel]:
+        """Return the chat model of each of the name's deployments by its id, the primary's first."""
+        return self.models[self.name].chats
+
+    @property
+    def profiles(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the ModelProfile of each of the name's deployments by its id."""
+        return self.models[self.name].profiles
+
+    @property
+    def profile(self) -> Mapping[str, Any]:
+        """Return what all of the name's deployments can do."""
+        return self.models[self.name].profile
 
     @property
     def deployments(self) -> tuple[Deployment, ...]:
         """Return those that a call may ask, the primary first: all that the engine has a chat model for."""
-        return tuple(deployment for deployment in self.snapshot.deployments if deployment.id in self.chats)
+        model = self.models[self.name]
+        return tuple(deployment for deployment in model.config.deployments if deployment.id in model.chats)
 
     @property
     def chat(self) -> BaseChatModel:
         """Return the primary's chat model."""
-        return self.chats[self.snapshot.primary.id]
+        return self.chats[self.primary.id]
 
     @property
     def cooling(self) -> Mapping[str, Cooldown]:
@@ -64,7 +124,7 @@ class Generation:
 
     def __repr__(self) -> str:
         """Name the generation without its content."""
-        return f"<Generation {self.number} of revision {self.snapshot.revision}>"
+        return f"<Generation {self.number} of revision {self.snapshot.revision} for {self.name}>"
 
 
 class Store:

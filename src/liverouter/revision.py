@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from liverouter.secrecy.sealing import Secret
 
 Role = Literal["primary", "fallback"]
+DEFAULT_NAME: Final = "default"  # of the model that `llm_provider`, `llm_model`, … describe
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -85,21 +86,24 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One provider + model + credentials that a Router may send a call to.
+    """One provider + model + credentials that a Router may send a call to, under one name.
 
     Attributes:
-        id: ``anthropic/claude-sonnet-4-6#1f2e3d4c``, with a digest of all that changes where a call goes.
+        id: ``anthropic/claude-sonnet-4-6#1f2e3d4c``, with a digest of all that changes where a call goes; the same
+            place has the same id under every name.
         provider: a key of `providers.PROVIDERS`.
         model: as the provider names it; where the user names deployments, the deployment.
         order: 1 is the primary's; a higher one is tried when the lower ones failed.
-        weight: share of the traffic within one order, 1 to 1000.
+        weight: share of the traffic within one order, above 0 and up to 1000.
         settings: the provider's fields that are not secret, by setting name, normalised.
         secrets: the provider's secret fields, by setting name.
         endpoint: origin and path that calls go to, as far as known; for people.
         credential_source: "secret openai_api_key", "environment OPENAI_API_KEY", "file …", "ambient".
         credential_fingerprint: 8 hex digits; "" for ambient credentials.
-        temperature: None sends none, as with max_tokens.
-        max_tokens: of an answer.
+        name: of the model whose calls it serves.
+        params: what rows have it sent, by the names of `providers.parameters.KINDS`, as its model takes it.
+        timeout_s: seconds for one attempt.
+        first_token_timeout_s: seconds until a stream begins to say something; None where `timeout_s` bounds that, too.
         profile: fields of a ModelProfile that the row states, over what is known of the model.
     """
 
@@ -108,14 +112,16 @@ class Deployment:
     model: str
     role: Role
     order: int
-    weight: int
+    weight: float
     settings: Mapping[str, str]
     secrets: Mapping[str, Secret]
     endpoint: str
     credential_source: str
     credential_fingerprint: str
-    temperature: float | None = None
-    max_tokens: int | None = None
+    name: str = DEFAULT_NAME
+    params: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    timeout_s: float = 120.0
+    first_token_timeout_s: float | None = None
     profile: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
     @property
@@ -124,10 +130,44 @@ class Deployment:
         return f"{self.provider}/{self.model}"
 
     @property
-    def params(self) -> dict[str, Any]:
-        """Return the sampling parameters that are sent; empty where none is configured."""
-        both = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        return {name: value for name, value in both.items() if value is not None}
+    def temperature(self) -> float | None:
+        """Return the configured temperature, None where none is sent."""
+        return self.params.get("temperature")
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Return the configured limit of an answer, None where none is sent."""
+        return self.params.get("max_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One name of a revision: which deployments serve it.
+
+    Attributes:
+        name: "default", or NAME of a row ``llm:NAME``.
+        deployments: by order, at least one; the first is the primary.
+        identity: what answers depend on (provider, model, parameters), as 16 hex digits; keys LLM caches.
+    """
+
+    name: str
+    deployments: tuple[Deployment, ...]
+    identity: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work the identity out once: every call is traced under it."""
+        said = [[d.provider, d.model, sorted(d.settings.items()), dict(d.params)] for d in self.deployments]
+        object.__setattr__(self, "identity", _digest(*said))
+
+    @property
+    def primary(self) -> Deployment:
+        """Return the deployment of the lowest order."""
+        return self.deployments[0]
+
+    @property
+    def fallbacks(self) -> tuple[Deployment, ...]:
+        """Return every deployment behind the primary."""
+        return self.deployments[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +178,14 @@ class Snapshot:
         epoch: the database's line of history, `liverouter.epoch()`.
         change_id: new at every change; tells two revisions of one number apart.
         committed_at: UTC, by the database's clock.
-        deployments: by order, at least one; the first is the primary.
-        model_name: the logical name in the Router, in traces and metrics.
+        deployments: of all names, those of "default" first, of each name by order.
+        model_name: the logical name of "default" in the Router, in traces and metrics; another name has its own.
         num_retries: tries on one deployment for 5xx before the next.
         allowed_fails: failures that a deployment may have before it cools.
         cooldown_time_s: how long it then cools.
-        timeout_s: of one attempt.
+        timeout_s: of one attempt, where a deployment has no time of its own.
         check_streams: a stream without its finish marker is cut off.
-        identity: what answers depend on (provider, model, parameters), as 16 hex digits; keys LLM caches.
+        models: the names, each with its deployments.
     """
 
     epoch: str
@@ -160,19 +200,20 @@ class Snapshot:
     cooldown_time_s: float = 60.0
     timeout_s: float = 120.0
     check_streams: bool = True
-    identity: str = field(init=False, repr=False, compare=False)
+    models: Mapping[str, ModelConfig] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Work the identity out once: every call is traced under it."""
-        identity = _digest(
-            *[[d.provider, d.model, sorted(d.settings.items()), d.temperature, d.max_tokens] for d in self.deployments]
-        )
-        object.__setattr__(self, "identity", identity)
+        """Sort the deployments by name."""
+        found: dict[str, list[Deployment]] = {}
+        for deployment in self.deployments:
+            found.setdefault(deployment.name, []).append(deployment)
+        models = {name: ModelConfig(name, tuple(deployments)) for name, deployments in found.items()}
+        object.__setattr__(self, "models", MappingProxyType(models))
 
     @property
     def primary(self) -> Deployment:
-        """Return the deployment of the lowest order."""
-        return self.deployments[0]
+        """Return the primary of "default"."""
+        return self.models[DEFAULT_NAME].primary
 
     @property
     def tries(self) -> int:
@@ -181,8 +222,8 @@ class Snapshot:
 
     @property
     def fallbacks(self) -> tuple[Deployment, ...]:
-        """Return every deployment behind the primary."""
-        return self.deployments[1:]
+        """Return the fallbacks of "default"."""
+        return self.models[DEFAULT_NAME].fallbacks
 
     @property
     def digest(self) -> str:
@@ -192,12 +233,14 @@ class Snapshot:
             [self.timeout_s, self.check_streams],
             *[
                 [
+                    d.name,
                     d.id,
                     d.role,
                     d.order,
                     d.weight,
-                    d.temperature,
-                    d.max_tokens,
+                    dict(d.params),
+                    d.timeout_s,
+                    d.first_token_timeout_s,
                     sorted(d.profile.items()),
                     d.credential_source,
                     sorted(d.settings.items()),

@@ -56,6 +56,7 @@ class TestServed:
             "revision": 1,
             "failed_over": False,
             "attempts": 1,
+            "name": "default",
             "engine": "litellm",
         }
         assert message.response_metadata["model_name"] == "claude-sonnet-4-6"

@@ -457,12 +457,12 @@ class TestNumbers:
 
 
 class TestWarnings:
-    def test_mistyped_row_is_a_warning(self) -> None:
+    def test_mistyped_row_of_a_provider_is_a_warning(self) -> None:
         """A row that looks like a setting does not reject the config, but is told."""
-        validation = check(PRIMARY | {"llm_temprature": 1})
+        validation = check(PRIMARY | {"openai_api_bse": "https://x"})
         assert validation.snapshot is not None
         assert [(p.code, p.severity, p.hint) for p in validation.warnings] == [
-            ("LR106", "warning", "Did you mean 'llm_temperature'?")
+            ("LR106", "warning", "Did you mean 'openai_api_base'?")
         ]
 
     def test_rows_of_other_software_pass_in_silence(self) -> None:
@@ -500,7 +500,8 @@ class TestIdentity:
         """Answers depend on provider, model and parameters; a rotated key keeps the LLM cache."""
         base = accepted(PRIMARY)
         rotated = accepted(PRIMARY, KEYS | {"ANTHROPIC_API_KEY": "sk-ant-new"})
-        assert rotated.identity == base.identity
-        assert accepted(PRIMARY | {"llm_temperature": 0.1}).identity != base.identity
+        other = accepted(PRIMARY | {"llm_temperature": 0.1})
+        identities = [snapshot.models["default"].identity for snapshot in (base, rotated, other)]
+        assert identities[0] == identities[1] != identities[2]
         assert not rotated.serves_like(base)
         assert accepted(PRIMARY | {"theme": "dark"}).serves_like(base)

@@ -9,7 +9,7 @@ import pytest
 
 from liverouter.call import Call
 from liverouter.chat.errors import translate
-from liverouter.generation import Generation
+from liverouter.generation import Generation, ServedModel
 from liverouter.revision import Deployment, Snapshot
 from liverouter.routing.cooldowns import Cooldowns
 from liverouter.secrecy.sealing import Secret
@@ -31,7 +31,8 @@ def generation(secret: str) -> Generation:
         credential_fingerprint="",
     )
     snapshot = Snapshot("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), (deployment,))
-    return Generation(1, snapshot, {"openai/m": cast("Any", object())}, None, {}, {}, Cooldowns())
+    model = ServedModel(snapshot.models["default"], {"openai/m": cast("Any", object())}, {}, {})
+    return Generation(1, snapshot, {"default": model}, None, Cooldowns())
 
 
 class TestText:

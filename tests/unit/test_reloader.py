@@ -20,7 +20,7 @@ from liverouter.engine.activation import Activation
 from liverouter.engine.reloader import Reloader
 from liverouter.errors import ConfigError, DatabaseError, Problem
 from liverouter.events import ConfigApplied, ConfigRejected, Event, GenerationRetired, LoopFailed, ReadFailed
-from liverouter.generation import Generation, Store
+from liverouter.generation import Generation, ServedModel, Store
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.loops.wakeup import Wakeup
 from liverouter.revision import Deployment, Rows, Snapshot
@@ -72,7 +72,8 @@ class Steps(Activation):
         self.world.changed.set()
         if error := self.world.unbuildable.get(snapshot.revision):
             raise error
-        return Generation(number, snapshot, {snapshot.primary.id: cast("Any", object())}, None, {}, {}, Cooldowns())
+        model = ServedModel(snapshot.models["default"], {snapshot.primary.id: cast("Any", object())}, {}, {})
+        return Generation(number, snapshot, {"default": model}, None, Cooldowns())
 
     def warm(self, generation: Generation) -> None:
         """Load nothing."""

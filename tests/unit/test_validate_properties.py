@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
+from liverouter.config import params as read_params
 from liverouter.config.environment import Environment
 from liverouter.config.settings import SETTINGS
 from liverouter.config.validate import Validation, validate
@@ -26,12 +27,15 @@ KEYRING: Final = Keyring.from_text(generate_key())
 STRANGER: Final = Keyring.from_text(generate_key())
 SECRET: Final = "hush-hush-0123456789"
 SECRET_NAMES: Final = [name for spec in PROVIDERS.values() for name in spec.secret_names]
+MODELS: Final = ["llm:fast", "llm:planner"]
+PARAMS: Final = (*read_params.PARAMS, "temperature", "x")
 MEMBERS: Final = [
-    *("provider", "model", "temperature", "max_tokens", "order", "weight", "profile"),
+    *("provider", "model", "temperature", "max_tokens", "order", "weight", "profile", "params", "fallbacks"),
+    *("timeout", "first_token_timeout"),
     *{name for spec in PROVIDERS.values() for f in spec.fields for name in (f.name, f.alias) if name},
     *("snowflake_user", "api_kye"),
 ]
-NAMES: Final = [*SETTINGS, "snowflake_user", "snowflake_password", "llm_modle", "my_own_row"]
+NAMES: Final = [*SETTINGS, "snowflake_user", "snowflake_password", "llm_modle", "my_own_row", *MODELS, "llm:Fast"]
 
 # What jsonb can hold: no NUL, no lone surrogate, no NaN; numbers of any size.
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -64,9 +68,17 @@ valid_entries = st.builds(
     lambda provider, rest: rest | {"provider": provider, "model": "m"}, st.sampled_from(list(PROVIDERS)), entries
 )
 fallbacks = st.lists(valid_entries | entries | json_values, max_size=3) | valid_entries | json_values
+params = st.dictionaries(
+    st.sampled_from(PARAMS), plausible | json_values | st.sampled_from(["low", {"type": "adaptive"}])
+)
 
 
 def _value(name: str) -> SearchStrategy[Any]:
+    if name == "llm_params":
+        return params
+    if name in MODELS:
+        more = st.fixed_dictionaries({}, optional={"fallbacks": fallbacks, "params": params})
+        return st.builds(lambda entry, rest: entry | rest, valid_entries, more) | json_values
     return fallbacks if name == "llm_fallback_config" else plausible | json_values
 
 
@@ -157,17 +169,21 @@ def _check_snapshot(validation: Validation) -> None:
     snapshot = validation.snapshot
     if snapshot is None:
         return
-    ids = [d.id for d in snapshot.deployments]
-    assert ids
-    assert len(set(ids)) == len(ids)
-    orders = [d.order for d in snapshot.deployments]
-    assert orders == sorted(orders)
-    assert snapshot.primary.role == "primary"
+    for model in snapshot.models.values():
+        ids = [d.id for d in model.deployments]
+        assert ids
+        assert len(set(ids)) == len(ids)
+        orders = [d.order for d in model.deployments]
+        assert orders == sorted(orders)
+        assert model.primary.role == "primary"
     assert math.isfinite(snapshot.timeout_s)
     assert math.isfinite(snapshot.cooldown_time_s)
     for deployment in snapshot.deployments:
         assert deployment.temperature is None or 0 <= deployment.temperature <= 2
         assert deployment.max_tokens is None or deployment.max_tokens >= 1
+        assert 0 < deployment.weight <= 1000
+        assert math.isfinite(deployment.timeout_s)
+        assert json.dumps(dict(deployment.params), ensure_ascii=False).encode(), "a request and a report take it"
         spec = PROVIDERS[deployment.provider]
         params = spec.litellm_params(deployment)
         assert all(isinstance(value, str) and value for value in params.values())

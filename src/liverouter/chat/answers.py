@@ -91,6 +91,7 @@ def signature(call: Call) -> dict[str, Any]:
             "failed_over": call.failed_over,
             "attempts": max(call.attempts, 1),
             "cost_usd": call.cost_usd,
+            "name": call.generation.name,
             "engine": "native" if call.generation.router is None else "litellm",
         }
     }

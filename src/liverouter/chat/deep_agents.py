@@ -52,7 +52,7 @@ def _with_suffix(request: ModelRequest[Any]) -> ModelRequest[Any]:
     """Return *request* with the suffix of the primary's model behind its system message; itself where there is none."""
     model = request.model
     generation = model.source.current if isinstance(model, LiveChatModel) else None
-    suffix = _suffix(generation.snapshot.primary) if generation is not None else None
+    suffix = _suffix(generation.primary) if generation is not None else None
     if not suffix:
         return request
     said = request.system_message

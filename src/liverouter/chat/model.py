@@ -29,7 +29,6 @@ from liverouter.chat.tools import BoundTools, structured
 
 if TYPE_CHECKING:
     from liverouter.generation import Generation
-    from liverouter.revision import Snapshot
 
 _SHARED = (
     "source",
@@ -62,8 +61,8 @@ class LiveChatModel(BaseChatModel):
     @property
     def model_name(self) -> str:
         """Return the logical name that traces and metrics know; with litellm off, the provider's model."""
-        snapshot: Snapshot = self.source.generation().snapshot
-        return snapshot.model_name if snapshot.litellm_enable else snapshot.primary.model
+        generation: Generation = self.source.generation()
+        return generation.logical_name if generation.snapshot.litellm_enable else generation.primary.model
 
     # -- what LangChain asks of a model -------------------------------------------------------------------------
 
@@ -74,8 +73,8 @@ class LiveChatModel(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """Return what answers depend on: the key of LLM caches, which changes exactly when that does."""
-        snapshot: Snapshot = self.source.generation().snapshot
-        return {"model": snapshot.primary.model, "config": snapshot.identity, **self._own_params()}
+        generation: Generation = self.source.generation()
+        return {"model": generation.primary.model, "config": generation.identity, **self._own_params()}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         """Return what tracers record of a call: the inner model's, and configured ones that the call does not give."""
@@ -86,17 +85,18 @@ class LiveChatModel(BaseChatModel):
         params: LangSmithParams = generation.chat._get_ls_params(stop=stop, **own)  # noqa: SLF001 - an inner model's hook
         if generation.router is not None:  # whose models are called by a deployment's id
             params["ls_model_name"] = kwargs.get("model", self.model_name)
-        for name, value in generation.snapshot.primary.params.items():
-            params.setdefault(f"ls_{name}", value)  # type: ignore[misc]  # ls_temperature, ls_max_tokens
+        for name in ("temperature", "max_tokens", "stop"):
+            if (value := generation.primary.params.get(name)) is not None:
+                params.setdefault(f"ls_{name}", value)  # type: ignore[misc]  # one of its members
         return params
 
     def _get_ls_params_with_defaults(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         """Return what tracers record as a run begins: as above, under provider and model of whom it will ask first."""
         generation = self.source.generation()
         cooling = generation.cooling
-        first = next((d for d in generation.deployments if d.id not in cooling), generation.snapshot.primary)
+        first = next((d for d in generation.deployments if d.id not in cooling), generation.primary)
         params = super()._get_ls_params_with_defaults(stop=stop, **kwargs)
-        return {**params, **traced(first)}  # type: ignore[typeddict-item]  # two of its members
+        return {**params, **traced(first)}  # type: ignore[typeddict-item]  # two of its members, and the name
 
     async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
         """Answer as the base class does, once there is a generation; the caller's loop is free meanwhile."""
@@ -208,20 +208,20 @@ class LiveChatModel(BaseChatModel):
         """Return the tokens of *text* by the tokenizer of the primary's model, or an estimate; fetches nothing."""
         if self.custom_get_token_ids is not None:
             return super().get_num_tokens(text)
-        return tokens_of_text(self.source.generation().snapshot.primary, text)
+        return tokens_of_text(self.source.generation().primary, text)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Return the tokens of *messages* and *tools*, as :meth:`get_num_tokens` counts them."""
         if self.custom_get_token_ids is not None:
             return super().get_num_tokens_from_messages(messages, tools)
         bound = BoundTools(tools) if tools else None
-        return tokens_of_messages(self.source.generation().snapshot.primary, messages, bound)
+        return tokens_of_messages(self.source.generation().primary, messages, bound)
 
     # -- one handle, everywhere ---------------------------------------------------------------------------------
 
     def __hash__(self) -> int:
         """Agree with equality: equal handles share their source."""
-        return hash((type(self), id(self.source)))
+        return hash((type(self), self.source))
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Return a handle with parameters of its own, on the same client, callbacks and cache."""
@@ -286,7 +286,7 @@ def _profile(self: LiveChatModel) -> ModelProfile:
 def _max_tokens(self: LiveChatModel) -> int | None:
     """Return the answer's limit in force; agents keep it free in the input budget."""
     own: int | None = self.__dict__.get("max_tokens")
-    return own if own is not None else self.source.generation().snapshot.primary.max_tokens
+    return own if own is not None else self.source.generation().primary.max_tokens
 
 
 def _live(name: str, read: Callable[[LiveChatModel], Any]) -> property:

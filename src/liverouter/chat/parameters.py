@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import api_of, native_model
-from liverouter.providers.parameters import ALIASES, KINDS, fitted, typed
+from liverouter.providers.parameters import ALIASES, KINDS, REASONING, fitted, typed
 from liverouter.routing.answer_errors import ParameterError
 from liverouter.routing.model_map import known_model
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from liverouter.generation import Generation
+    from liverouter.providers.parameters import Api, Model
     from liverouter.revision import Deployment
 
 # Made for the deployment by `tools`, or for us; nothing here fits them.
@@ -24,6 +25,7 @@ _KEPT: Final = frozenset({"functions", "response_format", "strict", "timeout", "
 _OURS: Final = {"max_retries": "num_retries", "request_timeout": "timeout"}  # what LangChain's models call it
 _OF_LITELLM: Final = frozenset({"cache", "caching"})  # whether litellm's own cache may answer; no provider hears of it
 _OF_ONE_PROVIDER: Final = ("extra_body",)  # the primary's, in whose words it is
+_RIVALS: Final = REASONING | {"temperature", "top_p"}  # of which an API may take only some at once
 _THOUGHT: Final = ("thinking", "redacted_thinking")
 
 
@@ -111,23 +113,33 @@ def for_deployment(
     """
     is_native = generation.router is None
     api = api_of(deployment, native=is_native)
-    given = {**deployment.params, **parameters.given}
+    asked = dict(parameters.given)
     if parameters.kept.get("tools") is None:
-        given.pop("parallel_tool_calls", None)
-    if deployment.provider != generation.snapshot.primary.provider:
-        given = {name: value for name, value in given.items() if name not in _OF_ONE_PROVIDER}
-    result = fitted(
-        api,
-        given,
-        known_model(deployment),
-        forced=forced or (is_native and _is_midway(messages, native_model(deployment).remembers)),
-    )
+        asked.pop("parallel_tool_calls", None)
+    if deployment.provider != generation.primary.provider:
+        asked = {name: value for name, value in asked.items() if name not in _OF_ONE_PROVIDER}
+    model = known_model(deployment)
+    forced = forced or (is_native and _is_midway(messages, native_model(deployment).remembers))
+    given = {**_beside(deployment.params, asked, api, model), **asked}
+    result = fitted(api, given, model, forced=forced)
     left_out = [name for name in parameters.given if name not in given]
     told = [name for name in (*left_out, *result.dropped, *result.changed) if name in parameters.given]
     words = api.native if is_native else api.litellm
     kept = {name: value for name, value in parameters.kept.items() if not (is_native and name in _OF_LITELLM)}
     without = [name for name in parameters.kept if name not in kept]
     return {**kept, **words(dict(result.sent))}, [*parameters.unknown, *without, *told]
+
+
+def _beside(rows: Mapping[str, Any], asked: Mapping[str, Any], api: Api, model: Model) -> Mapping[str, Any]:
+    """Return what is sent of *rows* beside what a call has *asked* for: nothing by which *model* would lose of that."""
+    if not REASONING.isdisjoint(asked):
+        rows = {name: value for name, value in rows.items() if name not in REASONING}
+    if _RIVALS.isdisjoint(asked) or _RIVALS.isdisjoint(rows):
+        return rows
+    alone, together = fitted(api, asked, model).sent, fitted(api, {**rows, **asked}, model).sent
+    if all(name in together for name in asked if name in alone):
+        return rows
+    return {name: value for name, value in rows.items() if name not in _RIVALS}
 
 
 def _is_midway(messages: Sequence[BaseMessage], origins: frozenset[str]) -> bool:

@@ -54,8 +54,9 @@ def profile_of(deployment: Deployment, *, promises: bool = True) -> dict[str, An
 
 
 def traced(deployment: Deployment) -> dict[str, str]:
-    """Return provider and model of *deployment* as traces name them: the provider by litellm's word."""
-    return {"ls_provider": spec_of(deployment).litellm_provider, "ls_model_name": deployment.model}
+    """Return provider and model of *deployment* as traces name them, the provider by litellm's word; and its name."""
+    provider = spec_of(deployment).litellm_provider
+    return {"ls_provider": provider, "ls_model_name": deployment.model, "liverouter_name": deployment.name}
 
 
 def combine(profiles: Sequence[Mapping[str, Any]]) -> ModelProfile:

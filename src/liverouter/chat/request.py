@@ -61,10 +61,10 @@ class Request:
         self.served: Deployment | None = None
         retries, named = params.pop("num_retries", None), params.pop("model", None)
         self._tries = snapshot.tries if retries is None else max(int(retries), 0) + 1
-        self._named = None if named is None else deployment_named(snapshot, named)
+        self._named = None if named is None else deployment_named(generation, named)
         self._alone = params.pop("disable_fallbacks", False) is True or self._named is not None
         asked_s = params.get("timeout")
-        self._timeout_s = snapshot.timeout_s if asked_s is None else float(asked_s)
+        self._timeout_s = None if asked_s is None else float(asked_s)  # the caller's wins over the deployments'
         self._parameters = read(params)
 
     async def generate(self, messages: list[BaseMessage]) -> ChatResult:
@@ -132,7 +132,7 @@ class Request:
             attempt = Attempt(
                 generation.chats[deployment.id],
                 deployment,
-                timeout_s=self._timeout_s,
+                timeout_s=deployment.timeout_s if self._timeout_s is None else self._timeout_s,
                 strict=generation.snapshot.check_streams,
             )
             try:
@@ -141,7 +141,7 @@ class Request:
                 history, changes = fitted(messages, takes(generation, deployment, params))
                 if changes:
                     told = tuple(f"{kind} ({times})" for kind, times in changes.items())
-                    self._usage.emit(HistoryFitted(deployment.id, told))
+                    self._usage.emit(HistoryFitted(deployment.id, told, generation.told_name))
                 history = cached(history, params, generation, deployment)
                 answer = await ask(attempt, history, params)
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
@@ -168,7 +168,7 @@ class Request:
         told += [f"tool {kind}" for kind in strangers]
         if told and not self._told:
             self._told = True
-            self._usage.emit(CallFitted(deployment.id, tuple(told)))
+            self._usage.emit(CallFitted(deployment.id, tuple(told), generation.told_name))
         return tool_request(generation, deployment, request)
 
     def _deployments(self) -> tuple[Deployment, ...]:

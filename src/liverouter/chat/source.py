@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -34,6 +35,43 @@ class Source(Protocol):
 
     async def async_generation(self) -> Generation:
         """Return the generation in force as `generation` does, without blocking the caller's loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSource:
+    """A source that serves one name; while no row configures that, as the default is served.
+
+    Attributes:
+        source: the client.
+        name: of the model.
+    """
+
+    source: Source
+    name: str
+
+    @property
+    def io(self) -> LoopThread:
+        """Return the loop of the source."""
+        return self.source.io
+
+    @property
+    def usage(self) -> UsageCounter:
+        """Return the counter of the source."""
+        return self.source.usage
+
+    @property
+    def current(self) -> Generation | None:
+        """Return the generation in force as the name sees it, None while there is none; never waits."""
+        generation = self.source.current
+        return None if generation is None else generation.named(self.name)
+
+    def generation(self) -> Generation:
+        """Return the generation in force as the name sees it; waits for the first one, raises as the source does."""
+        return self.source.generation().named(self.name)
+
+    async def async_generation(self) -> Generation:
+        """Return the generation in force as `generation` does, without blocking the caller's loop."""
+        return (await self.source.async_generation()).named(self.name)
 
 
 class PinnedSource:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from liverouter.generation import Generation
     from liverouter.providers import NativeModel
-    from liverouter.revision import Deployment, Snapshot
+    from liverouter.revision import Deployment
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
@@ -186,7 +186,7 @@ def _beside(tools: Sequence[Any], tool: Any, request: dict[str, Any]) -> BoundTo
     return BoundTools((*raw, tool), strict=request.get("strict"))
 
 
-def deployment_named(snapshot: Snapshot, model: str) -> Deployment | None:
+def deployment_named(generation: Generation, model: str) -> Deployment | None:
     """Return the deployment that a call names by its id, its model, or ``provider/model``.
 
     None for the logical name, which stands for all.
@@ -194,13 +194,14 @@ def deployment_named(snapshot: Snapshot, model: str) -> Deployment | None:
     Raises:
         ValueError: there is none.
     """
-    for deployment in snapshot.deployments:
+    deployments = generation.deployments
+    for deployment in deployments:
         if model in (deployment.id, deployment.label, deployment.model):
             return deployment
-    if model == snapshot.model_name:
+    if model == generation.logical_name:
         return None
-    known = ", ".join(d.label for d in snapshot.deployments)
-    raise ValueError(f"no deployment serves {model!r}; revision {snapshot.revision} has {known}")
+    known = ", ".join(d.label for d in deployments)
+    raise ValueError(f"no deployment serves {model!r}; revision {generation.snapshot.revision} has {known}")
 
 
 def _native_request(

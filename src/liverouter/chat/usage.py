@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.events import CallFailedOver
+from liverouter.revision import DEFAULT_NAME
 from liverouter.routing.causes import cause_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _MAX_CELLS: Final = 5_000  # minutes by deployments kept while the database take
 _MOST_TOKENS: Final = 10**9  # of one call, whatever its provider says
 _MOST_USD: Final = 10**6  # of one call, whatever its provider says
 _LOG_EVERY_S: Final = 10.0  # one failover line per (from, to, cause) in this time
-_MAX_LINES: Final = 1_000  # (from, to, cause) of which the last line is remembered
+_MAX_LINES: Final = 1_000  # (from, to, cause, model) of which the last line is remembered
 
 
 @dataclass(slots=True)
@@ -69,16 +70,17 @@ class UsageCounter:
         """
         self._bus, self._wall, self._monotonic = bus, wall, monotonic
         self._lock = threading.Lock()
-        self._cells: dict[tuple[int, str], _Cell] = {}
-        self._known: OrderedDict[str, Deployment] = OrderedDict()
-        self._lines: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()  # the oldest line first
+        self._cells: dict[tuple[int, str, str], _Cell] = {}  # minute, name of the model, deployment
+        self._known: OrderedDict[tuple[str, str], Deployment] = OrderedDict()  # by name and id
+        self._lines: OrderedDict[tuple[str, str, str, str], tuple[float, int]] = OrderedDict()  # the oldest line first
 
     def know(self, deployments: Iterable[Deployment]) -> None:
         """Remember *deployments*, so that their ids can be told in full when drained."""
         with self._lock:
             for deployment in deployments:
-                self._known[deployment.id] = deployment
-                self._known.move_to_end(deployment.id)
+                key = (deployment.name, deployment.id)
+                self._known[key] = deployment
+                self._known.move_to_end(key)
             while len(self._known) > _MAX_DEPLOYMENTS:
                 self._known.popitem(last=False)
 
@@ -88,12 +90,12 @@ class UsageCounter:
             return
         call.begun = True
         self._add_failures(call)
-        served, primary = call.served, call.generation.snapshot.primary
+        served, primary, model = call.served, call.generation.primary, call.generation.name
         first = next(((identifier, error) for identifier, error in call.failures if identifier != served.id), None)
         if first is not None:
-            self.add_failover(first[0], served.id, str(cause_of(first[1])))
+            self.add_failover(first[0], served.id, str(cause_of(first[1])), model=model)
         elif served.order > primary.order:
-            self.add_failover(primary.id, served.id, "cooldown")
+            self.add_failover(primary.id, served.id, "cooldown", model=model)
 
     def answered(self, call: Call) -> None:
         """Count, once, the answer of *call*: whole, or as far as its reader wanted it."""
@@ -108,6 +110,7 @@ class UsageCounter:
             completion_tokens=int(_within(tokens["output_tokens"], _MOST_TOKENS)) if tokens else 0,
             cost_usd=_within(call.cost_usd, _MOST_USD),
             latency_ms=(time.monotonic() - call.began_at) * 1000,
+            model=call.generation.name,
         )
 
     def failed(self, call: Call, error: Exception) -> None:
@@ -117,7 +120,7 @@ class UsageCounter:
         call.settled = True
         if call.served_by:  # what answered broke, or cannot be read
             self.begun(call)
-            self.add_failure(call.served.id, str(cause_of(error)))
+            self.add_failure(call.served.id, str(cause_of(error)), model=call.generation.name)
         else:
             self._add_failures(call)
 
@@ -129,10 +132,11 @@ class UsageCounter:
         completion_tokens: int = 0,
         cost_usd: float = 0.0,
         latency_ms: float = 0.0,
+        model: str = DEFAULT_NAME,
     ) -> None:
-        """Count one answered call; *latency_ms* is from `Call.began_at`, the newest attempt, to the answer's end."""
+        """Count one answered call of *model*; *latency_ms* is from `Call.began_at`, the newest attempt, to the end."""
         with self._lock:
-            cell = self._cell(deployment_id)
+            cell = self._cell(model, deployment_id)
             cell.calls += 1
             cell.prompt_tokens += prompt_tokens
             cell.completion_tokens += completion_tokens
@@ -140,17 +144,17 @@ class UsageCounter:
             cell.latency_ms_sum += latency_ms
             cell.latency_ms_max = max(cell.latency_ms_max, latency_ms)
 
-    def add_failure(self, deployment_id: str, cause: str) -> None:
-        """Count one failed attempt; *cause* is an exception class with its status."""
+    def add_failure(self, deployment_id: str, cause: str, *, model: str = DEFAULT_NAME) -> None:
+        """Count one failed attempt of a call of *model*; *cause* is an exception class with its status."""
         with self._lock:
-            failures = self._cell(deployment_id).failures
+            failures = self._cell(model, deployment_id).failures
             failures[cause] = failures.get(cause, 0) + 1
 
-    def add_failover(self, origin: str, target: str, cause: str) -> None:
-        """Count a call that *target* answered in place of *origin*, and emit the event unless it was just emitted."""
+    def add_failover(self, origin: str, target: str, cause: str, *, model: str = DEFAULT_NAME) -> None:
+        """Count a call of *model* that *target* answered in place of *origin*; the event unless it was just emitted."""
         with self._lock:
-            self._cell(target).failovers += 1
-            event = self._failover(origin, target, cause)
+            self._cell(model, target).failovers += 1
+            event = self._failover(origin, target, cause, "" if model == DEFAULT_NAME else model)
         if event is not None:
             self._bus.emit(event)
 
@@ -164,8 +168,8 @@ class UsageCounter:
             cells, self._cells = self._cells, {}
             known = dict(self._known)
         return [
-            _row(minute, deployment_id, cell, known.get(deployment_id))
-            for (minute, deployment_id), cell in cells.items()
+            _row(minute, name, deployment_id, cell, known.get((name, deployment_id)))
+            for (minute, name, deployment_id), cell in cells.items()
         ]
 
     def restore(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -173,7 +177,7 @@ class UsageCounter:
         with self._lock:
             for row in rows:
                 minute = int(datetime.fromisoformat(row["minute"]).timestamp() // 60)
-                cell = self._cells.setdefault((minute, row["deployment_id"]), _Cell())
+                cell = self._cells.setdefault((minute, row["name"], row["deployment_id"]), _Cell())
                 for name in ("calls", "failovers", "prompt_tokens", "completion_tokens", "cost_usd", "latency_ms_sum"):
                     setattr(cell, name, getattr(cell, name) + row[name])
                 cell.latency_ms_max = max(cell.latency_ms_max, row["latency_ms_max"])
@@ -185,15 +189,15 @@ class UsageCounter:
     def _add_failures(self, call: Call) -> None:
         """Count each attempt of *call* that failed before somebody answered."""
         for identifier, error in call.failures:
-            self.add_failure(identifier, str(cause_of(error)))
+            self.add_failure(identifier, str(cause_of(error)), model=call.generation.name)
 
-    def _cell(self, deployment_id: str) -> _Cell:
+    def _cell(self, model: str, deployment_id: str) -> _Cell:
         """Return the counts of the present minute; the caller holds the lock."""
-        return self._cells.setdefault((int(self._wall() // 60), deployment_id), _Cell())
+        return self._cells.setdefault((int(self._wall() // 60), model, deployment_id), _Cell())
 
-    def _failover(self, origin: str, target: str, cause: str) -> CallFailedOver | None:
+    def _failover(self, origin: str, target: str, cause: str, model: str) -> CallFailedOver | None:
         """Return the line to log, None where it was logged less than ten seconds ago; the caller holds the lock."""
-        key, now = (origin, target, cause), self._monotonic()
+        key, now = (origin, target, cause, model), self._monotonic()
         last, suppressed = self._lines.get(key, (-_LOG_EVERY_S, 0))
         if now - last < _LOG_EVERY_S:
             self._lines[key] = (last, suppressed + 1)
@@ -202,10 +206,10 @@ class UsageCounter:
         self._lines.move_to_end(key)
         while len(self._lines) > _MAX_LINES:
             self._lines.popitem(last=False)
-        return CallFailedOver(origin, target, cause, suppressed)
+        return CallFailedOver(origin, target, cause, suppressed, model)
 
 
-def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | None) -> dict[str, Any]:
+def _row(minute: int, name: str, deployment_id: str, cell: _Cell, deployment: Deployment | None) -> dict[str, Any]:
     """Return *cell* as a row for `liverouter.report`; *minute* is in unix minutes.
 
     Without *deployment*, provider and model come from the id, ``provider/model#digest``, and the role is "fallback".
@@ -213,6 +217,7 @@ def _row(minute: int, deployment_id: str, cell: _Cell, deployment: Deployment | 
     provider, _, rest = deployment_id.partition("/")
     return {
         "minute": datetime.fromtimestamp(minute * 60, UTC).isoformat(),
+        "name": name,
         "deployment_id": deployment_id,
         "provider": deployment.provider if deployment else provider,
         "model": deployment.model if deployment else rest.rpartition("#")[0],

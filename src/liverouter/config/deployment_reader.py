@@ -27,9 +27,9 @@ class DeploymentReader:
         values: gives the values, and takes the Problems.
         spec: the provider.
         model: as the provider calls it.
-        entry: of `llm_fallback_config`; empty for the primary, whose fields are rows.
-        where: the place of the entry, "settings" for the primary.
-        primary: the primary's provider where this is a fallback, else None.
+        entry: of a row; empty for the primary of "default", whose fields are rows.
+        where: the place of the entry, "settings" for that primary.
+        named_by_rows: the rows that name a deployment of the user's own, and the model behind it, are about this one.
     """
 
     values: Values
@@ -37,10 +37,13 @@ class DeploymentReader:
     model: str
     entry: Mapping[Any, Any]
     where: str
-    primary: str | None
+    named_by_rows: bool
 
-    def read(self, *, order: int, weight: int, profile: Mapping[str, Any], **params: Any) -> Deployment | None:
-        """Return the deployment, None where a Problem of it is reported; *params* are temperature and max_tokens."""
+    def read(self, **fields: Any) -> Deployment | None:
+        """Return the deployment, None where a Problem of it is reported; *fields* are those that are not resolved here.
+
+        They are name, order, weight, params, profile, timeout_s and first_token_timeout_s.
+        """
         before = len(self.values.problems)
         for name, hint in self.spec.rejected.items():
             if name in self.values.raw.settings:
@@ -63,22 +66,17 @@ class DeploymentReader:
         if self.values.errors(before):
             return None
         mark = fingerprint(credential.secret) if credential.secret is not None else ""
-        temperature = params["temperature"]
         return Deployment(
             id=deployment_id(self.spec.name, self.model, settings, mark),
             provider=self.spec.name,
             model=self.model,
-            role="primary" if order == 1 else "fallback",
-            order=order,
-            weight=weight,
+            role="primary" if fields["order"] == 1 else "fallback",
             settings=MappingProxyType(settings),
             secrets=MappingProxyType({name: c.secret for name, c in found.items() if c.secret is not None}),
             endpoint=endpoint,
             credential_source=credential.source,
             credential_fingerprint=mark,
-            temperature=None if temperature is None else float(temperature),
-            max_tokens=params["max_tokens"],
-            profile=profile,
+            **fields,
         )
 
     def _check_model(self, settings: Mapping[str, str]) -> None:
@@ -101,9 +99,8 @@ class DeploymentReader:
     def _field(self, field: Field) -> str | None:
         """Return a non-secret field: the entry's own, else the row's, else the environment's, else the default."""
         own = self._own(field)
-        # a fallback of the primary's provider has a deployment of its own, by default named as its model
         is_of_deployment = field.name in {self.spec.deployment_field, self.spec.base_model_field}
-        if own is None and is_of_deployment and self.primary == self.spec.name:
+        if own is None and is_of_deployment and not self.named_by_rows:  # named as the model, where nothing is said
             return field.default or None
         value: str | None
         if own:

@@ -1,56 +1,96 @@
-"""Rows and the fallbacks in them become deployments, or Problems: which there are, in which order."""
+"""Rows become deployments, or Problems: which names there are, and of each the primary and its fallbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.deployment_reader import DeploymentReader
+from liverouter.config.entries import Entry, Primary, read_profile, read_provider, times
 from liverouter.config.fitting import fit
-from liverouter.config.settings import HINTS, PROFILE_HINT, Kind, Setting, kind_of
-from liverouter.config.values import Values, clip
-from liverouter.errors import did_you_mean
-from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec
+from liverouter.config.params import read_params
+from liverouter.config.settings import HINTS, MODEL_PREFIX, is_model_name, kind_of
+from liverouter.revision import DEFAULT_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from liverouter.config.fitting import Said
+    from liverouter.config.values import Values
     from liverouter.revision import Deployment
 
-_MEMBERS: Final = ("provider", "model", "temperature", "max_tokens", "order", "weight", "profile")
-_MAX_FALLBACKS: Final = 20
-_MOST_STRANGERS: Final = 20  # members of one entry that are no setting, each with a guess at what was meant
-_NO_PROFILE: Final[Mapping[str, Any]] = MappingProxyType({})
+_MOST_NAMES: Final = 50
+_MOST_FALLBACKS: Final = 20  # of one name
+_MOST_DEPLOYMENTS: Final = 200  # of all names
+_FALLBACKS: Final = "settings.llm_fallback_config"
 
 
 def read_deployments(values: Values, common: Mapping[str, Any]) -> list[Deployment]:
-    """Return the deployments that the rows describe, by order; what is wrong with them is reported to *values*.
+    """Return the deployments that rows describe, by name and order; what is wrong with them is reported to *values*.
 
     *common* holds the values of the settings that belong to no provider, by name. A deployment with Problems is left
     out.
     """
-    return _Deployments(values, common).all()
+    reader = _Deployments(values, common)
+    found = reader.default()
+    for name, row in reader.named().items():
+        found += reader.model(name, row)
+    return found
 
 
 class _Deployments:
-    """Makes the primary and the fallbacks of one validation."""
+    """Makes the deployments of one validation."""
 
     def __init__(self, values: Values, common: Mapping[str, Any]) -> None:
         self.values, self.common = values, common
 
-    def all(self) -> list[Deployment]:
-        """Return the deployments by order."""
+    def default(self) -> list[Deployment]:
+        """Return the deployments of "default", by order: its primary's fields are rows."""
+        said = self.said()
+        primary = Primary(DEFAULT_NAME, self.common["llm_provider"], said, of_rows=True)
         config = self.common["llm_fallback_config"]
-        found = [self.primary()]
-        for index, entry in enumerate(self.entries(config)):
-            place = f"[{index}]" if isinstance(config, list) else ""
-            found.append(self.fallback(entry, f"settings.llm_fallback_config{place}", index))
-        deployments = [d for d in found if d is not None]
-        self.check_twins(deployments)
-        return sorted(deployments, key=lambda d: d.order)
+        return self.sorted([self.primary(said), *self.fallbacks(config, _FALLBACKS, primary)], _FALLBACKS)
 
-    def primary(self) -> Deployment | None:
-        """Return the primary, None where a Problem of it is reported."""
+    def named(self) -> dict[str, Mapping[str, Any]]:
+        """Return the rows of the named models, by name; none where there are too many, which is reported."""
+        rows = sorted(r for r in self.values.raw.settings if r.startswith(MODEL_PREFIX))
+        names = {name: row for row in rows if is_model_name(name := row.removeprefix(MODEL_PREFIX))}
+        names.pop(DEFAULT_NAME, None)  # which is reported with the wrong names
+        if len(names) > _MOST_NAMES:
+            message = f"{len(names)} named models are more than {_MOST_NAMES}"
+            self.values.report("LR104", message, "settings", "Remove the rows of those that nobody asks for")
+            return {}
+        found = {name: self.values.named_model(row) for name, row in names.items()}
+        models = {name: row for name, row in found.items() if row is not None}
+        count = 1 + len(_listed(self.common["llm_fallback_config"]))
+        count += sum(1 + len(_listed(row.get("fallbacks"))) for row in models.values())
+        if count > _MOST_DEPLOYMENTS:
+            message = f"all names have {count} deployments, more than {_MOST_DEPLOYMENTS}"
+            self.values.report("LR104", message, "settings", "Keep the few fallbacks that would really serve")
+            return {}
+        return models
+
+    def model(self, name: str, row: Mapping[str, Any]) -> list[Deployment]:
+        """Return the deployments of a named model, by order."""
+        where = f"settings.{MODEL_PREFIX}{name}"
+        members = {member: value for member, value in row.items() if member != "fallbacks"}
+        entry = Entry(self.values, members, where, "named model", self.common)
+        primary = entry.read(Primary(name), None)
+        fallbacks = self.fallbacks(row.get("fallbacks"), f"{where}.fallbacks", entry.as_primary(name))
+        return self.sorted([primary, *fallbacks], f"{where}.fallbacks")
+
+    def said(self) -> Said:
+        """Return the parameters that rows give the primary, each with the place that says it."""
+        where = self.values.origin("llm_params")
+        params = read_params(self.values, self.common["llm_params"], where)
+        said = {name: (value, f"{where}.{name}") for name, value in params.items()}
+        for name in ("temperature", "max_tokens"):
+            if (value := self.common[f"llm_{name}"]) is not None:
+                said[name] = (value, self.values.origin(f"llm_{name}"))
+        return said
+
+    def primary(self, said: Said) -> Deployment | None:
+        """Return the primary that rows describe, None where a Problem of it is reported."""
         provider, model = self.common["llm_provider"], self.common["llm_model"]
         for name, value, example in (
             ("llm_provider", provider, "anthropic"),
@@ -59,125 +99,55 @@ class _Deployments:
             if value is None and not any(p.where == self.values.origin(name) for p in self.values.problems):
                 hint = f"Set it: liverouter set {name}={example}"
                 self.values.report("LR100", f"'{name}' is not set", f"settings.{name}", hint)
-        spec = self.spec(provider, self.values.origin("llm_provider")) if provider is not None else None
-        profile = self.profile(self.common["llm_profile"], "settings.llm_profile")
+        where = self.values.origin("llm_provider")
+        spec = read_provider(self.values, provider, where) if provider is not None else None
+        profile = read_profile(self.values, self.common["llm_profile"], "settings.llm_profile")
         if spec is None or model is None:
             return None
-        found = DeploymentReader(self.values, spec, model, {}, where="settings", primary=None).read(
+        found = DeploymentReader(self.values, spec, model, {}, where="settings", named_by_rows=True).read(
+            name=DEFAULT_NAME,
             order=1,
-            weight=1,
-            temperature=self.common["llm_temperature"],
-            max_tokens=self.common["llm_max_tokens"],
+            weight=float(self.common["llm_weight"]),
+            params={},
             profile=profile,
+            **times(self.common, self.common["llm_timeout"], self.common["llm_first_token_timeout"]),
         )
-        return found and fit(self.values, found, {}, "settings")
+        return found and fit(self.values, found, said, native=not self.common["litellm_enable"])
 
-    def spec(self, provider: str, where: str) -> ProviderSpec | None:
-        """Return the provider of that name, None for another name, which is reported at *where*."""
-        if spec := PROVIDERS.get(provider):
-            return spec
-        alias = ALIASES.get(provider.lower())
-        known = ", ".join(PROVIDERS)
-        hint = f"Did you mean '{alias}'?" if alias else did_you_mean(clip(provider), PROVIDERS)
-        self.values.report(
-            "LR101", f"provider '{clip(provider)}' is not one of {known}", where, hint or f"Choose one of {known}"
-        )
-        return None
-
-    def entries(self, config: Any) -> Sequence[Any]:
-        """Return the entries of `llm_fallback_config`: one, a list, or null; none where more than 20 are reported."""
-        entries = config if isinstance(config, list) else [] if config is None else [config]
-        if len(entries) > _MAX_FALLBACKS:
-            message = f"{len(entries)} fallbacks are more than {_MAX_FALLBACKS}"
-            self.values.report("LR104", message, "settings.llm_fallback_config", "Keep the few that would really serve")
-            return []
-        return entries
-
-    def fallback(self, entry: Any, where: str, index: int) -> Deployment | None:
-        """Return the fallback of *entry*, None where a Problem of it is reported.
-
-        *index* counts from 0 and gives the order where the entry says none: 2 for the first.
-        """
-        if not isinstance(entry, Mapping):
-            self.values.report("LR103", f"{kind_of(entry)} stands where a fallback belongs", where, HINTS["json"])
-            return None
-        before = len(self.values.problems)
-        provider = self.member(entry, "provider", where, "text")
-        model = self.member(entry, "model", where, "text")
-        spec = self.spec(provider, f"{where}.provider") if provider else None
-        for name, value in (("provider", provider), ("model", model)):
-            if value is None and not any(p.where == f"{where}.{name}" for p in self.values.problems[before:]):
-                self.values.report("LR100", f"the fallback has no '{name}'", f"{where}.{name}", HINTS["json"])
-        numbers = {
-            "order": self.member(entry, "order", where, "integer", 1, 1000, index + 2),
-            "weight": self.member(entry, "weight", where, "integer", 1, 1000, 1),
-            "temperature": self.member(entry, "temperature", where, "number", 0, 2, self.common["llm_temperature"]),
-            "max_tokens": self.member(
-                entry, "max_tokens", where, "integer", 1, 10_000_000, self.common["llm_max_tokens"]
-            ),
-        }
-        profile = self.profile(entry.get("profile"), f"{where}.profile")
-        if spec is None or model is None:
-            return None
-        self.check_members(spec, entry, where)
-        reader = DeploymentReader(self.values, spec, model, entry, where=where, primary=self.common["llm_provider"])
-        found = reader.read(**numbers, profile=profile)
-        return found and fit(self.values, found, entry, where)
-
-    def member(  # noqa: PLR0917 - a table of numbers reads best in columns
-        self,
-        entry: Mapping[Any, Any],
-        name: str,
-        where: str,
-        kind: Kind,
-        low: float | None = None,
-        high: float | None = None,
-        default: Any = None,
-    ) -> Any:
-        """Return the member *name* of *entry*; *default* where it says none, or what does not fit and is reported."""
-        value = entry.get(name)
-        if value is None:
-            return default
-        return self.values.checked(Setting(name, kind, "", default, low, high), value, f"{where}.{name}")
-
-    def profile(self, value: Any, where: str) -> Mapping[str, Any]:
-        """Return the profile fields that a row or a member gives; none where it does not fit, which is reported."""
-        if value is None:
-            return _NO_PROFILE
-        if not isinstance(value, Mapping):
-            self.values.report("LR103", f"{kind_of(value)} stands where profile fields belong", where, PROFILE_HINT)
-            return _NO_PROFILE
-        for name, field in value.items():
-            if not isinstance(field, bool | int) or field < 0:
-                message = f"'{clip(str(name))}' is neither true, false nor a whole number"
-                self.values.report("LR103", message, where, PROFILE_HINT)
-                return _NO_PROFILE
-        return MappingProxyType({str(name): field for name, field in value.items()})
-
-    def check_members(self, spec: ProviderSpec, entry: Mapping[Any, Any], where: str) -> None:
-        """Report members that no fallback of *spec* has: the first 20 one by one, and how many more there are."""
-        known = [*_MEMBERS, *(f.name for f in spec.fields), *(f.alias for f in spec.fields if f.alias)]
-        strangers = (str(n) for n in entry if n not in known)
-        for name in islice(strangers, _MOST_STRANGERS):
-            place = f"{where}.{clip(name)}"
-            if name in spec.rejected:
-                self.values.report("LR107", f"'{name}' cannot be used", place, spec.rejected[name])
+    def fallbacks(self, config: Any, where: str, primary: Primary) -> Iterator[Deployment | None]:
+        """Yield the fallbacks of *config*, one entry, a list or null, at *where*; None for one with Problems."""
+        entries = _listed(config)
+        if len(entries) > _MOST_FALLBACKS:
+            message = f"{len(entries)} fallbacks are more than {_MOST_FALLBACKS}"
+            self.values.report("LR104", message, where, "Keep the few that would really serve")
+            return
+        for index, members in enumerate(entries):
+            place = f"{where}[{index}]" if isinstance(config, list) else where
+            if isinstance(members, Mapping):
+                yield Entry(self.values, members, place, "fallback", self.common).read(primary, index + 2)
             else:
-                hint = did_you_mean(clip(name), known) or f"A {spec.name} fallback knows {', '.join(known)}"
-                self.values.report("LR106", f"'{clip(name)}' is not known here", place, hint)
-        if more := sum(1 for _ in strangers):
-            hint = f"A {spec.name} fallback knows {', '.join(known)}"
-            self.values.report("LR106", f"{more} more members are not known here", where, hint)
+                message = f"{kind_of(members)} stands where a fallback belongs"
+                self.values.report("LR103", message, place, HINTS["json"])
 
-    def check_twins(self, deployments: Sequence[Deployment]) -> None:
-        """Report deployments that are the same place with the same credentials: one cannot stand in for itself."""
+    def sorted(self, found: Sequence[Deployment | None], where: str) -> list[Deployment]:
+        """Return what was *found* of one name by order; reports at *where* the same place with the same credentials.
+
+        One cannot stand in for itself.
+        """
+        deployments = [d for d in found if d is not None]
         seen: set[str] = set()
         for deployment in deployments:
             if deployment.id in seen:
                 self.values.report(
                     "LR108",
                     f"{deployment.label} stands twice with the same credentials",
-                    "settings.llm_fallback_config",
+                    where,
                     "Remove one, or give the fallback another model, endpoint or key",
                 )
             seen.add(deployment.id)
+        return sorted(deployments, key=lambda d: d.order)
+
+
+def _listed(config: Any) -> Sequence[Any]:
+    """Return the entries of a row or member that holds one, a list, or null."""
+    return config if isinstance(config, list) else [] if config is None else [config]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from liverouter.config.settings import MODEL_PREFIX
 from liverouter.errors import SecretError
 from liverouter.providers import PROVIDERS
 from liverouter.revision import SealedSecret
@@ -36,14 +37,25 @@ def _bases(settings: Mapping[str, object], name: str) -> Iterator[object]:
     for spec in PROVIDERS.values():
         if name in spec.secret_names:
             yield settings.get(spec.base.name)
-    config = settings.get("llm_fallback_config")
-    entries = config if isinstance(config, list) else [config]
-    for entry in (entry for entry in entries if isinstance(entry, Mapping)):
+    for entry in (entry for entry in _entries(settings) if isinstance(entry, Mapping)):
         provider = entry.get("provider")
         user = PROVIDERS.get(provider.strip()) if isinstance(provider, str) else None
         if user is not None and name in _named(user, entry):
             own = _member(entry, user.base)
             yield settings.get(user.base.name) if own is None else own
+
+
+def _entries(settings: Mapping[str, object]) -> Iterator[Any]:
+    """Yield what stands where an entry belongs: the default's fallbacks, each named model and its fallbacks."""
+    yield from _listed(settings.get("llm_fallback_config"))
+    for name, row in settings.items():
+        if name.startswith(MODEL_PREFIX) and isinstance(row, Mapping):
+            yield row
+            yield from _listed(row.get("fallbacks"))
+
+
+def _listed(config: object) -> Sequence[Any]:
+    return config if isinstance(config, list) else [config]
 
 
 def _named(spec: ProviderSpec, entry: Mapping[str, Any]) -> Iterator[object]:

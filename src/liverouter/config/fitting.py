@@ -1,57 +1,74 @@
-"""What rows say of a deployment's answers becomes what its model takes, and each difference a warning."""
+"""What rows have a deployment sent becomes what its model takes, and each difference a warning."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import api_of
-from liverouter.providers.parameters import fitted
+from liverouter.providers.parameters import REASONING, Fitted, fitted
 from liverouter.routing.model_map import known_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from liverouter.config.values import Values
+    from liverouter.providers.parameters import Api, Model
     from liverouter.revision import Deployment
 
-_ROWS: Final = {"temperature": "llm_temperature", "max_tokens": "llm_max_tokens"}
+Said = Mapping[str, tuple[Any, str]]  # a parameter, by the names of `providers.parameters.KINDS` -> value, place
+
 _DEFAULT: Final = {"temperature": 1.0}  # of the models that take none: to leave it out changes nothing
 
 
-def fit(values: Values, deployment: Deployment, entry: Mapping[Any, Any], where: str) -> Deployment:
-    """Return *deployment* with the parameters that its model takes; each that is another than given is reported.
+def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, fallback: str = "") -> Deployment:
+    """Return *deployment* with the parameters that its model takes of what is *said*; each difference is reported.
 
-    *entry* is the fallback's at *where*; what it does not say itself comes from the rows.
+    *native*: the engine will be that one. *fallback*: the place of its entry, "" for a primary that rows describe.
     """
-    if not (given := deployment.params):
+    if not said:
         return deployment
-    sent = fitted(api_of(deployment, native=False), given, known_model(deployment)).sent
-    for name, value in given.items():
-        if (fits := sent.get(name)) == value or (fits is None and value == _DEFAULT.get(name)):
+    given = {name: float(value) if name == "temperature" else value for name, (value, _) in said.items()}
+    api, model = api_of(deployment, native=native), known_model(deployment)
+    result = fitted(api, given, model)
+    if not native and api.litellm_body is not None and "extra_body" in result.sent:
+        result = _without_orders(result, api.litellm_body)
+    for name in (*result.dropped, *result.changed):
+        if name in result.dropped and given[name] == _DEFAULT.get(name):
             continue
-        own = entry.get(name) is not None
-        place = f"{where}.{name}" if own else values.origin(_ROWS[name])
-        values.report("LR114", _what(deployment, name, value, fits), place, _hint(name, where, own=own), "warning")
-    return replace(
-        deployment,
-        temperature=sent.get("temperature"),
-        max_tokens=sent.get("max_tokens") if "max_tokens" in given else None,  # else one that Claude wants, for calls
-    )
+        what = f"{deployment.label} {_what(api, model, name, given[name], result.sent.get(name))}"
+        values.report("LR114", what, said[name][1], _hint(name, said[name][1], fallback), "warning")
+    kept = {*given, *(() if REASONING.isdisjoint(given) else REASONING)}  # else what Claude wants, for calls
+    return replace(deployment, params=MappingProxyType({n: v for n, v in result.sent.items() if n in kept}))
 
 
-def _what(deployment: Deployment, name: str, value: Any, fits: Any) -> str:
-    """Return that *fits* is sent for the parameter *name* and not *value*, and why."""
-    label = deployment.label
+def _without_orders(result: Fitted, known: frozenset[str]) -> Fitted:
+    """Return *result* with those members of `extra_body` that are *known* to reach the provider's API as they are."""
+    body = {name: value for name, value in result.sent["extra_body"].items() if name in known}
+    if len(body) == len(result.sent["extra_body"]):
+        return result
+    sent = {**result.sent, "extra_body": body} if body else {n: v for n, v in result.sent.items() if n != "extra_body"}
+    return replace(result, sent=sent, changed=(*result.changed, "extra_body"))
+
+
+def _what(api: Api, model: Model, name: str, value: Any, fits: Any) -> str:
+    """Return that *model* is sent *fits* for the parameter *name* and not *value*, None for nothing, and why."""
+    if not isinstance(value, int | float):
+        if fits is None:
+            return f"does not take the {name} that stands here: none is sent"
+        return f"takes less than the {name} that stands here: what it takes is sent"
     if fits is None:
-        return f"{label} takes no {name}: none is sent, not {value:g}"
+        beside = " beside the other parameters" if name in api.takes and name not in api.lacks(model) else ""
+        return f"takes no {name}{beside}: none is sent, not {value:g}"
     if name == "max_tokens":
-        return f"{label} answers with {fits} tokens at most: {name} {fits} is sent, not {value}"
-    takes = api_of(deployment, native=False).takes[name]
-    return f"{label} takes {name} from {takes.low:g} to {takes.high:g}: {fits:g} is sent, not {value:g}"
+        return f"answers with {fits} tokens at most: {name} {fits} is sent, not {value}"
+    takes = api.takes[name]
+    return f"takes {name} from {takes.low:g} to {takes.high:g}: {fits:g} is sent, not {value:g}"
 
 
-def _hint(name: str, where: str, *, own: bool) -> str:
-    if own or where == "settings":
+def _hint(name: str, place: str, fallback: str) -> str:
+    """Return how to have rows say what is sent; what stands at *place* may be the primary's."""
+    if not fallback or place.startswith(fallback):
         return f"Change it to what is sent; nothing else has to be done ({name} is fitted at every read)"
-    return f"Give this fallback a '{name}' of its own, {where}.{name}, or change {_ROWS[name]}"
+    own = f"a '{name}'" if name in ("temperature", "max_tokens") else "'params'"
+    return f"Give this fallback {own} of its own, at {fallback}, or change what stands here"

@@ -27,6 +27,7 @@ class Setting:
     Attributes:
         low: the least number that is taken; None for no bound.
         high: the greatest number that is taken; None for no bound.
+        above_low: a number must be greater than `low`.
         pattern: what a text that becomes a piece of a URL must match whole.
         may_be_list: of kind "json": a list of objects is taken as well as one object.
         own_hint: what to write, where the hint of the kind would mislead.
@@ -41,6 +42,7 @@ class Setting:
     pattern: re.Pattern[str] | None = None
     may_be_list: bool = False
     own_hint: str = ""
+    above_low: bool = False
 
     @property
     def variable(self) -> str:
@@ -54,6 +56,10 @@ class Setting:
 
 
 PROFILE_HINT: Final = 'Write {"max_input_tokens": 128000, "image_inputs": false}'
+PARAMS_HINT: Final = 'Write {"top_p": 0.9, "reasoning_effort": "low"}'
+MODEL_HINT: Final = 'Write {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": null}'
+MODEL_PREFIX: Final = "llm:"  # of the rows of named models, ``llm:fast``
+_MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
 _OWN = (
     Setting("llm_provider", "text", f"the primary's provider: {', '.join(PROVIDERS)}"),
@@ -66,6 +72,24 @@ _OWN = (
     ),
     Setting("llm_temperature", "number", "sampling temperature; none sent by default", low=0, high=2),
     Setting("llm_max_tokens", "integer", "longest answer in tokens; none sent by default", low=1, high=10_000_000),
+    Setting(
+        "llm_params",
+        "json",
+        "further parameters of each answer, of the fallbacks as well: top_p, reasoning_effort, …; none sent by default",
+        own_hint=PARAMS_HINT,
+    ),
+    Setting("llm_weight", "number", "the primary's share of the calls among equal orders", 1, 0, 1000, above_low=True),
+    Setting(
+        "llm_timeout", "number", "seconds for one attempt at the primary; else `litellm_timeout`", None, 0.1, 3_600
+    ),
+    Setting(
+        "llm_first_token_timeout",
+        "number",
+        "seconds until a stream of the primary begins to say something, then another is asked",
+        None,
+        0.1,
+        3_600,
+    ),
     Setting(
         "llm_profile",
         "json",
@@ -98,6 +122,16 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         for f in spec.fields
     }
 )
+
+
+NAMED_MODEL: Final = Setting(
+    "llm:NAME", "json", "a named model {provider, model, fallbacks, …}, NAME of a-z, 0-9, _ and -", own_hint=MODEL_HINT
+)
+
+
+def is_model_name(name: object) -> bool:
+    """Tell whether a named model can be called *name*: it begins with a-z, then up to 31 of a-z, 0-9, _ and -."""
+    return isinstance(name, str) and _MODEL_NAME.fullmatch(name) is not None
 
 
 class SettingValueError(LiveRouterError, ValueError):
@@ -186,15 +220,20 @@ def misfit(setting: Setting, value: Any) -> tuple[str, str, str] | None:
         return "LR103", f"{kind_of(value)} stands where {fault} belongs", setting.hint
     match setting.kind:
         case "number" | "integer":
-            low, high = setting.low or 0, setting.high or math.inf
-            inside = low <= value <= high  # false for NaN too
-            return (
-                None if inside else ("LR104", "the number is out of range", f"Choose a number from {low:g} to {high:g}")
-            )
+            return _number_misfit(setting, value)
         case "text" | "url":
             return _text_misfit(setting, value)
         case _:
             return None
+
+
+def _number_misfit(setting: Setting, value: float) -> tuple[str, str, str] | None:
+    """Return code, message and hint of why *value* is out of the setting's range, else None."""
+    low, high = setting.low or 0, setting.high or math.inf
+    if low <= value <= high and not (setting.above_low and value == low):  # false for NaN too
+        return None
+    least = f"above {low:g} and up to" if setting.above_low else f"from {low:g} to"
+    return "LR104", "the number is out of range", f"Choose a number {least} {high:g}"
 
 
 def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:

@@ -6,19 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from liverouter.config.deployments import read_deployments
-from liverouter.config.settings import SETTINGS
+from liverouter.config.params import PARAMS
+from liverouter.config.settings import MODEL_PREFIX, SETTINGS, is_model_name
 from liverouter.config.values import Values, clip
 from liverouter.errors import Problem, did_you_mean, first_problems
 from liverouter.providers import REJECTED
-from liverouter.revision import Snapshot
+from liverouter.revision import DEFAULT_NAME, Snapshot
 from liverouter.secrecy.literal import looked_up
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from liverouter.config.environment import Environment
-    from liverouter.revision import Rows
+    from liverouter.errors import Severity
+    from liverouter.revision import Deployment, Rows
     from liverouter.secrecy.sealing import Keyring
 
 _PREFIXES: Final = tuple({name.split("_")[0] + "_" for name in SETTINGS})
+_OURS: Final = ("llm_", "litellm_", MODEL_PREFIX)  # of rows that no other software has
+_LIST: Final = "Remove the row; `liverouter show --settings` lists the names"
 _MOST_GUESSES: Final = 200  # rows that are compared with the names of settings; other software may have thousands
 
 
@@ -49,12 +55,14 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
     Of more than a hundred Problems the first are returned, and one that counts the others.
     """
     values = Values(raw, environment, keyring)
-    _check_names(values)
+    _check_looked_up(values)
     common = {name: values.setting(name) for name in SETTINGS if name.startswith(("llm_", "litellm_"))}
     deployments = read_deployments(values, common)
+    _check_logical_name(values, common["litellm_model_name"], deployments)
+    _check_strangers(values)  # last: there may be many, and the first Problems are told
     errors = values.errors()
     warnings = tuple(p for p in values.problems if p.severity == "warning")
-    if errors or not deployments:
+    if errors:
         return Validation(None, first_problems((*errors, *warnings)), common["litellm_enable"])
     snapshot = Snapshot(
         epoch=raw.epoch,
@@ -73,17 +81,48 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
     return Validation(snapshot, first_problems(warnings), snapshot.litellm_enable)
 
 
-def _check_names(values: Values) -> None:
-    """Report rows that a library would look up elsewhere, used or not, and warn of rows that look like a setting.
-
-    Rows of other software pass in silence.
-    """
-    strangers = [name for name in values.raw.settings if name not in SETTINGS and name not in REJECTED]
+def _check_looked_up(values: Values) -> None:
+    """Report settings, used or not, that a library would look up elsewhere."""
     for name, value in values.raw.settings.items():
         if name in SETTINGS:
             values.is_reported(looked_up(value, f"settings.{name}"))
+
+
+def _check_strangers(values: Values) -> None:
+    """Report rows that are no setting: an error where no other software has such, else a warning.
+
+    Rows of other software pass in silence.
+    """
+    strangers = [name for name in values.raw.settings if not _is_known(name)]
     for number, name in enumerate(strangers):
         near = did_you_mean(clip(name), SETTINGS) if number < _MOST_GUESSES else ""
-        if near or name.startswith(_PREFIXES):
-            hint = near or "Remove the row; `liverouter show --settings` lists the names"
-            values.report("LR106", f"'{clip(name)}' is not a setting", f"settings.{clip(name)}", hint, "warning")
+        is_ours = name.lower().startswith(_OURS)
+        if near or is_ours or name.startswith(_PREFIXES):
+            hint = _hint(name) or near or _LIST
+            severity: Severity = "error" if is_ours else "warning"
+            values.report("LR106", f"'{clip(name)}' is not a setting", f"settings.{clip(name)}", hint, severity)
+
+
+def _is_known(name: str) -> bool:
+    """Tell whether a row of that name is read, or reported elsewhere."""
+    model = name.removeprefix(MODEL_PREFIX)
+    return name in SETTINGS or name in REJECTED or (model not in {name, DEFAULT_NAME} and is_model_name(model))
+
+
+def _hint(name: str) -> str:
+    """Return what to write in place of a row whose name begins as ours do; "" where nothing better is known."""
+    prefix = next((p for p in _OURS if name.lower().startswith(p)), "")
+    rest = name[len(prefix) :]
+    if prefix == MODEL_PREFIX:
+        if rest == DEFAULT_NAME:
+            return "'default' is what llm_provider, llm_model, … say: set those, or give this model another name"
+        return "A model's name begins with a-z, then up to 31 of a-z, 0-9, _ and - follow: llm:fast"
+    return f"It is a member of llm_params: liverouter set llm_params='{{\"{rest}\": …}}'" if rest in PARAMS else ""
+
+
+def _check_logical_name(values: Values, name: str, deployments: Sequence[Deployment]) -> None:
+    """Report a `litellm_model_name` that a named model has: callers of the Router could mean either."""
+    if any(d.name == name for d in deployments):
+        hint = "Give one of them another name"
+        place = values.origin("litellm_model_name")
+        values.report("LR116", f"'{clip(name)}' is the name of a named model as well", place, hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import SETTINGS, Setting, SettingValueError, misfit, parse
+from liverouter.config.settings import NAMED_MODEL, SETTINGS, Setting, SettingValueError, misfit, parse
 from liverouter.errors import Problem, Severity
 from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.printable import printable
@@ -53,6 +53,11 @@ class Values:
         setting = SETTINGS[name]
         value, where = self._row(name) if name in self.raw.settings else self._of_environment(setting)
         return setting.default if value is None else self.checked(setting, value, where)
+
+    def named_model(self, row: str) -> Any:
+        """Return what the row of a named model holds, None where it is null or wrong, which is reported."""
+        value, where = self._row(row)
+        return None if value is None else self.checked(NAMED_MODEL, value, where)
 
     def _row(self, name: str) -> tuple[Any, str]:
         """Return a row's value and its place; None where it holds what is looked at no further, and is reported."""

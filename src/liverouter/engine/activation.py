@@ -15,9 +15,9 @@ from liverouter.config.validate import Validation, validate
 from liverouter.engine.starting import Step
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.events import ConfigApplied, ConfigRejected, GenerationRetired, StartAdvanced
-from liverouter.generation import Generation, Store
+from liverouter.generation import Generation, ServedModel, Store
 from liverouter.loops.fork import unforkable
-from liverouter.providers import native_model
+from liverouter.revision import DEFAULT_NAME
 from liverouter.routing.cooldowns import Cooldowns
 from liverouter.routing.engines import native
 from liverouter.routing.litellm_setup import collecting_later, freeze, load, loaded
@@ -25,7 +25,7 @@ from liverouter.routing.warmup import warm_up
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from liverouter.chat.usage import UsageCounter
     from liverouter.config.environment import Environment
     from liverouter.loops.thread import LoopThread
-    from liverouter.revision import Rows, Snapshot
+    from liverouter.revision import Deployment, ModelConfig, Rows, Snapshot
     from liverouter.secrecy.sealing import Keyring
+
+    Promises = Callable[[Deployment, BaseChatModel], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,23 +199,20 @@ class Activation:
             self.tell(Step.IMPORTING)
         unusable = _unusable_litellm() if snapshot.litellm_enable else ()
         self.tell(Step.BUILDING)
-        router, left_out = None, tuple[Problem, ...]()
+        former, router, left_out = self._store.current, None, tuple[Problem, ...]()
         if snapshot.litellm_enable and not unusable:
             from liverouter.routing.engines import litellm  # imports litellm
 
             router, chats = litellm.build(snapshot, self._io, self._cooldowns)
-            profiles = {d.id: profile_of(d, promises=litellm.promises(d)) for d in snapshot.deployments}
+            promises: Promises = litellm.promises
         else:
-            chats, left_out = _build_native(snapshot, self._io, unusable)
-            known = [d for d in snapshot.deployments if d.id in chats]
-            profiles = {d.id: profile_of(d, promises=native_model(d).promises(chats[d.id])) for d in known}
+            chats, left_out = _build_native(snapshot, self._io, former, unusable)
+            promises = native.promises
         return Generation(
             number=number,
             snapshot=snapshot,
-            chats=chats,
+            models={name: _served(config, chats[name], promises, former) for name, config in snapshot.models.items()},
             router=router,
-            profiles=profiles,
-            profile=combine(list(profiles.values())),
             cooldowns=self._cooldowns,
             warnings=(*unusable, *left_out),
         )
@@ -249,11 +248,12 @@ class Activation:
                 build_ms=prepared.build_ms,
                 warm_ms=prepared.warm_ms,
                 commit_to_live_ms=live_ms if is_timed else None,
-                rebuilt=former is None or generation.chats is not former.chats,
+                rebuilt=former is None or generation.models is not former.models,
                 warnings=prepared.validation.warnings,
+                named_models=tuple(name for name in generation.models if name != DEFAULT_NAME),
             )
         )
-        if former is not None and former.chats is not generation.chats:
+        if former is not None and former.models is not generation.models:
             self._bus.emit(GenerationRetired(former.number))
 
     def reject(self, rejected: Rejected, rows: Rows) -> None:
@@ -273,16 +273,33 @@ def _unusable_litellm() -> tuple[Problem, ...]:
     return ()
 
 
+def _served(
+    config: ModelConfig, chats: Mapping[str, BaseChatModel], promises: Promises, former: Generation | None
+) -> ServedModel:
+    """Return what serves the name of *config* by *chats*; that of *former* where it is the same."""
+    known = former.models.get(config.name) if former is not None else None
+    if known is not None and known.config == config and _are(known.chats, chats):
+        return known
+    deployments = [d for d in config.deployments if d.id in chats]
+    profiles = {d.id: profile_of(d, promises=promises(d, chats[d.id])) for d in deployments}
+    return ServedModel(config, chats, profiles, combine(list(profiles.values())))
+
+
+def _are(some: Mapping[str, object], others: Mapping[str, object]) -> bool:
+    """Tell whether both hold the same objects by the same names."""
+    return some.keys() == others.keys() and all(some[name] is others[name] for name in some)
+
+
 def _build_native(
-    snapshot: Snapshot, io: LoopThread, unusable: Sequence[Problem]
-) -> tuple[dict[str, BaseChatModel], tuple[Problem, ...]]:
+    snapshot: Snapshot, io: LoopThread, former: Generation | None, unusable: Sequence[Problem]
+) -> tuple[dict[str, dict[str, BaseChatModel]], tuple[Problem, ...]]:
     """Return what `native.build` does.
 
     Raises:
         ConfigError: what it raises; where it stands in for litellm, of that, too, why it is *unusable*.
     """
     try:
-        return native.build(snapshot, io)
+        return native.build(snapshot, io, former)
     except ConfigError as exc:
         if not unusable:
             raise

@@ -18,6 +18,7 @@ from liverouter.engine.activation import Activation, Prepared, Rejected
 from liverouter.errors import LiveRouterError, Problem
 from liverouter.generation import Store
 from liverouter.loops.thread import LoopThread
+from liverouter.revision import DEFAULT_NAME
 from liverouter.routing.causes import kind_of
 from liverouter.secrecy.redaction import mask
 
@@ -38,6 +39,7 @@ class DeploymentCall:
     """One deployment, called once.
 
     Attributes:
+        name: of the model that it serves.
         role: "primary" or "fallback".
         endpoint: where the call went, as far as known; for people.
         duration_ms: milliseconds until the answer, or until it was clear that none comes.
@@ -46,6 +48,7 @@ class DeploymentCall:
         problem: why it did not answer; None where it did.
     """
 
+    name: str
     provider: str
     model: str
     role: str
@@ -69,8 +72,9 @@ class CheckReport:
     Attributes:
         revision: the stored revision that was checked, or that the draft's changes were made to.
         problems: of the rows; errors first.
-        deployments: ``openai/gpt-4o``, by order; empty where the rows make no config.
-        calls: by order; empty unless calls were asked for.
+        deployments: ``openai/gpt-4o``, of a named model ``fast: openai/gpt-4o``; by name and order; empty where the
+            rows make no config.
+        calls: by name and order; empty unless calls were asked for.
     """
 
     revision: int
@@ -122,9 +126,12 @@ async def check(
     try:
         outcome = await asyncio.to_thread(activation.prepare, rows, environment)
         if live and isinstance(outcome, Prepared):
-            alone = _each_alone(outcome.generation.snapshot)
-            generations = await asyncio.to_thread(lambda: [activation.build(snapshot, 0) for snapshot in alone])
-            calls = await asyncio.gather(*(_call(_Source(loop, usage, generation)) for generation in generations))
+            snapshot = outcome.generation.snapshot
+            generations = await asyncio.to_thread(
+                lambda: [activation.build(_alone(deployment, snapshot), 0) for deployment in snapshot.deployments]
+            )
+            sources = [_Source(loop, usage, generation) for generation in generations]
+            calls = await asyncio.gather(*map(_call, snapshot.deployments, sources))
     finally:
         if io is None:
             await asyncio.to_thread(loop.stop, _CLOSE_S)
@@ -132,31 +139,34 @@ async def check(
     return CheckReport(
         revision=rows.revision,
         problems=tuple(dict.fromkeys((*refused, *found.problems))),
-        deployments=tuple(d.label for d in found.snapshot.deployments) if found.snapshot is not None else (),
+        deployments=tuple(map(_label, found.snapshot.deployments)) if found.snapshot is not None else (),
         calls=tuple(calls),
     )
 
 
-def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
-    """Return one snapshot for each deployment that would serve: with it alone, and without a second try."""
-    return [replace(snapshot, deployments=(deployment,), num_retries=1) for deployment in snapshot.deployments]
+def _label(deployment: Deployment) -> str:
+    return deployment.label if deployment.name == DEFAULT_NAME else f"{deployment.name}: {deployment.label}"
 
 
-async def _call(source: _Source) -> DeploymentCall:
-    """Return how the one deployment of *source* answers; what a provider's library raises becomes a Problem."""
-    snapshot = source.current.snapshot
-    deployment = snapshot.primary
+def _alone(deployment: Deployment, snapshot: Snapshot) -> Snapshot:
+    """Return *snapshot* with *deployment* alone, as the default's, and without a second try."""
+    return replace(snapshot, deployments=(replace(deployment, name=DEFAULT_NAME),), num_retries=1)
+
+
+async def _call(deployment: Deployment, source: _Source) -> DeploymentCall:
+    """Return how *deployment*, the one of *source*, answers; what a provider's library raises becomes a Problem."""
     said: dict[str, Any] | None = None
     problem = None
     started = time.monotonic()
     try:
         model = LiveChatModel(source=source, max_tokens=_MAX_TOKENS)
-        async with asyncio.timeout(snapshot.timeout_s + _GRACE_S):
+        async with asyncio.timeout(deployment.timeout_s + _GRACE_S):
             said = (await model.ainvoke(_PROMPT)).response_metadata
     except Exception as exc:  # noqa: BLE001 - a provider's library raises what it likes
         problem = _problem(deployment, exc)
     duration_ms = (time.monotonic() - started) * 1000
     return DeploymentCall(
+        name=deployment.name,
         provider=deployment.provider,
         model=deployment.model,
         role=deployment.role,

@@ -23,6 +23,7 @@ from liverouter.events import (
     ListenerConnected,
     ListenerDegraded,
     ListenerLost,
+    ModelAsked,
     ReadFailed,
     ReportFailed,
     StartAdvanced,
@@ -114,6 +115,8 @@ class Reporter:
                 self._outcomes.append((time.monotonic(), rejected(event)))
             case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
                 pass
+            case ModelAsked():
+                pass  # perhaps no row configures it
             case ReadFailed() | StartAdvanced():
                 self._whole = True  # with the next heartbeat: most often a report fails now, or a start goes on
                 return
@@ -289,21 +292,24 @@ class Reporter:
         }
 
     def _deployments(self, generation: Generation) -> list[dict[str, Any]]:
-        """Return the deployments of *generation* by order, each with what is left of its cooldown."""
-        cooling_s = generation.cooling_s
+        """Return the deployments of *generation* by name and order, each with what is left of its cooldown."""
+        views = [generation.named(name) for name in generation.models]
         return [
             {
+                "name": d.name,
                 "deployment_id": d.id,
                 "role": d.role,
                 "order": d.order,
                 "weight": d.weight,
                 "provider": d.provider,
                 "model": d.model,
-                "params": d.params,
+                "params": dict(d.params),
                 "endpoint": d.endpoint,
                 "credential_source": d.credential_source,
                 "credential_fingerprint": d.credential_fingerprint,
                 "cooling_ms": cooling_s[d.id] * 1000 if d.id in cooling_s else None,
             }
-            for d in generation.deployments
+            for view in views
+            for cooling_s in (view.cooling_s,)
+            for d in view.deployments
         ]

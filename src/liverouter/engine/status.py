@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from liverouter.engine.starting import Step
 from liverouter.errors import Problem
@@ -21,10 +21,12 @@ from liverouter.events import (
     ListenerDegraded,
     ListenerLost,
     LoopFailed,
+    ModelAsked,
     ReadFailed,
     StartAdvanced,
 )
 
+_UNCONFIGURED: Final = "LR115"
 Mode = Literal["listen", "poll_only", "none"]
 
 
@@ -77,7 +79,10 @@ class Status:
         mode_cause: why that is not "listen": pooler, standby, refused, half_open, unreachable.
         rejected_revision: the one that was rejected since the last was applied.
         rejected_epoch: the line of history that `rejected_revision` belongs to.
-        problems: of the rejected revision, or the warnings of the one in force.
+        problems: of the rejected revision, or the warnings of the one in force; and that the application asks for a
+            named model that the one in force does not have.
+        names: of the named models in force.
+        asked: the named models that the application asked for, each with the app's name.
         reconnects: how often the listening connection was made anew.
         backend_pid: of the listening connection; None while there is none.
         reading: the last read of the settings succeeded.
@@ -99,6 +104,8 @@ class Status:
     rejected_revision: int | None = None
     rejected_epoch: str = ""
     problems: tuple[Problem, ...] = ()
+    names: tuple[str, ...] = ()
+    asked: tuple[tuple[str, str], ...] = ()
     last_error: LastError | None = None
     reconnects: int = 0
     backend_pid: int | None = None
@@ -146,6 +153,8 @@ class StatusTracker:
 def fold(status: Status, event: Event, at: datetime) -> Status:
     """Return the status after *event*, which happened *at* (UTC)."""
     new = replace(_apply(status, event), step=_step_after(status, event))
+    if isinstance(event, ConfigApplied | ConfigRejected | ModelAsked):
+        new = replace(new, problems=(*(p for p in new.problems if p.code != _UNCONFIGURED), *_unconfigured(new)))
     if new.state is State.OFFLINE:
         state = State.OFFLINE
     elif new.generation is None:
@@ -177,7 +186,7 @@ def _step_after(status: Status, event: Event) -> Step | None:
             return status.step
 
 
-def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case, one outcome
+def _apply(status: Status, event: Event) -> Status:  # noqa: C901, PLR0911 - one case, one outcome
     """Return *status* with what *event* says, but for `state`, `since` and the step.
 
     A rejection's error holds until a revision of the database is applied, a database's error until the next read.
@@ -203,6 +212,7 @@ def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case,
                 rejected_revision=None,
                 rejected_epoch="",
                 problems=event.warnings,
+                names=event.named_models,
                 last_error=None if event.source == "database" else status.last_error,
             )
         case ConfigRejected():
@@ -214,6 +224,8 @@ def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case,
                 desired_revision=event.revision,
                 last_error=_last_error(event.problems[0], event.revision),
             )
+        case ModelAsked():
+            return replace(status, asked=(*status.asked, (event.model, event.app)))
         case ReadFailed():
             keep = status.last_error is not None and status.last_error.revision is not None
             return replace(
@@ -233,6 +245,21 @@ def _apply(status: Status, event: Event) -> Status:  # noqa: PLR0911 - one case,
             return replace(status, state=State.OFFLINE, mode="none", mode_cause="", backend_pid=None)
         case _:
             return status
+
+
+def _unconfigured(status: Status) -> list[Problem]:
+    """Return which of the named models that were asked for no row configures, as far as anything is in force."""
+    return [
+        Problem(
+            _UNCONFIGURED,
+            f"the app '{app}' asks for the model '{name}', which no row configures: it has what the default has",
+            f"settings.llm:{name}",
+            f"""Configure it: liverouter set llm:{name}='{{"provider": "…", "model": "…"}}'; or ask for another""",
+            "info",
+        )
+        for name, app in status.asked
+        if status.generation is not None and name not in status.names
+    ]
 
 
 def _last_error(problem: Problem, revision: int | None) -> LastError:

@@ -120,6 +120,9 @@ def _litellm_words(sent: dict[str, Any]) -> dict[str, Any]:
     return {**sent.pop("extra_body", {}), **sent}
 
 
+_BODY: Final = frozenset(
+    ("cache_control", "container", "context_management", "inference_geo", "mcp_servers", "output_config", "speed")
+)
 _SEARCHES: Final = r"web_search|tool_search_tool_regex|tool_search_tool_bm25"
 _HANDS: Final = r"bash|memory|text_editor"
 _NATIVE_TOOLS: Final = re.compile(
@@ -155,6 +158,7 @@ PARAMETERS: Final = Api(
     litellm=_litellm_words,
     native_tools=_NATIVE_TOOLS,
     litellm_tools=_LITELLM_TOOLS,
+    litellm_body=_BODY,
 )
 
 

@@ -74,7 +74,7 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(  # what providers and libr
 )
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # the least first
 _THINKING: Final = ("adaptive", "disabled", "enabled")
-_REASONING: Final = frozenset({"reasoning_effort", "thinking"})  # one wish in two ways of saying it
+REASONING: Final = frozenset({"reasoning_effort", "thinking"})  # one wish in two ways of saying it
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _PARAMETERS: Final = frozenset[str]()
 _HUMP: Final = re.compile(r"(?<=[a-z])([A-Z])")
@@ -140,6 +140,8 @@ class Api:
         litellm: parameters -> keyword arguments of litellm.
         native_tools: the kinds of its built-in tools that its LangChain class can ask for; None for none.
         litellm_tools: those that litellm can ask for.
+        litellm_body: members that rows may give in `extra_body` where litellm asks: what else stands there it may take
+            for an order to itself, and send the key elsewhere. None where it leaves the body alone.
     """
 
     takes: Mapping[str, Takes]
@@ -150,6 +152,7 @@ class Api:
     litellm: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
     native_tools: re.Pattern[str] | None = None
     litellm_tools: re.Pattern[str] | None = None
+    litellm_body: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +186,9 @@ def fitted(api: Api, given: Mapping[str, Any], model: Model, *, forced: bool = F
         if value is not None:
             sent[name] = value
     api.settle(sent, model, forced=forced)
-    reasons = not _REASONING.isdisjoint(sent)
-    dropped = tuple(name for name in given if name not in sent and not (name in _REASONING and reasons))
-    changed = tuple(name for name in given if name in sent and name not in _REASONING and sent[name] != given[name])
+    reasons = not REASONING.isdisjoint(sent)
+    dropped = tuple(name for name in given if name not in sent and not (name in REASONING and reasons))
+    changed = tuple(name for name in given if name in sent and name not in REASONING and sent[name] != given[name])
     return Fitted(sent, dropped, changed)
 
 

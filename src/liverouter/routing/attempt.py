@@ -57,11 +57,12 @@ class Attempt:
         Args:
             chat: asks *deployment*.
             deployment: named in errors; its provider's own headers go with each request.
-            timeout_s: seconds to the first content, and between two.
+            timeout_s: seconds to the first content, and between two; a stream's first may have less, by *deployment*.
             strict: a stream without its finish marker is an error, also after content.
         """
         self._chat, self._identifier = chat, deployment.id
         self._timeout_s, self._strict = timeout_s, strict
+        self._first_s = deployment.first_token_timeout_s
         self.clock = Clock(timeout_s, spec_of(deployment).headers(deployment))
 
     async def generate(self, messages: list[BaseMessage], params: Mapping[str, Any]) -> ChatResult:
@@ -96,6 +97,7 @@ class Attempt:
         Raises:
             Exception: the library's error, or that nothing came in time, or that the stream was empty, cut or refused.
         """
+        self.clock.hurry(self._first_s)
         source = self._chat._astream(messages, **params)  # noqa: SLF001 - one trace run
         held: list[ChatGenerationChunk] = []
         finish = refusal = ""
@@ -158,7 +160,8 @@ class Attempt:
                 yield chunk
                 self.clock.check()
         except TimeoutError as exc:
-            raise SilentError(self._identifier, self._timeout_s, begun=begun) from exc
+            first_s = self._timeout_s if begun or self._first_s is None else min(self._first_s, self._timeout_s)
+            raise SilentError(self._identifier, first_s, begun=begun) from exc
         except Exception as exc:
             self._blame(exc, begun=begun)
             raise

@@ -68,6 +68,11 @@ class Clock:
             self._left_s -= self._loop.time() - self._since
             _clock.reset(token)
 
+    def hurry(self, first_s: float | None) -> None:
+        """Allow only *first_s* seconds until `heard`, where that is less; called before the first wait."""
+        if first_s is not None:
+            self._left_s = min(self._left_s, first_s)
+
     def check(self) -> None:
         """Raise TimeoutError where no time is left: between pieces that are all there already no timer runs."""
         if self._left_s <= 0:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from liverouter import default
 from liverouter.bus import Bus
 from liverouter.chat.model import LiveChatModel
+from liverouter.chat.source import NamedSource
 from liverouter.chat.usage import UsageCounter
 from liverouter.config.draft import origins_in_force, sealed_unless_same
 from liverouter.config.environment import Environment
+from liverouter.config.settings import is_model_name
 from liverouter.engine.activation import Activation, Prepared, Reading, Rejected
-from liverouter.errors import ConfigError
+from liverouter.errors import ConfigError, ModelNameError
 from liverouter.events import Observer  # noqa: TC001 - for `typing.get_type_hints`
 from liverouter.generation import Store
 from liverouter.loops.thread import LoopThread
-from liverouter.revision import Rows
+from liverouter.revision import DEFAULT_NAME, Rows
 from liverouter.routing.cooldowns import Cooldowns
 from liverouter.secrecy.sealing import Keyring, Secret, generate_key
 
@@ -40,6 +42,7 @@ class MemoryRouter:
     >>> rows = {"llm_provider": "openai", "llm_model": "gpt-4o"}
     >>> with MemoryRouter(rows, secrets={"openai_api_key": "sk-test"}) as live:
     ...     live.set(llm_model="gpt-4.1")     # doctest: +SKIP
+    ...     live.set(**{"llm:fast": {"provider": "openai", "model": "gpt-4o-mini"}})    # doctest: +SKIP
 
     Args:
         rows: settings by name, as the table `liverouter.settings` would hold them.
@@ -93,9 +96,17 @@ class MemoryRouter:
                 raise ConfigError(rejected.problems)
         return self._revision
 
-    def chat_model(self) -> LiveChatModel:
-        """Return a handle that always serves with the current rows."""
-        return LiveChatModel(source=self)
+    def chat_model(self, name: str = DEFAULT_NAME) -> LiveChatModel:
+        """Return a handle that always serves with the current rows, as `LiveRouter.chat_model` does.
+
+        Raises:
+            ModelNameError: no row can configure a model of that name.
+        """
+        if name == DEFAULT_NAME:
+            return LiveChatModel(source=self)
+        if not is_model_name(name):
+            raise ModelNameError(name)
+        return LiveChatModel(source=NamedSource(self, name))
 
     @property
     def current(self) -> Generation | None:

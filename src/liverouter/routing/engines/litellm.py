@@ -17,7 +17,7 @@ from litellm.utils import get_optional_params
 
 from liverouter.providers import spec_of
 from liverouter.routing import litellm_patches
-from liverouter.routing.engines.router import DirectCalls, build_router
+from liverouter.routing.engines.router import DirectCalls, build_router, entry_of
 from liverouter.routing.http import DeploymentHttp
 
 if TYPE_CHECKING:
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     from liverouter.routing.cooldowns import Cooldowns
 
 _CREDENTIALS: Final = frozenset({"api_key", "azure_ad_token", "vertex_credentials"})
-_OF_ROWS: Final = ("max_tokens", "temperature")  # which each request says itself, and else the Router would add
 _ONE_ATTEMPT: Final[Mapping[str, Any]] = {"num_retries": 0, "disable_fallbacks": True}
 _closing: Final[WeakSet[LoopThread]] = WeakSet()
 
 
-def build(snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns) -> tuple[Router, dict[str, BaseChatModel]]:
-    """Return the Router of *snapshot*, and the chat model of each deployment by its id; nothing is sent anywhere.
+def build(
+    snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns
+) -> tuple[Router, dict[str, dict[str, BaseChatModel]]]:
+    """Return the Router of *snapshot*, and the chat models of each name by their deployments' ids; nothing is sent.
 
     The models may be called on the loop of *io* alone, the Router anywhere; its own callers share *cooldowns*.
 
@@ -49,20 +50,21 @@ def build(snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns) -> tuple[Rou
         _closing.add(io)
         io.at_stop(litellm_patches.close_clients)
     router, params = build_router(snapshot)
-    chats: dict[str, BaseChatModel] = {}
+    chats: dict[str, dict[str, BaseChatModel]] = {name: {} for name in snapshot.models}
     direct = {}
     for deployment in snapshot.deployments:
-        http = DeploymentHttp(deployment, snapshot.timeout_s, io)
-        client = client_of(spec_of(deployment), params[deployment.id], http.client(litellm_patches.http_client))
-        one = OneDeployment(router, deployment.id, params[deployment.id], client)
-        chats[deployment.id] = chat = ChatLiteLLMRouter(router=one, model=deployment.id)
+        entry = entry_of(deployment)
+        http = DeploymentHttp(deployment, deployment.timeout_s, io)
+        client = client_of(spec_of(deployment), params[entry], http.client(litellm_patches.http_client))
+        one = OneDeployment(router, entry, params[entry], client)
+        chats[deployment.name][deployment.id] = chat = ChatLiteLLMRouter(router=one, model=entry)
         http.belongs_to(chat)
-        direct[deployment.id] = one.acompletion
+        direct[entry] = one.acompletion
     DirectCalls(snapshot, direct, cooldowns, io).serve(router)
     return router, chats
 
 
-def promises(deployment: Deployment) -> bool:
+def promises(deployment: Deployment, _: BaseChatModel) -> bool:
     """Tell whether litellm has *deployment* answer to a schema as such; else it forces a tool, or drops the schema."""
     provider, _, model = spec_of(deployment).litellm_params(deployment)["model"].partition("/")
     return _promises(provider, model)
@@ -100,7 +102,6 @@ class OneDeployment:
     def __init__(self, router: Router, identifier: str, params: Mapping[str, Any], client: Any) -> None:
         """Ask *router* for the deployment *identifier*, whose parameters for litellm are *params*, by *client*."""
         self._complete, self._identifier, self._client = router.acompletion, identifier, client
-        self._unset = {name: None for name in _OF_ROWS if name in params}
         shown = {name: value for name, value in params.items() if name not in _CREDENTIALS}
         self.model_list = [{"model_name": identifier, "litellm_params": shown}]
         self.default_litellm_params: dict[str, Any] = {}
@@ -111,5 +112,5 @@ class OneDeployment:
         for message in request.get("messages") or ():
             if message.get("tool_calls") and not message.get("content"):
                 message["content"] = None  # of an empty text litellm makes an empty part, or one that it invents
-        request = self._unset | request | {"model": self._identifier, "client": self._client, **_ONE_ATTEMPT}
+        request = request | {"model": self._identifier, "client": self._client, **_ONE_ATTEMPT}
         return await self._complete(**request)

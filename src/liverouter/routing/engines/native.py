@@ -5,48 +5,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from liverouter.errors import ConfigError, Problem
 from liverouter.providers import native_model
+from liverouter.revision import DEFAULT_NAME
 from liverouter.routing.http import DeploymentHttp
 from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from liverouter.generation import Generation
     from liverouter.loops.thread import LoopThread
     from liverouter.revision import Deployment, Snapshot
 
+    Chats = dict[str, dict[str, BaseChatModel]]
 
-def build(snapshot: Snapshot, io: LoopThread) -> tuple[dict[str, BaseChatModel], tuple[Problem, ...]]:
-    """Return the chat model of each deployment by its id, and a warning for each fallback that is left out.
 
-    A fallback is left out where its package is not installed. The models may be called on the loop of *io* alone.
+def build(snapshot: Snapshot, io: LoopThread, former: Generation | None) -> tuple[Chats, tuple[Problem, ...]]:
+    """Return the chat models of each name by their deployments' ids, and a warning for each fallback that is left out.
+
+    A fallback is left out where its package is not installed. The models may be called on the loop of *io* alone, as
+    those of *former*, which serve on where their deployments are what they were.
 
     Raises:
-        ConfigError: the primary's package is not installed (LR109), or a class refuses the configuration (LR301).
+        ConfigError: a primary's package is not installed (LR109), or a class refuses the configuration (LR301).
     """
-    models: dict[str, BaseChatModel] = {}
+    built = _built(former)
+    chats: Chats = {name: {} for name in snapshot.models}
     warnings: list[Problem] = []
     for deployment in snapshot.deployments:
+        key = _key(deployment)
         try:
-            models[deployment.id] = _build(deployment, snapshot, io)
+            chats[deployment.name][deployment.id] = built[key] = built.get(key) or _build(deployment, io)
         except ImportError as exc:
-            if deployment is snapshot.primary:
+            if deployment is snapshot.models[deployment.name].primary:
                 raise ConfigError([_missing_package(deployment, exc)]) from exc
             warnings.append(_missing_package(deployment, exc))
-    return models, tuple(warnings)
+    return chats, tuple(dict.fromkeys(warnings))
 
 
-def _build(deployment: Deployment, snapshot: Snapshot, io: LoopThread) -> BaseChatModel:
+def promises(deployment: Deployment, chat: BaseChatModel) -> bool:
+    """Tell whether *chat*, the model of *deployment*, has its answers bound to a schema, tools beside it."""
+    return native_model(deployment).promises(chat)
+
+
+def _built(former: Generation | None) -> dict[Any, BaseChatModel]:
+    """Return the chat models of *former* by what they were built of; none of another engine's."""
+    if former is None or former.router is not None:
+        return {}
+    models = former.models.values()
+    return {_key(d): m.chats[d.id] for m in models for d in m.config.deployments if d.id in m.chats}
+
+
+def _key(deployment: Deployment) -> Any:
+    """Return all that a chat model of *deployment* is built of: parameters come with each request."""
+    parts = (deployment.settings, deployment.secrets)
+    return deployment.provider, deployment.model, deployment.timeout_s, *(frozenset(p.items()) for p in parts)
+
+
+def _build(deployment: Deployment, io: LoopThread) -> BaseChatModel:
     """Return the chat model of *deployment*.
 
     Raises:
         ImportError: its package is not installed.
         ConfigError: its class refuses the configuration (LR301).
     """
-    http = DeploymentHttp(deployment, snapshot.timeout_s, io)
+    http = DeploymentHttp(deployment, deployment.timeout_s, io)
     try:
         model = native_model(deployment).build(deployment, http)
     except ValueError as exc:
@@ -64,6 +90,12 @@ def _build(deployment: Deployment, snapshot: Snapshot, io: LoopThread) -> BaseCh
     raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
 
 
+def _place(deployment: Deployment) -> str:
+    """Return where rows have the fallbacks of *deployment*'s name."""
+    is_default = deployment.name == DEFAULT_NAME
+    return "settings.llm_fallback_config" if is_default else f"settings.llm:{deployment.name}.fallbacks"
+
+
 def _missing_package(deployment: Deployment, exc: ImportError) -> Problem:
     native, is_fallback = native_model(deployment), deployment.role == "fallback"
     consequence = ": this fallback is left out" if is_fallback else ""
@@ -71,7 +103,7 @@ def _missing_package(deployment: Deployment, exc: ImportError) -> Problem:
         "LR109",
         f"without litellm {deployment.provider} needs the package '{exc.name or native.package}', "
         f"which is not installed{consequence}",
-        "settings.llm_fallback_config" if is_fallback else "settings.litellm_enable",
+        _place(deployment) if is_fallback else "settings.litellm_enable",
         f"Install it: pip install 'liverouter[{native.extra}]'",
         "warning" if is_fallback else "error",
     )

@@ -6,13 +6,15 @@ same walk over the deployments, the same HTTP clients and errors as bare. Import
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import litellm
 from litellm import Router
 
 from liverouter.errors import ConfigError, LiveRouterError, Problem
-from liverouter.providers import sent_secrets, spec_of
+from liverouter.providers import api_of, sent_secrets, spec_of
+from liverouter.revision import DEFAULT_NAME
 from liverouter.routing import litellm_patches
 from liverouter.routing.causes import blame, cause_of
 from liverouter.routing.clock import Clock
@@ -27,24 +29,23 @@ if TYPE_CHECKING:
 
     from liverouter.loops.thread import LoopThread
     from liverouter.revision import Deployment, Snapshot
-    from liverouter.routing.causes import Cause
     from liverouter.routing.cooldowns import Cooldowns
 
 _BLOCKING: Final = ("completion", "text_completion", "responses")
 
 
 def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]:
-    """Return the Router of *snapshot*, and litellm's parameters of each deployment by its id; nothing is sent anywhere.
+    """Return the Router of *snapshot*, and litellm's parameters of each deployment by its entry's id; nothing is sent.
 
     Raises:
         ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
     """
     litellm_patches.apply_patches(name for d in snapshot.deployments for name in spec_of(d).litellm_patches(d.model))
-    params = {deployment.id: _params(deployment, snapshot) for deployment in snapshot.deployments}
+    params = {entry_of(deployment): _params(deployment) for deployment in snapshot.deployments}
     try:
         router = Router(
             model_list=[
-                {"model_name": snapshot.model_name, "litellm_params": params[d.id], "model_info": _info(d)}
+                {"model_name": _group(d, snapshot), "litellm_params": params[entry_of(d)], "model_info": _info(d)}
                 for d in snapshot.deployments
             ],
             timeout=snapshot.timeout_s,
@@ -127,19 +128,25 @@ class DirectCalls:
     async def _first(self, model: str, request: Mapping[str, Any]) -> tuple[Clock, Any, Exception | None]:
         """Return the attempt's clock and what the first deployment answers that does, or the error to raise."""
         snapshot, first = self._snapshot, None
-        named = tuple(d for d in snapshot.deployments if d.id == model)
-        alone = bool(named) or request.get("disable_fallbacks") is True
-        walk = Walk(named or snapshot.deployments, tries=snapshot.tries, alone=alone)
+        named = next((d for d in snapshot.deployments if model in (d.id, entry_of(d))), None)
+        config = snapshot.models.get(named.name if named else model) or snapshot.models[DEFAULT_NAME]
+        deployments = config.deployments if named is None else (named,)
+        alone = named is not None or request.get("disable_fallbacks") is True
+        walk = Walk(deployments, tries=snapshot.tries, alone=alone)
+        several = len(config.deployments) > 1
         clock = Clock(snapshot.timeout_s)
-        while (deployment := walk.next(self._cooldowns.active() if len(self._one) > 1 else {})) is not None:
-            clock = Clock(snapshot.timeout_s, spec_of(deployment).headers(deployment))
+        while (deployment := walk.next(self._cooldowns.active() if several else {})) is not None:
+            clock = Clock(deployment.timeout_s, spec_of(deployment).headers(deployment))
             try:
-                return clock, await clock.wait(self._one[deployment.id](**{**deployment.params, **request})), None
+                one = self._one[entry_of(deployment)]
+                return clock, await clock.wait(one(**{**_sent(deployment), **request})), None
             except Exception as exc:  # noqa: BLE001 - another deployment may answer
                 error = self._timeout(deployment) if type(exc) is TimeoutError else exc
                 blame(error, clock.said)
                 cause = cause_of(error, answered=clock.answered)
-                self._failed(deployment, cause)
+                if several:
+                    limits = Limits(snapshot.allowed_fails, snapshot.cooldown_time_s)
+                    self._cooldowns.add_failure(deployment.id, cause, limits)
                 walk.failed(cause)
                 if first is None:
                     first = error
@@ -147,16 +154,12 @@ class DirectCalls:
                     first.add_note(f"{deployment.id} failed as well: {cause}")
         return clock, None, self._bare(first or RuntimeError("no deployment was asked"))
 
-    def _timeout(self, deployment: Deployment) -> Exception:
+    @staticmethod
+    def _timeout(deployment: Deployment) -> Exception:
         """Return litellm's error for a provider whose client heeds no timeout."""
-        what = f"no answer within {self._snapshot.timeout_s:.3g} s"
+        what = f"no answer within {deployment.timeout_s:.3g} s"
         error: Exception = litellm.Timeout(what, deployment.model, spec_of(deployment).litellm_provider)
         return error
-
-    def _failed(self, deployment: Deployment, cause: Cause) -> None:
-        if len(self._one) > 1:
-            limits = Limits(self._snapshot.allowed_fails, self._snapshot.cooldown_time_s)
-            self._cooldowns.add_failure(deployment.id, cause, limits)
 
     def _bare(self, error: Exception) -> Exception:
         return bare(error, [secret.reveal() for secret in sent_secrets(self._snapshot)])
@@ -176,22 +179,37 @@ def _refuse(*_: Any, **__: Any) -> NoReturn:
     )
 
 
-def _params(deployment: Deployment, snapshot: Snapshot) -> dict[str, Any]:
+def entry_of(deployment: Deployment) -> str:
+    """Return the id of *deployment* in the Router, where the same place may stand under several names."""
+    return deployment.id if deployment.name == DEFAULT_NAME else f"{deployment.name}:{deployment.id}"
+
+
+def _group(deployment: Deployment, snapshot: Snapshot) -> str:
+    """Return the logical name of *deployment*'s model in the Router."""
+    return snapshot.model_name if deployment.name == DEFAULT_NAME else deployment.name
+
+
+def _sent(deployment: Deployment) -> dict[str, Any]:
+    """Return what rows have *deployment* sent, in litellm's words."""
+    return api_of(deployment, native=False).litellm(copy.deepcopy(dict(deployment.params)))
+
+
+def _params(deployment: Deployment) -> dict[str, Any]:
     """Return litellm's parameters of *deployment*.
 
     Raises:
         ConfigError: litellm would look one of its values up elsewhere (LR112).
     """
     spec = spec_of(deployment)
-    params = spec.litellm_params(deployment) | deployment.params
+    params = spec.litellm_params(deployment)
     if problems := looked_up(params, f"deployment {deployment.id}"):
         raise ConfigError(problems)  # the last look before litellm, which would read what is named there and send it
-    own = {"order": deployment.order, "weight": deployment.weight, "timeout": snapshot.timeout_s, "drop_params": True}
+    own = {"order": deployment.order, "timeout": deployment.timeout_s, "drop_params": True}
     return {**params, **own, **spec.litellm_options(deployment)}
 
 
 def _info(deployment: Deployment) -> dict[str, Any]:
     """Return litellm's `model_info` of *deployment*."""
-    info: dict[str, Any] = {"id": deployment.id}
+    info: dict[str, Any] = {"id": entry_of(deployment)}
     base = spec_of(deployment).base_model(deployment)
     return info | {"base_model": base} if base else info
