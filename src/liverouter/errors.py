@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "info"]
 MOST_PROBLEMS: Final = 100  # told of one config; a page, a log line and a report take no more
 _LONGEST_WORD: Final = 60  # characters that `did_you_mean` compares; it takes quadratic time
 
@@ -31,6 +31,8 @@ CODES: Final[dict[str, str]] = {
     "LR112": "a value is a reference that a library would look up",
     "LR113": "a stored Google credential is no service account of Google's",
     "LR114": "a parameter is sent otherwise than the rows say, as the model takes it",
+    "LR120": "an exported config cannot be read",
+    "LR121": "an exported config names a secret that is not stored here",
     "LR201": "the database cannot be reached",
     "LR202": "the database refused the login",
     "LR203": "the database does not exist",
@@ -96,7 +98,7 @@ class Problem:
         message: what happened; never a secret.
         where: "settings.llm_provider", "environment ANTHROPIC_API_KEY", "database".
         hint: how to mend it; may be empty.
-        severity: an error rejects the revision, a warning does not.
+        severity: an error rejects the revision, a warning does not; for an info nobody has to do anything.
     """
 
     code: str

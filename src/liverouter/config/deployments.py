@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.deployment_reader import DeploymentReader
 from liverouter.config.fitting import fit
-from liverouter.config.settings import HINTS, PROFILE_HINT, Kind, Setting, kind_of
+from liverouter.config.members import MEMBERS
+from liverouter.config.settings import HINTS, PROFILE_HINT, kind_of
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
 from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec
@@ -17,7 +19,6 @@ from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec
 if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
-_MEMBERS: Final = ("provider", "model", "temperature", "max_tokens", "order", "weight", "profile")
 _MAX_FALLBACKS: Final = 20
 _MOST_STRANGERS: Final = 20  # members of one entry that are no setting, each with a guess at what was meant
 _NO_PROFILE: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -102,19 +103,17 @@ class _Deployments:
             self.values.report("LR103", f"{kind_of(entry)} stands where a fallback belongs", where, HINTS["json"])
             return None
         before = len(self.values.problems)
-        provider = self.member(entry, "provider", where, "text")
-        model = self.member(entry, "model", where, "text")
+        provider = self.member(entry, "provider", where)
+        model = self.member(entry, "model", where)
         spec = self.spec(provider, f"{where}.provider") if provider else None
         for name, value in (("provider", provider), ("model", model)):
             if value is None and not any(p.where == f"{where}.{name}" for p in self.values.problems[before:]):
                 self.values.report("LR100", f"the fallback has no '{name}'", f"{where}.{name}", HINTS["json"])
         numbers = {
-            "order": self.member(entry, "order", where, "integer", 1, 1000, index + 2),
-            "weight": self.member(entry, "weight", where, "integer", 1, 1000, 1),
-            "temperature": self.member(entry, "temperature", where, "number", 0, 2, self.common["llm_temperature"]),
-            "max_tokens": self.member(
-                entry, "max_tokens", where, "integer", 1, 10_000_000, self.common["llm_max_tokens"]
-            ),
+            "order": self.member(entry, "order", where, index + 2),
+            "weight": self.member(entry, "weight", where, 1),
+            "temperature": self.member(entry, "temperature", where, self.common["llm_temperature"]),
+            "max_tokens": self.member(entry, "max_tokens", where, self.common["llm_max_tokens"]),
         }
         profile = self.profile(entry.get("profile"), f"{where}.profile")
         if spec is None or model is None:
@@ -124,21 +123,12 @@ class _Deployments:
         found = reader.read(**numbers, profile=profile)
         return found and fit(self.values, found, entry, where)
 
-    def member(  # noqa: PLR0917 - a table of numbers reads best in columns
-        self,
-        entry: Mapping[Any, Any],
-        name: str,
-        where: str,
-        kind: Kind,
-        low: float | None = None,
-        high: float | None = None,
-        default: Any = None,
-    ) -> Any:
+    def member(self, entry: Mapping[Any, Any], name: str, where: str, default: Any = None) -> Any:
         """Return the member *name* of *entry*; *default* where it says none, or what does not fit and is reported."""
         value = entry.get(name)
         if value is None:
             return default
-        return self.values.checked(Setting(name, kind, "", default, low, high), value, f"{where}.{name}")
+        return self.values.checked(replace(MEMBERS[name], default=default), value, f"{where}.{name}")
 
     def profile(self, value: Any, where: str) -> Mapping[str, Any]:
         """Return the profile fields that a row or a member gives; none where it does not fit, which is reported."""
@@ -156,7 +146,7 @@ class _Deployments:
 
     def check_members(self, spec: ProviderSpec, entry: Mapping[Any, Any], where: str) -> None:
         """Report members that no fallback of *spec* has: the first 20 one by one, and how many more there are."""
-        known = [*_MEMBERS, *(f.name for f in spec.fields), *(f.alias for f in spec.fields if f.alias)]
+        known = [*MEMBERS, *(f.name for f in spec.fields), *(f.alias for f in spec.fields if f.alias)]
         strangers = (str(n) for n in entry if n not in known)
         for name in islice(strangers, _MOST_STRANGERS):
             place = f"{where}.{clip(name)}"

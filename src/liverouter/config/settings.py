@@ -54,6 +54,9 @@ class Setting:
 
 
 PROFILE_HINT: Final = 'Write {"max_input_tokens": 128000, "image_inputs": false}'
+MODEL_HINT: Final = 'Write {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": null}'
+MODEL_PREFIX: Final = "llm:"  # of the rows of named models, ``llm:fast``
+_MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
 _OWN = (
     Setting("llm_provider", "text", f"the primary's provider: {', '.join(PROVIDERS)}"),
@@ -98,6 +101,16 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         for f in spec.fields
     }
 )
+
+
+NAMED_MODEL: Final = Setting(
+    "llm:NAME", "json", "a named model {provider, model, fallbacks, …}, NAME of a-z, 0-9, _ and -", own_hint=MODEL_HINT
+)
+
+
+def is_model_name(name: object) -> bool:
+    """Tell whether a named model can be called *name*: it begins with a-z, then up to 31 of a-z, 0-9, _ and -."""
+    return isinstance(name, str) and _MODEL_NAME.fullmatch(name) is not None
 
 
 class SettingValueError(LiveRouterError, ValueError):
