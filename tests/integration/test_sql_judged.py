@@ -209,7 +209,9 @@ class TestSetSetting:
             ("llm:fast", 5, "LR103", "provider"),
             ("llm:fast", {"provider": "opnai", "model": "m"}, "LR101", "Did you mean 'openai'?"),
             ("llm:fast", {"provider": "openai", "model": "m", "fallbacks": "x"}, "LR103", "a list of such"),
-            ("llm:Fast", {"provider": "openai", "model": "m"}, "LR106", "setting_specs"),
+            ("llm:fast", {"provider": "openai", "model": "m", "order": 2}, "LR104", "order 1"),
+            ("llm:Fast", {"provider": "openai", "model": "m"}, "LR106", "llm:fast"),
+            ("llm:default", {"provider": "openai", "model": "m"}, "LR106", "another name"),
         ],
     )
     def test_what_no_process_would_take_is_refused_at_once(

@@ -54,9 +54,10 @@ COMMENT ON COLUMN liverouter.problems_by_login.severity IS 'error or warning';
 DROP FUNCTION
     liverouter.all_problems(), liverouter.server_problems(), liverouter.process_problems(), liverouter.drifted(),
     liverouter.secret_problems(), liverouter.set_setting(text, jsonb), liverouter.judge_setting(text, jsonb),
-    liverouter.judge_settings(jsonb), liverouter.judge_entry(text, boolean, jsonb),
+    liverouter.judge_settings(jsonb), liverouter.hint_for(text, text),
+    liverouter.judge_entry(text, boolean, jsonb),
     liverouter.misfit(liverouter.setting_specs, jsonb), liverouter.did_you_mean(text, text[]),
     liverouter.grams(text),     liverouter.shown(text), liverouter.kind_of(jsonb), liverouter.header_secret(jsonb),
-    liverouter.desired_deployments(), liverouter.own_params(jsonb), liverouter.config_entries(jsonb),
+    liverouter.desired_deployments(), liverouter.sent_params(jsonb, jsonb), liverouter.config_entries(jsonb),
     liverouter.stripped(text), liverouter.head_settings();
 DROP TABLE liverouter.setting_specs;

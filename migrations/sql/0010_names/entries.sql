@@ -42,8 +42,7 @@ AS $$
     SELECT m.name, m.fallbacks_at || CASE jsonb_typeof(m.fallbacks)
                WHEN 'array' THEN format('[%s]', e.position - 1) ELSE '' END,
            e.position::integer, e.value,
-           jsonb_build_object(
-               'temperature', m.own -> 'temperature', 'max_tokens', m.own -> 'max_tokens', 'params', m.own -> 'params')
+           m.own
     FROM model m
     CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(m.fallbacks)
         WHEN 'array' THEN m.fallbacks WHEN 'object' THEN jsonb_build_array(m.fallbacks) END)
@@ -52,20 +51,31 @@ AS $$
 $$;
 COMMENT ON FUNCTION liverouter.config_entries(jsonb) IS
     'What settings say should run, unjudged: the name it is asked for by, the place that says so, its position (0 = '
-    'primary, 1 = first fallback), its members as of an entry of llm_fallback_config, and what it inherits of its primary';
+    'primary, 1 = first fallback), its members as of an entry of llm_fallback_config, and those of its primary';
 
-CREATE FUNCTION liverouter.own_params(entry jsonb) RETURNS jsonb
+CREATE FUNCTION liverouter.sent_params(own jsonb, inherited jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
+    -- `params` are taken over whole or not at all, and what is in one provider's words not by another.
+    WITH further (params) AS (
+        SELECT CASE
+            WHEN coalesce(own -> 'params', 'null') <> 'null' THEN own -> 'params'
+            WHEN liverouter.stripped(own ->> 'provider') = liverouter.stripped(inherited ->> 'provider')
+            THEN inherited -> 'params'
+            WHEN jsonb_typeof(inherited -> 'params') = 'object' THEN (inherited -> 'params') - 'extra_body' END
+    )
     SELECT coalesce(jsonb_object_agg(p.key, p.value), '{}') FROM (
-        SELECT m.key, m.value FROM jsonb_each(CASE jsonb_typeof(entry -> 'params')
-            WHEN 'object' THEN entry -> 'params' ELSE '{}' END) m
+        SELECT m.key, m.value
+        FROM further f
+        CROSS JOIN LATERAL jsonb_each(CASE jsonb_typeof(f.params) WHEN 'object' THEN f.params END) m
         WHERE m.key NOT IN ('temperature', 'max_tokens')
         UNION ALL
-        SELECT m.key, entry -> m.key FROM (VALUES ('temperature'), ('max_tokens')) m (key)
+        SELECT m.key, coalesce(nullif(own -> m.key, 'null'), inherited -> m.key)
+        FROM (VALUES ('temperature'), ('max_tokens')) m (key)
     ) p WHERE p.value <> 'null'
 $$;
-COMMENT ON FUNCTION liverouter.own_params(jsonb) IS 'The parameters of an entry that are sent with each call';
+COMMENT ON FUNCTION liverouter.sent_params(jsonb, jsonb) IS
+    'The parameters that rows have sent with each call of a deployment: its own, and those that it inherits';
 
 CREATE FUNCTION liverouter.desired_deployments(
     OUT revision bigint, OUT name text, OUT place text, OUT "position" integer, OUT own jsonb, OUT "order" integer,
@@ -76,9 +86,10 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 5 SET search_path = pg_catalog, pg_tem
 AS $$
     SELECT
         h.revision, e.name, e.place, e.position, e.own,
-        coalesce(jsonb_path_query_first(e.own, '$.order ? (@ >= 1 && @ <= 1000)')::integer, e.position + 1),
+        CASE e.position WHEN 0 THEN 1
+            ELSE coalesce(jsonb_path_query_first(e.own, '$.order ? (@ >= 1 && @ <= 1000)')::integer, e.position + 1) END,
         s.provider, s.model,
-        liverouter.own_params(e.inherited) || liverouter.own_params(e.own),
+        liverouter.sent_params(e.own, e.inherited),
         coalesce(jsonb_path_query_first(e.own, '$.weight ? (@ > 0 && @ <= 1000)')::numeric, 1),
         credential.name, credential.variable, credential.is_stored, credential.fingerprint
     FROM liverouter.head h

@@ -207,6 +207,9 @@ AS $$
     FROM (VALUES ('provider'), ('model')) missing (member)
     WHERE NOT is_row AND coalesce(own -> missing.member, 'null') = 'null'
     UNION ALL
+    SELECT 'LR104', place || '.order', 'the number is out of range', 'A named model is asked first itself: order 1, or none'
+    WHERE place ~ '^settings\.llm:[^.]*$' AND own -> 'order' <> '1' AND jsonb_typeof(own -> 'order') = 'number'
+    UNION ALL
     SELECT 'LR101', CASE WHEN is_row THEN 'settings.llm_provider' ELSE place || '.provider' END,
            format('provider ''%s'' is not one of %s', liverouter.shown(word.word), array_to_string(known.names, ', ')),
            coalesce(liverouter.did_you_mean(word.word, known.names), 'Choose one of them')
@@ -216,6 +219,21 @@ AS $$
 $$;
 COMMENT ON FUNCTION liverouter.judge_entry(text, boolean, jsonb) IS
     'Part of judge_settings(): what is wrong with one deployment, whose members stand at place, or in rows of their own';
+
+CREATE FUNCTION liverouter.hint_for(key text, near text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+        WHEN key = 'llm:default'
+        THEN '''default'' is what llm_provider, llm_model, ... say: set those, or give this model another name'
+        WHEN key ILIKE 'llm:%'
+        THEN 'The name of a model begins with a-z, then up to 31 of a-z, 0-9, _ and - follow: llm:fast'
+        WHEN EXISTS (SELECT FROM liverouter.setting_specs s WHERE s.scope = 'param' AND 'llm_' || s.name = key)
+        THEN format('It is a member of llm_params: {"%s": ...}', substr(key, 5))
+        ELSE coalesce(near, 'SELECT name FROM liverouter.setting_specs lists the names') END
+$$;
+COMMENT ON FUNCTION liverouter.hint_for(text, text) IS
+    'What to write in place of a key that is no setting; near: the setting that may be meant, if any';
 
 CREATE FUNCTION liverouter.judge_settings(
     settings jsonb, OUT severity text, OUT code text, OUT object text, OUT message text, OUT hint text)
@@ -270,9 +288,9 @@ AS $$
     FROM (VALUES ('llm_provider', 'anthropic'), ('llm_model', 'claude-sonnet-4-6')) want (key, example)
     WHERE coalesce(settings -> want.key, 'null') = 'null'
     UNION ALL
-    SELECT 'warning', 'LR106', 'settings.' || liverouter.shown(s.key),
-           format('''%s'' is not a setting', liverouter.shown(s.key)),
-           coalesce(s.near, 'Remove the row; SELECT name FROM liverouter.setting_specs lists the names')
+    SELECT CASE WHEN s.key ~* '^(llm_|litellm_|llm:)' THEN 'error' ELSE 'warning' END, 'LR106',
+           'settings.' || liverouter.shown(s.key), format('''%s'' is not a setting', liverouter.shown(s.key)),
+           liverouter.hint_for(s.key, s.near)
     FROM stranger s WHERE s.is_ours OR s.near IS NOT NULL
     UNION ALL
     SELECT 'error', 'LR107', 'settings.' || r.key, format('''%s'' cannot be used', r.key), (r.spec).hint
@@ -319,10 +337,8 @@ BEGIN
     IF NOT FOUND AND NOT is_name THEN
         code := 'LR106';
         message := 'there is no such setting';
-        hint := coalesce(
-            liverouter.did_you_mean(judge_setting.key, ARRAY(
-                SELECT s.name FROM liverouter.setting_specs s WHERE s.scope = 'row' AND s.kind <> 'rejected')),
-            'SELECT name FROM liverouter.setting_specs lists the names');
+        hint := liverouter.hint_for(judge_setting.key, liverouter.did_you_mean(judge_setting.key, ARRAY(
+            SELECT s.name FROM liverouter.setting_specs s WHERE s.scope = 'row' AND s.kind <> 'rejected')));
     ELSIF spec.kind = 'rejected' THEN
         code := 'LR107';
         message := 'it cannot be used';

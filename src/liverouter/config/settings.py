@@ -27,6 +27,7 @@ class Setting:
     Attributes:
         low: the least number that is taken; None for no bound.
         high: the greatest number that is taken; None for no bound.
+        above_low: a number must be greater than `low`.
         pattern: what a text that becomes a piece of a URL must match whole.
         may_be_list: of kind "json": a list of objects is taken as well as one object.
         own_hint: what to write, where the hint of the kind would mislead.
@@ -41,6 +42,7 @@ class Setting:
     pattern: re.Pattern[str] | None = None
     may_be_list: bool = False
     own_hint: str = ""
+    above_low: bool = False
 
     @property
     def variable(self) -> str:
@@ -199,15 +201,20 @@ def misfit(setting: Setting, value: Any) -> tuple[str, str, str] | None:
         return "LR103", f"{kind_of(value)} stands where {fault} belongs", setting.hint
     match setting.kind:
         case "number" | "integer":
-            low, high = setting.low or 0, setting.high or math.inf
-            inside = low <= value <= high  # false for NaN too
-            return (
-                None if inside else ("LR104", "the number is out of range", f"Choose a number from {low:g} to {high:g}")
-            )
+            return _number_misfit(setting, value)
         case "text" | "url":
             return _text_misfit(setting, value)
         case _:
             return None
+
+
+def _number_misfit(setting: Setting, value: float) -> tuple[str, str, str] | None:
+    """Return code, message and hint of why *value* is out of the setting's range, else None."""
+    low, high = setting.low or 0, setting.high or math.inf
+    if low <= value <= high and not (setting.above_low and value == low):  # false for NaN too
+        return None
+    least = f"above {low:g} and up to" if setting.above_low else f"from {low:g} to"
+    return "LR104", "the number is out of range", f"Choose a number {least} {high:g}"
 
 
 def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:

@@ -31,7 +31,7 @@ def _row(scope: str, setting: Setting, provider: str | None, alias: str) -> dict
         "provider": provider,
         "alias": alias,
         "low": setting.low,
-        "above_low": False,
+        "above_low": setting.above_low,
         "high": setting.high,
         "pattern": setting.pattern.pattern if setting.pattern else None,
         "may_be_list": setting.may_be_list,
