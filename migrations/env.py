@@ -10,7 +10,7 @@ from alembic import context
 
 from liverouter.postgres.migrate import engine
 from liverouter.postgres.migration_locks import Waits, say, watched
-from liverouter.postgres.migration_run import begin_run, end_run, fill_providers, running
+from liverouter.postgres.migration_run import begin_run, end_run, fill_tables, running
 from liverouter.postgres.schema import HEAD, SCHEMA, metadata
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _offline() -> None:
         with running(context.get_context(), say):
             context.run_migrations()
         if context.get_revision_argument() == HEAD:
-            fill_providers(context.get_context())
+            fill_tables(context.get_context())
 
 
 if context.is_offline_mode():

@@ -33,6 +33,8 @@ CODES: Final[dict[str, str]] = {
     "LR114": "a parameter is sent otherwise than the rows say, as the model takes it",
     "LR115": "an app asks for a named model that no row configures",
     "LR116": "no model can have that name",
+    "LR120": "an exported config cannot be read",
+    "LR121": "an exported config names a secret that is not stored here",
     "LR201": "the database cannot be reached",
     "LR202": "the database refused the login",
     "LR203": "the database does not exist",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,16 @@ class TestAdopting:
         }
         (row,) = rows(db, "SELECT revision, author, role FROM liverouter.revisions ORDER BY revision DESC LIMIT 1")
         assert row == {"revision": 2, "author": "bob", "role": product.info.user}
+
+    def test_named_models_are_mirrored_whatever_their_names(self, db: Session, product: Session) -> None:
+        """The page makes, renames and removes them; no list has to name them."""
+        fast = {"provider": "openai", "model": "gpt-4o-mini"}
+        product.execute(SAVE, ["llm:fast", json.dumps(fast), "bob"])
+        assert settings(db) == {"llm_provider": "openai", "llm:fast": fast}
+        product.execute(b"UPDATE app_settings SET name = 'llm:quick' WHERE name = 'llm:fast'")
+        assert settings(db) == {"llm_provider": "openai", "llm:quick": fast}
+        product.execute(b"DELETE FROM app_settings WHERE name = 'llm:quick'")
+        assert settings(db) == {"llm_provider": "openai"}
 
     def test_removed_and_renamed_rows_go(self, db: Session, product: Session) -> None:
         """The mirror has no row that the page has not."""

@@ -138,6 +138,6 @@ class TestEmpty:
         db.execute(b"SET client_min_messages = log")
         for view in ("problems", "rollout", "instances", "active_config", "desired_config", "revisions", "usage"):
             assert rows(db, f"SELECT * FROM liverouter.{view}") is not None
-        assert any("find_problems" in text for text in told)
+        assert any("all_problems" in text for text in told)
         assert not any("JIT:" in text for text in told)
         assert put(db, llm_model="m") == 1

@@ -34,6 +34,7 @@ TABLES = (
     "revision_log",
     "rollout_totals",
     "secrets",
+    "setting_specs",
     "settings",
     "spent_envelopes",
     "usage_days",

@@ -29,8 +29,8 @@ pytestmark = pytest.mark.servers("embedded", "debian")
 # The contract: columns are added at the end, never renamed, moved or removed.
 COLUMNS = {
     "active_config": "app host pid revision role order provider model params credential_source fingerprint"
-    " cooling_until applied_at weight endpoint deployment_id instance",
-    "desired_config": "revision role order provider model params credential_source fingerprint weight place",
+    " cooling_until applied_at weight endpoint deployment_id instance name",
+    "desired_config": "revision role order provider model params credential_source fingerprint weight place name",
     "instances": "app host pid state applied_revision rejected_revision error_code error hint mode mode_cause"
     " heartbeat_at since applied_at generation litellm_enable listener_pid reconnects probe_age_ms liverouter litellm"
     " python labels started_at epoch instance role",
@@ -40,9 +40,9 @@ COLUMNS = {
     "rollout": "revision committed_at applied rejected pending p50_ms p99_ms slowest waiting_for slowest_instance",
     "secret_keys": "key_id secrets in_history",
     "usage_daily": "day app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
-    " cost_usd latency_ms latency_ms_max deployment_id instance login",
+    " cost_usd latency_ms latency_ms_max deployment_id instance login name",
     "usage": "minute app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
-    " cost_usd latency_ms latency_ms_max deployment_id instance login",
+    " cost_usd latency_ms latency_ms_max deployment_id instance login name",
 }
 FALLBACK = {"provider": "anthropic", "model": "claude-sonnet-4-6"}
 
@@ -251,7 +251,7 @@ class TestDesiredConfig:
         ]
         found = [tuple(row.values()) for row in rows(db, 'SELECT * FROM liverouter.desired_config ORDER BY "order"')]
         assert [row[:2] for row in found] == [(head, role) for role in ("primary", "fallback", "fallback", "fallback")]
-        assert [row[2:] for row in found] == expected
+        assert [row[2:] for row in found] == [(*row, "default") for row in expected]
 
     def test_azure_takes_whichever_credential_is_stored(self, db: Session) -> None:
         """A key before a token; a token where there is no key."""

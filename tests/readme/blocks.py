@@ -167,7 +167,8 @@ async def _sql(dsn: str) -> str:
             SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' AS name,
                    obj_description(p.oid) AS comment
             FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace
-              AND p.proname IN ('rollback', 'revision_diff', 'wait_applied') ORDER BY 1
+              AND p.proname IN ('rollback', 'revision_diff', 'set_setting', 'wait_applied')
+            ORDER BY 1
             """
         )
     finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from liverouter.cli import keys, operate, read, watch, write
+from liverouter.cli import keys, operate, read, transfer, watch, write
 from liverouter.cli.output import show_error
 from liverouter.cli.session import is_verbose
 from liverouter.errors import LiveRouterError, OptionsError, SecretError
@@ -54,7 +54,14 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
 
 
-for _command in (*operate.COMMANDS, *read.COMMANDS, *write.COMMANDS, *watch.COMMANDS, *keys.COMMANDS):
+for _command in (
+    *operate.COMMANDS,
+    *read.COMMANDS,
+    *write.COMMANDS,
+    *transfer.COMMANDS,
+    *watch.COMMANDS,
+    *keys.COMMANDS,
+):
     cli.add_command(_command)
 
 

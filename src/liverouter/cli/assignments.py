@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +12,15 @@ import click
 
 from liverouter.config.environment import Environment
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import SETTINGS, Setting, SettingValueError, parse
+from liverouter.config.settings import (
+    MODEL_PREFIX,
+    NAMED_MODEL,
+    SETTINGS,
+    Setting,
+    SettingValueError,
+    is_model_name,
+    parse,
+)
 from liverouter.config.values import Values, clip
 from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.providers import REJECTED
@@ -19,6 +30,7 @@ from liverouter.secrecy.literal import looked_up
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_PROVIDER: Final = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _NO_ROWS: Final = Rows("", 0, "", datetime.min.replace(tzinfo=UTC), 0.0, {}, {})
 
 
@@ -55,9 +67,17 @@ def secret_problem(name: str) -> Problem | None:
 
 
 def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
-    """Return what the text *value* is as the setting *key*, and why it cannot be stored as that."""
+    """Return what the text *value* is as the setting *key*, and why it cannot be stored as that.
+
+    For a named model PROVIDER/MODEL is taken as well as JSON.
+    """
     where = f"settings.{clip(key)}"
     setting = SETTINGS.get(key)
+    if key.startswith(MODEL_PREFIX) and is_model_name(key.removeprefix(MODEL_PREFIX)):
+        setting = replace(NAMED_MODEL, name=key)
+        provider, slash, model = value.strip().partition("/")
+        if slash and _PROVIDER.fullmatch(provider):
+            value = json.dumps({"provider": provider, "model": model})
     if setting is None:
         return None, [_unknown(key, where)]
     if setting.kind == "secret":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from liverouter.postgres.repository import SettingsRepository
 
 _CALL: Final = {
+    "name": "NAME",
     "role": "ROLE",
     "order": "ORDER",
     "deployment": "DEPLOYMENT",

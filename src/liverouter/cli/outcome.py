@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NO_RIGHT: Final = "LR207"  # a writer need neither read sealed secrets nor see the fleet
 # Problems that a service may not have, for its own environment may hold what this shell's lacks.
-_DEPENDS_ON_ENVIRONMENT: Final = ("LR100", "LR102", "LR111", "LR501", "LR502")
+DEPENDS_ON_ENVIRONMENT: Final = ("LR100", "LR102", "LR111", "LR501", "LR502")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Stored:
             return []
         problems = validate(draft, environment=Environment(), keyring=keyring).problems
         before = validate(self.rows, environment=Environment(), keyring=keyring).problems if self.served else ()
-        known = [p for p in before if p.code in _DEPENDS_ON_ENVIRONMENT]
+        known = [p for p in before if p.code in DEPENDS_ON_ENVIRONMENT]
         return [p for p in problems if p not in known]
 
 
@@ -107,8 +107,12 @@ async def tell(
         say(f"revision {revision}" if revision != before else f"nothing changed: still revision {revision}")
         for name, origins in bound.items():
             say(f"  {name} may be sent to its provider's own hosts and to {', '.join(origins)}")
-        show_problems((replace(p, severity="warning") for p in problems), err=True)  # it was written all the same
-        if any(p.code in _DEPENDS_ON_ENVIRONMENT for p in problems):
+        # It was written all the same: nothing is an error any more.
+        show_problems(
+            (replace(p, severity="warning") if p.severity == "error" else p for p in problems),
+            err=True,
+        )
+        if any(p.code in DEPENDS_ON_ENVIRONMENT for p in problems):
             say("  (seen with this shell's environment; a service may have its own)", err=True)
     try:
         if wait_s is not None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COLOURS: Final = {
     "error": "red",
     "warning": "yellow",
+    "info": "blue",
     "live": "green",
     "applied": "green",
     "rejected": "red",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from liverouter.cli.changes import show_changes
 from liverouter.cli.output import ago, say, show_heading, show_json, show_problems, show_table, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.environment import Environment
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import SETTINGS, SettingValueError, parse
+from liverouter.config.settings import MODEL_PREFIX, SETTINGS, SettingValueError, is_model_name, parse
 from liverouter.config.validate import validate
 from liverouter.errors import DatabaseError, Problem
 from liverouter.secrecy.sealing import Secret, fingerprint
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from liverouter.secrecy.sealing import Keyring
 
 _DEPLOYMENT: Final = {
+    "name": "NAME",
     "role": "ROLE",
     "order": "ORDER",
     "provider": "PROVIDER",
@@ -65,7 +67,6 @@ _REVISION: Final = {
 }
 _PID: Final = re.compile(r", pid \d{1,10}(?:, |\Z)")
 _NAMED: Final = 5  # processes with one problem; the others are counted
-_DIFF: Final = {"object": "OBJECT", "key": "KEY", "old": "OLD", "new": "NEW"}
 _BLANK: Final = "*** (holds a secret)"
 _SETTING: Final = {"name": "SETTING", "value": "VALUE", "source": "FROM", "type": "TYPE", "default": "DEFAULT"}
 
@@ -94,12 +95,12 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
         return
     show_heading("Should run", _head(facts["revision"]))
     if facts["desired"]:
-        show_table(facts["desired"], _DEPLOYMENT)
+        show_table(_with_names(facts["desired"]), _DEPLOYMENT)
     else:
         say("  nothing is set")
     show_heading("Runs", "" if facts["instances"] else "in no process yet")
     if facts["running"]:
-        show_table(facts["running"], _RUNNING)
+        show_table(_with_names(facts["running"]), _RUNNING)
     if facts["problems"]:
         show_heading("Problems", "as seen with this shell's environment and keys" if facts["seen_from_here"] else "")
         for problem, processes in _gather(facts["problems"]):
@@ -107,6 +108,11 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
             if processes:
                 more = f" and {len(processes) - _NAMED} more" if len(processes) > _NAMED else ""
                 say(f"  in: {'; '.join(processes[:_NAMED])}{more}")
+
+
+def _with_names(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return *rows* without their names where all are the default's: whoever has one model reads no name."""
+    return rows if any(row["name"] != "default" for row in rows) else [{**row, "name": None} for row in rows]
 
 
 def _head(revision: Mapping[str, Any] | None) -> str:
@@ -196,7 +202,7 @@ def _show_settings(rows: Rows, environment: Environment, *, as_json: bool) -> No
     """Print every setting, then the rows and the secrets whose names are not those of settings."""
     lines = [_setting_line(name, rows, environment) for name in SETTINGS]
     lines += [
-        {"name": name, "value": _public(name, value), "source": "row", "type": "not a setting", "default": None}
+        {"name": name, "value": _public(name, value), "source": "row", "type": _type_of_row(name), "default": None}
         for name, value in rows.settings.items()
         if name not in SETTINGS
     ]
@@ -209,6 +215,12 @@ def _show_settings(rows: Rows, environment: Environment, *, as_json: bool) -> No
         show_json(lines)
     else:
         show_table(lines, _SETTING)
+
+
+def _type_of_row(name: str) -> str:
+    """Return what a row is whose key is none of the table's."""
+    is_model = name.startswith(MODEL_PREFIX) and is_model_name(name.removeprefix(MODEL_PREFIX))
+    return "model" if is_model else "not a setting"
 
 
 def _sealed(stored: SealedSecret) -> dict[str, Any]:
@@ -278,7 +290,12 @@ def diff_command(*, a: int, b: int, as_json: bool, database_url: str | None) -> 
       liverouter diff 41 42
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     rows = access("diff", database_url).run(lambda repository: repository.diff(a, b))
-    _show_rows(rows, _DIFF, as_json=as_json, none=f"revisions {a} and {b} are the same")
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show_changes(rows)
+    else:
+        say(f"revisions {a} and {b} are the same")
 
 
 @click.command("instances")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from liverouter.bus import Bus
+from liverouter.cli.changes import parts
 from liverouter.cli.output import say, show_json, show_problems, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import DatabaseError
@@ -216,7 +217,7 @@ def _lines(fact: Mapping[str, Any]) -> list[str]:
             through = f" through {fact['application']}" if fact["application"] else ""
             comment = f": {fact['comment']}" if fact["comment"] else ""
             head = f"revision {fact['revision']}, {text(fact['committed_at'])}, by {who(fact)}{through}{comment}"
-            return [head, *(_change(change) for change in fact["changes"])]
+            return [head, *(line for change in fact["changes"] for line in _change(change))]
         case "applied":
             after = "" if fact["ms"] is None else f", {fact['ms']:.0f} ms after the commit"
             return [f"{process}: serves revision {fact['revision']}{after}"]
@@ -228,9 +229,10 @@ def _lines(fact: Mapping[str, Any]) -> list[str]:
             return [f"{process}: is {fact['state']}" + (f", {fact['cause']}" if fact["cause"] else "")]
 
 
-def _change(change: Mapping[str, Any]) -> str:
+def _change(change: Mapping[str, Any]) -> list[str]:
+    """Return a line for each part of a setting that differs, or for a secret."""
     name = f"secret {change['key']}" if change["object"] == "secret" else change["key"]
-    return f"{name}: {text(change['old'])} → {text(change['new'])}"
+    return [f"{key}: {text(old)} → {text(new)}" for key, old, new in parts(name, change["old"], change["new"])]
 
 
 def _tell_trouble(event: Event) -> None:

@@ -12,7 +12,7 @@ from liverouter.cli.assignments import parse_assignments, secret_problem
 from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.credentials import secret_faults
-from liverouter.config.draft import origins_in_force, sealed_unless_same, with_changes
+from liverouter.config.draft import config_entries, origins_in_force, sealed_unless_same, with_changes
 from liverouter.config.settings import SETTINGS
 from liverouter.config.values import clip
 from liverouter.errors import ConfigError, Problem, SecretError, did_you_mean
@@ -30,7 +30,7 @@ _WAIT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _How:
+class How:
     """The options that every write has.
 
     Attributes:
@@ -56,11 +56,11 @@ class _How:
         return {"wait_s": self.timeout_s if self.wait else None, "as_json": self.as_json}
 
 
-def _write_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every write to a command, which is given them as one `how`."""
 
     def collected(**arguments: Any) -> Any:
-        how = _How(**{name: arguments.pop(name) for name in _How.__dataclass_fields__})
+        how = How(**{name: arguments.pop(name) for name in How.__dataclass_fields__})
         return function(how=how, **arguments)
 
     collected.__doc__ = function.__doc__
@@ -113,15 +113,16 @@ def _write_options(function: Callable[..., Any]) -> Callable[..., Any]:
     metavar="URL",
     help="Where the secret may be sent beside its provider's own hosts; default: the base URL in force.",
 )
-@_write_options
+@write_options
 def set_command(
-    *, pairs: Sequence[str], secret_names: Sequence[str], urls: Sequence[str], database_url: str | None, how: _How
+    *, pairs: Sequence[str], secret_names: Sequence[str], urls: Sequence[str], database_url: str | None, how: How
 ) -> None:
     """Change settings and secrets, in one transaction.
 
-    A value has its setting's type: true, 0.2, JSON for llm_fallback_config, null for "no value", which does not ask the
-    environment either (`liverouter unset` does). One that its setting can never take is refused. A config that is not
-    complete yet is written, with a warning: see `liverouter check` for asking first.
+    A value has its setting's type: true, 0.2, JSON for llm_fallback_config, JSON or PROVIDER/MODEL for llm:NAME, null
+    for "no value", which does not ask the environment either (`liverouter unset` does). One that its setting can never
+    take is refused. A config that is not complete yet is written, with a warning: see `liverouter check` for asking
+    first.
 
     A secret is bound to where it may be sent: to its provider's own hosts, and to the base URL then in force or the one
     that --for names. Who may write settings cannot have it sent elsewhere.
@@ -133,6 +134,8 @@ def set_command(
       liverouter set --secret openai_api_key --for https://gateway.internal
       liverouter set --secret vertex_ai_credentials < key.json
       liverouter set llm_fallback_config='{"provider": "openai", "model": "gpt-4o"}' --comment "for the weekend"
+      liverouter set llm:fast=openai/gpt-4o-mini
+      liverouter set llm:plan='{"provider": "anthropic", "model": "claude-opus-4-1", "temperature": 0}'
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     if not pairs and not secret_names:
         raise click.UsageError("nothing to set: name KEY=VALUE or --secret NAME")
@@ -164,8 +167,8 @@ def set_command(
 
 @click.command("unset")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_write_options
-def unset_command(*, names: Sequence[str], database_url: str | None, how: _How) -> None:
+@write_options
+def unset_command(*, names: Sequence[str], database_url: str | None, how: How) -> None:
     """Remove settings and secrets, in one transaction.
 
     The environment or the default serves again.
@@ -195,8 +198,8 @@ def unset_command(*, names: Sequence[str], database_url: str | None, how: _How) 
 
 @click.command("rollback")
 @click.argument("revision", type=click.IntRange(0))
-@_write_options
-def rollback_command(*, revision: int, database_url: str | None, how: _How) -> None:
+@write_options
+def rollback_command(*, revision: int, database_url: str | None, how: How) -> None:
     """Go back to an earlier revision, secrets included.
 
     What stood there is stored again as a new revision.
@@ -219,8 +222,8 @@ def rollback_command(*, revision: int, database_url: str | None, how: _How) -> N
 
 
 @click.command("repair")
-@_write_options
-def repair_command(*, database_url: str | None, how: _How) -> None:
+@write_options
+def repair_command(*, database_url: str | None, how: How) -> None:
     """Make a revision of rows that were written past the triggers.
 
     A data-only restore, a replica role or a switched-off trigger changes rows without one (LR214).
@@ -306,9 +309,7 @@ def _unused_secrets(names: Collection[str], draft: Rows | None) -> list[Problem]
     if draft is None:
         return []
     known = [setting.name for setting in SETTINGS.values() if setting.kind == "secret"]
-    config = draft.settings.get("llm_fallback_config")
-    entries = config if isinstance(config, list) else [config]
-    references = [value for entry in entries if isinstance(entry, dict) for value in entry.values()]
+    references = [value for entry in config_entries(draft.settings) for value in entry.values()]
     named = [reference.get("secret") for reference in references if isinstance(reference, dict)]
     return [
         Problem(

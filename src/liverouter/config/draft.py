@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from liverouter.config.settings import MODEL_PREFIX
+from liverouter.config.settings import MODEL_PREFIX, is_model_name
 from liverouter.errors import SecretError
 from liverouter.providers import PROVIDERS
 from liverouter.revision import SealedSecret
@@ -37,7 +37,7 @@ def _bases(settings: Mapping[str, object], name: str) -> Iterator[object]:
     for spec in PROVIDERS.values():
         if name in spec.secret_names:
             yield settings.get(spec.base.name)
-    for entry in (entry for entry in _entries(settings) if isinstance(entry, Mapping)):
+    for entry in config_entries(settings):
         provider = entry.get("provider")
         user = PROVIDERS.get(provider.strip()) if isinstance(provider, str) else None
         if user is not None and name in _named(user, entry):
@@ -45,17 +45,16 @@ def _bases(settings: Mapping[str, object], name: str) -> Iterator[object]:
             yield settings.get(user.base.name) if own is None else own
 
 
-def _entries(settings: Mapping[str, object]) -> Iterator[Any]:
-    """Yield what stands where an entry belongs: the default's fallbacks, each named model and its fallbacks."""
-    yield from _listed(settings.get("llm_fallback_config"))
-    for name, row in settings.items():
-        if name.startswith(MODEL_PREFIX) and isinstance(row, Mapping):
-            yield row
-            yield from _listed(row.get("fallbacks"))
-
-
-def _listed(config: object) -> Sequence[Any]:
-    return config if isinstance(config, list) else [config]
+def config_entries(settings: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
+    """Yield the entries of `llm_fallback_config`, each named model and its fallbacks, whatever *settings* hold."""
+    lists = [settings.get("llm_fallback_config")]
+    for key, value in settings.items():
+        name = key.removeprefix(MODEL_PREFIX)
+        if key.startswith(MODEL_PREFIX) and is_model_name(name) and name != "default" and isinstance(value, Mapping):
+            yield value
+            lists.append(value.get("fallbacks"))
+    for found in lists:
+        yield from (e for e in (found if isinstance(found, list) else [found]) if isinstance(e, Mapping))
 
 
 def _named(spec: ProviderSpec, entry: Mapping[str, Any]) -> Iterator[object]:

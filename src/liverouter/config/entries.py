@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.deployment_reader import DeploymentReader
 from liverouter.config.fitting import Said, fit
+from liverouter.config.members import MEMBERS
 from liverouter.config.params import read_params
-from liverouter.config.settings import HINTS, PROFILE_HINT, SETTINGS, Setting, kind_of
+from liverouter.config.settings import HINTS, PROFILE_HINT, kind_of
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
 from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec
@@ -19,11 +20,8 @@ from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec
 if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
-_PROVIDER: Final = Setting("provider", "text", "")
-_MODEL: Final = Setting("model", "text", "")
 _BASIC: Final = ("temperature", "max_tokens")  # parameters that have a member of their own
 _TIMES: Final = ("timeout", "first_token_timeout")
-_MEMBERS: Final = ("provider", "model", *_BASIC, "params", "order", "weight", *_TIMES, "profile")
 _MOST_STRANGERS: Final = 20  # members of one entry that are no setting, each with a guess at what was meant
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -65,7 +63,7 @@ class Entry:
 
     def as_primary(self, name: str) -> Primary:
         """Return what the fallbacks of the model *name*, whose primary this is, need to know."""
-        return Primary(name, self._member(_PROVIDER), self._said(Primary(name)))
+        return Primary(name, self._member("provider"), self._said(Primary(name)))
 
     def read(self, primary: Primary, order: int | None) -> Deployment | None:
         """Return the deployment, None where a Problem of it is reported.
@@ -73,7 +71,7 @@ class Entry:
         *primary*: whose fallback it is, the first of them by itself with *order* 2; with *order* None it is one itself.
         """
         before = len(self.values.problems)
-        provider, model = self._member(_PROVIDER), self._member(_MODEL)
+        provider, model = self._member("provider"), self._member("model")
         spec = read_provider(self.values, provider, f"{self.where}.provider") if provider else None
         for name, value in (("provider", provider), ("model", model)):
             place = f"{self.where}.{name}"
@@ -83,8 +81,8 @@ class Entry:
         said = self._said(inherited)
         fields = {
             "name": primary.name,
-            "order": self._member(Setting("order", "integer", "", order or 1, 1, 1 if order is None else 1000)),
-            "weight": float(self._member(SETTINGS["llm_weight"])),
+            "order": self._member("order", default=order or 1, high=1 if order is None else 1000),
+            "weight": float(self._member("weight")),
             "profile": read_profile(self.values, self.members.get("profile"), f"{self.where}.profile"),
             **self._times(),
         }
@@ -106,9 +104,9 @@ class Entry:
         for name, value in read_params(self.values, given, f"{self.where}.params").items():
             said[name] = (value, f"{self.where}.params.{name}")
         for name in _BASIC:
-            if (value := self._member(SETTINGS[f"llm_{name}"])) is not None:
+            if (value := self._member(name)) is not None:
                 said[name] = (value, f"{self.where}.{name}")
-        if given is None and "extra_body" in said and self._member(_PROVIDER) != primary.provider:
+        if given is None and "extra_body" in said and self._member("provider") != primary.provider:
             _, place = said.pop("extra_body")
             what = f"the extra_body of a primary of {primary.provider} is not sent to the fallback at {self.where}"
             hint = f"Give this fallback 'params' of its own, at {self.where}"
@@ -117,18 +115,21 @@ class Entry:
 
     def _times(self) -> dict[str, float | None]:
         """Return the seconds for one attempt, and to its first content."""
-        attempt_s, first_s = (self._member(SETTINGS[f"llm_{name}"]) for name in _TIMES)
+        attempt_s, first_s = (self._member(name) for name in _TIMES)
         return times(self.common, attempt_s, first_s)
 
-    def _member(self, setting: Setting) -> Any:
-        """Return a member of the entry; the setting's default where it says none, or what does not fit, a Problem."""
-        name = setting.name.removeprefix("llm_")
+    def _member(self, name: str, **changes: Any) -> Any:
+        """Return a member of the entry; its default where it says none, or what does not fit, which is reported.
+
+        *changes* replace what the table of members says of it.
+        """
+        setting = replace(MEMBERS[name], **changes)
         value = self.members.get(name)
         return setting.default if value is None else self.values.checked(setting, value, f"{self.where}.{name}")
 
     def _check_members(self, spec: ProviderSpec) -> None:
         """Report members that no entry of *spec* has: the first 20 one by one, and how many more there are."""
-        known = [*_MEMBERS, *(f.name for f in spec.fields), *(f.alias for f in spec.fields if f.alias)]
+        known = [*MEMBERS, *(f.name for f in spec.fields), *(f.alias for f in spec.fields if f.alias)]
         knows = f"A {spec.name} {self.kind} knows {', '.join(known)}"
         strangers = (str(n) for n in self.members if n not in known)
         for name in islice(strangers, _MOST_STRANGERS):

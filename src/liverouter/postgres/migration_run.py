@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import delete, or_, text
+from sqlalchemy import delete, or_, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.util import await_only
 
+from liverouter.config.specs import known_settings
 from liverouter.errors import DatabaseError
 from liverouter.postgres.migration_locks import Waits, wait_turn
 from liverouter.postgres.rights import restore_rights
-from liverouter.postgres.schema import SCHEMA, providers
+from liverouter.postgres.schema import SCHEMA, providers, setting_specs
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from alembic.runtime.migration import MigrationContext
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
 _PACKAGE: Final = Path(__file__).parents[1]
 
@@ -81,9 +82,9 @@ def end_run(context: MigrationContext) -> None:
     into another server the roles are missing.
     """
     connection = context.connection
-    if connection is None or connection.scalar(text("SELECT to_regclass('liverouter.providers')")) is None:
+    if connection is None or connection.scalar(text("SELECT to_regclass('liverouter.setting_specs')")) is None:
         return
-    fill_providers(context)
+    fill_tables(context)
     lacked, statements = restore_rights(connection)
     _tell(statements)
     if lacked:
@@ -126,27 +127,36 @@ def _tell(statements: list[str]) -> None:
             run.echo(statement)
 
 
-def fill_providers(context: MigrationContext) -> None:
-    """Bring table `liverouter.providers` to what this code knows; rows that are right stay."""
-    table = providers.c
-    rows = [
-        {
-            "name": spec.name,
-            "label": spec.label,
-            "secrets": list(spec.secret_names),
-            "secret_aliases": [field.alias for field in spec.secrets],
-            "base": spec.base.name,
-            "base_alias": spec.base.alias,
-            "takes_ambient": spec.takes_ambient,
-        }
-        for spec in PROVIDERS.values()
-    ]
-    adding = insert(providers).values(rows)
-    news = {column: adding.excluded[column.name] for column in table if column is not table.name}
+def fill_tables(context: MigrationContext) -> None:
+    """Bring the tables `providers` and `setting_specs` to what this code knows; rows that are right stay."""
+    _fill(
+        context,
+        providers,
+        [
+            {
+                "name": spec.name,
+                "label": spec.label,
+                "secrets": list(spec.secret_names),
+                "secret_aliases": [field.alias for field in spec.secrets],
+                "base": spec.base.name,
+                "base_alias": spec.base.alias,
+                "takes_ambient": spec.takes_ambient,
+            }
+            for spec in PROVIDERS.values()
+        ],
+    )
+    _fill(context, setting_specs, known_settings())
+
+
+def _fill(context: MigrationContext, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Have *table* hold *rows* and no others, told apart by its primary key."""
+    key = list(table.primary_key.columns)
+    adding = insert(table).values(rows)
+    news = {column: adding.excluded[column.name] for column in table.c if column not in key}
     differs = or_(*(column.is_distinct_from(new) for column, new in news.items()))
     for statement in (
-        delete(providers).where(table.name.not_in(PROVIDERS)),
-        adding.on_conflict_do_update(index_elements=[table.name], set_=news, where=differs),
+        delete(table).where(tuple_(*key).not_in([tuple(row[column.name] for column in key) for row in rows])),
+        adding.on_conflict_do_update(index_elements=key, set_=news, where=differs),
     ):
         if context.as_sql:
             script = statement.compile(dialect=context.dialect, compile_kwargs={"literal_binds": True})

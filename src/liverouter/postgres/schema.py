@@ -39,6 +39,7 @@ REVISIONS: Final = (
     "0007_providers",
     "0008_native",
     "0009_aging",
+    "0010_names",
 )
 HEAD: Final = REVISIONS[-1]
 metadata: Final = MetaData(schema=SCHEMA)
@@ -131,6 +132,23 @@ providers = Table(
     Column("takes_ambient", Boolean, nullable=False),
 )
 
+setting_specs = Table(
+    "setting_specs",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("provider", Text),
+    Column("alias", Text, nullable=False),
+    Column("low", Numeric),
+    Column("above_low", Boolean, nullable=False),
+    Column("high", Numeric),
+    Column("pattern", Text),
+    Column("may_be_list", Boolean, nullable=False),
+    Column("hint", Text, nullable=False),
+    CheckConstraint("scope IN ('row', 'member', 'param')", name="setting_specs_scope"),
+)
+
 processes = Table(
     "processes",
     metadata,
@@ -221,6 +239,7 @@ usage_minutes = Table(
     Column("cost_usd", Numeric, nullable=False),
     Column("latency_ms_sum", DOUBLE_PRECISION, nullable=False),
     Column("latency_ms_max", DOUBLE_PRECISION, nullable=False),
+    Column("name", Text, primary_key=True, server_default="default"),
     Index("usage_minutes_minute", "minute"),
 )
 
@@ -245,6 +264,7 @@ usage_days = Table(
     Column("cost_usd", Numeric, nullable=False),
     Column("latency_ms_sum", DOUBLE_PRECISION, nullable=False),
     Column("latency_ms_max", DOUBLE_PRECISION, nullable=False),
+    Column("name", Text, primary_key=True, server_default="default"),
 )
 
 

@@ -84,28 +84,37 @@ INSTANCES: Final = text("SELECT * FROM liverouter.instances ORDER BY app, host, 
 # Bounded, and fair: a process that reports much hides no other. The first deployment of each comes before any second.
 ACTIVE_CONFIG: Final = text("""
     SELECT app, host, pid, revision, role, "order", provider, model, params, credential_source, fingerprint,
-           cooling_until, applied_at, weight, endpoint, deployment_id, instance
+           cooling_until, applied_at, weight, endpoint, deployment_id, instance, name
     FROM (
-        SELECT a.*, row_number() OVER (PARTITION BY a.instance ORDER BY a."order", a.role DESC, a.deployment_id) AS nth
+        SELECT a.*, row_number() OVER (
+            PARTITION BY a.instance
+            ORDER BY a.name <> 'default', a.name COLLATE "C", a."order", a.role DESC, a.deployment_id) AS nth
         FROM liverouter.active_config a ORDER BY nth, a.app, a.host, a.pid, a.instance LIMIT 10000) a
     ORDER BY app, host, pid, instance, nth
 """)
-# Of equal orders the primary first, then fallbacks as they are listed: their places end in [0], [1], [10].
+# The default first. Of equal orders the primary first, then fallbacks as they are listed: their places end in [0], [1],
+# [10].
 DESIRED_CONFIG: Final = text("""
-    SELECT * FROM liverouter.desired_config ORDER BY "order", length(place), place COLLATE "C"
+    SELECT * FROM liverouter.desired_config
+    ORDER BY name <> 'default', name COLLATE "C", "order", length(place), place COLLATE "C"
 """)
 # Bounded, and fair by what no process chooses: logins take turns, and within a login its processes do.
 PROBLEMS: Final = text("""
-    WITH ranked AS MATERIALIZED (
+    WITH told AS (
+        SELECT p.*, array_position('{error,warning,info}', p.severity) AS rank FROM liverouter.problems_by_login p
+    ),
+    ranked AS MATERIALIZED (
         SELECT p.*, row_number() OVER (
-            PARTITION BY p.login ORDER BY p.place, p.severity, p.code, p.object, p.message) AS nth
+            PARTITION BY p.login ORDER BY p.place, p.rank, p.code, p.object, p.message) AS nth
         FROM (
             SELECT p.*, row_number() OVER (
-                PARTITION BY p.login, p.instance ORDER BY p.severity, p.code, p.object, p.message) AS place
-            FROM liverouter.problems_by_login p) p
+                PARTITION BY p.login, p.instance ORDER BY p.rank, p.code, p.object, p.message) AS place
+            FROM told p) p
     ),
-    first AS (SELECT * FROM ranked ORDER BY nth, severity, code, object, message LIMIT 5000)
-    (SELECT DISTINCT severity, code, object, message, hint FROM first ORDER BY severity, code, object, message)
+    first AS (SELECT * FROM ranked ORDER BY nth, rank, code, object, message LIMIT 5000)
+    (SELECT f.severity, f.code, f.object, f.message, f.hint
+     FROM (SELECT DISTINCT rank, severity, code, object, message, hint FROM first) f
+     ORDER BY f.rank, f.code, f.object, f.message)
     UNION ALL
     SELECT 'warning', 'LR212', 'database', format('and %s more problems', count(*) - 5000),
            'Mend the first ones, or see which login reports so many: liverouter.instances'

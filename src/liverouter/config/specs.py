@@ -1,0 +1,39 @@
+"""What the database has to know of rows to judge them as `validate` does, while no process runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from liverouter.config.members import MEMBERS
+from liverouter.config.settings import SETTINGS, Setting
+from liverouter.providers import PROVIDERS
+
+
+def known_settings() -> list[dict[str, Any]]:
+    """Return the rows of table `liverouter.setting_specs`, by the names of its columns."""
+    fields = {f.name: (spec.name, f.alias) for spec in PROVIDERS.values() for f in spec.fields}
+    rows = [_row("row", setting, *fields.get(setting.name, (None, ""))) for setting in SETTINGS.values()]
+    rows += [_row("member", setting, None, "") for setting in MEMBERS.values()]
+    rows += [
+        _row("row", Setting(name, "text", "", own_hint=hint), spec.name, "") | {"kind": "rejected"}
+        for spec in PROVIDERS.values()
+        for name, hint in spec.rejected.items()
+    ]
+    return rows
+
+
+def _row(scope: str, setting: Setting, provider: str | None, alias: str) -> dict[str, Any]:
+    """Return what *setting* takes; it is a row's or a member's, as *scope* says, and of *provider* where not None."""
+    return {
+        "scope": scope,
+        "name": setting.name,
+        "kind": setting.kind,
+        "provider": provider,
+        "alias": alias,
+        "low": setting.low,
+        "above_low": setting.above_low,
+        "high": setting.high,
+        "pattern": setting.pattern.pattern if setting.pattern else None,
+        "may_be_list": setting.may_be_list,
+        "hint": setting.hint,
+    }

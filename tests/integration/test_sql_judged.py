@@ -1,0 +1,234 @@
+"""Rows are judged by SQL as processes judge them, so that `problems` is not empty because nobody runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from psycopg.types.json import Jsonb
+
+from liverouter.config.environment import Environment
+from liverouter.config.members import MEMBERS
+from liverouter.config.settings import SETTINGS
+from liverouter.config.validate import validate
+from liverouter.providers import PROVIDERS
+from liverouter.revision import Rows
+from tests.kit.sql import Process, deployment, put, refused, revision, rows, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+
+    Session = psycopg.Connection[Any]
+
+on_both_servers = pytest.mark.servers("embedded", "debian")
+
+GOOD: Final = {"llm_provider": "openai", "llm_model": "gpt-4o"}
+KEYS: Final = Environment({"OPENAI_API_KEY": "k1", "ANTHROPIC_API_KEY": "k2", "AZURE_OPENAI_API_KEY": "k3"})
+# What the database can see of rows alone.
+SEEN: Final = frozenset({"LR100", "LR101", "LR103", "LR104", "LR105", "LR106", "LR107", "LR110"})
+plain = [name for name, setting in SETTINGS.items() if setting.kind != "secret"]
+numbers = st.integers(-5, 2_000) | st.floats(-3, 90_000, allow_nan=False).map(lambda number: round(number, 2))
+texts = st.sampled_from(
+    [
+        *("", "  ", "m", " m ", "a\x07b", "\u00a0", "a\u00a0b", "a\u200bb", "opnai", "openai", "anthropic", "Azure"),
+        *("https://gw.internal/v1", "http://u@h", "ftp://h", "https://h/a b", "h", "https://", "https://h:99999"),
+        *("x" * 2001, "a/b", "a.b", "..", "\u00e4"),
+    ]
+)
+values: st.SearchStrategy[Any] = st.none() | st.booleans() | numbers | texts | st.just([]) | st.just({}) | st.just([3])
+members = st.dictionaries(
+    st.sampled_from([*MEMBERS, "api_base", "openai_api_base", "modle", "stream", "snowflake_user"]), values, max_size=4
+)
+entries = st.builds(
+    lambda provider, rest: {"provider": provider, "model": "n", **rest}, st.sampled_from([*PROVIDERS, "opnai"]), members
+)
+
+
+def by_process(config: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return code and place of what a process with keys says of rows."""
+    raw = Rows("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, config, {})
+    found = validate(raw, environment=KEYS, keyring=None).problems
+    # What a provider needs may be the environment's.
+    return {(p.code, p.where) for p in found if p.code in SEEN and " needs " not in p.message}
+
+
+def by_database(db: Session, config: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return code and place of what the database says of rows."""
+    found = rows(db, "SELECT code, object FROM liverouter.judge_settings(%s)", Jsonb(config))
+    return {(row["code"], row["object"]) for row in found}
+
+
+def assert_alike(db: Session, config: dict[str, Any]) -> None:
+    """Fail where one takes rows that the other refuses, or the database keeps back what a process says.
+
+    It may say more at once: a process looks no further at a deployment that it cannot make.
+    """
+    told, said = by_database(db, config), by_process(config)
+    assert said <= told
+    assert bool(said) == bool(told)
+
+
+class TestTogether:
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+    @given(config=st.dictionaries(st.sampled_from(plain), values, max_size=4))
+    def test_both_judge_rows_alike(self, db: Session, config: dict[str, Any]) -> None:
+        """Types, ranges, texts and URLs: one table says what is taken."""
+        assert_alike(db, GOOD | config)
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+    @given(config=entries | st.lists(entries | st.just(3), max_size=3))
+    def test_both_judge_fallbacks_alike(self, db: Session, config: object) -> None:
+        """Members that nobody knows, that do not fit, or that are missing."""
+        assert_alike(db, GOOD | {"llm_fallback_config": config})
+
+    @pytest.mark.parametrize(
+        ("config", "found"),
+        [
+            ({"llm_modle": "m"}, {("LR106", "settings.llm_modle")}),
+            ({"llm_top_p": 0.5}, {("LR106", "settings.llm_top_p")}),
+            ({"lm_model": "m"}, {("LR106", "settings.lm_model")}),
+            ({"theme": "dark", "billing.currency": "x"}, set()),
+            ({"llm_fallback_config": []}, set()),
+            ({"llm_fallback_config": [{"provider": "openai", "model": "n"}] * 21}, {("LR104", "")}),
+            ({"llm_provider": "snowflake-cortex", "snowflake_user": "u"}, {("LR107", "settings.snowflake_user")}),
+            ({"snowflake_user": "u"}, set()),
+        ],
+    )
+    def test_both_find_the_same_strangers(
+        self, db: Session, config: dict[str, Any], found: set[tuple[str, str]]
+    ) -> None:
+        """Misspelt rows are told, other software's are not."""
+        whole = GOOD | config
+        told = by_database(db, whole)
+        assert told == by_process(whole)
+        assert {code for code, _ in told} == {code for code, _ in found}
+
+    def test_table_is_filled_from_the_code(self, db: Session) -> None:
+        """There is no second list."""
+        found = rows(db, "SELECT scope, name FROM liverouter.setting_specs WHERE kind <> 'rejected'")
+        assert {row["name"] for row in found if row["scope"] == "row"} == set(SETTINGS)
+        assert {row["name"] for row in found if row["scope"] == "member"} == set(MEMBERS)
+
+
+@on_both_servers
+class TestProblems:
+    def test_rows_are_judged_while_nobody_runs(self, db: Session) -> None:
+        """Ill-typed, out of range, misspelt, unknown, with what to do; a process that runs the head knows better."""
+        put(
+            db,
+            llm_provider="opnai",
+            llm_model="m",
+            llm_temperature="warm",
+            litellm_num_retries=99,
+            llm_modle="m",
+            **{
+                "llm:fast": {"provider": "antropic", "model": "m"},
+                "llm:plan": {"provider": "openai", "model": "m", "temprature": 1},
+                "llm:sum": "gpt-4o",
+            },
+        )
+        found = rows(db, "SELECT code, object, hint FROM liverouter.problems WHERE code <> 'LR102'")
+        assert {(row["code"], row["object"]) for row in found} == {
+            ("LR101", "settings.llm_provider"),
+            ("LR101", "settings.llm:fast.provider"),
+            ("LR103", "settings.llm_temperature"),
+            ("LR103", "settings.llm:sum"),
+            ("LR104", "settings.litellm_num_retries"),
+            ("LR106", "settings.llm_modle"),
+            ("LR106", "settings.llm:plan.temprature"),
+        }
+        hints = {row["object"]: row["hint"] for row in found}
+        assert hints["settings.llm_provider"] == "Did you mean 'openai'?"
+        assert hints["settings.llm:fast.provider"] == "Did you mean 'anthropic'?"
+        assert hints["settings.llm_modle"] == "Did you mean 'llm_model'?"
+        assert hints["settings.llm:plan.temprature"] == "Did you mean 'temperature'?"
+        assert hints["settings.litellm_num_retries"] == "Choose a number from 0 to 10"
+        Process(db).applied(revision(db), deployments=[deployment("openai", "m")])
+        told = rows(db, "SELECT code FROM liverouter.problems WHERE object LIKE 'settings.%%'")
+        assert told == []
+
+    def test_parameters_are_judged_by_the_table(self, db: Session) -> None:
+        """Those of the default and of each name."""
+        db.execute(
+            b"INSERT INTO liverouter.setting_specs (scope, name, kind, alias, low, above_low, high, may_be_list, hint)"
+            b" VALUES ('param', 'top_p', 'number', '', 0, false, 1, false, 'Write 0.9'),"
+            b" ('param', 'stop', 'any', '', NULL, false, NULL, false, '')"
+            b" ON CONFLICT (scope, name) DO UPDATE SET kind = excluded.kind, high = excluded.high"
+        )
+        fast = {"provider": "openai", "model": "m", "params": {"top_p": 3, "stop": ["x"]}}
+        config = GOOD | {"llm_params": {"top_pp": 1}, "llm:fast": fast}
+        found = rows(db, "SELECT * FROM liverouter.judge_settings(%s) WHERE object LIKE '%%.top_%%'", Jsonb(config))
+        assert {(row["code"], row["object"], row["hint"]) for row in found} == {
+            ("LR106", "settings.llm_params.top_pp", "Did you mean 'top_p'?"),
+            ("LR104", "settings.llm:fast.params.top_p", "Choose a number from 0 to 1"),
+        }
+
+    def test_key_in_the_place_of_a_name_is_not_repeated(self, db: Session) -> None:
+        """A member's name is a stranger's text."""
+        key = "sk-Zx9QqPlainSecret77"
+        entry = {"provider": "openai", "model": "m", key: 1}
+        found = rows(db, "SELECT * FROM liverouter.judge_settings(%s)", Jsonb(GOOD | {"llm:fast": entry}))
+        assert [row["code"] for row in found] == ["LR106"]
+        assert key not in str(found)
+
+
+@on_both_servers
+class TestSetSetting:
+    def test_what_fits_is_stored_or_replaced(self, db: Session) -> None:
+        """One call that inserts or updates, and returns the revision; the same again makes none."""
+        put_one = "SELECT liverouter.set_setting(%s, %s)"
+        assert value(db, put_one, "llm_temperature", Jsonb(0.2)) == 1
+        assert value(db, put_one, "llm_temperature", Jsonb(0.3)) == 2
+        assert value(db, put_one, "llm_temperature", Jsonb(0.3)) == 2
+        assert value(db, put_one, "llm:fast", Jsonb({"provider": "openai", "model": "m", "fallbacks": None})) == 3
+        assert value(db, put_one, "llm_temperature", Jsonb(None)) == 4
+
+    @pytest.mark.parametrize(
+        ("key", "given", "code", "said"),
+        [
+            ("llm_temperature", "warm", "LR103", "Write a number"),
+            ("llm_temperature", 3, "LR104", "from 0 to 2"),
+            ("llm_provider", "opnai", "LR101", "Did you mean 'openai'?"),
+            ("openai_api_base", "gw", "LR105", "https://host/path"),
+            ("snowflake_account", 7, "LR103", "quotes"),
+            ("llm_modle", "m", "LR106", "Did you mean 'llm_model'?"),
+            ("theme", "dark", "LR106", "setting_specs"),
+            ("snowflake_user", "u", "LR107", "programmatic access token"),
+            ("openai_api_key", "plain", "LR110", "liverouter set --secret openai_api_key"),
+            ("llm_fallback_config", {"provider": "openai"}, "LR100", "model"),
+            (
+                "llm_fallback_config",
+                [{"provider": "openai", "model": "m", "modle": 1}],
+                "LR106",
+                "Did you mean 'model'?",
+            ),
+            ("llm:fast", 5, "LR103", "provider"),
+            ("llm:fast", {"provider": "opnai", "model": "m"}, "LR101", "Did you mean 'openai'?"),
+            ("llm:fast", {"provider": "openai", "model": "m", "fallbacks": "x"}, "LR103", "a list of such"),
+            ("llm:fast", {"provider": "openai", "model": "m", "order": 2}, "LR104", "order 1"),
+            ("llm:Fast", {"provider": "openai", "model": "m"}, "LR106", "llm:fast"),
+            ("llm:default", {"provider": "openai", "model": "m"}, "LR106", "another name"),
+        ],
+    )
+    def test_what_no_process_would_take_is_refused_at_once(
+        self, db: Session, key: str, given: object, code: str, said: str
+    ) -> None:
+        """With the problem's code and hint; a plain INSERT is stored."""
+        with refused(code) as refusal:
+            value(db, "SELECT liverouter.set_setting(%s, %s)", key, Jsonb(given))
+        assert said in refusal.hint
+        assert refusal.message.startswith(f"settings.{key}")
+        assert revision(db) == 0
+
+    def test_writer_may_call_it_and_a_client_may_not(
+        self, db: Session, login: Callable[..., str], connect: Callable[..., Session]
+    ) -> None:
+        """With the caller's own rights."""
+        writer, client = (connect(login(f"liverouter_{role}")) for role in ("writer", "client"))
+        assert value(writer, "SELECT liverouter.set_setting('llm_model', '\"m\"')") == revision(db) == 1
+        with refused("42501"):
+            value(client, "SELECT liverouter.set_setting('llm_model', '\"n\"')")
