@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VARIABLE: Final = "LIVEROUTER_TEST_RUN"  # holds the folder of a run, in its workers' processes that of the worker
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp is safe there
-_ENOUGH: Final = 8 * 2**30  # bytes; the servers of four workers hold some three GiB at the end of the suite
+_ENOUGH: Final = 4 * 2**30  # bytes: room for the servers of every worker and their logs
 _OWNER_CHECK_S: Final = 1.0
 _ALWAYS_THERE: Final = "multiprocessing.resource_tracker"  # Python's own, ends with its parent
 
