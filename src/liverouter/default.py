@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _client: LiveRouter | None = None
 _stand_in: Serving | None = None  # of `serving`, in place of the default client
-_models: dict[str, liverouter.LiveChatModel] = {}  # by name; each made by the first call that asks for it
+_model: liverouter.LiveChatModel | None = None  # of the default; made by the first call of get_chat_model()
+_named: dict[str, liverouter.LiveChatModel] = {}  # those of other names
 
 
 class Serving(Protocol):
@@ -48,23 +49,27 @@ def get_chat_model(name: str = DEFAULT_NAME) -> liverouter.LiveChatModel:
         ModelNameError: no row can configure a model of that name.
         OptionsError: LIVEROUTER_DATABASE_URL is missing, or another option cannot be used.
     """
-    model = _models.get(name)
+    model = _model if name == DEFAULT_NAME else _named.get(name)
     return model if model is not None else _first_model(name)
 
 
 def _first_model(name: str) -> liverouter.LiveChatModel:
     """Return the handle, made by the first of all threads that come here; waits for the first generation."""
+    global _model  # noqa: PLW0603 - the module's state
     with _lock:
-        models, stand_in = _models, _stand_in
+        named, stand_in = _named, _stand_in
     if stand_in is not None:
-        model = stand_in.chat_model(name)
-    else:
-        client = default_client()
-        client.wait_ready()
-        model = client.chat_model(name)
-        model.restore = get_chat_model if name == DEFAULT_NAME else functools.partial(get_chat_model, name)
+        return named.setdefault(name, stand_in.chat_model(name))
+    client = default_client()
+    model = client.chat_model(name)
+    client.wait_ready()
+    model.restore = get_chat_model if name == DEFAULT_NAME else functools.partial(get_chat_model, name)
     with _lock:
-        return models.setdefault(name, model)
+        if name != DEFAULT_NAME:
+            return named.setdefault(name, model)
+        if _model is None:
+            _model = model
+        return _model
 
 
 def default_client() -> LiveRouter:
@@ -92,14 +97,15 @@ def status() -> Status:
 @contextlib.contextmanager
 def serving(client: Serving) -> Iterator[None]:
     """Have `get_chat_model()` return the handle of *client* inside the block; after it, what it returned before."""
-    global _models, _stand_in
+    global _model, _named, _stand_in
     with _lock:
-        former, _models, _stand_in = (_models, _stand_in), {DEFAULT_NAME: client.chat_model()}, client
+        former = _model, _named, _stand_in
+        _model, _named, _stand_in = client.chat_model(), {}, client
     try:
         yield
     finally:
         with _lock:
-            _models, _stand_in = former
+            _model, _named, _stand_in = former
 
 
 def _after_fork() -> None:

@@ -237,6 +237,31 @@ class TestParameters:
         with live_names(anthropic, openai, **rows) as client, openai.hold():
             assert served(ask(client.chat_model("fast"), method))["model"] == "claude-haiku-4-5"
 
+    @ENGINES
+    @pytest.mark.parametrize("method", ["invoke", "stream"])
+    def test_a_longer_time_of_its_own_is_given(
+        self, openai: StandIn, anthropic: StandIn, method: str, *, enabled: bool
+    ) -> None:
+        """No library's clock, by the common time, cuts short what a row gives longer."""
+        rows = {"litellm_enable": enabled, "litellm_timeout": 0.2, "llm:fast": FAST | {"timeout": 50}}
+        openai.delay(0.5)
+        with live_names(anthropic, openai, **rows) as client:
+            told = served(ask(client.chat_model("fast"), method))
+            assert (told["model"], told["attempts"]) == ("gpt-4o-mini", 1)
+
+    def test_equals_share_the_calls_by_decimals(self, openai: StandIn, anthropic: StandIn) -> None:
+        """A weight of 0.001 beside one of 1000 is hardly ever asked; both are of order 1."""
+        equal = {"provider": "anthropic", "model": "claude-haiku-4-5", "order": 1, "weight": 0.001}
+        rows = {"litellm_enable": False, "llm:fast": MINI | {"weight": 1000, "fallbacks": equal}}
+        with live_names(anthropic, openai, **rows) as client:
+            view = client.generation().named("fast")
+            assert [(d.model, d.order, d.weight) for d in view.deployments] == [
+                ("gpt-4o-mini", 1, 1000.0),
+                ("claude-haiku-4-5", 1, 0.001),
+            ]
+            model = client.chat_model("fast")
+            assert {served(model.invoke("hi"))["model"] for _ in range(5)} == {"gpt-4o-mini"}
+
 
 class TestSwaps:
     def test_a_bad_row_of_one_name_changes_nothing(self, names: MemoryRouter) -> None:

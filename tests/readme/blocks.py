@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter import events
-from liverouter.config.settings import SETTINGS, Setting
+from liverouter.config.params import PARAMS
+from liverouter.config.settings import NAMED_MODEL, SETTINGS, Setting
 from liverouter.errors import CODES
 from liverouter.options import OPTIONS, Option
 from liverouter.providers import azure, claude, gemini, openai, snowflake
@@ -35,14 +36,22 @@ def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def settings() -> str:
-    """Return every settings row and secret."""
-    return table(("name", "value", "default", "what it does"), [_setting(s) for s in SETTINGS.values()])
+    """Return every settings row and secret, the rows of named models behind the other models'."""
+    rows = [*SETTINGS.values()]
+    rows.insert(next(i for i, s in enumerate(rows) if not s.name.startswith("llm_")), NAMED_MODEL)
+    return table(("name", "value", "default", "what it does"), [_setting(s) for s in rows])
+
+
+def params() -> str:
+    """Return every parameter that rows may have sent, and what it takes."""
+    return table(("member", "value"), [(f"`{p.name}`", p.wanted) for p in PARAMS.values()])
 
 
 def _setting(setting: Setting) -> tuple[str, ...]:
     kind: str = setting.kind
     if setting.low is not None and setting.high is not None:
-        kind += f", {setting.low:g} to {setting.high:,g}" if setting.high < 1e6 else f", from {setting.low:g}"
+        least = f"above {setting.low:g}" if setting.above_low else f"{setting.low:g}"
+        kind += f", {least} to {setting.high:,g}" if setting.high < 1e6 else f", from {least}"
     default = "" if setting.default is None else f"`{_json(setting.default)}`"
     return f"`{setting.name}`", kind, default, setting.doc
 
@@ -185,6 +194,7 @@ PURE: Final[Mapping[str, Callable[[], str]]] = {
     "options": options,
     "events": event_names,
     "errors": errors,
+    "params": params,
     "parameters": parameters,
     "cli": cli,
     "faults": faults,

@@ -56,6 +56,7 @@ def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
         monkeypatch.setenv("LIVEROUTER_READY_TIMEOUT_S", "120")  # litellm is imported, on a busy machine
         monkeypatch.setattr(default, "_client", None)
         monkeypatch.setattr(default, "_model", None)
+        monkeypatch.setattr(default, "_named", {})
         yield standin
         if default._client is not None:  # noqa: SLF001 - the one place that holds it
             default._client.close()  # noqa: SLF001
@@ -74,6 +75,18 @@ class TestExamples:
         run("script")
         assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: and now in pieces"
         assert provider.hits == 2
+
+    def test_names_are_served_by_their_rows(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        """Each of three handles by its own row; the name without one as the default is."""
+        assert default.get_chat_model().invoke("warm").content
+        with psycopg.connect(os.environ["LIVEROUTER_DATABASE_URL"]) as connection:
+            row = '{"provider": "openai", "model": "gpt-4o-mini", "params": {"seed": 7}}'
+            connection.execute("INSERT INTO liverouter.settings VALUES ('llm:fast', %s)", (row,))
+            (revision,) = connection.execute("SELECT revision FROM liverouter.head").fetchone() or (0,)
+        default.default_client().wait_applied(revision, timeout_s=60)
+        run("names")
+        assert capsys.readouterr().out == "gpt-4o says: plan it\ngpt-4o-mini says: title it\ngpt-4o says: sum it up\n"
+        assert [r.body and r.body.get("seed") for r in provider.requests[1:]] == [None, 7, None]
 
     async def test_fastapi_serves_with_the_lifespans_client(self, provider: StandIn) -> None:
         """The explicit client lives as long as the application."""
