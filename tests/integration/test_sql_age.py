@@ -225,7 +225,7 @@ class TestUpgrade:
             "SELECT revision, changed FROM liverouter.revisions ORDER BY 1",
             "SELECT * FROM liverouter.rollout ORDER BY 1",
             "SELECT severity, code, object FROM liverouter.problems ORDER BY 1, 2, 3",
-            "SELECT * FROM liverouter.usage",
+            "SELECT to_jsonb(u) - 'name' AS row FROM liverouter.usage u",
         )
         before = [rows(db, query) for query in shown]
         assert upgrade(empty_dsn) == HEAD

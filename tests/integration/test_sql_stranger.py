@@ -422,7 +422,7 @@ class TestQuotas:
         size = "SELECT max(length(problems::text) + length(deployments::text)) FROM liverouter.processes"
         assert 10 < value(db, told) <= 200
         assert 10 < value(db, "SELECT count(*) FROM liverouter.active_config") <= 300
-        assert value(db, size) < 80_000
+        assert value(db, size) < 120_000
         for process in processes:
             process.db = db
             process.silent_for(60)

@@ -57,7 +57,8 @@ DROP FUNCTION
     liverouter.judge_settings(jsonb), liverouter.hint_for(text, text),
     liverouter.judge_entry(text, boolean, jsonb),
     liverouter.misfit(liverouter.setting_specs, jsonb), liverouter.did_you_mean(text, text[]),
-    liverouter.grams(text),     liverouter.shown(text), liverouter.kind_of(jsonb), liverouter.header_secret(jsonb),
+    liverouter.nearest(text[], text[]), liverouter.grams(text), liverouter.shown(text), liverouter.kind_of(jsonb),
+    liverouter.header_secret(jsonb),
     liverouter.desired_deployments(), liverouter.sent_params(jsonb, jsonb), liverouter.config_entries(jsonb),
     liverouter.stripped(text), liverouter.head_settings();
 DROP TABLE liverouter.setting_specs;

@@ -3,8 +3,10 @@
 CREATE FUNCTION liverouter.head_settings() RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    -- Not of settings itself: its rows of other software may be many, and the history holds few or none of them.
-    SELECT l.content FROM liverouter.revision_log l WHERE l.revision = (SELECT h.revision FROM liverouter.head h)
+    -- Of the history, not of settings itself, whose rows of other software may be many; unless it was emptied by hand.
+    SELECT coalesce(
+        (SELECT l.content FROM liverouter.revision_log l WHERE l.revision = (SELECT h.revision FROM liverouter.head h)),
+        liverouter.settings_content())
 $$;
 COMMENT ON FUNCTION liverouter.head_settings() IS 'The settings of the head revision as {key: value}';
 

@@ -60,18 +60,33 @@ $$;
 COMMENT ON FUNCTION liverouter.grams(text) IS
     'The letters and pairs of letters of a word, each with a number, so that one that comes twice counts twice';
 
-CREATE FUNCTION liverouter.did_you_mean(word text, known text[]) RETURNS text
+CREATE FUNCTION liverouter.nearest(words text[], known text[], OUT word text, OUT near text)
+RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     -- Alike are words of which six in ten letters and pairs of letters are the same.
-    SELECT format('Did you mean ''%s''?', near.known) FROM (
-        SELECT k.known, 2.0 * count(*) FILTER (WHERE g.gram = ANY (asked.grams))
-                        / (count(*) + cardinality(asked.grams)) AS ratio
-        FROM (SELECT liverouter.grams(word)) asked (grams)
-        CROSS JOIN unnest(known) k (known)
-        CROSS JOIN LATERAL unnest(liverouter.grams(k.known)) g (gram)
-        GROUP BY k.known, asked.grams) near
-    WHERE near.ratio >= 0.6 ORDER BY near.ratio DESC, near.known COLLATE "C" LIMIT 1
+    WITH asked AS MATERIALIZED (
+        SELECT w.word, g.grams FROM unnest(words) w (word) CROSS JOIN LATERAL liverouter.grams(w.word) g (grams)
+    ),
+    gram AS MATERIALIZED (
+        SELECT k.known, g.gram, cardinality(l.grams) AS number
+        FROM unnest(known) k (known)
+        CROSS JOIN LATERAL liverouter.grams(k.known) l (grams)
+        CROSS JOIN LATERAL unnest(l.grams) g (gram)
+    )
+    SELECT DISTINCT ON (c.word) c.word, c.known FROM (
+        SELECT a.word, k.known, 2.0 * count(*) / (k.number + cardinality(a.grams)) AS ratio
+        FROM asked a CROSS JOIN LATERAL unnest(a.grams) g (gram) JOIN gram k ON k.gram = g.gram
+        GROUP BY a.word, a.grams, k.known, k.number) c
+    WHERE c.ratio >= 0.6 ORDER BY c.word, c.ratio DESC, c.known COLLATE "C"
+$$;
+COMMENT ON FUNCTION liverouter.nearest(text[], text[]) IS
+    'For each of the words that is like one of known the one that it is most like';
+
+CREATE FUNCTION liverouter.did_you_mean(word text, known text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('Did you mean ''%s''?', n.near) FROM liverouter.nearest(ARRAY[word], known) n
 $$;
 COMMENT ON FUNCTION liverouter.did_you_mean(text, text[]) IS
     'Did you mean ''x''? for the word of known that is most like word; NULL where none is like it';
@@ -253,13 +268,18 @@ AS $$
     named AS (
         SELECT r.key, r.value FROM own_row r WHERE r.key ~ '^llm:[a-z][a-z0-9_-]{0,31}$' AND r.key <> 'llm:default'
     ),
-    stranger AS (
-        SELECT r.key, liverouter.did_you_mean(r.key, known.names) AS near, r.is_ours
-        FROM own_row r,
-             (SELECT array_agg(s.name) FROM liverouter.setting_specs s
-              WHERE s.scope = 'row' AND s.kind <> 'rejected') known (names)
+    unknown AS MATERIALIZED (
+        SELECT r.key, r.is_ours FROM own_row r
         WHERE (r.spec).name IS NULL AND r.key NOT IN (SELECT n.key FROM named n)
-        ORDER BY r.is_ours DESC, r.key LIMIT 40
+        ORDER BY r.is_ours DESC, r.key LIMIT 200
+    ),
+    stranger AS (
+        SELECT u.key, u.is_ours, format('Did you mean ''%s''?', n.near) AS near, n.near IS NOT NULL AS is_near
+        FROM unknown u
+        LEFT JOIN liverouter.nearest(
+            ARRAY(SELECT u.key FROM unknown u),
+            ARRAY(SELECT s.name FROM liverouter.setting_specs s WHERE s.scope = 'row' AND s.kind <> 'rejected')) n
+            ON n.word = u.key
     ),
     list (place, value) AS (  -- where fallbacks belong
         SELECT 'settings.llm_fallback_config', settings -> 'llm_fallback_config'
@@ -290,8 +310,8 @@ AS $$
     UNION ALL
     SELECT CASE WHEN s.key ~* '^(llm_|litellm_|llm:)' THEN 'error' ELSE 'warning' END, 'LR106',
            'settings.' || liverouter.shown(s.key), format('''%s'' is not a setting', liverouter.shown(s.key)),
-           liverouter.hint_for(s.key, s.near)
-    FROM stranger s WHERE s.is_ours OR s.near IS NOT NULL
+           liverouter.hint_for(s.key, CASE WHEN s.is_near THEN s.near END)
+    FROM stranger s WHERE s.is_ours OR s.is_near
     UNION ALL
     SELECT 'error', 'LR107', 'settings.' || r.key, format('''%s'' cannot be used', r.key), (r.spec).hint
     FROM own_row r
