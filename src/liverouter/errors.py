@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "info"]
 MOST_PROBLEMS: Final = 100  # told of one config; a page, a log line and a report take no more
 _LONGEST_WORD: Final = 60  # characters that `did_you_mean` compares; it takes quadratic time
 
@@ -60,6 +60,14 @@ CODES: Final[dict[str, str]] = {
     "LR312": "the provider's answer ended in an error",
     "LR313": "a parameter of the call has the wrong type",
     "LR314": "the call is about a built-in tool that the provider does not have",
+    "LR320": "calls are not answered: every deployment fails",
+    "LR321": "the primary fails, a fallback serves",
+    "LR322": "a deployment is left alone for a while",
+    "LR323": "a key is refused by its provider",
+    "LR324": "a fallback has not been needed for two weeks",
+    "LR325": "a fallback fails",
+    "LR326": "a model is retired, or will be soon",
+    "LR327": "a fallback reads less than calls are long",
     "LR401": "no config is live yet",
     "LR402": "the client is closed",
     "LR403": "an instance rejected the revision",

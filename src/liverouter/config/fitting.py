@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import api_of
 from liverouter.providers.parameters import fitted
-from liverouter.routing.model_map import known_model
+from liverouter.routing.model_map import known_model, retired_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
 _ROWS: Final = {"temperature": "llm_temperature", "max_tokens": "llm_max_tokens"}
+_SOON: Final = timedelta(days=30)  # before a model's last day
 _DEFAULT: Final = {"temperature": 1.0}  # of the models that take none: to leave it out changes nothing
 
 
 def fit(values: Values, deployment: Deployment, entry: Mapping[Any, Any], where: str) -> Deployment:
     """Return *deployment* with the parameters that its model takes; each that is another than given is reported.
 
-    *entry* is the fallback's at *where*; what it does not say itself comes from the rows.
+    *entry* is the fallback's at *where*; what it does not say itself comes from the rows. A model that answers no
+    more, or will not in a month, is reported as well.
     """
+    _warn_of_end(values, deployment, values.origin("llm_model") if where == "settings" else f"{where}.model")
     if not (given := deployment.params):
         return deployment
     sent = fitted(api_of(deployment, native=False), given, known_model(deployment)).sent
@@ -38,6 +42,17 @@ def fit(values: Values, deployment: Deployment, entry: Mapping[Any, Any], where:
         temperature=sent.get("temperature"),
         max_tokens=sent.get("max_tokens") if "max_tokens" in given else None,  # else one that Claude wants, for calls
     )
+
+
+def _warn_of_end(values: Values, deployment: Deployment, where: str) -> None:
+    """Report that the model, named at *where*, has its last day behind it or near, by litellm's list."""
+    today, last = datetime.now(UTC).date(), retired_on(deployment)
+    if last is None or last - today > _SOON:
+        return
+    what = "was retired" if last <= today else "will be retired"
+    message = f"{deployment.label} {what} on {last.isoformat()}, as litellm's list says"
+    hint = "Choose a model that stays; where the provider says otherwise, this does no harm"
+    values.report("LR326", message, where, hint, "warning")
 
 
 def _what(deployment: Deployment, name: str, value: Any, fits: Any) -> str:

@@ -7,39 +7,24 @@ README. No field may carry a secret.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from liverouter.events.calls import (
+    CallFailed as CallFailed,
+    CallFailedOver as CallFailedOver,
+    CallFitted as CallFitted,
+    DeploymentCooling as DeploymentCooling,
+    DeploymentRecovered as DeploymentRecovered,
+    HistoryFitted as HistoryFitted,
+)
+from liverouter.events.event import Event as Event, Level as Level
 
 if TYPE_CHECKING:
     from liverouter.engine.starting import Step
     from liverouter.errors import Problem
 
-Level = Literal["debug", "info", "warning", "error"]
 PollCause = Literal["pooler", "standby", "refused", "half_open", "unreachable"]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Base of all events."""
-
-    name: ClassVar[str]
-    level: ClassVar[Level] = "info"
-
-    def facts(self) -> dict[str, Any]:
-        """Return the log keys and values; Problems as dicts, empty values left out."""
-        out: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None or value in ((), ""):
-                continue
-            if field.name == "problem":
-                out |= {"code": value.code, "error": value.message, "where": value.where, "hint": value.hint}
-            elif field.name == "problems":
-                out["problems"] = len(value)
-                out["reasons"] = [str(p) for p in value]
-            else:
-                out[field.name] = round(value, 1) if isinstance(value, float) else value
-        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,51 +214,6 @@ class GenerationRetired(Event):
     name: ClassVar[str] = "generation.retired"
     level: ClassVar[Level] = "debug"
     generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class CallFailedOver(Event):
-    """A call was answered by a fallback; `suppressed` counts the same ones since the last line.
-
-    Attributes:
-        cause: exception class and status, no text of the provider.
-        suppressed: calls with equal deployments and cause since the last such event.
-    """
-
-    name: ClassVar[str] = "call.failed_over"
-    level: ClassVar[Level] = "warning"
-    from_deployment: str
-    to_deployment: str
-    cause: str
-    suppressed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CallFitted(Event):
-    """What a call asks for was left out or changed, as the deployment that was asked takes it.
-
-    Attributes:
-        parameters: names of parameters, and of tools as ``tool web_search``; no values.
-    """
-
-    name: ClassVar[str] = "call.fitted"
-    level: ClassVar[Level] = "debug"
-    deployment: str
-    parameters: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryFitted(Event):
-    """A conversation held what the model asked does not take; it was sent without, or with what was missing.
-
-    Attributes:
-        changes: what was left out or made up, and how often; nothing of the conversation's content.
-    """
-
-    name: ClassVar[str] = "history.fitted"
-    level: ClassVar[Level] = "debug"
-    deployment: str
-    changes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,19 @@
+"""How it goes with providers stands in `problems`, by what processes report of their calls."""
+
+from __future__ import annotations
+
+from liverouter.postgres.migrate import install_roles, run_sql
+
+revision = "0012_health"
+down_revision = "0009_aging"
+
+
+def upgrade() -> None:
+    run_sql(revision, "change_function.sql", "reports.sql", "find_health.sql", "drop_change_function.sql", "serves.sql")
+    install_roles()
+
+
+def downgrade() -> None:
+    run_sql(revision, "change_function.sql", "downgrade.sql", "drop_change_function.sql")
+    run_sql(down_revision, "serves.sql")
+    install_roles()
