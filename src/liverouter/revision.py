@@ -145,6 +145,7 @@ class Snapshot:
         cooldown_time_s: how long it then cools.
         timeout_s: of one attempt.
         check_streams: a stream without its finish marker is cut off.
+        alert_webhook: the URL that gets a post when `problems` gains or loses an error; None for none.
         identity: what answers depend on (provider, model, parameters), as 16 hex digits; keys LLM caches.
     """
 
@@ -160,6 +161,7 @@ class Snapshot:
     cooldown_time_s: float = 60.0
     timeout_s: float = 120.0
     check_streams: bool = True
+    alert_webhook: Secret | None = None
     identity: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

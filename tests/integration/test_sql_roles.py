@@ -24,6 +24,8 @@ pytestmark = pytest.mark.servers("embedded", "debian")
 ROLES = ("liverouter_client", "liverouter_inspector", "liverouter_writer")
 TABLES = (
     "alembic_version",
+    "alert_turn",
+    "alerts",
     "apply_log",
     "head",
     "processes",

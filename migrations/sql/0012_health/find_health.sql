@@ -139,7 +139,13 @@ CROSS JOIN LATERAL (
            format('the fallback reads %s tokens, and calls are as long as %s', p.max_input_tokens, p.longest_prompt),
            'Choose a fallback that reads as much as the primary; one whose limit is known wrongly takes a "profile"'
     WHERE NOT p.is_primary AND p.longest_prompt > p.max_input_tokens
-) w (code, severity, message, hint);
+) w (code, severity, message, hint)
+UNION ALL
+SELECT 'LR328', 'warning', 'settings.llm_alert_webhook', format('%s tries to send alerts failed: %s', t.tries, t.error),
+       'Does the receiver answer with a 2xx, without a redirect, and is it reached from where liverouter runs?',
+       NULL, NULL, NULL
+FROM liverouter.alert_turn t
+WHERE t.tries >= 3;
 END $$;
 COMMENT ON FUNCTION liverouter.find_health() IS
     'Part of find_problems(): how it goes with providers, by what processes report of their calls';

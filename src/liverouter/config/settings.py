@@ -55,6 +55,7 @@ class Setting:
 
 PROFILE_HINT: Final = 'Write {"max_input_tokens": 128000, "image_inputs": false}'
 _MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
+ALERT_WEBHOOK: Final = "llm_alert_webhook"
 _OWN = (
     Setting("llm_provider", "text", f"the primary's provider: {', '.join(PROVIDERS)}"),
     Setting("llm_model", "text", "; ".join(("the primary's model", *_MEANT))),
@@ -71,6 +72,11 @@ _OWN = (
         "json",
         "ModelProfile fields of the primary that litellm does not know, or gets wrong",
         own_hint=PROFILE_HINT,
+    ),
+    Setting(
+        ALERT_WEBHOOK,
+        "url",
+        "gets a JSON post when `problems` gains or loses an error; may be stored as a secret of this name instead",
     ),
     Setting(
         "litellm_enable",
@@ -108,6 +114,11 @@ class SettingValueError(LiveRouterError, ValueError):
         super().__init__(
             f"the value is not {expected}", code="LR103", where=f"settings.{setting.name}", hint=setting.hint
         )
+
+
+def shown(name: str, value: Any) -> Any:
+    """Return *value* of the setting *name* as it may be shown: of a webhook's URL, which is its key, the origin."""
+    return origin_of(value) if name == ALERT_WEBHOOK and isinstance(value, str) else value
 
 
 NO_PIECE_OF_A_URL: Final = (

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from liverouter.config.deployments import read_deployments
-from liverouter.config.settings import SETTINGS
+from liverouter.config.settings import ALERT_WEBHOOK, SETTINGS
 from liverouter.config.values import Values, clip
+from liverouter.config.webhook import read_webhook
 from liverouter.errors import Problem, did_you_mean, first_problems
 from liverouter.providers import REJECTED
 from liverouter.revision import Snapshot
@@ -52,6 +53,7 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
     _check_names(values)
     common = {name: values.setting(name) for name in SETTINGS if name.startswith(("llm_", "litellm_"))}
     deployments = read_deployments(values, common)
+    webhook = read_webhook(values, common[ALERT_WEBHOOK])
     errors = values.errors()
     warnings = tuple(p for p in values.problems if p.severity == "warning")
     if errors or not deployments:
@@ -69,6 +71,7 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
         cooldown_time_s=float(common["litellm_cooldown_time"]),
         timeout_s=float(common["litellm_timeout"]),
         check_streams=common["litellm_check_streams"],
+        alert_webhook=webhook,
     )
     return Validation(snapshot, first_problems(warnings), snapshot.litellm_enable)
 

@@ -226,6 +226,39 @@ class ReportFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AlertSent(Event):
+    """This process posted to `llm_alert_webhook` which errors `problems` gained and lost.
+
+    Attributes:
+        origin: scheme, host and port of the webhook.
+        gained: how many errors; as is `lost`.
+    """
+
+    name: ClassVar[str] = "alert.sent"
+    origin: str
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFailed(Event):
+    """A post to `llm_alert_webhook` failed; it is tried again, by whichever process.
+
+    Attributes:
+        origin: scheme, host and port of the webhook.
+        gained: how many errors; as is `lost`.
+        error: an HTTP status, or an exception class.
+    """
+
+    name: ClassVar[str] = "alert.failed"
+    level: ClassVar[Level] = "warning"
+    origin: str
+    gained: int
+    lost: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotFileWritten(Event):
     """The last-known-good revision was sealed to disk."""
 

@@ -107,6 +107,31 @@ revision_changes = Table(
     Column("ours_alone", Boolean, nullable=False, server_default=text("false")),
 )
 
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("stands", Boolean, nullable=False),
+    Column("changed_at", _WHEN, nullable=False),
+    Column("told", Boolean, nullable=False, server_default=text("false")),
+    Column("times", Integer, nullable=False, server_default=text("0")),
+)
+
+alert_turn = Table(
+    "alert_turn",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    Column("next_at", _WHEN, nullable=False, server_default=_NOW),
+    Column("ticket", UUID(as_uuid=False)),
+    Column("news", JSONB),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    CheckConstraint("only_row", name="alert_turn_one_row"),
+)
+
 retention = Table(
     "retention",
     metadata,

@@ -146,6 +146,10 @@ USAGE_TOTALS: Final = text("""
            sum(r.cost_usd)::float8 AS cost_usd, (sum(r.latency_ms) / nullif(sum(r.timed), 0))::float8 AS latency_ms
     FROM ranked r GROUP BY 1, 2, 3, 4, 5
 """)
+NEXT_ALERT: Final = text("SELECT liverouter.next_alert() AS news")
+SETTLE_ALERT: Final = text("SELECT liverouter.settle_alert(CAST(:ticket AS uuid), :error)").bindparams(
+    bindparam("error", type_=Text)
+)
 KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys ORDER BY secrets DESC, in_history DESC, key_id")
 
 # Rotation, by the owner: every value that is not sealed with the newest key, and whether it is in force.
