@@ -9,8 +9,8 @@ down_revision = "0009_aging"
 
 
 def upgrade() -> None:
-    run_sql(revision, "change_function.sql", "reports.sql", "alerts.sql", "find_health.sql", "drop_change_function.sql")
-    run_sql(revision, "serves.sql")
+    run_sql(revision, "change_function.sql", "reports.sql", "alerts.sql", "probes.sql", "find_health.sql")
+    run_sql(revision, "drop_change_function.sql", "serves.sql")
     install_roles()
 
 

@@ -146,6 +146,7 @@ class Snapshot:
         timeout_s: of one attempt.
         check_streams: a stream without its finish marker is cut off.
         alert_webhook: the URL that gets a post when `problems` gains or loses an error; None for none.
+        probe_interval_h: hours after which a deployment that nobody called is asked; None for never.
         identity: what answers depend on (provider, model, parameters), as 16 hex digits; keys LLM caches.
     """
 
@@ -162,6 +163,7 @@ class Snapshot:
     timeout_s: float = 120.0
     check_streams: bool = True
     alert_webhook: Secret | None = None
+    probe_interval_h: float | None = None
     identity: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

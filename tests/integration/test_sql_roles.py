@@ -28,6 +28,7 @@ TABLES = (
     "alerts",
     "apply_log",
     "head",
+    "probes",
     "processes",
     "providers",
     "report_quota",

@@ -21,10 +21,12 @@ SELECT liverouter.change_function(
             'max_input_tokens', liverouter.clean_number(d.value -> 'max_input_tokens', 1e9),
 $old$, '');
 SELECT liverouter.change_function(
-    'liverouter.install_roles()', 'liverouter.next_alert(), liverouter.settle_alert(uuid, text), ', '');
+    'liverouter.install_roles()',
+    'liverouter.due_probes(text[], double precision), liverouter.next_alert(), liverouter.settle_alert(uuid, text), ', '');
 SELECT liverouter.change_function(
     'liverouter.revision_diff(bigint, bigint)',
     'liverouter.shown_setting(x.key, x.value), liverouter.shown_setting(y.key, y.value)', 'x.value, y.value');
-DROP FUNCTION liverouter.next_alert(), liverouter.settle_alert(uuid, text), liverouter.shown_setting(text, jsonb);
-DROP TABLE liverouter.alerts, liverouter.alert_turn;
+DROP FUNCTION
+    liverouter.due_probes(text[], double precision), liverouter.next_alert(), liverouter.settle_alert(uuid, text), liverouter.shown_setting(text, jsonb);
+DROP TABLE liverouter.alerts, liverouter.alert_turn, liverouter.probes;
 DROP FUNCTION liverouter.find_health(), liverouter.second_before(jsonb, timestamptz);

@@ -125,7 +125,7 @@ CROSS JOIN LATERAL (
     WHERE p.cooling > 0
     UNION ALL
     SELECT 'LR324', 'info', 'the fallback has answered nothing for 14 days: nobody knows whether it would',
-           'Ask it: liverouter check --live'
+           'Have it asked now and then, at the price of a few tokens: liverouter set llm_probe_interval_h=24'
     WHERE NOT p.is_primary AND p.live > 0 AND p.failing = 0
       AND coalesce((
               SELECT s.updated_at FROM liverouter.settings s

@@ -62,7 +62,7 @@ class _Calls(_Course):
     """The calls of one name.
 
     Attributes:
-        tried: the deployments that the latest call which failed has asked.
+        tried: the deployments that calls have asked since the latest answer.
         longest: tokens of the longest prompt of the present day of this process, which began at `day`.
         longest_before: of the day before.
     """
@@ -94,6 +94,7 @@ class Health:
         """Note that *identifier* answered a prompt of *tokens*; return whether an event told that it would not."""
         calls = _of(self._calls, name, _Calls)
         calls.answered(now)
+        calls.tried = frozenset()
         calls.prompted(now, tokens)
         return _of(self._deployments, identifier, _Course).answered(now)
 
@@ -105,7 +106,7 @@ class Health:
         """Note that a call under *name* got no answer of those that it *tried*."""
         calls = _of(self._calls, name, _Calls)
         calls.failed(now, cause)
-        calls.tried = frozenset(tried)
+        calls.tried |= frozenset(tried)
 
     def told(self, identifiers: Collection[str]) -> None:
         """Note that an event told that *identifiers* fail, or cool."""
@@ -117,7 +118,7 @@ class Health:
 
         ``answered_ms``, ``failing_ms`` and ``failed_ms`` are how long ago the latest answer and the first and latest
         failure since were, with the latter's ``cause``; ``calls_failing_ms`` and ``calls_failed_ms`` the same of calls
-        of the name. They fail only while it has no deployment that the latest of them has not asked.
+        of the name. They fail only while it has no deployment that none of them has asked.
         ``longest_prompt`` is in tokens, of one day at least and two at most.
         """
         calls = self._calls.get(name, _Calls())

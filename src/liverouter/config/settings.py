@@ -79,6 +79,13 @@ _OWN = (
         "gets a JSON post when `problems` gains or loses an error; may be stored as a secret of this name instead",
     ),
     Setting(
+        "llm_probe_interval_h",
+        "number",
+        "hours after which a deployment that nobody called is asked once, which costs some 30 tokens; off by default",
+        low=0.1,
+        high=1_000,
+    ),
+    Setting(
         "litellm_enable",
         "boolean",
         "false: the providers' own LangChain classes, the same fallbacks",

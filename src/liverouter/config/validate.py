@@ -72,6 +72,7 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
         timeout_s=float(common["litellm_timeout"]),
         check_streams=common["litellm_check_streams"],
         alert_webhook=webhook,
+        probe_interval_h=common["llm_probe_interval_h"],
     )
     return Validation(snapshot, first_problems(warnings), snapshot.litellm_enable)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.bus import Bus
 from liverouter.chat.model import LiveChatModel
+from liverouter.chat.source import OneGeneration
 from liverouter.chat.usage import UsageCounter
 from liverouter.engine.activation import Activation, Prepared, Rejected
 from liverouter.errors import LiveRouterError, Problem
@@ -23,7 +24,6 @@ from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
     from liverouter.config.environment import Environment
-    from liverouter.generation import Generation
     from liverouter.revision import Deployment, Rows, Snapshot
     from liverouter.secrecy.sealing import Keyring
 
@@ -124,7 +124,7 @@ async def check(
         if live and isinstance(outcome, Prepared):
             alone = _each_alone(outcome.generation.snapshot)
             generations = await asyncio.to_thread(lambda: [activation.build(snapshot, 0) for snapshot in alone])
-            calls = await asyncio.gather(*(_call(_Source(loop, usage, generation)) for generation in generations))
+            calls = await asyncio.gather(*(_call(OneGeneration(loop, usage, generation)) for generation in generations))
     finally:
         if io is None:
             await asyncio.to_thread(loop.stop, _CLOSE_S)
@@ -142,7 +142,7 @@ def _each_alone(snapshot: Snapshot) -> list[Snapshot]:
     return [replace(snapshot, deployments=(deployment,), num_retries=1) for deployment in snapshot.deployments]
 
 
-async def _call(source: _Source) -> DeploymentCall:
+async def _call(source: OneGeneration) -> DeploymentCall:
     """Return how the one deployment of *source* answers; what a provider's library raises becomes a Problem."""
     snapshot = source.current.snapshot
     deployment = snapshot.primary
@@ -167,19 +167,6 @@ async def _call(source: _Source) -> DeploymentCall:
         cost_usd=None if said is None else said["liverouter"]["cost_usd"],
         problem=problem,
     )
-
-
-class _Source:
-    """A chat model's source of one generation, which no store holds."""
-
-    def __init__(self, io: LoopThread, usage: UsageCounter, current: Generation) -> None:
-        self.io, self.usage, self.current = io, usage, current
-
-    def generation(self) -> Generation:
-        return self.current
-
-    async def async_generation(self) -> Generation:
-        return self.current
 
 
 def _problem(deployment: Deployment, exc: Exception) -> Problem:

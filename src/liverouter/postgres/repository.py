@@ -289,6 +289,11 @@ class SettingsRepository:
         """Tell that the news of *ticket* were delivered, or the *error* because of which they are to be told again."""
         await self._database.execute(sql.SETTLE_ALERT, {"ticket": ticket, "error": error})
 
+    async def due_probes(self, deployments: Collection[str], hours: float) -> list[str]:
+        """Return which of *deployments*, ids, nobody called or asked for so many *hours*; each to one caller alone."""
+        rows = await self._database.execute(sql.DUE_PROBES, {"deployments": list(deployments), "hours": hours})
+        return [row.id for row in rows]
+
     # -- keys and schema ---------------------------------------------------------------------------------------
 
     async def key_usage(self) -> list[dict[str, Any]]:

@@ -132,6 +132,13 @@ alert_turn = Table(
     CheckConstraint("only_row", name="alert_turn_one_row"),
 )
 
+probes = Table(
+    "probes",
+    metadata,
+    Column("deployment_id", Text, primary_key=True),
+    Column("asked_at", _WHEN, nullable=False),
+)
+
 retention = Table(
     "retention",
     metadata,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import bindparam, text
-from sqlalchemy.types import ARRAY, BigInteger, Text
+from sqlalchemy.types import ARRAY, BigInteger, Float, Text
 
 from liverouter.postgres import visibility
 
@@ -149,6 +149,9 @@ USAGE_TOTALS: Final = text("""
 NEXT_ALERT: Final = text("SELECT liverouter.next_alert() AS news")
 SETTLE_ALERT: Final = text("SELECT liverouter.settle_alert(CAST(:ticket AS uuid), :error)").bindparams(
     bindparam("error", type_=Text)
+)
+DUE_PROBES: Final = text("SELECT liverouter.due_probes(:deployments, :hours) AS id").bindparams(
+    bindparam("deployments", type_=ARRAY(Text)), bindparam("hours", type_=Float)
 )
 KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys ORDER BY secrets DESC, in_history DESC, key_id")
 
