@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from liverouter import LiveRouter
-from liverouter.config.draft import sealed_unless_same
-from liverouter.config.settings import ALERT_WEBHOOK
 from liverouter.engine import alerts
 from liverouter.events import AlertFailed, AlertSent, ConfigApplied
-from liverouter.secrecy.sealing import Keyring, Secret, generate_key
+from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import EventLog, Failure, MemoryRouter
 from tests.kit.admin import Admin
 from tests.kit.http import Api
 from tests.kit.leaks import LEDGER
-from tests.kit.receiver import Receiver
-from tests.kit.sql import Process, put, put_secret, rows, value
+from tests.kit.receiver import Receiver, seal_webhook
+from tests.kit.sql import Process, put, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,9 +46,7 @@ def admin(dsn: str, openai: StandIn, receiver: Receiver, monkeypatch: pytest.Mon
     monkeypatch.setattr(alerts, "_EVERY_S", 0.02)
     LEDGER.hide(PATH)
     admin = Admin(dsn)
-    url = Secret(receiver.url + PATH)
-    stored = sealed_unless_same(None, ALERT_WEBHOOK, url, Keyring.from_text(key), origins=())
-    put_secret(admin.connection, ALERT_WEBHOOK, stored.fingerprint, stored.sealed)
+    seal_webhook(admin.connection, receiver.url + PATH, key)
     admin.set(
         llm_provider="openai",
         llm_model="gpt-4o",

@@ -164,10 +164,15 @@ class TestDeployments:
 
     def test_failure_that_passes_is_forgotten(self, db: Session, process: Process) -> None:
         """Of a fallback that nobody asked again; not one that an operator has to mend."""
-        tell(process, answered(1), failing(ago_s=1000))
-        assert found(db) == []
-        tell(process, answered(1), failing("NotFoundError 404", 1000))
+        tell(process, answered(1), failing(ago_s=50))
         assert seen(db) == [("warning", "LR325", f"default, {FALLBACK}")]
+        tell(process, answered(1), failing(ago_s=70))
+        assert found(db) == []
+        for cause in ("NotFoundError 404", "AuthenticationError 401"):
+            tell(process, answered(1), failing(cause, 70))
+            assert seen(db) == [("warning", "LR325", f"default, {FALLBACK}")]
+        tell(process, failing(ago_s=70), answered(1))
+        assert seen(db) == [("warning", "LR321", f"default, {PRIMARY}")], "which the next call asks first"
 
     def test_cooldown_is_told_while_it_lasts(self, db: Session, process: Process) -> None:
         """How many processes leave it alone, and until when."""

@@ -5,7 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from liverouter.config.draft import sealed_unless_same
+from liverouter.config.settings import ALERT_WEBHOOK
+from liverouter.secrecy.sealing import Keyring, Secret
+from tests.kit.sql import put_secret
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+def seal_webhook(db: psycopg.Connection[Any], url: str, key: str) -> None:
+    """Have alerts go to *url*, which is sealed with *key*."""
+    stored = sealed_unless_same(None, ALERT_WEBHOOK, Secret(url), Keyring.from_text(key), origins=())
+    put_secret(db, ALERT_WEBHOOK, stored.fingerprint, stored.sealed)
 
 
 class Receiver:

@@ -42,19 +42,25 @@ WITH told AS (
     WHERE l.live OR (p.bye_at > moment - interval '1 hour' AND p.applied_revision = h.revision
                      AND p.epoch = liverouter.epoch())
 ),
-judged AS (
-    SELECT t.*,
+seen AS (
+    SELECT t.*, soon.ago,
            t.failed_at IS NOT NULL AND NOT coalesce(
                max(t.answered_at) OVER place > t.failed_at AND (NOT t.live OR t.failed_at < soon.ago), false) AS fails,
            t.calls_failed_at IS NOT NULL AND NOT coalesce(
                max(t.answered_at) OVER named > t.calls_failed_at AND (NOT t.live OR t.calls_failed_at < soon.ago),
                false) AS calls_fail,
-           t."order" = min(t."order") OVER named AS is_primary,
-           -- what passes by itself is told while it is new; what only an operator can mend, until it is mended
-           t.cooling_until IS NOT NULL OR t.failed_at > soon.ago - 840 OR t.cause ~ ' 40[1-4]$' AS is_fresh,
-           t.cause ~ ' 40[13]$' AS refuses_key
+           t."order" = min(t."order") OVER named AS is_primary
     FROM told t, (VALUES (extract(epoch FROM moment)::double precision - 60)) soon (ago)
     WINDOW place AS (PARTITION BY t.login, t.deployment), named AS (PARTITION BY t.login, t.name)
+),
+judged AS (
+    SELECT s.*,
+           -- what passes by itself is told while it is new: nobody asks a fallback again while the primary answers. What
+           -- only an operator can mend is told until somebody is answered, as an error while calls still meet it.
+           n.is_now OR s.is_primary AND s.failed_at > s.ago - 840 OR s.cause ~ ' 40[1-4]$' AS is_fresh,
+           s.cause ~ ' 40[13]$' AND (n.is_now OR s.is_primary) AS refuses_key
+    FROM seen s
+    CROSS JOIN LATERAL (SELECT s.cooling_until IS NOT NULL OR s.calls_fail OR s.failed_at > s.ago) n (is_now)
 ),
 calls AS (
     SELECT j.login, j.name,
