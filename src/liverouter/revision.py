@@ -186,6 +186,8 @@ class Snapshot:
         timeout_s: of one attempt, where a deployment has no time of its own.
         check_streams: a stream without its finish marker is cut off.
         models: the names, each with its deployments.
+        alert_webhook: the URL that gets a post when `problems` gains or loses an error; None for none.
+        probe_interval_h: hours after which a deployment that nobody called is asked; None for never.
     """
 
     epoch: str
@@ -200,6 +202,8 @@ class Snapshot:
     cooldown_time_s: float = 60.0
     timeout_s: float = 120.0
     check_streams: bool = True
+    alert_webhook: Secret | None = None
+    probe_interval_h: float | None = None
     models: Mapping[str, ModelConfig] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -92,6 +92,21 @@ class TestPlans:
         assert re.findall(GROWING, plan) == []
         assert "JIT:" not in plan
 
+    def test_problems_of_failing_providers_read_the_newest_usage_alone(self, plans: Callable[[str], str]) -> None:
+        """The share of the calls that a fallback answers, and whether one was ever needed."""
+        plans("""
+            UPDATE liverouter.processes SET heartbeat_at = clock_timestamp(),
+                deployments = deployments || jsonb_build_array(deployments -> 0
+                    || '{"order": 2, "deployment_id": "x/y#1", "role": "fallback"}');
+            UPDATE liverouter.processes SET started_at = '2020-01-01', deployments = jsonb_set(
+                deployments, '{0}', deployments -> 0
+                || jsonb_build_object('failed_at', extract(epoch FROM clock_timestamp()), 'cause', 'Timeout 408'))
+        """)
+        plan = plans("SELECT * FROM liverouter.problems WHERE code IN ('LR321', 'LR324')")
+        assert re.findall(GROWING, plan) == []
+        assert "Index Scan using usage_minutes_minute" in plan or "Index Scan on usage_minutes_minute" in plan
+        assert "usage_days" in plan
+
     @pytest.mark.parametrize("question", WHOLE)
     def test_whole_view_reads_only_what_it_shows(self, plans: Callable[[str], str], question: str) -> None:
         """Ten thousand revisions are listed without a look at what each process reported of them."""

@@ -24,8 +24,11 @@ pytestmark = pytest.mark.servers("embedded", "debian")
 ROLES = ("liverouter_client", "liverouter_inspector", "liverouter_writer")
 TABLES = (
     "alembic_version",
+    "alert_turn",
+    "alerts",
     "apply_log",
     "head",
+    "probes",
     "processes",
     "providers",
     "report_quota",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 HERE: Final = r"/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/"
 REVIEWED: Final = {
-    "/^LR[24]/",
+    "/^LR([24]|32)/",
     "/[.?!]$/",
     "/^#token=(.+)/",
     HERE,

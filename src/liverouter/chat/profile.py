@@ -53,6 +53,12 @@ def profile_of(deployment: Deployment, *, promises: bool = True) -> dict[str, An
     return dict(DEFAULT_PROFILE) | dict(_from_map(deployment) or {}) | lacks | dict(deployment.profile)
 
 
+def known_max_input_tokens(deployment: Deployment) -> int | None:
+    """Return the longest prompt of *deployment*'s model in tokens, None where nobody said it."""
+    known = deployment.profile.get("max_input_tokens") or (_from_map(deployment) or {}).get("max_input_tokens")
+    return known if type(known) is int else None
+
+
 def traced(deployment: Deployment) -> dict[str, str]:
     """Return provider and model of *deployment* as traces name them, the provider by litellm's word; and its name."""
     provider = spec_of(deployment).litellm_provider

@@ -103,3 +103,19 @@ class PinnedSource:
     async def async_generation(self) -> Generation:
         """Return the one generation."""
         return self._generation
+
+
+class OneGeneration:
+    """A source of one generation, which no store holds."""
+
+    def __init__(self, io: LoopThread, usage: UsageCounter, current: Generation) -> None:
+        """Serve *current* on the loop *io*, counted by *usage*."""
+        self.io, self.usage, self.current = io, usage, current
+
+    def generation(self) -> Generation:
+        """Return the one generation."""
+        return self.current
+
+    async def async_generation(self) -> Generation:
+        """Return the one generation."""
+        return self.current

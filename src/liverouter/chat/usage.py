@@ -15,24 +15,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.events import CallFailedOver
+from liverouter.chat.health import Health
+from liverouter.events import CallFailed, CallFailedOver, DeploymentCooling, DeploymentRecovered
 from liverouter.revision import DEFAULT_NAME
 from liverouter.routing.causes import cause_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from liverouter.bus import Bus
     from liverouter.call import Call
     from liverouter.events import Event
     from liverouter.revision import Deployment
+    from liverouter.routing.causes import Cause
+    from liverouter.routing.cooldowns import Cooldown
 
 _MAX_DEPLOYMENTS: Final = 1_000
 _MAX_CELLS: Final = 5_000  # minutes by deployments kept while the database takes no report
 _MOST_TOKENS: Final = 10**9  # of one call, whatever its provider says
 _MOST_USD: Final = 10**6  # of one call, whatever its provider says
-_LOG_EVERY_S: Final = 10.0  # one failover line per (from, to, cause) in this time
-_MAX_LINES: Final = 1_000  # (from, to, cause, model) of which the last line is remembered
+_LOG_EVERY_S: Final = 10.0  # one line of each kind, about the same, in this time
+_MAX_LINES: Final = 1_000  # of which it is remembered when the last one was
 
 
 @dataclass(slots=True)
@@ -72,7 +75,8 @@ class UsageCounter:
         self._lock = threading.Lock()
         self._cells: dict[tuple[int, str, str], _Cell] = {}  # minute, name of the model, deployment
         self._known: OrderedDict[tuple[str, str], Deployment] = OrderedDict()  # by name and id
-        self._lines: OrderedDict[tuple[str, str, str, str], tuple[float, int]] = OrderedDict()  # the oldest line first
+        self._lines: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()  # the oldest line first
+        self._health = Health()
 
     def know(self, deployments: Iterable[Deployment]) -> None:
         """Remember *deployments*, so that their ids can be told in full when drained."""
@@ -120,9 +124,14 @@ class UsageCounter:
         call.settled = True
         if call.served_by:  # what answered broke, or cannot be read
             self.begun(call)
-            self.add_failure(call.served.id, str(cause_of(error)), model=call.generation.name)
+            self._add_failure(call, call.served.id, error)
+            failures = [*call.failures, (call.served.id, error)]
         else:
             self._add_failures(call)
+            failures = call.failures
+        causes = {identifier: cause_of(exc, answered=call.answered) for identifier, exc in failures}
+        if not all(cause.is_the_callers for cause in causes.values()):
+            self._call_failed(call.generation.name, causes)
 
     def add_success(
         self,
@@ -143,6 +152,10 @@ class UsageCounter:
             cell.cost_usd += cost_usd
             cell.latency_ms_sum += latency_ms
             cell.latency_ms_max = max(cell.latency_ms_max, latency_ms)
+            recovers = self._health.answered(model, deployment_id, prompt_tokens, self._monotonic())
+            event = self._limited(DeploymentRecovered, deployment_id) if recovers else None
+        if event is not None:
+            self._bus.emit(event)
 
     def add_failure(self, deployment_id: str, cause: str, *, model: str = DEFAULT_NAME) -> None:
         """Count one failed attempt of a call of *model*; *cause* is an exception class with its status."""
@@ -154,9 +167,22 @@ class UsageCounter:
         """Count a call of *model* that *target* answered in place of *origin*; the event unless it was just emitted."""
         with self._lock:
             self._cell(model, target).failovers += 1
-            event = self._failover(origin, target, cause, "" if model == DEFAULT_NAME else model)
+            event = self._limited(CallFailedOver, origin, target, cause, "" if model == DEFAULT_NAME else model)
         if event is not None:
             self._bus.emit(event)
+
+    def cooling(self, deployment_id: str, cooldown: Cooldown) -> None:
+        """Tell that *cooldown* began, unless it was just told; an observer of `Cooldowns`."""
+        with self._lock:
+            self._health.told((deployment_id,))
+            event = self._limited(DeploymentCooling, deployment_id, str(cooldown.cause), cooldown.length_s, but=1)
+        if event is not None:
+            self._bus.emit(event)
+
+    def health(self, model: str, deployment_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return what a report says of how it goes at each of *deployment_ids* of *model*, see `Health.facts`."""
+        with self._lock:
+            return self._health.facts(model, deployment_ids, self._monotonic())
 
     def emit(self, event: Event) -> None:
         """Tell *event* of a call, which counts nothing."""
@@ -189,15 +215,35 @@ class UsageCounter:
     def _add_failures(self, call: Call) -> None:
         """Count each attempt of *call* that failed before somebody answered."""
         for identifier, error in call.failures:
-            self.add_failure(identifier, str(cause_of(error)), model=call.generation.name)
+            self._add_failure(call, identifier, error)
+
+    def _add_failure(self, call: Call, identifier: str, error: Exception) -> None:
+        """Count one failed attempt of *call*, and against its deployment where the caller is not to blame."""
+        self.add_failure(identifier, str(cause_of(error)), model=call.generation.name)
+        if not (cause := cause_of(error, answered=call.answered)).is_the_callers:
+            with self._lock:
+                self._health.failed(identifier, str(cause), self._monotonic())
+
+    def _call_failed(self, model: str, causes: Mapping[str, Cause]) -> None:
+        """Note and tell that a call of *model* failed, unless just told; *causes*: why, by deployment, in their order."""
+        told = tuple(map(str, causes.values()))
+        with self._lock:
+            self._health.call_failed(model, causes, told[-1], self._monotonic())
+            self._health.told(causes)
+            event = self._limited(CallFailed, model, tuple(causes), told)
+        if event is not None:
+            self._bus.emit(event)
 
     def _cell(self, model: str, deployment_id: str) -> _Cell:
         """Return the counts of the present minute; the caller holds the lock."""
         return self._cells.setdefault((int(self._wall() // 60), model, deployment_id), _Cell())
 
-    def _failover(self, origin: str, target: str, cause: str, model: str) -> CallFailedOver | None:
-        """Return the line to log, None where it was logged less than ten seconds ago; the caller holds the lock."""
-        key, now = (origin, target, cause, model), self._monotonic()
+    def _limited(self, kind: Callable[..., Event], *facts: Any, but: int = 0) -> Event | None:
+        """Return the event of *kind* with *facts*, None where it was told less than ten seconds ago.
+
+        The last *but* of the facts may differ from those that were told. The caller holds the lock.
+        """
+        key, now = (kind, *facts[: len(facts) - but]), self._monotonic()
         last, suppressed = self._lines.get(key, (-_LOG_EVERY_S, 0))
         if now - last < _LOG_EVERY_S:
             self._lines[key] = (last, suppressed + 1)
@@ -206,7 +252,7 @@ class UsageCounter:
         self._lines.move_to_end(key)
         while len(self._lines) > _MAX_LINES:
             self._lines.popitem(last=False)
-        return CallFailedOver(origin, target, cause, suppressed, model)
+        return kind(*facts, suppressed)
 
 
 def _row(minute: int, name: str, deployment_id: str, cell: _Cell, deployment: Deployment | None) -> dict[str, Any]:

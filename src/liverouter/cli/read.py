@@ -13,7 +13,7 @@ from liverouter.cli.output import ago, say, show_heading, show_json, show_proble
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.environment import Environment
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import MODEL_PREFIX, SETTINGS, SettingValueError, is_model_name, parse
+from liverouter.config.settings import MODEL_PREFIX, SETTINGS, SettingValueError, is_model_name, parse, shown
 from liverouter.config.validate import validate
 from liverouter.errors import DatabaseError, Problem
 from liverouter.secrecy.sealing import Secret, fingerprint
@@ -252,12 +252,13 @@ def _public_text(setting: Setting, text: str) -> str:
         value = parse(setting, text)
     except SettingValueError:
         value = text
-    return text if _public(setting.name, value) == value else _BLANK
+    public = _public(setting.name, value)
+    return text if public == value else public if isinstance(public, str) else _BLANK
 
 
 def _public(name: str, value: Any) -> Any:
     """Return *value*, blanked where it holds what only a secret may; the database refuses such rows, old ones stay."""
-    return _BLANK if plain_secrets(name, value, "") else value
+    return _BLANK if plain_secrets(name, value, "") else shown(name, value)
 
 
 @click.command("history")

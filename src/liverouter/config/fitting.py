@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import api_of
 from liverouter.providers.parameters import REASONING, Fitted, fitted
-from liverouter.routing.model_map import known_model
+from liverouter.routing.model_map import known_model, retired_on
 
 if TYPE_CHECKING:
     from liverouter.config.values import Values
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Said = Mapping[str, tuple[Any, str]]  # a parameter, by the names of `providers.parameters.KINDS` -> value, place
 
+_SOON: Final = timedelta(days=30)  # before a model's last day
 _DEFAULT: Final = {"temperature": 1.0}  # of the models that take none: to leave it out changes nothing
 
 
@@ -25,7 +27,9 @@ def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, fal
     """Return *deployment* with the parameters that its model takes of what is *said*; each difference is reported.
 
     *native*: the engine will be that one. *fallback*: the place of its entry, "" for a primary that rows describe.
+    A model that answers no more, or will not in a month, is reported as well.
     """
+    _warn_of_end(values, deployment, f"{fallback}.model" if fallback else values.origin("llm_model"))
     if not said:
         return deployment
     given = {name: float(value) if name == "temperature" else value for name, (value, _) in said.items()}
@@ -40,6 +44,17 @@ def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, fal
         values.report("LR114", what, said[name][1], _hint(name, said[name][1], fallback), "warning")
     kept = {*given, *(() if REASONING.isdisjoint(given) else REASONING)}  # else what Claude wants, for calls
     return replace(deployment, params=MappingProxyType({n: v for n, v in result.sent.items() if n in kept}))
+
+
+def _warn_of_end(values: Values, deployment: Deployment, where: str) -> None:
+    """Report that the model, named at *where*, has its last day behind it or near, by litellm's list."""
+    today, last = datetime.now(UTC).date(), retired_on(deployment)
+    if last is None or last - today > _SOON:
+        return
+    what = "was retired" if last <= today else "will be retired"
+    message = f"{deployment.label} {what} on {last.isoformat()}, as litellm's list says"
+    hint = "Choose a model that stays; where the provider says otherwise, this does no harm"
+    values.report("LR326", message, where, hint, "warning")
 
 
 def _without_orders(result: Fitted, known: frozenset[str]) -> Fitted:

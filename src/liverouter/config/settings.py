@@ -61,6 +61,7 @@ MODEL_HINT: Final = 'Write {"provider": "openai", "model": "gpt-4o-mini", "fallb
 MODEL_PREFIX: Final = "llm:"  # of the rows of named models, ``llm:fast``
 _MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
+ALERT_WEBHOOK: Final = "llm_alert_webhook"
 _OWN = (
     Setting("llm_provider", "text", f"the primary's provider: {', '.join(PROVIDERS)}"),
     Setting("llm_model", "text", "; ".join(("the primary's model", *_MEANT))),
@@ -95,6 +96,18 @@ _OWN = (
         "json",
         "ModelProfile fields of the primary that litellm does not know, or gets wrong",
         own_hint=PROFILE_HINT,
+    ),
+    Setting(
+        ALERT_WEBHOOK,
+        "url",
+        "gets a JSON post when `problems` gains or loses an error; may be stored as a secret of this name instead",
+    ),
+    Setting(
+        "llm_probe_interval_h",
+        "number",
+        "hours after which a deployment that nobody called is asked once, which costs some 30 tokens; off by default",
+        low=0.1,
+        high=1_000,
     ),
     Setting(
         "litellm_enable",
@@ -142,6 +155,11 @@ class SettingValueError(LiveRouterError, ValueError):
         super().__init__(
             f"the value is not {expected}", code="LR103", where=f"settings.{setting.name}", hint=setting.hint
         )
+
+
+def shown(name: str, value: Any) -> Any:
+    """Return *value* of the setting *name* as it may be shown: of a webhook's URL, which is its key, the origin."""
+    return origin_of(value) if name == ALERT_WEBHOOK and isinstance(value, str) else value
 
 
 NO_PIECE_OF_A_URL: Final = (

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from liverouter.config.deployments import read_deployments
 from liverouter.config.params import PARAMS
-from liverouter.config.settings import MODEL_PREFIX, SETTINGS, is_model_name
+from liverouter.config.settings import ALERT_WEBHOOK, MODEL_PREFIX, SETTINGS, is_model_name
 from liverouter.config.values import Values, clip
+from liverouter.config.webhook import read_webhook
 from liverouter.errors import Problem, did_you_mean, first_problems
 from liverouter.providers import REJECTED
 from liverouter.revision import DEFAULT_NAME, Snapshot
@@ -58,6 +59,7 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
     _check_looked_up(values)
     common = {name: values.setting(name) for name in SETTINGS if name.startswith(("llm_", "litellm_"))}
     deployments = read_deployments(values, common)
+    webhook = read_webhook(values, common[ALERT_WEBHOOK])
     _check_logical_name(values, common["litellm_model_name"], deployments)
     _check_strangers(values)  # last: there may be many, and the first Problems are told
     errors = values.errors()
@@ -77,6 +79,8 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
         cooldown_time_s=float(common["litellm_cooldown_time"]),
         timeout_s=float(common["litellm_timeout"]),
         check_streams=common["litellm_check_streams"],
+        alert_webhook=webhook,
+        probe_interval_h=common["llm_probe_interval_h"],
     )
     return Validation(snapshot, first_problems(warnings), snapshot.litellm_enable)
 

@@ -9,7 +9,7 @@ from liverouter.config.credentials import secret_faults
 from liverouter.config.draft import origins_in_force, sealed_unless_same, with_changes
 from liverouter.config.environment import Environment
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import SETTINGS, SettingValueError, parse
+from liverouter.config.settings import SETTINGS, SettingValueError, parse, shown
 from liverouter.config.validate import validate
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
@@ -70,7 +70,7 @@ class Desired:
             author=newest["author"],
             role=newest["role"],
             comment=newest["comment"],
-            settings={name: _shown(value) for name, value in raw.settings.items() if _is_plain(name)},
+            settings={name: _shown(shown(name, value)) for name, value in raw.settings.items() if _is_plain(name)},
             secrets={
                 row["name"]: StoredSecret(opens=row["key_id"] in ids, **{k: v for k, v in row.items() if k != "name"})
                 for row in secrets
@@ -262,7 +262,7 @@ def _from_environment(name: str, environment: Environment) -> FromEnvironment | 
     if setting.kind == "secret":
         return FromEnvironment(source=found.source, value=None)
     try:
-        return FromEnvironment(source=found.source, value=_shown(parse(setting, found.text)))
+        return FromEnvironment(source=found.source, value=_shown(shown(name, parse(setting, found.text))))
     except SettingValueError:
         return FromEnvironment(source=found.source, value=None)  # one of Config.problems says what is wrong with it
 

@@ -76,6 +76,7 @@ class Metrics:
             "liverouter_apply_seconds", "From commit to live", buckets=_BUCKETS_S, registry=registry
         )
         self._instances = Gauge("liverouter_instances", "Processes by state", ["state"], registry=registry)
+        self._problems = Gauge("liverouter_problems", "Rows of view problems", ["severity", "code"], registry=registry)
         self._of_fleet = {
             name: Counter(f"liverouter_{name}", help_, _DEPLOYMENT, registry=registry)
             for name, help_ in (
@@ -129,13 +130,13 @@ class Metrics:
         return generate_latest(self._registry) + generate_latest(self._of_generation)
 
     async def _count_fleet(self) -> None:
-        """Set the number of processes by state, and add the calls that are not in the counters yet.
+        """Set the number of processes by state and of problems, and add the calls that are not in the counters yet.
 
         Read are the minutes since the start, of the last hour at most. A process may report a minute again with more
         calls, so of each minute and deployment what it has more than before is added.
 
         Raises:
-            DatabaseError: the processes cannot be read.
+            DatabaseError: the processes or the problems cannot be read.
         """
         states: dict[str, int] = {}
         for row in await self._repository.instances():
@@ -144,6 +145,9 @@ class Metrics:
         self._instances.clear()
         for state, number in states.items():
             self._instances.labels(state).set(number)
+        self._problems.clear()
+        for problem in await self._repository.problems():
+            self._problems.labels(problem["severity"], problem["code"]).inc()
         since = max(self._began, self._clock() - _LOOK_BACK)
         try:
             rows = await self._repository.usage_totals(since)

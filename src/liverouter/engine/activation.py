@@ -123,6 +123,7 @@ class Activation:
     ) -> None:
         self._keyring, self._usage, self._io, self._store, self._bus = keyring, usage, io, store, bus
         self._cooldowns = cooldowns or Cooldowns()
+        self._cooldowns.on_begin(usage.cooling)
         self._gc_freeze = gc_freeze
         self._started = time.monotonic()
         self.step: Step | None = Step.READING

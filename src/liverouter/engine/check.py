@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.bus import Bus
 from liverouter.chat.model import LiveChatModel
+from liverouter.chat.source import OneGeneration
 from liverouter.chat.usage import UsageCounter
 from liverouter.engine.activation import Activation, Prepared, Rejected
 from liverouter.errors import LiveRouterError, Problem
@@ -24,7 +25,6 @@ from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
     from liverouter.config.environment import Environment
-    from liverouter.generation import Generation
     from liverouter.revision import Deployment, Rows, Snapshot
     from liverouter.secrecy.sealing import Keyring
 
@@ -130,7 +130,7 @@ async def check(
             generations = await asyncio.to_thread(
                 lambda: [activation.build(_alone(deployment, snapshot), 0) for deployment in snapshot.deployments]
             )
-            sources = [_Source(loop, usage, generation) for generation in generations]
+            sources = [OneGeneration(loop, usage, generation) for generation in generations]
             calls = await asyncio.gather(*map(_call, snapshot.deployments, sources))
     finally:
         if io is None:
@@ -153,7 +153,7 @@ def _alone(deployment: Deployment, snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, deployments=(replace(deployment, name=DEFAULT_NAME),), num_retries=1)
 
 
-async def _call(deployment: Deployment, source: _Source) -> DeploymentCall:
+async def _call(deployment: Deployment, source: OneGeneration) -> DeploymentCall:
     """Return how *deployment*, the one of *source*, answers; what a provider's library raises becomes a Problem."""
     said: dict[str, Any] | None = None
     problem = None
@@ -177,19 +177,6 @@ async def _call(deployment: Deployment, source: _Source) -> DeploymentCall:
         cost_usd=None if said is None else said["liverouter"]["cost_usd"],
         problem=problem,
     )
-
-
-class _Source:
-    """A chat model's source of one generation, which no store holds."""
-
-    def __init__(self, io: LoopThread, usage: UsageCounter, current: Generation) -> None:
-        self.io, self.usage, self.current = io, usage, current
-
-    def generation(self) -> Generation:
-        return self.current
-
-    async def async_generation(self) -> Generation:
-        return self.current
 
 
 def _problem(deployment: Deployment, exc: Exception) -> Problem:

@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from liverouter.engine.activation import Activation
+from liverouter.engine.alerts import Alerts
+from liverouter.engine.probes import Probes
 from liverouter.engine.reloader import DEGRADED_POLL_S, Reloader
 from liverouter.engine.reporter import Reporter
 from liverouter.engine.snapshot_file import SnapshotFile
@@ -117,6 +119,9 @@ class Engine:
             bus=bus,
         )
 
+        self.alerts = Alerts(repository=self.repository, store=store, bus=bus)
+        self.probes = Probes(repository=self.repository, store=store, usage=usage, io=io)
+
     async def run(self) -> None:
         """Run all loops until `close`."""
         for database in (self._options.dsn, self._options.listen_dsn):
@@ -128,6 +133,8 @@ class Engine:
             "listener": self.listener.run,
             "reporter": self.reporter.run,
         }
+        if self._options.heartbeat_interval_s:  # a database that sleeps is not woken for these
+            loops |= {"alerts": self.alerts.run, "probes": self.probes.run}
         if self.shared is not None:
             loops["shared cooldowns"] = self.shared.run
         self._tasks = [asyncio.create_task(self._supervise(name, run), name=name) for name, run in loops.items()]

@@ -11,14 +11,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.chat.profile import known_max_input_tokens
 from liverouter.engine.report import applied, rejected, shortened, versions
 from liverouter.errors import DatabaseError
 from liverouter.events import (
+    CallFailed,
     CallFailedOver,
     ClientStarted,
     ConfigApplied,
     ConfigRejected,
     DatabaseRecovered,
+    DeploymentCooling,
+    DeploymentRecovered,
     Event,
     ListenerConnected,
     ListenerDegraded,
@@ -121,7 +125,10 @@ class Reporter:
                 self._whole = True  # with the next heartbeat: most often a report fails now, or a start goes on
                 return
             case CallFailedOver() | DatabaseRecovered() | StartDelayed():
-                pass  # a deployment cools down now, earlier reports failed, or somebody may ask why it takes so long
+                pass  # earlier reports failed, or somebody may ask why it takes so long
+            case CallFailed() | DeploymentCooling() | DeploymentRecovered():
+                self._changed.set()  # every report tells of deployments
+                return
             case _:
                 return
         del self._outcomes[:-_MAX_OUTCOMES]
@@ -292,7 +299,7 @@ class Reporter:
         }
 
     def _deployments(self, generation: Generation) -> list[dict[str, Any]]:
-        """Return the deployments of *generation* by name and order, each with what is left of its cooldown."""
+        """Return the deployments by name and order, each with what is left of its cooldown and how it goes."""
         views = [generation.named(name) for name in generation.models]
         return [
             {
@@ -308,8 +315,10 @@ class Reporter:
                 "credential_source": d.credential_source,
                 "credential_fingerprint": d.credential_fingerprint,
                 "cooling_ms": cooling_s[d.id] * 1000 if d.id in cooling_s else None,
+                "max_input_tokens": known_max_input_tokens(d),
+                **health[d.id],
             }
             for view in views
-            for cooling_s in (view.cooling_s,)
+            for cooling_s, health in [(view.cooling_s, self._usage.health(view.name, [d.id for d in view.deployments]))]
             for d in view.deployments
         ]

@@ -275,6 +275,25 @@ class SettingsRepository:
         """Return what view `usage` has of each minute and deployment, all processes together; the busiest 5000."""
         return await self._rows(sql.USAGE_TOTALS, since=since)
 
+    async def next_alert(self) -> dict[str, Any] | None:
+        """Return what is to be told of `problems` now, by whoever asks first; None for nothing, or not by this caller.
+
+        ``{"ticket", "gained": [{code, object, message, hint}], "lost": [the same]}``; `settle_alert` within a minute
+        says what came of it.
+        """
+        (row,) = await self._database.execute(sql.NEXT_ALERT, {})
+        news: dict[str, Any] | None = row.news
+        return news
+
+    async def settle_alert(self, ticket: str, error: str | None) -> None:
+        """Tell that the news of *ticket* were delivered, or the *error* because of which they are to be told again."""
+        await self._database.execute(sql.SETTLE_ALERT, {"ticket": ticket, "error": error})
+
+    async def due_probes(self, deployments: Collection[str], hours: float) -> list[str]:
+        """Return which of *deployments*, ids, nobody called or asked for so many *hours*; each to one caller alone."""
+        rows = await self._database.execute(sql.DUE_PROBES, {"deployments": list(deployments), "hours": hours})
+        return [row.id for row in rows]
+
     # -- keys and schema ---------------------------------------------------------------------------------------
 
     async def key_usage(self) -> list[dict[str, Any]]:

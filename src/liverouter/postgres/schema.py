@@ -40,6 +40,7 @@ REVISIONS: Final = (
     "0008_native",
     "0009_aging",
     "0010_names",
+    "0012_health",
 )
 HEAD: Final = REVISIONS[-1]
 metadata: Final = MetaData(schema=SCHEMA)
@@ -105,6 +106,38 @@ revision_changes = Table(
     Column("revision", BigInteger, primary_key=True, autoincrement=False),
     Column("changed", Text),
     Column("ours_alone", Boolean, nullable=False, server_default=text("false")),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("stands", Boolean, nullable=False),
+    Column("changed_at", _WHEN, nullable=False),
+    Column("told", Boolean, nullable=False, server_default=text("false")),
+    Column("times", Integer, nullable=False, server_default=text("0")),
+)
+
+alert_turn = Table(
+    "alert_turn",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    Column("next_at", _WHEN, nullable=False, server_default=_NOW),
+    Column("ticket", UUID(as_uuid=False)),
+    Column("news", JSONB),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    CheckConstraint("only_row", name="alert_turn_one_row"),
+)
+
+probes = Table(
+    "probes",
+    metadata,
+    Column("deployment_id", Text, primary_key=True),
+    Column("asked_at", _WHEN, nullable=False),
 )
 
 retention = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import bindparam, text
-from sqlalchemy.types import ARRAY, BigInteger, Text
+from sqlalchemy.types import ARRAY, BigInteger, Float, Text
 
 from liverouter.postgres import visibility
 
@@ -155,6 +155,13 @@ USAGE_TOTALS: Final = text("""
            sum(r.cost_usd)::float8 AS cost_usd, (sum(r.latency_ms) / nullif(sum(r.timed), 0))::float8 AS latency_ms
     FROM ranked r GROUP BY 1, 2, 3, 4, 5
 """)
+NEXT_ALERT: Final = text("SELECT liverouter.next_alert() AS news")
+SETTLE_ALERT: Final = text("SELECT liverouter.settle_alert(CAST(:ticket AS uuid), :error)").bindparams(
+    bindparam("error", type_=Text)
+)
+DUE_PROBES: Final = text("SELECT liverouter.due_probes(:deployments, :hours) AS id").bindparams(
+    bindparam("deployments", type_=ARRAY(Text)), bindparam("hours", type_=Float)
+)
 KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys ORDER BY secrets DESC, in_history DESC, key_id")
 
 # Rotation, by the owner: every value that is not sealed with the newest key, and whether it is in force.

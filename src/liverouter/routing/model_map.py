@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +40,14 @@ def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
     """
     spec = spec_of(deployment)
     return _entry(spec.litellm_provider, deployment.model, spec.base_model(deployment))
+
+
+def retired_on(deployment: Deployment) -> date | None:
+    """Return the day from which *deployment*'s model answers no more, as the list says; None where it says none."""
+    try:
+        return date.fromisoformat(str((model_info(deployment) or {}).get("deprecation_date")))
+    except ValueError:
+        return None
 
 
 def known_model(deployment: Deployment) -> Model:

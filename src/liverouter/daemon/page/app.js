@@ -39,7 +39,7 @@ function showConfig() {
 
 // At the top: the Problems that are shown neither beside a field nor beside a process.
 function showProblems() {
-	const ofProcesses = world.problems.filter(({ code }) => /^LR[24]/.test(code) && !BESIDE.includes(code));
+	const ofProcesses = world.problems.filter(({ code }) => /^LR([24]|32)/.test(code) && !BESIDE.includes(code));
 	const all = [world.lost && LOST, world.database, ...world.left, ...ofProcesses].filter(Boolean);
 	const alike = Object.values(Object.groupBy(all, ({ code, hint }) => code + hint));
 	const notices = alike.slice(0, SHOWN).map(([problem, ...more]) => h("p", { class: `notice ${problem.severity}` },
@@ -53,8 +53,11 @@ function showStatus() {
 	const { status, lost, database } = world;
 	if (!status) return;
 	const state = lost ? "offline" : database && status.state === "live" ? "stale" : status.state;
-	$("state").className = `state ${state}`;
-	say($("state"), lost ? "Connection lost" : STATES[state] + (status.revision == null ? "" : ` · revision ${status.revision}`));
+	const errors = new Set(world.problems.filter(({ severity }) => severity === "error").map(({ where }) => where)).size;
+	const fails = errors > 0 && state === "live"; // never green while an error stands
+	$("state").className = `state ${fails ? "failing" : state}`;
+	const words = fails ? `Live, ${errors} ${errors > 1 ? "things fail" : "thing fails"}` : STATES[state];
+	say($("state"), lost ? "Connection lost" : words + (status.revision == null ? "" : ` · revision ${status.revision}`));
 	say($("database"), status.database);
 	say($("version"), status.version);
 }

@@ -7,39 +7,25 @@ README. No field may carry a secret.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from liverouter.events.calls import (
+    CallFailed as CallFailed,
+    CallFailedOver as CallFailedOver,
+    CallFitted as CallFitted,
+    DeploymentCooling as DeploymentCooling,
+    DeploymentRecovered as DeploymentRecovered,
+    HistoryFitted as HistoryFitted,
+    ModelAsked as ModelAsked,
+)
+from liverouter.events.event import Event as Event, Level as Level
 
 if TYPE_CHECKING:
     from liverouter.engine.starting import Step
     from liverouter.errors import Problem
 
-Level = Literal["debug", "info", "warning", "error"]
 PollCause = Literal["pooler", "standby", "refused", "half_open", "unreachable"]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Base of all events."""
-
-    name: ClassVar[str]
-    level: ClassVar[Level] = "info"
-
-    def facts(self) -> dict[str, Any]:
-        """Return the log keys and values; Problems as dicts, empty values left out."""
-        out: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None or value in ((), ""):
-                continue
-            if field.name == "problem":
-                out |= {"code": value.code, "error": value.message, "where": value.where, "hint": value.hint}
-            elif field.name == "problems":
-                out["problems"] = len(value)
-                out["reasons"] = [str(p) for p in value]
-            else:
-                out[field.name] = round(value, 1) if isinstance(value, float) else value
-        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,70 +219,45 @@ class GenerationRetired(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelAsked(Event):
-    """The application asks for a named model, the first time in this process; without a row it has the default's."""
-
-    name: ClassVar[str] = "model.asked"
-    level: ClassVar[Level] = "debug"
-    model: str
-    app: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallFailedOver(Event):
-    """A call was answered by a fallback; `suppressed` counts the same ones since the last line.
-
-    Attributes:
-        cause: exception class and status, no text of the provider.
-        model: the named model that was asked; empty for the default, as in the next two.
-    """
-
-    name: ClassVar[str] = "call.failed_over"
-    level: ClassVar[Level] = "warning"
-    from_deployment: str
-    to_deployment: str
-    cause: str
-    suppressed: int = 0
-    model: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CallFitted(Event):
-    """What a call asks for was left out or changed, as the deployment that was asked takes it.
-
-    Attributes:
-        parameters: names of parameters, and of tools as ``tool web_search``; no values.
-    """
-
-    name: ClassVar[str] = "call.fitted"
-    level: ClassVar[Level] = "debug"
-    deployment: str
-    parameters: tuple[str, ...]
-    model: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryFitted(Event):
-    """A conversation held what the model asked does not take; it was sent without, or with what was missing.
-
-    Attributes:
-        changes: what was left out or made up, and how often; nothing of the conversation's content.
-    """
-
-    name: ClassVar[str] = "history.fitted"
-    level: ClassVar[Level] = "debug"
-    deployment: str
-    changes: tuple[str, ...]
-    model: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ReportFailed(Event):
     """The process could not report to the database; retried with the next heartbeat."""
 
     name: ClassVar[str] = "report.failed"
     level: ClassVar[Level] = "warning"
     problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSent(Event):
+    """This process posted to `llm_alert_webhook` which errors `problems` gained and lost.
+
+    Attributes:
+        origin: scheme, host and port of the webhook.
+        gained: how many errors; as is `lost`.
+    """
+
+    name: ClassVar[str] = "alert.sent"
+    origin: str
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFailed(Event):
+    """A post to `llm_alert_webhook` failed; it is tried again, by whichever process.
+
+    Attributes:
+        origin: scheme, host and port of the webhook.
+        gained: how many errors; as is `lost`.
+        error: an HTTP status, or an exception class.
+    """
+
+    name: ClassVar[str] = "alert.failed"
+    level: ClassVar[Level] = "warning"
+    origin: str
+    gained: int
+    lost: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

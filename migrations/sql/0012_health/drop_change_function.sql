@@ -1,0 +1,1 @@
+DROP FUNCTION liverouter.change_function(regprocedure, text, text);

@@ -1,0 +1,62 @@
+"""A fallback known to work: what nobody has called for `llm_probe_interval_h` hours is asked once, with a few tokens.
+
+The database chooses who asks: see `migrations/sql/0012_health/probes.sql`. The call goes the way of all calls, so that
+`usage` counts it and `problems` tells what it found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from liverouter.chat.model import LiveChatModel
+from liverouter.chat.source import OneGeneration
+from liverouter.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from liverouter.chat.usage import UsageCounter
+    from liverouter.generation import Generation, Store
+    from liverouter.loops.thread import LoopThread
+    from liverouter.postgres.repository import SettingsRepository
+
+PROMPT: Final = "Answer with the word yes."
+MAX_TOKENS: Final = 16  # the least that every provider takes
+_EVERY_S: Final = 60.0
+_GRACE_S: Final = 5.0
+
+
+class Probes:
+    """Asks now and then what is to be asked.
+
+    Args:
+        repository: says which deployments are due, each to one process of the fleet.
+        store: has the generation in force, whose rows say how often.
+        usage: counts the calls.
+        io: the loop that they run on.
+    """
+
+    def __init__(self, *, repository: SettingsRepository, store: Store, usage: UsageCounter, io: LoopThread) -> None:
+        self._repository, self._store, self._usage, self._io = repository, store, usage, io
+
+    async def run(self) -> None:
+        """Ask until cancelled, one deployment after the other; nothing where the rows do not want it."""
+        while True:
+            generation = self._store.current
+            if generation is not None and (hours := generation.snapshot.probe_interval_h):
+                ids = [deployment.id for deployment in generation.deployments]
+                with contextlib.suppress(DatabaseError):  # whoever reads and reports tells of that
+                    for identifier in await self._repository.due_probes(ids, hours):
+                        await self._ask(generation, identifier)
+            await asyncio.sleep(_EVERY_S)
+
+    async def _ask(self, generation: Generation, identifier: str) -> None:
+        """Make one call of the deployment *identifier* alone; whatever it ends in is counted and told as any call's."""
+        snapshot = generation.snapshot
+        alone = tuple(d for d in snapshot.deployments if d.id == identifier)
+        one = replace(generation, snapshot=replace(snapshot, deployments=alone, num_retries=1))
+        model = LiveChatModel(source=OneGeneration(self._io, self._usage, one), max_tokens=MAX_TOKENS, cache=False)
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(snapshot.timeout_s + _GRACE_S):
+                await model.ainvoke(PROMPT)
