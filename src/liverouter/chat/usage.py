@@ -225,7 +225,7 @@ class UsageCounter:
                 self._health.failed(identifier, str(cause), self._monotonic())
 
     def _call_failed(self, model: str, causes: Mapping[str, Cause]) -> None:
-        """Note and tell that a call of *model* failed, unless just told; *causes*: why, by deployment, in their order."""
+        """Note and tell that a call of *model* failed, unless just told; *causes*: by deployment, in their order."""
         told = tuple(map(str, causes.values()))
         with self._lock:
             self._health.call_failed(model, causes, told[-1], self._monotonic())
