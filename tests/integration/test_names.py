@@ -231,7 +231,7 @@ class TestParameters:
     ) -> None:
         """Whole answers and streams by `timeout`; the first content of a stream by its own."""
         streams = "stream" in method
-        own = {"first_token_timeout": 0.3, "timeout": 50} if streams else {"timeout": 0.3}
+        own = {"first_token_timeout": 0.3, "timeout": 3000} if streams else {"timeout": 0.3}
         spare = {"provider": "anthropic", "model": "claude-haiku-4-5"}
         rows = {"litellm_enable": enabled, "llm:fast": MINI | own | {"fallbacks": spare}}
         with live_names(anthropic, openai, **rows) as client, openai.hold():

@@ -21,10 +21,10 @@ Said = Mapping[str, tuple[Any, str]]  # a parameter, by the names of `providers.
 _DEFAULT: Final = {"temperature": 1.0}  # of the models that take none: to leave it out changes nothing
 
 
-def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, fallback: str = "") -> Deployment:
+def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, entry: str = "") -> Deployment:
     """Return *deployment* with the parameters that its model takes of what is *said*; each difference is reported.
 
-    *native*: the engine will be that one. *fallback*: the place of its entry, "" for a primary that rows describe.
+    *native*: the engine will be that one. *entry*: its place, "" for a primary that rows describe.
     """
     if not said:
         return deployment
@@ -37,7 +37,7 @@ def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, fal
         if name in result.dropped and given[name] == _DEFAULT.get(name):
             continue
         what = f"{deployment.label} {_what(api, model, name, given[name], result.sent.get(name))}"
-        values.report("LR114", what, said[name][1], _hint(name, said[name][1], fallback), "warning")
+        values.report("LR114", what, said[name][1], _hint(name, said[name][1], entry), "warning")
     kept = {*given, *(() if REASONING.isdisjoint(given) else REASONING)}  # else what Claude wants, for calls
     return replace(deployment, params=MappingProxyType({n: v for n, v in result.sent.items() if n in kept}))
 
@@ -66,9 +66,9 @@ def _what(api: Api, model: Model, name: str, value: Any, fits: Any) -> str:
     return f"takes {name} from {takes.low:g} to {takes.high:g}: {fits:g} is sent, not {value:g}"
 
 
-def _hint(name: str, place: str, fallback: str) -> str:
+def _hint(name: str, place: str, entry: str) -> str:
     """Return how to have rows say what is sent; what stands at *place* may be the primary's."""
-    if not fallback or place.startswith(fallback):
+    if not entry or place.startswith(entry):
         return f"Change it to what is sent; nothing else has to be done ({name} is fitted at every read)"
     own = f"a '{name}'" if name in ("temperature", "max_tokens") else "'params'"
-    return f"Give this fallback {own} of its own, at {fallback}, or change what stands here"
+    return f"Give this fallback {own} of its own, at {entry}, or change what stands here"
