@@ -38,8 +38,9 @@ def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, ent
             continue
         what = f"{deployment.label} {_what(api, model, name, given[name], result.sent.get(name))}"
         values.report("LR114", what, said[name][1], _hint(name, said[name][1], entry), "warning")
-    kept = {*given, *(() if REASONING.isdisjoint(given) else REASONING)}  # else what Claude wants, for calls
-    return replace(deployment, params=MappingProxyType({n: v for n, v in result.sent.items() if n in kept}))
+    kept = {name: result.sent[name] for name in given if name in result.sent and name not in REASONING}
+    kept |= {name: given[name] for name in given if name in REASONING and name not in result.dropped}
+    return replace(deployment, params=MappingProxyType(kept))  # how to reason is said in the API's words at each call
 
 
 def _without_orders(result: Fitted, known: frozenset[str]) -> Fitted:
