@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from liverouter.providers import api_of
+from liverouter.providers.parameters import fitted
+from liverouter.routing.model_map import known_model
 from tests.unit.test_config import AZURE, KEYS, PRIMARY, accepted, check, rejected
 
 FAST = {"provider": "openai", "model": "gpt-4o-mini"}
@@ -205,7 +208,7 @@ class TestParameters:
         primary, spare = validation.snapshot.deployments
         assert "top_p" not in primary.params
         assert primary.params["extra_body"] == {"x": 1}
-        assert spare.params["thinking"]["type"] == "enabled"
+        assert spare.params["reasoning_effort"] == "max"
         assert "extra_body" not in spare.params
         told = [(p.code, p.where) for p in validation.problems]
         assert ("LR114", "settings.llm_params.top_p") in told
@@ -217,6 +220,44 @@ class TestParameters:
         assert accepted(rows).primary.params["extra_body"] == {"speed": "fast"}
         both = accepted(rows | {"litellm_enable": False}).primary.params["extra_body"]
         assert both == {"langsmith_base_url": "http://x", "speed": "fast"}
+
+
+PLACES = [
+    ("openai", "gpt-4o"),
+    ("openai", "gpt-5.1"),
+    ("azure-openai", "gpt-4o"),
+    ("anthropic", "claude-sonnet-4-6"),
+    ("anthropic", "claude-haiku-4-5"),
+    ("anthropic", "claude-opus-5"),
+    ("vertex-ai", "gemini-2.5-flash"),
+    ("vertex-ai", "gemini-3-flash-preview"),
+    ("vertex-ai", "claude-sonnet-4-6"),
+    ("snowflake-cortex", "llama3.1-70b"),
+    ("snowflake-cortex", "openai-gpt-5"),
+    ("snowflake-cortex", "claude-sonnet-4-6"),
+]
+WISHES: list[dict[str, Any]] = [
+    *({"reasoning_effort": effort} for effort in ("none", "low", "max")),
+    {"thinking": {"type": "adaptive"}},
+    {"thinking": {"type": "disabled"}},
+    {"thinking": {"type": "enabled", "budget_tokens": 200_000}, "top_p": 0.5},
+    {"stop": list("abcdefg"), "seed": 7, "service_tier": "default", "verbosity": "low"},
+    {"frequency_penalty": 2, "presence_penalty": -2, "extra_headers": {"user-agent": "our own"}},
+]
+
+
+class TestFitted:
+    @pytest.mark.parametrize(("provider", "model"), PLACES)
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_what_is_kept_of_rows_is_sent_as_the_rows_say(self, provider: str, model: str, *, enabled: bool) -> None:
+        """Fitted as rows are read and again with each call, whose own parameters come beside: twice is as once."""
+        rows = {"llm_provider": provider, "llm_model": model, "litellm_enable": enabled, "vertex_ai_project_id": "p"}
+        rows |= {"azure_openai_endpoint": AZURE, "snowflake_account": "a", "llm_temperature": 0.2}
+        for params in WISHES:
+            deployment = accepted(rows | {"llm_params": params}).primary
+            api, known = api_of(deployment, native=not enabled), known_model(deployment)
+            once = fitted(api, {"temperature": 0.2, **params}, known).sent
+            assert fitted(api, deployment.params, known).sent == once
 
 
 class TestStrangers:

@@ -19,7 +19,7 @@ BEGIN
     DELETE FROM liverouter.probes p WHERE p.asked_at < clock_timestamp() - interval '90 days';
     RETURN QUERY
         INSERT INTO liverouter.probes AS p (deployment_id, asked_at)
-        SELECT d.id, clock_timestamp() FROM (SELECT DISTINCT left(u.id, 300) FROM unnest(deployments[:100]) u (id)) d (id)
+        SELECT d.id, clock_timestamp() FROM (SELECT DISTINCT left(u.id, 300) FROM unnest(deployments[:200]) u (id)) d (id)
         WHERE d.id IS NOT NULL
           AND NOT EXISTS (SELECT FROM liverouter.probes o WHERE o.deployment_id = d.id AND o.asked_at > since)
           AND NOT EXISTS (

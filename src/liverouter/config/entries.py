@@ -92,7 +92,7 @@ class Entry:
         by_rows = inherited.of_rows and inherited.provider != spec.name
         reader = DeploymentReader(self.values, spec, model, self.members, where=self.where, named_by_rows=by_rows)
         found = reader.read(params=_NOTHING, **fields)
-        return found and fit(self.values, found, said, native=not self.common["litellm_enable"], fallback=self.where)
+        return found and fit(self.values, found, said, native=not self.common["litellm_enable"], entry=self.where)
 
     def _said(self, primary: Primary) -> dict[str, tuple[Any, str]]:
         """Return the parameters that the entry gives, and takes over from *primary*, each with the place that says it.

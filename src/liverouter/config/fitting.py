@@ -23,13 +23,13 @@ _SOON: Final = timedelta(days=30)  # before a model's last day
 _DEFAULT: Final = {"temperature": 1.0}  # of the models that take none: to leave it out changes nothing
 
 
-def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, fallback: str = "") -> Deployment:
+def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, entry: str = "") -> Deployment:
     """Return *deployment* with the parameters that its model takes of what is *said*; each difference is reported.
 
-    *native*: the engine will be that one. *fallback*: the place of its entry, "" for a primary that rows describe.
-    A model that answers no more, or will not in a month, is reported as well.
+    *native*: the engine will be that one. *entry*: its place, "" for a primary that rows describe. A model that answers
+    no more, or will not in a month, is reported as well.
     """
-    _warn_of_end(values, deployment, f"{fallback}.model" if fallback else values.origin("llm_model"))
+    _warn_of_end(values, deployment, f"{entry}.model" if entry else values.origin("llm_model"))
     if not said:
         return deployment
     given = {name: float(value) if name == "temperature" else value for name, (value, _) in said.items()}
@@ -41,9 +41,10 @@ def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, fal
         if name in result.dropped and given[name] == _DEFAULT.get(name):
             continue
         what = f"{deployment.label} {_what(api, model, name, given[name], result.sent.get(name))}"
-        values.report("LR114", what, said[name][1], _hint(name, said[name][1], fallback), "warning")
-    kept = {*given, *(() if REASONING.isdisjoint(given) else REASONING)}  # else what Claude wants, for calls
-    return replace(deployment, params=MappingProxyType({n: v for n, v in result.sent.items() if n in kept}))
+        values.report("LR114", what, said[name][1], _hint(name, said[name][1], entry), "warning")
+    kept = {name: result.sent[name] for name in given if name in result.sent and name not in REASONING}
+    kept |= {name: given[name] for name in given if name in REASONING and name not in result.dropped}
+    return replace(deployment, params=MappingProxyType(kept))  # how to reason is said in the API's words at each call
 
 
 def _warn_of_end(values: Values, deployment: Deployment, where: str) -> None:
@@ -81,9 +82,9 @@ def _what(api: Api, model: Model, name: str, value: Any, fits: Any) -> str:
     return f"takes {name} from {takes.low:g} to {takes.high:g}: {fits:g} is sent, not {value:g}"
 
 
-def _hint(name: str, place: str, fallback: str) -> str:
+def _hint(name: str, place: str, entry: str) -> str:
     """Return how to have rows say what is sent; what stands at *place* may be the primary's."""
-    if not fallback or place.startswith(fallback):
+    if not entry or place.startswith(entry):
         return f"Change it to what is sent; nothing else has to be done ({name} is fitted at every read)"
     own = f"a '{name}'" if name in ("temperature", "max_tokens") else "'params'"
-    return f"Give this fallback {own} of its own, at {fallback}, or change what stands here"
+    return f"Give this fallback {own} of its own, at {entry}, or change what stands here"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from liverouter.chat.model import LiveChatModel
 from liverouter.chat.source import OneGeneration
 from liverouter.errors import DatabaseError
+from liverouter.revision import ModelConfig
 
 if TYPE_CHECKING:
     from liverouter.chat.usage import UsageCounter
@@ -45,18 +46,21 @@ class Probes:
         while True:
             generation = self._store.current
             if generation is not None and (hours := generation.snapshot.probe_interval_h):
-                ids = [deployment.id for deployment in generation.deployments]
+                views = [generation.named(name) for name in generation.models]
+                places = {deployment.id: view for view in reversed(views) for deployment in view.deployments}
                 with contextlib.suppress(DatabaseError):  # whoever reads and reports tells of that
-                    for identifier in await self._repository.due_probes(ids, hours):
-                        await self._ask(generation, identifier)
+                    for identifier in await self._repository.due_probes(list(places), hours):
+                        await self._ask(places[identifier], identifier)
             await asyncio.sleep(_EVERY_S)
 
     async def _ask(self, generation: Generation, identifier: str) -> None:
         """Make one call of the deployment *identifier* alone; whatever it ends in is counted and told as any call's."""
         snapshot = generation.snapshot
-        alone = tuple(d for d in snapshot.deployments if d.id == identifier)
-        one = replace(generation, snapshot=replace(snapshot, deployments=alone, num_retries=1))
+        deployment = next(d for d in generation.deployments if d.id == identifier)
+        alone = replace(generation.models[generation.name], config=ModelConfig(generation.name, (deployment,)))
+        once = replace(snapshot, num_retries=1)
+        one = replace(generation, snapshot=once, models={generation.name: alone})
         model = LiveChatModel(source=OneGeneration(self._io, self._usage, one), max_tokens=MAX_TOKENS, cache=False)
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(snapshot.timeout_s + _GRACE_S):
+            async with asyncio.timeout(deployment.timeout_s + _GRACE_S):
                 await model.ainvoke(PROMPT)

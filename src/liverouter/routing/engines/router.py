@@ -14,6 +14,7 @@ from litellm import Router
 
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.providers import api_of, sent_secrets, spec_of
+from liverouter.providers.parameters import Model, fitted
 from liverouter.revision import DEFAULT_NAME
 from liverouter.routing import litellm_patches
 from liverouter.routing.causes import blame, cause_of
@@ -191,7 +192,10 @@ def _group(deployment: Deployment, snapshot: Snapshot) -> str:
 
 def _sent(deployment: Deployment) -> dict[str, Any]:
     """Return what rows have *deployment* sent, in litellm's words."""
-    return api_of(deployment, native=False).litellm(copy.deepcopy(dict(deployment.params)))
+    if not deployment.params:
+        return {}
+    api, model = api_of(deployment, native=False), Model(spec_of(deployment).known_as(deployment))
+    return api.litellm(copy.deepcopy(fitted(api, deployment.params, model).sent))
 
 
 def _params(deployment: Deployment) -> dict[str, Any]:
