@@ -77,7 +77,8 @@ def export_command(*, as_json: bool, database_url: str | None) -> None:
     import yaml  # type: ignore[import-untyped]
 
     say(f"# liverouter: revision {rows.revision}, committed at {rows.committed_at:%Y-%m-%d %H:%M:%S} UTC")
-    click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=False), nl=False)
+    for line in yaml.safe_dump(document, sort_keys=False, allow_unicode=False).splitlines():
+        say(line)
 
 
 @click.command("apply")
