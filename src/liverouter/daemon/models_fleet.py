@@ -45,12 +45,12 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether this process serves calls. A lost database does not change that: it is said in `degraded`."""
+    """Whether this process serves calls. A lost database does not change that, unless it is the daemon's own."""
 
     status: Literal["ready", "degraded", "not_ready"]
     state: str
     revision: int | None
-    degraded: list[str] = Field(description="Codes of what is wrong, while calls are served.")
+    degraded: list[str] = Field(description="Codes of what is wrong.")
 
 
 class Instance(BaseModel):
