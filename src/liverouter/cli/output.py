@@ -15,7 +15,7 @@ from liverouter.secrecy.printable import printable, printable_json
 from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 _COLOURS: Final = {
     "error": "red",
@@ -65,13 +65,16 @@ def _jsonable(value: Any) -> Any:
     return str(value)
 
 
-def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, always: Container[str] = ()) -> None:
     """Print *rows* as a table: *columns* maps a key of the rows to its heading.
 
-    Columns in which no row has anything are left out; where that is all of them, nothing is printed.
+    Columns in which no row has anything are left out, but for those that are *always* shown; where that is all of them,
+    nothing is printed.
     """
     shown = {
-        key: title for key, title in columns.items() if any(row.get(key) not in (None, "", [], {}) for row in rows)
+        key: title
+        for key, title in columns.items()
+        if key in always or any(row.get(key) not in (None, "", [], {}) for row in rows)
     }
     if not shown:
         return

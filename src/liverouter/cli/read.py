@@ -18,7 +18,7 @@ from liverouter.errors import DatabaseError, Problem
 from liverouter.secrecy.sealing import Secret, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from liverouter.config.settings import Setting
     from liverouter.postgres.repository import SettingsRepository
@@ -271,14 +271,15 @@ def history_command(*, limit: int, as_json: bool, database_url: str | None) -> N
 def diff_command(*, a: int, b: int, as_json: bool, database_url: str | None) -> None:
     """Show what differs between revisions A and B.
 
-    Of secrets the fingerprints are shown.
+    Of secrets the fingerprints are shown; "-" is what is not there.
 
     \b
     Example:
       liverouter diff 41 42
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     rows = access("diff", database_url).run(lambda repository: repository.diff(a, b))
-    _show_rows(rows, _DIFF, as_json=as_json, none=f"revisions {a} and {b} are the same")
+    none = f"revisions {a} and {b} are the same"
+    _show_rows(rows, _DIFF, as_json=as_json, none=none, always=("old", "new"))
 
 
 @click.command("instances")
@@ -307,12 +308,17 @@ COMMANDS: Final = (show_command, history_command, diff_command, instances_comman
 
 
 def _show_rows(
-    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool, none: str = "nothing"
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    *,
+    as_json: bool,
+    none: str = "nothing",
+    always: Container[str] = (),
 ) -> None:
-    """Print *rows* as JSON or as a table; *none* in place of a table without rows."""
+    """Print *rows* as JSON or as a table, whose columns *always* has are shown; *none* in place of one without rows."""
     if as_json:
         show_json(rows)
     elif rows:
-        show_table(rows, columns)
+        show_table(rows, columns, always=always)
     else:
         say(none)

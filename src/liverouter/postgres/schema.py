@@ -39,6 +39,7 @@ REVISIONS: Final = (
     "0007_providers",
     "0008_native",
     "0009_aging",
+    "0014_goodbye",
 )
 HEAD: Final = REVISIONS[-1]
 metadata: Final = MetaData(schema=SCHEMA)
