@@ -33,6 +33,7 @@ HOST: Final = (  # what the application has imported, and uses for itself
     "litellm.llms.vertex_ai.vertex_llm_base",
     "numpy",
     "openai",
+    "opentelemetry.sdk._logs",  # which some of these import where it is installed, and which adds a filter of warnings
     "redis.asyncio",
     "sqlalchemy.ext.asyncio",
     "structlog",

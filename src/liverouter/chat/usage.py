@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +54,29 @@ class _Cell:
     latency_ms_max: float = 0.0
 
 
+@dataclass(slots=True)
+class Total:
+    """The counts of one deployment since the process started; what a report drains stays in here.
+
+    Attributes:
+        failures: attempts that failed, whatever the cause.
+        failovers: calls that it answered in place of another deployment.
+        call_seconds: what all answered calls took together.
+    """
+
+    deployment_id: str
+    provider: str
+    model: str
+    role: str
+    calls: int = 0
+    failures: int = 0
+    failovers: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    call_seconds: float = 0.0
+
+
 class UsageCounter:
     """The counts of one client since they were last drained. Thread-safe; adding costs microseconds."""
 
@@ -70,6 +93,7 @@ class UsageCounter:
         self._bus, self._wall, self._monotonic = bus, wall, monotonic
         self._lock = threading.Lock()
         self._cells: dict[tuple[int, str], _Cell] = {}
+        self._totals: OrderedDict[str, Total] = OrderedDict()
         self._known: OrderedDict[str, Deployment] = OrderedDict()
         self._lines: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()  # the oldest line first
 
@@ -139,17 +163,25 @@ class UsageCounter:
             cell.cost_usd += cost_usd
             cell.latency_ms_sum += latency_ms
             cell.latency_ms_max = max(cell.latency_ms_max, latency_ms)
+            total = self._total(deployment_id)
+            total.calls += 1
+            total.prompt_tokens += prompt_tokens
+            total.completion_tokens += completion_tokens
+            total.cost_usd += cost_usd
+            total.call_seconds += latency_ms / 1000
 
     def add_failure(self, deployment_id: str, cause: str) -> None:
         """Count one failed attempt; *cause* is an exception class with its status."""
         with self._lock:
             failures = self._cell(deployment_id).failures
             failures[cause] = failures.get(cause, 0) + 1
+            self._total(deployment_id).failures += 1
 
     def add_failover(self, origin: str, target: str, cause: str) -> None:
         """Count a call that *target* answered in place of *origin*, and emit the event unless it was just emitted."""
         with self._lock:
             self._cell(target).failovers += 1
+            self._total(target).failovers += 1
             event = self._failover(origin, target, cause)
         if event is not None:
             self._bus.emit(event)
@@ -157,6 +189,11 @@ class UsageCounter:
     def emit(self, event: Event) -> None:
         """Tell *event* of a call, which counts nothing."""
         self._bus.emit(event)
+
+    def totals(self) -> list[Total]:
+        """Return copies of the counts since the process started, of `_MAX_DEPLOYMENTS` deployments at most."""
+        with self._lock:
+            return [replace(total) for total in self._totals.values()]
 
     def drain(self) -> list[dict[str, Any]]:
         """Return the counts as rows for `liverouter.report` and start anew."""
@@ -190,6 +227,15 @@ class UsageCounter:
     def _cell(self, deployment_id: str) -> _Cell:
         """Return the counts of the present minute; the caller holds the lock."""
         return self._cells.setdefault((int(self._wall() // 60), deployment_id), _Cell())
+
+    def _total(self, deployment_id: str) -> Total:
+        """Return the counts since the start; the caller holds the lock."""
+        if (total := self._totals.get(deployment_id)) is None:
+            row = _row(0, deployment_id, _Cell(), self._known.get(deployment_id))
+            total = self._totals[deployment_id] = Total(deployment_id, row["provider"], row["model"], row["role"])
+            while len(self._totals) > _MAX_DEPLOYMENTS:
+                self._totals.popitem(last=False)
+        return total
 
     def _failover(self, origin: str, target: str, cause: str) -> CallFailedOver | None:
         """Return the line to log, None where it was logged less than ten seconds ago; the caller holds the lock."""

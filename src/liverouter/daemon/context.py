@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
 
 from liverouter.daemon.desired import Desired
 from liverouter.daemon.fleet import Fleet, Watch
@@ -25,6 +26,7 @@ from liverouter.events import (
     ReloadRequested,
 )
 from liverouter.loops.wakeup import call_soon
+from liverouter.metrics import register
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.routing.model_map import model_names
 
@@ -102,8 +104,7 @@ class Context:
         )
 
     def observe(self, event: Event) -> None:
-        """Count *event* and tell every open page; to be called in the event loop of `repository`."""
-        self.metrics.observe(event)
+        """Tell every open page of *event*; to be called in the event loop of `repository`."""
         if isinstance(event, _WAKING):
             self.watch.wake()
         if event.level != "debug":
@@ -134,7 +135,8 @@ def build_context(
     own_database = (lambda: keeper.problem) if keeper is not None else (lambda: None)
     options = live.options
     repository = SettingsRepository(url=options.dsn, application_name="liverouter serve")
-    fleet, hub = Fleet(repository), Hub()
+    fleet, hub, registry = Fleet(repository), Hub(), CollectorRegistry()
+    register(registry, client=live)
     return Context(
         live=live,
         repository=repository,
@@ -142,7 +144,7 @@ def build_context(
         fleet=fleet,
         watch=Watch(fleet=fleet, hub=hub, report=lambda error: report("loop watch", error), own_database=own_database),
         hub=hub,
-        metrics=Metrics(repository=repository, status=live.status, generation=lambda: live.store.current),
+        metrics=Metrics(repository=repository, registry=registry),
         policy=policy,
         report=report,
         own_database=own_database,

@@ -263,7 +263,7 @@ class _Service:
                 if self._keeper is not None:
                     self._keeping = asyncio.create_task(self._keeper.run(), name="database keeper")
                     self._tasks.add(self._keeping)
-                    self._keeping.add_done_callback(lambda task: task.cancelled() or self._end())
+                    self._keeping.add_done_callback(self._gave_up)
                 await self._server.serve(sockets=[self._listener])
         finally:
             unsubscribe()
@@ -285,6 +285,11 @@ class _Service:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._log.error("loop.failed", loop=task.get_name(), error=brief(exc))
+
+    def _gave_up(self, keeping: asyncio.Task[None]) -> None:
+        """End where its database cannot be kept running; *keeping* knows why."""
+        if not keeping.cancelled():
+            self._end()
 
     def _report(self, path: str, error: str) -> None:
         """Log a request that failed in a way nobody foresaw, each kind of failure once a minute."""
