@@ -49,6 +49,8 @@ class CallSpans:
         self._answering: Span | None = None  # of the attempt that answers: it lasts as long as the answer
         if traces is None:
             return
+        if isinstance(traces.get_tracer_provider(), traces.ProxyTracerProvider):
+            return  # nobody has set one
         snapshot = call.generation.snapshot
         span = traces.get_tracer("liverouter").start_span(
             f"chat {snapshot.primary.model}",
