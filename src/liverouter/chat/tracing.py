@@ -50,7 +50,7 @@ class CallSpans:
         if traces is None:
             return
         if isinstance(traces.get_tracer_provider(), traces.ProxyTracerProvider):
-            return  # nobody has set one
+            return  # nobody has set a provider
         snapshot = call.generation.snapshot
         span = traces.get_tracer("liverouter").start_span(
             f"chat {snapshot.primary.model}",
