@@ -25,10 +25,11 @@ from liverouter.config.settings import is_model_name
 from liverouter.engine.engine import Engine
 from liverouter.engine.readiness import Readiness
 from liverouter.engine.status import State, Status, StatusTracker
-from liverouter.errors import ClosedError, ModelNameError, NotReadyError, Problem
+from liverouter.errors import ClosedError, ModelNameError, NotReadyError, Problem, RolloutError
 from liverouter.events import ClientClosed, ClientStarted, ModelAsked, Observer
 from liverouter.generation import Generation, Store
 from liverouter.logs import logging_bus
+from liverouter.loops.sigterm import before_sigterm
 from liverouter.loops.thread import LoopThread
 from liverouter.postgres.asked_url import UrlFunction
 from liverouter.revision import DEFAULT_NAME
@@ -200,7 +201,15 @@ class LiveRouter:
         """
         started = time.monotonic()
         running = self.start()
-        running.loop.call(running.engine.wait_applied, revision, timeout_s)
+        waited_s = self._readiness.wait(_is_decided, timeout_s, strict=True)  # nobody else waits for one that starts
+        if not _is_decided(self._status.current):
+            raise RolloutError(
+                f"this process is still starting after {timeout_s:g} s",
+                code="LR404",
+                where=f"revision {revision}",
+                hint=self._status.current.waiting_for or "Wait longer",
+            )
+        running.loop.call(running.engine.wait_applied, revision, max(0.0, timeout_s - waited_s))
         return Rollout(revision, (time.monotonic() - started) * 1000)
 
     def reload(self) -> None:
@@ -250,6 +259,7 @@ class LiveRouter:
                 )
                 loop = LoopThread("liverouter-engine")
                 self._bus.subscribe(engine.reporter.observe)
+                before_sigterm(_close_all)
                 self._bus.emit(ClientStarted(self.client_id, self.options.app, self.options.database_name))
                 self._running = _Running(engine, loop, io)
                 loop.submit(engine.run)
@@ -332,7 +342,14 @@ def _is_decided(status: Status) -> bool:
     return status.generation is not None or status.last_error is not None or status.state is State.OFFLINE
 
 
-_clients: weakref.WeakSet[LiveRouter] = weakref.WeakSet()  # of this process, for `_after_fork`
+_clients: weakref.WeakSet[LiveRouter] = weakref.WeakSet()  # of this process
+
+
+def _close_all() -> None:
+    """Close every client that runs: this process is about to end."""
+    for client in list(_clients):
+        if client._running is not None:  # noqa: SLF001 - same module
+            client.close()
 
 
 def _after_fork() -> None:

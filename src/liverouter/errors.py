@@ -50,6 +50,7 @@ CODES: Final[dict[str, str]] = {
     "LR213": "no such revision",
     "LR214": "rows were changed without a revision",
     "LR220": "the embedded PostgreSQL cannot run",
+    "LR225": "the PostgreSQL that `liverouter serve` runs is down",
     "LR301": "the Router cannot be built",
     "LR302": "every deployment failed",
     "LR303": "the provider's stream was cut off",

@@ -1,8 +1,14 @@
-"""Events to structlog: one line per fact, JSON unless a person looks at a terminal. Configures nothing global."""
+"""Events to the application's log: to stdlib's `logging` or structlog, whichever it configured, else to standard error.
+
+Where a line goes is decided line by line, so that an application may configure its log whenever it likes. Nothing
+global is configured here, and no logger of the standard library is made before the application has handlers: its
+`logging.config.dictConfig` would switch that off.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -16,24 +22,99 @@ from liverouter.secrecy.printable import printable_values
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Iterator, Mapping, MutableMapping
+
+    from liverouter.events import Level
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_ROOT: Final = "liverouter"
+_AREAS: Final = {  # noun of an event -> what follows in the logger's name; the others are the root's
+    "call": "calls",
+    "deployment": "calls",
+    "history": "calls",
+    "config": "config",
+    "generation": "config",
+    "reload": "config",
+    "database": "listener",
+    "listener": "listener",
+}
+_TAKEN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}  # attributes of a LogRecord
 
 
-def logger() -> Any:
-    """Return the application's structlog logger where it configured one, else our own on standard error.
+class Log:
+    """Writes lines, each an event's name and its facts, to where the application's own lines go at that moment.
 
-    `LIVEROUTER_LOG_LEVEL` (debug, info, warning, error) filters ours; the default is info.
+    1. To the logger ``liverouter.config`` (``.listener``, ``.calls``, or ``liverouter`` itself), where ``liverouter``
+       or that one has handlers. The facts are the record's attributes; its text has them as well.
+    2. To the structlog logger of that name, where the application configured structlog.
+    3. To that logger of the standard library, where the root logger has handlers.
+    4. To standard error, readable on a terminal, else as JSON, from the level LIVEROUTER_LOG_LEVEL on (info).
+
+    A level that was set on ``liverouter``, or on the one below, holds for all four.
     """
-    if structlog.is_configured():
-        return structlog.get_logger("liverouter")
-    terminal = sys.stderr.isatty()
-    level = _LEVELS.get(os.environ.get("LIVEROUTER_LOG_LEVEL", "info").lower(), logging.INFO)
+
+    def debug(self, event: str, **facts: Any) -> None:
+        """Write a line at level debug."""
+        self._write("debug", event, facts)
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Write a line at level info."""
+        self._write("info", event, facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Write a line at level warning."""
+        self._write("warning", event, facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Write a line at level error."""
+        self._write("error", event, facts)
+
+    def _write(self, level: Level, event: str, facts: dict[str, Any]) -> None:
+        """Write one line."""
+        area = _AREAS.get(event.partition(".")[0])
+        name = f"{_ROOT}.{area}" if area else _ROOT
+        own = list(_loggers_of(name))
+        if any(logger.handlers for logger in own) or (logging.root.handlers and not structlog.is_configured()):
+            _to_stdlib(logging.getLogger(name), _LEVELS[level], event, facts)
+            return
+        least = next((logger.level for logger in own if logger.level), None)
+        if structlog.is_configured():
+            if _LEVELS[level] >= (least or 0):
+                getattr(structlog.get_logger(name), level)(event, **facts)
+        elif _LEVELS[level] >= (least or _LEVELS.get(os.environ.get("LIVEROUTER_LOG_LEVEL", "").lower(), logging.INFO)):
+            log = _to_stderr(terminal=_is_terminal(), colors="NO_COLOR" not in os.environ)
+            getattr(log, level)(event, **facts)
+
+
+def _loggers_of(name: str) -> Iterator[logging.Logger]:
+    """Yield the logger *name* and the one above it, as far as somebody has made them."""
+    known = logging.root.manager.loggerDict
+    for each in dict.fromkeys((name, _ROOT)):
+        if isinstance(logger := known.get(each), logging.Logger):
+            yield logger
+
+
+def _to_stdlib(logger: logging.Logger, level: int, event: str, facts: Mapping[str, Any]) -> None:
+    """Hand ``event key=value …`` to *logger*; a fact whose name a record uses itself is its attribute ``name_``."""
+    if logger.isEnabledFor(level):
+        facts = printable_values(facts)
+        extra = {f"{key}_" if key in _TAKEN else key: value for key, value in facts.items()}
+        text = " ".join([event.replace("%", "%%"), *(f"{key}=%s" for key in facts)])
+        logger.log(level, text, *facts.values(), extra={**extra, "event": event})
+
+
+def _is_terminal() -> bool:
+    """Tell whether standard error is a person's terminal."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, None
+        return bool(sys.stderr.isatty())
+    return False
+
+
+@functools.cache
+def _to_stderr(*, terminal: bool, colors: bool) -> Any:
+    """Return the structlog logger that writes to standard error, whatever the application does with structlog."""
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)
-        if terminal
-        else structlog.processors.JSONRenderer(default=str)
+        structlog.dev.ConsoleRenderer(colors=colors) if terminal else structlog.processors.JSONRenderer(default=str)
     )
     return structlog.wrap_logger(
         structlog.WriteLogger(_Stderr()),  # type: ignore[arg-type]  # only write and flush are used
@@ -44,7 +125,7 @@ def logger() -> Any:
             *([_fit_for_a_terminal] if terminal else []),  # JSON escapes by itself
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.BoundLogger,
     )
 
 
@@ -72,8 +153,8 @@ class LogObserver:
     """Writes each event as a log line ``noun.past_verb key=value …`` at the event's level."""
 
     def __init__(self, log: Any = None) -> None:
-        """Write to *log*, by default `logger()`."""
-        self._log = log if log is not None else logger()
+        """Write to *log*, by default a `Log`."""
+        self._log = log if log is not None else Log()
 
     def __call__(self, event: Event) -> None:
         """Write *event*; of a database that stays away, the 1st, 2nd, 4th, 8th, … failed read."""

@@ -55,7 +55,7 @@ class TestCallers:
             answer = await follower.live.chat_model().ainvoke("hi")
             assert answer.content == "meanwhile says: hi"
 
-    def test_raising_observer(self, admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_raising_observer(self, admin: Admin, caplog: pytest.LogCaptureFixture) -> None:
         """A user's callback that raises on every event is told once, and stops nothing."""
 
         def bad(_: Event) -> NoReturn:
@@ -65,7 +65,7 @@ class TestCallers:
             follower.events.wait_for(ListenerConnected)
             follower.applies(admin.set(llm_model="regardless"), within_s=AT_ONCE.limit)
             follower.until_status(state=State.LIVE)
-        told = [line for line in capsys.readouterr().err.splitlines() if "observer.failed" in line]
+        told = [line for line in caplog.messages if "observer.failed" in line]
         assert len(told) == 1
         assert "a user's mistake" in told[0]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 
@@ -22,7 +23,6 @@ from liverouter.daemon.metrics import Metrics
 from liverouter.daemon.problem_details import ApiError
 from liverouter.daemon.request_guard import Policy
 from liverouter.daemon.sse import Hub, encode
-from liverouter.engine.status import Status
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.secrecy.sealing import generate_key
 from tests.kit.http import PATIENCE_S, Api
@@ -314,9 +314,7 @@ class TestProcess:
         start = datetime.now(UTC).replace(second=0, microsecond=0)
         now = [start]
         repository = SettingsRepository(url=dsn)
-        metrics = Metrics(
-            repository=repository, status=lambda: Status(since=start), generation=lambda: None, clock=lambda: now[0]
-        )
+        metrics = Metrics(repository=repository, registry=CollectorRegistry(), clock=lambda: now[0])
         counted = []
         lines: list[str] = []
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
@@ -344,7 +342,7 @@ class TestProcess:
                 counted.append([line.split()[-1] for line in lines if line.startswith("liverouter_calls_total{")])
         await repository.close()
         assert counted == [[], ["5.0"], ["8.0"], ["8.0"], ["15.0"], ["19.0"], ["19.0"]]
-        labels = '{deployment_id="openai/gpt-4o#1",model="gpt-4o",provider="openai",role="primary"}'
+        labels = '{deployment_id="openai/gpt-4o#1",model="gpt-4o",name="default",provider="openai",role="primary"}'
         assert {f"liverouter_failures_total{labels} 6.0", f"liverouter_failovers_total{labels} 3.0"} <= set(lines)
 
     def test_openapi_names_every_route(self, api: Api) -> None:
@@ -457,9 +455,8 @@ class TestUnforeseen:
 
     async def test_metrics_do_not_grow_with_names_that_a_login_makes_up(self, dsn: str) -> None:
         """A thousand deployments have counters of their own, all others one together; no call is lost."""
-        start = datetime.now(UTC)
         repository = SettingsRepository(url=dsn)
-        metrics = Metrics(repository=repository, status=lambda: Status(since=start), generation=lambda: None)
+        metrics = Metrics(repository=repository, registry=CollectorRegistry())
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
             await connection.execute(
                 "INSERT INTO liverouter.usage_minutes"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
 
+REMOVED = (["setting", "llm_model", "gpt-4.1"], ["secret", "openai_api_key", "aaaabbbb"])
 SECRET = "sk-not-a-real-key-0123456789"
 
 
@@ -184,6 +185,8 @@ class TestHistory:
             {"object": "setting", "key": "llm_model", "old": "gpt-4o", "new": "gpt-4.1"},
             {"object": "secret", "key": "openai_api_key", "old": None, "new": "aaaabbbb"},
         ]
+        removed = [line.split() for line in cli("diff", "3", "0").out.splitlines()]
+        assert removed == [["OBJECT", "KEY", "OLD", "NEW"], *([*row, "-"] for row in REMOVED)]
         assert cli("diff", "2", "2").out == "revisions 2 and 2 are the same\n"
         assert "LR213" in cli("diff", "1", "9").err
 

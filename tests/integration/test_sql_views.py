@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from liverouter.config.environment import Environment
@@ -18,8 +19,6 @@ from tests.kit.sql import Process, deployment, put, put_secret, revision, rows, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import psycopg
 
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
@@ -470,8 +469,8 @@ class TestProblems:
         assert "pooler" in problem["message"]
         assert "LIVEROUTER_LISTEN_URL" in problem["hint"]
 
-    def test_process_that_died_without_goodbye_is_named_for_an_hour(self, db: Session) -> None:
-        """Dead is told from idle by the database's clock."""
+    def test_process_that_died_without_goodbye_is_named_for_minutes(self, db: Session) -> None:
+        """Dead is told from idle by the database's clock. A pod that was killed is soon no news any more."""
         stop_clock(db)
         head = put_two(db)
         process = Process(db)
@@ -480,8 +479,39 @@ class TestProblems:
         (problem,) = problems(db)
         assert problem["code"] == "LR407"
         assert "no report for 100 s" in problem["message"]
-        process.silent_for(4_000)
+        process.silent_for(301)
         assert problems(db) == []
+
+    def test_process_that_hangs_is_named_for_an_hour(self, db: Session, dsn: str) -> None:
+        """It reports no more, and yet its listening connection stands: killed it would be gone."""
+        stop_clock(db)
+        head = put_two(db)
+        process = Process(db)
+        with psycopg.connect(dsn, application_name="liverouter-listen/billing") as listening:
+            listener = {"backend_pid": listening.info.backend_pid, "reconnects": 0}
+            process.applied(head, deployments=two_deployments(), listener=listener)
+            process.silent_for(3_500)
+            (problem,) = problems(db, "LR407")
+            assert "it hangs" in problem["message"]
+            process.silent_for(3_700)
+            assert problems(db) == []
+
+    def test_process_that_starts_is_not_pending(self, db: Session) -> None:
+        """For two minutes, unless it says what is wrong: no Problem, and no row of `rollout` waits for it."""
+        stop_clock(db)
+        head = put_two(db)
+        starting = Process(db, pid=2)
+        starting.run(None)
+        for table in ("head SET committed_at = committed_at", "processes SET started_at = started_at"):
+            db.execute(f"UPDATE liverouter.{table} - interval '90 s'".encode())
+        pending = f"SELECT pending FROM liverouter.rollout WHERE revision = {head}"
+        assert (problems(db, "LR404"), value(db, pending)) == ([], 0)
+        assert value(db, f"SELECT liverouter.wait_applied({head}, 0)") is True
+        starting.run(None, last_error={"code": "LR201", "message": "no way", "hint": ""})
+        assert (len(problems(db, "LR404")), value(db, pending)) == (1, 1)
+        starting.run(None)
+        db.execute(b"UPDATE liverouter.processes SET started_at = started_at - interval '60 s'")
+        assert (len(problems(db, "LR404")), value(db, pending)) == (1, 1)
 
     def test_drift_between_rows_and_process_is_named(self, db: Session) -> None:
         """A process that says it applied the head and runs something else, or with another key, is a problem."""

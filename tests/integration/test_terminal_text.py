@@ -122,6 +122,7 @@ class TestLog:
         terminal = io.StringIO()
         monkeypatch.setattr(terminal, "isatty", lambda: True)
         monkeypatch.setattr("sys.stderr", terminal)
+        monkeypatch.setattr("logging.root.handlers", [])  # pytest's own
         monkeypatch.setenv("NO_COLOR", "1")
         log = LogObserver()
         log(ConfigRejected("e", 1, "validate", (Problem("LR101", EVIL, EVIL, EVIL),), None))

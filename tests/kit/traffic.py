@@ -29,7 +29,7 @@ _HTTP: Final = frozenset(
 _LIBRARIES: Final = ("x-stainless-", "x-goog-api-client")  # in which OpenAI's, Anthropic's and Google's name themselves
 # What each provider may be sent beside HTTP's own headers.
 HEADERS: Final[Mapping[str, frozenset[str]]] = {
-    "anthropic": frozenset({"anthropic-beta", "anthropic-version", "authorization", "x-api-key"}),
+    "anthropic": frozenset({"anthropic-beta", "anthropic-version", "authorization", "traceparent", "x-api-key"}),
     "azure-openai": frozenset({"api-key", "authorization"}),
     "openai": frozenset({"authorization"}),
     "snowflake-cortex": frozenset(

@@ -33,6 +33,7 @@ HOST: Final = (  # what the application has imported, and uses for itself
     "litellm.llms.vertex_ai.vertex_llm_base",
     "numpy",
     "openai",
+    "opentelemetry.sdk._logs",  # which some of these import where it is installed, and which adds a filter of warnings
     "redis.asyncio",
     "sqlalchemy.ext.asyncio",
     "structlog",
@@ -76,7 +77,6 @@ def functions() -> dict[str, int]:
 def manners() -> dict[str, Any]:
     """Return what belongs to the process and to no package."""
     return {
-        "signal handlers": [repr(signal.getsignal(number)) for number in signal.valid_signals()],
         "hooks": [repr(hook) for hook in (sys.excepthook, sys.unraisablehook, threading.excepthook, sys.meta_path)],
         "warnings": sorted({repr(entry) for entry in warnings.filters}),
         "root logger": [logging.root.level, repr(logging.root.handlers)],
@@ -85,6 +85,11 @@ def manners() -> dict[str, Any]:
         "sockets": socket.getdefaulttimeout(),
         "path": sys.path,
     }
+
+
+def handlers() -> dict[str, str]:
+    """Return the handler of each signal that Python knows by name."""
+    return {number.name: repr(signal.getsignal(number)) for number in signal.Signals}
 
 
 def switches(litellm: Any) -> dict[str, Any]:
@@ -136,7 +141,7 @@ def main() -> None:
     litellm = importlib.import_module("litellm")
     for name in HOST:
         importlib.import_module(name)
-    environ, before, mild = dict(os.environ), functions(), manners()
+    environ, before, mild, signals = dict(os.environ), functions(), manners(), handlers()
     switched, loud = switches(litellm), levels()
     use()
     for close in at_exit:  # the default client goes on in the background until then
@@ -148,6 +153,7 @@ def main() -> None:
         "switches": sorted(name for name in switched if now[name] != switched[name]),
         "loggers": sorted(name for name in loud if quiet[name] != loud[name]),
         "registered": sorted(set(registered)),
+        "signals": sorted(name for name, handler in handlers().items() if handler != signals[name]),
         "manners": sorted(name for name, fact in manners().items() if fact != mild[name]),
     }
     sys.stdout.write(json.dumps(told))

@@ -66,8 +66,9 @@ class TestProcess:
     def test_hooks_are_those_of_the_table(self, told: dict[str, Any], row: dict[str, set[str]]) -> None:
         """One for the exit, one for forks."""
         assert told["registered"] == ["atexit", "fork"]
-        assert {"os.fork waits", "atexit closes"} <= row.keys()
+        assert {"os.fork waits", "atexit closes", "SIGTERM where"} <= row.keys()
 
     def test_manners_of_the_process_stay(self, told: dict[str, Any]) -> None:
-        """Signals, exception hooks, warnings, the root logger, the policy, the collector, paths."""
+        """Other signals, exception hooks, warnings, the root logger, the policy, the collector, paths."""
         assert told["manners"] == []
+        assert told["signals"] == ["SIGTERM"]

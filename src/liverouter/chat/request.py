@@ -17,6 +17,7 @@ from liverouter.chat.history import fitted, takes
 from liverouter.chat.parameters import for_deployment, ours, read
 from liverouter.chat.prompt_cache import cached
 from liverouter.chat.tools import deployment_named, is_forced, tool_request, tools_for
+from liverouter.chat.tracing import CallSpans
 from liverouter.events import CallFitted, HistoryFitted
 from liverouter.routing.attempt import Attempt
 from liverouter.routing.causes import Cause, cause_of
@@ -73,15 +74,18 @@ class Request:
         Raises:
             Exception: the provider's error as `chat.errors.translate` types it, without frames and secrets.
         """
-        call = Call(self._generation)
+        call, error = Call(self._generation), None
+        spans = CallSpans(call)
         try:
-            result = await self._first(call, messages, Attempt.generate)
+            result = await self._first(call, messages, Attempt.generate, spans)
             answers.finish(call, result)
         except Exception as exc:  # noqa: BLE001 - every error of a call is translated, and raised
             error = self._failed(call, exc)
         else:
             self._answered(call)
             return result
+        finally:
+            spans.end(error)
         return raise_anew(error)
 
     async def stream(self, messages: list[BaseMessage]) -> AsyncGenerator[ChatGenerationChunk, None]:
@@ -92,8 +96,9 @@ class Request:
                 yielded before stays with the caller.
         """
         call, error, chunks = Call(self._generation), None, None
+        spans = CallSpans(call)
         try:
-            chunks = await self._first(call, messages, Attempt.open)
+            chunks = await self._first(call, messages, Attempt.open, spans)
             self._usage.begun(call)
             async for chunk in chunks:
                 answers.note(call, chunk)
@@ -108,6 +113,7 @@ class Request:
                 self._usage.answered(call)
             raise
         finally:
+            spans.end(error)
             if chunks is not None:
                 await chunks.aclose()
         if error is not None:
@@ -118,7 +124,11 @@ class Request:
         yield ChatGenerationChunk(message=message)
 
     async def _first(
-        self, call: Call, messages: list[BaseMessage], ask: Callable[[Attempt, list[BaseMessage], Any], Awaitable[T]]
+        self,
+        call: Call,
+        messages: list[BaseMessage],
+        ask: Callable[[Attempt, list[BaseMessage], Any], Awaitable[T]],
+        spans: CallSpans,
     ) -> T:
         """Return what the first deployment answers that does; each failed attempt is noted in *call*, and counted.
 
@@ -143,7 +153,7 @@ class Request:
                     told = tuple(f"{kind} ({times})" for kind, times in changes.items())
                     self._usage.emit(HistoryFitted(deployment.id, told, generation.told_name))
                 history = cached(history, params, generation, deployment)
-                answer = await ask(attempt, history, params)
+                answer = await spans.attempt(deployment, ask(attempt, history, params))
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
                 call.failed_at(deployment.id, exc, answered=attempt.clock.answered)
                 walk.failed(self._count(deployment, exc, answered=attempt.clock.answered))

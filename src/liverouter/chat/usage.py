@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +58,31 @@ class _Cell:
     latency_ms_max: float = 0.0
 
 
+@dataclass(slots=True)
+class Total:
+    """The counts of one deployment since the process started; what a report drains stays in here.
+
+    Attributes:
+        name: of the model that was asked.
+        failures: attempts that failed, whatever the cause.
+        failovers: calls that it answered in place of another deployment.
+        call_seconds: what all answered calls took together.
+    """
+
+    name: str
+    deployment_id: str
+    provider: str
+    model: str
+    role: str
+    calls: int = 0
+    failures: int = 0
+    failovers: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    call_seconds: float = 0.0
+
+
 class UsageCounter:
     """The counts of one client since they were last drained. Thread-safe; adding costs microseconds."""
 
@@ -74,7 +99,8 @@ class UsageCounter:
         self._bus, self._wall, self._monotonic = bus, wall, monotonic
         self._lock = threading.Lock()
         self._cells: dict[tuple[int, str, str], _Cell] = {}  # minute, name of the model, deployment
-        self._known: OrderedDict[tuple[str, str], Deployment] = OrderedDict()  # by name and id
+        self._totals: OrderedDict[tuple[str, str], Total] = OrderedDict()  # by name and id, as the next
+        self._known: OrderedDict[tuple[str, str], Deployment] = OrderedDict()
         self._lines: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()  # the oldest line first
         self._health = Health()
 
@@ -152,6 +178,12 @@ class UsageCounter:
             cell.cost_usd += cost_usd
             cell.latency_ms_sum += latency_ms
             cell.latency_ms_max = max(cell.latency_ms_max, latency_ms)
+            total = self._total(model, deployment_id)
+            total.calls += 1
+            total.prompt_tokens += prompt_tokens
+            total.completion_tokens += completion_tokens
+            total.cost_usd += cost_usd
+            total.call_seconds += latency_ms / 1000
             recovers = self._health.answered(model, deployment_id, prompt_tokens, self._monotonic())
             event = self._limited(DeploymentRecovered, deployment_id) if recovers else None
         if event is not None:
@@ -162,11 +194,13 @@ class UsageCounter:
         with self._lock:
             failures = self._cell(model, deployment_id).failures
             failures[cause] = failures.get(cause, 0) + 1
+            self._total(model, deployment_id).failures += 1
 
     def add_failover(self, origin: str, target: str, cause: str, *, model: str = DEFAULT_NAME) -> None:
         """Count a call of *model* that *target* answered in place of *origin*; the event unless it was just emitted."""
         with self._lock:
             self._cell(model, target).failovers += 1
+            self._total(model, target).failovers += 1
             event = self._limited(CallFailedOver, origin, target, cause, "" if model == DEFAULT_NAME else model)
         if event is not None:
             self._bus.emit(event)
@@ -187,6 +221,11 @@ class UsageCounter:
     def emit(self, event: Event) -> None:
         """Tell *event* of a call, which counts nothing."""
         self._bus.emit(event)
+
+    def totals(self) -> list[Total]:
+        """Return copies of the counts since the process started, of `_MAX_DEPLOYMENTS` deployments at most."""
+        with self._lock:
+            return [replace(total) for total in self._totals.values()]
 
     def drain(self) -> list[dict[str, Any]]:
         """Return the counts as rows for `liverouter.report` and start anew."""
@@ -237,6 +276,16 @@ class UsageCounter:
     def _cell(self, model: str, deployment_id: str) -> _Cell:
         """Return the counts of the present minute; the caller holds the lock."""
         return self._cells.setdefault((int(self._wall() // 60), model, deployment_id), _Cell())
+
+    def _total(self, model: str, deployment_id: str) -> Total:
+        """Return the counts since the start; the caller holds the lock."""
+        key = (model, deployment_id)
+        if (total := self._totals.get(key)) is None:
+            row = _row(0, *key, _Cell(), self._known.get(key))
+            total = self._totals[key] = Total(model, deployment_id, row["provider"], row["model"], row["role"])
+            while len(self._totals) > _MAX_DEPLOYMENTS:
+                self._totals.popitem(last=False)
+        return total
 
     def _limited(self, kind: Callable[..., Event], *facts: Any, but: int = 0) -> Event | None:
         """Return the event of *kind* with *facts*, None where it was told less than ten seconds ago.

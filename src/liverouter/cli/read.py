@@ -284,7 +284,7 @@ def history_command(*, limit: int, as_json: bool, database_url: str | None) -> N
 def diff_command(*, a: int, b: int, as_json: bool, database_url: str | None) -> None:
     """Show what differs between revisions A and B.
 
-    Of secrets the fingerprints are shown.
+    Of secrets the fingerprints are shown; "-" is what is not there.
 
     \b
     Example:
@@ -325,9 +325,13 @@ COMMANDS: Final = (show_command, history_command, diff_command, instances_comman
 
 
 def _show_rows(
-    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool, none: str = "nothing"
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    *,
+    as_json: bool,
+    none: str = "nothing",
 ) -> None:
-    """Print *rows* as JSON or as a table; *none* in place of a table without rows."""
+    """Print *rows* as JSON or as a table; *none* in place of one without rows."""
     if as_json:
         show_json(rows)
     elif rows:

@@ -112,6 +112,6 @@ async def _everything(context: Context) -> dict[str, Any]:
         context.watch.forget()  # so that this page, too, is told everything once it can be read
         if not isinstance(exc, DatabaseError):
             context.report("/api/events", brief(exc))
-        problem = exc.problem if isinstance(exc, DatabaseError) else UNFORESEEN
+        problem = context.own_database() or (exc.problem if isinstance(exc, DatabaseError) else UNFORESEEN)
         return known | {"database": problem.as_dict()}
     return known | {"head": head, "instances": instances, "serving": serving, "problems": problems, "usage": usage}

@@ -18,7 +18,7 @@ from liverouter.engine.status import State
 
 _ASSETS: Final = load_assets()
 _NOT_READY: Final[dict[int | str, dict[str, Any]]] = {
-    503: {"model": shapes.Readiness, "description": "No config is live yet"}
+    503: {"model": shapes.Readiness, "description": "No config is live yet, or the daemon's own database is down"}
 }
 
 
@@ -33,14 +33,16 @@ async def livez() -> shapes.Liveness:
 
 @router.get("/readyz", response_model=shapes.Readiness, responses=_NOT_READY)
 async def readyz(context: Using, response: Response) -> shapes.Readiness:
-    """Whether this process serves calls. Needs no token, and tells no more than codes."""
-    status = context.live.status()
+    """Whether this process serves calls, and runs its database if that is its own. Needs no token, tells but codes."""
+    status, down = context.live.status(), context.own_database()
     wrong = [status.error.code] if status.error else []
+    if down is not None:
+        wrong.insert(0, down.code)
     if status.state is State.POLL_ONLY:
         wrong.append("LR210")
-    if context.live.store.current is None:
+    if context.live.store.current is None or down is not None:
         response.status_code = 503
-        return shapes.Readiness(status="not_ready", state=status.state, revision=None, degraded=wrong)
+        return shapes.Readiness(status="not_ready", state=status.state, revision=status.revision, degraded=wrong)
     return shapes.Readiness(
         status="degraded" if wrong or status.state is not State.LIVE else "ready",
         state=status.state,

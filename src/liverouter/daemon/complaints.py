@@ -36,7 +36,7 @@ class Complaints:
     """Writes complaints to a log; for any thread. A line that stands for several says so by `times`."""
 
     def __init__(self, log: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Write to *log*, a structlog logger; *clock* gives seconds that never go back."""
+        """Write to *log*, a `logs.Log`; *clock* gives seconds that never go back."""
         self._log, self._clock = log, clock
         self._lock = threading.Lock()
         # kind -> when its last line was written, and how many complaints came since that none was written for

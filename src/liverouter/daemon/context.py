@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
 
 from liverouter.daemon.desired import Desired
 from liverouter.daemon.fleet import Fleet, Watch
@@ -15,8 +16,17 @@ from liverouter.daemon.metrics import Metrics
 from liverouter.daemon.models_fleet import LastError, OwnStatus
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.daemon.sse import Hub
-from liverouter.events import ConfigApplied, ConfigRejected, Event, Observer, ReloadRequested
+from liverouter.events import (
+    ConfigApplied,
+    ConfigRejected,
+    Event,
+    Observer,
+    OwnDatabaseEnded,
+    OwnDatabaseRestarted,
+    ReloadRequested,
+)
 from liverouter.loops.wakeup import call_soon
+from liverouter.metrics import register
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.routing.model_map import model_names
 
@@ -24,7 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from liverouter.client import LiveRouter
+    from liverouter.daemon.database_keeper import DatabaseKeeper
     from liverouter.daemon.request_guard import Policy
+    from liverouter.errors import Problem
+
+
+_WAKING: Final = (ReloadRequested, ConfigApplied, ConfigRejected, OwnDatabaseEnded, OwnDatabaseRestarted)
 
 
 class Suggestions:
@@ -51,6 +66,7 @@ class Context:
         report: is told path and error of a request that failed in a way nobody foresaw.
         checking: bounds the checks at one time; each may call every deployment.
         trying: bounds the calls of the live model at one time.
+        own_database: returns why the PostgreSQL that this daemon runs is down; None where it is up, or there is none.
     """
 
     live: LiveRouter
@@ -62,6 +78,7 @@ class Context:
     metrics: Metrics
     policy: Policy
     report: Callable[[str, str], None]
+    own_database: Callable[[], Problem | None]
     suggestions: Suggestions = field(default_factory=Suggestions)
     checking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
@@ -87,9 +104,8 @@ class Context:
         )
 
     def observe(self, event: Event) -> None:
-        """Count *event* and tell every open page; to be called in the event loop of `repository`."""
-        self.metrics.observe(event)
-        if isinstance(event, ReloadRequested | ConfigApplied | ConfigRejected):
+        """Tell every open page of *event*; to be called in the event loop of `repository`."""
+        if isinstance(event, _WAKING):
             self.watch.wake()
         if event.level != "debug":
             self.hub.publish("event", {"name": event.name, "level": event.level, **event.facts()})
@@ -105,21 +121,33 @@ def soon(loop: asyncio.AbstractEventLoop, observer: Observer) -> Observer:
     return tell
 
 
-def build_context(live: LiveRouter, policy: Policy, report: Callable[[str, str], None]) -> Context:
-    """Return the parts around *live*; nothing is opened. The caller closes `repository` in the end."""
+def build_context(
+    live: LiveRouter,
+    policy: Policy,
+    report: Callable[[str, str], None],
+    *,
+    keeper: DatabaseKeeper | None = None,
+) -> Context:
+    """Return the parts around *live*; nothing is opened. The caller closes `repository` in the end.
+
+    *keeper* is that of the PostgreSQL that this daemon runs, if it does.
+    """
+    own_database = (lambda: keeper.problem) if keeper is not None else (lambda: None)
     options = live.options
     repository = SettingsRepository(url=options.dsn, application_name="liverouter serve")
-    fleet, hub = Fleet(repository), Hub()
+    fleet, hub, registry = Fleet(repository), Hub(), CollectorRegistry()
+    register(registry, client=live)
     return Context(
         live=live,
         repository=repository,
         desired=Desired(repository=repository, keyring=options.keyring),
         fleet=fleet,
-        watch=Watch(fleet=fleet, hub=hub, report=lambda error: report("loop watch", error)),
+        watch=Watch(fleet=fleet, hub=hub, report=lambda error: report("loop watch", error), own_database=own_database),
         hub=hub,
-        metrics=Metrics(repository=repository, status=live.status, generation=lambda: live.store.current),
+        metrics=Metrics(repository=repository, registry=registry),
         policy=policy,
         report=report,
+        own_database=own_database,
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from liverouter.daemon.sse import Hub
+    from liverouter.errors import Problem
     from liverouter.postgres.repository import SettingsRepository
 
 _QUICK_S: Final = 0.1
@@ -82,9 +83,23 @@ class Fleet:
 class Watch:
     """Tells the hub what changed in the fleet since it was last told."""
 
-    def __init__(self, *, fleet: Fleet, hub: Hub, report: Callable[[str], None]) -> None:
-        """Read nothing before `run`. *report* is told of an error that nobody foresaw, once for those in a row."""
-        self._fleet, self._hub, self._report = fleet, hub, report
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        hub: Hub,
+        report: Callable[[str], None],
+        own_database: Callable[[], Problem | None] = lambda: None,
+    ) -> None:
+        """Read nothing before `run`.
+
+        Args:
+            fleet: is asked.
+            hub: is told.
+            report: is told of an error that nobody foresaw, once for those in a row.
+            own_database: as of `Context`; what it returns is told in place of a look.
+        """
+        self._fleet, self._hub, self._report, self._own_database = fleet, hub, report, own_database
         self._failing = False
         self._woken = Wakeup()
         # Monotonic times in seconds: until when to look quickly, when problems and usage were last read.
@@ -127,6 +142,9 @@ class Watch:
         While one is, head and processes alone are read in each look, and the other views at the slow pace. A database
         that cannot be read is told as `database`.
         """
+        if (down := self._own_database()) is not None:
+            self._tell("database", down.as_dict())
+            return False
         try:
             head = await self._fleet.head()
             if head["revision"] != self._known.get("head", head)["revision"]:

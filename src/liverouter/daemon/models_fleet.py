@@ -45,12 +45,12 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether this process serves calls. A lost database does not change that: it is said in `degraded`."""
+    """Whether this process serves calls. A lost database does not change that, unless it is the daemon's own."""
 
     status: Literal["ready", "degraded", "not_ready"]
     state: str
     revision: int | None
-    degraded: list[str] = Field(description="Codes of what is wrong, while calls are served.")
+    degraded: list[str] = Field(description="Codes of what is wrong.")
 
 
 class Instance(BaseModel):
@@ -113,9 +113,10 @@ class RolloutRow(BaseModel):
 
 
 class UsagePoint(BaseModel):
-    """One minute of one deployment, all processes together."""
+    """One minute of one deployment under one name, all processes together."""
 
     minute: datetime
+    name: str
     deployment_id: str
     role: str
     provider: str

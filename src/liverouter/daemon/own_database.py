@@ -29,8 +29,8 @@ _GRANT: Final = "SELECT format('GRANT %I TO %I', $1::text, $2::text)"
 
 def start_own_database(
     stack: contextlib.ExitStack, data_dir: Path, echo: Callable[[str], None]
-) -> tuple[str, dict[str, Any]]:
-    """Start the embedded server in *data_dir*, migrate it, and return its owner's URL and more options for the client.
+) -> tuple[EmbeddedPostgres, dict[str, Any]]:
+    """Start the embedded server in *data_dir*, migrate it, and return it with the client's options for it.
 
     *stack* stops it. *echo* is told a login for services, which may not write, and the file that holds the owner's URL;
     the URL itself is never shown.
@@ -49,14 +49,14 @@ def start_own_database(
     private_file.replace(owners, url)  # at each start, since the port may be another
     echo(f"database in {data_dir}; for services:")
     echo(f"  export LIVEROUTER_DATABASE_URL={shlex.quote(server.dsn(user=SERVICES, password=password))}")
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"database_url": url}
     if not (os.environ.get("LIVEROUTER_SECRET_KEYS") or os.environ.get("LIVEROUTER_SECRET_KEYS_FILE")):
         keys = data_dir / "secret-keys"
         options["secret_keys"] = private_file.keep(keys, generate_key)
         echo(f"  export LIVEROUTER_SECRET_KEYS_FILE={shlex.quote(str(keys))}")
     echo(f"to change settings from a shell, as the database's owner, whose DSN only this user can read, in {owners}:")
     echo(f'  LIVEROUTER_DATABASE_URL="$(cat {shlex.quote(str(owners))})" liverouter show')
-    return url, options
+    return server, options
 
 
 async def make_login(url: str, name: str, password: str, roles: Sequence[str]) -> None:

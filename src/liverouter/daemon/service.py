@@ -19,20 +19,23 @@ from liverouter.daemon.auth import AdminToken, LoginLimiter, admin_token, kept_t
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.connections import Connections, Limits
 from liverouter.daemon.context import Context, build_context, soon
+from liverouter.daemon.database_keeper import DatabaseKeeper
 from liverouter.daemon.own_database import start_own_database
 from liverouter.daemon.request_guard import Policy
 from liverouter.daemon.systemd import Notifier
 from liverouter.embedded.data_folder import DataFolder
 from liverouter.embedded.server import default_data_dir
 from liverouter.errors import LiveRouterError, OptionsError
-from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed
-from liverouter.logs import logger
+from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, OwnDatabaseEnded, ReadFailed
+from liverouter.logs import Log, LogObserver
 from liverouter.options import names_database
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from pathlib import Path
+
+    from liverouter.embedded.server import EmbeddedPostgres
 
 _GRACE_S: Final = 10  # for requests in flight at the end
 
@@ -51,7 +54,7 @@ def serve(
     Without a database (argument, LIVEROUTER_DATABASE_URL or …_FILE, DATABASE_URL) it runs one of its own in *data_dir*,
     migrates it, and tells *echo* how services and psql reach it. A database that is given is never migrated here. Where
     it is unreachable or empty, or holds no settings, the daemon serves all the same: log, page and `/readyz` say what
-    to do.
+    to do. Its own database it starts again where that ends.
 
     The token that guards it is LIVEROUTER_ADMIN_TOKEN (or what …_FILE names), else, on loopback, one that is kept in
     *data_dir* and told to *echo* in the page's address. *with_token* False is for loopback alone: everybody on this
@@ -64,7 +67,7 @@ def serve(
         OptionsError: an option cannot be used; another address than loopback needs LIVEROUTER_ADMIN_TOKEN.
         SecretError: the keyring cannot be read.
         EmbeddedError: no PostgreSQL can run here, or another process has the data folder.
-        DatabaseError: the embedded database cannot be migrated.
+        DatabaseError: the embedded database cannot be migrated, or not be kept running (LR225).
         LiveRouterError: the address is taken (LR610).
     """
     token = admin_token()
@@ -72,10 +75,10 @@ def serve(
         bind_to = _resolve(host, port)
         _check_token_policy(host, bind_to[1], token, with_token=with_token)
         listener = stack.enter_context(_bind(host, port, bind_to))
-        url, own = database_url, dict[str, Any]()
-        if not url and not names_database(os.environ):
-            url, own = start_own_database(stack, _data_folder(data_dir), echo)
-        live = LiveRouter(database_url=url, **own)
+        server, given = None, dict[str, Any](database_url=database_url)
+        if not database_url and not names_database(os.environ):
+            server, given = start_own_database(stack, _data_folder(data_dir), echo)
+        live = LiveRouter(**given)
         stack.callback(live.close)
         policy, address = _policy(token), _url(host, listener)
         if token is None and with_token:
@@ -84,7 +87,7 @@ def serve(
             policy = replace(policy, admin_token=AdminToken(made))
             address += f"#token={made}"
             echo(f"who has this address, with its token, may change everything; the token is kept in {path}")
-        service = _Service(live, policy, listener, started=lambda: echo(f"liverouter serves at {address}"))
+        service = _Service(live, policy, listener, server, started=lambda: echo(f"liverouter serves at {address}"))
         return asyncio.run(service.run())
 
 
@@ -219,21 +222,34 @@ class _Service:
     """The running daemon. Runs in the main thread's event loop; the client has threads of its own."""
 
     def __init__(
-        self, live: LiveRouter, policy: Policy, listener: socket.socket, *, started: Callable[[], None]
+        self,
+        live: LiveRouter,
+        policy: Policy,
+        listener: socket.socket,
+        database: EmbeddedPostgres | None,
+        *,
+        started: Callable[[], None],
     ) -> None:
-        """Make the parts; *started* is called once the page answers and signals are heeded."""
+        """Make the parts; *database* is kept running, *started* is called once it answers and heeds signals."""
         self._live, self._listener = live, listener
-        self._log = logger()
+        self._log = Log()
+        self._told = LogObserver(self._log)
         self._notifier = Notifier()
         self._complaints = Complaints(self._log)
-        self._context = context = build_context(live, policy, self._report)
+        self._keeper = DatabaseKeeper(database, tell=self._tell_of_database) if database is not None else None
+        self._keeping: asyncio.Task[None] | None = None
+        self._context = context = build_context(live, policy, self._report, keeper=self._keeper)
         self._server = Server(context, started=self._tell_started)
         self._started = started
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
 
     async def run(self) -> int:
-        """Start the client and serve until a signal; return the exit code, 0. Closes all but the client itself."""
+        """Start the client and serve until a signal; return the exit code, 0. Closes all but the client itself.
+
+        Raises:
+            DatabaseError: its own database cannot be kept running (LR225).
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
@@ -244,6 +260,10 @@ class _Service:
             with self._complaints.listening():
                 self._start(self._context.watch.run(), "watch")
                 self._start(self._notifier.watch(), "watchdog")
+                if self._keeper is not None:
+                    self._keeping = asyncio.create_task(self._keeper.run(), name="database keeper")
+                    self._tasks.add(self._keeping)
+                    self._keeping.add_done_callback(self._gave_up)
                 await self._server.serve(sockets=[self._listener])
         finally:
             unsubscribe()
@@ -251,6 +271,8 @@ class _Service:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._context.repository.close()
+        if self._keeping is not None and not self._keeping.cancelled():
+            self._keeping.result()  # it ended the service, as it could not go on
         return 0
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -263,6 +285,11 @@ class _Service:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._log.error("loop.failed", loop=task.get_name(), error=brief(exc))
+
+    def _gave_up(self, keeping: asyncio.Task[None]) -> None:
+        """End where its database cannot be kept running; *keeping* knows why."""
+        if not keeping.cancelled():
+            self._end()
 
     def _report(self, path: str, error: str) -> None:
         """Log a request that failed in a way nobody foresaw, each kind of failure once a minute."""
@@ -282,6 +309,8 @@ class _Service:
         """End in good order, on a signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        if self._keeping is not None:
+            self._keeping.cancel()  # whoever ends this process may have told the database as well
         self._notifier.stopping()
         self._context.hub.close()  # an open stream would hold the graceful end
         self._server.should_exit = True
@@ -291,6 +320,16 @@ class _Service:
         self._reloading = True
         self._notifier.reloading()
         self._live.reload()
+
+    def _tell_of_database(self, event: Event) -> None:
+        """Tell log, pages and systemd *event* of the database that this daemon runs; once it is up, look at it."""
+        self._told(event)
+        self._context.observe(event)
+        if isinstance(event, OwnDatabaseEnded):
+            self._notifier.status(event.problem.message)
+        else:
+            self._live.reload()
+            self._notifier.status(self._status_line())
 
     def _observe(self, event: Event) -> None:
         """Tell *event* to pages and systemd; called in this loop."""

@@ -7,7 +7,9 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from liverouter.errors import DatabaseError
@@ -15,7 +17,6 @@ from liverouter.secrecy import private_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HOST: Final = "127.0.0.1"
 
@@ -33,6 +34,16 @@ class EmbeddedError(DatabaseError):
     def __init__(self, message: str, *, where: str | Path, hint: str) -> None:
         """Build an LR220."""
         super().__init__(message, code="LR220", where=str(where), hint=hint)
+
+
+def default_data_dir() -> Path:
+    """Return where a durable server keeps its data: /var/lib/liverouter for root, else in the user's data folder."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/liverouter")  # the server's own user has to reach it, and may not enter root's home
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "liverouter"
+    base = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "liverouter"
 
 
 class DataFolder:
@@ -148,11 +159,11 @@ class DataFolder:
         """Keep *port* for the next start."""
         self._port.write_text(str(port))
 
-    def is_ready(self) -> bool:
-        """Return whether the server in here accepts connections."""
+    def status(self) -> str:
+        """Return what the server in here says of itself: starting, ready, stopping; "" where it says nothing."""
         with contextlib.suppress(OSError, IndexError):
-            return (self.cluster / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
-        return False
+            return (self.cluster / "postmaster.pid").read_text().splitlines()[7].strip()
+        return ""
 
     def clear_stale_pid(self) -> None:
         """Remove a pid file that an earlier server left, and stop that server; call it with the lock held.

@@ -9,6 +9,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.embedded.data_folder import HOST
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,6 +21,24 @@ if TYPE_CHECKING:
     Step = dict[str, Any]
 
 SUPERUSER: Final = "postgres"  # of the database
+SETTINGS: Final = {
+    "listen_addresses": HOST,
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "log_checkpoints": "off",
+    # A refused write may hold a secret put in the wrong place: neither its statement nor its row is logged.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+THROW_AWAY: Final = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+}
 
 _BUILTIN_LOCALE_SINCE: Final = 17  # older versions have C.UTF-8 only where the system has it
 

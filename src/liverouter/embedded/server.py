@@ -8,23 +8,24 @@ mode or the owner of a folder that it did not make.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 from liverouter.embedded import supervisor
 from liverouter.embedded.binaries import Binaries, find_binaries, stage
-from liverouter.embedded.data_folder import HOST, DataFolder, EmbeddedError
-from liverouter.embedded.plan import SUPERUSER, environment, initdb_step, step
+from liverouter.embedded.data_folder import HOST, DataFolder, EmbeddedError, default_data_dir
+from liverouter.embedded.plan import SETTINGS, SUPERUSER, THROW_AWAY, environment, initdb_step, step
 from liverouter.embedded.server_user import ServerUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from liverouter.embedded.plan import Step
@@ -38,35 +39,6 @@ _STOP_TIMEOUT_S: Final = 30.0  # more than the deadlines of `supervisor._SHUTDOW
 _POLL_S: Final = 0.01
 _WHERE: Final = "embedded PostgreSQL"
 _USE_A_DSN: Final = "Name a running database by LIVEROUTER_DATABASE_URL instead."
-
-_SETTINGS: Final = {
-    "listen_addresses": HOST,
-    "max_connections": "100",
-    "shared_buffers": "64MB",
-    "log_checkpoints": "off",
-    # A refused write may hold a secret put in the wrong place: neither its statement nor its row is logged.
-    "log_min_error_statement": "panic",
-    "log_error_verbosity": "terse",
-}
-_THROW_AWAY: Final = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "autovacuum": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "max_wal_size": "4GB",
-}
-
-
-def default_data_dir() -> Path:
-    """Return where a durable server keeps its data: /var/lib/liverouter for root, else in the user's data folder."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/liverouter")  # the server's own user has to reach it, and may not enter root's home
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "liverouter"
-    base = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "liverouter"
 
 
 class EmbeddedPostgres:
@@ -84,11 +56,12 @@ class EmbeddedPostgres:
 
     def __init__(self, *, data_dir: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
         self._data_dir = data_dir.absolute() if data_dir else None
-        self._settings = _SETTINGS | ({} if data_dir else _THROW_AWAY) | dict(settings or {})
+        self._settings = SETTINGS | ({} if data_dir else THROW_AWAY) | dict(settings or {})
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._temp_dir: Path | None = None
         self._folder: DataFolder | None = None
         self._port = 0
+        self._stays = False  # on its port and cluster, for a restart
         self._password = ""
 
     def __enter__(self) -> Self:
@@ -126,6 +99,11 @@ class EmbeddedPostgres:
         """Whether the server's process is there."""
         return self._supervisor is not None and self._supervisor.poll() is None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is gone, or somebody told it to end: then it serves nobody new, and may stay for ever."""
+        return not self.running or (self._folder is not None and self._folder.status() == "stopping")
+
     def dsn(self, database: str = "postgres", *, user: str = SUPERUSER, password: str = "") -> str:
         """Return the URL of *database* on this server, password included; by default the superuser's."""
         return f"postgresql://{user}:{password or self._password}@{HOST}:{self._port}/{database}"
@@ -152,6 +130,19 @@ class EmbeddedPostgres:
         except BaseException:
             self.stop()
             raise
+
+    def restart(self) -> None:
+        """End what is left of a server that was started, and start it again where its clients look for it; blocks.
+
+        Raises:
+            EmbeddedError: as of `start` and `stop`; its port was taken meanwhile, or its data are gone.
+        """
+        self.stop()
+        self._stays = True
+        try:
+            self.start()
+        finally:
+            self._stays = False
 
     def stop(self) -> None:
         """Shut the server down and remove everything temporary; blocks, about 0.1 s. Does nothing once it is stopped.
@@ -189,6 +180,8 @@ class EmbeddedPostgres:
         _check_entry(user, data_dir)  # again, because a strict umask may have closed what `take` made
         binaries = _binaries(folder, user, temp_dir)
         folder.clear_stale_pid()
+        if self._stays and folder.major() is None:
+            raise EmbeddedError("the server's data are gone", where=folder.cluster, hint="Put a backup there.")
         run_dir = user.make_folder(temp_dir / "run")
         self._password = folder.password()
         settings = self._settings | {"unix_socket_directories": f'"{run_dir}"'}
@@ -214,7 +207,8 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedError: it did not start, with its own words; or every port was taken.
         """
-        for port, _ in zip(folder.ports(), range(_LAUNCHES), strict=False):
+        ports = itertools.repeat(self._port) if self._stays else folder.ports()
+        for port, _ in zip(ports, range(_LAUNCHES), strict=False):
             said = self._launch_once(folder, [*steps, step(folder, user, [*server, "-p", str(port)])])
             if said is None:
                 self._port = port
@@ -277,7 +271,7 @@ class EmbeddedPostgres:
         """
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while self.running:
-            if folder.is_ready():
+            if folder.status() == "ready":
                 return True
             if time.monotonic() > deadline:
                 raise EmbeddedError(

@@ -295,6 +295,25 @@ class SharedCooldownsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class OwnDatabaseEnded(Event):
+    """The PostgreSQL that `liverouter serve` runs is down, or did not start; it is started again by itself."""
+
+    name: ClassVar[str] = "own_database.ended"
+    level: ClassVar[Level] = "warning"
+    problem: Problem
+    attempt: int
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDatabaseRestarted(Event):
+    """The PostgreSQL that `liverouter serve` runs is up again."""
+
+    name: ClassVar[str] = "own_database.restarted"
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopFailed(Event):
     """A background loop met an error nobody foresaw; it goes on.
 

@@ -41,6 +41,7 @@ REVISIONS: Final = (
     "0009_aging",
     "0010_names",
     "0012_health",
+    "0014_goodbye",
 )
 HEAD: Final = REVISIONS[-1]
 metadata: Final = MetaData(schema=SCHEMA)

@@ -133,7 +133,7 @@ USAGE: Final = text("""
 # up names or numbers neither fills a reader's memory nor hides what others report.
 USAGE_TOTALS: Final = text("""
     WITH cell AS (
-        SELECT u.login, u.minute, u.provider, u.model, u.deployment_id, u.role, sum(u.calls) AS calls,
+        SELECT u.login, u.minute, u.name, u.provider, u.model, u.deployment_id, u.role, sum(u.calls) AS calls,
                coalesce(sum((
                    SELECT sum(f.value::bigint)
                    FROM jsonb_each_text(CASE jsonb_typeof(u.failures) WHEN 'object' THEN u.failures END) f
@@ -142,18 +142,18 @@ USAGE_TOTALS: Final = text("""
                sum(u.completion_tokens) AS completion_tokens, sum(u.cost_usd) AS cost_usd,
                sum(u.latency_ms * u.calls) AS latency_ms,
                sum(u.calls) FILTER (WHERE u.latency_ms IS NOT NULL) AS timed
-        FROM liverouter.usage u WHERE u.minute >= :since GROUP BY 1, 2, 3, 4, 5, 6
+        FROM liverouter.usage u WHERE u.minute >= :since GROUP BY 1, 2, 3, 4, 5, 6, 7
     ),
     ranked AS (
         SELECT c.*, row_number() OVER (
-            PARTITION BY c.login ORDER BY c.calls DESC, c.minute DESC, c.deployment_id, c.role) AS nth
+            PARTITION BY c.login ORDER BY c.calls DESC, c.minute DESC, c.name, c.deployment_id, c.role) AS nth
         FROM cell c ORDER BY nth, c.calls DESC LIMIT 5000
     )
-    SELECT r.minute, r.provider, r.model, r.deployment_id, r.role, sum(r.calls)::bigint AS calls,
+    SELECT r.minute, r.name, r.provider, r.model, r.deployment_id, r.role, sum(r.calls)::bigint AS calls,
            sum(r.failures)::bigint AS failures, sum(r.failovers)::bigint AS failovers,
            sum(r.prompt_tokens)::bigint AS prompt_tokens, sum(r.completion_tokens)::bigint AS completion_tokens,
            sum(r.cost_usd)::float8 AS cost_usd, (sum(r.latency_ms) / nullif(sum(r.timed), 0))::float8 AS latency_ms
-    FROM ranked r GROUP BY 1, 2, 3, 4, 5
+    FROM ranked r GROUP BY 1, 2, 3, 4, 5, 6
 """)
 NEXT_ALERT: Final = text("SELECT liverouter.next_alert() AS news")
 SETTLE_ALERT: Final = text("SELECT liverouter.settle_alert(CAST(:ticket AS uuid), :error)").bindparams(

@@ -4,13 +4,19 @@ import { $, h, ms, say, tell } from "./dom.js";
 
 const FILTER_FROM = 12; // processes
 const LATE_MS = 5000;
-const ORDER = ["rejected", "late", "offline", "pending", "applied"]; // as listed: what needs an admin first
+const STARTING_MS = 120000;
+const ORDER = ["rejected", "late", "offline", "pending", "starting", "applied"]; // as listed: what needs an admin first
 const label = (one) => `${one.app || "?"} ${one.host}:${one.pid} ${Object.entries(one.labels ?? {}).join(" ")} ${one.state}`;
+
+// As the view rollout has it: on its way to whatever the head is when it is there.
+const starts = (one) => one.state === "initializing" && one.applied_revision == null && one.rejected_revision == null && !one.error_code
+	&& Date.now() - new Date(one.started_at) < STARTING_MS;
 
 function outcome(one, head) {
 	if (one.state === "offline") return "offline";
 	if (one.applied_revision === head.revision) return "applied";
 	if (one.rejected_revision === head.revision && head.revision) return "rejected";
+	if (starts(one)) return "starting";
 	return head.revision && Date.now() - new Date(head.committed_at) > LATE_MS ? "late" : "pending";
 }
 
@@ -54,7 +60,7 @@ export class Fleet {
 	row(one, result, name) {
 		const { revision } = this.head, applied = one.applied_revision;
 		const what = {
-			applied: `revision ${revision}${one.state === "live" ? "" : `, ${one.state.replace("_", " ")}`}`, offline: "no report",
+			applied: `revision ${revision}${one.state === "live" ? "" : `, ${one.state.replace("_", " ")}`}`, offline: "no report", starting: "starts",
 			rejected: applied == null ? "refused it" : `keeps revision ${applied}`,
 		}[result] ?? (applied == null ? "waits for a config" : `serves revision ${applied}`);
 		return h("li", { class: `process ${result}`, "data-name": `${name} ${result}`.toLowerCase() },
@@ -66,7 +72,7 @@ export class Fleet {
 	summarize(results, times) {
 		const of = (...kinds) => results.filter((result) => kinds.includes(result)).length;
 		const alive = results.length - of("offline"), applied = of("applied"), { revision } = this.head;
-		const rest = [[of("rejected"), "refused it"], [of("pending", "late"), "on the way"], [of("offline"), "lost"]];
+		const rest = [[of("rejected"), "refused it"], [of("pending", "late"), "on the way"], [of("starting"), "starting"], [of("offline"), "lost"]];
 		const sum = `${applied} of ${alive} on revision ${revision}${rest.filter(([n]) => n).map(([n, text]) => `, ${n} ${text}`).join("")}`;
 		say($("fleet-sum"), !alive ? "none yet" : revision ? sum : `${alive} waiting`);
 		Object.assign($("progress"), { max: alive || 1, value: applied, hidden: !alive });
