@@ -15,7 +15,8 @@ from sqlalchemy.util import await_only
 from liverouter.errors import DatabaseError
 from liverouter.postgres.migration_locks import Waits, wait_turn
 from liverouter.postgres.rights import restore_rights
-from liverouter.postgres.schema import SCHEMA, providers
+from liverouter.postgres.schema import providers
+from liverouter.postgres.versions import SCHEMA
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:
