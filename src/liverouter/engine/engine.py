@@ -72,7 +72,6 @@ class Engine:
         self._ignored: set[tuple[str, ...]] = set()  # options of URLs, that were told of
         cooldowns = Cooldowns()
         self.requests = ReloadRequests(bus)
-        self.repository = SettingsRepository(url=options.dsn, application_name=f"liverouter/{options.app}"[:63])
         self.shared = (
             SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
         )
@@ -85,6 +84,11 @@ class Engine:
             probe_interval_s=options.probe_interval_s,
             poll_interval_s=poll_s if sleeps else min(DEGRADED_POLL_S, poll_s),
             retry_at_least_s=poll_s if sleeps else 0.0,
+        )
+        self.repository = SettingsRepository(
+            url=options.dsn,
+            application_name=f"liverouter/{options.app}"[:63],
+            lend=None if options.listen_url else self.listener.lend,  # that URL may be another login's
         )
         self.reloader = Reloader(
             requests=self.requests,

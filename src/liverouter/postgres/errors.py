@@ -135,6 +135,11 @@ def is_broken(exc: BaseException) -> bool:
     return False
 
 
+def ends_connection(exc: BaseException) -> bool:
+    """Tell whether a connection on which *exc* was raised is of no more use: it broke, or a statement was left."""
+    return not isinstance(exc, Exception) or is_broken(exc) or is_garbled(exc)
+
+
 def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
     """Return what the server's error means, by its SQLSTATE; an unknown one becomes LR208 with the name of its class.
 

@@ -1,28 +1,30 @@
-"""The connections behind `repository`: opened when needed, checked, and closed soon after."""
+"""The connections behind `repository`: borrowed from the listener, or opened when needed and closed soon after."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import asyncpg
 
-from liverouter.errors import DatabaseError, LiveRouterError
+from liverouter.errors import DatabaseError
 from liverouter.postgres.asked_url import as_database
 from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect, session_settings
-from liverouter.postgres.errors import from_driver, is_broken, is_garbled
+from liverouter.postgres.errors import ends_connection, from_driver, is_broken, is_garbled
 from liverouter.postgres.versions import HEAD, mismatch
 from liverouter.postgres.visibility import HIDDEN, hidden
 from liverouter.secrecy.leaving import bare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from liverouter.postgres.asked_url import Url
 
 T = TypeVar("T")
+Lend: TypeAlias = "Callable[[], AbstractAsyncContextManager[Connection | None]]"
 _MOST: Final = 3  # connections at a time
 _GRACE_S: Final = 1.0  # by which ours outlast the server's timeouts, which say more
 _GOODBYE_S: Final = 1.0  # for the server to close a connection that is of no more use
@@ -46,7 +48,7 @@ class Database:
         idle_s: seconds after the last use, after which nothing is kept open.
         max_connection_age_s: seconds after which a connection is replaced, however much it is used. A new one resolves
             names again, so that a new primary is found while the old one is up.
-
+        lend: lends a connection of somebody else's to this database, for a single statement; None where nobody does.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class Database:
         connect_timeout_s: float,
         idle_s: float,
         max_connection_age_s: float,
+        lend: Lend | None,
     ) -> None:
         self._dsn = as_database(url)
         self._application_name = application_name
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
         self._idle_s, self._max_connection_age_s = idle_s, max_connection_age_s
+        self._lend = lend
         self._room = asyncio.Semaphore(_MOST)
         self._busy: set[Connection] = set()
         self._idle: list[Connection] = []  # the one used last comes last
@@ -76,7 +80,7 @@ class Database:
     async def select(self, statement: str, *values: object) -> list[asyncpg.Record]:
         """Return the rows of one reading statement, which sees one state of the database.
 
-        Tried again, once, where the kept connection turns out to be broken.
+        Tried again, once, where the connection that was there already turns out to be broken.
 
         Raises:
             DatabaseError: it failed.
@@ -95,8 +99,10 @@ class Database:
         Raises:
             DatabaseError: it failed; where the connection broke it may have been committed.
         """
+        # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
+        if self._lend is not None and (rows := await self._on_lent(self._lend, statement, *values)) is not None:
+            return rows
         async with self._connection(None) as connection:
-            # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
             return await connection.rows(statement, *values)
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
@@ -126,6 +132,22 @@ class Database:
         await self._close_idle()
         for connection in list(self._busy):
             connection.terminate()
+
+    async def _on_lent(self, lend: Lend, statement: str, *values: object) -> list[asyncpg.Record] | None:
+        """Do what `execute` does on a connection that *lend* lends; None where it has to be done on one of our own.
+
+        That is so where nobody lends one, or where the statement took longer than it may there, and was undone.
+        """
+        with self._explained():
+            try:
+                async with lend() as connection:
+                    if connection is None:
+                        return None
+                    if not connection.is_checked:
+                        await _check_schema(connection, self.where)
+                    return await connection.rows(statement, *values)
+            except asyncpg.QueryCanceledError:
+                return None
 
     async def _transact(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float | None) -> T:
         """Do what `transact` does, once.
@@ -158,12 +180,18 @@ class Database:
         A URL that gives its hosts more time to connect has that in addition.
 
         Raises:
-            DatabaseError: in place of whatever driver, network or server raise inside, without the frames of theirs.
+            DatabaseError: in place of whatever driver, network or server raise inside.
         """
         limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S + self._dsn.connect_timeout_s
-        try:
+        with self._explained():
             async with asyncio.timeout(limit_s), self._room, self._used() as connection:
                 yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise a DatabaseError in place of whatever driver, network or server raise inside, without their frames."""
+        try:
+            yield
         except DatabaseError as exc:
             raise bare(exc)  # noqa: B904 - it came through frames of the driver, which hold the DSN
         except (_CommitError, *NETWORK_ERRORS) as exc:
@@ -187,7 +215,7 @@ class Database:
         try:
             yield connection
         except BaseException as exc:
-            if not isinstance(exc, asyncpg.PostgresError | LiveRouterError) or is_broken(exc):
+            if ends_connection(exc):
                 connection.terminate()
             raise
         finally:
@@ -265,9 +293,11 @@ async def _check_schema(connection: Connection, where: str) -> None:
         raise mismatch(None, where)
     found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
     if found == HEAD:
+        connection.is_checked = True
         return
     if found is None and (tables := await connection.fetch(HIDDEN)):
         raise hidden((table["name"] for table in tables), where)
     error = mismatch(found, where)
     if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
         raise error
+    connection.is_checked = True
