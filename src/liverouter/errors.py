@@ -46,6 +46,7 @@ CODES: Final[dict[str, str]] = {
     "LR213": "no such revision",
     "LR214": "rows were changed without a revision",
     "LR220": "the embedded PostgreSQL cannot run",
+    "LR221": "Redis passes no wake-ups on; polling",
     "LR301": "the Router cannot be built",
     "LR302": "every deployment failed",
     "LR303": "the provider's stream was cut off",
@@ -148,7 +149,7 @@ class OptionsError(LiveRouterError):
 
 
 class DatabaseError(LiveRouterError):
-    """The database cannot be used as asked: LR201 to LR220."""
+    """The database cannot be used as asked: LR201 to LR221."""
 
 
 class ConflictError(DatabaseError):

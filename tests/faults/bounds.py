@@ -30,6 +30,7 @@ class Bound(NamedTuple):
 AT_ONCE: Final = Bound("milliseconds", 0.0)
 RECONNECTED: Final = Bound("0.2 s + time to connect", 0.2)
 RESTARTED: Final = Bound("1.8 s + time to connect", 1.8)
+WOKEN: Final = Bound("1 s, over which a fleet spreads its reads", 1.0)
 BURST: Final = Bound("2 s + one reload", 2.0)
 POLLED_KNOWINGLY: Final = Bound("5 s: two polls of 2 s ± 20 %", 2 * 1.2)
 RETRIED: Final = Bound("5 s + time to connect", 5.0)

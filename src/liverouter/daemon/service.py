@@ -27,7 +27,8 @@ from liverouter.embedded.server import default_data_dir
 from liverouter.errors import LiveRouterError, OptionsError
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, ReadFailed
 from liverouter.logs import logger
-from liverouter.options import names_database
+from liverouter.options import names_database, wake_url
+from liverouter.redis.wake import WakePublisher
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def serve(
         url, own = database_url, dict[str, Any]()
         if not url and not names_database(os.environ):
             url, own = start_own_database(stack, _data_folder(data_dir), echo)
-        live = LiveRouter(database_url=url, **own)
+        wake = wake_url(os.environ)
+        live = LiveRouter(database_url=url, wake_url="", **own)  # it listens itself, and passes on what it hears
         stack.callback(live.close)
         policy, address = _policy(token), _url(host, listener)
         if token is None and with_token:
@@ -84,7 +86,7 @@ def serve(
             policy = replace(policy, admin_token=AdminToken(made))
             address += f"#token={made}"
             echo(f"who has this address, with its token, may change everything; the token is kept in {path}")
-        service = _Service(live, policy, listener, started=lambda: echo(f"liverouter serves at {address}"))
+        service = _Service(live, policy, listener, started=lambda: echo(f"liverouter serves at {address}"), wake=wake)
         return asyncio.run(service.run())
 
 
@@ -219,15 +221,24 @@ class _Service:
     """The running daemon. Runs in the main thread's event loop; the client has threads of its own."""
 
     def __init__(
-        self, live: LiveRouter, policy: Policy, listener: socket.socket, *, started: Callable[[], None]
+        self, live: LiveRouter, policy: Policy, listener: socket.socket, *, started: Callable[[], None], wake: str
     ) -> None:
-        """Make the parts; *started* is called once the page answers and signals are heeded."""
+        """Make the parts.
+
+        Args:
+            live: the client, which is not started yet.
+            policy: who is admitted.
+            listener: the socket that is served.
+            started: called once the page answers and signals are heeded.
+            wake: URL of the Redis through which wake-ups are passed on; empty for none.
+        """
         self._live, self._listener = live, listener
         self._log = logger()
         self._notifier = Notifier()
         self._complaints = Complaints(self._log)
         self._context = context = build_context(live, policy, self._report)
         self._server = Server(context, started=self._tell_started)
+        self._wake = WakePublisher(url=wake, lost=self._complain_of_redis) if wake else None
         self._started = started
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
@@ -239,6 +250,9 @@ class _Service:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         unsubscribe = self._live.subscribe(soon(loop, self._observe))
+        if self._wake is not None:
+            self._live.subscribe(self._wake.observe)
+            self._start(self._wake.run(), "wake-ups")
         try:
             self._live.start()
             with self._complaints.listening():
@@ -267,6 +281,10 @@ class _Service:
     def _report(self, path: str, error: str) -> None:
         """Log a request that failed in a way nobody foresaw, each kind of failure once a minute."""
         self._complaints.say("request.failed", f"{path}: {error}", level="error")
+
+    def _complain_of_redis(self, why: str, hint: str) -> None:
+        """Log that no wake-ups are passed on, once a minute."""
+        self._complaints.say("wake.lost", f"Redis passes no wake-ups on ({why}). {hint}".rstrip())
 
     def _tell_started(self) -> None:
         """Tell the caller and systemd that the page answers."""

@@ -52,7 +52,7 @@ class Listener:
         bus: hears of connects, probes and losses.
         application_name: how `pg_stat_activity` calls the connection.
         probe_interval_s: seconds between two probes, ±20 % so that a fleet does not probe in step.
-        poll_interval_s: seconds between the reloader's polls while not healthy; only reported here.
+        poll_interval_s: seconds between the reloader's polls while not healthy.
         retry_at_least_s: seconds from a lost connection to the next try at least. A database that sleeps ends its
             connections, and each try wakes it.
         server_check_interval_s: seconds, ±20 %, between two looks whether the DSN still leads to the server that is
@@ -64,6 +64,7 @@ class Listener:
     Attributes:
         mode: "listen" while notifications arrive, as far as the last probe knows.
         cause: why `mode` is not "listen", once that is known.
+        poll_interval_s: as given.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Listener:
     ) -> None:
         """Wire; nothing runs before `run`."""
         self._dsn, self._requests, self._bus, self._application_name = dsn, requests, bus, application_name
-        self._probe_interval_s, self._poll_interval_s = probe_interval_s, poll_interval_s
+        self._probe_interval_s, self.poll_interval_s = probe_interval_s, poll_interval_s
         self._retry_at_least_s, self._server_check_interval_s = retry_at_least_s, server_check_interval_s
         self._probe_timeout_s, self._connect_timeout_s = probe_timeout_s, connect_timeout_s
         self._rng = rng
@@ -258,7 +259,7 @@ class Listener:
         self.mode, self.cause = "poll_only", failure.cause
         event: ListenerDegraded | ListenerLost
         if retry_s is None or failure.cause in _ANSWERED:
-            event = ListenerDegraded(failure.cause, self._poll_interval_s, failure.problem)
+            event = ListenerDegraded(failure.cause, self.poll_interval_s, failure.problem)
         else:
             event = ListenerLost(failure.cause, self._backoff.failures, retry_s, failure.problem)
         said, now = (event.name, failure.cause), asyncio.get_running_loop().time()
