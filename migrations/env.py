@@ -11,7 +11,8 @@ from alembic import context
 from liverouter.postgres.migrate import engine
 from liverouter.postgres.migration_locks import Waits, say, watched
 from liverouter.postgres.migration_run import begin_run, end_run, fill_tables, running
-from liverouter.postgres.schema import HEAD, SCHEMA, metadata
+from liverouter.postgres.schema import metadata
+from liverouter.postgres.versions import HEAD, SCHEMA
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -50,6 +50,7 @@ CODES: Final[dict[str, str]] = {
     "LR213": "no such revision",
     "LR214": "rows were changed without a revision",
     "LR220": "the embedded PostgreSQL cannot run",
+    "LR221": "Redis passes no wake-ups on; polling",
     "LR225": "the PostgreSQL that `liverouter serve` runs is down",
     "LR301": "the Router cannot be built",
     "LR302": "every deployment failed",
@@ -162,7 +163,7 @@ class OptionsError(LiveRouterError):
 
 
 class DatabaseError(LiveRouterError):
-    """The database cannot be used as asked: LR201 to LR220."""
+    """The database cannot be used as asked: LR201 to LR221."""
 
 
 class ConflictError(DatabaseError):

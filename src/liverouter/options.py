@@ -166,6 +166,7 @@ _TABLE = (
     Option("snapshot_file", "text", "sealed last-known-good", read=_path),
     Option("api_bases", "text", "base URLs that rows may have the environment's keys sent to", (), read=read_api_bases),
     Option("redis_url", "text", "shared cooldowns", "", read=_redis_url),
+    Option("wake_url", "text", "Redis that passes wake-ups on; no connection is held then", "", read=_redis_url),
     Option("ready_timeout_s", "number", "get_chat_model() waits this long for database and settings", 30.0, 0, 3600),
     Option("poll_interval_s", "number", "safety poll; 2 s while notifications do not arrive", 30.0, 0.05, 3600),
     Option("probe_interval_s", "number", "liveness query on the listening connection", 10.0, 0.05, 3600),
@@ -196,6 +197,7 @@ class Options:
     snapshot_file: Path | None
     api_bases: tuple[str, ...]
     redis_url: str = field(repr=False)
+    wake_url: str = field(repr=False)
     ready_timeout_s: float
     poll_interval_s: float
     probe_interval_s: float
@@ -225,6 +227,16 @@ class Options:
             SecretError: one of them cannot be read.
         """
         return Keyring.from_text(self.secret_keys) if self.secret_keys.strip() else None
+
+
+def wake_url(environ: Mapping[str, str]) -> str:
+    """Return the Redis through which *environ* has wake-ups passed on; empty where it names none.
+
+    Raises:
+        OptionsError: it is no Redis URL.
+    """
+    option = OPTIONS["wake_url"]
+    return str(option.value(environ.get(option.variable, "").strip()))
 
 
 def load(environ: Mapping[str, str] | None = None, **arguments: Any) -> Options:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -93,21 +93,26 @@ class TestEnded:
             follower.events.wait_for(ReloadRequested, reason="listening", count=2)  # not left to the next poll
             follower.applies(revision, within_s=AT_ONCE.limit)
 
-    def test_write_during_a_read(self, admin: Admin, proxy: FaultProxy) -> None:
+    @pytest.mark.parametrize("reads_on", ["the listening connection", "another"])
+    @pytest.mark.usefixtures("patient_probes")
+    def test_write_during_a_read(self, admin: Admin, proxy: FaultProxy, reads_on: str) -> None:
         """A commit that a read in progress cannot see any more is announced to a later one: no wake-up is lost."""
-        with Follower(admin, proxy.dsn, **UNPOLLED) as follower:
+        direct: dict[str, Any] = {"listen_url": admin.dsn} if reads_on == "another" else {}
+        with Follower(admin, proxy.dsn, **UNPOLLED, **direct) as follower:
             follower.events.wait_for(ListenerConnected)
             proxy.hold(b"llm_model")  # the rows on their way to the client
             follower.live.reload()
             until(lambda: proxy.is_holding)
             revision = admin.set(llm_model="just-too-late")
-            follower.events.wait_for(ReloadRequested, reason="notification")
+            if direct:
+                follower.events.wait_for(ReloadRequested, reason="notification")
             proxy.release()
+            follower.events.wait_for(ReloadRequested, reason="notification")
             follower.applies(revision, within_s=AT_ONCE.limit)
 
     def test_write_between_listen_and_read(self, admin: Admin, proxy: FaultProxy) -> None:
         """A commit after LISTEN is in force, too late for the read that follows it, is heard and read as well."""
-        with Follower(admin, proxy.dsn, **UNPOLLED) as follower:
+        with Follower(admin, proxy.dsn, listen_url=admin.dsn, **UNPOLLED) as follower:
             follower.events.wait_for(ListenerConnected)
             proxy.hold(b"llm_model")
             admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
@@ -148,17 +153,21 @@ class TestSilent:
             follower.until_status(state=State.LIVE)
 
     def test_new_connections_hang(self, admin: Admin, proxy: FaultProxy) -> None:
-        """A server that accepts and says nothing: the connections that are open serve on, polling by the pooled one."""
+        """The connection is lost, and the server accepts new ones and says nothing: calls go on, and it heals."""
         with Follower(admin, proxy.dsn) as follower:
             follower.events.wait_for(ListenerConnected)
             proxy.hang_new()
-            admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name LIKE 'liverouter%%' AND datname = current_database()"
+            )
             follower.events.wait_for(ListenerLost)
-            # a read that meets a report wants a second connection, and gives it up after the connect timeout
-            follower.applies(admin.set(llm_model="polled"), within_s=CONNECT_HANGS.limit)
-            follower.until_status(mode="poll_only", mode_cause="unreachable")
+            revision = admin.set(llm_model="unread")
+            follower.until_stale("LR201")
             follower.load.go_on()
+            assert not follower.events.of(ConfigApplied, revision=revision)
             proxy.heal()
+            follower.applies(revision, within_s=CONNECT_HANGS.limit)
             follower.until_status(state=State.LIVE, timeout_s=60)
 
     @pytest.mark.usefixtures("patient_probes")

@@ -13,7 +13,6 @@ import pytest
 from liverouter import LiveRouter, State
 from liverouter.events import ListenerConnected, ListenerDegraded, ListenerLost
 from liverouter.postgres.listener import Listener
-from liverouter.postgres.repository import SettingsRepository
 from tests.faults.bounds import AT_ONCE, LISTEN_S, MOVED, POLLED_KNOWINGLY, PROMOTED, READ_HANGS, RETRIED
 from tests.kit.follower import QUICK, UNPOLLED, Follower
 from tests.kit.postgres.cluster import Cluster, follows
@@ -100,7 +99,7 @@ class TestDown:
 
 class TestFull:
     def test_no_connection_left(self, seed: Seed, make_admin: MakeAdmin) -> None:
-        """max_connections is exhausted: the lost listener is refused by name, the pooled connection polls on."""
+        """max_connections is exhausted: who lost its connection says so, serves on, and is back once there is room."""
         slots = 8
         with seed.grow(
             {"max_connections": str(slots), "superuser_reserved_connections": "0", "max_wal_senders": "0"}
@@ -111,23 +110,24 @@ class TestFull:
                 follower.events.wait_for(ListenerConnected)
 
                 def crowd_out() -> bool:
-                    """Take every slot but the admin's and that of the pooled connection.
-
-                    The listener may win the race for its own, and what the client reads and reports at once takes one
-                    more for a moment, in which the listener is refused as well.
-                    """
-                    admin.execute("SELECT pg_terminate_backend(%s)", follower.status.backend_pid)
+                    """Take every slot but the admin's; the client may win the race for one, and is ended again."""
+                    admin.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE application_name LIKE 'liverouter%%'"
+                    )
                     greedy.extend(_until_refused(cluster.dsn))
-                    return len(greedy) == slots - 2
+                    return len(greedy) == slots - 1
 
                 until(crowd_out)
                 degraded = follower.events.wait_for(ListenerDegraded, cause="refused")
                 assert degraded.problem is not None
                 assert "no connection left" in degraded.problem.message
-                follower.applies(admin.set(llm_model="polled"), within_s=POLLED_KNOWINGLY.limit)
-                follower.until_status(state=State.POLL_ONLY, mode_cause="refused")
+                revision = admin.set(llm_model="unread")
+                follower.until_stale("LR201")
+                follower.load.go_on()
                 for connection in greedy:
                     connection.close()
+                follower.applies(revision, within_s=RETRIED.limit)
                 follower.until_status(state=State.LIVE, timeout_s=LISTEN_S)
 
     def test_notification_queue_full(self, seed: Seed, make_admin: MakeAdmin) -> None:
@@ -188,9 +188,6 @@ class TestStandby:
         """The address moves to a promoted standby while the old primary lives on, mute: the client moves as well."""
         monkeypatch.setattr(
             "liverouter.engine.engine.Listener", partial(Listener, server_check_interval_s=0.5, probe_timeout_s=30.0)
-        )
-        monkeypatch.setattr(
-            "liverouter.engine.engine.SettingsRepository", partial(SettingsRepository, max_connection_age_s=1.0)
         )
         with _pair(seed) as (primary, standby), FaultProxy(primary.dsn) as address:
             admin = make_admin(primary.dsn)

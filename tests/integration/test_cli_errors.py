@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PASSWORD = "correct-horse"
 READERS = [["show"], ["set", "llm_model=a"], ["history"], ["instances"], ["check"], ["watch"], ["keys", "status"]]
 MODELS = ("litellm", "langchain_core", "langchain_litellm", "openai")
-HEAVY = (*MODELS, "fastapi", "rich", "alembic")
+HEAVY = (*MODELS, "fastapi", "rich", "alembic", "sqlalchemy")
 
 
 def told(err: str) -> list[str]:

@@ -111,7 +111,7 @@ class TestCounts:
         assert told(world)["calls_failing_ms"] >= 0
         assert told(world, "fallback")["calls_failing_ms"] >= 0
         ids = [d.id for d in world.live.generation().deployments]
-        assert "calls_failing_ms" not in world.live.usage.health([*ids, "another"])[ids[0]]
+        assert "calls_failing_ms" not in world.live.usage.health("default", [*ids, "another"])[ids[0]]
 
     def test_one_failure_between_answers_says_nothing(self) -> None:
         """A busy process has one now and then; five in a row, or none answered for ten seconds, do."""
@@ -121,13 +121,13 @@ class TestCounts:
         usage.add_success("a")
         for _ in range(4):
             health.failed("a", "x", now)
-        assert "cause" not in usage.health(["a"])["a"]
+        assert "cause" not in usage.health("default", ["a"])["a"]
         health.failed("a", "x", now)
-        assert usage.health(["a"])["a"]["cause"] == "x"
+        assert usage.health("default", ["a"])["a"]["cause"] == "x"
         usage.add_success("a")
         health.failed("a", "x", now)
         now = 10.0
-        assert usage.health(["a"])["a"]["failed_ms"] == 10_000
+        assert usage.health("default", ["a"])["a"]["failed_ms"] == 10_000
 
     def test_longest_prompt_is_of_the_last_days(self) -> None:
         """One of long ago does not count for ever."""
@@ -136,10 +136,10 @@ class TestCounts:
         usage.add_success("a", prompt_tokens=9_000)
         now = 90_000.0
         usage.add_success("a", prompt_tokens=10)
-        assert usage.health(["a"])["a"]["longest_prompt"] == 9_000
+        assert usage.health("default", ["a"])["a"]["longest_prompt"] == 9_000
         now = 180_000.0
         usage.add_success("a", prompt_tokens=20)
-        assert usage.health(["a"])["a"]["longest_prompt"] == 20
+        assert usage.health("default", ["a"])["a"]["longest_prompt"] == 20
 
 
 class TestProblems:

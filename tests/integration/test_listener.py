@@ -94,8 +94,7 @@ class Ear:
         listener = self.listener
         listener._connect_timeout_s = listener._probe_timeout_s = PATIENCE_S  # noqa: SLF001 - short until here, for a fault
         if listener._session is not None:  # noqa: SLF001
-            connection = listener._session._connection  # noqa: SLF001
-            connection._config = connection._config._replace(command_timeout=PATIENCE_S)  # type: ignore[attr-defined]  # noqa: SLF001
+            listener._session._query_timeout_s = PATIENCE_S  # noqa: SLF001
 
 
 class Longest(random.Random):
@@ -308,6 +307,17 @@ class TestBackoff:
                 proxy.reset()
                 await ear.until_event(ListenerLost, count)
             assert [event.retry_in_s for event in ear.of(ListenerLost)] == [0.2, 0.4, 0.8]
+
+    async def test_server_that_is_away_is_tried_often(self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However long it has been away, so that a whole fleet listens again soon after a restart."""
+        monkeypatch.setattr("liverouter.postgres.listener._UNREACHED_RETRY_S", 0.02)
+        monkeypatch.setattr("liverouter.postgres.listener._SAY_AGAIN_S", 0.0)
+        async with Ear(proxy.dsn, probe_interval_s=30, rng=Longest()) as ear:
+            await ear.until_event(ListenerConnected)
+            proxy.refuse_new()
+            proxy.reset()
+            await ear.until_event(ListenerLost, 5)
+            assert max(event.retry_in_s for event in ear.of(ListenerLost)) < 0.03
 
     async def test_hanging_connect_ends_by_its_timeout(self, proxy: FaultProxy) -> None:
         """A server that accepts and says nothing is given up after the timeout, and named."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from liverouter.errors import DatabaseError
 from liverouter.postgres import migrate
-from liverouter.postgres.schema import HEAD, REVISIONS
+from liverouter.postgres.versions import HEAD, REVISIONS
 from tests.kit.sql import put, rows, value
 
 if TYPE_CHECKING:

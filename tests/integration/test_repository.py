@@ -728,9 +728,7 @@ class TestPooler:
 
 
 async def _ask(repository: SettingsRepository, query: str) -> Any:
-    from sqlalchemy import text
-
-    return await repository._database.select(text(query), {})  # noqa: SLF001 - settings of the very connection
+    return await repository._database.select(query)  # noqa: SLF001 - settings of the very connection
 
 
 def _everything(error: BaseException) -> str:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import psycopg
 import pytest
 import redis
-from fakeredis import TcpFakeServer
 from psycopg.types.json import Jsonb
 
 from liverouter import LiveRouter
@@ -30,6 +29,7 @@ from liverouter.bus import Bus
 from liverouter.errors import OptionsError
 from liverouter.events import SharedCooldownsChanged
 from liverouter.options import load
+from liverouter.redis import link
 from liverouter.routing import shared_cooldowns
 from liverouter.routing.causes import Cause
 from liverouter.routing.cooldowns import Cooldown, Cooldowns, Limits
@@ -37,7 +37,7 @@ from liverouter.routing.shared_cooldowns import NAME, SharedCooldowns
 from liverouter.testing import EventLog, Failure, MemoryRouter, StandIn
 from tests.kit.dialects import DIALECTS
 from tests.kit.ports import ClosedPort
-from tests.kit.waiting import until
+from tests.kit.redis_servers import FakeServer, RealServer
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import ask
 
@@ -59,66 +59,9 @@ SILENCE_S: Final = 0.2  # after which a peer asks a Redis that may be frozen, an
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Redis that is there may take as long as a busy machine needs, and is soon tried again."""
-    monkeypatch.setattr(shared_cooldowns, "_COMMAND_S", 60.0)
-    monkeypatch.setattr(shared_cooldowns, "_LAST_RETRY_S", 0.5)
-
-
-class FakeServer:
-    """A Redis that speaks over TCP, in this process."""
-
-    def __init__(self) -> None:
-        self.server = TcpFakeServer(("127.0.0.1", 0))
-        self.server.daemon_threads = True
-        self.port: int = self.server.server_address[1]
-        self._thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it, connections included."""
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join(60)
-
-
-class RealServer:
-    """Debian's redis-server on a port of its own, which stays its own while it is down."""
-
-    def __init__(self, program: Path) -> None:
-        self._program = program
-        self._place = ClosedPort(lent=True)
-        self.port = self._place.number
-        try:
-            self.start()
-        except BaseException:
-            self._place.close()
-            raise
-
-    def start(self) -> None:
-        """Start it, empty."""
-        options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning"]
-        self.process = subprocess.Popen([self._program, "--port", str(self.port), *options], stdout=subprocess.DEVNULL)
-        try:
-            until(self._answers, what="redis-server answers")
-        except BaseException:
-            self.kill()
-            raise
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, "redis-server has ended"
-        with suppress(redis.ConnectionError), redis.Redis(port=self.port) as client:
-            return bool(client.ping())
-        return False
-
-    def kill(self) -> None:
-        """Kill it."""
-        self.process.send_signal(signal.SIGCONT)
-        self.process.kill()
-        self.process.wait(60)
-
-    def stop(self) -> None:
-        """Kill it, and give the port back."""
-        self.kill()
-        self._place.close()
+    monkeypatch.setattr(link, "COMMAND_S", 60.0)
+    monkeypatch.setattr(link, "_LAST_RETRY_S", 0.5)
+    monkeypatch.setattr(shared_cooldowns, "_APART_S", 60.0)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from liverouter.postgres.migrate import upgrade
-from liverouter.postgres.schema import HEAD
+from liverouter.postgres.versions import HEAD
 from tests.kit.sql import Process, put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:

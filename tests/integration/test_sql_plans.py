@@ -117,7 +117,7 @@ class TestPlans:
 
     def test_clients_own_rollout_reads_its_newest_revisions_alone(self, plans: Callable[[str], str]) -> None:
         """What `liverouter rollout` and the page ask for."""
-        plan = plans(statements.ROLLOUT.text.replace(":limit", "20"))
+        plan = plans(statements.ROLLOUT.replace("$1", "20"))
         assert re.findall(GROWING, plan) == []
         assert not re.search(r"revision_log .*rows=\d{3,} loops", plan)
 

@@ -94,9 +94,10 @@ class TestExplain:
 
     def test_cause_is_found_inside_what_wraps_it(self) -> None:
         """SQLAlchemy wraps the driver's error, `raise … from` chains it."""
-        wrapped = DBAPIError("SELECT 1", {"p": SECRET}, Exception(SECRET))
-        wrapped.orig = Exception("adapter")
-        wrapped.orig.__cause__ = server("28P01")
+        adapter = Exception("adapter")
+        adapter.__cause__ = server("28P01")
+        wrapped = DBAPIError("SELECT 1", {"p": SECRET}, adapter)
+        wrapped.__cause__ = adapter
         outer = RuntimeError(SECRET)
         outer.__cause__ = wrapped
         found = from_driver(outer)

@@ -28,7 +28,8 @@ from liverouter.embedded.server import default_data_dir
 from liverouter.errors import LiveRouterError, OptionsError
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, OwnDatabaseEnded, ReadFailed
 from liverouter.logs import Log, LogObserver
-from liverouter.options import names_database
+from liverouter.options import names_database, wake_url
+from liverouter.redis.wake import WakePublisher
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def serve(
         server, given = None, dict[str, Any](database_url=database_url)
         if not database_url and not names_database(os.environ):
             server, given = start_own_database(stack, _data_folder(data_dir), echo)
-        live = LiveRouter(**given)
+        wake = wake_url(os.environ)
+        live = LiveRouter(wake_url="", **given)  # it listens itself, and passes on what it hears
         stack.callback(live.close)
         policy, address = _policy(token), _url(host, listener)
         if token is None and with_token:
@@ -87,7 +89,9 @@ def serve(
             policy = replace(policy, admin_token=AdminToken(made))
             address += f"#token={made}"
             echo(f"who has this address, with its token, may change everything; the token is kept in {path}")
-        service = _Service(live, policy, listener, server, started=lambda: echo(f"liverouter serves at {address}"))
+        service = _Service(
+            live, policy, listener, server, started=lambda: echo(f"liverouter serves at {address}"), wake=wake
+        )
         return asyncio.run(service.run())
 
 
@@ -229,8 +233,18 @@ class _Service:
         database: EmbeddedPostgres | None,
         *,
         started: Callable[[], None],
+        wake: str,
     ) -> None:
-        """Make the parts; *database* is kept running, *started* is called once it answers and heeds signals."""
+        """Make the parts.
+
+        Args:
+            live: the client, which is not started yet.
+            policy: who is admitted.
+            listener: the socket that is served.
+            database: a server of its own, which is kept running; None where the database is somebody else's.
+            started: called once the page answers and signals are heeded.
+            wake: URL of the Redis through which wake-ups are passed on; empty for none.
+        """
         self._live, self._listener = live, listener
         self._log = Log()
         self._told = LogObserver(self._log)
@@ -240,6 +254,7 @@ class _Service:
         self._keeping: asyncio.Task[None] | None = None
         self._context = context = build_context(live, policy, self._report, keeper=self._keeper)
         self._server = Server(context, started=self._tell_started)
+        self._wake = WakePublisher(url=wake, lost=self._complain_of_redis) if wake else None
         self._started = started
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
@@ -255,6 +270,9 @@ class _Service:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         unsubscribe = self._live.subscribe(soon(loop, self._observe))
+        if self._wake is not None:
+            self._live.subscribe(self._wake.observe)
+            self._start(self._wake.run(), "wake-ups")
         try:
             self._live.start()
             with self._complaints.listening():
@@ -294,6 +312,10 @@ class _Service:
     def _report(self, path: str, error: str) -> None:
         """Log a request that failed in a way nobody foresaw, each kind of failure once a minute."""
         self._complaints.say("request.failed", f"{path}: {error}", level="error")
+
+    def _complain_of_redis(self, why: str, hint: str) -> None:
+        """Log that no wake-ups are passed on, once a minute."""
+        self._complaints.say("wake.lost", f"Redis passes no wake-ups on ({why}). {hint}".rstrip())
 
     def _tell_started(self) -> None:
         """Tell the caller and systemd that the page answers."""

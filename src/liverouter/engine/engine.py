@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from liverouter.engine.activation import Activation
 from liverouter.engine.alerts import Alerts
 from liverouter.engine.probes import Probes
-from liverouter.engine.reloader import DEGRADED_POLL_S, Reloader
+from liverouter.engine.reloader import Reloader
 from liverouter.engine.reporter import Reporter
 from liverouter.engine.snapshot_file import SnapshotFile
 from liverouter.errors import RolloutError
@@ -19,6 +19,7 @@ from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres.asked_url import AskedUrl
 from liverouter.postgres.listener import Listener
 from liverouter.postgres.repository import SettingsRepository
+from liverouter.redis.wake import WakeSubscriber
 from liverouter.routing.cooldowns import Cooldowns
 from liverouter.routing.shared_cooldowns import SharedCooldowns
 from liverouter.secrecy.redaction import brief
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from liverouter.postgres.dsn import Dsn
     from liverouter.secrecy.sealing import Keyring
 
+_DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
 _RESTART_S: Final = 1.0
 _GOODBYE_S: Final = 1.0
 
@@ -74,19 +76,15 @@ class Engine:
         self._ignored: set[tuple[str, ...]] = set()  # options of URLs, that were told of
         cooldowns = Cooldowns()
         self.requests = ReloadRequests(bus)
-        self.repository = SettingsRepository(url=options.dsn, application_name=f"liverouter/{options.app}"[:63])
         self.shared = (
             SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
         )
-        poll_s, sleeps = options.poll_interval_s, not options.heartbeat_interval_s
-        self.listener = Listener(
-            dsn=options.listen_dsn,
-            requests=self.requests,
-            bus=bus,
-            application_name=f"liverouter-listen/{options.app}"[:63],
-            probe_interval_s=options.probe_interval_s,
-            poll_interval_s=poll_s if sleeps else min(DEGRADED_POLL_S, poll_s),
-            retry_at_least_s=poll_s if sleeps else 0.0,
+        self.listener = self._subscriber(status) if options.wake_url else self._listener()
+        self.repository = SettingsRepository(
+            url=options.dsn,
+            application_name=f"liverouter/{options.app}"[:63],
+            lend=None if options.listen_url else self.listener.lend,  # that URL may be another login's
+            **{"idle_s": 0.0} if options.wake_url else {},
         )
         self.reloader = Reloader(
             requests=self.requests,
@@ -118,9 +116,32 @@ class Engine:
             requests=self.requests,
             bus=bus,
         )
-
         self.alerts = Alerts(repository=self.repository, store=store, bus=bus)
         self.probes = Probes(repository=self.repository, store=store, usage=usage, io=io)
+
+    def _listener(self) -> Listener:
+        """Return what hears of changes from PostgreSQL."""
+        options = self._options
+        poll_s, sleeps = options.poll_interval_s, not options.heartbeat_interval_s
+        return Listener(
+            dsn=options.listen_dsn,
+            requests=self.requests,
+            bus=self._bus,
+            application_name=f"liverouter-listen/{options.app}"[:63],
+            probe_interval_s=options.probe_interval_s,
+            poll_interval_s=poll_s if sleeps else min(_DEGRADED_POLL_S, poll_s),
+            retry_at_least_s=poll_s if sleeps else 0.0,
+        )
+
+    def _subscriber(self, status: StatusTracker) -> WakeSubscriber:
+        """Return what hears of changes from Redis."""
+        return WakeSubscriber(
+            url=self._options.wake_url,
+            requests=self.requests,
+            bus=self._bus,
+            read_last=lambda: (status.current.epoch, status.current.desired_revision),
+            poll_interval_s=self._options.poll_interval_s,
+        )
 
     async def run(self) -> None:
         """Run all loops until `close`."""

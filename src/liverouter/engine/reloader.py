@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from liverouter.options import Options
     from liverouter.postgres.listener import Listener
     from liverouter.postgres.repository import SettingsRepository
+    from liverouter.redis.wake import WakeSubscriber
     from liverouter.revision import Head, Rows
 
-DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
 _QUIET_S: Final = 0.02  # without a request: a short burst is over
 _LONGEST_PAUSE_S: Final = 2.0  # between two reloads of one burst
 _FIRST_RETRY_S: Final = 0.1
@@ -69,7 +69,7 @@ class Reloader:
         repository: reads the rows.
         activation: makes a generation of them and activates it.
         store: tells whether a generation is in force.
-        listener: tells whether notifications arrive; while they do not, the poll is every `DEGRADED_POLL_S` seconds.
+        listener: tells whether changes are heard of, and how often to poll while they are not.
         options: the poll's interval, and the base URLs that this process trusts.
         snapshot_file: the last-known-good for a start without the database; None where none is configured.
         bus: hears of reads.
@@ -82,7 +82,7 @@ class Reloader:
         repository: SettingsRepository,
         activation: Activation,
         store: Store,
-        listener: Listener,
+        listener: Listener | WakeSubscriber,
         options: Options,
         snapshot_file: SnapshotFile | None,
         bus: Bus,
@@ -116,10 +116,8 @@ class Reloader:
                 return retry_s
         except Exception as exc:  # noqa: BLE001 - the top of the loop: whatever happens, the next request is served
             self._bus.emit(LoopFailed("reloader", brief(exc)))
-        poll_s = self._options.poll_interval_s
-        if not self._listener.healthy and self._options.heartbeat_interval_s:  # else the database is to sleep
-            poll_s = min(poll_s, DEGRADED_POLL_S)
-        return jittered(poll_s)
+        listener = self._listener
+        return jittered(self._options.poll_interval_s if listener.healthy else listener.poll_interval_s)
 
     async def _read_and_apply(self) -> None:
         """Read the rows, and apply them where they or the environment are not as they were at the last read.

@@ -76,7 +76,7 @@ class Status:
         generation: the number of the one in force.
         litellm_enable: what the revision in force says.
         mode: how changes are heard of.
-        mode_cause: why that is not "listen": pooler, standby, refused, half_open, unreachable.
+        mode_cause: why that is not "listen": pooler, standby, refused, half_open, unreachable, redis.
         rejected_revision: the one that was rejected since the last was applied.
         rejected_epoch: the line of history that `rejected_revision` belongs to.
         problems: of the rejected revision, or the warnings of the one in force; and that the application asks for a
@@ -235,7 +235,7 @@ def _apply(status: Status, event: Event) -> Status:  # noqa: C901, PLR0911 - one
             return replace(status, reading=True)
         case ListenerConnected():
             return replace(
-                status, mode="listen", mode_cause="", backend_pid=event.backend_pid, reconnects=event.reconnects
+                status, mode="listen", mode_cause="", backend_pid=event.backend_pid or None, reconnects=event.reconnects
             )
         case ListenerDegraded():
             return replace(status, mode="poll_only", mode_cause=event.cause, backend_pid=None)

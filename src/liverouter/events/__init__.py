@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from liverouter.engine.starting import Step
     from liverouter.errors import Problem
 
-PollCause = Literal["pooler", "standby", "refused", "half_open", "unreachable"]
+PollCause = Literal["pooler", "standby", "refused", "half_open", "unreachable", "redis"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,11 @@ class StartDelayed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ListenerConnected(Event):
-    """LISTEN is in force and was proved by a notification to itself."""
+    """Changes are heard of: LISTEN is in force, proved by a notification to itself, or Redis passes wake-ups on.
+
+    Attributes:
+        backend_pid: of the listening connection; 0 where that is one to Redis.
+    """
 
     name: ClassVar[str] = "listener.connected"
     backend_pid: int

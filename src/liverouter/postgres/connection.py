@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import re
@@ -18,6 +19,8 @@ from liverouter.postgres.dsn import SYSTEM_ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from asyncpg.prepared_stmt import PreparedStatement
 
     from liverouter.postgres.asked_url import AskedUrl
     from liverouter.postgres.dsn import Dsn
@@ -78,15 +81,33 @@ class _QuietLoop:
 
 
 class Connection(asyncpg.Connection):
-    """An asyncpg connection with TCP keepalive on."""
+    """An asyncpg connection with TCP keepalive on.
 
-    __slots__ = ("_socket",)
+    Attributes:
+        opened_at: seconds of the loop's clock.
+        is_checked: the schema behind it is one that this code can work with.
+    """
+
+    __slots__ = ("_known", "_socket", "is_checked", "opened_at")
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, loop: Any, *rest: Any) -> None:
         # asyncpg looks up its tasks by the loop, which has to be the real one
         super().__init__(protocol, transport, loop.real if isinstance(loop, _QuietLoop) else loop, *rest)
+        self.is_checked = False
+        self.opened_at = asyncio.get_running_loop().time()
+        self._known: dict[str, PreparedStatement[Any]] = {}
         self._socket = transport.get_extra_info("socket")
         keep_alive(self._socket)
+
+    async def rows(self, statement: str, *values: object) -> list[asyncpg.Record]:
+        """Return the rows of *statement*; from its second use on in one round trip, as its columns are known by then.
+
+        Raises:
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: it failed.
+        """
+        if (prepared := self._known.get(statement)) is None:
+            prepared = self._known[statement] = await self.prepare(statement)
+        return await prepared.fetch(*values)
 
     def keep_alive(self, dsn: Dsn) -> None:
         """Have TCP look for a dead peer as the options of *dsn* say."""
@@ -99,7 +120,6 @@ async def connect(
     application_name: str,
     timeout_s: float,
     server_settings: Mapping[str, str] | None = None,
-    command_timeout_s: float | None = None,
 ) -> Connection:
     """Return a connection to the host of *database* that suits best; a refused login is tried again with a newer URL.
 
@@ -116,7 +136,6 @@ async def connect(
         timeout_s: seconds for one host: resolve, connect, TLS, log in; the URL's ``connect_timeout`` wins.
         server_settings: run-time parameters of the session. Where the other side refuses them at the start, as poolers
             and proxies do, they are set afterwards, but for what a pooler would pass on to other clients.
-        command_timeout_s: seconds for each statement; None sets no limit.
 
     Raises:
         DatabaseError: no URL was given.
@@ -125,7 +144,7 @@ async def connect(
     """
     dsn = await database.ask(timeout_s)
     name = dsn.options.get("application_name", application_name)
-    start = _Start(dict(server_settings or {}), {"application_name": name}, command_timeout_s)
+    start = _Start(dict(server_settings or {}), {"application_name": name})
     try:
         return await _connect(dsn, start, timeout_s)
     except (
@@ -198,12 +217,10 @@ class _Start:
     Attributes:
         settings: run-time parameters that poolers and proxies may refuse.
         name: the application's, which few refuse.
-        command_timeout_s: seconds for each statement; None sets no limit.
     """
 
     settings: dict[str, str]
     name: dict[str, str]
-    command_timeout_s: float | None
 
     async def open(self, url: str, dsn: Dsn, timeout_s: float) -> Connection:
         """Return a connection to the one host of *url* within *timeout_s* seconds.
@@ -242,15 +259,30 @@ class _Start:
 
     async def _open(self, url: str, startup: Mapping[str, str], roots: ssl.SSLContext | None) -> Connection:
         """Return asyncpg's connection to *url* as a `Connection` that caches no statements."""
-        return await asyncpg.connect(
+        connection: Connection = await asyncpg.connect(
             url,
             ssl=roots,
             loop=cast("asyncio.AbstractEventLoop", _QuietLoop(asyncio.get_running_loop())),
             server_settings={name: value for name, value in startup.items() if value},
             connection_class=Connection,
-            command_timeout=self.command_timeout_s,
             statement_cache_size=0,
         )
+        await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=json.loads)  # asks nobody
+        return connection
+
+
+def session_settings(statement_timeout_s: float) -> dict[str, str]:
+    """Return the run-time parameters of a session of ours; a role may carry others, with which this does not work.
+
+    Args:
+        statement_timeout_s: seconds that the server gives one statement; 0 sets no limit.
+    """
+    return {
+        "default_transaction_isolation": "read committed",
+        "idle_session_timeout": "0",
+        "lock_timeout": "0",
+        "statement_timeout": str(round(statement_timeout_s * 1000)),
+    }
 
 
 async def _set(connection: Connection, settings: Mapping[str, str]) -> None:

@@ -9,7 +9,6 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
-from sqlalchemy.exc import SQLAlchemyError, TimeoutError as PoolTimeoutError
 
 from liverouter.errors import CODES, ConflictError, DatabaseError, WriteRefusedError
 from liverouter.postgres.visibility import RESTORE_HEAD, show_all
@@ -64,7 +63,6 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
 # Class, the first that fits -> code, message, hint. An empty hint stands for the library's text, which may be shown.
 _BY_KIND: Final[tuple[tuple[type[Exception], str, str, str], ...]] = (
     (TimeoutError, "LR201", "the database did not answer in time", _START),
-    (PoolTimeoutError, "LR201", "the database did not answer in time", _START),
     (socket.gaierror, "LR201", "the database's host name cannot be resolved", "Check the host in the DSN, and DNS"),
     (ssl.SSLError, "LR201", "TLS to the database failed", "Check sslmode and sslrootcert in the DSN"),
     (ConnectionRefusedError, "LR201", "the database refused the connection", _START),
@@ -83,7 +81,7 @@ _OWN_STATE: Final = re.compile(r"LR\d{3}")  # our SQL functions raise with the c
 def from_driver(exc: BaseException, *, where: str = "database") -> DatabaseError:
     """Return what *exc* means, as an error whose text is fit for people and logs.
 
-    Takes what asyncpg, SQLAlchemy, the resolver, TLS and the socket raise, wrapped or not. Nothing of the statement,
+    Takes what asyncpg, the resolver, TLS and the socket raise, wrapped or not. Nothing of the statement,
     its parameters or the DSN is repeated, but for messages that our own functions and triggers wrote.
     """
     if isinstance(exc, DatabaseError):
@@ -137,6 +135,11 @@ def is_broken(exc: BaseException) -> bool:
     return False
 
 
+def ends_connection(exc: BaseException) -> bool:
+    """Tell whether a connection on which *exc* was raised is of no more use: it broke, or a statement was left."""
+    return not isinstance(exc, Exception) or is_broken(exc) or is_garbled(exc)
+
+
 def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
     """Return what the server's error means, by its SQLSTATE; an unknown one becomes LR208 with the name of its class.
 
@@ -165,17 +168,13 @@ def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield *exc*, then what each one wraps, outermost first; ends where it would come round again.
-
-    SQLAlchemy keeps the error of its asyncpg dialect as ``orig``, which has asyncpg's own as its cause.
-    """
+    """Yield *exc*, then what each one wraps, outermost first; ends where it would come round again."""
     seen: set[int] = set()
     current: BaseException | None = exc
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        original = getattr(current, "orig", None) if isinstance(current, SQLAlchemyError) else None
-        current = original or current.__cause__ or current.__context__
+        current = current.__cause__ or current.__context__
 
 
 def _words(name: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from liverouter.errors import DatabaseError
 from liverouter.postgres.migration_locks import LOCK_TIMEOUT_S, Waits, say
 from liverouter.postgres.migration_run import begin_run, directory, end_run, running
-from liverouter.postgres.schema import HEAD, SCHEMA
+from liverouter.postgres.versions import HEAD, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,9 +1,11 @@
-"""One connection on which notifications arrive: LISTEN, proved by a notification to itself."""
+"""One connection on which notifications arrive: LISTEN, proved by a notification to itself; lent between probes."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -11,19 +13,19 @@ import asyncpg
 
 from liverouter.errors import Problem
 from liverouter.loops.wakeup import Wakeup
-from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
+from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect, session_settings
+from liverouter.postgres.errors import ends_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from liverouter.events import PollCause
     from liverouter.postgres.asked_url import AskedUrl
     from liverouter.postgres.dsn import Dsn
 
 CHANNEL: Final = "liverouter"
-# A database role may carry any of these timeouts, and each would end a session that only listens. Every query here has
-# a timeout of the client's.
-_NO_TIMEOUTS: Final = {"idle_session_timeout": "0", "statement_timeout": "0", "lock_timeout": "0"}
+# For one statement at the server: a session hears nothing while a statement runs, as one that waits for a lock.
+_STATEMENT_S: Final = 2.0
 # Both queries ask for `pg_notification_queue_usage()` because that moves the tail of the server's notification queue,
 # which nothing else may do for long. At a tail that names a frozen transaction LISTEN fails ("could not access status
 # of transaction"). A queue that was full once refuses every NOTIFY, and so every write of a setting, though it has
@@ -61,6 +63,7 @@ class ListenSession:
 
     Attributes:
         backend_pid: the server process that listens for us; 0 before that is known.
+        misses: how many probes and lent statements in a row were not answered in time.
     """
 
     def __init__(
@@ -68,9 +71,10 @@ class ListenSession:
     ) -> None:
         self._connection, self._connect_again, self._query_timeout_s = connection, connect_again, query_timeout_s
         self._own_channel = f"liverouter_{secrets.token_hex(8)}"  # a channel of this session alone, for the proof
-        self._arrived, self._closed = Wakeup(), Wakeup()
+        self._arrived, self._stirred = Wakeup(), Wakeup()
+        self._in_use = asyncio.Lock()
         self._server_started_at: object = None
-        self.backend_pid = 0
+        self.backend_pid = self.misses = 0
 
     @classmethod
     async def open(
@@ -99,12 +103,11 @@ class ListenSession:
             dsn,
             application_name=application_name,
             timeout_s=connect_timeout_s,
-            server_settings=_NO_TIMEOUTS,
-            command_timeout_s=query_timeout_s,
+            server_settings=session_settings(_STATEMENT_S),
         )
         session = cls(await connect_again(), connect_again, query_timeout_s)
         try:
-            session._connection.add_termination_listener(lambda _: session._closed.set())
+            session._connection.add_termination_listener(lambda _: session._stirred.set())
             await session._start(on_notification)
         except BaseException:
             session.terminate()
@@ -120,10 +123,10 @@ class ListenSession:
         try:
             await self._prove(on_notification)
         except (OSError, asyncpg.PostgresError) as exc:
-            if not self._is_pooled:
+            if not self.is_pooled:
                 raise
             with contextlib.suppress(*NETWORK_ERRORS):
-                await self._connection.execute("UNLISTEN *")  # reaches most likely the backend that LISTEN reached
+                await self._execute("UNLISTEN *")  # reaches most likely the backend that LISTEN reached
             raise NotListeningError("pooler", _pooler()) from exc
 
     async def _prove(self, on_notification: Callable[[], None]) -> None:
@@ -137,17 +140,18 @@ class ListenSession:
         self.backend_pid, self._server_started_at, standby, _ = await self._row(_FIRST)
         if standby:
             raise NotListeningError("standby", _standby())
-        await self._connection.add_listener(CHANNEL, lambda *_: on_notification())
-        await self._connection.add_listener(self._own_channel, lambda *_: self._arrived.set())
-        if self._is_pooled:
+        async with asyncio.timeout(2 * self._query_timeout_s):
+            await self._connection.add_listener(CHANNEL, lambda *_: on_notification())
+            await self._connection.add_listener(self._own_channel, lambda *_: self._arrived.set())
+        if self.is_pooled:
             await self._notify_from_elsewhere()
         else:
-            await self._connection.execute(f"NOTIFY {self._own_channel}")
+            await self._execute(f"NOTIFY {self._own_channel}")
         if not await self._arrived.wait(self._query_timeout_s):
             raise TimeoutError
 
     @property
-    def _is_pooled(self) -> bool:
+    def is_pooled(self) -> bool:
         """Whether somebody stands between: a pooler hands out process ids of its own."""
         return self.backend_pid not in (0, self._connection.get_server_pid())
 
@@ -155,9 +159,13 @@ class ListenSession:
         """Notify while this connection is idle: then a pooler in transaction mode has no server linked to it."""
         other = await self._connect_again()
         try:
-            await other.execute(f"NOTIFY {self._own_channel}")
+            await other.execute(f"NOTIFY {self._own_channel}", timeout=self._query_timeout_s)
         finally:
             other.terminate()
+
+    async def _execute(self, statement: str) -> None:
+        """Run *statement*, which yields nothing; raises as `_row` does."""
+        await self._connection.execute(statement, timeout=self._query_timeout_s)
 
     async def _row(self, query: str, *arguments: object) -> tuple[Any, ...]:
         """Return the first row that *query* yields, empty where it yields none.
@@ -166,18 +174,24 @@ class ListenSession:
             TimeoutError: it took longer than the query timeout.
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: anything else.
         """
-        row = await self._connection.fetchrow(query, *arguments)
+        row = await self._connection.fetchrow(query, *arguments, timeout=self._query_timeout_s)
         return tuple(row) if row is not None else ()
 
     async def probe(self) -> None:
         """Return when the same backend still listens for us.
 
         Raises:
-            TimeoutError: no answer in time.
+            TimeoutError: no answer in time; `misses` counts it.
             NotListeningError: an answer, but from somebody who does not listen.
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the connection is gone.
         """
-        pid, listening, _ = await self._row(_PROBE, self._own_channel)
+        async with self._in_use:
+            try:
+                pid, listening, _ = await self._row(_PROBE, self._own_channel)
+            except (TimeoutError, asyncpg.QueryCanceledError):
+                self.misses += 1
+                raise TimeoutError from None
+        self.misses = 0
         if pid != self.backend_pid or not listening:
             raise NotListeningError("pooler", _pooler())
 
@@ -189,13 +203,45 @@ class ListenSession:
         """
         connection = await self._connect_again()
         try:
-            return bool(await connection.fetchval("SELECT pg_postmaster_start_time()") != self._server_started_at)
+            started_at = await connection.fetchval("SELECT pg_postmaster_start_time()", timeout=self._query_timeout_s)
+            return bool(started_at != self._server_started_at)
         finally:
             connection.terminate()
 
-    async def closes_within(self, seconds: float) -> bool:
-        """Wait *seconds*, or until the connection is closed; tell whether it was."""
-        return await self._closed.wait(seconds)
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection | None]:
+        """Yield the connection for one statement that ends by itself; None where it is closed, or did not answer last.
+
+        Probes wait meanwhile. A statement that is not answered is a missed probe; one that is left ends the connection.
+
+        Raises:
+            ConnectionAbortedError: no answer within `_STATEMENT_S` and the query timeout.
+        """
+        async with self._in_use:
+            if self._connection.is_closed() or self.misses:
+                yield None
+                return
+            try:
+                async with asyncio.timeout(_STATEMENT_S + self._query_timeout_s):
+                    yield self._connection
+            except TimeoutError:
+                self.misses += 1
+                self._stirred.set()
+                raise ConnectionAbortedError from None
+            except BaseException as exc:
+                if ends_connection(exc):
+                    self.terminate()
+                raise
+
+    async def rest(self, seconds: float) -> None:
+        """Wait *seconds*, or until the connection is closed, or a lent statement is not answered."""
+        await self._stirred.wait(seconds)
+        self._stirred.clear()
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether the connection is closed."""
+        return self._connection.is_closed()
 
     def terminate(self) -> None:
         """Drop the connection at once, without the goodbye that can hang on a dead peer."""

@@ -1,13 +1,14 @@
 """LISTEN for as long as the process lives: one connection, proved, probed, and replaced when it is of no more use.
 
 A notification is a hint: its payload is never read. A connect, a loss and a missed probe ask for a reload as a
-notification does. The settings are read by `repository`, on another connection.
+notification does. The settings are read by `repository`, to which the connection is lent between two probes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
 import asyncpg
@@ -22,18 +23,21 @@ from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import AsyncIterator
 
     from liverouter.bus import Bus
     from liverouter.loops.reload_requests import ReloadRequests
     from liverouter.postgres.asked_url import AskedUrl
+    from liverouter.postgres.connection import Connection
     from liverouter.postgres.dsn import Dsn
 
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 30.0
+_UNREACHED_RETRY_S: Final = 1.5  # at most, ±20 %, while nobody answers: a server that restarts is soon found again
 _POOLER_RETRY_S: Final = 300.0  # long, because each try leaves a LISTEN behind on a backend of the pool
 _SAY_AGAIN_S: Final = 30.0  # between two reports of a failure that goes on
-_MISSES: Final = 2  # unanswered probes in a row that end a connection
-_AFTER_MISS_S: Final = 1.0  # from an unanswered probe to the next
+_MISSES: Final = 2  # unanswered questions in a row that end a connection
+_AFTER_MISS_S: Final = 1.0  # from an unanswered question to the next
 _ANSWERED: Final = ("pooler", "standby", "refused")  # causes where somebody answers, but notifications cannot arrive
 
 
@@ -48,7 +52,7 @@ class Listener:
         bus: hears of connects, probes and losses.
         application_name: how `pg_stat_activity` calls the connection.
         probe_interval_s: seconds between two probes, ±20 % so that a fleet does not probe in step.
-        poll_interval_s: seconds between the reloader's polls while not healthy; only reported here.
+        poll_interval_s: seconds between the reloader's polls while not healthy.
         retry_at_least_s: seconds from a lost connection to the next try at least. A database that sleeps ends its
             connections, and each try wakes it.
         server_check_interval_s: seconds, ±20 %, between two looks whether the DSN still leads to the server that is
@@ -60,6 +64,7 @@ class Listener:
     Attributes:
         mode: "listen" while notifications arrive, as far as the last probe knows.
         cause: why `mode` is not "listen", once that is known.
+        poll_interval_s: as given.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class Listener:
     ) -> None:
         """Wire; nothing runs before `run`."""
         self._dsn, self._requests, self._bus, self._application_name = dsn, requests, bus, application_name
-        self._probe_interval_s, self._poll_interval_s = probe_interval_s, poll_interval_s
+        self._probe_interval_s, self.poll_interval_s = probe_interval_s, poll_interval_s
         self._retry_at_least_s, self._server_check_interval_s = retry_at_least_s, server_check_interval_s
         self._probe_timeout_s, self._connect_timeout_s = probe_timeout_s, connect_timeout_s
         self._rng = rng
@@ -122,6 +127,27 @@ class Listener:
                 failure = NotListeningError("unreachable", from_driver(exc).problem)
             await self._back_off(failure)
 
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection | None]:
+        """Yield the listening connection for one statement that ends by itself; None where there is none to lend.
+
+        A pooler's is not lent: whoever reads through it takes what it gives for that.
+
+        Raises:
+            ConnectionAbortedError: the statement was not answered in time, which is a missed probe, too.
+        """
+        session = self._session
+        if session is None or not self.healthy or session.is_pooled:
+            yield None
+            return
+        try:
+            async with session.lend() as connection:
+                yield connection
+        except ConnectionAbortedError:
+            if self._session is session:
+                self._report(self._half_open())
+            raise
+
     async def _listen(self) -> NoReturn:
         """Listen on one connection until it turns out to be of no use, which is raised."""
         session = await ListenSession.open(
@@ -138,32 +164,30 @@ class Listener:
             await asyncio.sleep(0)  # a loop that ends now would leave the socket open
 
     async def _watch(self, session: ListenSession) -> NoReturn:
-        """Probe the connection until it is closed, fails two probes in a row, or the DSN leads elsewhere.
+        """Probe the connection until it is closed, has not answered twice in a row, or the DSN leads elsewhere.
 
         Raises:
             NotListeningError: why it is of no more use.
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what a probe met.
         """
         loop = asyncio.get_running_loop()
-        misses = 0
         check_at = loop.time() + self._jittered(self._server_check_interval_s)
         while True:
-            pause_s = min(_AFTER_MISS_S, self._probe_interval_s) if misses else self._probe_interval_s
-            if await session.closes_within(self._jittered(pause_s)):
-                raise self._half_open() if misses else NotListeningError("unreachable", _closed())
-            started = loop.time()
+            pause_s = min(_AFTER_MISS_S, self._probe_interval_s) if session.misses else self._probe_interval_s
+            await session.rest(self._jittered(pause_s))
+            if session.is_closed:
+                raise self._half_open() if session.misses else NotListeningError("unreachable", _closed())
+            missed, started = session.misses, loop.time()
             try:
                 await session.probe()
-            except (TimeoutError, asyncpg.QueryCanceledError) as exc:
-                misses += 1
-                if misses == _MISSES:
+            except TimeoutError as exc:
+                if session.misses >= _MISSES:
                     raise self._half_open() from exc
                 self._report(self._half_open())
                 continue
             except NETWORK_ERRORS as exc:
-                raise self._half_open() if misses else exc from None
-            if misses:
-                misses = 0
+                raise self._half_open() if missed else exc from None
+            if not self.healthy:
                 self._listening("the listening connection answers again")
             self._backoff.reset()  # not at the connect: one that breaks at once must back off as well
             self._bus.emit(ListenerProbed(session.backend_pid, (loop.time() - started) * 1000))
@@ -193,7 +217,7 @@ class Listener:
             "half_open",
             Problem(
                 "LR210",
-                f"the listening connection did not answer within {self._probe_timeout_s:g} s",
+                "the listening connection did not answer in time",
                 "database",
                 "Look for a frozen server, or a firewall that drops idle connections; it is dialled again",
                 "warning",
@@ -211,10 +235,16 @@ class Listener:
         self._requests.request(reason)  # for whatever was committed while nobody listened
 
     async def _back_off(self, failure: NotListeningError) -> None:
-        """Report *failure* and wait before the next attempt: longer with each, but behind a pooler always long."""
+        """Report *failure* and wait before the next attempt: longer with each, but behind a pooler always long.
+
+        While nobody answers, the waits stay short, and drawn by each process for itself: a fleet that lost its server
+        neither comes back at one moment, nor late.
+        """
         retry_s = self._backoff.next()
         if failure.cause == "pooler":
             retry_s = self._jittered(_POOLER_RETRY_S)
+        elif failure.cause not in _ANSWERED:
+            retry_s = min(retry_s, self._jittered(_UNREACHED_RETRY_S))
         retry_s = max(retry_s, self._retry_at_least_s)
         self._report(failure, retry_s)
         await asyncio.sleep(retry_s)
@@ -229,7 +259,7 @@ class Listener:
         self.mode, self.cause = "poll_only", failure.cause
         event: ListenerDegraded | ListenerLost
         if retry_s is None or failure.cause in _ANSWERED:
-            event = ListenerDegraded(failure.cause, self._poll_interval_s, failure.problem)
+            event = ListenerDegraded(failure.cause, self.poll_interval_s, failure.problem)
         else:
             event = ListenerLost(failure.cause, self._backoff.failures, retry_s, failure.problem)
         said, now = (event.name, failure.cause), asyncio.get_running_loop().time()

@@ -17,6 +17,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from liverouter.errors import DatabaseError
@@ -25,15 +26,12 @@ from liverouter.postgres.connection import NETWORK_ERRORS, connect
 from liverouter.postgres.errors import from_driver
 from liverouter.postgres.migration_locks import LOCK_TIMEOUT_S, Waits, say, watched
 from liverouter.postgres.migration_run import directory, install_roles, run_sql
-from liverouter.postgres.pool import make_engine
 from liverouter.postgres.rights import lacking, restore_rights
-from liverouter.postgres.schema import HEAD, REVISIONS, mismatch
+from liverouter.postgres.versions import HEAD, REVISIONS, mismatch
 from liverouter.secrecy.leaving import leaves_bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from liverouter.postgres.asked_url import Url
 
@@ -121,7 +119,13 @@ def check(url: Url) -> None:
 def engine(url: Url) -> AsyncEngine:
     """Return an engine that opens a connection for each use and keeps none; *url* may lead through a pooler."""
     opened = partial(connect, as_database(url), application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
-    return make_engine(opened, poolclass=NullPool)
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=opened,
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+        poolclass=NullPool,
+    )
 
 
 def _run(url: Url, command_: Callable[[Config], Any], echo: Callable[[str], None], lock_timeout_s: float) -> None:

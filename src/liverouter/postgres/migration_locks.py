@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from liverouter.errors import DatabaseError
 from liverouter.postgres.connection import NETWORK_ERRORS
 from liverouter.postgres.errors import from_driver, is_lock_timeout
-from liverouter.postgres.schema import SCHEMA
+from liverouter.postgres.versions import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

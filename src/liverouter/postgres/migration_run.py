@@ -16,7 +16,8 @@ from liverouter.config.specs import known_settings
 from liverouter.errors import DatabaseError
 from liverouter.postgres.migration_locks import Waits, wait_turn
 from liverouter.postgres.rights import restore_rights
-from liverouter.postgres.schema import SCHEMA, providers, setting_specs
+from liverouter.postgres.schema import providers, setting_specs
+from liverouter.postgres.versions import SCHEMA
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:

@@ -1,34 +1,33 @@
-"""The connections behind `repository`: made on first use, checked, kept, replaced when they break or grow old."""
+"""The connections behind `repository`: borrowed from the listener, or opened when needed and closed soon after."""
 
 from __future__ import annotations
 
 import asyncio
-import weakref
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+import contextlib
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import asyncpg
-from sqlalchemy import event, text
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from liverouter.errors import DatabaseError
 from liverouter.postgres.asked_url import as_database
-from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
-from liverouter.postgres.errors import from_driver, is_broken, is_garbled
-from liverouter.postgres.schema import HEAD, mismatch
+from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect, session_settings
+from liverouter.postgres.errors import ends_connection, from_driver, is_broken, is_garbled
+from liverouter.postgres.versions import HEAD, mismatch
 from liverouter.postgres.visibility import HIDDEN, hidden
 from liverouter.secrecy.leaving import bare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-
-    from sqlalchemy import Row, TextClause
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from liverouter.postgres.asked_url import Url
 
 T = TypeVar("T")
+Lend: TypeAlias = "Callable[[], AbstractAsyncContextManager[Connection | None]]"
+_MOST: Final = 3  # connections at a time
 _GRACE_S: Final = 1.0  # by which ours outlast the server's timeouts, which say more
+_GOODBYE_S: Final = 1.0  # for the server to close a connection that is of no more use
 
 
 class _CommitError(Exception):
@@ -36,20 +35,20 @@ class _CommitError(Exception):
 
 
 class Database:
-    """One or a few connections to one database, for the event loop that uses them.
+    """A few connections to one database, for the event loop that uses them.
 
     A transaction pooler may stand between: nothing is prepared under a name, each statement goes out whole (parse,
-    bind, execute) in one message, and nothing is left behind on a session. What is known of a statement's columns is
-    kept, so that a read is one round trip.
+    bind, execute) in one message, and nothing is left behind on a session.
 
     Args:
         url: the DSN, or a function that returns it, asked at each connect.
         application_name: how `pg_stat_activity` calls the connections.
         statement_timeout_s: seconds for one statement at the server; also to wait for one of the connections.
         connect_timeout_s: seconds for each host of the DSN.
-        max_connection_age_s: seconds after which a connection is replaced. A new one resolves names again, so that a
-            new primary is found while the old one is up.
-
+        idle_s: seconds after the last use, after which nothing is kept open.
+        max_connection_age_s: seconds after which a connection is replaced, however much it is used. A new one resolves
+            names again, so that a new primary is found while the old one is up.
+        lend: lends a connection of somebody else's to this database, for a single statement; None where nobody does.
     """
 
     def __init__(
@@ -59,48 +58,54 @@ class Database:
         application_name: str,
         statement_timeout_s: float,
         connect_timeout_s: float,
+        idle_s: float,
         max_connection_age_s: float,
+        lend: Lend | None,
     ) -> None:
         self._dsn = as_database(url)
         self._application_name = application_name
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
-        self._max_connection_age_s = max_connection_age_s
-        self._engine: AsyncEngine | None = None
-        self._made: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._idle_s, self._max_connection_age_s = idle_s, max_connection_age_s
+        self._lend = lend
+        self._room = asyncio.Semaphore(_MOST)
+        self._busy: set[Connection] = set()
+        self._idle: list[Connection] = []  # the one used last comes last
+        self._sweeping: asyncio.Task[None] | None = None
 
     @property
     def where(self) -> str:
         """Return the database without its password, for errors."""
         return f"database {self._dsn.without_password}".rstrip()
 
-    async def select(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
+    async def select(self, statement: str, *values: object) -> list[asyncpg.Record]:
         """Return the rows of one reading statement, which sees one state of the database.
 
-        Tried again, once, where the kept connection turns out to be broken.
+        Tried again, once, where the connection that was there already turns out to be broken.
 
         Raises:
             DatabaseError: it failed.
         """
         try:
-            return await self.execute(statement, values)
+            return await self.execute(statement, *values)
         except DatabaseError as exc:
             if not is_broken(exc):
                 raise
-        await self._drop_idle()
-        return await self.execute(statement, values)
+        await self._close_idle()
+        return await self.execute(statement, *values)
 
-    async def execute(self, statement: TextClause, values: Mapping[str, object]) -> Sequence[Row[Any]]:
+    async def execute(self, statement: str, *values: object) -> list[asyncpg.Record]:
         """Return the rows of one statement that may write, committed by itself.
 
         Raises:
             DatabaseError: it failed; where the connection broke it may have been committed.
         """
+        # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
+        if self._lend is not None and (rows := await self._on_lent(self._lend, statement, *values)) is not None:
+            return rows
         async with self._connection(None) as connection:
-            # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
-            alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
-            return (await alone.execute(statement, values)).all()
+            return await connection.rows(statement, *values)
 
-    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
+    async def transact(self, work: Callable[[Connection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
         """Return what *work* returns, which runs in a READ COMMITTED transaction, committed when *work* has returned.
 
         *work* runs again, once, where the kept connection turns out to be broken before the commit.
@@ -117,54 +122,79 @@ class Database:
         except DatabaseError as exc:
             if not is_broken(exc) or isinstance(exc.__cause__, _CommitError):
                 raise
-        await self._drop_idle()
+        await self._close_idle()
         return await self._transact(work, timeout_s)
 
     async def close(self) -> None:
         """Close every connection, those in use as well; further use opens new ones."""
-        await self._drop_idle()
-        for connection in list(self._made):  # SQLAlchemy forgets one whose set-up was cancelled, without closing it
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        await self._close_idle()
+        for connection in list(self._busy):
             connection.terminate()
 
-    async def _drop_idle(self) -> None:
-        """Close the connections that nobody uses; the next use opens new ones."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.dispose()
+    async def _on_lent(self, lend: Lend, statement: str, *values: object) -> list[asyncpg.Record] | None:
+        """Do what `execute` does on a connection that *lend* lends; None where it has to be done on one of our own.
 
-    async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float | None) -> T:
+        That is so where nobody lends one, or where the statement took longer than it may there, and was undone.
+        """
+        with self._explained():
+            try:
+                async with lend() as connection:
+                    if connection is None:
+                        return None
+                    if not connection.is_checked:
+                        await _check_schema(connection, self.where)
+                    return await connection.rows(statement, *values)
+            except asyncpg.QueryCanceledError:
+                return None
+
+    async def _transact(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float | None) -> T:
         """Do what `transact` does, once.
 
         Raises:
             DatabaseError: it failed; its cause is a `_CommitError` where the commit did.
         """
-        async with self._connection(timeout_s) as connection, connection.begin() as transaction:
-            if timeout_s is not None:
-                limit = f"{timeout_s + _GRACE_S:.3f}s"
-                await connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": limit})
-            result = await work(connection)
+        async with self._connection(timeout_s) as connection:
+            transaction = connection.transaction(isolation="read_committed")
+            await transaction.start()
+            try:
+                if timeout_s is not None:
+                    limit = f"{timeout_s + _GRACE_S:.3f}s"
+                    await connection.execute("SELECT set_config('statement_timeout', $1, true)", limit)
+                result = await work(connection)
+            except Exception:
+                with contextlib.suppress(*NETWORK_ERRORS):  # of a connection that is gone
+                    await transaction.rollback()
+                raise
             try:
                 await transaction.commit()
-            except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
+            except NETWORK_ERRORS as exc:
                 raise _CommitError from bare(exc)
             return result
 
     @asynccontextmanager
-    async def _connection(self, timeout_s: float | None) -> AsyncIterator[AsyncConnection]:
+    async def _connection(self, timeout_s: float | None) -> AsyncIterator[Connection]:
         """Yield a connection. Getting it and its use may take *timeout_s* (None: the statement timeout) and two graces.
 
         A URL that gives its hosts more time to connect has that in addition.
 
         Raises:
-            DatabaseError: in place of whatever driver, network or server raise inside, without the frames of theirs.
+            DatabaseError: in place of whatever driver, network or server raise inside.
         """
         limit_s = (timeout_s or self._statement_timeout_s) + 2 * _GRACE_S + self._dsn.connect_timeout_s
-        try:
-            async with asyncio.timeout(limit_s), self._opened().connect() as connection:
+        with self._explained():
+            async with asyncio.timeout(limit_s), self._room, self._used() as connection:
                 yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise a DatabaseError in place of whatever driver, network or server raise inside, without their frames."""
+        try:
+            yield
         except DatabaseError as exc:
             raise bare(exc)  # noqa: B904 - it came through frames of the driver, which hold the DSN
-        except (SQLAlchemyError, _CommitError, *NETWORK_ERRORS) as exc:
+        except (_CommitError, *NETWORK_ERRORS) as exc:
             raise from_driver(exc, where=self.where) from bare(exc)
         except TypeError as exc:
             if not is_garbled(exc):
@@ -172,18 +202,55 @@ class Database:
             broken = asyncpg.InternalClientError(str(exc))
             raise from_driver(broken, where=self.where) from broken
 
-    def _opened(self) -> AsyncEngine:
-        """Return the engine, made on the first use: one connection kept, two more while that is busy."""
-        if self._engine is None:
-            self._engine = make_engine(
-                self._connect,
-                pool_size=1,
-                max_overflow=2,
-                pool_timeout=self._statement_timeout_s,
-                pool_recycle=self._max_connection_age_s,
-            )
-            event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
-        return self._engine
+    @asynccontextmanager
+    async def _used(self) -> AsyncIterator[Connection]:
+        """Yield a kept connection or a new one, and keep it for the next use, unless it broke or was left in between.
+
+        Raises:
+            DatabaseError: the DSN cannot be read, or the schema is of no use.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the connection failed.
+        """
+        connection = await self._kept() or await self._connect()
+        self._busy.add(connection)
+        try:
+            yield connection
+        except BaseException as exc:
+            if ends_connection(exc):
+                connection.terminate()
+            raise
+        finally:
+            self._busy.discard(connection)
+            if not connection.is_closed():
+                self._keep(connection)
+
+    async def _kept(self) -> Connection | None:
+        """Return the connection that was used last, None where none is left that is open and young enough."""
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_closed():  # the server ended it meanwhile
+                continue
+            if now - connection.opened_at < self._max_connection_age_s:
+                return connection
+            await _end(connection)
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        """Have the next use find *connection*, for as long as it may be idle."""
+        self._idle.append(connection)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._sweeping = asyncio.create_task(self._sweep(), name="idle connections")
+
+    async def _sweep(self) -> None:
+        """Close what is idle once nobody has used any of it for `idle_s` seconds."""
+        await asyncio.sleep(self._idle_s)
+        await self._close_idle()
+
+    async def _close_idle(self) -> None:
+        """Close the connections that nobody uses; the next use opens new ones."""
+        while self._idle:
+            await _end(self._idle.pop())
 
     async def _connect(self) -> Connection:
         """Return a new connection, to a database whose schema this code can work with.
@@ -192,18 +259,12 @@ class Database:
             DatabaseError: the DSN cannot be read, or the schema is of no use.
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the connection failed.
         """
-        settings = {  # a role may carry others, with which this does not work
-            "default_transaction_isolation": "read committed",
-            "idle_session_timeout": "0",
-            "lock_timeout": "0",
-            "statement_timeout": str(round(self._statement_timeout_s * 1000)),
-        }
         try:
             connection = await connect(
                 self._dsn,
                 application_name=self._application_name,
                 timeout_s=self._connect_timeout_s,
-                server_settings=settings,
+                server_settings=session_settings(self._statement_timeout_s),
             )
         except ValueError as exc:
             raise from_driver(exc, where=self.where) from None  # the text of *exc* is a piece of the URL
@@ -213,15 +274,13 @@ class Database:
         except BaseException:  # a cancellation, too: nobody else knows of this connection yet
             connection.terminate()
             raise
-        self._made.add(connection)
         return connection
 
 
-def make_engine(connect: Callable[[], Awaitable[Connection]], **pool: Any) -> AsyncEngine:
-    """Return an engine over the connections that *connect* opens; *pool* are the arguments of SQLAlchemy's pool."""
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, isolation_level="READ COMMITTED", hide_parameters=True, **pool
-    )
+async def _end(connection: Connection) -> None:
+    """Close *connection* with a goodbye; one that does not answer it is dropped."""
+    with contextlib.suppress(*NETWORK_ERRORS):
+        await connection.close(timeout=_GOODBYE_S)
 
 
 async def _check_schema(connection: Connection, where: str) -> None:
@@ -234,15 +293,11 @@ async def _check_schema(connection: Connection, where: str) -> None:
         raise mismatch(None, where)
     found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
     if found == HEAD:
+        connection.is_checked = True
         return
     if found is None and (tables := await connection.fetch(HIDDEN)):
         raise hidden((table["name"] for table in tables), where)
     error = mismatch(found, where)
     if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
         raise error
-
-
-def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Have the pool replace a kept connection that the server ended meanwhile; costs no round trip."""
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError
+    connection.is_checked = True

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from sqlalchemy import TextClause
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from liverouter.postgres.asked_url import Url
+    from liverouter.postgres.connection import Connection
+    from liverouter.postgres.pool import Lend
     from liverouter.secrecy.sealing import Keyring
 
 
@@ -37,7 +36,7 @@ UNSET: Final = Unset.UNSET  # as a value in `write`: remove the row
 class SettingsRepository:
     """Reads and writes settings, secrets and their history, and asks what the fleet runs.
 
-    For one event loop; holds at most three connections, opened at the first use. Every failure of driver, network or
+    For one event loop; holds at most three connections, none while it is not used. Every failure of driver, network or
     database is a `DatabaseError` with code and hint; nothing in it repeats the DSN's password or a statement's values.
     Rows of views are dicts that json can write, but for their times.
     *url* is as libpq takes it, may lead through a pooler, and is asked for anew at each connect where a function gives
@@ -52,14 +51,18 @@ class SettingsRepository:
         application_name: str = "liverouter",
         statement_timeout_s: float = 10.0,
         connect_timeout_s: float = 5.0,
+        idle_s: float = 5.0,
         max_connection_age_s: float = 120.0,
+        lend: Lend | None = None,
     ) -> None:
         self._database = Database(
             url=url,
             application_name=application_name,
             statement_timeout_s=statement_timeout_s,
             connect_timeout_s=connect_timeout_s,
+            idle_s=idle_s,
             max_connection_age_s=max_connection_age_s,
+            lend=lend,
         )
 
     # -- the config --------------------------------------------------------------------------------------------
@@ -71,8 +74,8 @@ class SettingsRepository:
             DatabaseError: it cannot be reached, is not migrated, has an unknown schema, or refuses (LR201 to LR209).
         """
         try:
-            (row,) = await self._database.select(sql.READ, {})
-            await self._refuse_hidden(guarded=row.guarded, has_head=row.revision is not None)
+            (row,) = await self._database.select(sql.READ)
+            await self._refuse_hidden(guarded=row["guarded"], has_head=row["revision"] is not None)
         except (RecursionError, ValueError) as exc:
             raise DatabaseError(
                 "a row of settings holds JSON that cannot be read: nested too deep, or a number with too many digits",
@@ -82,14 +85,16 @@ class SettingsRepository:
                 "SELECT key FROM liverouter.settings ORDER BY length(value::text) DESC LIMIT 1",
             ) from exc
         return Rows(
-            epoch=row.epoch,
-            revision=row.revision,
-            change_id=row.change_id,
-            committed_at=row.committed_at,
-            age_ms=row.age_ms,
-            settings=row.settings,
-            secrets={name: SealedSecret(sealed, mark, tuple(to)) for name, (sealed, mark, to) in row.secrets.items()},
-            standby=row.standby,
+            epoch=row["epoch"],
+            revision=row["revision"],
+            change_id=row["change_id"],
+            committed_at=row["committed_at"],
+            age_ms=row["age_ms"],
+            settings=row["settings"],
+            secrets={
+                name: SealedSecret(sealed, mark, tuple(to)) for name, (sealed, mark, to) in row["secrets"].items()
+            },
+            standby=row["standby"],
         )
 
     async def _refuse_hidden(self, *, guarded: bool, has_head: bool) -> None:
@@ -98,18 +103,18 @@ class SettingsRepository:
         Raises:
             DatabaseError: rows are hidden (LR207), or the head has none (LR208).
         """
-        if guarded and (tables := await self._database.select(sql.HIDDEN, {})):
-            raise visibility.hidden((row.name for row in tables), self._database.where)
+        if guarded and (tables := await self._database.select(visibility.HIDDEN)):
+            raise visibility.hidden((row["name"] for row in tables), self._database.where)
         if not has_head:
             raise visibility.no_head(self._database.where)
 
     async def head(self) -> Head:
         """Return which revision is the newest; cheaper than `read`."""
-        found = await self._database.select(sql.HEAD, {})
+        found = await self._database.select(sql.HEAD)
         if not found:
             await self._refuse_hidden(guarded=True, has_head=False)
         (row,) = found
-        return Head(row.epoch, row.revision, row.change_id)
+        return Head(row["epoch"], row["revision"], row["change_id"])
 
     async def write(
         self,
@@ -134,24 +139,21 @@ class SettingsRepository:
         values = as_json({key: value for key, value in changes.items() if value is not UNSET})
         unset = [key for key, value in changes.items() if value is UNSET]
 
-        async def work(connection: AsyncConnection) -> int:
-            await connection.execute(
-                sql.BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment}
-            )
+        async def work(connection: Connection) -> int:
+            await connection.execute(sql.BEGIN_EDIT, expected_revision, author, comment)
             if len(unset) < len(changes):
-                await connection.execute(sql.SET, {"changes": values})
-            if (unset or delete) and (tables := (await connection.execute(sql.HIDDEN)).all()):
-                raise visibility.hidden((row.name for row in tables), self._database.where)
+                await connection.execute(sql.SET, values)
+            if (unset or delete) and (tables := await connection.fetch(visibility.HIDDEN)):
+                raise visibility.hidden((row["name"] for row in tables), self._database.where)
             if unset:
-                await connection.execute(sql.UNSET, {"keys": unset})
+                await connection.execute(sql.UNSET, unset)
             for name, secret in (secrets or {}).items():
                 # An empty list is not NULL, by which the secret would go to the base URL that stands there by now.
                 origins = list(secret.origins)
-                stored = {"name": name, "sealed": secret.sealed, "fingerprint": secret.fingerprint, "origins": origins}
-                await connection.execute(sql.SET_SECRET, stored)
+                await connection.execute(sql.SET_SECRET, name, secret.sealed, secret.fingerprint, origins)
             if delete:
-                await connection.execute(sql.UNSET_SECRETS, {"names": list(delete)})
-            return int(await connection.scalar(sql.REVISION))
+                await connection.execute(sql.UNSET_SECRETS, list(delete))
+            return int(await connection.fetchval(sql.REVISION))
 
         return await self._database.transact(work)
 
@@ -163,7 +165,7 @@ class SettingsRepository:
 
     async def history(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the newest *limit* rows of view `revisions`, newest first."""
-        return await self._rows(sql.HISTORY, limit=limit)
+        return await self._rows(sql.HISTORY, limit)
 
     async def diff(self, a: int, b: int) -> list[dict[str, Any]]:
         """Return what differs between two revisions: object, key, old, new; of secrets the fingerprints.
@@ -171,7 +173,7 @@ class SettingsRepository:
         Raises:
             DatabaseError: there is no such revision (LR213).
         """
-        return await self._rows(sql.DIFF, a=a, b=b)
+        return await self._rows(sql.DIFF, a, b)
 
     async def rollback(
         self,
@@ -188,11 +190,9 @@ class SettingsRepository:
             DatabaseError: there is no such revision (LR213), or any other failure; nothing was changed.
         """
 
-        async def work(connection: AsyncConnection) -> int:
-            await connection.execute(
-                sql.BEGIN_EDIT, {"expected": expected_revision, "author": author, "comment": comment}
-            )
-            return int(await connection.scalar(sql.ROLLBACK, {"revision": revision, "comment": comment}))
+        async def work(connection: Connection) -> int:
+            await connection.execute(sql.BEGIN_EDIT, expected_revision, author, comment)
+            return int(await connection.fetchval(sql.ROLLBACK, revision, comment))
 
         return await self._database.transact(work)
 
@@ -204,14 +204,13 @@ class SettingsRepository:
             DatabaseError: a trigger is switched off (LR214), or any other failure; nothing was changed.
         """
 
-        async def work(connection: AsyncConnection) -> int:
-            if found := (await connection.scalars(sql.SLEEPING_TRIGGERS)).all():
-                hint = f"As the owner: {'; '.join(found)}"
+        async def work(connection: Connection) -> int:
+            if found := await connection.fetch(sql.SLEEPING_TRIGGERS):
+                hint = f"As the owner: {'; '.join(row['mends'] for row in found)}"
                 raise DatabaseError("triggers are switched off", code="LR214", where=self._database.where, hint=hint)
-            edit = {"expected": expected_revision, "author": author, "comment": comment}
-            await connection.execute(sql.BEGIN_EDIT, edit)
+            await connection.execute(sql.BEGIN_EDIT, expected_revision, author, comment)
             await connection.execute(sql.REPAIR)
-            return int(await connection.scalar(sql.REVISION))
+            return int(await connection.fetchval(sql.REVISION))
 
         return await self._database.transact(work)
 
@@ -226,8 +225,8 @@ class SettingsRepository:
             WriteRefusedError: the report cannot be used (LR212).
             DatabaseError: any other failure; the report may have arrived where the connection broke.
         """
-        (row,) = await self._database.execute(sql.REPORT, {"doc": as_json(storable_values(document))})
-        return Head(row.epoch, row.revision, row.change_id, row.report_whole)
+        (row,) = await self._database.execute(sql.REPORT, as_json(storable_values(document)))
+        return Head(row["epoch"], row["revision"], row["change_id"], row["report_whole"])
 
     async def wait_applied(self, revision: int, timeout_s: float = 30.0) -> None:
         """Return when every live instance has applied *revision* or a newer one; at once where none is live.
@@ -237,8 +236,8 @@ class SettingsRepository:
             DatabaseError: there is no such revision (LR213), or any other failure.
         """
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(sql.WAIT_APPLIED, {"revision": revision, "timeout_s": timeout_s})
+        async def work(connection: Connection) -> None:
+            await connection.execute(sql.WAIT_APPLIED, revision, timeout_s)
 
         try:
             await self._database.transact(work, timeout_s=timeout_s + 1)
@@ -265,15 +264,15 @@ class SettingsRepository:
 
     async def rollout(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the newest *limit* rows of view `rollout`, newest first."""
-        return await self._rows(sql.ROLLOUT, limit=limit)
+        return await self._rows(sql.ROLLOUT, limit)
 
     async def usage(self, since: datetime) -> list[dict[str, Any]]:
         """Return view `usage` from *since* (aware) on, newest first."""
-        return await self._rows(sql.USAGE, since=since)
+        return await self._rows(sql.USAGE, since)
 
     async def usage_totals(self, since: datetime) -> list[dict[str, Any]]:
         """Return what view `usage` has of each minute and deployment, all processes together; the busiest 5000."""
-        return await self._rows(sql.USAGE_TOTALS, since=since)
+        return await self._rows(sql.USAGE_TOTALS, since)
 
     async def next_alert(self) -> dict[str, Any] | None:
         """Return what is to be told of `problems` now, by whoever asks first; None for nothing, or not by this caller.
@@ -281,18 +280,18 @@ class SettingsRepository:
         ``{"ticket", "gained": [{code, object, message, hint}], "lost": [the same]}``; `settle_alert` within a minute
         says what came of it.
         """
-        (row,) = await self._database.execute(sql.NEXT_ALERT, {})
-        news: dict[str, Any] | None = row.news
+        (row,) = await self._database.execute(sql.NEXT_ALERT)
+        news: dict[str, Any] | None = row["news"]
         return news
 
     async def settle_alert(self, ticket: str, error: str | None) -> None:
         """Tell that the news of *ticket* were delivered, or the *error* because of which they are to be told again."""
-        await self._database.execute(sql.SETTLE_ALERT, {"ticket": ticket, "error": error})
+        await self._database.execute(sql.SETTLE_ALERT, ticket, error)
 
     async def due_probes(self, deployments: Collection[str], hours: float) -> list[str]:
         """Return which of *deployments*, ids, nobody called or asked for so many *hours*; each to one caller alone."""
-        rows = await self._database.execute(sql.DUE_PROBES, {"deployments": list(deployments), "hours": hours})
-        return [row.id for row in rows]
+        rows = await self._database.execute(sql.DUE_PROBES, list(deployments), hours)
+        return [row["id"] for row in rows]
 
     # -- keys and schema ---------------------------------------------------------------------------------------
 
@@ -310,20 +309,20 @@ class SettingsRepository:
             DatabaseError: any failure; nothing was changed.
         """
         newest = keyring.newest
-        edit = {"expected": None, "author": author, "comment": f"sealed with key {newest}"}
 
-        async def work(connection: AsyncConnection) -> Resealed:
-            before = await connection.scalar(sql.BEGIN_EDIT, edit)  # takes the lock of writers
-            found = (await connection.execute(sql.SEALED_OTHERWISE, {"newest": newest})).all()
+        async def work(connection: Connection) -> Resealed:
+            comment = f"sealed with key {newest}"
+            before = await connection.fetchval(sql.BEGIN_EDIT, None, author, comment)  # takes the lock of writers
+            found = await connection.fetch(sql.SEALED_OTHERWISE, newest)
             renewed, lost = resealed(found, keyring)
             if renewed:
                 # The secrets first: their trigger compares them with the history.
-                mapping = {"renewed": as_json(renewed)}
+                mapping = as_json(renewed)
                 await connection.execute(sql.RESEAL_SECRETS, mapping)
                 await connection.execute(sql.RESEAL_HISTORY, mapping)
                 await connection.execute(sql.SPEND_ENVELOPES, mapping)
-                await connection.execute(sql.MARK_ROTATED, {"before": before})
-            return Resealed(int(await connection.scalar(sql.REVISION)), len(renewed), lost)
+                await connection.execute(sql.MARK_ROTATED, before)
+            return Resealed(int(await connection.fetchval(sql.REVISION)), len(renewed), lost)
 
         return await self._database.transact(work)
 
@@ -331,10 +330,10 @@ class SettingsRepository:
         """Close the connections; the repository can be used again and opens new ones."""
         await self._database.close()
 
-    async def _rows(self, statement: TextClause, **values: object) -> list[dict[str, Any]]:
+    async def _rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
         """Return the rows of a view; a value that Python cannot hold is a DatabaseError, too (LR208)."""
         try:
-            rows = await self._database.select(statement, values)
+            rows = await self._database.select(statement, *values)
         except (ArithmeticError, RecursionError, ValueError) as exc:
             raise DatabaseError(
                 f"a row holds a value that cannot be read: {type(exc).__name__}",
@@ -342,4 +341,4 @@ class SettingsRepository:
                 where="database",
                 hint="A time beyond the year 9999, or JSON nested too deep or with too long a number: ask by psql",
             ) from exc
-        return [{name: for_json(value) for name, value in row._mapping.items()} for row in rows]  # noqa: SLF001 - its public name
+        return [{name: for_json(value) for name, value in row.items()} for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from liverouter.errors import SecretError
 from liverouter.secrecy.sealing import open as unseal, seal
@@ -11,7 +11,7 @@ from liverouter.secrecy.sealing import open as unseal, seal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import Row
+    import asyncpg
 
     from liverouter.secrecy.sealing import Keyring
 
@@ -31,7 +31,7 @@ class Resealed:
     lost: Mapping[str, int]
 
 
-def resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, str], dict[str, int]]:
+def resealed(found: Iterable[asyncpg.Record], keyring: Keyring) -> tuple[dict[str, str], dict[str, int]]:
     """Return old envelope -> new envelope, and per lost key id how many envelopes of the history it keeps shut.
 
     *found* are rows of `sql.SEALED_OTHERWISE`. Raises the SecretError of a secret in force.
@@ -40,10 +40,10 @@ def resealed(found: Iterable[Row[Any]], keyring: Keyring) -> tuple[dict[str, str
     lost: dict[str, int] = {}
     for row in found:
         try:
-            renewed[row.sealed] = seal(row.name, unseal(row.name, row.sealed, keyring), keyring)
+            renewed[row["sealed"]] = seal(row["name"], unseal(row["name"], row["sealed"], keyring), keyring)
         except SecretError:
-            if row.current:
+            if row["current"]:
                 raise
-            key_id = row.sealed.split(":")[1]
+            key_id = row["sealed"].split(":")[1]
             lost[key_id] = lost.get(key_id, 0) + 1
     return renewed, lost

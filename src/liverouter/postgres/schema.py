@@ -25,25 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, TIMESTAMP, UUID
 
-from liverouter.errors import DatabaseError
+from liverouter.postgres.versions import SCHEMA
 
-SCHEMA: Final = "liverouter"
-# Every schema that this code can migrate from, oldest first. It works with the last one.
-REVISIONS: Final = (
-    "0001_config",
-    "0002_fleet",
-    "0003_roles",
-    "0004_origins",
-    "0005_reports",
-    "0006_plain_secrets",
-    "0007_providers",
-    "0008_native",
-    "0009_aging",
-    "0010_names",
-    "0012_health",
-    "0014_goodbye",
-)
-HEAD: Final = REVISIONS[-1]
 metadata: Final = MetaData(schema=SCHEMA)
 
 _WHEN: Final = TIMESTAMP(timezone=True)
@@ -300,27 +283,3 @@ usage_days = Table(
     Column("latency_ms_max", DOUBLE_PRECISION, nullable=False),
     Column("name", Text, primary_key=True, server_default="default"),
 )
-
-
-def mismatch(found: str | None, where: str = "database") -> DatabaseError:
-    """Return the error for a database whose schema revision is *found*, None for none, instead of HEAD."""
-    if found is None:
-        return DatabaseError(
-            f"schema {SCHEMA} is not installed in this database",
-            code="LR204",
-            where=where,
-            hint="Run `liverouter migrate` as the owner of the database",
-        )
-    if found in REVISIONS:
-        return DatabaseError(
-            f"the database's schema is {found}, this liverouter needs {HEAD}",
-            code="LR206",
-            where=where,
-            hint="Run `liverouter migrate`: running processes of the version before go on working",
-        )
-    return DatabaseError(
-        f"the database's schema is {found}, which this liverouter ({HEAD}) does not know",
-        code="LR205",
-        where=where,
-        hint="Upgrade liverouter here: somebody migrated with a newer one",
-    )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.types import ARRAY, BigInteger, Float, Text
-
 from liverouter.postgres import visibility
 
 # One statement, so one snapshot: settings, secrets and head cannot be of two revisions. Of other software's rows only a
 # few are read; which are ours, the function settings_content() says in the same words, to whoever may call it.
-READ: Final = text(f"""
+READ: Final = f"""
     SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id, h.committed_at,
            greatest(0, extract(epoch FROM clock_timestamp() - h.committed_at) * 1000)::float8 AS age_ms,
            (SELECT coalesce(jsonb_object_agg(s.key, s.value), '{{}}') FROM liverouter.settings s
@@ -29,60 +26,46 @@ READ: Final = text(f"""
             SELECT FROM liverouter.settings s
             WHERE split_part(translate(s.key, ':', '_'), '_', 1) <> ALL (own.words) LIMIT 201) stranger
     ) few (are)
-""")  # noqa: S608 - of constants of ours
-HIDDEN: Final = text(visibility.HIDDEN)
-HEAD: Final = text("""
+"""  # noqa: S608 - of constants of ours
+HEAD: Final = """
     SELECT liverouter.epoch() AS epoch, h.revision, h.change_id::text AS change_id FROM liverouter.head h
-""")
-REPORT: Final = text("""
+"""
+REPORT: Final = """
     SELECT r.epoch, r.revision, r.change_id::text AS change_id, r.report_whole
-    FROM liverouter.report(CAST(:doc AS text)::jsonb) r
-""")
+    FROM liverouter.report($1::text::jsonb) r
+"""
 
-BEGIN_EDIT: Final = text("SELECT liverouter.begin_edit(:expected, :author, :comment)").bindparams(
-    bindparam("expected", type_=BigInteger), bindparam("author", type_=Text), bindparam("comment", type_=Text)
-)
-SET: Final = text("""
+BEGIN_EDIT: Final = "SELECT liverouter.begin_edit($1::bigint, $2::text, $3::text)"
+SET: Final = """
     INSERT INTO liverouter.settings AS s (key, value)
-    SELECT c.key, c.value FROM jsonb_each(CAST(:changes AS text)::jsonb) c
+    SELECT c.key, c.value FROM jsonb_each($1::text::jsonb) c
     ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value IS DISTINCT FROM excluded.value
-""")
-UNSET: Final = text("DELETE FROM liverouter.settings WHERE key = ANY(CAST(:keys AS text[]))")
-SET_SECRET: Final = text("SELECT liverouter.set_secret(:name, :sealed, :fingerprint, :origins)").bindparams(
-    bindparam("name", type_=Text),
-    bindparam("sealed", type_=Text),
-    bindparam("fingerprint", type_=Text),
-    bindparam("origins", type_=ARRAY(Text)),
-)
-UNSET_SECRETS: Final = text("DELETE FROM liverouter.secrets WHERE name = ANY(CAST(:names AS text[]))")
-REVISION: Final = text("SELECT h.revision FROM liverouter.head h")
-ROLLBACK: Final = text("SELECT liverouter.rollback(:revision, :comment)").bindparams(
-    bindparam("revision", type_=BigInteger), bindparam("comment", type_=Text)
-)
+"""
+UNSET: Final = "DELETE FROM liverouter.settings WHERE key = ANY($1::text[])"
+SET_SECRET: Final = "SELECT liverouter.set_secret($1::text, $2::text, $3::text, $4::text[])"  # noqa: S105 - a statement
+UNSET_SECRETS: Final = "DELETE FROM liverouter.secrets WHERE name = ANY($1::text[])"
+REVISION: Final = "SELECT h.revision FROM liverouter.head h"
+ROLLBACK: Final = "SELECT liverouter.rollback($1::bigint, $2::text)"
 # The statement-level trigger compares all rows with the newest revision, and makes one of what differs.
-REPAIR: Final = text("DELETE FROM liverouter.settings WHERE false")
-SLEEPING_TRIGGERS: Final = text("""
+REPAIR: Final = "DELETE FROM liverouter.settings WHERE false"
+SLEEPING_TRIGGERS: Final = """
     SELECT DISTINCT format('ALTER TABLE %s ENABLE TRIGGER USER', t.tgrelid::regclass) AS mends
     FROM pg_trigger t
     WHERE NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A')
       AND t.tgrelid = ANY ('{liverouter.settings,liverouter.secrets,liverouter.head}'::regclass[])
     ORDER BY mends
-""")
-WAIT_APPLIED: Final = text("SELECT liverouter.wait_applied(:revision, :timeout_s)").bindparams(
-    bindparam("revision", type_=BigInteger)
-)
+"""
+WAIT_APPLIED: Final = "SELECT liverouter.wait_applied($1::bigint, $2::numeric)"
 
-STORED_SECRETS: Final = text("""
+STORED_SECRETS: Final = """
     SELECT s.name, s.fingerprint, s.origins, s.key_id, s.updated_at, s.updated_by, s.role
     FROM liverouter.secrets s ORDER BY s.name
-""")
-HISTORY: Final = text("SELECT * FROM liverouter.revisions ORDER BY revision DESC LIMIT :limit")
-DIFF: Final = text("SELECT * FROM liverouter.revision_diff(:a, :b)").bindparams(
-    bindparam("a", type_=BigInteger), bindparam("b", type_=BigInteger)
-)
-INSTANCES: Final = text("SELECT * FROM liverouter.instances ORDER BY app, host, pid, instance LIMIT 10000")
+"""
+HISTORY: Final = "SELECT * FROM liverouter.revisions ORDER BY revision DESC LIMIT $1"
+DIFF: Final = "SELECT * FROM liverouter.revision_diff($1::bigint, $2::bigint)"
+INSTANCES: Final = "SELECT * FROM liverouter.instances ORDER BY app, host, pid, instance LIMIT 10000"
 # Bounded, and fair: a process that reports much hides no other. The first deployment of each comes before any second.
-ACTIVE_CONFIG: Final = text("""
+ACTIVE_CONFIG: Final = """
     SELECT app, host, pid, revision, role, "order", provider, model, params, credential_source, fingerprint,
            cooling_until, applied_at, weight, endpoint, deployment_id, instance, name
     FROM (
@@ -91,15 +74,15 @@ ACTIVE_CONFIG: Final = text("""
             ORDER BY a.name <> 'default', a.name COLLATE "C", a."order", a.role DESC, a.deployment_id) AS nth
         FROM liverouter.active_config a ORDER BY nth, a.app, a.host, a.pid, a.instance LIMIT 10000) a
     ORDER BY app, host, pid, instance, nth
-""")
+"""
 # The default first. Of equal orders the primary first, then fallbacks as they are listed: their places end in [0], [1],
 # [10].
-DESIRED_CONFIG: Final = text("""
+DESIRED_CONFIG: Final = """
     SELECT * FROM liverouter.desired_config
     ORDER BY name <> 'default', name COLLATE "C", "order", length(place), place COLLATE "C"
-""")
+"""
 # Bounded, and fair by what no process chooses: logins take turns, and within a login its processes do.
-PROBLEMS: Final = text("""
+PROBLEMS: Final = """
     WITH told AS (
         SELECT p.*, array_position('{error,warning,info}', p.severity) AS rank FROM liverouter.problems_by_login p
     ),
@@ -119,19 +102,19 @@ PROBLEMS: Final = text("""
     SELECT 'warning', 'LR212', 'database', format('and %s more problems', count(*) - 5000),
            'Mend the first ones, or see which login reports so many: liverouter.instances'
     FROM ranked HAVING count(*) > 5000
-""")
+"""
 # Revisions have no gaps; a bound, unlike a limit, reaches the index below both halves of the view.
-ROLLOUT: Final = text("""
+ROLLOUT: Final = """
     SELECT * FROM liverouter.rollout
-    WHERE revision > (SELECT r.revision FROM liverouter.revisions r ORDER BY r.revision DESC LIMIT 1) - :limit
+    WHERE revision > (SELECT r.revision FROM liverouter.revisions r ORDER BY r.revision DESC LIMIT 1) - $1::bigint
     ORDER BY revision DESC
-""")
-USAGE: Final = text("""
-    SELECT * FROM liverouter.usage WHERE minute >= :since ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
-""")
+"""
+USAGE: Final = """
+    SELECT * FROM liverouter.usage WHERE minute >= $1 ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
+"""
 # All processes together. Bounded, and fair: logins take turns, each with its busiest cells first. So a login that makes
 # up names or numbers neither fills a reader's memory nor hides what others report.
-USAGE_TOTALS: Final = text("""
+USAGE_TOTALS: Final = """
     WITH cell AS (
         SELECT u.login, u.minute, u.name, u.provider, u.model, u.deployment_id, u.role, sum(u.calls) AS calls,
                coalesce(sum((
@@ -142,7 +125,7 @@ USAGE_TOTALS: Final = text("""
                sum(u.completion_tokens) AS completion_tokens, sum(u.cost_usd) AS cost_usd,
                sum(u.latency_ms * u.calls) AS latency_ms,
                sum(u.calls) FILTER (WHERE u.latency_ms IS NOT NULL) AS timed
-        FROM liverouter.usage u WHERE u.minute >= :since GROUP BY 1, 2, 3, 4, 5, 6, 7
+        FROM liverouter.usage u WHERE u.minute >= $1 GROUP BY 1, 2, 3, 4, 5, 6, 7
     ),
     ranked AS (
         SELECT c.*, row_number() OVER (
@@ -154,46 +137,42 @@ USAGE_TOTALS: Final = text("""
            sum(r.prompt_tokens)::bigint AS prompt_tokens, sum(r.completion_tokens)::bigint AS completion_tokens,
            sum(r.cost_usd)::float8 AS cost_usd, (sum(r.latency_ms) / nullif(sum(r.timed), 0))::float8 AS latency_ms
     FROM ranked r GROUP BY 1, 2, 3, 4, 5, 6
-""")
-NEXT_ALERT: Final = text("SELECT liverouter.next_alert() AS news")
-SETTLE_ALERT: Final = text("SELECT liverouter.settle_alert(CAST(:ticket AS uuid), :error)").bindparams(
-    bindparam("error", type_=Text)
-)
-DUE_PROBES: Final = text("SELECT liverouter.due_probes(:deployments, :hours) AS id").bindparams(
-    bindparam("deployments", type_=ARRAY(Text)), bindparam("hours", type_=Float)
-)
-KEY_USAGE: Final = text("SELECT * FROM liverouter.secret_keys ORDER BY secrets DESC, in_history DESC, key_id")
+"""
+NEXT_ALERT: Final = "SELECT liverouter.next_alert() AS news"
+SETTLE_ALERT: Final = "SELECT liverouter.settle_alert($1::uuid, $2::text)"
+DUE_PROBES: Final = "SELECT liverouter.due_probes($1::text[], $2::float8) AS id"
+KEY_USAGE: Final = "SELECT * FROM liverouter.secret_keys ORDER BY secrets DESC, in_history DESC, key_id"
 
 # Rotation, by the owner: every value that is not sealed with the newest key, and whether it is in force.
-SEALED_OTHERWISE: Final = text("""
+SEALED_OTHERWISE: Final = """
     SELECT name, sealed, bool_or(current) AS current FROM (
         SELECT s.name, s.sealed, true FROM liverouter.secrets s
         UNION ALL
         SELECT e.key, e.value ->> 'sealed', false
         FROM liverouter.revision_log r CROSS JOIN LATERAL jsonb_each(r.sealed) e
     ) v (name, sealed, current)
-    WHERE split_part(sealed, ':', 2) <> :newest
+    WHERE split_part(sealed, ':', 2) <> $1
     GROUP BY name, sealed
-""")
-RESEAL_SECRETS: Final = text("""
+"""
+RESEAL_SECRETS: Final = """
     UPDATE liverouter.secrets s SET sealed = m.new
-    FROM jsonb_each_text(CAST(:renewed AS text)::jsonb) m (old, new) WHERE s.sealed = m.old
-""")
-RESEAL_HISTORY: Final = text("""
+    FROM jsonb_each_text($1::text::jsonb) m (old, new) WHERE s.sealed = m.old
+"""
+RESEAL_HISTORY: Final = """
     UPDATE liverouter.revision_log r SET sealed = (
         SELECT jsonb_object_agg(e.key, CASE
             WHEN m.renewed ? (e.value ->> 'sealed')
             THEN jsonb_set(e.value, '{sealed}', m.renewed -> (e.value ->> 'sealed')) ELSE e.value END)
         FROM jsonb_each(r.sealed) e)
-    FROM (SELECT CAST(:renewed AS text)::jsonb) m (renewed)
+    FROM (SELECT $1::text::jsonb) m (renewed)
     WHERE EXISTS (SELECT FROM jsonb_each(r.sealed) e WHERE m.renewed ? (e.value ->> 'sealed'))
-""")
-SPEND_ENVELOPES: Final = text("""
+"""
+SPEND_ENVELOPES: Final = """
     INSERT INTO liverouter.spent_envelopes (digest)
-    SELECT sha256(convert_to(m.old, 'UTF8')) FROM jsonb_object_keys(CAST(:renewed AS text)::jsonb) m (old)
+    SELECT sha256(convert_to(m.old, 'UTF8')) FROM jsonb_object_keys($1::text::jsonb) m (old)
     ON CONFLICT DO NOTHING
-""")
-MARK_ROTATED: Final = text("""
+"""
+MARK_ROTATED: Final = """
     UPDATE liverouter.revision_log r SET kind = 'rotate' FROM liverouter.head h
-    WHERE r.revision = h.revision AND h.revision > :before
-""")
+    WHERE r.revision = h.revision AND h.revision > $1
+"""

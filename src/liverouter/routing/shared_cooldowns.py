@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
 import time
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from liverouter.errors import Problem
 from liverouter.events import SharedCooldownsChanged
-from liverouter.loops.wakeup import Backoff, Wakeup
+from liverouter.loops.wakeup import Wakeup
+from liverouter.redis.link import FIRST_RETRY_S, PROBE_S, RedisLink, messages, subscribed
 from liverouter.routing.causes import Cause
 from liverouter.routing.cooldowns import Cooldown, Cooldowns
-from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,13 +25,9 @@ if TYPE_CHECKING:
     from liverouter.bus import Bus
 
 NAME: Final = "liverouter:cooldowns"  # of the hash (deployment id -> cooldown) and of the channel
-_COMMAND_S: Final = 2.0  # for one answer of Redis
-_PROBE_S: Final = 5.0  # of silence, then a ping; of silence again, then the connection is given up
-_FIRST_RETRY_S: Final = 0.5
-_LAST_RETRY_S: Final = 30.0
+_APART_S: Final = 2.0  # that two clocks may differ
 _LONGEST_S: Final = 86_400  # the longest cooldown there is; the hash is gone after that
 _HINT: Final = "Calls go on, each process with its own cooldowns; Redis is taken up again when it answers."
-_HINT_OPTIONS: Final = "Remove what stands behind the ? in it, or name it as that package does: ?socket_keepalive=1"
 
 
 class SharedCooldowns:
@@ -46,8 +40,8 @@ class SharedCooldowns:
         cooldowns: Cooldowns,
         bus: Bus,
         wall: Callable[[], float] = time.time,
-        probe_s: float = _PROBE_S,
-        first_retry_s: float = _FIRST_RETRY_S,
+        probe_s: float = PROBE_S,
+        first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         """Share *cooldowns* by the Redis at *url*; nothing is opened before `run`.
 
@@ -59,8 +53,8 @@ class SharedCooldowns:
             probe_s: seconds of silence before a ping; after as many again the connection is given up.
             first_retry_s: seconds before the first reconnect; each pause is longer, up to 30.
         """
-        self._url, self._cooldowns, self._bus, self._wall = url, cooldowns, bus, wall
-        self._probe_s, self._backoff = probe_s, Backoff(first_retry_s, _LAST_RETRY_S)
+        self._cooldowns, self._bus, self._wall, self._probe_s = cooldowns, bus, wall, probe_s
+        self._link = RedisLink(url=url, lost=self._say_lost, first_retry_s=first_retry_s)
         self._untold: dict[str, Cooldown] = {}  # deployment id -> what began here and Redis does not have yet
         self._news = Wakeup()
         self._offset_s = 0.0  # Redis's clock minus ours
@@ -70,59 +64,16 @@ class SharedCooldowns:
 
     async def run(self) -> None:
         """Share until cancelled; connects again for ever, and says once that it cannot."""
-        redis = _library()
-        while redis is None:
-            self._say_lost("the package 'redis' is not installed", "Install it: pip install 'liverouter[redis]'")
-            await asyncio.sleep(_LONGEST_S)
-        lost = (redis.RedisError, OSError, TimeoutError)
-        while not self._is_understood(redis):
-            self._say_lost("its URL holds an option that the package 'redis' does not take", _HINT_OPTIONS)
-            await asyncio.sleep(_LONGEST_S)
-        while True:
-            try:
-                await self._share(self._client(redis))
-            except lost as exc:
-                self._say_lost(f"{type(exc).__name__}: {mask(self._blanked(str(exc)))}".removesuffix(": "), _HINT)
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError  # which a library forgot over a connection that broke at the same moment
-            await asyncio.sleep(self._backoff.next())
-
-    def _client(self, redis: Any) -> Any:
-        """Return a client of the package *redis*; it connects with its first command."""
-        return redis.Redis.from_url(
-            self._url,
-            socket_timeout=_COMMAND_S,
-            socket_connect_timeout=_COMMAND_S,
-            decode_responses=True,
-            encoding_errors="replace",  # anybody may write anything there
-        )
-
-    def _is_understood(self, redis: Any) -> bool:
-        """Tell whether the package takes the URL's options; the errors it raises repeat them. Opens nothing."""
-        try:
-            self._client(redis).connection_pool.make_connection()
-        except (ValueError, TypeError, AttributeError, redis.RedisError):
-            return False
-        return True
-
-    def _blanked(self, text: str) -> str:
-        """Return *text* without the password: a server that knows no AUTH repeats all that it was sent."""
-        parts = urlsplit(self._url)
-        for password in (unquote(parts.password or ""), *parse_qs(parts.query).get("password", ())):
-            text = text.replace(password, "***") if password else text
-        return text
+        await self._link.run(self._share)
 
     async def _share(self, client: Any) -> None:
         """Connect, catch up, then hear and tell until the connection fails."""
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(client.aclose)
-            inbox = client.pubsub()
-            stack.push_async_callback(inbox.aclose)
-            await inbox.subscribe(NAME)
+            inbox = await stack.enter_async_context(subscribed(client, NAME))
             self._telling = True  # before the look at what is active, so that nothing begins between the two
             stack.callback(self._tell_no_more)
             await self._catch_up(client)
-            self._backoff.reset()
+            self._link.works()
             if not self._attached:
                 self._attached = True
                 self._bus.emit(SharedCooldownsChanged(attached=True))
@@ -144,22 +95,13 @@ class SharedCooldowns:
                 await self._put(client, identifier, cooldown)
 
     async def _hear(self, inbox: Any, telling: asyncio.Task[None]) -> None:
-        """Take what *inbox* brings until *telling* ends, and raise its error.
-
-        Raises:
-            TimeoutError: neither a message nor the answer to a ping came in two probes' time.
-        """
-        asked = False
-        while not telling.done():
-            message = await inbox.get_message(timeout=self._probe_s)
-            if message is None:
-                if asked:
-                    raise TimeoutError(f"silent for {2 * self._probe_s:g} s")
-                await inbox.ping()
-            elif message["type"] == "message":
-                identifier, _, text = message["data"].partition("\n")
-                self._take(identifier, text)
-            asked = message is None
+        """Take what *inbox* brings until *telling* ends, and raise its error."""
+        async for text in messages(inbox, self._probe_s):
+            if text is not None:
+                identifier, _, cooldown = text.partition("\n")
+                self._take(identifier, cooldown)
+            if telling.done():
+                break
         await telling  # its error is the reason
 
     async def _tell(self, client: Any) -> None:
@@ -205,25 +147,17 @@ class SharedCooldowns:
         except (ValueError, TypeError, KeyError):
             return False  # not ours
         now = self._wall()
-        if not (length_s <= _LONGEST_S and began_at <= now + _COMMAND_S and began_at + length_s > now):
+        if not (length_s <= _LONGEST_S and began_at <= now + _APART_S and began_at + length_s > now):
             return False
         self._cooldowns.adopt(identifier, Cooldown(began_at, length_s, cause))
         return True
 
     def _say_lost(self, why: str, hint: str) -> None:
-        """Emit that sharing is off (LR306), unless that was said last."""
+        """Emit that sharing is off (LR306) and *why*, unless that was said last."""
         if self._attached is False:
             return
         self._attached = False
-        where = urlsplit(self._url).netloc.rpartition("@")[2] or "LIVEROUTER_REDIS_URL"
+        where = self._link.where or "LIVEROUTER_REDIS_URL"
         message = f"shared cooldowns are off: Redis at {where} does not answer ({why})"
-        problem = Problem("LR306", message, "LIVEROUTER_REDIS_URL", hint, "warning")
+        problem = Problem("LR306", message, "LIVEROUTER_REDIS_URL", hint or _HINT, "warning")
         self._bus.emit(SharedCooldownsChanged(attached=False, problem=problem))
-
-
-def _library() -> Any:
-    """Return the asyncio part of the package redis, None where it is not installed."""
-    try:
-        return importlib.import_module("redis.asyncio")
-    except ImportError:
-        return None
