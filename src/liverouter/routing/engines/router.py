@@ -133,6 +133,7 @@ class DirectCalls:
         clock = Clock(snapshot.timeout_s)
         while (deployment := walk.next(self._cooldowns.active() if len(self._one) > 1 else {})) is not None:
             clock = Clock(snapshot.timeout_s, spec_of(deployment).headers(deployment))
+            clock.reads_cost = True
             try:
                 return clock, await clock.wait(self._one[deployment.id](**{**deployment.params, **request})), None
             except Exception as exc:  # noqa: BLE001 - another deployment may answer
