@@ -91,7 +91,7 @@ class World:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
         self._stack.callback(_end, process)
         base = f"http://127.0.0.1:{port}"
-        until(lambda: process.poll() is not None or _answers(f"{base}/health/liveliness"), 120)
+        until(lambda: process.poll() is not None or _answers(f"{base}/health/liveliness"), 600)
         if process.poll() is not None:
             raise RuntimeError("LiteLLM's proxy ended at its start")
         return f"{base}/v1", key, process.pid

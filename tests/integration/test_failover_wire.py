@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +183,31 @@ class TestCost:
             costs = {ask(live.chat_model(), method).response_metadata["liverouter"]["cost_usd"] for method in METHODS}
         assert len(costs) == 1
         assert costs.pop() > 0
+
+    def test_litellm_prices_an_answer_for_who_asks_its_router_alone(self, start: Callable[..., StandIn]) -> None:
+        """A chat model's caller is told by us, which is the same price, and litellm's own sums are saved."""
+        from litellm import cost_calculator
+
+        priced: list[object] = []
+
+        def price(*args: Any, **kwargs: Any) -> float:
+            priced.append(args)
+            return float(completion_cost(*args, **kwargs))
+
+        completion_cost = cost_calculator.completion_cost
+        standin = start("openai")
+        with (
+            MemoryRouter(DIALECTS["openai"].rows(standin), secrets={"openai_api_key": "sk-1"}) as live,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setattr(cost_calculator, "completion_cost", price)
+            model = live.chat_model()
+            assert ask(model).response_metadata["liverouter"]["cost_usd"] > 0
+            assert priced == []
+            message = {"role": "user", "content": PROMPT}
+            answer = asyncio.run(model.source.generation().router.acompletion("any", [message]))
+        assert priced
+        assert answer._hidden_params["response_cost"] > 0  # noqa: SLF001 - where litellm has it for its callers
 
 
 def _azure(standin: StandIn) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def gemini_ends() -> bool:
     return parsed is not None and any(choice.finish_reason for choice in parsed.choices)
 
 
-def stream_costs() -> bool:
+def costs() -> bool:
     """Tell whether a stream has a cost before it has begun, for which tokens are counted."""
     logging: Any = litellm.Logging(
         "gpt-4o", HI, stream=True, call_type="acompletion", start_time=0, litellm_call_id="", function_id=""
@@ -131,7 +131,7 @@ ASKED: Final[tuple[Callable[[], bool], ...]] = (
     honest_ends,
     shorten_masking,
     snowflake_stops,
-    stream_costs,
+    costs,
 )
 
 if __name__ == "__main__":

@@ -134,12 +134,13 @@ def _plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
     LangChain joins the metadata of chunks, which fails where two values of one name have different types.
     """
-    plain = {name: _plain(value) for name, value in metadata.items()}
-    return {
-        name: value[:_LONGEST_NAME] if name in _NAMES and isinstance(value, str) else value
-        for name, value in plain.items()
-        if name not in _NAMES or value is None or isinstance(value, str)
-    }
+    plain: dict[str, Any] = {}
+    for name, value in metadata.items():
+        if name not in _NAMES:
+            plain[name] = _plain(value)
+        elif value is None or isinstance(value, str):
+            plain[name] = value and value[:_LONGEST_NAME]
+    return plain
 
 
 def _plain(value: Any) -> Any:

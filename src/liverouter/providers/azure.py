@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, HISTORY, PARAMETERS, chat_options
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, HISTORY, PARAMETERS, as_they_are, chat_options
 from liverouter.providers.spec import (
     IN_PATH,
     NOWHERE,
@@ -86,6 +86,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     if key is not None:
         for client in (model.root_client, model.root_async_client):
             client._azure_ad_token = None  # noqa: SLF001 - of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
+    as_they_are(model.root_async_client)
     return model
 
 
@@ -102,7 +103,7 @@ def _client(params: Mapping[str, Any], client: Any) -> Any:
     )
     if "api_key" in params:
         sdk._azure_ad_token = None  # noqa: SLF001 - of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
-    return sdk
+    return as_they_are(sdk)
 
 
 _PARAMETERS: Final = replace(PARAMETERS, native_tools=None)  # its dated versions have chat completions alone

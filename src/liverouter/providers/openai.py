@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from liverouter.providers.parameters import Api, Model, Takes, effort_of, nearest
 from liverouter.providers.spec import (
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from liverouter.revision import Deployment
+
+C = TypeVar("C")
 
 _BASE: Final = "https://api.openai.com/v1"
 _HOSTS: Final = re.compile(r"([a-z]{2}\.)?api\.openai\.com")  # of one region: eu.api.openai.com
@@ -156,16 +159,38 @@ def chat_options(http: Http) -> dict[str, Any]:
     return options
 
 
+def as_they_are(client: C) -> C:
+    """Return *client*, of the OpenAI library, which sends messages and tools as they are.
+
+    It would look through each of them, type by type, for members that JSON has under another name. What LangChain and
+    litellm send has none, and the search is a third of a call's CPU.
+    """
+    completions: Any = client.chat.completions  # type: ignore[attr-defined]  # whichever class of it
+    create = completions.create
+
+    @functools.wraps(create)
+    def create_as_it_is(*, messages: Any, extra_body: Mapping[str, Any] | None = None, **params: Any) -> Any:
+        body = {"messages": messages}
+        if isinstance(params.get("tools"), list):
+            body["tools"] = params.pop("tools")
+        return create(messages=[], extra_body={**body, **(extra_body or {})}, **params)
+
+    completions.create = create_as_it_is
+    return client
+
+
 def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
 
-    return ChatOpenAI(
+    model = ChatOpenAI(
         model=deployment.model,
         api_key=SecretStr(deployment.secrets["openai_api_key"].reveal()),
         base_url=_base(deployment),
         **chat_options(http),
     )
+    as_they_are(model.root_async_client)
+    return model
 
 
 CHAT_OPENAI: Final = NativeModel(
@@ -185,7 +210,8 @@ HISTORY: Final = History(
 def _client(params: Mapping[str, Any], client: Any) -> Any:
     import openai
 
-    return openai.AsyncOpenAI(api_key=params["api_key"], base_url=params["api_base"], max_retries=0, http_client=client)
+    sdk = openai.AsyncOpenAI(api_key=params["api_key"], base_url=params["api_base"], max_retries=0, http_client=client)
+    return as_they_are(sdk)
 
 
 _USAGE: Final = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}

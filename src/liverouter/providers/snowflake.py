@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers.claude import ON_SNOWFLAKE, PARAMETERS as CLAUDE
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, PARAMETERS as OPENAI, chat_options
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, PARAMETERS as OPENAI, as_they_are, chat_options
 from liverouter.providers.parameters import Api, Model, Takes
 from liverouter.providers.spec import (
     NOWHERE,
@@ -120,7 +120,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
 
     token = deployment.secrets["snowflake_token"].reveal()
     kind = "KEYPAIR_JWT" if is_jwt(token) else "PROGRAMMATIC_ACCESS_TOKEN"
-    return ChatOpenAI(
+    model = ChatOpenAI(
         model=deployment.model,
         api_key=SecretStr(_bare(token)),
         base_url=f"{snowflake_base(deployment.settings)}/cortex/v1",  # its OpenAI-compatible endpoint
@@ -128,6 +128,8 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         use_responses_api=False,  # which Cortex does not have: a tool of OpenAI's own would lead there
         **chat_options(http),
     )
+    as_they_are(model.root_async_client)
+    return model
 
 
 _NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset(), parameters=_PARAMETERS)

@@ -35,12 +35,13 @@ class Clock:
         said: the error that it answered last; None where that was none.
         lost: why the last request got no answer, or no whole one; None where it got one.
         opened: the streams of its answers; `close` lets go of those that a library left open.
+        reads_cost: whether the caller takes the cost from litellm's answer.
     """
 
     def __init__(self, timeout_s: float, headers: Mapping[str, str | None] | None = None) -> None:
         """Allow *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
         self.timeout_s, self.headers = timeout_s, headers or {}
-        self.sent = self.answered = False
+        self.sent = self.answered = self.reads_cost = False
         self.said: Said | None = None
         self.lost: Lost | None = None
         self.opened: list[Any] = []

@@ -71,7 +71,7 @@ def guarded(client: C) -> C:
         elif type(transport).__module__.partition(".")[0] in _CHOOSE_BY_MOUNTS:
             leaves = _never
         else:
-            leaves = _leaves_by_proxy
+            leaves = functools.lru_cache(64)(_leaves_by_proxy)  # such a client asks once for each host as well
         transport.handle_async_request = functools.partial(_admit, transport.handle_async_request, leaves)
     return client
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
 _FILE: Final = "model_prices_and_context_window_backup.json"  # as of litellm's release
+_LAYOUT: Final = '\n    "'  # how the name of an entry begins, as litellm writes the list
 _ANSWERS_CHATS: Final = "chat"  # litellm's mode of the models that answer chats
 _SNAPSHOT: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$|[-@]\d{6,8}$|@default$|-00\d$")  # of a release
 _FINE_TUNED: Final = re.compile(r"(ft:[^:]+):")
@@ -58,16 +59,29 @@ def known_model(deployment: Deployment) -> Model:
     return Model(spec_of(deployment).known_as(deployment), facts)
 
 
-@lru_cache(maxsize=256)  # reading the list takes some 30 ms, and 10 MB that are let go again
+@lru_cache(maxsize=256)
 def _entry(provider: str, model: str, base_model: str) -> Mapping[str, Any] | None:
     """Return the entry of *base_model*, or else of *model*; *provider* by litellm's name."""
-    entries = _read()
+    text = _text()
     for name in filter(None, (base_model, model)):
         for key in _keys(provider, name):
-            facts = entries.get(key)
+            facts = _facts(text, key)
             if facts is not None and _is_of(facts, provider):
                 return facts
     return None
+
+
+def _facts(text: str, key: str) -> Mapping[str, Any] | None:
+    """Return the entry of *key* in *text*, the list; of that nothing else is parsed, which would take 15 MB."""
+    if not text.startswith("{" + _LAYOUT):
+        return _parsed(text).get(key)
+    name = f'{_LAYOUT}{key}": '
+    start = text.rfind(name)  # of two the last one counts, as for every parser
+    try:
+        facts = json.JSONDecoder().raw_decode(text, start + len(name))[0] if start >= 0 else None
+    except ValueError:
+        return None
+    return facts if isinstance(facts, dict) else None
 
 
 def _keys(provider: str, name: str) -> Iterator[str]:
@@ -78,14 +92,21 @@ def _keys(provider: str, name: str) -> Iterator[str]:
         yield known
 
 
-def _read() -> Mapping[str, Mapping[str, Any]]:
-    """Return the list, from litellm's installed package; empty where that has none that can be read."""
+def _text() -> str:
+    """Return the list, from litellm's installed package; "" where that has none that can be read."""
     try:
         found = importlib.util.find_spec("litellm")
         folders = found.submodule_search_locations if found is not None else None
-        text = (Path(next(iter(folders or ()))) / _FILE).read_text(encoding="utf-8")
-        entries = json.loads(text)
+        return (Path(next(iter(folders or ()))) / _FILE).read_text(encoding="utf-8")
     except (OSError, ValueError, StopIteration):
+        return ""
+
+
+def _parsed(text: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return all entries of *text*, the list; none where it is no list."""
+    try:
+        entries = json.loads(text)
+    except ValueError:
         return {}
     return entries if isinstance(entries, dict) else {}
 
@@ -149,7 +170,7 @@ def model_names() -> dict[str, list[str]]:
     """
     today = datetime.now(UTC).date().isoformat()
     found: dict[str, set[str]] = {name: set() for name in PROVIDERS}
-    for key, facts in _read().items():
+    for key, facts in _parsed(_text()).items():
         spec = next((s for s in PROVIDERS.values() if _is_of(facts, s.litellm_provider)), None)
         if spec is None or facts.get("mode") != _ANSWERS_CHATS:
             continue

@@ -138,6 +138,7 @@ class DirectCalls:
         clock = Clock(snapshot.timeout_s)
         while (deployment := walk.next(self._cooldowns.active() if several else {})) is not None:
             clock = Clock(deployment.timeout_s, spec_of(deployment).headers(deployment))
+            clock.reads_cost = True
             try:
                 one = self._one[entry_of(deployment)]
                 return clock, await clock.wait(one(**{**_sent(deployment), **request})), None
