@@ -26,9 +26,11 @@ _NAMES: Final = frozenset(
 )
 _LONGEST_NAME: Final = 200  # characters
 _ENDS: Final = {  # how providers say why an answer ended, in the words of OpenAI, which litellm speaks too
+    "completed": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
     "pause_turn": "stop",
+    "max_output_tokens": "length",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
@@ -40,7 +42,9 @@ _ENDS: Final = {  # how providers say why an answer ended, in the words of OpenA
     "recitation": "content_filter",
     "image_safety": "content_filter",
 }
-_IN_TOOL_CALLS: Final = frozenset({"tool_use", "input_json_delta"})  # blocks that say what `tool_calls` does
+_IN_TOOL_CALLS: Final = frozenset(
+    {"function_call", "input_json_delta", "tool_use"}
+)  # blocks that say what `tool_calls` does
 
 
 def note(call: Call, chunk: ChatGenerationChunk) -> None:
@@ -185,4 +189,6 @@ def _is_simple(block: Any) -> bool:
     if isinstance(block, str):
         return True
     kind = block.get("type")
-    return kind in _IN_TOOL_CALLS or (kind == "text" and not block.get("citations") and "extras" not in block)
+    return kind in _IN_TOOL_CALLS or (
+        kind == "text" and not block.get("citations") and not block.get("annotations") and "extras" not in block
+    )

@@ -140,6 +140,9 @@ class Api:
         litellm: parameters -> keyword arguments of litellm.
         native_tools: the kinds of its built-in tools that its LangChain class can ask for; None for none.
         litellm_tools: those that litellm can ask for.
+        litellm_tool: a function in OpenAI's format -> as litellm passes it on whole.
+        is_strict: tells of a model whether it binds the arguments of a tool to their schema where asked to.
+        json_mode: it can be asked for JSON of any shape.
     """
 
     takes: Mapping[str, Takes]
@@ -150,6 +153,9 @@ class Api:
     litellm: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
     native_tools: re.Pattern[str] | None = None
     litellm_tools: re.Pattern[str] | None = None
+    litellm_tool: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
+    is_strict: Callable[[Model], bool] = lambda _: True
+    json_mode: bool = True
 
 
 @dataclass(frozen=True, slots=True)
