@@ -112,6 +112,30 @@ class TestCost:
         ):
             assert cost_usd(claude, tokens(**details)) == pytest.approx(expected / 1e6), details
 
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_litellm_s_writes_have_theirs_too(self, anthropic: StandIn, *, stream: bool) -> None:
+        """It does not tell for how long: by the marks of the request, and null where these ask for both."""
+        hour = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+        cases: Any = (((MARK,), 3.75), ((hour,), 6), ((hour, MARK), None))
+        with live(anthropic) as client:
+            model: Any = client.chat_model()
+            for number, (given, price) in enumerate(cases):
+                blocks: list[Any] = [
+                    {"type": "text", "text": f"manual {number} {at}", **m} for at, m in enumerate(given)
+                ]
+                asked = [SystemMessage(blocks), HumanMessage("hi")]
+                message = self._asked(model, asked, stream=stream)
+                used = message.usage_metadata
+                written = used["input_token_details"]["cache_creation"]
+                assert written > 0
+                plain = (used["input_tokens"] - written) * 3 + used["output_tokens"] * 15
+                expected = None if price is None else pytest.approx((plain + written * price) / 1e6)
+                assert served(message)["cost_usd"] == expected
+
+    @staticmethod
+    def _asked(model: Any, messages: Any, *, stream: bool) -> Any:
+        return run(lambda: collect(model, messages)) if stream else model.invoke(messages)
+
     def test_unknown_price_is_none(self, claude: Deployment) -> None:
         """Also where the list has the model at no price."""
         for model in ("claude-of-tomorrow", ""):

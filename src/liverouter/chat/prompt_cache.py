@@ -63,6 +63,19 @@ def unmarked(params: dict[str, Any], deployment: Deployment, *, native: bool) ->
     return True
 
 
+def ttls(messages: Sequence[BaseMessage], params: Mapping[str, Any], taken: Takes) -> frozenset[str]:
+    """Return for how long the marks of *messages* and *params* ask, ``5m`` or ``1h``, where litellm asks.
+
+    What it makes of an answer says how much was written to the cache, and not for how long.
+    """
+    if not taken.by_litellm or _MARK not in taken.api.marks:
+        return frozenset()
+    contents = (message.content for message in messages)
+    blocks = [block for content in contents if isinstance(content, list) for block in content]
+    marked = [part for part in (*blocks, *(params.get("tools") or ()), params) if isinstance(part, dict)]
+    return frozenset(str(part[_MARK].get("ttl", "5m")) for part in marked if isinstance(part.get(_MARK), dict))
+
+
 def _has_mark(message: BaseMessage) -> bool:
     """Tell whether a block of *message* is marked."""
     return isinstance(message.content, list) and any(

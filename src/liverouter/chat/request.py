@@ -16,7 +16,7 @@ from liverouter.chat.errors import translate
 from liverouter.chat.history import fitted, takes
 from liverouter.chat.parameters import for_deployment, ours, read
 from liverouter.chat.profile import told_to_tracers
-from liverouter.chat.prompt_cache import cached, unmarked
+from liverouter.chat.prompt_cache import cached, ttls, unmarked
 from liverouter.chat.tools import deployment_named, is_forced, tool_request, tools_for
 from liverouter.events import CallFitted, HistoryFitted
 from liverouter.routing.attempt import Attempt
@@ -146,6 +146,7 @@ class Request:
                     told = tuple(f"{kind} ({times})" for kind, times in changes.items())
                     self._usage.emit(HistoryFitted(deployment.id, told))
                 history = cached(history, params, deployment, taken)
+                call.cache_ttls = ttls(history, params, taken)
                 answer = await ask(attempt, history, params)
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
                 call.failed_at(deployment.id, exc, answered=attempt.clock.answered)

@@ -12,11 +12,14 @@ import litellm
 from litellm import Router
 
 from liverouter.errors import ConfigError, LiveRouterError, Problem
-from liverouter.providers import sent_secrets, spec_of
+from liverouter.providers import api_of, sent_secrets, spec_of
+from liverouter.providers.parameters import ALIASES, KINDS, fitted, typed
 from liverouter.routing import litellm_patches
+from liverouter.routing.answer_errors import ParameterError
 from liverouter.routing.causes import blame, cause_of
 from liverouter.routing.clock import Clock
 from liverouter.routing.cooldowns import Limits
+from liverouter.routing.model_map import known_model
 from liverouter.routing.walk import Walk
 from liverouter.secrecy.leaving import bare, raise_anew
 from liverouter.secrecy.literal import looked_up
@@ -134,7 +137,7 @@ class DirectCalls:
         while (deployment := walk.next(self._cooldowns.active() if len(self._one) > 1 else {})) is not None:
             clock = Clock(snapshot.timeout_s, spec_of(deployment).headers(deployment))
             try:
-                return clock, await clock.wait(self._one[deployment.id](**{**deployment.params, **request})), None
+                return clock, await clock.wait(self._one[deployment.id](**_fitted(deployment, request))), None
             except Exception as exc:  # noqa: BLE001 - another deployment may answer
                 error = self._timeout(deployment) if type(exc) is TimeoutError else exc
                 blame(error, clock.said)
@@ -160,6 +163,24 @@ class DirectCalls:
 
     def _bare(self, error: Exception) -> Exception:
         return bare(error, [secret.reveal() for secret in sent_secrets(self._snapshot)])
+
+
+def _fitted(deployment: Deployment, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *request* with the parameters that *deployment* takes, its row's own included.
+
+    Raises:
+        ParameterError: one has a value of another type.
+    """
+    given: dict[str, Any] = dict(deployment.params)
+    for name, value in request.items():
+        if (known := ALIASES.get(name, name)) in KINDS and value is not None:
+            try:
+                given[known] = typed(known, value)
+            except TypeError as exc:
+                raise ParameterError(name, str(exc)) from None
+    api, rest = api_of(deployment, native=False), {n: v for n, v in request.items() if ALIASES.get(n, n) not in KINDS}
+    forced = bool(request.get("tools")) and request.get("tool_choice") not in (None, "auto", "none")
+    return {**rest, **api.litellm(dict(fitted(api, given, known_model(deployment), forced=forced).sent))}
 
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
