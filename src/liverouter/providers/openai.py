@@ -209,7 +209,11 @@ CHAT_OPENAI: Final = NativeModel(
     parameters_in=lambda chat, request: _RESPONSES if _by_responses(chat, request) else None,
 )
 HISTORY: Final = History(
-    marks=frozenset({"prompt_cache_breakpoint"}), system_anywhere=True, takes_turns=False, user_last=False
+    marks=frozenset({"prompt_cache_breakpoint"}),
+    file_urls=False,
+    system_anywhere=True,
+    takes_turns=False,
+    user_last=False,
 )
 
 

@@ -130,8 +130,10 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     )
 
 
-_HISTORY: Final = History(lists=False)
-_HISTORY_OF_CLAUDE: Final = History(marks=frozenset({"cache_control"}))  # of the other API, by which litellm asks it
+_HISTORY: Final = History(lists=False, file_urls=False)
+_HISTORY_OF_CLAUDE: Final = History(
+    marks=frozenset({"cache_control"}), file_urls=False
+)  # of the other API, by which litellm asks it
 _NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset(), history=_HISTORY, parameters=_PARAMETERS)
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,

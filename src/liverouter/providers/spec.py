@@ -108,6 +108,7 @@ class History:
         call_ids: what the id of a tool call must match whole; None where calls have no ids, or any.
         marks: further members that a content block may have: of the caches, for instance.
         lists: text may be a list of blocks, not only a string.
+        file_urls: a document may be named by its address.
         rich_results: images and files may stand in the result of a tool.
         system_anywhere: system messages may stand between others, and several of them.
         takes_turns: a user begins, nobody speaks twice in a row or says nothing.
@@ -117,6 +118,7 @@ class History:
     call_ids: re.Pattern[str] | None = _CALL_ID
     marks: frozenset[str] = frozenset()
     lists: bool = True
+    file_urls: bool = True
     rich_results: bool = False
     system_anywhere: bool = False
     takes_turns: bool = True

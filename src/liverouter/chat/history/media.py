@@ -17,6 +17,7 @@ MEDIA: Final = frozenset(  # of all notations
 )
 MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})  # up to where a prompt is to be cached
 A_MARK: Final = "a mark of a prompt's cache"
+_A_FILE_AT: Final = "A file: {}"
 _KINDS: Final = ("audio", "image", "video")
 
 
@@ -32,6 +33,9 @@ def media(block: Mapping[str, Any], taken: Takes, notes: Counter[str]) -> dict[s
         for mark in MARKS & made.keys() - taken.api.marks:
             del made[mark]
             notes[A_MARK] += 1
+    if made["type"] == "file" and "url" in made and not taken.api.file_urls:
+        notes["a file by its address"] += 1
+        return {"type": "text", "text": _A_FILE_AT.format(made["url"])}
     return made
 
 
