@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.messages import convert_to_openai_messages
 from langchain_core.messages.utils import count_tokens_approximately
 
-from liverouter.routing.model_map import count_tokens
+from liverouter.routing.token_counts import count_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
