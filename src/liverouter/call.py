@@ -29,6 +29,7 @@ class Call:
         failures: the id of a deployment and its error, in the order in which the attempts failed.
         tokens: what the answer said it took; None while it has said nothing.
         cost_usd: what the call cost, as the answer said or litellm's price list; None where neither knows.
+        cache_ttls: how long what the request marks is to stay in the prompt's cache, as far as answers do not tell.
         is_cached: litellm's own cache answered, and nobody was asked.
         begun: a deployment has begun to answer, and the failed attempts before it are counted.
         settled: the end of the call is counted.
@@ -44,6 +45,7 @@ class Call:
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     tokens: UsageMetadata | None = None
     cost_usd: float | None = None
+    cache_ttls: frozenset[str] = frozenset()
     is_cached: bool = False
     begun: bool = False
     settled: bool = False

@@ -25,7 +25,7 @@ from liverouter.config.settings import is_model_name
 from liverouter.engine.engine import Engine
 from liverouter.engine.readiness import Readiness
 from liverouter.engine.status import State, Status, StatusTracker
-from liverouter.errors import ClosedError, ModelNameError, NotReadyError, Problem, RolloutError
+from liverouter.errors import ClosedError, ModelNameError
 from liverouter.events import ClientClosed, ClientStarted, ModelAsked, Observer
 from liverouter.generation import Generation, Store
 from liverouter.logs import logging_bus
@@ -192,8 +192,7 @@ class LiveRouter:
     def wait_applied(self, revision: int, timeout_s: float = 5.0) -> Rollout:
         """Block until every live instance, this one included, applied *revision* or a newer one.
 
-        *timeout_s* are the seconds it waits at most.
-        In async code, where nothing may block, call it through `asyncio.to_thread`.
+        It waits *timeout_s* seconds at most. In async code call it through `asyncio.to_thread`.
 
         Raises:
             RolloutError: an instance rejected it (LR403, at once), or the time ran out (LR404, names who is missing).
@@ -203,12 +202,7 @@ class LiveRouter:
         running = self.start()
         waited_s = self._readiness.wait(_is_decided, timeout_s, strict=True)  # nobody else waits for one that starts
         if not _is_decided(self._status.current):
-            raise RolloutError(
-                f"this process is still starting after {timeout_s:g} s",
-                code="LR404",
-                where=f"revision {revision}",
-                hint=self._status.current.waiting_for or "Wait longer",
-            )
+            raise self._readiness.late(revision, timeout_s)
         running.loop.call(running.engine.wait_applied, revision, max(0.0, timeout_s - waited_s))
         return Rollout(revision, (time.monotonic() - started) * 1000)
 
@@ -324,12 +318,7 @@ class LiveRouter:
             return generation
         if self._closed:
             raise ClosedError
-        status = self._status.current
-        problems = status.problems
-        if not problems and (error := status.last_error) is not None:
-            problems = (Problem(error.code, error.message, error.where, error.hint),)
-        hint = status.step.hint if status.step is not None else ""
-        raise NotReadyError(problems, waited_s=waited_s, waiting_for=status.waiting_for, hint=hint)
+        raise self._readiness.not_ready(waited_s)
 
     def _after_fork(self) -> None:
         """In a forked child: put the parent's parts aside without closing them; the next call starts new ones."""

@@ -44,7 +44,7 @@ def world(each: World) -> World:
 def told(world: World, role: str = "primary") -> dict[str, Any]:
     """Return what a report would say of the first deployment of *role*."""
     ids = [d.id for d in world.live.generation().deployments]
-    return world.live.usage.health(ids)[world.deployment(role).id]
+    return world.live.usage.health("default", ids)[world.deployment(role).id]
 
 
 class TestEvents:

@@ -164,6 +164,17 @@ def test_every_kind_of_history_goes_on_anywhere(world: World, name: str, target:
     assert kind.history == passed
 
 
+@pytest.mark.parametrize("target", [t for t in TARGETS if t[0] not in ("anthropic", "vertex-ai", "vertex-ai claude")])
+def test_file_by_its_address_is_told_as_text(world: World, target: tuple[str, str]) -> None:
+    """Where the API takes none: the conversation goes on, whoever was sent it before."""
+    block = {"type": "file", "url": "https://files.example/a.pdf", "mime_type": "application/pdf"}
+    document = {"type": "document", "source": {"type": "url", "url": "https://files.example/b.pdf"}}
+    said: Any = [block, document, {"type": "text", "text": "BLUE"}]
+    body = repr(world.ask(target, [HumanMessage(said), AIMessage("x"), HI]))
+    assert all(text in body for text in ("files.example/a.pdf", "files.example/b.pdf", "BLUE"))
+    assert "a file by its address" in repr(world.events)
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=named)
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=conversations())

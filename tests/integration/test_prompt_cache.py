@@ -39,8 +39,16 @@ def marks(body: Any) -> dict[str, int]:
 
 
 class TestMarks:
-    @pytest.mark.parametrize("enabled", [True, False])
-    @pytest.mark.parametrize("name", ["anthropic", "vertex-ai claude"])
+    @pytest.mark.parametrize(
+        ("name", "enabled"),
+        [
+            ("anthropic", True),
+            ("anthropic", False),
+            ("vertex-ai claude", True),
+            ("vertex-ai claude", False),
+            ("snowflake claude", True),  # its class speaks another API there
+        ],
+    )
     def test_claude_s_prompt_is_marked(self, name: str, *, enabled: bool) -> None:
         """Up to the system message and up to the last one, a tool's result included; a caller's own marks alone."""
         dialect = DIALECTS[name]
@@ -49,11 +57,16 @@ class TestMarks:
             live(standin, model=dialect.model, litellm_enable=enabled) as client,
         ):
             model = client.chat_model()
+            tools_too = dialect.provider != "snowflake-cortex"
             for messages, tools, expected in (
                 (PLAIN, [WEATHER], {"system": 1, "messages": 1, "tools": 0}),
                 (AGENTS, [WEATHER], {"system": 1, "messages": 1, "tools": 0}),
                 (MARKED, [WEATHER], {"system": 1, "messages": 0, "tools": 0}),
-                (PLAIN, [WEATHER | MARK], {"system": 0, "messages": 0, "tools": 1}),
+                (
+                    PLAIN,
+                    [WEATHER | MARK],
+                    {"system": 1 - tools_too, "messages": 1 - tools_too, "tools": int(tools_too)},
+                ),
             ):
                 model.bind_tools(tools).invoke(messages)
                 assert marks(bodies(standin)[-1]) == expected
@@ -61,7 +74,7 @@ class TestMarks:
         assert PLAIN[0].content == "be brief"  # the caller's own is as it was
 
     @pytest.mark.parametrize("enabled", [True, False])
-    @pytest.mark.parametrize("name", ["openai", "azure-openai", "snowflake"])
+    @pytest.mark.parametrize("name", ["openai", "azure-openai", "snowflake", "snowflake claude"])
     def test_mark_of_a_tool_is_dropped_elsewhere(self, name: str, *, enabled: bool) -> None:
         """Nobody else knows it."""
         dialect = DIALECTS[name]
@@ -71,7 +84,7 @@ class TestMarks:
         ):
             client.chat_model().bind_tools([WEATHER | MARK]).invoke("hi")
             assert marks(bodies(standin)[-1])["tools"] == 0
-            assert bodies(standin)[-1]["tools"][0]["function"]["name"] == "get_weather"
+            assert "get_weather" in json.dumps(bodies(standin)[-1]["tools"])
 
 
 def tokens(**details: int) -> Any:
@@ -98,6 +111,30 @@ class TestCost:
             ({"cache_read": 400}, 600 * 3 + 400 * 0.3),
         ):
             assert cost_usd(claude, tokens(**details)) == pytest.approx(expected / 1e6), details
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_litellm_s_writes_have_theirs_too(self, anthropic: StandIn, *, stream: bool) -> None:
+        """It does not tell for how long: by the marks of the request, and null where these ask for both."""
+        hour = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+        cases: Any = (((MARK,), 3.75), ((hour,), 6), ((hour, MARK), None))
+        with live(anthropic) as client:
+            model: Any = client.chat_model()
+            for number, (given, price) in enumerate(cases):
+                blocks: list[Any] = [
+                    {"type": "text", "text": f"manual {number} {at}", **m} for at, m in enumerate(given)
+                ]
+                asked = [SystemMessage(blocks), HumanMessage("hi")]
+                message = self._asked(model, asked, stream=stream)
+                used = message.usage_metadata
+                written = used["input_token_details"]["cache_creation"]
+                assert written > 0
+                plain = (used["input_tokens"] - written) * 3 + used["output_tokens"] * 15
+                expected = None if price is None else pytest.approx((plain + written * price) / 1e6)
+                assert served(message)["cost_usd"] == expected
+
+    @staticmethod
+    def _asked(model: Any, messages: Any, *, stream: bool) -> Any:
+        return run(lambda: collect(model, messages)) if stream else model.invoke(messages)
 
     def test_unknown_price_is_none(self, claude: Deployment) -> None:
         """Also where the list has the model at no price."""

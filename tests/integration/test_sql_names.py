@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from liverouter.postgres import migrate
-from liverouter.postgres.schema import REVISIONS
+from liverouter.postgres.versions import REVISIONS
 from tests.kit.sql import Process, deployment, put, put_secret, refused, revision, rows, value
 
 if TYPE_CHECKING:

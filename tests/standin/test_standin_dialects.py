@@ -170,7 +170,7 @@ class TestStructuredOutput:
     @only("openai", "azure-openai", "vertex-ai")
     async def test_any_json_object_will_do_where_that_is_asked(self, wire: Dialect, standin: StandIn) -> None:
         """JSON mode without a schema."""
-        answer = await complete(wire, standin, response_format={"type": "json_object"})
+        answer = await complete(wire, standin, messages=user("in JSON"), response_format={"type": "json_object"})
         assert isinstance(json.loads(answer.choices[0].message.content), dict)
 
 

@@ -26,9 +26,11 @@ _NAMES: Final = frozenset(
 )
 _LONGEST_NAME: Final = 200  # characters
 _ENDS: Final = {  # how providers say why an answer ended, in the words of OpenAI, which litellm speaks too
+    "completed": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
     "pause_turn": "stop",
+    "max_output_tokens": "length",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
@@ -40,7 +42,10 @@ _ENDS: Final = {  # how providers say why an answer ended, in the words of OpenA
     "recitation": "content_filter",
     "image_safety": "content_filter",
 }
-_IN_TOOL_CALLS: Final = frozenset({"tool_use", "input_json_delta"})  # blocks that say what `tool_calls` does
+_AN_HOUR: Final = "ephemeral_1h_input_tokens"
+_IN_TOOL_CALLS: Final = frozenset(
+    {"function_call", "input_json_delta", "tool_use"}
+)  # blocks that say what `tool_calls` does
 
 
 def note(call: Call, chunk: ChatGenerationChunk) -> None:
@@ -75,7 +80,18 @@ def finish(call: Call, result: ChatResult) -> None:
 
 def price(call: Call) -> None:
     """Note what *call* cost, in US dollars, by litellm's price list; nothing where a cache answered."""
-    call.cost_usd = 0.0 if call.is_cached else cost_usd(call.served, call.tokens)
+    call.cost_usd = 0.0 if call.is_cached else _cost_usd(call)
+
+
+def _cost_usd(call: Call) -> float | None:
+    """Return what *call* cost; None where prompts of both lives were written, and nobody says how much of each."""
+    tokens: Any = call.tokens
+    details = (tokens or {}).get("input_token_details") or {}
+    if "1h" in call.cache_ttls and details.get("cache_creation") and _AN_HOUR not in details:
+        if len(call.cache_ttls) > 1:
+            return None
+        tokens = {**tokens, "input_token_details": {**details, _AN_HOUR: details["cache_creation"]}}
+    return cost_usd(call.served, tokens)
 
 
 def signature(call: Call) -> dict[str, Any]:
@@ -187,4 +203,6 @@ def _is_simple(block: Any) -> bool:
     if isinstance(block, str):
         return True
     kind = block.get("type")
-    return kind in _IN_TOOL_CALLS or (kind == "text" and not block.get("citations") and "extras" not in block)
+    return kind in _IN_TOOL_CALLS or (
+        kind == "text" and not block.get("citations") and not block.get("annotations") and "extras" not in block
+    )

@@ -14,6 +14,7 @@ from langchain_core import exceptions as core
 
 from liverouter.errors import CallError, LiveRouterError
 from liverouter.providers import sent_secrets
+from liverouter.routing.answer_errors import DeclinedError
 from liverouter.routing.causes import Kind, describe, is_of_a_library, kind_of, verdict_of
 from liverouter.secrecy.leaving import bare
 from liverouter.secrecy.redaction import clean
@@ -36,6 +37,7 @@ _TYPES: Final[Mapping[Kind, type[core.ModelError]]] = MappingProxyType(
         "timeout": core.ModelTimeoutError,
         "connection": core.ModelConnectionError,
         "context_overflow": core.ContextOverflowError,
+        "refusal": DeclinedError,
         "invalid_request": core.ModelInvalidRequestError,
         "server": core.ModelAPIError,
     }

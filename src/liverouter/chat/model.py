@@ -21,11 +21,12 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
+from liverouter.chat.bound import BoundTools
 from liverouter.chat.profile import DEFAULT_PROFILE, traced
 from liverouter.chat.request import Request
 from liverouter.chat.source import PinnedSource
+from liverouter.chat.structured import structured
 from liverouter.chat.tokens import tokens_of_messages, tokens_of_text
-from liverouter.chat.tools import BoundTools, structured
 
 if TYPE_CHECKING:
     from liverouter.generation import Generation

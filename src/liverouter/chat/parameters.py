@@ -113,13 +113,15 @@ def for_deployment(
     """
     is_native = generation.router is None
     api = api_of(deployment, native=is_native)
+    if is_native:
+        api = native_model(deployment).parameters_in(generation.chats[deployment.id], parameters.kept) or api
     asked = dict(parameters.given)
     if parameters.kept.get("tools") is None:
         asked.pop("parallel_tool_calls", None)
     if deployment.provider != generation.primary.provider:
         asked = {name: value for name, value in asked.items() if name not in _OF_ONE_PROVIDER}
     model = known_model(deployment)
-    forced = forced or (is_native and _is_midway(messages, native_model(deployment).remembers))
+    forced = forced or _is_midway(messages, native_model(deployment).remembers if is_native else None)
     given = {**_beside(deployment.params, asked, api, model), **asked}
     result = fitted(api, given, model, forced=forced)
     left_out = [name for name in parameters.given if name not in given]
@@ -142,16 +144,17 @@ def _beside(rows: Mapping[str, Any], asked: Mapping[str, Any], api: Api, model: 
     return {name: value for name, value in rows.items() if name not in _RIVALS}
 
 
-def _is_midway(messages: Sequence[BaseMessage], origins: frozenset[str]) -> bool:
+def _is_midway(messages: Sequence[BaseMessage], origins: frozenset[str] | None) -> bool:
     """Tell whether *messages* end with the results of tools that were called without a thought that can be sent before.
 
     Claude, told to think, wants the thought that it had: a model that is not one of *origins* had none, or one that it
-    does not know.
+    does not know. *origins* None: of litellm's answers, which keep it beside the content.
     """
     if not messages or messages[-1].type != "tool":
         return False
     caller = next((message for message in reversed(messages) if message.type == "ai"), None)
-    is_own = caller is not None and caller.response_metadata.get("model_provider") in origins
-    blocks = caller.content if caller is not None and is_own else ""
+    if caller is None or origins is None:
+        return caller is None or not caller.additional_kwargs.get("thinking_blocks")
+    blocks = caller.content if caller.response_metadata.get("model_provider") in origins else ""
     first = blocks[0] if isinstance(blocks, list) and blocks else None
     return not (isinstance(first, dict) and first.get("type") in _THOUGHT)

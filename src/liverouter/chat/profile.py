@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from liverouter.revision import Deployment
 
+try:  # what LangChain's tracers take for provider and model of the run; since langchain-core 1.8
+    from langchain_core.utils._gateway import GATEWAY_METADATA_RESPONSE_KEY as _SERVED
+except ImportError:
+    _SERVED = None  # type: ignore[assignment]
+
 DEFAULT_MAX_INPUT_TOKENS: Final = 128_000  # for models that litellm's map does not know
 DEFAULT_PROFILE: Final[Mapping[str, Any]] = MappingProxyType(
     {"max_input_tokens": DEFAULT_MAX_INPUT_TOKENS, "structured_output": False}
@@ -63,6 +68,14 @@ def traced(deployment: Deployment) -> dict[str, str]:
     """Return provider and model of *deployment* as traces name them, the provider by litellm's word; and its name."""
     provider = spec_of(deployment).litellm_provider
     return {"ls_provider": provider, "ls_model_name": deployment.model, "liverouter_name": deployment.name}
+
+
+def told_to_tracers(deployment: Deployment) -> dict[str, Any] | None:
+    """Return what a stream's last piece tells tracers of who served it, None where LangChain has no place for it."""
+    if _SERVED is None:
+        return None
+    told = traced(deployment)
+    return {_SERVED: {"provider": told["ls_provider"], "model": told["ls_model_name"]}}
 
 
 def combine(profiles: Sequence[Mapping[str, Any]]) -> ModelProfile:

@@ -1,7 +1,7 @@
 """Prompt caching for Claude in both engines: up to the system message, and up to the last one.
 
 Whoever marks anything himself marks all: Claude takes four marks. litellm sets the same marks by its own options, which
-are turned off then; in the native engine they are set here, where Anthropic's API is spoken.
+are turned off then; in the native engine, and where litellm has no such option, they are set here.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, SystemMessage
 
-from liverouter.providers import is_claude, native_model, spec_of
+from liverouter.providers import api_of, is_claude, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
-    from liverouter.generation import Generation
+    from liverouter.chat.history import Takes
     from liverouter.revision import Deployment
 
 _MARK: Final = "cache_control"
@@ -26,29 +26,54 @@ _LITELLMS: Final = "cache_control_injection_points"
 
 
 def cached(
-    messages: list[BaseMessage], params: dict[str, Any], generation: Generation, deployment: Deployment
+    messages: list[BaseMessage], params: dict[str, Any], deployment: Deployment, taken: Takes
 ) -> list[BaseMessage]:
-    """Return *messages* with their marks for Claude; *params*, of the same request, is changed.
+    """Return *messages* with their marks for Claude where these are *taken*; *params*, of the same request, is changed.
 
-    A tool's own mark is dropped for every other model, which would refuse it.
+    Where litellm sets them it is told not to, if there are any of the caller's.
     """
     tools: Sequence[Any] = params.get("tools") or ()
     if not is_claude(deployment.model):
-        if any(isinstance(tool, dict) and _MARK in tool for tool in tools):
-            params["tools"] = [{k: v for k, v in tool.items() if k != _MARK} for tool in tools]
         return messages
     is_marked = _MARK in params or any(_MARK in str(tool) for tool in tools) or any(map(_has_mark, messages))
-    if generation.router is not None or not native_model(deployment).takes_anthropic_blocks:
-        if generation.router is not None and is_marked and _LITELLMS in spec_of(deployment).litellm_options(deployment):
+    if taken.by_litellm and _LITELLMS in spec_of(deployment).litellm_options(deployment):
+        if is_marked:
             params[_LITELLMS] = []
         return messages
-    if is_marked or not messages:
+    if is_marked or not messages or _MARK not in taken.api.marks:
         return messages
     made = list(messages)
     systems = [index for index, message in enumerate(made) if isinstance(message, SystemMessage)]
     for index in {*systems[-1:], len(made) - 1}:
         made[index] = _marked(made[index])
     return made
+
+
+def unmarked(params: dict[str, Any], deployment: Deployment, *, native: bool) -> bool:
+    """Take the marks off the tools in *params* where the API would refuse them; tell whether there were any.
+
+    *native*: asked by the provider's LangChain class.
+    """
+    tools: Sequence[Any] = params.get("tools") or ()
+    if _MARK in api_of(deployment, native=native).takes or not any(
+        isinstance(tool, dict) and _MARK in tool for tool in tools
+    ):
+        return False
+    params["tools"] = [{name: value for name, value in tool.items() if name != _MARK} for tool in tools]
+    return True
+
+
+def ttls(messages: Sequence[BaseMessage], params: Mapping[str, Any], taken: Takes) -> frozenset[str]:
+    """Return for how long the marks of *messages* and *params* ask, ``5m`` or ``1h``, where litellm asks.
+
+    What it makes of an answer says how much was written to the cache, and not for how long.
+    """
+    if not taken.by_litellm or _MARK not in taken.api.marks:
+        return frozenset()
+    contents = (message.content for message in messages)
+    blocks = [block for content in contents if isinstance(content, list) for block in content]
+    marked = [part for part in (*blocks, *(params.get("tools") or ()), params) if isinstance(part, dict)]
+    return frozenset(str(part[_MARK].get("ttl", "5m")) for part in marked if isinstance(part.get(_MARK), dict))
 
 
 def _has_mark(message: BaseMessage) -> bool:

@@ -11,11 +11,12 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from liverouter.call import Call
-from liverouter.chat import answers, schema_tool
+from liverouter.chat import answers, json_mode, schema_tool
 from liverouter.chat.errors import translate
 from liverouter.chat.history import fitted, takes
 from liverouter.chat.parameters import for_deployment, ours, read
-from liverouter.chat.prompt_cache import cached
+from liverouter.chat.profile import told_to_tracers
+from liverouter.chat.prompt_cache import cached, ttls, unmarked
 from liverouter.chat.tools import deployment_named, is_forced, tool_request, tools_for
 from liverouter.chat.tracing import CallSpans
 from liverouter.events import CallFitted, HistoryFitted
@@ -121,7 +122,7 @@ class Request:
         answers.price(call)
         self._answered(call)
         message = AIMessageChunk(content="", response_metadata=answers.signature(call), chunk_position="last")
-        yield ChatGenerationChunk(message=message)
+        yield ChatGenerationChunk(message=message, generation_info=told_to_tracers(call.served))
 
     async def _first(
         self,
@@ -148,11 +149,14 @@ class Request:
             try:
                 params = self._params_for(deployment, messages)
                 named = params.pop(schema_tool.KEY, None)
-                history, changes = fitted(messages, takes(generation, deployment, params))
+                told_so = json_mode.told_so(messages, self._parameters.kept.get("response_format"))
+                taken = takes(generation, deployment, params)
+                history, changes = fitted(told_so, taken)
                 if changes:
                     told = tuple(f"{kind} ({times})" for kind, times in changes.items())
                     self._usage.emit(HistoryFitted(deployment.id, told, generation.told_name))
-                history = cached(history, params, generation, deployment)
+                history = cached(history, params, deployment, taken)
+                call.cache_ttls = ttls(history, params, taken)
                 answer = await spans.attempt(deployment, ask(attempt, history, params))
             except Exception as exc:  # noqa: BLE001 - whatever an attempt ends in, another deployment may answer
                 call.failed_at(deployment.id, exc, answered=attempt.clock.answered)
@@ -171,15 +175,23 @@ class Request:
             CallError: the call is about a tool that it does not have.
             ValueError: it asks for JSON in a way that the provider does not know.
         """
-        generation, asked = self._generation, self._parameters
-        tools, strangers = tools_for(generation, deployment, asked.kept)
-        forced = is_forced(generation, deployment, tools)
-        request, told = for_deployment(replace(asked, kept=tools), generation, deployment, messages, forced=forced)
-        told += [f"tool {kind}" for kind in strangers]
+        generation, asked = self._generation, dict(self._parameters.kept)
+        if (form := asked.get("response_format")) is not None:
+            asked["response_format"] = json_mode.fitted_form(form, generation, deployment, messages)
+        kept, left_out = tools_for(generation, deployment, asked)
+        forced = is_forced(generation, deployment, kept)
+        parameters = replace(self._parameters, kept=kept)
+        request, told = for_deployment(parameters, generation, deployment, messages, forced=forced)
+        told += left_out
+        if kept.get("response_format") is not form:
+            told.append("response_format")
+        params = tool_request(generation, deployment, request)
+        if unmarked(params, deployment, native=generation.router is None):
+            told.append("cache_control of a tool")
         if told and not self._told:
             self._told = True
             self._usage.emit(CallFitted(deployment.id, tuple(told), generation.told_name))
-        return tool_request(generation, deployment, request)
+        return params
 
     def _deployments(self) -> tuple[Deployment, ...]:
         """Return those that may serve the call: the named one, or all."""

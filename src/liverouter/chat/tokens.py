@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.messages import convert_to_openai_messages
 from langchain_core.messages.utils import count_tokens_approximately
 
-from liverouter.routing.model_map import count_tokens
+from liverouter.routing.token_counts import count_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ _A_FILE: Final = 256  # tokens that a file, a recording or a film counts for, as
 
 def tokens_of_text(deployment: Deployment, text: str) -> int:
     """Return the tokens of *text* by the tokenizer of *deployment*'s model, or an estimate; fetches nothing."""
+    if not text:
+        return 0  # for which the estimate has one
     counted = count_tokens(deployment, text=text)
     return count_tokens_approximately([text], extra_tokens_per_message=0) if counted is None else counted
 

@@ -3,90 +3,25 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
-
-from langchain_core.output_parsers import (
-    BaseCumulativeTransformOutputParser,
-    JsonOutputKeyToolsParser,
-    JsonOutputParser,
-    PydanticOutputParser,
-    PydanticToolsParser,
-)
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from langchain_core.utils.pydantic import is_basemodel_subclass
+from typing import TYPE_CHECKING, Any
 
 from liverouter.chat import schema_tool
-from liverouter.chat.built_in import carried, is_built_in, spelt
+from liverouter.chat.bound import BoundFormat, BoundTools
+from liverouter.chat.built_in import carried, spelt
 from liverouter.chat.history.copies import fresh
-from liverouter.chat.schemas import format_of, function_of, has_options
+from liverouter.chat.schemas import format_of
 from liverouter.providers import api_of, native_model
+from liverouter.routing.model_map import known_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.outputs import Generation as ModelGeneration
 
     from liverouter.generation import Generation
     from liverouter.providers import NativeModel
     from liverouter.revision import Deployment
-
-Method = Literal["json_schema", "function_calling", "json_mode"]
-
-
-class BoundTools(list[dict[str, Any]]):
-    """Tools in OpenAI's format, as traces and caches want to see them.
-
-    Attributes:
-        raw: the tools as the caller gave them, which a provider's own class converts.
-    """
-
-    raw: tuple[Any, ...]
-
-    def __init__(self, tools: Sequence[Any], *, strict: bool | None = None) -> None:
-        self.raw = tuple(tools)
-        found = [fresh(tool if is_built_in(tool) else convert_to_openai_tool(tool)) for tool in tools]
-        for tool in found if strict is not None else ():
-            if "function" in tool:
-                tool["function"] = {"strict": strict, **tool["function"]}
-        super().__init__(map(function_of, found))
-        self._mended = tuple("function" in tool and has_options(tool["function"].get("parameters")) for tool in found)
-
-    def for_class(self, native: NativeModel) -> list[Any]:
-        """Return the tools for a provider's own class: as the caller gave them, a copy where that can be changed.
-
-        They are in OpenAI's format where that is the class's own, and those whose arguments had to be mended.
-        """
-        if native.takes_openai_format:
-            return fresh(list(self))  # type: ignore[no-any-return]  # a list
-        return [made if mended else fresh(raw) for raw, made, mended in zip(self.raw, self, self._mended, strict=True)]
-
-    def only(self, indices: Sequence[int]) -> BoundTools:
-        """Return those of *indices*."""
-        some = BoundTools(())
-        some.raw = tuple(self.raw[index] for index in indices)
-        some._mended = tuple(self._mended[index] for index in indices)
-        some.extend(self[index] for index in indices)
-        return some
-
-
-class BoundFormat(dict[str, Any]):
-    """A response format as OpenAI takes it.
-
-    Attributes:
-        schema: the JSON schema that it stands for.
-        tool: that schema as a tool, for a model that promises no JSON to a schema.
-    """
-
-    schema: dict[str, Any]
-    tool: BoundTools
-
-    def __init__(self, form: Mapping[str, Any], *, schema: Any) -> None:
-        super().__init__(format_of(form))
-        self.schema, self.tool = convert_to_json_schema(schema), BoundTools([schema])
 
 
 def tool_request(generation: Generation, deployment: Deployment, request: dict[str, Any]) -> dict[str, Any]:
@@ -130,13 +65,14 @@ def _made(generation: Generation, deployment: Deployment, request: dict[str, Any
     choice, functions = request.pop("tool_choice", None), [tool for tool in ours if "function" in tool]
     bound = chat.bind_tools(functions, tool_choice=choice, **request)
     given = {name: value for name, value in bound.kwargs.items() if value is not None}  # type: ignore[attr-defined]
-    return given | {"tools": list(ours)}  # with the built-in ones, which the binding would make functions of
+    worded = api_of(deployment, native=False).litellm_tool
+    return given | {"tools": [worded(tool) for tool in ours]}  # the binding would make functions of built-in ones
 
 
 def tools_for(
     generation: Generation, deployment: Deployment, request: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return *request* with the tools that *deployment* can be sent, and the kinds of built-in ones that it cannot.
+    """Return *request* with the tools that *deployment* can be sent, and what is left out: kinds of built-in ones.
 
     Raises:
         MissingToolError: the call is about one of these.
@@ -147,9 +83,15 @@ def tools_for(
     bound = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
     api = api_of(deployment, native=native)
     kept, strangers = carried(bound, request.get("tool_choice"), api, deployment, native=native)
+    left_out = tuple(f"tool {kind}" for kind in strangers)
     if not kept:
-        return {name: value for name, value in request.items() if name not in ("tools", "tool_choice")}, strangers
-    return {**request, "tools": bound.only(kept)}, strangers
+        return {name: value for name, value in request.items() if name not in ("tools", "tool_choice")}, left_out
+    made = {**request, "tools": bound.only(kept)}
+    if bound.is_strict and not api.is_strict(known_model(deployment)):
+        made |= {"tools": made["tools"].loose()}
+        made.pop("strict", None)
+        return made, (*left_out, "strict")
+    return made, (*left_out, "strict") if bound.loosened else left_out
 
 
 def is_forced(generation: Generation, deployment: Deployment, request: Mapping[str, Any]) -> bool:
@@ -226,15 +168,16 @@ def _native_request(
     named = {schema_tool.KEY: request.pop(schema_tool.KEY)} if schema_tool.KEY in request else {}
     ours = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
     given = [spelt(tool) for tool in ours.for_class(native)]
+    form = request.pop("response_format", None)  # of which OpenAI's package would make another schema
     bound = chat.bind_tools(given, **request)
     made: dict[str, Any] = dict(bound.kwargs)  # type: ignore[attr-defined]  # a RunnableBinding
     if native.takes_anthropic_blocks:  # its class forgets the mark of a tool in OpenAI's format
         for tool, own in zip(given, made["tools"], strict=False):
             if isinstance(tool, Mapping) and "cache_control" in tool:
                 own["cache_control"] = tool["cache_control"]
-    form = made.get("response_format")
-    if form is not None and native.takes_openai_format and not native.remembers_in(chat, made):
-        del made["response_format"]  # with which OpenAI's package would read the calls, and refuse tools that are loose
+    if form is not None and native.parameters_in(chat, made) is not None:
+        made["response_format"] = form
+    elif form is not None:  # else OpenAI's package would read the calls, and refuse tools that are loose
         made["extra_body"] = {**(made.get("extra_body") or {}), "response_format": form}
     return made | named
 
@@ -247,92 +190,9 @@ def _own_format(chat: BaseChatModel, response_format: Mapping[str, Any]) -> dict
     """
     schema = response_format.schema if isinstance(response_format, BoundFormat) else None
     schema = fresh(schema) or (response_format.get("json_schema") or {}).get("schema")
+    if schema is None and response_format.get("type") == "json_object":
+        return {"response_mime_type": "application/json"}  # only Google's class is asked so
     if schema is None:
         raise ValueError("this provider promises JSON only to a schema: use with_structured_output, or 'json_schema'")
     bound = chat.with_structured_output(schema, method="json_schema").first  # type: ignore[attr-defined]  # a sequence
     return {name: value for name, value in bound.kwargs.items() if name != "ls_structured_output_format"}
-
-
-def structured(
-    model: BaseChatModel,
-    schema: Any,
-    *,
-    method: Method,
-    include_raw: bool,
-    strict: bool | None,
-    tools: Sequence[Any] | None = None,
-    **kwargs: Any,
-) -> Runnable[Any, Any]:
-    """Return *model* bound to *schema* and followed by its parser.
-
-    *tools* may be called beside it, *kwargs* are bound as well; `LiveChatModel.with_structured_output` has the rest.
-
-    Raises:
-        ValueError: an unknown *method*, or json_mode with *strict*.
-    """
-    is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
-    traced = {"kwargs": {"method": method, "strict": strict}, "schema": convert_to_json_schema(schema)}
-    parser: Runnable[Any, Any]
-    if method == "function_calling":
-        name = convert_to_openai_tool(schema)["function"]["name"]
-        bound = model.bind_tools(
-            [schema, *(tools or ())], tool_choice=name, strict=strict, ls_structured_output_format=traced, **kwargs
-        )
-        parser = _tool_parser(schema)
-    elif method in ("json_schema", "json_mode"):
-        if method == "json_mode" and strict is not None:
-            raise ValueError("json_mode takes no 'strict': it promises JSON, not a schema")
-        extra = {} if tools is None else {"tools": BoundTools(tools, strict=strict)}
-        bound = model.bind(
-            response_format=_response_format(schema, method, strict=strict),
-            ls_structured_output_format=traced,
-            **extra,
-            **kwargs,
-        )
-        content = PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()
-        parser = _AnswerParser(content=content, tool=_tool_parser(schema))
-    else:
-        raise ValueError(f"method is 'json_schema', 'function_calling' or 'json_mode', not {method!r}")
-    if not include_raw:
-        return bound | parser
-    parse = RunnablePassthrough.assign(parsed=operator.itemgetter("raw") | parser, parsing_error=lambda _: None)
-    failed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=bound) | parse.with_fallbacks([failed], exception_key="parsing_error")
-
-
-def _tool_parser(schema: Any) -> BaseCumulativeTransformOutputParser[Any]:
-    """Return what reads *schema* from a tool call: an instance of a pydantic class, else a dict."""
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)
-    return JsonOutputKeyToolsParser(key_name=convert_to_openai_tool(schema)["function"]["name"], first_tool_only=True)
-
-
-class _AnswerParser(BaseCumulativeTransformOutputParser[Any]):
-    """Reads an answer to a schema, whether it came as text or as a tool call: the model in force decides."""
-
-    content: BaseCumulativeTransformOutputParser[Any]
-    tool: BaseCumulativeTransformOutputParser[Any]
-
-    @property
-    def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
-        return self.content.OutputType
-
-    def get_format_instructions(self) -> str:
-        return self.content.get_format_instructions()
-
-    def parse(self, text: str) -> Any:
-        return self.content.parse(text)
-
-    def parse_result(self, result: list[ModelGeneration], *, partial: bool = False) -> Any:
-        message = getattr(result[0], "message", None)
-        came_as_tool = getattr(message, "tool_calls", None) or getattr(message, "tool_call_chunks", None)
-        return (self.tool if came_as_tool else self.content).parse_result(result, partial=partial)
-
-
-def _response_format(schema: Any, method: Method, *, strict: bool | None) -> BoundFormat:
-    """Return the response format for "json_mode" or "json_schema", which is strict unless *strict* is False."""
-    if method == "json_mode":
-        return BoundFormat({"type": "json_object"}, schema=schema)
-    function = convert_to_openai_tool(schema)["function"]
-    described = {"name": function["name"], "schema": function["parameters"], "strict": strict is not False}
-    return BoundFormat({"type": "json_schema", "json_schema": described}, schema=schema)

@@ -6,16 +6,16 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 
 from liverouter.client import LiveRouter
-from liverouter.daemon.addresses import is_loopback, resolve
+from liverouter.daemon.addresses import is_loopback
 from liverouter.daemon.api import create_app
 from liverouter.daemon.auth import AdminToken, LoginLimiter, admin_token, kept_token
+from liverouter.daemon.binding import bind, numeric_of, url_of
 from liverouter.daemon.complaints import Complaints
 from liverouter.daemon.connections import Connections, Limits
 from liverouter.daemon.context import Context, build_context, soon
@@ -25,7 +25,7 @@ from liverouter.daemon.request_guard import Policy
 from liverouter.daemon.systemd import Notifier
 from liverouter.embedded.data_folder import DataFolder
 from liverouter.embedded.server import default_data_dir
-from liverouter.errors import LiveRouterError, OptionsError
+from liverouter.errors import OptionsError
 from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, OwnDatabaseEnded, ReadFailed
 from liverouter.logs import Log, LogObserver
 from liverouter.options import names_database, wake_url
@@ -33,6 +33,7 @@ from liverouter.redis.wake import WakePublisher
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Coroutine, Generator
     from pathlib import Path
 
@@ -73,16 +74,16 @@ def serve(
     """
     token = admin_token()
     with contextlib.ExitStack() as stack:
-        bind_to = _resolve(host, port)
+        bind_to = numeric_of(host, port)
         _check_token_policy(host, bind_to[1], token, with_token=with_token)
-        listener = stack.enter_context(_bind(host, port, bind_to))
+        listener = stack.enter_context(bind(host, port, bind_to))
         server, given = None, dict[str, Any](database_url=database_url)
         if not database_url and not names_database(os.environ):
             server, given = start_own_database(stack, _data_folder(data_dir), echo)
         wake = wake_url(os.environ)
         live = LiveRouter(wake_url="", **given)  # it listens itself, and passes on what it hears
         stack.callback(live.close)
-        policy, address = _policy(token), _url(host, listener)
+        policy, address = _policy(token), url_of(host, listener)
         if token is None and with_token:
             path = DataFolder(_data_folder(data_dir), durable=True).token
             made = kept_token(path)
@@ -136,46 +137,6 @@ def _check_token_policy(host: str, address: str, token: str | None, *, with_toke
         reached = host if host == address else f"{host} ({address})"
         message = f"{reached} can be reached by others, and no token is set"
         raise OptionsError(message, where=where, hint=f"{hint}, or serve on 127.0.0.1")
-
-
-def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, str]:
-    """Return the family and the numeric address that *host* stands for here.
-
-    Raises:
-        LiveRouterError: the name is not known here (LR610).
-    """
-    try:
-        return resolve(host, port)
-    except OSError as exc:
-        raise _unusable(host, port, exc) from exc
-
-
-def _bind(host: str, port: int, bind_to: tuple[socket.AddressFamily, str]) -> socket.socket:
-    """Return a socket that listens on the address *bind_to*, and not on *host*, which may resolve to another by now.
-
-    Raises:
-        LiveRouterError: the address is taken (LR610).
-    """
-    family, address = bind_to
-    try:
-        return socket.create_server((address, port), family=family)
-    except (OSError, OverflowError) as exc:
-        raise _unusable(host, port, exc) from exc
-
-
-def _unusable(host: str, port: int, exc: Exception) -> LiveRouterError:
-    return LiveRouterError(
-        f"port {port} of {host} cannot be used: {getattr(exc, 'strerror', None) or exc}",
-        code="LR610",
-        where="liverouter serve",
-        hint="End what listens there, or choose another: --port 8485",
-    )
-
-
-def _url(host: str, listener: socket.socket) -> str:
-    """Return the page's URL, with the port that *listener* got."""
-    name = f"[{host.strip('[]')}]" if ":" in host else host
-    return f"http://{name}:{listener.getsockname()[1]}/"
 
 
 class Server(uvicorn.Server):

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from liverouter.errors import NotReadyError, Problem, RolloutError
 from liverouter.loops.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -92,6 +93,24 @@ class Readiness:
             with self._changed:
                 self._wakeups.remove(wakeup)
         return time.monotonic() - caller.began
+
+    def not_ready(self, waited_s: float) -> NotReadyError:
+        """Return the error of a caller who waited *waited_s* seconds for the first generation: why there is none."""
+        status = self._tracker.current
+        problems = status.problems
+        if not problems and (error := status.last_error) is not None:
+            problems = (Problem(error.code, error.message, error.where, error.hint),)
+        hint = status.step.hint if status.step is not None else ""
+        return NotReadyError(problems, waited_s=waited_s, waiting_for=status.waiting_for, hint=hint)
+
+    def late(self, revision: int, timeout_s: float) -> RolloutError:
+        """Return the error of a caller who waited *timeout_s* seconds for *revision*, and this process still starts."""
+        return RolloutError(
+            f"this process is still starting after {timeout_s:g} s",
+            code="LR404",
+            where=f"revision {revision}",
+            hint=self._tracker.current.waiting_for or "Wait longer",
+        )
 
     def _caller(self, is_over: Callable[[Status], bool], limit_s: float, *, strict: bool) -> _Caller:
         """Return a caller whose time begins now."""

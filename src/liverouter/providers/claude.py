@@ -13,6 +13,8 @@ _NEWEST: Final = (99, 0)  # of a name without a version
 _THINKS_SINCE: Final = (3, 7)
 _ADAPTS_SINCE: Final = (4, 6)  # before it thinking has a budget of tokens, afterwards none
 _SAMPLES_UNTIL: Final = (4, 6)
+_STRICT_SINCE: Final = (4, 5)
+_STRICT_SINCE_ON_VERTEX: Final = (4, 6)
 _LEAST_BUDGET: Final = 1024
 _LEAST_TOP_P: Final = 0.95  # beside thinking
 _LIMITS: Final = (((3, 4), 4096), ((3, 5), 8192), ((4, 4), 32_000))  # until a version, tokens of an answer
@@ -123,6 +125,18 @@ def _litellm_words(sent: dict[str, Any]) -> dict[str, Any]:
 _BODY: Final = frozenset(
     ("cache_control", "container", "context_management", "inference_geo", "mcp_servers", "output_config", "speed")
 )
+
+
+def _litellm_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return *tool*, one that is strict as Anthropic's API has it: litellm makes it anew without that."""
+    function = tool.get("function") or {}
+    if not function.get("strict"):
+        return tool
+    beside = {name: value for name, value in tool.items() if name not in ("type", "function")}
+    about = {"description": function["description"]} if function.get("description") else {}
+    return {"name": function["name"], **about, "input_schema": function["parameters"], "strict": True, **beside}
+
+
 _SEARCHES: Final = r"web_search|tool_search_tool_regex|tool_search_tool_bm25"
 _HANDS: Final = r"bash|memory|text_editor"
 _NATIVE_TOOLS: Final = re.compile(
@@ -159,6 +173,9 @@ PARAMETERS: Final = Api(
     native_tools=_NATIVE_TOOLS,
     litellm_tools=_LITELLM_TOOLS,
     litellm_body=_BODY,
+    litellm_tool=_litellm_tool,
+    is_strict=lambda model: _version(model) >= _STRICT_SINCE,
+    json_mode=False,
 )
 
 
@@ -171,6 +188,7 @@ ON_VERTEX: Final = replace(
     takes=_without("container", "mcp_servers", "service_tier"),
     native_tools=_NATIVE_TOOLS_ON_VERTEX,
     litellm_tools=_LITELLM_TOOLS_ON_VERTEX,
+    is_strict=lambda model: _version(model) >= _STRICT_SINCE_ON_VERTEX,
 )
 ON_SNOWFLAKE: Final = replace(  # as litellm asks there
     PARAMETERS,
@@ -186,4 +204,5 @@ ON_SNOWFLAKE: Final = replace(  # as litellm asks there
     ),
     native_tools=None,
     litellm_tools=None,
+    is_strict=lambda _: False,
 )

@@ -127,4 +127,5 @@ PARAMETERS: Final = Api(
     litellm=_litellm_words,
     native_tools=_TOOLS,
     litellm_tools=_TOOLS,
+    is_strict=lambda _: False,
 )

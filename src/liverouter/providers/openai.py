@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from liverouter.providers.parameters import Api, Model, Takes, effort_of, nearest
@@ -125,6 +126,34 @@ PARAMETERS: Final = Api(
 )
 
 
+_NOT_IN_RESPONSES: Final = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "modalities",
+        "n",
+        "prediction",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "top_logprobs",
+        "web_search_options",
+    }
+)
+_RESPONSES: Final = replace(
+    PARAMETERS,
+    takes={name: takes for name, takes in PARAMETERS.takes.items() if name not in _NOT_IN_RESPONSES}
+    | {"max_tokens": Takes("max_output_tokens", 16)},
+)
+
+
+def _by_responses(chat: Any, request: Mapping[str, Any]) -> bool:
+    """Tell whether OpenAI's class *chat* asks for *request* by the Responses API."""
+    return bool(chat._use_responses_api(dict(request)))  # noqa: SLF001 - it tells nobody
+
+
 def _base(deployment: Deployment) -> str:
     """Return where calls go; never a library's choice, which asks the environment."""
     return deployment.settings.get("openai_api_base", _BASE)
@@ -199,11 +228,17 @@ CHAT_OPENAI: Final = NativeModel(
     extra="openai",
     takes_openai_format=True,
     remembers=frozenset({"openai"}),
+    remembers_own=True,
     # chat completions have no place for what the other API said
-    remembers_in=lambda chat, request: bool(chat._use_responses_api(dict(request))),  # noqa: SLF001 - it tells nobody
+    remembers_in=_by_responses,
+    parameters_in=lambda chat, request: _RESPONSES if _by_responses(chat, request) else None,
 )
 HISTORY: Final = History(
-    marks=frozenset({"prompt_cache_breakpoint"}), system_anywhere=True, takes_turns=False, user_last=False
+    marks=frozenset({"prompt_cache_breakpoint"}),
+    file_urls=False,
+    system_anywhere=True,
+    takes_turns=False,
+    user_last=False,
 )
 
 

@@ -142,6 +142,9 @@ class Api:
         litellm_tools: those that litellm can ask for.
         litellm_body: members that rows may give in `extra_body` where litellm asks: what else stands there it may take
             for an order to itself, and send the key elsewhere. None where it leaves the body alone.
+        litellm_tool: a function in OpenAI's format -> as litellm passes it on whole.
+        is_strict: tells of a model whether it binds the arguments of a tool to their schema where asked to.
+        json_mode: it can be asked for JSON of any shape.
     """
 
     takes: Mapping[str, Takes]
@@ -153,6 +156,9 @@ class Api:
     native_tools: re.Pattern[str] | None = None
     litellm_tools: re.Pattern[str] | None = None
     litellm_body: frozenset[str] | None = None
+    litellm_tool: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
+    is_strict: Callable[[Model], bool] = lambda _: True
+    json_mode: bool = True
 
 
 @dataclass(frozen=True, slots=True)

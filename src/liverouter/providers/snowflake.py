@@ -132,8 +132,11 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     return model
 
 
-_NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset(), parameters=_PARAMETERS)
-_HISTORY: Final = History(lists=False)  # whoever made the model; litellm asks Claude by another API, which takes it too
+_HISTORY: Final = History(lists=False, file_urls=False)
+_HISTORY_OF_CLAUDE: Final = History(
+    marks=frozenset({"cache_control"}), file_urls=False
+)  # of the other API, by which litellm asks it
+_NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset(), history=_HISTORY, parameters=_PARAMETERS)
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,
     name="snowflake",
@@ -163,7 +166,7 @@ SPEC: Final = ProviderSpec(
     litellm_options=_options,
     litellm_patches=lambda model: ("snowflake_stops",) if is_claude(model) else (),
     native=lambda _: _NATIVE,
-    history=lambda _: _HISTORY,
+    history=lambda model: _HISTORY_OF_CLAUDE if is_claude(model) else _HISTORY,
     dialect=lambda _: _DIALECT,
     parameters=lambda model: ON_SNOWFLAKE if is_claude(model) else _PARAMETERS,
     libraries=("openai",),

@@ -108,6 +108,7 @@ class History:
         call_ids: what the id of a tool call must match whole; None where calls have no ids, or any.
         marks: further members that a content block may have: of the caches, for instance.
         lists: text may be a list of blocks, not only a string.
+        file_urls: a document may be named by its address.
         rich_results: images and files may stand in the result of a tool.
         system_anywhere: system messages may stand between others, and several of them.
         takes_turns: a user begins, nobody speaks twice in a row or says nothing.
@@ -117,6 +118,7 @@ class History:
     call_ids: re.Pattern[str] | None = _CALL_ID
     marks: frozenset[str] = frozenset()
     lists: bool = True
+    file_urls: bool = True
     rich_results: bool = False
     system_anywhere: bool = False
     takes_turns: bool = True
@@ -135,10 +137,13 @@ class NativeModel:
         takes_openai_format: it takes OpenAI's `response_format`; else its `with_structured_output` makes what it takes.
         remembers: whose answers it takes back whole in a history, reasoning and its own tools' blocks included, as a
             message's `model_provider` says.
+        remembers_own: it takes back what its own account said alone, which it knows by ids.
         remembers_in: (the chat model, a request) -> whether it does so in that request.
         takes_anthropic_blocks: images, documents and tool results may stand in a history as Anthropic writes them.
         promises: tells of a chat model whether its answers can be bound to a schema, tools beside it.
+        history: what the API of its class takes of a conversation, where litellm asks another one.
         parameters: which parameters of a call the API of its class takes, where litellm asks another one.
+        parameters_in: (the chat model, a request) -> those of the API by which that is asked, where it is another.
     """
 
     build: Callable[[Deployment, Http], BaseChatModel]
@@ -146,10 +151,13 @@ class NativeModel:
     extra: str
     takes_openai_format: bool = False
     remembers: frozenset[str] = frozenset()
+    remembers_own: bool = False
     remembers_in: Callable[[Any, Mapping[str, Any]], bool] = lambda *_: True
     takes_anthropic_blocks: bool = False
     promises: Callable[[BaseChatModel], bool] = lambda _: True
+    history: History | None = None
     parameters: Api | None = None
+    parameters_in: Callable[[Any, Mapping[str, Any]], Api | None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)

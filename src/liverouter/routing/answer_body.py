@@ -14,7 +14,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.routing.said import error_in_events
+from liverouter.routing.said import error_in_events, refusal_in
 from liverouter.routing.unreached import lost_by
 
 if TYPE_CHECKING:
@@ -233,6 +233,8 @@ class _Events:
             self._said = said
             if self._clock is not None:
                 self._clock.said = said
+        if self._clock is not None and (declined := refusal_in(whole)) is not None:
+            self._clock.declined = (self._clock.declined or "") + declined
         if not self._by_event:
             whole = whole.translate(_BLANKS)
             for line_break, escaped in _BREAKS.items():

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from langchain_core.exceptions import (
     ModelAPIError,
     ModelConnectionError,
+    ModelError,
     ModelInvalidRequestError,
     ModelTimeoutError,
 )
 
 from liverouter.errors import CallError
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+try:
+    from langchain_core.exceptions import ModelRefusalError
+except ImportError:
+
+    class ModelRefusalError(ModelError):  # type: ignore[no-redef]
+        """The one that LangChain has since 1.7.5."""
+
 
 _HINT_RETRY: Final = "Try again; if it stays, look at the provider's status page and at proxies in between."
 _LONGEST_REFUSAL: Final = 200  # characters
@@ -62,16 +74,25 @@ class FailedAnswerError(CallError, ModelAPIError):
         super().__init__(what, code="LR312", where=deployment_id, hint=_HINT_RETRY)
 
 
-class RefusedError(CallError, ModelInvalidRequestError):
-    """The provider refused to answer (LR305)."""
+class DeclinedError(ModelInvalidRequestError, ModelRefusalError):
+    """The model or its provider declines to answer: LangChain's two classes for it in one."""
+
+
+class RefusedError(CallError, DeclinedError):
+    """The provider refused to answer (LR305).
+
+    Attributes:
+        raw_message: the answer that refuses, of a stream the piece that says so.
+    """
 
     status_code: Final = 400
 
-    def __init__(self, deployment_id: str, *, text: str = "") -> None:
+    def __init__(self, deployment_id: str, *, text: str = "", raw_message: BaseMessage | None = None) -> None:
         """Name the deployment, and repeat the beginning of what it said."""
         what = f"{_label(deployment_id)} refused to answer" + (f": {text[:_LONGEST_REFUSAL]}" if text else "")
         hint = "Rephrase the request; a fallback of another provider may answer it."
         super().__init__(what, code="LR305", where=deployment_id, hint=hint)
+        self.raw_message = raw_message
 
 
 class SilentError(CallError, ModelTimeoutError):
@@ -97,7 +118,7 @@ class UnreachedError(CallError, ModelConnectionError):
         super().__init__(what, code="LR310", where=deployment_id, hint=hint)
 
 
-class UnsentError(CallError, ModelInvalidRequestError):
+class UnsentError(CallError, ModelInvalidRequestError, ValueError):
     """The request could not be written as the provider wants it, so that nothing was sent (LR308)."""
 
     status_code: Final = 400
@@ -131,10 +152,15 @@ class MissingToolError(CallError, ModelInvalidRequestError):
         super().__init__(message, code="LR314", where=deployment_id, hint=hint)
 
 
-def hollow(deployment_id: str, *, refusal: str, finish: str) -> EmptyAnswerError | RefusedError:
-    """Return the error of an answer without content that ended for the reason *finish*, with a *refusal* or none."""
+def hollow(
+    deployment_id: str, *, refusal: str, finish: str, message: BaseMessage | None
+) -> EmptyAnswerError | RefusedError:
+    """Return the error of an answer without content that ended for the reason *finish*, with a *refusal* or none.
+
+    *message*: the answer, of a stream its last piece; None where there was none.
+    """
     if refusal or finish.lower() in _REFUSALS:
-        return RefusedError(deployment_id, text=refusal)
+        return RefusedError(deployment_id, text=refusal, raw_message=message)
     return EmptyAnswerError(deployment_id, finish=finish)
 
 

@@ -16,6 +16,7 @@ from liverouter.routing.answer_errors import (
     BrokenCallError,
     CutStreamError,
     FailedAnswerError,
+    RefusedError,
     SilentError,
     UnreachedError,
     UnsentError,
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
 _MARKERS: Final = ("finish_reason", "stop_reason")
-_NO_ROOM: Final = frozenset({"length", "max_tokens", "model_context_window_exceeded"})  # the caller is told so
-_STOPPED: Final = frozenset({"stop", "stop_sequence", "end_turn"})
+_NO_ROOM: Final = frozenset(
+    {"length", "max_output_tokens", "max_tokens", "model_context_window_exceeded"}
+)  # the caller is told so
+_STOPPED: Final = frozenset({"completed", "stop", "stop_sequence", "end_turn"})
 _STOPS: Final = ("stop", "stop_sequences")  # parameters by which the caller ends an answer
 _AT_ONCE: Final = 100  # pieces without content that are read before other calls get their turn
 _TOOLS: Final = ("tool_call_chunks", "tool_calls", "invalid_tool_calls")
@@ -82,9 +85,10 @@ class Attempt:
             await self.clock.close()
         generations = _with_ends(result)
         if not any(_has_content(generation.message) for generation in generations):
-            finish = finish_of(generations[0]) if generations else ""
-            refusal = (_refusal(generations[0].message) if generations else "") or _blocked(result.llm_output)
-            self._refuse_hollow(finish, refusal, may_stop=any(params.get(name) for name in _STOPS))
+            first = generations[0] if generations else None
+            refusal = ("" if first is None else _refusal(first.message)) or _blocked(result.llm_output)
+            finish, message = ("", None) if first is None else (finish_of(first), first.message)
+            self._refuse_hollow(finish, refusal, message, may_stop=any(params.get(name) for name in _STOPS))
         for generation in generations:
             self._refuse_broken(finish_of(generation), broken_call(generation.message))
         return result
@@ -113,7 +117,8 @@ class Attempt:
                     await asyncio.sleep(0)  # pieces that are all there already hold up no other call
             else:
                 self._refuse_failed()
-                self._refuse_hollow(finish, refusal, may_stop=any(params.get(name) for name in _STOPS))
+                message = held[-1].message if held else None
+                self._refuse_hollow(finish, refusal, message, may_stop=any(params.get(name) for name in _STOPS))
         except BaseException:  # cancellation too: the provider's connection must go
             await self._release(source)
             raise
@@ -181,6 +186,7 @@ class Attempt:
             UnsentError: a library could not write the request.
             UnreachedError: the provider could not be reached, or the connection was lost.
             SilentError: the HTTP library's own timeout came first.
+            RefusedError: the library calls an error what was a refusal.
         """
         if not self.clock.sent and is_unsendable(error):
             raise UnsentError(self._identifier, brief(root_of(error))) from error
@@ -188,6 +194,8 @@ class Attempt:
             if lost.is_timeout:
                 raise SilentError(self._identifier, self._timeout_s, begun=begun, why=lost.text) from error
             raise UnreachedError(self._identifier, lost.text, begun=begun) from error
+        if self.clock.said is None and self.clock.declined is not None:  # Azure's class raises for a filter's end
+            raise RefusedError(self._identifier, text=self.clock.declined) from error
         blame(error, self.clock.said)
 
     def _refuse_failed(self) -> None:
@@ -202,15 +210,17 @@ class Attempt:
         if tool is not None and finish.lower() not in _NO_ROOM:
             raise BrokenCallError(self._identifier, tool)
 
-    def _refuse_hollow(self, finish: str, refusal: str, *, may_stop: bool) -> None:
+    def _refuse_hollow(self, finish: str, refusal: str, message: BaseMessage | None, *, may_stop: bool) -> None:
         """Raise for an answer without content, unless it ended for a reason that needs none.
 
         *may_stop*: the caller gave stop sequences, and the first may come at once.
         """
         ended = finish.lower()
-        if ended in _NO_ROOM or (ended in _STOPPED and may_stop):
+        declined = self.clock.declined
+        if not refusal and declined is None and (ended in _NO_ROOM or (ended in _STOPPED and may_stop)):
             return
-        raise hollow(self._identifier, refusal=refusal, finish=finish)
+        finish = finish if declined is None else "refusal"
+        raise hollow(self._identifier, refusal=refusal or declined or "", finish=finish, message=message)
 
 
 def _with_ends(result: ChatResult) -> list[Any]:
@@ -228,6 +238,8 @@ def finish_of(piece: Any) -> str:
         for name in _MARKERS if metadata else ():
             if reason := metadata.get(name):
                 return str(getattr(reason, "name", reason))
+        if metadata and metadata.get("object") == "response":  # of OpenAI's Responses API
+            return str((metadata.get("incomplete_details") or {}).get("reason") or metadata.get("status") or "")
     return ""
 
 
@@ -237,7 +249,7 @@ def _has_content(message: Any) -> bool:
     if isinstance(content, str):
         if content:
             return True
-    elif any(_is_something(block) for block in content):
+    elif any(map(_is_something, content)) and not _only_refuses(content):
         return True
     if any(getattr(message, name, None) for name in _TOOLS):
         return True
@@ -245,15 +257,23 @@ def _has_content(message: Any) -> bool:
     return bool(extra) and any(extra.get(name) for name in _SAYS_SOMETHING)
 
 
+def _only_refuses(content: Sequence[Any]) -> bool:
+    """Tell whether *content* has a refusal and no other text: what the model did before it declined is no answer."""
+    kinds = {block.get("type") for block in content if isinstance(block, dict) and _is_something(block)}
+    return "text" not in kinds and any(isinstance(block, dict) and block.get("type") == "refusal" for block in content)
+
+
 def _is_something(block: Any) -> bool:
     if isinstance(block, str):
         return bool(block)
-    return block.get("type") != "text" or bool(block.get("text"))
+    return block.get("type") not in ("refusal", "text") or bool(block.get("text"))
 
 
 def _refusal(message: Any) -> str:
     """Return the words by which *message*, or a piece of one, refuses; "" where it does not."""
-    return str(message.additional_kwargs.get("refusal") or _blocked(message.response_metadata))
+    blocks = message.content if isinstance(message.content, list) else ()
+    said = next((block.get("refusal") for block in blocks if isinstance(block, dict) and block.get("refusal")), "")
+    return str(message.additional_kwargs.get("refusal") or said or _blocked(message.response_metadata))
 
 
 def _blocked(metadata: Mapping[str, Any] | None) -> str:

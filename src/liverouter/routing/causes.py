@@ -32,6 +32,7 @@ Kind = Literal[
     "timeout",
     "connection",  # the provider could not be reached
     "context_overflow",  # the prompt is longer than the model reads
+    "refusal",  # the model or its provider declines
     "invalid_request",  # anything else that the caller has to change
     "server",  # the provider failed, or its answer cannot be read
 ]
@@ -80,10 +81,13 @@ _BY_LANGCHAIN: Final[Mapping[str, Kind]] = {  # what an error is that was typed 
     "ModelInvalidRequestError": "invalid_request",
     "ModelNotFoundError": "not_found",
     "ModelPermissionDeniedError": "permission",
+    "DeclinedError": "refusal",
+    "ModelRefusalError": "refusal",
     "ModelRateLimitError": "rate_limit",
     "ModelTimeoutError": "timeout",
 }
 _BY_NAME: Final[Mapping[str, Kind]] = {  # the nearest class in the MRO wins
+    "ContentPolicyViolationError": "refusal",
     "ContextWindowExceededError": "context_overflow",
     "AuthenticationError": "authentication",
     "PermissionDeniedError": "permission",

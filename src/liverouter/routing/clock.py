@@ -33,6 +33,7 @@ class Clock:
         sent: whether a request was handed to a connection; one for a token, which comes first, does not count.
         answered: whether the provider has answered anything but an error.
         said: the error that it answered last; None where that was none.
+        declined: the words by which the model declined to answer; "" without any, None where it did not.
         lost: why the last request got no answer, or no whole one; None where it got one.
         opened: the streams of its answers; `close` lets go of those that a library left open.
         reads_cost: whether the caller takes the cost from litellm's answer.
@@ -43,6 +44,7 @@ class Clock:
         self.timeout_s, self.headers = timeout_s, headers or {}
         self.sent = self.answered = self.reads_cost = False
         self.said: Said | None = None
+        self.declined: str | None = None
         self.lost: Lost | None = None
         self.opened: list[Any] = []
         self._limit_s = self._left_s = timeout_s * _GRACE

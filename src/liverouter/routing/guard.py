@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 from liverouter.routing.answer_body import BodyError, body_pieces, read_timeout_s, refuse_parts, stream_class
 from liverouter.routing.clock import clock_of_call
-from liverouter.routing.said import error_in_answer, said_by
+from liverouter.routing.said import error_in_answer, refusal_in, said_by
 from liverouter.routing.unreached import lost_by
 from liverouter.secrecy.origins import is_loopback, origin_of
 
@@ -133,6 +133,7 @@ def _whole(response: Any, content: bytes, clock: Clock | None) -> Any:
     said = error_in_answer(content)
     if clock is not None:
         clock.answered = said is None
+        clock.declined = refusal_in(content)
     if said is None:
         return _rebuilt(response, response.status_code, content)
     if said.is_end:

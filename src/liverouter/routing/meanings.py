@@ -29,6 +29,7 @@ _NO_MONEY: Final = Verdict(402, "permission")
 _BARRED: Final = Verdict(403, "permission")
 _BAD_KEY: Final = Verdict(401, "authentication")
 _NO_MODEL: Final = Verdict(404, "not_found")
+_REFUSED: Final = Verdict(400, "refusal")
 
 _CODES: Final[Mapping[str, Verdict]] = {  # the whole of a `code`, `type`, `status` or `reason`
     "billing_error": _NO_MONEY,
@@ -51,6 +52,10 @@ _CODES: Final[Mapping[str, Verdict]] = {  # the whole of a `code`, `type`, `stat
     "InvalidApiVersionParameter": _NO_MODEL,
     "MissingApiVersionParameter": _NO_MODEL,
     "UnsupportedApiVersion": _NO_MODEL,
+    "content_filter": _REFUSED,
+    "content_policy_violation": _REFUSED,
+    "invalid_prompt": _REFUSED,
+    "ResponsibleAIPolicyViolation": _REFUSED,
 }
 
 # How a message begins, in whatever case. What follows may be the caller's own text, which providers repeat.
@@ -82,7 +87,15 @@ _SAYS_NO_MODEL: Final = re.compile(
     rf"|(?:the )?api[ -]version (?:{_NAME} )?(?:is )?(?:not supported|invalid))\b",
     re.IGNORECASE,
 )
+_SAYS_REFUSED: Final = re.compile(
+    r"(?:output blocked by content filtering policy"
+    r"|invalid prompt: your prompt was flagged"
+    r"|the response was filtered due to the prompt triggering"
+    r"|the (?:prompt|response) was blocked)\b",
+    re.IGNORECASE,
+)
 _MESSAGES: Final = (
+    (_SAYS_REFUSED, _REFUSED),
     (_SAYS_NO_MONEY, _NO_MONEY),
     (_SAYS_BARRED, _BARRED),
     (_SAYS_BAD_KEY, _BAD_KEY),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import PROVIDERS, spec_of
 from liverouter.providers.parameters import Model
-from liverouter.routing.litellm_setup import loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,17 +114,6 @@ def _is_of(facts: Mapping[str, Any], provider: str) -> bool:
     """Tell whether *facts* are of a model of *provider*; litellm may have one kind per vendor, ``vertex_ai-…``."""
     kind = str(facts.get("litellm_provider") or "")
     return kind == provider or kind.startswith(f"{provider}-")
-
-
-def count_tokens(deployment: Deployment, **said: Any) -> int | None:
-    """Return the tokens of *said*, ``text`` or OpenAI ``messages`` and ``tools``; None while litellm is not loaded.
-
-    Exact for OpenAI's models, an estimate for others; neither an image nor a tokenizer is fetched.
-    """
-    if (litellm := loaded()) is None:
-        return None
-    name = spec_of(deployment).known_as(deployment)
-    return int(litellm.token_counter(name, {"type": "openai_tokenizer"}, use_default_image_token_count=True, **said))
 
 
 def cost_usd(deployment: Deployment, tokens: UsageMetadata | None) -> float | None:

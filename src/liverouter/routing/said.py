@@ -17,6 +17,10 @@ _MOST_DETAILS: Final = 20
 _LARGEST: Final = 64_000  # bytes of an answer that is looked into
 # As names and as values; within a text their quotes are escaped.
 _MARKS: Final = (b'"error"', b'"error_code"', b'"MALFORMED_', b'"UNEXPECTED_TOOL', b'"TOO_MANY_TOOL')
+_REFUSALS: Final = (b'"refusal"', b'"content_filter"')
+_DECLINES: Final = re.compile(
+    rb'"refusal": ?"((?:[^"\\]|\\.)*+)"|"(?:stop_reason": ?"refusal|finish_reason": ?"content_filter)"'
+)
 _FAILED: Final = frozenset(  # reasons for which answers end that are none, as gateways and Google name them
     {"error", "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"}
 )
@@ -81,14 +85,39 @@ def error_in_events(events: bytes) -> Said | None:
     return None
 
 
+def refusal_in(data: bytes) -> str | None:
+    """Return the words by which an answer, or whole events of one, declines; "" without any, None where it does not.
+
+    Some libraries leave them out of what they make of it. A model's arguments may have such a member as well, so it
+    counts only where nothing else is in the answer.
+    """
+    if not any(mark in data for mark in _REFUSALS):
+        return None
+    found = list(_DECLINES.finditer(data))
+    return "".join(_text(match[1]) for match in found if match[1]) if found else None
+
+
+def _text(escaped: bytes) -> str:
+    """Return the text that stands *escaped* between the quotes of a JSON string."""
+    try:
+        return str(json.loads(b'"%b"' % escaped, strict=False))
+    except ValueError:
+        return ""
+
+
 def _has_mark(data: bytes) -> bool:
     return any(mark in data for mark in _MARKS)
 
 
 def _error_in(document: Mapping[str, Any]) -> Said | None:
-    """Return the error that *document* is or ended in: under `error`, or flat, as Snowflake's are; None without one."""
-    error = document.get("error")
-    if isinstance(error, Mapping) and error:
+    """Return the error that *document* is or ended in: under `error`, or flat, as Snowflake's are; None without one.
+
+    Of OpenAI's Responses API an event is the error itself, or has an answer that failed.
+    """
+    error, failed = document.get("error"), document.get("response")
+    if isinstance(failed, Mapping) and isinstance(failed.get("error"), Mapping):
+        return _read(failed)
+    if (isinstance(error, Mapping) and error) or document.get("type") == "error":
         return _read(document)
     if _ANSWER.isdisjoint(document):
         return _read(document) if error or document.get("error_code") else None

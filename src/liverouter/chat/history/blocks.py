@@ -9,11 +9,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from liverouter.chat.history.calls import tool_name
 from liverouter.chat.history.copies import fresh
-from liverouter.chat.history.media import MEDIA, media
+from liverouter.chat.history.media import A_MARK, MARKS, MEDIA, media
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from liverouter.chat.history.takes import Takes
 
@@ -46,7 +46,7 @@ def readable(messages: Sequence[BaseMessage], taken: Takes, notes: Counter[str])
             case AIMessage():
                 yield _answer(message, taken, notes)
             case ToolMessage():
-                result, left = _result(message, taken)
+                result, left = _result(message, taken, notes)
                 if left:
                     files += [{"type": "text", "text": _FILES_OF.format(message.name)}, *left]
                 yield result
@@ -92,11 +92,11 @@ def _is_kept(block: Any, known: set[str | None]) -> bool:
     return block.get("type") != "text" or bool(block.get("text"))  # a stream leaves empty ones
 
 
-def _result(message: ToolMessage, taken: Takes) -> tuple[ToolMessage, list[Any]]:
+def _result(message: ToolMessage, taken: Takes, notes: Counter[str]) -> tuple[ToolMessage, list[Any]]:
     """Return *message* with its texts, and its images and files where they may stand in it; else those beside it."""
     if isinstance(message.content, str):
         return message.model_copy(update={"artifact": None}), []
-    blocks = [made for block in message.content if (made := _readable_result(block, taken)) is not None]
+    blocks = [made for block in message.content if (made := _readable_result(block, taken, notes)) is not None]
     if taken.api.rich_results:
         kept = [block for block in blocks if block["type"] != "text" or block["text"].strip()]
         return message.model_copy(update={"content": kept or "", "artifact": None}), []
@@ -105,18 +105,18 @@ def _result(message: ToolMessage, taken: Takes) -> tuple[ToolMessage, list[Any]]
     return message.model_copy(update={"content": text or (_FILES_FOLLOW if files else ""), "artifact": None}), files
 
 
-def _readable_result(block: Any, taken: Takes) -> dict[str, Any] | None:
+def _readable_result(block: Any, taken: Takes, notes: Counter[str]) -> dict[str, Any] | None:
     """Return *block* of a result as text, image or file; what is none of these is text, as JSON."""
     if not isinstance(block, dict):
-        return _text(str(block), {}, taken)
+        return _text(str(block), {}, taken, notes)
     kind = _type(block)
     if kind in _TEXTS:
-        return _text(block.get(_TEXTS[kind]), block, taken)
+        return _text(block.get(_TEXTS[kind]), block, taken, notes)
     if kind in _RESULT_BLOCKS and taken.anthropic_blocks:
         return dict(fresh(block))
     if kind in MEDIA:
-        return media(block, taken)
-    return _text(json.dumps(block, default=str, ensure_ascii=False), {}, taken)
+        return media(block, taken, notes)
+    return _text(json.dumps(block, default=str, ensure_ascii=False), {}, taken, notes)
 
 
 def _spoken(content: Any, taken: Takes, notes: Counter[str]) -> Any:
@@ -127,9 +127,9 @@ def _spoken(content: Any, taken: Takes, notes: Counter[str]) -> Any:
     for block in content:
         kind = _type(block)
         if kind in MEDIA or (taken.anthropic_blocks and kind in ("container_upload", "search_result", "text-plain")):
-            kept.append(media(block, taken))
+            kept.append(media(block, taken, notes))
         elif kind in _TEXTS:
-            kept.append(_text(block if isinstance(block, str) else block.get(_TEXTS[kind]), block, taken))
+            kept.append(_text(block if isinstance(block, str) else block.get(_TEXTS[kind]), block, taken, notes))
         else:
             notes[_kind(kind)] += 1
     return _plain([block for block in kept if block is not None], taken)
@@ -143,7 +143,7 @@ def _texts(content: Any, taken: Takes, notes: Counter[str]) -> Any:
     for block in content:
         kind = _type(block)
         if kind in _TEXTS:
-            text = _text(block if isinstance(block, str) else block.get(_TEXTS[kind]), block, taken)
+            text = _text(block if isinstance(block, str) else block.get(_TEXTS[kind]), block, taken, notes)
             kept += [] if text is None else [text]
         elif kind not in _CALLS:
             notes[_kind(kind)] += 1
@@ -158,11 +158,14 @@ def _plain(blocks: list[Any], taken: Takes) -> Any:
     return blocks
 
 
-def _text(text: object, block: Any, taken: Takes) -> dict[str, Any] | None:
-    """Return a block of *text* with the marks that *block* has; None for no text, which some refuse."""
+def _text(text: object, block: Any, taken: Takes, notes: Counter[str]) -> dict[str, Any] | None:
+    """Return a block of *text* with those marks of *block* that the API takes; None for no text, which some refuse."""
     if not isinstance(text, str) or not text:
         return None
-    marks: Iterable[str] = taken.api.marks & block.keys() if isinstance(block, dict) else ()
+    found: frozenset[str] = MARKS & block.keys() if isinstance(block, dict) else frozenset()
+    marks = found & taken.api.marks
+    if found > marks:
+        notes[A_MARK] += 1
     return {"type": "text", "text": text, **{name: fresh(block[name]) for name in marks}}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.chat.history.copies import fresh
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Mapping
 
     from liverouter.chat.history.takes import Takes
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
 MEDIA: Final = frozenset(  # of all notations
     {"audio", "document", "file", "image", "image_url", "input_audio", "media", "search_result", "video", "video_url"}
 )
+MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})  # up to where a prompt is to be cached
+A_MARK: Final = "a mark of a prompt's cache"
+_A_FILE_AT: Final = "A file: {}"
 _KINDS: Final = ("audio", "image", "video")
 
 
-def media(block: Mapping[str, Any], taken: Takes) -> dict[str, Any]:
+def media(block: Mapping[str, Any], taken: Takes, notes: Counter[str]) -> dict[str, Any]:
     """Return a copy of *block*, an image, a document or a file, as what is *taken*."""
     made: dict[str, Any] = dict(fresh(block))
     if block["type"] == "media" and not taken.gemini_blocks:
@@ -26,8 +30,12 @@ def media(block: Mapping[str, Any], taken: Takes) -> dict[str, Any]:
         made = _of_anthropic(made)
         if made["type"] == "file" and "base64" in made:
             made.setdefault("filename", f"file.{str(made.get('mime_type', '')).rpartition('/')[2] or 'bin'}")
-        if "cache_control" not in taken.api.marks:
-            made.pop("cache_control", None)
+        for mark in MARKS & made.keys() - taken.api.marks:
+            del made[mark]
+            notes[A_MARK] += 1
+    if made["type"] == "file" and "url" in made and not taken.api.file_urls:
+        notes["a file by its address"] += 1
+        return {"type": "text", "text": _A_FILE_AT.format(made["url"])}
     return made
 
 

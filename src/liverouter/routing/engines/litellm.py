@@ -21,7 +21,7 @@ from liverouter.routing.engines.router import DirectCalls, build_router, entry_o
 from liverouter.routing.http import DeploymentHttp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
@@ -109,8 +109,22 @@ class OneDeployment:
     async def acompletion(self, **request: Any) -> Any:
         """Return litellm's answer, or its stream."""
         litellm_patches.log_if_watched(request)
-        for message in request.get("messages") or ():
+        messages = request.get("messages") or ()
+        for message in messages:
             if message.get("tool_calls") and not message.get("content"):
                 message["content"] = None  # of an empty text litellm makes an empty part, or one that it invents
+        if _lost_its_thought(messages):
+            request.pop("thinking", None)
         request = request | {"model": self._identifier, "client": self._client, **_ONE_ATTEMPT}
         return await self._complete(**request)
+
+
+def _lost_its_thought(messages: Sequence[Any]) -> bool:
+    """Tell whether *messages* end with results of tools, and LangChain's model gives no thought back before the calls.
+
+    It checks whose thought it is, and what was said before; Claude, told to think, wants one there.
+    """
+    if not messages or messages[-1].get("role") != "tool":
+        return False
+    caller = next((message for message in reversed(messages) if message.get("role") == "assistant"), None)
+    return caller is None or not caller.get("thinking_blocks")

@@ -14,12 +14,14 @@ from litellm import Router
 
 from liverouter.errors import ConfigError, LiveRouterError, Problem
 from liverouter.providers import api_of, sent_secrets, spec_of
-from liverouter.providers.parameters import Model, fitted
+from liverouter.providers.parameters import ALIASES, KINDS, fitted, typed
 from liverouter.revision import DEFAULT_NAME
 from liverouter.routing import litellm_patches
+from liverouter.routing.answer_errors import ParameterError
 from liverouter.routing.causes import blame, cause_of
 from liverouter.routing.clock import Clock
 from liverouter.routing.cooldowns import Limits
+from liverouter.routing.model_map import known_model
 from liverouter.routing.walk import Walk
 from liverouter.secrecy.leaving import bare, raise_anew
 from liverouter.secrecy.literal import looked_up
@@ -141,7 +143,7 @@ class DirectCalls:
             clock.reads_cost = True
             try:
                 one = self._one[entry_of(deployment)]
-                return clock, await clock.wait(one(**{**_sent(deployment), **request})), None
+                return clock, await clock.wait(one(**_fitted(deployment, request))), None
             except Exception as exc:  # noqa: BLE001 - another deployment may answer
                 error = self._timeout(deployment) if type(exc) is TimeoutError else exc
                 blame(error, clock.said)
@@ -167,6 +169,24 @@ class DirectCalls:
         return bare(error, [secret.reveal() for secret in sent_secrets(self._snapshot)])
 
 
+def _fitted(deployment: Deployment, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *request* with the parameters that *deployment* takes, its row's own included.
+
+    Raises:
+        ParameterError: one has a value of another type.
+    """
+    given: dict[str, Any] = copy.deepcopy(dict(deployment.params))
+    for name, value in request.items():
+        if (known := ALIASES.get(name, name)) in KINDS and value is not None:
+            try:
+                given[known] = typed(known, value)
+            except TypeError as exc:
+                raise ParameterError(name, str(exc)) from None
+    api, rest = api_of(deployment, native=False), {n: v for n, v in request.items() if ALIASES.get(n, n) not in KINDS}
+    forced = bool(request.get("tools")) and request.get("tool_choice") not in (None, "auto", "none")
+    return {**rest, **api.litellm(dict(fitted(api, given, known_model(deployment), forced=forced).sent))}
+
+
 def _refuse(*_: Any, **__: Any) -> NoReturn:
     """Refuse a blocking call, which litellm makes by clients that nothing guards, on loops of its own.
 
@@ -189,14 +209,6 @@ def entry_of(deployment: Deployment) -> str:
 def _group(deployment: Deployment, snapshot: Snapshot) -> str:
     """Return the logical name of *deployment*'s model in the Router."""
     return snapshot.model_name if deployment.name == DEFAULT_NAME else deployment.name
-
-
-def _sent(deployment: Deployment) -> dict[str, Any]:
-    """Return what rows have *deployment* sent, in litellm's words."""
-    if not deployment.params:
-        return {}
-    api, model = api_of(deployment, native=False), Model(spec_of(deployment).known_as(deployment))
-    return api.litellm(copy.deepcopy(fitted(api, deployment.params, model).sent))
 
 
 def _params(deployment: Deployment) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.testing.dialects.checks_anthropic import SIGNATURE, invalid
 from liverouter.testing.standin.checks import objects, unknown_keys
+from liverouter.testing.standin.schemas import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,20 +125,26 @@ def check_tools(body: JsonObject) -> None:
             if not _SERVER_TOOL.fullmatch(str(kind)):
                 raise invalid(f"{where}: Input tag '{kind}' found using 'type' does not match any of the expected tags")
             continue
-        if not isinstance(tool.get("name"), str) or not _NAME.fullmatch(tool["name"]):
-            raise invalid(f"{where}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+        _check_tool(tool, f"{where}.custom")
         names.append(tool["name"])
-        schema = tool.get("input_schema")
-        if not isinstance(schema, dict):
-            raise invalid(f"{where}.custom.input_schema: Field required")
-        if schema.get("type") != "object":
-            raise invalid(f"{where}.custom.input_schema.type: Field required")
-        if any(key in schema for key in _TOP_LEVEL):
-            raise invalid(
-                f"{where}.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level"
-            )
     if any(count > 1 for count in Counter(names).values()):
         raise invalid("tools: Tool names must be unique.")
+
+
+def _check_tool(tool: JsonObject, where: str) -> None:
+    """Raise for a tool of the caller's with a malformed name or schema, and for one that is strict and open."""
+    if not isinstance(tool.get("name"), str) or not _NAME.fullmatch(tool["name"]):
+        raise invalid(f"{where}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+    schema = tool.get("input_schema")
+    if not isinstance(schema, dict):
+        raise invalid(f"{where}.input_schema: Field required")
+    if schema.get("type") != "object":
+        raise invalid(f"{where}.input_schema.type: Field required")
+    if any(key in schema for key in _TOP_LEVEL):
+        raise invalid(f"{where}.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level")
+    inner = (part for part in parts_of(schema) if part.get("type") == "object")
+    if tool.get("strict") and any(part.get("additionalProperties") is not False for part in inner):
+        raise invalid(f"{where}.input_schema: 'additionalProperties' of an object must be set to false")
 
 
 def _check_content(message: JsonObject, where: str, *, is_last: bool) -> None:

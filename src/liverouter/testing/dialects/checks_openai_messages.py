@@ -11,7 +11,7 @@ from liverouter.testing.standin.checks import objects, unknown_keys
 from liverouter.testing.standin.schemas import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from liverouter.testing.standin.wire import JsonObject
 
@@ -104,8 +104,13 @@ def _checked_tool(tool: Any, where: str) -> str:
     return name
 
 
-def check_response_format(response_format: JsonObject | None) -> None:
-    """Raise for a schema without a name, and for one that is strict and not closed."""
+def check_response_format(response_format: JsonObject | None, messages: Sequence[JsonObject]) -> None:
+    """Raise for JSON that no message speaks of, a schema without a name, and one that is strict and not closed."""
+    if (response_format or {}).get("type") == "json_object" and "json" not in str(messages).lower():
+        raise invalid(
+            "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+            "messages",
+        )
     described = (response_format or {}).get("json_schema")
     if not isinstance(described, dict):
         return

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from liverouter.testing.dialects.wire_openai import CREATED, ChatCompletions
+from liverouter.testing.dialects.wire_openai_responses import Responses
 from liverouter.testing.standin.checks import bearer
 from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import (
@@ -102,6 +103,7 @@ class OpenAI:
     def __init__(self) -> None:
         """Know the paths."""
         self._chat = ChatEndpoint(ChatCompletions())
+        self._responses = ChatEndpoint(Responses())
         self._models = SideEndpoint("models", _models)
 
     def find(self, request: Incoming) -> Endpoint | None:
@@ -109,6 +111,8 @@ class OpenAI:
         match request.method, request.path:
             case "POST", "/v1/chat/completions":
                 return self._chat
+            case "POST", "/v1/responses":
+                return self._responses
             case "GET", "/v1/models":
                 return self._models
             case _:

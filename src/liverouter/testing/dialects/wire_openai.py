@@ -56,7 +56,7 @@ class ChatCompletions(Wire):
         self.check(body, model)
         messages = checked_messages(body["messages"])
         check_tools(body)
-        check_response_format(body.get("response_format"))
+        check_response_format(body.get("response_format"), messages)
         self.check_history(messages, model=model or body["model"])
         tools, choice, name = _tools(body)
         newest = messages[-1]
@@ -98,7 +98,7 @@ class ChatCompletions(Wire):
                 "index": index,
                 "message": self._message(answer, text),
                 "logprobs": None,
-                "finish_reason": _FINISH[answer.finish],
+                "finish_reason": _finish(answer, text),
                 **self.choice_extras(),
             }
             for index, text in enumerate(answer.texts)
@@ -115,10 +115,11 @@ class ChatCompletions(Wire):
 
     @staticmethod
     def _message(answer: Answer, text: str) -> JsonObject:
+        declines = _declines(answer, text)
         message: JsonObject = {
             "role": "assistant",
-            "content": None if answer.tool_calls and not text else text,
-            "refusal": None,
+            "content": None if declines or (answer.tool_calls and not text) else text,
+            "refusal": text if declines else None,
             "annotations": [],
         }
         if answer.thinking:
@@ -143,7 +144,7 @@ class ChatCompletions(Wire):
         indices = range(len(answer.texts))
         opening = [event(index, {"role": "assistant", "content": "", "refusal": None}) for index in indices]
         chunks = [event(index, delta) for index in indices for delta in _deltas(answer, answer.texts[index])]
-        closing = [event(index, {}, _FINISH[answer.finish]) for index in indices]
+        closing = [event(index, {}, _finish(answer, answer.texts[index])) for index in indices]
         if answer.include_usage:
             closing.append(sse({**head, "choices": [], "usage": _usage(answer)}))
         return Frames(
@@ -235,11 +236,20 @@ def _deltas(answer: Answer, text: str) -> Iterable[JsonObject]:
     for piece in pieces(answer.thinking):
         yield {"reasoning_content": piece}
     for piece in pieces(text):
-        yield {"content": piece}
+        yield {"refusal" if _declines(answer, text) else "content": piece}
     for index, call in enumerate(answer.tool_calls):
         yield {"tool_calls": [{"index": index, **_call(answer, index, call.name, "")}]}
         for piece in argument_pieces(call):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+
+def _declines(answer: Answer, text: str) -> bool:
+    """Whether *text* is the model's own refusal; one without a text is that of a filter."""
+    return answer.finish == "refusal" and bool(text)
+
+
+def _finish(answer: Answer, text: str) -> str:
+    return "stop" if _declines(answer, text) else _FINISH[answer.finish]
 
 
 def _usage(answer: Answer) -> JsonObject:

@@ -58,6 +58,7 @@ def compose(ask: Ask, reply: Reply, *, serial: int) -> Answer:
         cache_read_tokens=ask.cache_read_tokens if reply.cached_tokens is None else reply.cached_tokens,
         cache_write_tokens=ask.cache_write_tokens if reply.cached_tokens is None else 0,
         include_usage=ask.include_usage,
+        searches=ask.searches and not reply.tool_calls,
     )
 
 

@@ -51,6 +51,7 @@ class Ask:
         stop: the texts before which the answer ends.
         max_tokens: the most that the answer may have.
         thinking: whether reasoning is shown before the answer.
+        searches: whether a search of the provider's own is offered.
         cache_read_tokens: part of input_tokens.
         cache_write_tokens: part of input_tokens.
     """
@@ -71,6 +72,7 @@ class Ask:
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
     thinking: bool = False
+    searches: bool = False
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
 
@@ -121,6 +123,7 @@ class Answer:
         cache_read_tokens: part of input_tokens.
         cache_write_tokens: part of input_tokens.
         include_usage: whether a stream ends with the usage.
+        searches: the model has used the provider's own search.
     """
 
     serial: int
@@ -136,6 +139,7 @@ class Answer:
     cache_read_tokens: int
     cache_write_tokens: int
     include_usage: bool
+    searches: bool
 
 
 @dataclass(frozen=True, slots=True)
