@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from liverouter import OptionsError
-from liverouter.daemon import service
+from liverouter.daemon import binding
 from liverouter.daemon.service import serve
 from tests.kit.daemon import Daemon
 
@@ -76,7 +76,7 @@ class TestMadeToken:
 
     def test_localhost_is_what_it_resolves_to(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """A name is loopback where its address is: one that resolves to another needs a token."""
-        monkeypatch.setattr(service, "resolve", lambda *_: (socket.AF_INET, "192.0.2.7"))
+        monkeypatch.setattr(binding, "resolve", lambda *_: (socket.AF_INET, "192.0.2.7"))
         with pytest.raises(OptionsError, match=r"localhost \(192\.0\.2\.7\) can be reached by others"):
             serve(host="localhost", port=0, data_dir=tmp_path)
 
