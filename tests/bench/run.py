@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.bench.figures import Figure, save, table  # noqa: E402 - the path is made above
 from tests.bench.world import World  # noqa: E402
 
-MEASUREMENTS = ("start", "calls", "reloads", "failover", "swaps", "fleet", "age")
+MEASUREMENTS = ("start", "calls", "reloads", "failover", "swaps", "fleet", "processes", "age")
 
 
 def main(arguments: list[str] | None = None) -> int:

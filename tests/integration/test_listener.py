@@ -308,6 +308,16 @@ class TestBackoff:
                 await ear.until_event(ListenerLost, count)
             assert [event.retry_in_s for event in ear.of(ListenerLost)] == [0.2, 0.4, 0.8]
 
+    async def test_connection_that_is_gone_is_not_lent(self, dsn: str) -> None:
+        """Whoever asks for it before the listener has noticed gets none, and no error."""
+        async with Ear(dsn, probe_interval_s=30) as ear:
+            await ear.until_event(ListenerConnected)
+            async with ear.listener.lend() as connection:
+                assert connection is not None
+            connection.terminate()
+            async with ear.listener.lend() as connection:
+                assert connection is None
+
     async def test_server_that_is_away_is_tried_often(self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
         """However long it has been away, so that a whole fleet listens again soon after a restart."""
         monkeypatch.setattr("liverouter.postgres.listener._UNREACHED_RETRY_S", 0.02)

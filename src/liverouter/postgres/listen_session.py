@@ -74,6 +74,7 @@ class ListenSession:
         self._arrived, self._stirred = Wakeup(), Wakeup()
         self._in_use = asyncio.Lock()
         self._server_started_at: object = None
+        self._told_pid = connection.get_server_pid()  # by whoever answered the login; a closed one cannot say it
         self.backend_pid = self.misses = 0
 
     @classmethod
@@ -153,7 +154,7 @@ class ListenSession:
     @property
     def is_pooled(self) -> bool:
         """Whether somebody stands between: a pooler hands out process ids of its own."""
-        return self.backend_pid not in (0, self._connection.get_server_pid())
+        return self.backend_pid not in (0, self._told_pid)
 
     async def _notify_from_elsewhere(self) -> None:
         """Notify while this connection is idle: then a pooler in transaction mode has no server linked to it."""
