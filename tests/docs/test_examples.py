@@ -1,4 +1,4 @@
-"""Every Python example of the README runs, on a real PostgreSQL and stand-in providers."""
+"""Every Python example of the documentation runs, on a real PostgreSQL and stand-in providers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,14 +20,13 @@ from alembic.config import Config
 from liverouter import default
 from liverouter.postgres import migrate
 from liverouter.testing import StandIn
+from tests.kit import pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
-EXAMPLES = dict(
-    re.findall(r"<!-- run: ([a-z-]+) -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-)
+EXAMPLES = dict(re.findall(r"<!-- run: ([a-z-]+) -->\n```python\n(.*?)```", pages.text(), re.DOTALL))
 
 HOST_ENV = """
 from alembic import context
@@ -63,8 +61,8 @@ def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 
 def run(name: str) -> dict[str, Any]:
     """Execute an example as a module and return its names."""
-    names: dict[str, Any] = {"__name__": f"readme_{name}"}
-    exec(compile(EXAMPLES[name], f"README.md: {name}", "exec"), names)  # noqa: S102 - the README's own text
+    names: dict[str, Any] = {"__name__": f"example_{name}"}
+    exec(compile(EXAMPLES[name], name, "exec"), names)  # noqa: S102 - the page's own text
     return names
 
 
@@ -125,14 +123,14 @@ class TestExamples:
 
         async def cell() -> None:
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-            code = compile(EXAMPLES["notebook"], "README.md: notebook", "exec", flags=flags)
-            await eval(code, {})  # noqa: S307 - the README's own text
+            code = compile(EXAMPLES["notebook"], "notebook", "exec", flags=flags)
+            await eval(code, {})  # noqa: S307 - the page's own text
 
         asyncio.run(cell())
         assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: hi\n"
 
     def test_testing_example_is_a_passing_test(self) -> None:
-        """What the README tells users to write passes."""
+        """What the page tells users to write passes."""
         names = run("testing")
         names["test_summary_survives_a_broken_provider"]()
 
@@ -152,7 +150,7 @@ class TestExamples:
 class TestAll:
     def test_every_python_block_is_run_or_explained(self) -> None:
         """No example is left out: only the first lines of the page, repeated in "script", carry no mark."""
-        text = README.read_text(encoding="utf-8")
+        text = pages.text()
         marked = len(re.findall(r"<!-- run: [a-z-]+ -->\n```python\n", text))
         assert marked == len(EXAMPLES) == sum(n.startswith("test_") for n in dir(TestExamples))
         assert len(re.findall(r"^```python$", text, re.MULTILINE)) == marked + 2

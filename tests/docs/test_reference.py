@@ -1,8 +1,7 @@
-"""The README's reference says what the code says."""
+"""The reference says what the code says."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -16,30 +15,21 @@ from packaging.specifiers import SpecifierSet
 
 from liverouter.cli.app import cli
 from liverouter.secrecy.sealing import generate_key
+from tests.docs import blocks
+from tests.kit import pages
 from tests.kit.daemon import Daemon
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
 
-def _blocks() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme_blocks", Path(__file__).with_name("blocks.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-blocks = _blocks()
-TEXT = blocks.README.read_text(encoding="utf-8")
-MEND = "python tests/readme/blocks.py writes it anew"
+TEXT = pages.text()
+MEND = "python -m tests.docs.blocks writes it anew"
 
 
 def checked(mark: str, language: str) -> str:
-    """Return the block of the README that is marked so."""
+    """Return the block of a page that is marked so."""
     text: str = TEXT.partition(f"<!-- check: {mark} -->\n```{language}\n")[2].partition("```")[0]
     return text
 
@@ -47,11 +37,11 @@ def checked(mark: str, language: str) -> str:
 class TestReference:
     @pytest.mark.parametrize("name", sorted(blocks.PURE.keys() - {"faults"}))
     def test_block_is_what_the_code_says(self, name: str) -> None:
-        """Settings, options, events, errors and commands stand in the README as they are in the code."""
+        """Settings, options, events, errors and commands stand in their page as they are in the code."""
         assert blocks.filled(TEXT, {name: blocks.PURE[name]()}) == TEXT, MEND
 
     def test_sql_block_is_what_the_database_says(self, dsn: str) -> None:
-        """Views, columns and functions stand in the README as the migrations make them."""
+        """Views, columns and functions stand in their page as the migrations make them."""
         assert blocks.filled(TEXT, {"sql": blocks.sql(dsn)}) == TEXT, MEND
 
     def test_every_fault_of_the_table_is_injected(self) -> None:
@@ -61,7 +51,7 @@ class TestReference:
         assert set(told) <= set(blocks.faults().splitlines()), MEND
 
     def test_every_block_is_known(self) -> None:
-        """No block of the README is one that nothing fills."""
+        """No block of a page is one that nothing fills."""
         assert blocks.names(TEXT) == {*blocks.PURE, "sql", "operators"}
 
 
@@ -99,7 +89,7 @@ class TestDeploy:
     def test_container_file_names_what_there_is(self) -> None:
         """Its Python is new enough, its extras exist, its command is one, and its port is the one served by default."""
         text = checked("container", "dockerfile")
-        project = tomllib.loads((blocks.README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         (version,) = re.findall(r"^FROM python:([0-9.]+)-slim$", text, re.MULTILINE)
         assert SpecifierSet(project["requires-python"]).contains(version)
         (extras,) = re.findall(r"liverouter\[([a-z,-]+)\]", text)
