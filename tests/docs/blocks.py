@@ -119,6 +119,23 @@ def cli() -> str:
     )
 
 
+def http() -> str:
+    """Return every route of the API with its summary."""
+    from fastapi import FastAPI
+
+    from liverouter.daemon import api_config, api_fleet, api_process
+
+    app = FastAPI()
+    for routes in (api_config, api_fleet, api_process):
+        app.include_router(routes.router)
+    rows = [
+        (f"`{method.upper()} {path}`", operation.get("description", "").partition("\n\n")[0].replace("\n", " "))
+        for path, operations in app.openapi()["paths"].items()
+        for method, operation in operations.items()
+    ]
+    return table(("route", "does"), rows)
+
+
 def faults() -> str:
     """Return every fault that is injected, what its test holds to, and the longest bound that the test waits for."""
     folder = ROOT / "tests" / "faults"
@@ -185,6 +202,7 @@ PURE: Final[Mapping[str, Callable[[], str]]] = {
     "errors": errors,
     "parameters": parameters,
     "cli": cli,
+    "http": http,
     "faults": faults,
 }
 
