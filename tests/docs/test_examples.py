@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import json
 import os
 import re
 import subprocess
@@ -12,19 +11,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
-import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
 
-from liverouter import default
 from liverouter.postgres import migrate
-from liverouter.testing import StandIn
 from tests.kit import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from liverouter.testing import StandIn
 
 EXAMPLES = dict(re.findall(r"<!-- run: ([a-z-]+) -->\n```python\n(.*?)```", pages.text(), re.DOTALL))
 
@@ -41,24 +36,6 @@ with create_engine(url, poolclass=NullPool).connect() as connection:
 """
 
 
-@pytest.fixture
-def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """A configured database, named by the environment, and its only provider."""
-    with StandIn("openai") as standin:
-        rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": standin.base_url}
-        with psycopg.connect(dsn) as connection:
-            for key, value in rows.items():
-                connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (key, json.dumps(value)))
-        monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("LIVEROUTER_READY_TIMEOUT_S", "120")  # litellm is imported, on a busy machine
-        monkeypatch.setattr(default, "_client", None)
-        monkeypatch.setattr(default, "_model", None)
-        yield standin
-        if default._client is not None:  # noqa: SLF001 - the one place that holds it
-            default._client.close()  # noqa: SLF001
-
-
 def run(name: str) -> dict[str, Any]:
     """Execute an example as a module and return its names."""
     names: dict[str, Any] = {"__name__": f"example_{name}"}
@@ -72,37 +49,6 @@ class TestExamples:
     def test_first_lines_make_a_model_that_answers(self, name: str) -> None:
         """What somebody reads first works as it stands."""
         assert run(name)["model"].invoke("hi").text == "gpt-4o says: hi"
-
-    def test_script_answers_and_streams(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-        """Invoke and stream of the default handle."""
-        run("script")
-        assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: and now in pieces"
-        assert provider.hits == 2
-
-    async def test_fastapi_serves_with_the_lifespans_client(self, provider: StandIn) -> None:
-        """The explicit client lives as long as the application."""
-        app = run("fastapi")["app"]
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as browser,
-        ):
-            reply = await browser.get("/answer", params={"question": "hi"})
-        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
-        assert provider.hits == 1
-
-    def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-        """An agent built on the handle."""
-        run("langgraph")
-        assert capsys.readouterr().out.startswith("gpt-4o says:")
-        body = provider.requests[0].body
-        assert body is not None
-        assert body["tools"][0]["function"]["name"] == "weather"
-
-    @pytest.mark.usefixtures("provider")
-    def test_deep_agent_answers(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A Deep Agent built on the handle."""
-        run("deepagents")
-        assert capsys.readouterr().out.startswith("gpt-4o says:")
 
     def test_threads_share_one_handle(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """Sixteen calls of eight threads are all answered."""
