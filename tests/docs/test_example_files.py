@@ -98,6 +98,16 @@ class TestFiles:
         wanted = [f"gpt-4o says: Summarize in one sentence: {text}" for text in "abc"]
         assert done.stdout == f"{wanted}\n", done.stderr + (tmp_path / "log").read_text()
 
+    @pytest.mark.usefixtures("provider")
+    def test_service_goes_on(self) -> None:
+        """service.py: it asks again and again."""
+        with subprocess.Popen([sys.executable, FOLDER / "service.py"], stdout=subprocess.PIPE, text=True) as service:
+            assert service.stdout is not None
+            try:
+                assert [service.stdout.readline() for _ in range(2)] == ["gpt-4o says: gpt-4o says: hello\n"] * 2
+            finally:
+                service.terminate()
+
     def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """langgraph_agent.py: its tool is offered, live and frozen."""
         run("langgraph_agent.py")
