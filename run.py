@@ -38,7 +38,8 @@ usage: python3 run.py COMMAND [ARGUMENT...]
   demo    watch a row in PostgreSQL become live in two workers (--keep leaves everything up to play with)
   test    run the tests; arguments go to pytest, for example: test tests/unit -k config
           test --litellm newest|oldest [ARGUMENT...]: those that touch litellm and LangChain, at that end of their range
-  check   ruff, mypy, import-linter and alembic check
+  check   ruff, mypy, import-linter, alembic check, and the documentation's links
+  docs    build the documentation as a site, in build/docs; arguments go to mkdocs build
   bench   measure, and print the figures
   soak    inject faults for a long time
   lock    resolve requirements.lock anew; arguments go to uv, for example: lock --upgrade-package litellm
@@ -50,6 +51,8 @@ UV_COMPILE = [
     *("--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"),  # no host, no noise in a diff
     "--quiet",
 ]
+
+MKDOCS = (BIN / "mkdocs", "build", "--config-file=.mkdocs.yml")
 
 ENDS = {"newest": "highest", "oldest": "lowest-direct"}  # of a range, and how uv calls it
 RANGED = (  # whose ends `test --litellm` asks for
@@ -132,6 +135,7 @@ def check(arguments: list[str]) -> int:
         "mypy": [BIN / "mypy"],
         "import-linter": [BIN / "lint-imports"],
         "alembic check": [PYTHON, "tests/alembic_check.py"],
+        "mkdocs": [*MKDOCS, "--quiet"],
     }
     failed = []
     for name, command in checks.items():
@@ -140,6 +144,11 @@ def check(arguments: list[str]) -> int:
             failed.append(name)
     print(f"== failed: {', '.join(failed)}" if failed else "== all checks passed", flush=True)
     return 1 if failed else 0
+
+
+def docs(arguments: list[str]) -> int:
+    """Become mkdocs, which ends with 1 where a link leads nowhere."""
+    return _become(*MKDOCS, *arguments)
 
 
 def bench(arguments: list[str]) -> int:
@@ -157,7 +166,7 @@ def lock(arguments: list[str]) -> int:
     return _become(BIN / "uv", *UV_COMPILE, "--group=dev", "--output-file=requirements.lock", *arguments)
 
 
-COMMANDS = {"demo": demo, "test": test, "check": check, "bench": bench, "soak": soak, "lock": lock}
+COMMANDS = {"demo": demo, "test": test, "check": check, "docs": docs, "bench": bench, "soak": soak, "lock": lock}
 
 
 def _script(path: str) -> str:

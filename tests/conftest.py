@@ -75,7 +75,7 @@ hypothesis.settings.register_profile("liverouter", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("liverouter")
 
 
-_SLOW_FOLDERS: Final = ("browser", "faults", "readme", "system")
+_SLOW_FOLDERS: Final = ("browser", "docs", "faults", "system")
 _FEW_FILES: Final = 3  # so few are done before workers have started; so is what `-k` picks
 # For the end of what tests started: an embedded server's supervisor needs some seconds on a busy machine.
 _PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "60"))

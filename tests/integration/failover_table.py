@@ -1,6 +1,6 @@
-"""The README's failover table, made from what a run of the matrix measured.
+"""The documentation's failover table, made from what a run of the matrix measured.
 
-`python tests/integration/failover_table.py` runs the matrix and writes the table into README.md.
+`python -m tests.integration.failover_table` runs the matrix and writes the table.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.kit.pages import ROOT, rewrite
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-README: Final = Path(__file__).parents[2] / "README.md"
 VARIABLE: Final = "LIVEROUTER_TEST_FAILOVER_TABLE"  # where the matrix writes what it measured
 _MATRIX: Final = Path(__file__).with_name("test_failover_matrix.py")
 _BLOCK: Final = re.compile(r"(<!-- measured: failover -->\n).*?(\n<!-- end measured -->)", re.DOTALL)
@@ -79,13 +80,13 @@ def filled(text: str, table: str) -> str:
 
 
 def main() -> None:
-    """Run the matrix and write README.md."""
+    """Run the matrix and write the table into its page."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "measured.json"
         command = [sys.executable, "-m", "pytest", "-q", str(_MATRIX), "-k", "TestPrimaryFails"]
-        subprocess.run(command, env={**os.environ, VARIABLE: str(path)}, cwd=README.parent, check=True)
+        subprocess.run(command, env={**os.environ, VARIABLE: str(path)}, cwd=ROOT, check=True)
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    README.write_text(filled(README.read_text(encoding="utf-8"), markdown(rows)), encoding="utf-8")
+    rewrite(lambda page: filled(page, markdown(rows)))
 
 
 if __name__ == "__main__":

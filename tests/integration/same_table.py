@@ -1,6 +1,6 @@
-"""The README's table of what each provider is told of a request, made from what a run of the matrix measured.
+"""The table of what each provider is told of a request, made from what a run of the matrix measured.
 
-`python tests/integration/same_table.py` runs the matrix and writes the table into README.md.
+`python -m tests.integration.same_table` runs the matrix and writes the table.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tests.kit.pages import ROOT, rewrite
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-README: Final = Path(__file__).parents[2] / "README.md"
 VARIABLE: Final = "LIVEROUTER_TEST_SAME_TABLE"  # where the matrix writes what it measured
 _MATRIX: Final = Path(__file__).with_name("test_same_request.py")
 _BLOCK: Final = re.compile(r"(<!-- measured: same -->\n).*?(\n<!-- end measured -->)", re.DOTALL)
@@ -46,13 +47,13 @@ def filled(text: str, table: str) -> str:
 
 
 def main() -> None:
-    """Run the matrix and write README.md."""
+    """Run the matrix and write the table into its page."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "measured.json"
         command = [sys.executable, "-m", "pytest", "-q", str(_MATRIX), "-k", "whoever_is_asked"]
-        subprocess.run(command, env={**os.environ, VARIABLE: str(path)}, cwd=README.parent, check=True)
+        subprocess.run(command, env={**os.environ, VARIABLE: str(path)}, cwd=ROOT, check=True)
         rows = json.loads(path.read_text(encoding="utf-8"))
-    README.write_text(filled(README.read_text(encoding="utf-8"), markdown(rows)), encoding="utf-8")
+    rewrite(lambda page: filled(page, markdown(rows)))
 
 
 if __name__ == "__main__":

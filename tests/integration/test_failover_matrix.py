@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from liverouter.testing import FAILURES, Failure
-from tests.integration.failover_table import README, VARIABLE, filled, markdown
+from tests.integration.failover_table import VARIABLE, filled, markdown
+from tests.kit import pages
 from tests.kit.dialects import DIALECTS
 from tests.kit.leaps import connecting, leap
 from tests.kit.waiting import until
@@ -249,14 +250,14 @@ def _check_first(first: Outcome, world: World, hits: int) -> None:
     assert first.seconds < TIMEOUT_S / 2
 
 
-class TestReadme:
-    def test_readme_shows_what_this_run_measured(self, table: Table) -> None:
-        """The README's table is no claim: it is what the run above saw, cell by cell."""
+class TestDocs:
+    def test_table_shows_what_this_run_measured(self, table: Table) -> None:
+        """The documentation's table is no claim: it is what the run above saw, cell by cell."""
         if sum(len(engines) for cells in table.values() for engines in cells.values()) < len(CASES):
             pytest.skip("needs the whole matrix in this run")
-        text = README.read_text(encoding="utf-8")
+        text = pages.text()
         assert "<!-- measured: failover -->" in text
-        assert filled(text, markdown(table)) == text, "python tests/integration/failover_table.py writes it"
+        assert filled(text, markdown(table)) == text, "python -m tests.integration.failover_table writes it"
 
 
 class TestWire:

@@ -1,7 +1,7 @@
 """The same request, whoever answers it: everything that callers ask for, of every provider, in both engines.
 
 As the primary, as the fallback of another provider, and after a live swap in the middle of a conversation: each cell is
-what the README's table says, made by `same_table`.
+what the documentation's table says, made by `same_table`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from liverouter.errors import CallError
 from liverouter.events import CallFitted, HistoryFitted
 from liverouter.testing import Failure, MemoryRouter, Reply, StandIn, ToolCall
-from tests.integration.same_table import README, VARIABLE, filled, markdown
+from tests.integration.same_table import VARIABLE, filled, markdown
+from tests.kit import pages
 from tests.kit.dialects import DIALECTS
 from tests.kit.everybody import ENGINES, TARGETS, add, named
 from tests.kit.features import FEATURES, REASONING, Sum, answered
@@ -180,12 +181,12 @@ def test_request_is_answered_by_whoever_is_asked(
     assert not faults, "\n".join(f"{name}: {fault}" for name, fault in faults.items())
 
 
-def test_readme_shows_what_this_run_measured(table: Table) -> None:
-    """The README's table is no claim, and one cell holds wherever a deployment stands."""
+def test_table_shows_what_this_run_measured(table: Table) -> None:
+    """The documentation's table is no claim, and one cell holds wherever a deployment stands."""
     cells = [places for row in table.values() for engines in row.values() for places in engines.values()]
     if len(cells) < len(FEATURES) * len(TARGETS) or any(len(places) < len(POSITIONS) for places in cells):
         pytest.skip("needs the whole matrix in this run")
     assert [places for places in cells if len(set(places.values())) > 1] == []
-    text = README.read_text(encoding="utf-8")
+    text = pages.text()
     assert "<!-- measured: same -->" in text
-    assert filled(text, markdown(table)) == text, "python tests/integration/same_table.py writes it"
+    assert filled(text, markdown(table)) == text, "python -m tests.integration.same_table writes it"

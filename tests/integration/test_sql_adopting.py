@@ -1,14 +1,14 @@
-"""The how-to "Adopt an existing settings table" of the README, run as it stands: one trigger mirrors the rows."""
+"""The page "Adopt an existing settings table", run as it stands: one trigger mirrors the rows."""
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kit import pages
 from tests.kit.sql import refused, revision, rows, value
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
 
-PAGE = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SECTION = PAGE.partition("### Adopt an existing settings table\n")[2].partition("\n### ")[0]
+SECTION = pages.section("# Adopt an existing settings table")
 SAVE = b"""
     INSERT INTO app_settings VALUES (%s, %s, %s)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_by = excluded.changed_by

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
-TOOLS: Final = ("liverouter", "lint-imports", "mypy", "ruff", "uv")
+TOOLS: Final = ("liverouter", "lint-imports", "mkdocs", "mypy", "ruff", "uv")
 
 # Says its name and arguments; fails when its name stands in FAILING.
 _TOOL: Final = """\

@@ -1,4 +1,4 @@
-"""What a process finds changed after it used the library is what the README says, and nothing else."""
+"""What a process finds changed after it used the library is what the documentation says, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+
+from tests.kit import pages
 
 ROOT: Final = Path(__file__).parents[2]
 COST_MAP: Final = "LITELLM_LOCAL_MODEL_COST_MAP"  # the host set it, which imports litellm first
@@ -36,9 +38,8 @@ def told() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def row() -> dict[str, set[str]]:
-    """Return the names that each row of the README's table gives, by the row's first words."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("### What it changes in your process")[2].partition("\n### ")[0]
+    """Return the names that each row of the documentation's table gives, by the row's first words."""
+    section = pages.section("# What it changes in your process")
     cells = [line.split(" | ")[0].strip("| ") for line in section.splitlines() if line.startswith("| ")]
     return {" ".join(re.sub("[`,]", "", cell).split()[:2]): set(re.findall(r"`([^`]+)`", cell)) for cell in cells}
 

@@ -1,19 +1,17 @@
-"""The URLs that the README shows for each vendor are read as they stand."""
+"""The URLs that the documentation shows for each vendor are read as they stand."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from liverouter.postgres.dsn import Dsn
+from tests.kit import pages
 
-TEXT: Final = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-ROWS: Final = re.findall(
-    r"^\| (.+?) \| `(postgres.+?)` \|$", TEXT.partition("<!-- check: urls -->")[2].partition("\n\n")[0], re.MULTILINE
-)
+TABLE: Final = pages.text().partition("<!-- check: urls -->")[2].partition("\n\n")[0]
+ROWS: Final = re.findall(r"^\| (.+?) \| `(postgres.+?)` \|$", TABLE, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("vendor", "url"), ROWS)

@@ -1,74 +1,40 @@
-"""The README's reference says what the code says."""
+"""What stands under deploy/ starts what there is, checked as far as it can be without the hosts it is for."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from packaging.specifiers import SpecifierSet
 
 from liverouter.cli.app import cli
+from liverouter.options import OPTIONS
 from liverouter.secrecy.sealing import generate_key
+from tests.kit import pages
 from tests.kit.daemon import Daemon
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
+
+FOLDER: Final = pages.ROOT / "deploy"
+VARIABLES: Final = {option.variable for option in OPTIONS.values()}
 
 
-def _blocks() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme_blocks", Path(__file__).with_name("blocks.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-blocks = _blocks()
-TEXT = blocks.README.read_text(encoding="utf-8")
-MEND = "python tests/readme/blocks.py writes it anew"
-
-
-def checked(mark: str, language: str) -> str:
-    """Return the block of the README that is marked so."""
-    text: str = TEXT.partition(f"<!-- check: {mark} -->\n```{language}\n")[2].partition("```")[0]
-    return text
-
-
-class TestReference:
-    @pytest.mark.parametrize("name", sorted(blocks.PURE.keys() - {"faults"}))
-    def test_block_is_what_the_code_says(self, name: str) -> None:
-        """Settings, options, events, errors and commands stand in the README as they are in the code."""
-        assert blocks.filled(TEXT, {name: blocks.PURE[name]()}) == TEXT, MEND
-
-    def test_sql_block_is_what_the_database_says(self, dsn: str) -> None:
-        """Views, columns and functions stand in the README as the migrations make them."""
-        assert blocks.filled(TEXT, {"sql": blocks.sql(dsn)}) == TEXT, MEND
-
-    def test_every_fault_of_the_table_is_injected(self) -> None:
-        """The table promises nothing that no test holds to, in the test's own words."""
-        told = TEXT.partition("<!-- generated: faults -->\n")[2].partition("\n<!-- end generated -->")[0].splitlines()
-        assert len(told) > 30
-        assert set(told) <= set(blocks.faults().splitlines()), MEND
-
-    def test_every_block_is_known(self) -> None:
-        """No block of the README is one that nothing fills."""
-        assert blocks.names(TEXT) == {*blocks.PURE, "sql", "operators"}
+def read(name: str) -> str:
+    """Return the file *name*."""
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 class TestDeploy:
-    def test_kubernetes_snippet_and_container_serve(self, dsn: str, tmp_path: Path) -> None:
-        """The container's command serves with the snippet's variables and files: probes by address, else by token."""
-        found = yaml.safe_load(checked("yaml", "yaml"))
+    def test_kubernetes_manifest_and_container_serve(self, dsn: str, tmp_path: Path) -> None:
+        """The container's command serves with the manifest's variables and files: probes by address, else by token."""
+        found = next(yaml.safe_load_all(read("kubernetes.yaml")))["spec"]["template"]["spec"]
         (container,) = found["containers"]
         (mount,) = container["volumeMounts"]
         assert [volume["name"] for volume in found["volumes"]] == [mount["name"]]
@@ -83,7 +49,7 @@ class TestDeploy:
             v["name"]: v.get("value", dsn).replace(mount["mountPath"], str(tmp_path)) for v in container["env"]
         }
         assert {Path(path).name for path in environment.values() if path != dsn} == set(files)
-        (host,) = re.findall(r'"--host", "([0-9.]+)"', checked("container", "dockerfile"))
+        (host,) = re.findall(r'"--host", "([0-9.]+)"', read("Dockerfile"))
         with Daemon("--host", host, log=tmp_path / "log", **environment) as daemon:
             daemon.url = daemon.url.replace(host, "127.0.0.1")
             pod = {"Host": f"10.1.2.3:{container['ports'][0]['containerPort']}"}  # as the kubelet asks
@@ -98,11 +64,11 @@ class TestDeploy:
 
     def test_container_file_names_what_there_is(self) -> None:
         """Its Python is new enough, its extras exist, its command is one, and its port is the one served by default."""
-        text = checked("container", "dockerfile")
-        project = tomllib.loads((blocks.README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        (version,) = re.findall(r"^FROM python:([0-9.]+)-slim$", text, re.MULTILINE)
+        text = read("Dockerfile")
+        project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        (version,) = {*re.findall(r"^FROM python:([0-9.]+)-slim", text, re.MULTILINE)}
         assert SpecifierSet(project["requires-python"]).contains(version)
-        (extras,) = re.findall(r"liverouter\[([a-z,-]+)\]", text)
+        (extras,) = re.findall(r"\[([a-z,-]+)\]\"", text)
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
         (command,) = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
         program, name, *options = json.loads(command)
@@ -114,7 +80,27 @@ class TestDeploy:
         """Systemd itself reads the unit, but for the program that is not installed there."""
         program = needs_program("systemd-analyze", package="systemd")
         unit = tmp_path / "liverouter.service"
-        text = checked("systemd", "ini")
+        text = read("liverouter.service")
         unit.write_text(text.replace("/opt/liverouter/bin/liverouter", "/bin/true"), encoding="utf-8")
         done = subprocess.run([program, "verify", unit], capture_output=True, text=True, timeout=150, check=False)
         assert str(unit.name) not in done.stderr, done.stderr
+
+    def test_compose_file_starts_what_there_is(self) -> None:
+        """Its commands exist, each secret that a service reads is one it is given, and each variable is an option."""
+        found = yaml.safe_load(read("compose.yaml"))
+        ours = {name: service for name, service in found["services"].items() if service["image"] == "liverouter"}
+        assert set(ours) == {"migrate", "page", "service"}
+        for service in found["services"].values():
+            files = [value for value in service["environment"].values() if value.startswith("/run/secrets/")]
+            assert {Path(value).name for value in files} == set(service["secrets"]) <= set(found["secrets"])
+        for service in ours.values():
+            assert {name.removesuffix("_FILE") for name in service["environment"]} <= {
+                *VARIABLES,
+                "LIVEROUTER_ADMIN_TOKEN",
+            }
+            program, name, *_ = service.get(
+                "command", json.loads(re.findall(r"^CMD (.*)$", read("Dockerfile"), re.MULTILINE)[0])
+            )
+            assert program == "python" or name in cli.commands
+        (mount,) = ours["service"]["volumes"]
+        assert (FOLDER / mount.split(":")[0]).is_file()

@@ -1,4 +1,4 @@
-"""The README's operator questions with what psql answers: `python -m tests.readme.operators` writes README.md.
+"""The documentation's operator questions with what psql answers: `python -m tests.docs.operators` writes them.
 
 Three real processes are asked about, of which one lacks a key and one is frozen.
 """
@@ -145,7 +145,7 @@ def _psql(dsn: str, query: str) -> str:
 
 
 def _steady(text: str, pids: dict[int, int]) -> str:
-    """Return *text* with what differs from run to run as the README shows it: host, processes, times."""
+    """Return *text* with what differs from run to run as the page shows it: host, processes, times."""
     for pid, shown in pids.items():
         text = text.replace(f"on {socket.gethostname()}, pid {pid}", f"on app-1, pid {shown}")
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00", "2026-11-23 09:30:00+00", text)
@@ -155,15 +155,16 @@ def _steady(text: str, pids: dict[int, int]) -> str:
 
 
 def main() -> None:
-    """Run the processes and write README.md."""
+    """Run the processes and write their page."""
     from liverouter.embedded.server import EmbeddedPostgres
     from liverouter.postgres.migrate import upgrade
-    from tests.readme.blocks import README, filled
+    from tests.docs.blocks import filled
+    from tests.kit.pages import rewrite
 
     with EmbeddedPostgres() as server:
         upgrade(server.dsn("postgres"), echo=lambda _: None)
         block = answers(server.dsn("postgres"))
-    README.write_text(filled(README.read_text(encoding="utf-8"), {BLOCK: block}), encoding="utf-8")
+    rewrite(lambda page: filled(page, {BLOCK: block}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The README's reference tables, made from the code. `python tests/readme/blocks.py` writes them into README.md."""
+"""The documentation's reference tables, made from the code: `python -m tests.docs.blocks` writes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import inspect
 import re
 import runpy
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter import events
@@ -19,13 +18,13 @@ from liverouter.errors import CODES
 from liverouter.options import OPTIONS, Option
 from liverouter.providers import azure, claude, gemini, openai, snowflake
 from liverouter.providers.parameters import KINDS
+from tests.kit.pages import ROOT, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from liverouter.providers.parameters import Takes
 
-README: Final = Path(__file__).parents[2] / "README.md"
 _BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(\n<!-- end generated -->)", re.DOTALL)
 
 
@@ -129,9 +128,26 @@ def cli() -> str:
     )
 
 
+def http() -> str:
+    """Return every route of the API with its summary."""
+    from fastapi import FastAPI
+
+    from liverouter.daemon import api_config, api_fleet, api_process
+
+    app = FastAPI()
+    for routes in (api_config, api_fleet, api_process):
+        app.include_router(routes.router)
+    rows = [
+        (f"`{method.upper()} {path}`", operation.get("description", "").partition("\n\n")[0].replace("\n", " "))
+        for path, operations in app.openapi()["paths"].items()
+        for method, operation in operations.items()
+    ]
+    return table(("route", "does"), rows)
+
+
 def faults() -> str:
     """Return every fault that is injected, what its test holds to, and the longest bound that the test waits for."""
-    folder = README.parent / "tests" / "faults"
+    folder = ROOT / "tests" / "faults"
     bounds = runpy.run_path(str(folder / "bounds.py"))
     rows = []
     for path in sorted(folder.glob("test_*.py")):
@@ -197,6 +213,7 @@ PURE: Final[Mapping[str, Callable[[], str]]] = {
     "params": params,
     "parameters": parameters,
     "cli": cli,
+    "http": http,
     "faults": faults,
 }
 
@@ -217,14 +234,14 @@ def names(text: str) -> set[str]:
 
 
 def main() -> None:
-    """Write every block into README.md."""
+    """Write every block into its page."""
     from liverouter.embedded.server import EmbeddedPostgres
     from liverouter.postgres.migrate import upgrade
 
     with EmbeddedPostgres() as server:
         upgrade(server.dsn("postgres"), echo=lambda _: None)
         blocks = {name: make() for name, make in PURE.items()} | {"sql": sql(server.dsn("postgres"))}
-    README.write_text(filled(README.read_text(encoding="utf-8"), blocks), encoding="utf-8")
+    rewrite(lambda page: filled(page, blocks))
     sys.stdout.write(f"wrote {', '.join(sorted(blocks))}\n")
 
 

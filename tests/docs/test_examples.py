@@ -1,10 +1,9 @@
-"""Every Python example of the README runs, on a real PostgreSQL and stand-in providers."""
+"""Every Python example of the documentation runs, on a real PostgreSQL and stand-in providers."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
-import json
 import os
 import re
 import subprocess
@@ -12,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import psycopg
 import pytest
 from alembic import command
@@ -20,15 +18,12 @@ from alembic.config import Config
 
 from liverouter import default
 from liverouter.postgres import migrate
-from liverouter.testing import StandIn
+from tests.kit import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from liverouter.testing import StandIn
 
-README = Path(__file__).parents[2] / "README.md"
-EXAMPLES = dict(
-    re.findall(r"<!-- run: ([a-z-]+) -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-)
+EXAMPLES = dict(re.findall(r"<!-- run: ([a-z-]+) -->\n```python\n(.*?)```", pages.text(), re.DOTALL))
 
 HOST_ENV = """
 from alembic import context
@@ -43,38 +38,19 @@ with create_engine(url, poolclass=NullPool).connect() as connection:
 """
 
 
-@pytest.fixture
-def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """A configured database, named by the environment, and its only provider."""
-    with StandIn("openai") as standin:
-        rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": standin.base_url}
-        with psycopg.connect(dsn) as connection:
-            for key, value in rows.items():
-                connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (key, json.dumps(value)))
-        monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("LIVEROUTER_READY_TIMEOUT_S", "120")  # litellm is imported, on a busy machine
-        monkeypatch.setattr(default, "_client", None)
-        monkeypatch.setattr(default, "_model", None)
-        monkeypatch.setattr(default, "_named", {})
-        yield standin
-        if default._client is not None:  # noqa: SLF001 - the one place that holds it
-            default._client.close()  # noqa: SLF001
-
-
 def run(name: str) -> dict[str, Any]:
     """Execute an example as a module and return its names."""
-    names: dict[str, Any] = {"__name__": f"readme_{name}"}
-    exec(compile(EXAMPLES[name], f"README.md: {name}", "exec"), names)  # noqa: S102 - the README's own text
+    names: dict[str, Any] = {"__name__": f"example_{name}"}
+    exec(compile(EXAMPLES[name], name, "exec"), names)  # noqa: S102 - the page's own text
     return names
 
 
 class TestExamples:
-    def test_script_answers_and_streams(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-        """Invoke and stream of the default handle."""
-        run("script")
-        assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: and now in pieces"
-        assert provider.hits == 2
+    @pytest.mark.usefixtures("provider")
+    @pytest.mark.parametrize("name", ["readme", "home", "service"])
+    def test_first_lines_make_a_model_that_answers(self, name: str) -> None:
+        """What somebody reads first works as it stands."""
+        assert run(name)["model"].invoke("hi").text == "gpt-4o says: hi"
 
     def test_names_are_served_by_their_rows(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """Each of three handles by its own row; the name without one as the default is."""
@@ -87,31 +63,6 @@ class TestExamples:
         run("names")
         assert capsys.readouterr().out == "gpt-4o says: plan it\ngpt-4o-mini says: title it\ngpt-4o says: sum it up\n"
         assert [r.body and r.body.get("seed") for r in provider.requests[1:]] == [None, 7, None]
-
-    async def test_fastapi_serves_with_the_lifespans_client(self, provider: StandIn) -> None:
-        """The explicit client lives as long as the application."""
-        app = run("fastapi")["app"]
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as browser,
-        ):
-            reply = await browser.get("/answer", params={"question": "hi"})
-        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
-        assert provider.hits == 1
-
-    def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-        """An agent built on the handle."""
-        run("langgraph")
-        assert capsys.readouterr().out.startswith("gpt-4o says:")
-        body = provider.requests[0].body
-        assert body is not None
-        assert body["tools"][0]["function"]["name"] == "weather"
-
-    @pytest.mark.usefixtures("provider")
-    def test_deep_agent_answers(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A Deep Agent built on the handle."""
-        run("deepagents")
-        assert capsys.readouterr().out.startswith("gpt-4o says:")
 
     def test_threads_share_one_handle(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """Sixteen calls of eight threads are all answered."""
@@ -138,14 +89,14 @@ class TestExamples:
 
         async def cell() -> None:
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-            code = compile(EXAMPLES["notebook"], "README.md: notebook", "exec", flags=flags)
-            await eval(code, {})  # noqa: S307 - the README's own text
+            code = compile(EXAMPLES["notebook"], "notebook", "exec", flags=flags)
+            await eval(code, {})  # noqa: S307 - the page's own text
 
         asyncio.run(cell())
         assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: hi\n"
 
     def test_testing_example_is_a_passing_test(self) -> None:
-        """What the README tells users to write passes."""
+        """What the page tells users to write passes."""
         names = run("testing")
         names["test_summary_survives_a_broken_provider"]()
 
@@ -163,9 +114,8 @@ class TestExamples:
 
 
 class TestAll:
-    def test_every_python_block_is_run_or_explained(self) -> None:
-        """No example is left out: only the first lines of the page, repeated in "script", carry no mark."""
-        text = README.read_text(encoding="utf-8")
-        marked = len(re.findall(r"<!-- run: [a-z-]+ -->\n```python\n", text))
-        assert marked == len(EXAMPLES) == sum(n.startswith("test_") for n in dir(TestExamples))
-        assert len(re.findall(r"^```python$", text, re.MULTILINE)) == marked + 2
+    def test_every_python_block_is_run(self) -> None:
+        """No example is left out: each has a name, by which a test here or of the quickstart runs it."""
+        assert len(re.findall(r"^```python$", pages.text(), re.MULTILINE)) == len(EXAMPLES)
+        tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+        assert [name for name in EXAMPLES if f'"{name}"' not in tests] == []

@@ -1,0 +1,136 @@
+"""Every file under examples/ does what it says, on a real PostgreSQL and a stand-in provider."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.kit import pages
+from tests.kit.ports import ClosedPort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from liverouter.testing import StandIn
+
+FOLDER = pages.ROOT / "examples"
+
+
+def run(name: str) -> dict[str, Any]:
+    """Execute the file *name* and return its names."""
+    return runpy.run_path(str(FOLDER / name), run_name="example")
+
+
+class TestFiles:
+    def test_script_answers_and_streams(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        """script.py: invoke and stream of the default handle."""
+        run("script.py")
+        assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: and now in pieces\n"
+        assert provider.hits == 2
+
+    async def test_fastapi_answers_whole_and_in_pieces(self, provider: StandIn) -> None:
+        """fastapi_app.py: the client lives as long as the application."""
+        app = run("fastapi_app.py")["app"]
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as browser,
+        ):
+            reply = await browser.get("/answer", params={"question": "hi"})
+            events = (await browser.get("/stream", params={"question": "hi"})).text
+        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
+        pieces = [json.loads(piece) for piece in re.findall(r"^data: (\".*\")$", events, re.MULTILINE)]
+        assert "".join(pieces) == "gpt-4o says: hi"
+        assert events.endswith("event: end\ndata: {}\n\n")
+        assert provider.hits == 2
+
+    @pytest.mark.usefixtures("provider")
+    async def test_django_answers(self) -> None:
+        """django_site.py: an async view, asked through its ASGI application."""
+        sys.path.insert(0, str(pages.ROOT))  # Django finds its routes by the module's name
+        site = importlib.import_module("examples.django_site")
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(site.application), base_url="http://testserver"
+        ) as browser:
+            reply = await browser.get("/answer", params={"question": "hi"})
+        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
+
+    @pytest.mark.usefixtures("provider")
+    def test_celery_s_workers_answer(self, needs_program: Callable[..., Path], tmp_path: Path) -> None:
+        """celery_tasks.py: tasks of two forked workers, through a real Redis."""
+        server = needs_program("redis-server", package="redis-server")
+        place = ClosedPort(lent=True)
+        redis = subprocess.Popen(
+            [server, "--port", str(place.number), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL
+        )
+        environment = os.environ | {"CELERY_REDIS_URL": f"redis://127.0.0.1:{place.number}/0"}
+        celery = [sys.executable, "-m", "celery", "-A", "examples.celery_tasks"]
+        asked = "from examples.celery_tasks import summarize as s; r = [s.delay(t) for t in 'abc']; "
+        asked += "print([x.get(timeout=150) for x in r])"
+        with (tmp_path / "log").open("wb") as log:
+            worker = subprocess.Popen(
+                [*celery, "worker", "--concurrency", "2"], cwd=pages.ROOT, env=environment, stdout=log, stderr=log
+            )
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-c", asked],
+                    cwd=pages.ROOT,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=200,
+                    check=False,
+                )
+            finally:
+                for process in (worker, redis):
+                    process.terminate()
+                    process.wait(90)
+                place.close()
+        wanted = [f"gpt-4o says: Summarize in one sentence: {text}" for text in "abc"]
+        assert done.stdout == f"{wanted}\n", done.stderr + (tmp_path / "log").read_text()
+
+    @pytest.mark.usefixtures("provider")
+    def test_service_goes_on(self) -> None:
+        """service.py: it asks again and again."""
+        with subprocess.Popen([sys.executable, FOLDER / "service.py"], stdout=subprocess.PIPE, text=True) as service:
+            assert service.stdout is not None
+            try:
+                assert [service.stdout.readline() for _ in range(2)] == ["gpt-4o says: gpt-4o says: hello\n"] * 2
+            finally:
+                service.terminate()
+
+    def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        """langgraph_agent.py: its tool is offered, live and frozen."""
+        run("langgraph_agent.py")
+        assert [line[:12] for line in capsys.readouterr().out.splitlines()] == ["gpt-4o says:"] * 2
+        tools = [request.body["tools"][0]["function"]["name"] for request in provider.requests if request.body]
+        assert set(tools) == {"weather"}
+
+    @pytest.mark.usefixtures("provider")
+    def test_deep_agent_answers(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """deep_agent.py: names that no row configures serve as the default does."""
+        run("deep_agent.py")
+        assert capsys.readouterr().out.startswith("gpt-4o says:")
+
+    def test_settings_table_is_the_page_s(self) -> None:
+        """settings_table.sql holds the statements of its page, which a test of their own runs."""
+        page = (pages.ROOT / "docs" / "how-to" / "adopt-a-settings-table.md").read_text(encoding="utf-8")
+        statements = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+        assert (FOLDER / "settings_table.sql").read_text(encoding="utf-8") == "\n".join(statements)
+
+    def test_every_file_is_run(self) -> None:
+        """The table of the folder's README names each, and a test here runs it."""
+        files = {path.name for path in FOLDER.iterdir() if path.suffix in {".py", ".sql"}}
+        table = (FOLDER / "README.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"^\| `([a-z_.]+)`", table, re.MULTILINE)) == files
+        tests = "".join(test.__doc__ or "" for name, test in vars(TestFiles).items() if name.startswith("test_"))
+        assert [name for name in files if name not in tests] == []

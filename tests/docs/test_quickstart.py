@@ -1,0 +1,194 @@
+"""The quickstart works as it stands, for somebody who has nothing but the wheel."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.kit import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SHELL: Final = ("/bin/bash", "-euo", "pipefail", "-c")
+
+
+class Page:
+    """The commands of one page, by their step, and its application."""
+
+    def __init__(self, name: str, page: Path) -> None:
+        text = page.read_text(encoding="utf-8")
+        self.steps = dict(re.findall(rf"<!-- {name}: ([a-z-]+) -->\n```\n(.*?)```", text, re.DOTALL))
+        self.app = text.partition(f"<!-- run: {name} -->\n```python\n")[2].partition("```")[0]
+
+
+QUICKSTART: Final = Page("quickstart", pages.README)
+TUTORIAL: Final = Page("tutorial", pages.ROOT / "docs" / "tutorial.md")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the built wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    _do([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)])
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of programs of an environment that holds the wheel with the extras of the tutorial alone."""
+    environment = tmp_path_factory.mktemp("environment") / "venv"
+    (extras,) = re.findall(r"pip install 'liverouter(\[[a-z,]+\])'", TUTORIAL.steps["install"])
+    uv = [sys.executable, "-m", "uv"]
+    _do([*uv, "venv", "--quiet", "--python", sys.executable, str(environment)])
+    python = environment / "bin" / "python"
+    locked = ("--constraint", str(pages.ROOT / "requirements.lock"))
+    _do([*uv, "pip", "install", "--quiet", "--python", str(python), *locked, f"{wheel}{extras}"])
+    return environment / "bin"
+
+
+def _do(command: list[str]) -> None:
+    """Run *command* in the checkout to its end, which must be a good one."""
+    done = subprocess.run(command, cwd=pages.ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class Reader:
+    """Somebody who follows one page, in as many terminals as it says; what runs there ends with this.
+
+    Attributes:
+        ports: what stands in place of the page's ports.
+    """
+
+    def __init__(self, page: Page, programs: Path, folder: Path) -> None:
+        """Follow *page* in *folder*, with *programs* on the path."""
+        self._page, self._folder = page, folder
+        keep = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LIVEROUTER_"))}
+        self._environment = keep | {"PATH": f"{programs}:{os.environ['PATH']}"}
+        self._running: list[subprocess.Popen[str]] = []
+        self.ports: dict[str, str] = {}
+        folder.chmod(0o755)  # root's database runs as another user
+        (folder / "app.py").write_text(page.app, encoding="utf-8")
+
+    def _script(self, *steps: str) -> str:
+        text = "".join(self._page.steps[step] for step in steps)
+        for shown, port in self.ports.items():
+            text = text.replace(shown, port)
+        return text
+
+    def run(self, *steps: str) -> str:
+        """Run *steps* to their end, in a terminal of their own; return what they said."""
+        done = subprocess.run(
+            [*SHELL, self._script(*steps)],
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self, *steps: str, more: str = "") -> Iterator[str]:
+        """Start *steps*, whose last command goes on, with *more* arguments; return the lines that it says."""
+        *before, last = self._script(*steps).strip().splitlines()
+        process = subprocess.Popen(
+            [*SHELL, "\n".join((*before, f"exec {last} {more}"))],
+            cwd=self._folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._running.append(process)
+        assert process.stdout is not None
+        return iter(process.stdout)
+
+    def start_page(self) -> None:
+        """Start the settings page with its database, on a free port, and wait until it serves."""
+        assert any("serves at" in line for line in self.start("serve", more="--port 0"))
+
+    def start_provider(self, step: str, port: str) -> None:
+        """Start a stand-in on a free port, which from now on stands in place of *port*."""
+        self.ports[port] = "0"
+        self.ports[port] = next(self.start(step)).rpartition(":")[2].partition("/")[0].strip()
+
+    def close(self) -> None:
+        """End what runs, the last first."""
+        for process in reversed(self._running):
+            process.terminate()
+            process.communicate(timeout=90)
+
+
+@pytest.fixture
+def follow(programs: Path) -> Iterator[Callable[[Page], Reader]]:
+    """Yield what has somebody follow a page, in an empty folder that is no private one."""
+    with tempfile.TemporaryDirectory(prefix="quickstart-") as folder, contextlib.ExitStack() as ends:
+
+        def follow(page: Page) -> Reader:
+            reader = Reader(page, programs, Path(folder))
+            ends.callback(reader.close)
+            return reader
+
+        yield follow
+
+
+@pytest.mark.timeout(600)  # an environment that has compiled nothing yet, on a machine that may be busy
+class TestPages:
+    def test_quickstart_ends_in_a_live_swap(self, follow: Callable[[Page], Reader]) -> None:
+        """From the installed wheel to the answer of another model, in the words of the README."""
+        reader = follow(QUICKSTART)
+        reader.start_page()
+        reader.start_provider("stand-in", "8001")
+        reader.run("set")
+        lines = reader.start("set", "run")
+        assert next(line for line in lines if "says" in line) == "gpt-4o says: gpt-4o says: hello\n"
+        reader.run("swap")
+        assert any(line == "gpt-4.1 says: gpt-4.1 says: hello\n" for line in lines)
+        assert "revision 3" in reader.run("swap", "own-key")
+
+    def test_tutorial_shows_what_it_says(self, follow: Callable[[Page], Reader]) -> None:
+        """A swap, a bad row, the way back, a fallback, and the history: each line that the page promises."""
+        reader = follow(TUTORIAL)
+        reader.start_page()
+        reader.start_provider("stand-in", "8001")
+        reader.start_provider("broken", "8002")
+        reader.run("admin", "first")
+        lines = reader.start("admin", "run")
+
+        def wait_for(said: str) -> None:
+            assert any(line == f"{said}\n" for line in lines)
+
+        wait_for("revision 2: openai/gpt-4o, failed over: False")
+        reader.run("admin", "swap")
+        wait_for("revision 3: openai/gpt-4.1, failed over: False")
+        reader.run("admin", "bad")
+        shown = reader.run("admin", "problems")
+        assert "LR101" in shown
+        assert "Did you mean 'openai'?" in shown
+        reader.run("admin", "back")
+        wait_for("revision 5: openai/gpt-4.1, failed over: False")
+        reader.run("admin", "fallback")
+        wait_for("revision 7: openai/gpt-4.1, failed over: True")
+        history = reader.run("admin", "history")
+        assert "a typing error" in history
+        assert "llm_fallback_config" in history
+
+
+class TestWheel:
+    def test_wheel_brings_licence_types_page_and_migrations(self, wheel: Path) -> None:
+        """What is not code comes along, and nothing of the tests."""
+        names = zipfile.ZipFile(wheel).namelist()
+        assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
+        assert {"liverouter/py.typed", "liverouter/daemon/page/index.html", "liverouter/_migrations/env.py"} <= {*names}
+        assert {name.split("/")[0].split("-")[0] for name in names} == {"liverouter"}
