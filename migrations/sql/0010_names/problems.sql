@@ -131,6 +131,7 @@ AS $$
                WHEN 'pooler' THEN 'Give it a direct DSN for LISTEN: LIVEROUTER_LISTEN_URL'
                WHEN 'standby' THEN 'Name the primary in its DSN: a standby delivers no notifications'
                WHEN 'half_open' THEN 'Something between drops idle connections: it reconnects by itself'
+               WHEN 'redis' THEN 'Redis, which LIVEROUTER_WAKE_URL names, passes nothing on: is it reachable from there?'
                ELSE 'It tries again by itself; is the database reachable from there?' END,
            f.login, f.instance
     FROM fleet f
