@@ -13,6 +13,7 @@ import pytest
 
 from liverouter import options
 from liverouter.bus import Bus
+from liverouter.chat.usage import UsageCounter
 from liverouter.config.environment import Environment
 from liverouter.config.validate import Validation
 from liverouter.engine import reloader
@@ -40,7 +41,8 @@ class Steps(Activation):
 
     def __init__(self, world: World) -> None:
         nothing: Any = None
-        super().__init__(keyring=None, usage=nothing, io=nothing, store=world.store, bus=world.bus)
+        usage = UsageCounter(bus=world.bus)
+        super().__init__(keyring=None, usage=usage, io=nothing, store=world.store, bus=world.bus)
         self.world = world
 
     def validate(self, rows: Rows, environment: Environment) -> Validation:

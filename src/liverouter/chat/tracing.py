@@ -6,9 +6,10 @@ tracer provider. No text of a prompt, an answer or an error is ever in a span.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from liverouter.providers import spec_of
 from liverouter.routing.causes import cause_of
 
 try:
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
 T = TypeVar("T")
-
-_PROVIDERS: Final = {  # ours -> the conventions' names
-    "azure-openai": "azure.ai.openai",
-    "snowflake-cortex": "snowflake",
-    "vertex-ai": "gcp.vertex_ai",
-}
 
 
 class CallSpans:
@@ -132,4 +127,4 @@ def _end(span: Span, error: str) -> None:
 
 def _provider(deployment: Deployment) -> str:
     """Return the conventions' name of who serves *deployment*."""
-    return _PROVIDERS.get(deployment.provider, deployment.provider)
+    return spec_of(deployment).traced_as or deployment.provider

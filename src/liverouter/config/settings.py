@@ -57,7 +57,7 @@ class Setting:
 
 PROFILE_HINT: Final = 'Write {"max_input_tokens": 128000, "image_inputs": false}'
 PARAMS_HINT: Final = 'Write {"top_p": 0.9, "reasoning_effort": "low"}'
-MODEL_HINT: Final = 'Write {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": null}'
+MODEL_HINT: Final = 'Write {"provider": "openai", "model": "gpt-4o"}, and "fallbacks" beside them where there are any'
 MODEL_PREFIX: Final = "llm:"  # of the rows of named models, ``llm:fast``
 _MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)

@@ -130,6 +130,7 @@ SPEC: Final = ProviderSpec(
     normalize_url=_url,
     own_hosts=_HOSTS,
     litellm_provider="azure",
+    traced_as="azure.ai.openai",
     litellm_params=_params,
     litellm_options=lambda _: dict.fromkeys(_NOT_ASKED_FOR, "") | {"allowed_openai_params": ["service_tier"]},
     litellm_client=_client,

@@ -162,6 +162,7 @@ SPEC: Final = ProviderSpec(
     normalize_url=_url,
     own_hosts=_HOSTS,
     litellm_provider="snowflake",
+    traced_as="snowflake",
     litellm_params=_params,
     litellm_options=_options,
     litellm_patches=lambda model: ("snowflake_stops",) if is_claude(model) else (),

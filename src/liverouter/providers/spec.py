@@ -204,6 +204,7 @@ class ProviderSpec:
 
         aliases: what people type instead of the name; for hints only.
         rejected: settings that it cannot use -> what to store instead.
+        traced_as: the name that OpenTelemetry's GenAI conventions have for it, where that is not its own.
         maker: LangChain's name for who makes its models, where that is not the provider's own name; Claude's is known.
         model_pattern: what a model that becomes a piece of a URL must match whole.
         model_means: what `llm_model` names, where that is not the model.
@@ -238,6 +239,7 @@ class ProviderSpec:
     token_modules: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    traced_as: str = ""
     maker: str = ""
     model_pattern: re.Pattern[str] | None = None
     model_means: str = ""

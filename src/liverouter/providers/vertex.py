@@ -264,6 +264,7 @@ SPEC: Final = ProviderSpec(
     normalize_url=_url,
     own_hosts=_HOSTS,
     litellm_provider="vertex_ai",
+    traced_as="gcp.vertex_ai",
     litellm_params=_params,
     litellm_options=lambda deployment: cached(deployment.model),
     litellm_patches=_patches,
