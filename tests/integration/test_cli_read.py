@@ -186,7 +186,7 @@ class TestHistory:
             {"object": "secret", "key": "openai_api_key", "old": None, "new": "aaaabbbb"},
         ]
         removed = [line.split() for line in cli("diff", "3", "0").out.splitlines()]
-        assert removed == [["OBJECT", "KEY", "OLD", "NEW"], *([*row, "-"] for row in REMOVED)]
+        assert removed == [["OBJECT", "KEY", "OLD", "NEW"], *([*row, "not", "set"] for row in REMOVED)]
         assert cli("diff", "2", "2").out == "revisions 2 and 2 are the same\n"
         assert "LR213" in cli("diff", "1", "9").err
 

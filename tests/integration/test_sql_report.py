@@ -229,7 +229,8 @@ class TestMalformed:
             " jsonb_array_length(deployments) AS deployments, length(processes::text) AS size"
             " FROM liverouter.processes",
         )
-        assert (row["app"], row["problems"], row["deployments"]) == (100, 20, 100)
+        assert (row["app"], row["problems"]) == (100, 20)
+        assert 50 < row["deployments"] < 150  # 100 kB
         assert row["size"] < 200_000
 
 

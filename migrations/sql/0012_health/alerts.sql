@@ -57,7 +57,7 @@ BEGIN
         SELECT DISTINCT ON (p.code, p.object) p.code, p.object, left(p.message, 1000) AS message, left(p.hint, 500) AS hint
         FROM (
             SELECT p.*, row_number() OVER (PARTITION BY p.login ORDER BY p.code, p.object) AS nth
-            FROM liverouter.find_problems() p WHERE p.severity = 'error') p
+            FROM liverouter.all_problems() p WHERE p.severity = 'error') p
         WHERE p.nth <= 100
         ORDER BY p.code, p.object, p.message
     ),
