@@ -174,5 +174,5 @@ def test_new_provider_needs_no_migration(package: Path, dsn: str, db: Session) -
     assert bound == ["https://gateway.example"]
 
     migrate.upgrade(dsn)  # by a liverouter that knows it no more
-    assert codes(db) == ["LR101"]
+    assert codes(db) == ["LR101", "LR106"]
     assert [row["name"] for row in rows(db, "SELECT name FROM liverouter.providers ORDER BY 1")] == sorted(PROVIDERS)
