@@ -334,7 +334,8 @@ class TestProcess:
                         "INSERT INTO liverouter.usage_minutes VALUES (lpad(%s::text, 32, '0')::uuid, %s,"
                         " 'openai/gpt-4o#1', 'primary', 'openai', 'gpt-4o', %s, '{\"Timeout\": 2}',"
                         " 1, 10, 10, 0.5, 100, 50)"
-                        " ON CONFLICT (instance, minute, name, deployment_id, role) DO UPDATE SET calls = excluded.calls",
+                        " ON CONFLICT (instance, minute, name, deployment_id, role)"
+                        " DO UPDATE SET calls = excluded.calls",
                         (process, start + timedelta(minutes=minute), calls),
                     )
                 now[0] = start + timedelta(minutes=minutes)

@@ -10,7 +10,7 @@ import { Saving } from "./saving.js";
 import { drawUsage } from "./usage.js";
 
 const STATES = { initializing: "Not serving yet", live: "Live", stale: "Live, database lost", poll_only: "Live, changes come late", offline: "Stopped" };
-const SHOWN = 6; // problems at the top
+const SHOWN = 6;
 const BESIDE = ["LR403", "LR408"]; // left out at the top: shown in the list of processes, or gone in a moment
 const LOST = { severity: "error", where: "", message: "the daemon does not answer", hint: "This page tries again by itself" };
 const world = { serving: [], usage: [], problems: [], left: [], database: null, status: null, newer: null, lost: false };
@@ -136,7 +136,6 @@ async function start() {
 	loadModels();
 }
 
-// Start; where that fails, show why and try again every two seconds.
 const begin = () => start().catch((error) => {
 	if (error.status === 401) return;
 	$("main").hidden = false;

@@ -134,7 +134,6 @@ export class Draft {
 		else this.setRow(field.name, value);
 	}
 
-	// The name of the secret that this card's *field* uses.
 	secret(card, field) {
 		return this.entry(card)?.[this.member(card, field)]?.secret ?? field.name;
 	}

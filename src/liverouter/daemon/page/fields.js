@@ -23,7 +23,6 @@ export function input({ value, type = "text", onvalue, ...props }) {
 	});
 }
 
-// A choice; *options* are [value, text] pairs.
 export const select = ({ value, options, onvalue, ...props }) => h("select", { ...props, onchange: (event) => onvalue(event.target.value) },
 	options.map(([key, text]) => h("option", { value: key, selected: key === (value ?? "") }, text)));
 
@@ -47,7 +46,6 @@ export function secret({ name, key, stored, strayed, environment, edited, exampl
 	return stored ? h("div", { class: "stored" }, control, act("Keep the stored one", undefined)) : control;
 }
 
-// Show each Problem beside its control; return the others.
 export function place(problems) {
 	const slots = [...document.querySelectorAll("[data-where]")].map((slot) => ({ slot, places: slot.dataset.where.split("|"), found: [] }));
 	const left = problems.filter((problem) => {

@@ -5,10 +5,9 @@ import { $, h, ms, say, tell } from "./dom.js";
 const FILTER_FROM = 12; // processes
 const LATE_MS = 5000;
 const STARTING_MS = 120000;
-const ORDER = ["rejected", "late", "offline", "pending", "starting", "applied"]; // as listed: what needs an admin first
+const ORDER = ["rejected", "late", "offline", "pending", "starting", "applied"];
 const label = (one) => `${one.app || "?"} ${one.host}:${one.pid} ${Object.entries(one.labels ?? {}).join(" ")} ${one.state}`;
 
-// As the view rollout has it: on its way to whatever the head is when it is there.
 const starts = (one) => one.state === "initializing" && one.applied_revision == null && one.rejected_revision == null && !one.error_code
 	&& Date.now() - new Date(one.started_at) < STARTING_MS;
 

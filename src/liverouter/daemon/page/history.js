@@ -3,7 +3,7 @@
 import { call, read } from "./api.js";
 import { $, ago, ask, button, h, who } from "./dom.js";
 
-const NEWEST = 50; // older ones: `liverouter history`
+const NEWEST = 50;
 
 // The list of revisions. *rolledBack* is called with the revision that a rollback made, *failed* with its error.
 export class History {
@@ -51,7 +51,6 @@ export class History {
 const showDiff = async (element, a, b) =>
 	element.replaceChildren(await call("GET", `/api/diff?a=${a}&b=${b}`).then(diffTable, (error) => h("p", { class: "fault" }, error.message)));
 
-// A table of *changes*, the answer of GET /api/diff.
 export const diffTable = (changes) => (changes.length ? h("table", {}, h("tbody", {}, changes.map((change) => h("tr", {},
 	h("th", { scope: "row" }, change.object === "secret" ? `secret ${change.key}` : change.key),
 	h("td", { class: "old", "aria-label": "before" }, shown(change.old)), h("td", { class: "new", "aria-label": "after" }, shown(change.new)))))) : h("p", { class: "quiet" }, "No difference."));

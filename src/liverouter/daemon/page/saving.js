@@ -5,7 +5,7 @@ import { $, ago, ask, count, h, ms, say, sentence, tell, who } from "./dom.js";
 import { place } from "./fields.js";
 import { diffTable } from "./history.js";
 
-const MISSING = ["LR100", "LR102"]; // hidden until somebody checks or saves
+const MISSING = ["LR100", "LR102"];
 const isError = (problem) => problem.severity === "error";
 
 // Checks and saves *draft*. *left* is given the Problems that no field shows; *idle* is called after each check and save.
@@ -99,7 +99,7 @@ export class Saving {
 
 	async save() {
 		const errors = (await this.check(false)).problems.filter(isError);
-		if (errors.length && (errors.some(({ code }) => code === "LR110") || !(await this.saveAnyway(errors)))) { // LR110, a plain key: the database refuses it
+		if (errors.length && (errors.some(({ code }) => code === "LR110") || !(await this.saveAnyway(errors)))) {
 			this.bar(`Not saved: ${count(errors.length, "problem")} to mend`, true);
 			document.querySelector("[aria-invalid]")?.focus();
 			return;

@@ -6,7 +6,6 @@ const MINUTES = 30, WIDTH = 300, HEIGHT = 64;
 const KINDS = { primary: "answered by the primary", fallback: "answered by a fallback", failure: "failed attempts" };
 const total = (points, name) => points.reduce((sum, point) => sum + point[name], 0);
 
-// Draw the answers of GET /api/serving and GET /api/usage.
 export function drawUsage(serving, usage) {
 	$("serving").replaceChildren(...(serving.length ? [] : [h("li", {}, "Nothing yet")]), ...serving.map((one) => deployment(one, usage.filter((point) => point.deployment_id === one.deployment_id))));
 	const now = Math.floor(Date.now() / 60000), minutes = Array.from({ length: MINUTES }, () => ({ primary: 0, fallback: 0, failure: 0 }));
