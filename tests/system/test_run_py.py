@@ -173,6 +173,7 @@ class TestCommands:
             "mypy ",
             "lint-imports ",
             "alembic check",
+            "mkdocs build --config-file=.mkdocs.yml --quiet",
         ]
         assert result.stdout.endswith("== failed: mypy, import-linter\n")
 
