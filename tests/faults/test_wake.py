@@ -119,7 +119,8 @@ class TestRedisFails:
     ) -> None:
         """Whatever is published, no wrong revision goes live, and ever fewer reads are made for it."""
         (epoch,) = admin.ask("SELECT liverouter.epoch()")
-        with Follower(admin, **BY_REDIS, **wake) as follower:
+        by_redis = BY_REDIS | {"poll_interval_s": 10.0}  # the longest pause after lies, however long they take here
+        with Follower(admin, **by_redis, **wake) as follower:
             follower.events.wait_for(ListenerConnected)
             follower.events.wait_for(ReloadRequested, reason="wake-ups arrive")
             follower.events.wait_for(ConfigRead, count=2)
