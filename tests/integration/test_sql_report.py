@@ -230,7 +230,7 @@ class TestMalformed:
             " FROM liverouter.processes",
         )
         assert (row["app"], row["problems"]) == (100, 20)
-        assert 50 < row["deployments"] < 150  # 100 kB
+        assert 50 < row["deployments"] < 150  # 80 kB
         assert row["size"] < 200_000
 
 

@@ -78,7 +78,7 @@ BEGIN
              ''),
             ('report_deployments(jsonb, timestamptz)', '''weight'', 1000), 1),', '''weight'', 1000), 1)::integer,'),
             ('report_deployments(jsonb, timestamptz)', 'd.position <= 200', 'd.position <= 30'),
-            ('report_deployments(jsonb, timestamptz)', 's.size <= 100000', 's.size <= 40000'),
+            ('report_deployments(jsonb, timestamptz)', 's.size <= 80000', 's.size <= 40000'),
             ('report_problem(jsonb)',
              'CASE WHEN problem -> ''severity'' IN (''"warning"'', ''"info"'') THEN problem ->> ''severity'' ELSE',
              'CASE problem -> ''severity'' WHEN ''"warning"'' THEN ''warning'' ELSE'),

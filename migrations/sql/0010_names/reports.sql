@@ -38,8 +38,8 @@ AS $$
             'cooling_until', CASE WHEN jsonb_typeof(d.value -> 'cooling_ms') = 'number' THEN moment + make_interval(
                 secs => liverouter.clean_number(d.value -> 'cooling_ms', 2147483647)::double precision / 1000) END) c (value)
         WHERE d.position <= 200 AND jsonb_typeof(d.value) = 'object') s
-    WHERE s.size <= 100000
+    WHERE s.size <= 80000
 $$;
 COMMENT ON FUNCTION liverouter.report_deployments(jsonb, timestamptz) IS
     'Part of report(): its deployments, every member there as the views promise it, with a time instead of the '
-    'milliseconds they go on cooling; the first two hundred, and no more than 100 kB of them';
+    'milliseconds they go on cooling; the first two hundred, and no more than 80 kB of them';
