@@ -8,7 +8,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from playwright.sync_api import sync_playwright
@@ -44,7 +44,7 @@ def main() -> None:
             rows = _ROWS | {f"{name}_api_base": f'"{standin.base_url}"' for name, standin in standins.items()}
             for key, value in rows.items():
                 connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (key, value))
-        options = {"database_url": dsn, "secret_keys": keys, "heartbeat_interval_s": 1}
+        options: dict[str, Any] = {"database_url": dsn, "secret_keys": keys, "heartbeat_interval_s": 1}
         log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "log"
         environment = {f"{name.upper()}_API_KEY": "sk-0123456789" for name in standins}
         daemon = Daemon(log=log, LIVEROUTER_DATABASE_URL=dsn, LIVEROUTER_SECRET_KEYS=keys, **environment)
