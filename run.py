@@ -102,6 +102,7 @@ def main(argv: list[str]) -> int:
     if command not in COMMANDS:
         raise Misuse(f"'{command}' is not a command.\n\n{USAGE}")
     prepare()
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # mkdocs-material prints an announcement otherwise
     return COMMANDS[command](arguments)
 
 
