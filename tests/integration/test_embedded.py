@@ -294,6 +294,11 @@ class TestDurable:
             assert second.dsn() == first.dsn()
             assert ask(first.dsn(), "SELECT n FROM kept") == 7
 
+    def test_another_folders_server_leaves_the_port_of_one_that_is_stopped(self) -> None:
+        """A server that starts between a stop and a start of another does not take the port that services know."""
+        folders = (data_folder.DataFolder(Path("/nowhere") / str(number), durable=True) for number in range(20))
+        assert len({next(folder.ports()) for folder in folders}) > 10
+
     def test_restart_on_a_taken_port_moves_and_stays(self, data_dir: Path) -> None:
         """When another program sits on the port, the server moves to a free one and keeps that from then on."""
         with durable(data_dir) as server:
@@ -334,9 +339,9 @@ class TestDurable:
 
     def test_reason_of_a_second_launch_is_its_own(self, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What the first launch logged of its port is not taken for the reason why the next one fails."""
-        (data_dir / "port").unlink()
         with socket.create_server(("127.0.0.1", 0)) as other:
-            monkeypatch.setattr(data_folder, "_PORTS", [other.getsockname()[1], 70_000])
+            (data_dir / "port").write_text(str(other.getsockname()[1]))
+            monkeypatch.setattr(data_folder, "_PORTS", [70_000])
             monkeypatch.setattr(data_folder, "_is_free", lambda _: True)
             with pytest.raises(EmbeddedError, match="70000 is outside the valid range") as caught:
                 durable(data_dir).start()

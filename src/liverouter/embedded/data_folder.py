@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 
-_PORTS: Final = range(25432, 25532)  # below the ephemeral ranges: no outgoing connection sits there at a restart
+_PORTS: Final = range(25_432, 30_000)  # below the ephemeral ranges: no outgoing connection sits there at a restart
 _ANY_PORT: Final = range(1, 65_536)
 _HANDOVER_TIMEOUT_S: Final = 15.0  # for a server whose owner is gone to shut down
 _POLL_S: Final = 0.02
@@ -140,7 +141,8 @@ class DataFolder:
     def ports(self) -> Iterator[int]:
         """Yield ports that are free at the moment, for ever.
 
-        Of a durable server the last one comes first, because services hold its DSN, then those of `_PORTS`. After
+        Of a durable server the last one comes first, because services hold its DSN, then those of `_PORTS`, from a
+        place that the folder's path gives: another folder's server does not take the port of one that restarts. After
         them, and for any other server, the kernel draws.
         """
         if self._durable:
@@ -148,7 +150,8 @@ class DataFolder:
                 last = int(self._port.read_text())
                 if last in _ANY_PORT and _is_free(last):
                     yield last
-            yield from filter(_is_free, _PORTS)
+            start = zlib.crc32(os.fsencode(self.path.absolute())) % len(_PORTS)
+            yield from filter(_is_free, (*_PORTS[start:], *_PORTS[:start]))
         while True:
             with socket.socket() as probe:
                 probe.bind((HOST, 0))
