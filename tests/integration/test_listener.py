@@ -8,6 +8,7 @@ import gc
 import random
 import socket
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -328,6 +329,20 @@ class TestBackoff:
             proxy.reset()
             await ear.until_event(ListenerLost, 5)
             assert max(event.retry_in_s for event in ear.of(ListenerLost)) < 0.03
+
+    async def test_server_without_a_connection_left_is_tried_often(
+        self, login: Callable[..., str], admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fleet that comes back at one moment takes them all: who got none has one soon after others end theirs."""
+        monkeypatch.setattr("liverouter.postgres.listener._FIRST_RETRY_S", 2 * PATIENCE_S)
+        monkeypatch.setattr("liverouter.postgres.listener._LAST_RETRY_S", 2 * PATIENCE_S)
+        monkeypatch.setattr("liverouter.postgres.listener._UNREACHED_RETRY_S", 0.02)
+        url = login("liverouter_client", rights="CONNECTION LIMIT 0")
+        async with Ear(url, rng=Longest()) as ear:
+            degraded = await ear.until_event(ListenerDegraded)
+            assert (degraded.cause, degraded.problem and degraded.problem.code) == ("refused", "LR201")
+            await admin.execute(f"ALTER ROLE {urlsplit(url).username} CONNECTION LIMIT 5")
+            await ear.until_event(ListenerConnected)
 
     async def test_hanging_connect_ends_by_its_timeout(self, proxy: FaultProxy) -> None:
         """A server that accepts and says nothing is given up after the timeout, and named."""

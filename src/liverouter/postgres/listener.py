@@ -237,13 +237,13 @@ class Listener:
     async def _back_off(self, failure: NotListeningError) -> None:
         """Report *failure* and wait before the next attempt: longer with each, but behind a pooler always long.
 
-        While nobody answers, the waits stay short, and drawn by each process for itself: a fleet that lost its server
-        neither comes back at one moment, nor late.
+        While nobody answers, or has a connection left, the waits stay short, and drawn by each process for itself: a
+        fleet that lost its server neither comes back at one moment, nor late.
         """
         retry_s = self._backoff.next()
         if failure.cause == "pooler":
             retry_s = self._jittered(_POOLER_RETRY_S)
-        elif failure.cause not in _ANSWERED:
+        elif failure.cause not in _ANSWERED or failure.problem.code == "LR201":
             retry_s = min(retry_s, self._jittered(_UNREACHED_RETRY_S))
         retry_s = max(retry_s, self._retry_at_least_s)
         self._report(failure, retry_s)
