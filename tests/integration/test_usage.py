@@ -355,6 +355,28 @@ class TestBatches:
             assert _total(db) == (1, 3)
             assert db.execute("SELECT FROM liverouter.processes WHERE bye_at IS NULL").rowcount == 0
 
+    def test_report_that_the_database_works_on_when_a_process_ends_counts_once(
+        self, dsn: str, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+    ) -> None:
+        """The end does not cut the connection that the report is on: it would arrive, and be told again."""
+        say_goodbye, holder = reporter.Reporter.say_goodbye, psycopg.connect(dsn)
+
+        async def begin_to_say_goodbye(ended: reporter.Reporter) -> None:
+            holder.rollback()
+            await say_goodbye(ended)
+
+        monkeypatch.setattr(reporter.Reporter, "say_goodbye", begin_to_say_goodbye)
+        waits = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'liverouter.usage_minutes'::regclass"
+        live = LiveRouter(database_url=dsn, heartbeat_interval_s=1)
+        with holder, psycopg.connect(dsn, autocommit=True) as db:
+            with live:
+                wait_until(lambda: live.status().mode == "listen")
+                holder.execute("LOCK TABLE liverouter.usage_minutes IN ACCESS EXCLUSIVE MODE")
+                _tell(live.usage, [("success", "openai/gpt-4o#1", 3)])
+                wait_until(lambda: db.execute(waits).rowcount)
+            wait_until(lambda: db.execute(waits).rowcount == 0)
+            assert _total(db) == (1, 3)
+
     @pytest.mark.parametrize("place", ["document", "database"])
     def test_report_that_nobody_foresaw_to_fail_loses_and_doubles_nothing(
         self, dsn: str, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None], place: str

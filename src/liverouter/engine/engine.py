@@ -25,7 +25,7 @@ from liverouter.routing.shared_cooldowns import SharedCooldowns
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from liverouter.bus import Bus
     from liverouter.chat.usage import UsageCounter
@@ -72,7 +72,7 @@ class Engine:
     ) -> None:
         """Wire the parts; nothing is opened before `run`."""
         self._bus, self._options = bus, options
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # the loops, by name
         self._ignored: set[tuple[str, ...]] = set()  # options of URLs, that were told of
         cooldowns = Cooldowns()
         self.requests = ReloadRequests(bus)
@@ -158,8 +158,8 @@ class Engine:
             loops |= {"alerts": self.alerts.run, "probes": self.probes.run}
         if self.shared is not None:
             loops["shared cooldowns"] = self.shared.run
-        self._tasks = [asyncio.create_task(self._supervise(name, run), name=name) for name, run in loops.items()]
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = {name: asyncio.create_task(self._supervise(name, run), name=name) for name, run in loops.items()}
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def _tell_ignored(self, database: Dsn | AskedUrl) -> None:
         """Tell which options of a URL have no meaning here, once for each set of them."""
@@ -185,15 +185,24 @@ class Engine:
         await self.repository.wait_applied(revision, max(0.0, deadline - time.monotonic()))
 
     async def close(self) -> None:
-        """End the loops, say goodbye to the database, release its connections."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for step in (self._say_goodbye, self.repository.close):
+        """End the loops, say goodbye to the database, release its connections.
+
+        The listener ends behind the goodbye: a report may be on its way on the connection that it lends, and would
+        count twice if it arrived and nobody heard so.
+        """
+        await self._end(name for name in self._tasks if name != "listener")
+        for step in (self._say_goodbye, lambda: self._end(self._tasks), self.repository.close):
             try:
                 await step()
             except Exception as exc:  # noqa: BLE001 - the steps that are left are taken all the same
                 self._bus.emit(LoopFailed("goodbye", brief(exc)))
+
+    async def _end(self, names: Iterable[str]) -> None:
+        """Cancel the loops of *names*, and return when they have ended."""
+        ending = [self._tasks[name] for name in names]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
     async def _say_goodbye(self) -> None:
         """Tell the database that this process ends; gives up after `_GOODBYE_S` seconds."""
