@@ -84,7 +84,7 @@ class LiveChatModel(BaseChatModel):
         own.pop("stop", None)
         generation = self.source.generation()
         params: LangSmithParams = generation.chat._get_ls_params(stop=stop, **own)  # noqa: SLF001 - an inner model's hook
-        if generation.router is not None:  # whose models are called by a deployment's id
+        if not generation.is_native:  # whose models are called by a deployment's id
             params["ls_model_name"] = kwargs.get("model", self.model_name)
         for name in ("temperature", "max_tokens", "stop"):
             if (value := generation.primary.params.get(name)) is not None:
