@@ -1,7 +1,7 @@
 """The engine of litellm: each deployment's chat model, over a Router of that one deployment.
 
-litellm translates and calls; it makes one attempt. Which deployment is
-asked, how often and how long is ours, see `walk` and `attempt`. Importing this module imports litellm.
+litellm translates and calls, and makes one attempt. Which deployment is asked, how often and how long is ours, see
+`walk` and `attempt`. Importing this module imports litellm.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """litellm's Routers: one for each chat model, and one of every deployment by its id, which is `live.router()`.
 
-Whoever calls `acompletion` of the latter gets answers in litellm's own format, and the
-same walk over the deployments, the same HTTP clients and errors as bare. Importing this module imports litellm.
+Whoever calls `acompletion` of the latter gets answers in litellm's own format, and the same walk over the deployments,
+the same HTTP clients and errors as bare. Importing this module imports litellm.
 """
 
 from __future__ import annotations
