@@ -1,20 +1,25 @@
-"""A LangGraph agent with a tool. Every model call follows the rows; `pinned()` freezes one run to one generation."""
+"""A LangGraph agent whose tool asks a model of its own. Calls follow the rows; `pinned()` freezes one run."""
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import SummarizationMiddleware
 
 from liverouter import get_chat_model
 
-
-def weather(city: str) -> str:
-    """Tell the weather of a city."""
-    return f"It is sunny in {city}."
+planner, worker = get_chat_model("planner"), get_chat_model("worker")
 
 
-model = get_chat_model()
-question = {"messages": [{"role": "user", "content": "How is the weather?"}]}
+def research(question: str) -> str:
+    """Look one thing up."""
+    return worker.invoke(question).text
 
-agent = create_agent(model=model, tools=[weather])
+
+summaries = SummarizationMiddleware(
+    planner, trigger=("fraction", 0.8), keep=("messages", 6), summarizer=get_chat_model("summary")
+)
+question = {"messages": [{"role": "user", "content": "Do some research on tea."}]}
+
+agent = create_agent(model=planner, tools=[research], middleware=[summaries])
 print(agent.invoke(question)["messages"][-1].text)
 
-steady = create_agent(model=model.pinned(), tools=[weather])  # for one long run: no swap in the middle
+steady = create_agent(model=planner.pinned(), tools=[research])  # for one long run: no swap in the middle
 print(steady.invoke(question)["messages"][-1].text)

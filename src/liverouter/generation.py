@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from liverouter.revision import DEFAULT_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
@@ -47,7 +47,7 @@ class Generation:
     Attributes:
         number: 1, 2, … in this process.
         models: what serves each name of the snapshot.
-        router: litellm's, over all deployments; None in the native engine.
+        make_router: makes litellm's Router of all deployments, once; None in the native engine.
         cooldowns: which deployments are to be left alone; of the client, for all its generations and names.
         warnings: in which it is not what its rows ask for: the engine, or a fallback that is left out.
         name: whose calls it serves here; a key of `models`.
@@ -56,7 +56,7 @@ class Generation:
     number: int
     snapshot: Snapshot
     models: Mapping[str, ServedModel]
-    router: Router | None
+    make_router: Callable[[], Router] | None
     cooldowns: Cooldowns
     warnings: tuple[Problem, ...] = ()
     name: str = DEFAULT_NAME
@@ -65,6 +65,19 @@ class Generation:
         """Return the same generation as the calls of *name* see it; those of a name that is not there see "default"."""
         name = name if name in self.models else DEFAULT_NAME
         return self if name == self.name else replace(self, name=name)
+
+    @property
+    def is_native(self) -> bool:
+        """Tell whether the providers' own classes make the calls, and not litellm."""
+        return self.make_router is None
+
+    @property
+    def router(self) -> Router | None:
+        """Return litellm's Router of all deployments, None in the native engine.
+
+        No call needs it: it is made when it is first asked for, in milliseconds for each deployment.
+        """
+        return None if self.make_router is None else self.make_router()
 
     @property
     def identity(self) -> str:

@@ -88,6 +88,7 @@ class ProcessMetrics:
         """Yield what is read at a scrape; prometheus-client calls it."""
         yield from self._config()
         yield from self._calls()
+        yield self._cooling()
 
     def _config(self) -> Iterable[Metric]:
         """Yield which config is in force, and how news of it come."""
@@ -110,6 +111,17 @@ class ProcessMetrics:
             age_s = (self._clock() - generation.snapshot.committed_at).total_seconds()
             words = "Since the served revision was committed"
             yield GaugeMetricFamily("liverouter_config_age_seconds", words, value=age_s)
+
+    def _cooling(self) -> Metric:
+        """Return what is left of each cooldown in this process."""
+        words = "What is left of a deployment's cooldown, 0 for none"
+        family = GaugeMetricFamily("liverouter_process_cooling_seconds", words, labels=DEPLOYMENT)
+        if (generation := self._client.store.current) is not None:
+            for view in map(generation.named, generation.models):
+                left_s = view.cooling_s
+                for d in view.deployments:
+                    family.add_metric([d.name, d.provider, d.model, d.id, d.role], left_s.get(d.id, 0.0))
+        return family
 
     def _calls(self) -> Iterable[Metric]:
         """Yield the calls of this process since it started."""

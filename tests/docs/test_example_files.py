@@ -12,8 +12,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psycopg
 import pytest
 
+from liverouter.testing import Reply, ToolCall
 from tests.kit import pages
 from tests.kit.ports import ClosedPort
 
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from liverouter.testing import StandIn
 
 FOLDER = pages.ROOT / "examples"
+
+
+def named(**models: str) -> None:
+    """Give each name a row of one of the provider's models."""
+    with psycopg.connect(os.environ["LIVEROUTER_DATABASE_URL"]) as connection:
+        for name, model in models.items():
+            row = json.dumps({"provider": "openai", "model": model})
+            connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (f"llm:{name}", row))
 
 
 def run(name: str) -> dict[str, Any]:
@@ -109,17 +119,23 @@ class TestFiles:
                 service.terminate()
 
     def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-        """langgraph_agent.py: its tool is offered, live and frozen."""
+        """langgraph_agent.py: its tool asks the worker, live and frozen; the planner is told what that said."""
+        named(planner="gpt-4.1", worker="gpt-4o-mini")
         run("langgraph_agent.py")
-        assert [line[:12] for line in capsys.readouterr().out.splitlines()] == ["gpt-4o says:"] * 2
-        tools = [request.body["tools"][0]["function"]["name"] for request in provider.requests if request.body]
-        assert set(tools) == {"weather"}
+        said = capsys.readouterr().out.splitlines()
+        assert [line.partition("says:")[0] + line.partition("says:")[2][:12] for line in said] == [
+            "gpt-4.1  gpt-4o-mini"
+        ] * 2
+        asked = [request.body["model"] for request in provider.requests if request.body]
+        assert asked == ["gpt-4.1", "gpt-4o-mini", "gpt-4.1"] * 2
 
-    @pytest.mark.usefixtures("provider")
-    def test_deep_agent_answers(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """deep_agent.py: names that no row configures serve as the default does."""
+    def test_deep_agent_delegates(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        """deep_agent.py: the planner by its row, its researcher by another; what no row names, as the default."""
+        named(planner="gpt-4.1")
+        delegate = ToolCall("task", {"description": "look", "subagent_type": "researcher"})
+        provider.respond(Reply(tool_calls=(delegate,)))
         run("deep_agent.py")
-        assert capsys.readouterr().out.startswith("gpt-4o says:")
+        assert capsys.readouterr().out.startswith("gpt-4.1 says: gpt-4o says: look")
 
     def test_settings_table_is_the_page_s(self) -> None:
         """settings_table.sql holds the statements of its page, which a test of their own runs."""

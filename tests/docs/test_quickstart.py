@@ -23,16 +23,20 @@ SHELL: Final = ("/bin/bash", "-euo", "pipefail", "-c")
 
 
 class Page:
-    """The commands of one page, by their step, and its application."""
+    """The commands of one page, by their step, and its programs, by the names of their files."""
 
-    def __init__(self, name: str, page: Path) -> None:
+    def __init__(self, name: str, page: Path, **programs: str) -> None:
+        """Read *page*; *programs* are the names of its blocks by those of their files."""
         text = page.read_text(encoding="utf-8")
         self.steps = dict(re.findall(rf"<!-- {name}: ([a-z-]+) -->\n```\n(.*?)```", text, re.DOTALL))
-        self.app = text.partition(f"<!-- run: {name} -->\n```python\n")[2].partition("```")[0]
+        self.programs = {
+            f"{file}.py": text.partition(f"<!-- run: {block} -->\n```python\n")[2].partition("```")[0]
+            for file, block in programs.items()
+        }
 
 
-QUICKSTART: Final = Page("quickstart", pages.README)
-TUTORIAL: Final = Page("tutorial", pages.ROOT / "docs" / "tutorial.md")
+QUICKSTART: Final = Page("quickstart", pages.README, app="quickstart")
+TUTORIAL: Final = Page("tutorial", pages.ROOT / "docs" / "tutorial.md", app="tutorial", titles="titles")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,8 @@ class Reader:
         self._running: list[subprocess.Popen[str]] = []
         self.ports: dict[str, str] = {}
         folder.chmod(0o755)  # root's database runs as another user
-        (folder / "app.py").write_text(page.app, encoding="utf-8")
+        for file, text in page.programs.items():
+            (folder / file).write_text(text, encoding="utf-8")
 
     def _script(self, *steps: str) -> str:
         text = "".join(self._page.steps[step] for step in steps)
@@ -158,7 +163,7 @@ class TestPages:
         assert "revision 3" in reader.run("swap", "own-key")
 
     def test_tutorial_shows_what_it_says(self, follow: Callable[[Page], Reader]) -> None:
-        """A swap, a bad row, the way back, a fallback, and the history: each line that the page promises."""
+        """A swap, a bad row, the way back, a fallback, a name, and the history: each line that the page promises."""
         reader = follow(TUTORIAL)
         reader.start_page()
         reader.start_provider("stand-in", "8001")
@@ -166,8 +171,8 @@ class TestPages:
         reader.run("admin", "first")
         lines = reader.start("admin", "run")
 
-        def wait_for(said: str) -> None:
-            assert any(line == f"{said}\n" for line in lines)
+        def wait_for(said: str, *, by: Iterator[str] = lines) -> None:
+            assert any(line == f"{said}\n" for line in by)
 
         wait_for("revision 2: openai/gpt-4o, failed over: False")
         reader.run("admin", "swap")
@@ -180,6 +185,13 @@ class TestPages:
         wait_for("revision 5: openai/gpt-4.1, failed over: False")
         reader.run("admin", "fallback")
         wait_for("revision 7: openai/gpt-4.1, failed over: True")
+        titles = reader.start("admin", "run-titles")
+        wait_for("titles by default, revision 7: openai/gpt-4.1", by=titles)
+        reader.run("admin", "name")
+        wait_for("titles by titles, revision 8: openai/gpt-4o-mini", by=titles)
+        reader.run("admin", "swap-name")
+        wait_for("titles by titles, revision 9: openai/gpt-4.1-mini", by=titles)
+        wait_for("revision 9: openai/gpt-4.1, failed over: True")
         history = reader.run("admin", "history")
         assert "a typing error" in history
         assert "llm_fallback_config" in history

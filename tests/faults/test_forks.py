@@ -29,7 +29,8 @@ WITH_LITELLM = "prefork"  # the others are native: each import of litellm costs 
 class TestFork:
     @pytest.mark.parametrize("kind", list(WORKERS))
     def test_children_have_clients_of_their_own(self, admin: Admin, kind: str) -> None:
-        """Parent and children answer, listen on connections of their own, and follow the next revision."""
+        """Parent and children answer, under each name, listen on connections of their own, and follow a revision."""
+        admin.set(**{"llm:fast": {"provider": "openai", "model": "first-fast"}})
         lines, errors, code = _run(admin, kind, FORKED.limit)
         assert code == 0, errors
         assert errors == "", "silent, the interpreter's exit included"
@@ -37,6 +38,8 @@ class TestFork:
         children = [line for line in lines if line["who"] == "child"]
         assert {line["first"] for line in lines if "first" in line} == {"first"}
         assert sum("then" in line for line in children) == WORKERS[kind]
+        served = {(line.get("first") or line.get("then"), line["named"]) for line in lines if "named" in line}
+        assert served == {("first", "first-fast"), ("second", "second-fast")}
         assert parents[-1]["then"] == "second"
         assert parents[-1]["reconnects"] == 0, "the parent's connection was left alone"
         assert len({line["client"] for line in parents}) == 1
@@ -171,7 +174,7 @@ def _run(admin: Admin, kind: str, start_s: float) -> tuple[list[dict[str, Any]],
                 start_s,
                 "everybody listens",
             )
-            admin.set(llm_model="second")
+            admin.set(llm_model="second", **{"llm:fast": {"provider": "openai", "model": "second-fast"}})
             process.wait(60)
         finally:
             process.kill()

@@ -217,8 +217,13 @@ class TestDeepAgents:
         assert "turn 1:" not in sent
         assert "And now?" in sent
 
-    def test_guidance_fits_the_model_in_force(self, client: MemoryRouter, anthropic: StandIn, openai: StandIn) -> None:
-        """Deep Agents' own advice to a model comes with that model and goes with it."""
+    @pytest.mark.parametrize("enabled", MODES)
+    @pytest.mark.parametrize("first", ["claude-haiku-4-5", "claude-unheard-of"])
+    def test_guidance_fits_the_model_in_force(
+        self, client: MemoryRouter, anthropic: StandIn, openai: StandIn, first: str, *, enabled: bool
+    ) -> None:
+        """Deep Agents' own advice to a model comes with that model and goes with it, whichever it was built with."""
+        client.set(llm_model=first, litellm_enable=enabled)
         agent: Any = create_deep_agent(model=client.chat_model())
         advice = "<use_parallel_tool_calls>"
         for model, expected in (("claude-haiku-4-5", True), ("claude-unheard-of", False), ("claude-haiku-4-5", True)):

@@ -63,18 +63,21 @@ class TestNames:
         assert list(stored(db)) == ["llm:fast"]
 
     @pytest.mark.parametrize(
-        ("pair", "code"),
+        ("pair", "told"),
         [
-            ("llm:Fast=openai/gpt-4o", "LR106"),
+            ("llm:Fast=openai/gpt-4o", "begins with a-z"),
+            ("llm:default=openai/gpt-4o", "set those"),
+            (f"llm:{'a' * 33}=openai/gpt-4o", "begins with a-z"),
+            ("llm_top_p=0.5", "llm_params"),
             ("llm:fast=5", "LR103"),
             ("llm:fast=nonsense", "LR103"),
             ('llm:fast={"provider": "openai", "model": "m", "api_key": "plain"}', "LR110"),
         ],
     )
-    def test_what_can_be_no_named_model_is_refused(self, cli: Cli, db: Session, pair: str, code: str) -> None:
+    def test_what_can_be_no_named_model_is_refused(self, cli: Cli, db: Session, pair: str, told: str) -> None:
         """Before anything is written."""
         done = cli("set", pair)
-        assert (done.code, code in done.err) == (1, True)
+        assert (done.code, told in done.err) == (1, True), done.err
         assert revision(db) == 0
 
     def test_show_has_a_column_of_names_where_there_are_some(self, cli: Cli, db: Session) -> None:
@@ -174,10 +177,15 @@ class TestTransfer:
 
     def test_everything_that_is_wrong_is_told_at_once(self, cli: Cli, db: Session) -> None:
         """And nothing is written."""
-        wrong = ROWS | {"llm_temperature": "warm", "llm_modle": "m", "litellm_num_retries": 99}
+        wrong = ROWS | {"llm_temperature": "warm", "llm_modle": "m", "litellm_num_retries": 99, "llm:default": FAST}
         done = cli("apply", "-", stdin=yaml.safe_dump({"liverouter": 1, "settings": wrong}))
         assert done.code == 1
-        for code, where in (("LR103", "llm_temperature"), ("LR104", "litellm_num_retries"), ("LR106", "llm_modle")):
+        for code, where in (
+            ("LR103", "llm_temperature"),
+            ("LR104", "litellm_num_retries"),
+            ("LR106", "llm_modle"),
+            ("LR106", "llm:default"),
+        ):
             assert f"[{code} at settings.{where}]" in done.err
         assert revision(db) == 0
 

@@ -40,18 +40,18 @@ def tell(who: str, **facts: Any) -> None:
     os.write(sys.stdout.fileno(), (line + "\n").encode())
 
 
-def call() -> str:
-    """Return which model serves now."""
-    return str(liverouter.get_chat_model().invoke("hi").content).partition(" says")[0]
+def call(name: str = "default") -> str:
+    """Return which model serves *name* now."""
+    return str(liverouter.get_chat_model(name).invoke("hi").content).partition(" says")[0]
 
 
 def serve(who: str, go: str) -> None:
     """Tell the first answer, that it listens, and the answer that comes from model *go*."""
-    tell(who, first=call())
+    tell(who, first=call(), named=call("fast"))
     until(lambda: liverouter.status().mode == "listen", _WAIT_S)
     tell(who, hears=True)
     until(lambda: call() == go, _WAIT_S)
-    tell(who, then=go)
+    tell(who, then=go, named=call("fast"))
 
 
 def os_fork(child: Callable[[], None]) -> Callable[[], None]:
@@ -119,7 +119,7 @@ def _reap(pids: list[int]) -> None:
 
 def main(kind: str) -> None:
     """Be live, make children, and see that everybody stays so."""
-    tell("parent", first=call())
+    tell("parent", first=call(), named=call("fast"))
     until(lambda: liverouter.status().mode == "listen", _WAIT_S)
     tell("parent", hears=True)
     busy = threading.Event()
@@ -131,7 +131,7 @@ def main(kind: str) -> None:
     tell("parent", forked=True)
     join()
     until(lambda: call() == "second", _WAIT_S)
-    tell("parent", then="second", reconnects=liverouter.status().reconnects)
+    tell("parent", then="second", named=call("fast"), reconnects=liverouter.status().reconnects)
 
 
 def _keep_calling(enough: threading.Event) -> None:

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 _START_S = 60.0  # PostgreSQL, and litellm imported twice at the same time
 _STORY_S = 60.0
 _END_S = 90.0  # the workers' end, then PostgreSQL's
-_ACTS = ("1. An admin moves", "2. The provider breaks", "3. The provider heals", "4. Somebody writes", "5. The row is")
+_ACTS = (
+    "1. An admin moves",
+    "2. Summaries move",
+    "3. The provider breaks",
+    "4. The provider heals",
+    "5. Somebody writes",
+    "6. The row is",
+)
 
 
 class Demo:
@@ -125,7 +132,7 @@ class TestStory:
         assert all(place > 0 for place in places)
         assert places == sorted(places)
         assert re.search(r"\d+ calls by 2 processes, failures = 0", demo.output)
-        for change in ("the provider", "the mended row"):
+        for change in ("the provider", "the summaries' model", "the mended row"):
             for worker in ("worker-1", "worker-2"):
                 assert re.search(rf"{change} was live in {worker} \d+ ms after the commit", demo.output)
         assert "Did you mean 'anthropic'?" in demo.output
@@ -142,9 +149,9 @@ class TestStory:
             check=True,
             timeout=150,
         )
-        assert result.stdout.startswith("revision 5\nlive in 2 of 2 instances")
-        demo.wait_for(r"worker-1 serves revision 5: 'claude-opus-4-1 says")
-        demo.wait_for(r"worker-2 serves revision 5: 'claude-opus-4-1 says")
+        assert result.stdout.startswith("revision 6\nlive in 2 of 2 instances")
+        demo.wait_for(r"worker-1 serves revision 6: 'claude-opus-4-1 says")
+        demo.wait_for(r"worker-2 serves revision 6: 'claude-opus-4-1 says")
         demo.process.send_signal(signal.SIGINT)
         assert demo.end() == 0
         wait_until(parts.are_gone)

@@ -76,6 +76,47 @@ class TestNames:
         """One bad name rejects the revision whole, and the Problem says where."""
         assert problem in rejected(named(fast=row))
 
+    @pytest.mark.parametrize(
+        ("row", "hint"),
+        [
+            (FAST | {"fallback": FAST}, "Did you mean 'fallbacks'?"),
+            (FAST | {"parms": {}}, "Did you mean 'params'?"),
+            (FAST | {"Temperature": 1}, "Did you mean 'temperature'?"),
+            (FAST | {"secret": "hush"}, "Store"),
+            (FAST | {"zzz": 3}, "fallbacks"),
+            (FAST | {"fallbacks": FAST | {"model": "m", "fallbacks": FAST}}, "A openai fallback knows"),
+            (FAST | {"fallbacks": {}}, '{"provider"'),
+            (FAST | {"fallbacks": "openai/gpt-4o"}, '{"provider"'),
+            (FAST | {"fallbacks": [None]}, '{"provider"'),
+            (FAST | {"provider": "OpenAI"}, "Did you mean 'openai'?"),
+            (FAST | {"model": " "}, "Give it a value"),
+            (FAST | {"api_key": "openai_api_key"}, '{"secret": "NAME"}'),
+            ("openai/gpt-4o-mini", '{"provider"'),
+            ([], '{"provider"'),
+        ],
+    )
+    def test_hint_says_what_to_write(self, row: object, hint: str) -> None:
+        """Whatever somebody may have meant."""
+        problems = [problem for problem in check(named(fast=row)).problems if problem.severity == "error"]
+        assert all(problem.hint for problem in problems)
+        assert hint in " ".join(problem.hint for problem in problems)
+
+    def test_what_can_serve_does(self) -> None:
+        """No fallbacks, those of the default again, one place by several keys, and as many names as there may be."""
+        spare = {"provider": "anthropic", "model": "claude-haiku-4-5"}
+        rows = named(
+            none=FAST | {"fallbacks": []},
+            copy=spare,
+            hot=FAST | {"temperature": 2},
+            own=FAST | {"api_key": {"secret": "anthropic_api_key"}, "api_base": "http://127.0.0.1:9/v1"},
+            **{f"m{number}-{'x' * 28}"[:32]: FAST for number in range(46)},
+        )
+        models = accepted(rows | {"llm_fallback_config": spare}).models
+        assert len(models) == 51
+        assert models["copy"].primary.id == models["default"].fallbacks[0].id
+        assert models["none"].primary.id == models["hot"].primary.id != models["own"].primary.id
+        assert models["hot"].primary.temperature == 2
+
     @pytest.mark.parametrize("name", ["Fast", "1st", "", "a b", "a" * 33, "fast\n", "ä", "a.b"])
     def test_a_wrong_name_is_told(self, name: str) -> None:
         """A row that nobody could ask for is not accepted and ignored."""

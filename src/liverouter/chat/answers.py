@@ -108,7 +108,7 @@ def signature(call: Call) -> dict[str, Any]:
             "attempts": max(call.attempts, 1),
             "cost_usd": call.cost_usd,
             "name": call.generation.name,
-            "engine": "native" if call.generation.router is None else "litellm",
+            "engine": "native" if call.generation.is_native else "litellm",
         }
     }
 
@@ -124,7 +124,7 @@ def _clean(call: Call, message: BaseMessage) -> None:
         for name, value in extra.items():
             extra[name] = _plain(value)
     if metadata:
-        if call.generation.router is not None:
+        if not call.generation.is_native:
             metadata.pop("model_id", None)
             metadata.pop("response_cost", None)
             if "model_name" in metadata:

@@ -7,14 +7,14 @@ Loaded by Deep Agents itself, through the entry point `deepagents.harness_profil
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from deepagents import HarnessProfile, register_harness_profile
 from deepagents.profiles.harness import harness_profiles
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import SystemMessage
 
-from liverouter.chat.model import LiveChatModel
+from liverouter.chat.model import PROVIDER, LiveChatModel
 from liverouter.providers import spec_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from langchain.agents.middleware import ModelRequest, ModelResponse
 
     from liverouter.revision import Deployment
-
-PROVIDER: Final = "litellm"  # what the handle reports to Deep Agents, whatever its logical name is
 
 
 def register() -> None:

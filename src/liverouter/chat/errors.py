@@ -55,14 +55,14 @@ class EveryDeploymentFailedError(CallError):
 
     causes: Mapping[str, str]
 
-    def __init__(self, causes: Mapping[str, str], *, labels: Iterable[str], revision: int) -> None:
-        """Say what failed where; *labels* name the deployments of *causes*, in its order."""
+    def __init__(self, causes: Mapping[str, str], *, labels: Iterable[str], where: str) -> None:
+        """Say what failed *where*, under which revision; *labels* name the deployments of *causes*, in its order."""
         self.causes = MappingProxyType(dict(causes))
         listing = "; ".join(f"{label}: {cause}" for label, cause in zip(labels, causes.values(), strict=True))
         super().__init__(
             f"every deployment failed: {listing}",
             code="LR302",
-            where=f"revision {revision}",
+            where=where,
             hint="`liverouter check --live` calls each deployment once and says what it answers.",
         )
 
@@ -97,7 +97,9 @@ def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
         return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
     causes = {d.id: _clip(clean(describe(failed[d.id]), secrets)) for d in deployments}
-    error = _named(_best(kinds))(causes, labels=_labels(deployments), revision=generation.snapshot.revision)
+    where = f"llm:{generation.told_name}, " if generation.told_name else ""
+    where += f"revision {generation.snapshot.revision}"
+    error = _named(_best(kinds))(causes, labels=_labels(deployments), where=where)
     error.__cause__ = exc
     return error
 

@@ -37,7 +37,7 @@ def fitted_form(form: Any, generation: Generation, deployment: Deployment, messa
     """
     if not is_json_mode(form):
         return form
-    has_mode = api_of(deployment, native=generation.router is None).json_mode
+    has_mode = api_of(deployment, native=generation.is_native).json_mode
     if isinstance(form, BoundFormat):
         return form if has_mode and _says_so(messages) else form.by_schema()
     if not has_mode:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseRunManager, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
@@ -31,6 +31,8 @@ from liverouter.chat.tokens import tokens_of_messages, tokens_of_text
 if TYPE_CHECKING:
     from liverouter.generation import Generation
 
+# The provider that the handle itself reports, in both engines: agents ask once, and a later call may be another's.
+PROVIDER: Final = "litellm"
 _SHARED = (
     "source",
     "restore",
@@ -84,7 +86,8 @@ class LiveChatModel(BaseChatModel):
         own.pop("stop", None)
         generation = self.source.generation()
         params: LangSmithParams = generation.chat._get_ls_params(stop=stop, **own)  # noqa: SLF001 - an inner model's hook
-        if generation.router is not None:  # whose models are called by a deployment's id
+        params["ls_provider"] = PROVIDER
+        if not generation.is_native:  # whose models are called by a deployment's id
             params["ls_model_name"] = kwargs.get("model", self.model_name)
         for name in ("temperature", "max_tokens", "stop"):
             if (value := generation.primary.params.get(name)) is not None:

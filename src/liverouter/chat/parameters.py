@@ -111,7 +111,7 @@ def for_deployment(
     What the rows say serves where the caller says nothing. *messages* are the caller's; *forced*: a tool must be
     called.
     """
-    is_native = generation.router is None
+    is_native = generation.is_native
     api = api_of(deployment, native=is_native)
     if is_native:
         api = native_model(deployment).parameters_in(generation.chats[deployment.id], parameters.kept) or api

@@ -186,7 +186,7 @@ class Request:
         if kept.get("response_format") is not form:
             told.append("response_format")
         params = tool_request(generation, deployment, request)
-        if unmarked(params, deployment, native=generation.router is None):
+        if unmarked(params, deployment, native=generation.is_native):
             told.append("cache_control of a tool")
         if told and not self._told:
             self._told = True

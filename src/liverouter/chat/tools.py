@@ -56,7 +56,7 @@ def _made(generation: Generation, deployment: Deployment, request: dict[str, Any
     form = request.get("response_format")
     if isinstance(form, Mapping) and not isinstance(form, BoundFormat):
         request["response_format"] = format_of(form)
-    if generation.router is None:
+    if generation.is_native:
         return _native_request(chat, native_model(deployment), request, tools)
     strict = request.pop("strict", None)  # belongs into the tools; as a parameter providers refuse it
     if tools is None:
@@ -79,7 +79,7 @@ def tools_for(
     """
     if not (tools := request.get("tools")):
         return request, ()
-    native, strict = generation.router is None, request.get("strict")
+    native, strict = generation.is_native, request.get("strict")
     bound = tools if isinstance(tools, BoundTools) else BoundTools(tools, strict=strict)
     api = api_of(deployment, native=native)
     kept, strangers = carried(bound, request.get("tool_choice"), api, deployment, native=native)
@@ -114,9 +114,7 @@ def _asks_by_tool(generation: Generation, deployment: Deployment, request: Mappi
         return False
     if request.get("tools"):
         return schema_tool.tool_of(form) is not None
-    return isinstance(form, BoundFormat) and (
-        generation.router is not None or not native_model(deployment).promises(chat)
-    )
+    return isinstance(form, BoundFormat) and (not generation.is_native or not native_model(deployment).promises(chat))
 
 
 def _beside(tools: Sequence[Any], tool: Any, request: dict[str, Any]) -> BoundTools:

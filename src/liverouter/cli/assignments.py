@@ -13,14 +13,14 @@ import click
 from liverouter.config.environment import Environment
 from liverouter.config.plain_secrets import plain_secrets
 from liverouter.config.settings import (
-    MODEL_PREFIX,
     NAMED_MODEL,
     SETTINGS,
     Setting,
     SettingValueError,
-    is_model_name,
+    names_a_model,
     parse,
 )
+from liverouter.config.validate import hint_for
 from liverouter.config.values import Values, clip
 from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.providers import REJECTED
@@ -73,7 +73,7 @@ def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
     """
     where = f"settings.{clip(key)}"
     setting = SETTINGS.get(key)
-    if key.startswith(MODEL_PREFIX) and is_model_name(key.removeprefix(MODEL_PREFIX)):
+    if names_a_model(key):
         setting = replace(NAMED_MODEL, name=key)
         provider, slash, model = value.strip().partition("/")
         if slash and _PROVIDER.fullmatch(provider):
@@ -103,5 +103,5 @@ def _unknown(key: str, where: str) -> Problem:
     """Return the Problem of *key*, which no setting is called: LR107 for a name that cannot work, else LR106."""
     if hint := REJECTED.get(key):
         return Problem("LR107", f"'{key}' cannot be used", where, hint)
-    hint = did_you_mean(clip(key), SETTINGS) or "See `liverouter show --settings` for the names"
+    hint = hint_for(key) or did_you_mean(clip(key), SETTINGS) or "See `liverouter show --settings` for the names"
     return Problem("LR106", f"'{clip(key)}' is not a setting", where, hint)

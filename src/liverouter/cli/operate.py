@@ -38,7 +38,7 @@ _CALL: Final = {
     "--pace",
     "pace_s",
     type=click.FloatRange(0, 60),
-    default=2.0,
+    default=1.7,
     show_default=True,
     metavar="SECONDS",
     help="Pause between two acts.",

@@ -13,7 +13,7 @@ from liverouter.cli.output import ago, say, show_heading, show_json, show_proble
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.environment import Environment
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import MODEL_PREFIX, SETTINGS, SettingValueError, is_model_name, parse, shown
+from liverouter.config.settings import SETTINGS, SettingValueError, names_a_model, parse, shown
 from liverouter.config.validate import validate
 from liverouter.errors import DatabaseError, Problem
 from liverouter.secrecy.sealing import Secret, fingerprint
@@ -219,8 +219,7 @@ def _show_settings(rows: Rows, environment: Environment, *, as_json: bool) -> No
 
 def _type_of_row(name: str) -> str:
     """Return what a row is whose key is none of the table's."""
-    is_model = name.startswith(MODEL_PREFIX) and is_model_name(name.removeprefix(MODEL_PREFIX))
-    return "model" if is_model else "not a setting"
+    return "model" if names_a_model(name) else "not a setting"
 
 
 def _sealed(stored: SealedSecret) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from liverouter.cli.write import write_options
 from liverouter.config.draft import with_changes
 from liverouter.config.environment import Environment
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import MODEL_PREFIX, SETTINGS, is_model_name
-from liverouter.config.validate import validate
+from liverouter.config.settings import SETTINGS, names_a_model
+from liverouter.config.validate import hint_for, validate
 from liverouter.config.values import clip
 from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.secrecy.printable import printable
@@ -135,11 +135,7 @@ COMMANDS: Final = (export_command, apply_command)
 def _ours(rows: Rows) -> dict[str, Any]:
     """Return the settings of *rows* that are liverouter's, in the order of the table, names of models last."""
     known = {name: rows.settings[name] for name in SETTINGS if name in rows.settings}
-    return known | {name: rows.settings[name] for name in sorted(rows.settings) if _names_a_model(name)}
-
-
-def _names_a_model(name: str) -> bool:
-    return name.startswith(MODEL_PREFIX) and is_model_name(name.removeprefix(MODEL_PREFIX))
+    return known | {name: rows.settings[name] for name in sorted(rows.settings) if names_a_model(name)}
 
 
 def _read(file: TextIO) -> Exported:
@@ -205,10 +201,10 @@ def _strangers(exported: Exported) -> list[Problem]:
             "LR106",
             f"'{clip(name)}' is not a setting",
             f"settings.{clip(name)}",
-            did_you_mean(clip(name), SETTINGS) or "See `liverouter show --settings` for the names",
+            hint_for(name) or did_you_mean(clip(name), SETTINGS) or "See `liverouter show --settings` for the names",
         )
         for name in exported.settings
-        if not _names_a_model(name) and (name not in SETTINGS or SETTINGS[name].kind == "secret")
+        if not names_a_model(name) and (name not in SETTINGS or SETTINGS[name].kind == "secret")
     ]
 
 

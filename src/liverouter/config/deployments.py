@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.deployment_reader import DeploymentReader
-from liverouter.config.entries import Entry, Primary, read_profile, read_provider, times
+from liverouter.config.entries import NAMED, Entry, Primary, read_profile, read_provider, times
 from liverouter.config.fitting import fit
 from liverouter.config.params import read_params
-from liverouter.config.settings import HINTS, MODEL_PREFIX, is_model_name, kind_of
+from liverouter.config.settings import HINTS, MODEL_PREFIX, kind_of, names_a_model
 from liverouter.revision import DEFAULT_NAME
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ class _Deployments:
 
     def named(self) -> dict[str, Mapping[str, Any]]:
         """Return the rows of the named models, by name; none where there are too many, which is reported."""
-        rows = sorted(r for r in self.values.raw.settings if r.startswith(MODEL_PREFIX))
-        names = {name: row for row in rows if is_model_name(name := row.removeprefix(MODEL_PREFIX))}
-        names.pop(DEFAULT_NAME, None)  # which is reported with the wrong names
+        names = {row.removeprefix(MODEL_PREFIX): row for row in sorted(filter(names_a_model, self.values.raw.settings))}
         if len(names) > _MOST_NAMES:
             message = f"{len(names)} named models are more than {_MOST_NAMES}"
             self.values.report("LR104", message, "settings", "Remove the rows of those that nobody asks for")
@@ -74,7 +72,7 @@ class _Deployments:
         """Return the deployments of a named model, by order."""
         where = f"settings.{MODEL_PREFIX}{name}"
         members = {member: value for member, value in row.items() if member != "fallbacks"}
-        entry = Entry(self.values, members, where, "named model", self.common)
+        entry = Entry(self.values, members, where, NAMED, self.common)
         primary = entry.read(Primary(name), None)
         fallbacks = self.fallbacks(row.get("fallbacks"), f"{where}.fallbacks", entry.as_primary(name))
         return self.sorted([primary, *fallbacks], f"{where}.fallbacks")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from liverouter.config.settings import MODEL_PREFIX, is_model_name
+from liverouter.config.settings import names_a_model
 from liverouter.errors import SecretError
 from liverouter.providers import PROVIDERS
 from liverouter.revision import SealedSecret
@@ -49,8 +49,7 @@ def config_entries(settings: Mapping[str, object]) -> Iterator[Mapping[str, Any]
     """Yield the entries of `llm_fallback_config`, each named model and its fallbacks, whatever *settings* hold."""
     lists = [settings.get("llm_fallback_config")]
     for key, value in settings.items():
-        name = key.removeprefix(MODEL_PREFIX)
-        if key.startswith(MODEL_PREFIX) and is_model_name(name) and name != "default" and isinstance(value, Mapping):
+        if names_a_model(key) and isinstance(value, Mapping):
             yield value
             lists.append(value.get("fallbacks"))
     for found in lists:

@@ -20,6 +20,7 @@ from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec
 if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
+NAMED: Final = "named model"
 _BASIC: Final = ("temperature", "max_tokens")  # parameters that have a member of their own
 _TIMES: Final = ("timeout", "first_token_timeout")
 _MOST_STRANGERS: Final = 20  # members of one entry that are no setting, each with a guess at what was meant
@@ -51,7 +52,7 @@ class Entry:
         values: gives the values, and takes the Problems.
         members: what stands there.
         where: its place, ``settings.llm_fallback_config[0]``.
-        kind: what it is, for people: "fallback" or "named model".
+        kind: what it is, for people: "fallback" or `NAMED`.
         common: the values of the settings that belong to no provider, by name.
     """
 
@@ -130,6 +131,7 @@ class Entry:
     def _check_members(self, spec: ProviderSpec) -> None:
         """Report members that no entry of *spec* has: the first 20 one by one, and how many more there are."""
         known = [*MEMBERS, *(f.name for f in spec.fields), *(f.alias for f in spec.fields if f.alias)]
+        known += ["fallbacks"] if self.kind == NAMED else []  # which are read apart
         knows = f"A {spec.name} {self.kind} knows {', '.join(known)}"
         strangers = (str(n) for n in self.members if n not in known)
         for name in islice(strangers, _MOST_STRANGERS):

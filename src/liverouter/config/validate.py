@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from liverouter.config.deployments import read_deployments
 from liverouter.config.params import PARAMS
-from liverouter.config.settings import ALERT_WEBHOOK, MODEL_PREFIX, SETTINGS, is_model_name
+from liverouter.config.settings import ALERT_WEBHOOK, MODEL_PREFIX, SETTINGS, names_a_model
 from liverouter.config.values import Values, clip
 from liverouter.config.webhook import read_webhook
 from liverouter.errors import Problem, did_you_mean, first_problems
@@ -102,18 +102,17 @@ def _check_strangers(values: Values) -> None:
         near = did_you_mean(clip(name), SETTINGS) if number < _MOST_GUESSES else ""
         is_ours = name.lower().startswith(_OURS)
         if near or is_ours or name.startswith(_PREFIXES):
-            hint = _hint(name) or near or _LIST
+            hint = hint_for(name) or near or _LIST
             severity: Severity = "error" if is_ours else "warning"
             values.report("LR106", f"'{clip(name)}' is not a setting", f"settings.{clip(name)}", hint, severity)
 
 
 def _is_known(name: str) -> bool:
     """Tell whether a row of that name is read, or reported elsewhere."""
-    model = name.removeprefix(MODEL_PREFIX)
-    return name in SETTINGS or name in REJECTED or (model not in {name, DEFAULT_NAME} and is_model_name(model))
+    return name in SETTINGS or name in REJECTED or names_a_model(name)
 
 
-def _hint(name: str) -> str:
+def hint_for(name: str) -> str:
     """Return what to write in place of a row whose name begins as ours do; "" where nothing better is known."""
     prefix = next((p for p in _OURS if name.lower().startswith(p)), "")
     rest = name[len(prefix) :]

@@ -47,7 +47,8 @@ class Worker:
     Attributes:
         calls: how many it has made, with those that failed.
         errors: of the calls that failed.
-        answer: the last one: text, provider, model, role, revision and what else `demo.worker` tells; empty before.
+        answers: the last one by the name that was asked: text, provider, model, role, revision and what else
+            `demo.worker` tells.
         fallback_calls: how many of its calls the fallback answered.
         ended: whether it has ended, and all that it told was read.
     """
@@ -56,7 +57,7 @@ class Worker:
     process: asyncio.subprocess.Process
     calls: int = 0
     errors: list[str] = field(default_factory=list)
-    answer: Mapping[str, Any] = field(default_factory=dict)
+    answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     fallback_calls: int = 0
     ended: bool = False
 
@@ -65,13 +66,18 @@ class Worker:
         """The worker's process id."""
         return self.process.pid
 
+    @property
+    def answer(self) -> Mapping[str, Any]:
+        """The last answer of the default model; empty before the first."""
+        return self.answers.get("default", {})
+
     def take(self, told: Mapping[str, Any]) -> None:
         """Note one call by what the worker *told* of it."""
         self.calls += 1
         if "error" in told:
             self.errors.append(str(told["error"]))
             return
-        self.answer = told
+        self.answers[told["asked"]] = told
         self.fallback_calls += told["role"] == "fallback"
 
 

@@ -1,7 +1,8 @@
 """`liverouter demo`: the whole path on one machine, thrown away at the end.
 
 A PostgreSQL of its own, two stand-in providers that speak real wire formats on loopback, and two worker processes that
-keep asking `get_chat_model()`. Everything it starts ends with it: workers and server notice when it is killed.
+keep asking two models, the default and one by its name. Everything it starts ends with it: workers and server notice
+when it is killed.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ async def _set_up(stack: contextlib.AsyncExitStack, crew: Crew, screen: Screen, 
     stack.push_async_callback(crew.stop)  # the workers say goodbye to the server, so they end before it
     await crew.start(_WORKERS, _environment(url))
     pids = " and ".join(str(worker.pid) for worker in crew.workers)
-    screen.say(f"two worker processes (pid {pids}) import litellm, then ask get_chat_model() four times a second")
+    screen.say(f"two worker processes (pid {pids}) import litellm, then ask two models four times a second:")
+    screen.say('get_chat_model(), and get_chat_model("summary"), which has a row of its own')
     return story, url
 
 
@@ -118,6 +120,7 @@ def _invitation(url: str) -> list[str]:
         f"  export LIVEROUTER_DATABASE_URL={shlex.quote(url)}",
         f"  {liverouter} show",
         f"  {liverouter} set llm_model=claude-opus-4-1 --wait",
+        f"  {liverouter} set llm:summary=openai/gpt-4o --wait",
         f'  {psql} "$LIVEROUTER_DATABASE_URL" -c "{statement}"',
         "",
     ]

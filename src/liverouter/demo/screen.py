@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from liverouter.demo.crew import Worker
 
 _REFRESH_PER_S: Final = 8
-_ROW: Final = ("worker", "pid", "revision", "answers come from", "as", "calls", "failed", "last answer")
+_ROW: Final = ("worker", "pid", "calls", "failed", "asks for", "revision", "answers come from", "as", "last answer")
+_IMPORTING: Final = "importing litellm, which takes seconds …"
 
 
 class Screen:
@@ -92,17 +93,11 @@ class Screen:
             return ""
         table = Table(*_ROW, box=box.SIMPLE, caption="calls by two processes, live", caption_justify="left")
         for worker in self._workers():
-            answer = worker.answer
-            served = f"{answer['provider']}/{answer['model']}" if answer else "importing litellm, which takes seconds …"
-            table.add_row(
-                worker.name,
-                str(worker.pid),
-                str(answer.get("revision", "")),
-                printable(served),
-                str(answer.get("role", "")),
-                str(worker.calls),
-                str(len(worker.errors)),
-                printable(str(answer.get("text", ""))),
-                style="yellow" if answer.get("role") == "fallback" else None,
-            )
+            counts = (worker.name, str(worker.pid), str(worker.calls), str(len(worker.errors)))
+            for asked, answer in list(worker.answers.items()) or [("", {})]:
+                served = f"{answer['provider']}/{answer['model']}" if answer else _IMPORTING
+                told = (asked, answer.get("revision", ""), served, answer.get("role", ""), answer.get("text", ""))
+                style = "yellow" if answer.get("role") == "fallback" else None
+                table.add_row(*counts, *(printable(str(cell)) for cell in told), style=style)
+                counts = ("", "", "", "")  # the worker's, whomever it asks
         return table

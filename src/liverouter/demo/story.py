@@ -30,6 +30,9 @@ UPDATE liverouter.settings SET value = '"anthropic"' WHERE key = 'llm_provider';
 UPDATE liverouter.settings SET value = '"claude-sonnet-4-6"' WHERE key = 'llm_model';
 UPDATE liverouter.settings SET value = '{"provider": "openai", "model": "gpt-4o"}' WHERE key = 'llm_fallback_config';
 COMMIT;"""
+_NAME: Final = """
+UPDATE liverouter.settings SET value = '{"provider": "anthropic", "model": "claude-haiku-4-5",
+    "fallbacks": {"provider": "openai", "model": "gpt-4o-mini"}}' WHERE key = 'llm:summary';"""
 _SPOIL: Final = """UPDATE liverouter.settings SET value = '"antropic"' WHERE key = 'llm_provider';"""
 _MEND: Final = """UPDATE liverouter.settings SET value = '"anthropic"' WHERE key = 'llm_provider';"""
 _OUTCOME: Final = """
@@ -62,11 +65,12 @@ class Story:
         self._times: list[tuple[str, str, float]] = []  # change, worker, milliseconds from commit to live
 
     async def write_first_rows(self) -> None:
-        """Make the first config: OpenAI, with Anthropic behind it."""
+        """Make the first config: OpenAI, with Anthropic behind it, and a smaller model for summaries."""
         rows = {
             "llm_provider": "openai",
             "llm_model": "gpt-4o",
             "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-6"},
+            "llm:summary": {"provider": "openai", "model": "gpt-4o-mini"},
             "openai_api_base": self._openai.api_base,
             "anthropic_api_base": self._anthropic.api_base,
             "litellm_cooldown_time": _COOLDOWN_S,
@@ -80,7 +84,7 @@ class Story:
         Raises:
             DemoError: something did not happen in time.
         """
-        for act in (self._start, self._switch, self._fail_over, self._heal, self._spoil, self._mend):
+        for act in (self._start, self._switch, self._name, self._fail_over, self._heal, self._spoil, self._mend):
             await act()
             await asyncio.sleep(self._pace_s)  # so that a person can read along
         return self._sum_up()
@@ -94,42 +98,48 @@ class Story:
         self._screen.title("Your turn")
         for line in invitation:
             self._screen.plain(line)
-        seen = {worker.name: worker.answer.get("revision") for worker in self._crew.workers}
+        seen = {worker.name: _revision(worker) for worker in self._crew.workers}
         while True:
-            await self._crew.wait_any(lambda w: w.answer.get("revision") != seen[w.name])
+            await self._crew.wait_any(lambda w: _revision(w) != seen[w.name])
             for worker in self._crew.workers:
-                if worker.answer.get("revision") != seen[worker.name]:
-                    seen[worker.name] = worker.answer.get("revision")
-                    self._screen.say(f"{worker.name} serves revision {seen[worker.name]}: {worker.answer['text']!r}")
+                if (revision := _revision(worker)) != seen[worker.name]:
+                    seen[worker.name] = revision
+                    said, summary = worker.answer["text"], worker.answers["summary"]["text"]
+                    self._screen.say(f"{worker.name} serves revision {revision}: {said!r}; as a summary {summary!r}")
 
     # -- acts --------------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        await self._crew.wait_until(_has_answer, "the first answer", _FIRST_CALL_S)
+        await self._crew.wait_until(_has_answers, "the first answers", _FIRST_CALL_S)
         for worker in self._crew.workers:
             self._screen.say(f"{worker.name} got its first answer, from {_served(worker)}: {worker.answer['text']!r}")
 
     async def _switch(self) -> None:
-        self._screen.title("1. An admin moves everything to another provider, in psql")
+        self._screen.title("1. An admin moves the default model to another provider, in psql")
         await self._change("the provider", _SWITCH, "anthropic")
 
+    async def _name(self) -> None:
+        self._screen.title("2. Summaries move to another model; whoever asks for the default notices nothing")
+        await self._change("the summaries' model", _NAME, "anthropic", asked="summary")
+
     async def _fail_over(self) -> None:
-        self._screen.title("2. The provider breaks: Anthropic answers every request with 500")
+        self._screen.title("3. The provider breaks: Anthropic answers every request with 500")
         before = {worker.name: worker.fallback_calls for worker in self._crew.workers}
         self._anthropic.fail("500")
         await self._until(
-            lambda w: w.fallback_calls >= before[w.name] + _CALLS_PER_ACT, f"{_CALLS_PER_ACT} answers from the fallback"
+            lambda w: w.fallback_calls >= before[w.name] + _CALLS_PER_ACT and _all_by(w, "fallback"),
+            f"{_CALLS_PER_ACT} answers from the fallbacks",
         )
-        self._screen.say(f"calls go on, answered by the fallback: {self._from_whom()}")
+        self._screen.say(f"calls go on, each name's answered by its fallback: {self._from_whom()}")
 
     async def _heal(self) -> None:
-        self._screen.title("3. The provider heals")
+        self._screen.title("4. The provider heals")
         self._anthropic.heal()
-        await self._until(lambda w: w.answer["role"] == "primary", "an answer from the primary")
-        self._screen.say(f"after its cooldown of {_COOLDOWN_S} s the primary serves again: {self._from_whom()}")
+        await self._until(lambda w: _all_by(w, "primary"), "an answer from each primary")
+        self._screen.say(f"after a cooldown of {_COOLDOWN_S} s the primaries serve again: {self._from_whom()}")
 
     async def _spoil(self) -> None:
-        self._screen.title("4. Somebody writes a row that cannot work")
+        self._screen.title("5. Somebody writes a row that cannot work")
         revision = await self._execute(_SPOIL)
         await self._until_sql(
             "SELECT count(*) = $2 FROM liverouter.instances WHERE rejected_revision = $1",
@@ -143,7 +153,7 @@ class Story:
         self._screen.say(f"calls go on under the last good revision: {self._from_whom()}")
 
     async def _mend(self) -> None:
-        self._screen.title("5. The row is mended")
+        self._screen.title("6. The row is mended")
         await self._change("the mended row", _MEND, "anthropic")
 
     def _sum_up(self) -> bool:
@@ -152,7 +162,7 @@ class Story:
         errors = [error for worker in workers for error in worker.errors]
         self._screen.title("Summary")
         self._screen.say(f"{sum(w.calls for w in workers)} calls by {len(workers)} processes, failures = {len(errors)}")
-        self._screen.say(f"{sum(w.fallback_calls for w in workers)} of them were answered by the fallback")
+        self._screen.say(f"{sum(w.fallback_calls for w in workers)} of them were answered by a fallback")
         for change, worker, ms in self._times:
             self._screen.say(f"{change} was live in {worker} {ms:.0f} ms after the commit")
         for error in errors[:5]:
@@ -161,8 +171,8 @@ class Story:
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
-    async def _change(self, what: str, statements: str, provider: str) -> None:
-        """Execute a change, and wait until both workers report it to the database and answer by it."""
+    async def _change(self, what: str, statements: str, provider: str, *, asked: str = "default") -> None:
+        """Execute a change of the model *asked*, and wait until both workers report it and it is *provider*'s there."""
         revision = await self._execute(statements)
         await self._until_sql(
             "SELECT count(*) = $2 FROM liverouter.instances WHERE applied_revision = $1",
@@ -173,7 +183,7 @@ class Story:
         for row in await self._query(_OUTCOME):
             self._times.append((what, row["app"], float(row["commit_to_live_ms"])))
         await self._until(
-            lambda w: w.answer["revision"] == revision and w.answer["provider"] == provider,
+            lambda w: (w.answers[asked]["revision"], w.answers[asked]["provider"]) == (revision, provider),
             f"an answer from {provider}",
         )
         self._screen.say(f"the same model objects answer by it, no restart: {self._from_whom()}")
@@ -206,13 +216,22 @@ class Story:
             raise DemoError(f"{what}: not within {_STEP_S:g} s") from None
 
     def _from_whom(self) -> str:
-        """Return by which provider's model each worker was answered last, for people."""
-        return ", ".join(f"{worker.name} by {_served(worker)}" for worker in self._crew.workers)
+        """Return by which provider's models each worker was answered last, for people."""
+        return ", ".join(f"{w.name} by {_served(w)}, summaries by {_served(w, 'summary')}" for w in self._crew.workers)
 
 
-def _has_answer(worker: Worker) -> bool:
-    return bool(worker.answer)
+def _has_answers(worker: Worker) -> bool:
+    return {"default", "summary"} <= worker.answers.keys()
 
 
-def _served(worker: Worker) -> str:
-    return f"{worker.answer['provider']}/{worker.answer['model']}"
+def _revision(worker: Worker) -> int:
+    """Return the one by which all names were answered last, the older of two."""
+    return int(min(answer["revision"] for answer in worker.answers.values()))
+
+
+def _all_by(worker: Worker, role: str) -> bool:
+    return all(answer["role"] == role for answer in worker.answers.values())
+
+
+def _served(worker: Worker, asked: str = "default") -> str:
+    return "{provider}/{model}".format(**worker.answers[asked])

@@ -1,8 +1,8 @@
-"""One worker of the demo: a process like any of a user's, which keeps asking `get_chat_model()`.
+"""One worker of the demo: a process like any of a user's, which keeps asking two models, one of them by a name.
 
 It is run by ``python -m liverouter.demo.worker``. What it got goes to standard output, one JSON object a line:
-``error``, or ``text``, ``duration_ms`` and what the answer's ``response_metadata["liverouter"]`` holds. The end of its
-standard input, which comes when the demo ends or is killed, ends it.
+``error``, or ``text``, ``duration_ms`` and what the answer's ``response_metadata["liverouter"]`` holds, beside
+``asked``, the name. The end of its standard input, which comes when the demo ends or is killed, ends it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any, Final
 
+_NAMES: Final = ("default", "summary")
 _PAUSE_S: Final = 0.25  # from an answer to the next question
 _END_S: Final = 3.0  # for a call in flight and the goodbye to the database
 
@@ -28,7 +29,7 @@ def main() -> int:
     from liverouter.secrecy.redaction import brief
 
     try:
-        model = get_chat_model()
+        models = {name: get_chat_model(name) for name in _NAMES}
     except LiveRouterError as exc:
         _tell(error=str(exc))
         return 1
@@ -36,14 +37,16 @@ def main() -> int:
     number = 0
     while not ended.is_set():
         number += 1
-        started = time.monotonic()
-        try:
-            answer = model.invoke(f"question {number}")
-        except Exception as exc:  # noqa: BLE001 - the demo counts failed calls of every kind
-            _tell(error=brief(exc))
-        else:
-            duration_ms = (time.monotonic() - started) * 1000
-            _tell(text=answer.text, duration_ms=duration_ms, **answer.response_metadata["liverouter"])
+        for name, model in models.items():
+            started = time.monotonic()
+            try:
+                answer = model.invoke(f"question {number}")
+            except Exception as exc:  # noqa: BLE001 - the demo counts failed calls of every kind
+                _tell(asked=name, error=brief(exc))
+            else:
+                duration_ms = (time.monotonic() - started) * 1000
+                served = answer.response_metadata["liverouter"]
+                _tell(asked=name, text=answer.text, duration_ms=duration_ms, **served)
         ended.wait(_PAUSE_S)
     return 0
 

@@ -200,11 +200,11 @@ class Activation:
             self.tell(Step.IMPORTING)
         unusable = _unusable_litellm() if snapshot.litellm_enable else ()
         self.tell(Step.BUILDING)
-        former, router, left_out = self._store.current, None, tuple[Problem, ...]()
+        former, make_router, left_out = self._store.current, None, tuple[Problem, ...]()
         if snapshot.litellm_enable and not unusable:
             from liverouter.routing.engines import litellm  # imports litellm
 
-            router, chats = litellm.build(snapshot, self._io, self._cooldowns)
+            make_router, chats = litellm.build(snapshot, self._io, self._cooldowns, former)
             promises: Promises = litellm.promises
         else:
             chats, left_out = _build_native(snapshot, self._io, former, unusable)
@@ -213,14 +213,14 @@ class Activation:
             number=number,
             snapshot=snapshot,
             models={name: _served(config, chats[name], promises, former) for name, config in snapshot.models.items()},
-            router=router,
+            make_router=make_router,
             cooldowns=self._cooldowns,
             warnings=(*unusable, *left_out),
         )
 
     def warm(self, generation: Generation) -> None:
         """Load what the first call of *generation* needs, so that no caller pays; blocks for seconds the first time."""
-        warm_up(generation.snapshot, by_litellm=generation.router is not None)
+        warm_up(generation.snapshot, by_litellm=not generation.is_native)
 
     def activate(self, prepared: Prepared, rows: Rows, reading: Reading) -> None:
         """Swap in what was prepared of *rows*; tell that it is live, and which generation is retired.

@@ -53,7 +53,7 @@ class Takes:
 def takes(generation: Generation, deployment: Deployment, request: Mapping[str, Any]) -> Takes:
     """Return what *generation*'s chat model of *deployment* takes beside the parameters in *request*."""
     api, native = spec_of(deployment).history(deployment.model), native_model(deployment)
-    if generation.router is not None:
+    if not generation.is_native:
         return Takes(api, by_litellm=True, beside=_SIGNED)
     api = native.history or api
     remembers = native.remembers_in(generation.chats[deployment.id], request)

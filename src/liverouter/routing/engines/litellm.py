@@ -1,7 +1,7 @@
-"""The engine of litellm: each deployment's chat model, over one Router of all of them.
+"""The engine of litellm: each deployment's chat model, over a Router of that one deployment.
 
-litellm translates and calls; it is asked for one deployment by its id, and makes one attempt. Which deployment is
-asked, how often and how long is ours, see `walk` and `attempt`. Importing this module imports litellm.
+litellm translates and calls, and makes one attempt. Which deployment is asked, how often and how long is ours, see
+`walk` and `attempt`. Importing this module imports litellm.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from litellm.utils import get_optional_params
 
 from liverouter.providers import spec_of
 from liverouter.routing import litellm_patches
-from liverouter.routing.engines.router import DirectCalls, build_router, entry_of
+from liverouter.routing.engines.router import DirectCalls, build_router, entry_of, params_of
 from liverouter.routing.http import DeploymentHttp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
 
+    from liverouter.generation import Generation
     from liverouter.loops.thread import LoopThread
     from liverouter.providers import ProviderSpec
     from liverouter.revision import Deployment, Snapshot
@@ -37,11 +38,12 @@ _closing: Final[WeakSet[LoopThread]] = WeakSet()
 
 
 def build(
-    snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns
-) -> tuple[Router, dict[str, dict[str, BaseChatModel]]]:
-    """Return the Router of *snapshot*, and the chat models of each name by their deployments' ids; nothing is sent.
+    snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns, former: Generation | None = None
+) -> tuple[Callable[[], Router], dict[str, dict[str, BaseChatModel]]]:
+    """Return what makes the Router of *snapshot*, once, and the chat models of each name by their deployments' ids.
 
-    The models may be called on the loop of *io* alone, the Router anywhere; its own callers share *cooldowns*.
+    The models may be called on the loop of *io* alone, the Router anywhere; its own callers share *cooldowns*. Models
+    of *former* serve on where their deployments are what they were: litellm takes 5 ms for each. Nothing is sent.
 
     Raises:
         ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
@@ -49,19 +51,44 @@ def build(
     if io not in _closing:
         _closing.add(io)
         io.at_stop(litellm_patches.close_clients)
-    router, params = build_router(snapshot)
     chats: dict[str, dict[str, BaseChatModel]] = {name: {} for name in snapshot.models}
-    direct = {}
+    built, direct = _built(former, snapshot), {}
     for deployment in snapshot.deployments:
         entry = entry_of(deployment)
-        http = DeploymentHttp(deployment, deployment.timeout_s, io)
-        client = client_of(spec_of(deployment), params[entry], http.client(litellm_patches.http_client))
-        one = OneDeployment(router, entry, params[entry], client)
-        chats[deployment.name][deployment.id] = chat = ChatLiteLLMRouter(router=one, model=entry)
-        http.belongs_to(chat)
-        direct[entry] = one.acompletion
+        known, chat = built.get(entry, (None, None))
+        if chat is None or known != deployment:
+            chat = _build(deployment, snapshot, io)
+        chats[deployment.name][deployment.id] = chat
+        direct[entry] = chat.router.acompletion
+    return functools.cache(functools.partial(_for_callers, snapshot, direct, cooldowns, io)), chats
+
+
+def _built(former: Generation | None, snapshot: Snapshot) -> dict[str, tuple[Deployment, Any]]:
+    """Return deployments and chat models of *former* by their entries; none of another engine's or logical name's."""
+    if former is None or former.is_native or former.snapshot.model_name != snapshot.model_name:
+        return {}
+    models = former.models.values()
+    return {entry_of(d): (d, m.chats[d.id]) for m in models for d in m.config.deployments}
+
+
+def _build(deployment: Deployment, snapshot: Snapshot, io: LoopThread) -> ChatLiteLLMRouter:
+    """Return the chat model of *deployment*; raises as `build` does."""
+    entry, params = entry_of(deployment), params_of(deployment)
+    router = build_router(snapshot, (deployment,))
+    http = DeploymentHttp(deployment, deployment.timeout_s, io)
+    client = client_of(spec_of(deployment), params, http.client(litellm_patches.http_client))
+    chat = ChatLiteLLMRouter(router=OneDeployment(router, entry, params, client), model=entry)
+    http.belongs_to(chat)
+    return chat
+
+
+def _for_callers(
+    snapshot: Snapshot, direct: Mapping[str, Callable[..., Awaitable[Any]]], cooldowns: Cooldowns, io: LoopThread
+) -> Router:
+    """Return the Router of all deployments, by which `live.router()` has its callers ask each by *direct*."""
+    router = build_router(snapshot, snapshot.deployments)
     DirectCalls(snapshot, direct, cooldowns, io).serve(router)
-    return router, chats
+    return router
 
 
 def promises(deployment: Deployment, _: BaseChatModel) -> bool:

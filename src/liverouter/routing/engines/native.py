@@ -53,7 +53,7 @@ def promises(deployment: Deployment, chat: BaseChatModel) -> bool:
 
 def _built(former: Generation | None) -> dict[Any, BaseChatModel]:
     """Return the chat models of *former* by what they were built of; none of another engine's."""
-    if former is None or former.router is not None:
+    if former is None or not former.is_native:
         return {}
     models = former.models.values()
     return {_key(d): m.chats[d.id] for m in models for d in m.config.deployments if d.id in m.chats}

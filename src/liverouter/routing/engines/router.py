@@ -1,7 +1,7 @@
-"""litellm's Router of one generation, which callers get as `live.router()`: every deployment by its id.
+"""litellm's Routers: one for each chat model, and one of every deployment by its id, which is `live.router()`.
 
-Chat models ask it for one deployment. Whoever calls `acompletion` of it gets answers in litellm's own format, and the
-same walk over the deployments, the same HTTP clients and errors as bare. Importing this module imports litellm.
+Whoever calls `acompletion` of the latter gets answers in litellm's own format, and the same walk over the deployments,
+the same HTTP clients and errors as bare. Importing this module imports litellm.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from liverouter.loops.thread import LoopThread
     from liverouter.revision import Deployment, Snapshot
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 _BLOCKING: Final = ("completion", "text_completion", "responses")
 
 
-def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]:
-    """Return the Router of *snapshot*, and litellm's parameters of each deployment by its entry's id; nothing is sent.
+def build_router(snapshot: Snapshot, deployments: Sequence[Deployment]) -> Router:
+    """Return a Router of *deployments*, all or some of *snapshot*; nothing is sent.
 
     Raises:
         ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
     """
-    litellm_patches.apply_patches(name for d in snapshot.deployments for name in spec_of(d).litellm_patches(d.model))
-    params = {entry_of(deployment): _params(deployment) for deployment in snapshot.deployments}
+    litellm_patches.apply_patches(name for d in deployments for name in spec_of(d).litellm_patches(d.model))
+    params = [params_of(deployment) for deployment in deployments]
     try:
         router = Router(
             model_list=[
-                {"model_name": _group(d, snapshot), "litellm_params": params[entry_of(d)], "model_info": _info(d)}
-                for d in snapshot.deployments
+                {"model_name": _group(d, snapshot), "litellm_params": own, "model_info": _info(d)}
+                for d, own in zip(deployments, params, strict=True)
             ],
             timeout=snapshot.timeout_s,
             num_retries=0,
@@ -64,10 +64,10 @@ def build_router(snapshot: Snapshot) -> tuple[Router, dict[str, dict[str, Any]]]
         )
     else:
         retire(router)
-        for identifier in params:  # litellm's price list would keep an entry of every key that was ever used
-            litellm.model_cost.pop(identifier, None)
+        for deployment in deployments:  # litellm's price list would keep an entry of every key that was ever used
+            litellm.model_cost.pop(entry_of(deployment), None)
         litellm_patches.keep_caches(router)
-        return router, params
+        return router
     raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
 
 
@@ -211,7 +211,7 @@ def _group(deployment: Deployment, snapshot: Snapshot) -> str:
     return snapshot.model_name if deployment.name == DEFAULT_NAME else deployment.name
 
 
-def _params(deployment: Deployment) -> dict[str, Any]:
+def params_of(deployment: Deployment) -> dict[str, Any]:
     """Return litellm's parameters of *deployment*.
 
     Raises:
