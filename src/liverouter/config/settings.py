@@ -147,6 +147,12 @@ def is_model_name(name: object) -> bool:
     return isinstance(name, str) and _MODEL_NAME.fullmatch(name) is not None
 
 
+def names_a_model(row: str) -> bool:
+    """Tell whether *row* is that of a named model, ``llm:fast``; "default" has rows of its own instead."""
+    name = row.removeprefix(MODEL_PREFIX)
+    return name not in (row, "default") and is_model_name(name)
+
+
 class SettingValueError(LiveRouterError, ValueError):
     """Text that cannot become the value of a setting (LR103)."""
 

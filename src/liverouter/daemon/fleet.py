@@ -17,6 +17,7 @@ from liverouter.daemon.models_fleet import Instance, Serving, UsagePoint
 from liverouter.daemon.problem_details import UNFORESEEN, problem_models
 from liverouter.errors import DatabaseError
 from liverouter.loops.wakeup import Wakeup
+from liverouter.revision import DEFAULT_NAME
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ def _instance(row: Row, head: Row) -> Row:
 
 
 _ONE_DEPLOYMENT: Final = (
+    "name",
     "deployment_id",
     "role",
     "order",
@@ -220,18 +222,23 @@ _ONE_DEPLOYMENT: Final = (
 
 
 def _by_deployment(rows: Iterable[Row]) -> list[Row]:
-    """Return one row per deployment of *rows*, which have one per process and deployment; by order, then id.
+    """Return one row per name and deployment of *rows*, which have one per process, too; the default first, by order.
 
-    `processes` and `cooling` count processes; `cooling_until` is the latest time of any of them.
+    `processes` and `cooling` count processes; `cooling_until` is the latest time of any of them, `revision` the newest.
     """
-    found: dict[str, Row] = {}
+    found: dict[tuple[str, str], Row] = {}
+    start = {"processes": 0, "cooling": 0, "cooling_until": None, "revision": None}
     for row in rows:
-        one = found.setdefault(
-            row["deployment_id"],
-            {name: row[name] for name in _ONE_DEPLOYMENT} | {"processes": 0, "cooling": 0, "cooling_until": None},
-        )
+        key = row["name"], row["deployment_id"]
+        one = found.setdefault(key, {name: row[name] for name in _ONE_DEPLOYMENT} | start)
         one["processes"] += 1
+        one["revision"] = max(one["revision"] or 0, row["revision"] or 0) or None
         if (until := row["cooling_until"]) is not None:
             one["cooling"] += 1
             one["cooling_until"] = max(until, one["cooling_until"] or until)
-    return sorted(found.values(), key=lambda one: (one["order"] or 0, str(one["deployment_id"])))
+    return sorted(found.values(), key=_place)
+
+
+def _place(one: Row) -> tuple[bool, str, int, str]:
+    """Return what sorts deployments: the default first, then by name and order."""
+    return one["name"] != DEFAULT_NAME, str(one["name"]), one["order"] or 0, str(one["deployment_id"])

@@ -20,6 +20,17 @@ class LastError(BaseModel):
     revision: int | None
 
 
+class OwnDeployment(BaseModel):
+    """One deployment that this process serves a model with."""
+
+    name: str = Field(description="Of the model.")
+    deployment_id: str
+    role: str
+    order: int
+    provider: str
+    model: str
+
+
 class OwnStatus(BaseModel):
     """Where this process stands; it is one of the instances."""
 
@@ -36,6 +47,7 @@ class OwnStatus(BaseModel):
     litellm_enable: bool | None
     last_error: LastError | None
     problems: list[ProblemModel]
+    deployments: list[OwnDeployment] = Field(description="Of all models, the default's first, by order.")
 
 
 class Liveness(BaseModel):
@@ -83,8 +95,9 @@ class Instance(BaseModel):
 
 
 class Serving(BaseModel):
-    """One deployment that serves somewhere."""
+    """One deployment that serves a model somewhere."""
 
+    name: str = Field(description="Of the model.")
     deployment_id: str
     role: str
     order: int | None
@@ -94,6 +107,7 @@ class Serving(BaseModel):
     fingerprint: str | None
     credential_source: str | None
     processes: int
+    revision: int | None = Field(description="The newest that any of them serves it with.")
     cooling: int = Field(description="On how many of them it cools after failures.")
     cooling_until: datetime | None
 
