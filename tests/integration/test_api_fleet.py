@@ -92,11 +92,13 @@ class TestFleet:
         assert "LR403" in {p["code"] for p in api.get("/api/problems")}
 
     def test_usage_counts_calls(self, api: Api, wait_until: Callable[..., None]) -> None:
-        """Calls show up by minute and deployment."""
+        """Calls show up by minute and deployment, and each deployment says on which day it answered last."""
         api.post("/api/try", prompt="hi")
         wait_until(lambda: api.get("/api/usage", minutes=5))
         (point,) = api.get("/api/usage", minutes=5)
         assert (point["model"], point["role"], point["calls"], point["failures"]) == ("gpt-4o", "primary", 1, 0)
+        (one,) = api.get("/api/serving")
+        assert one["answered_on"] == point["minute"][:10]
 
 
 class TestStream:

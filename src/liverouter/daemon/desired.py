@@ -135,8 +135,9 @@ class Desired:
         _check_names(body)
         raw = await self._repository.read()
         draft = with_changes(_with_changes(raw, body), remove=_removed(body.secrets), secrets=self._sealed(body, raw))
-        how = {"live": body.live, "name": body.name, "io": io}
-        report = await check(draft, environment=Environment(), keyring=self._keyring, **how)
+        report = await check(
+            draft, environment=Environment(), keyring=self._keyring, live=body.live, name=body.name, io=io
+        )
         return Checked.model_validate(report.as_dict())
 
     async def conflict(self, expected_revision: int | None) -> dict[str, Any]:

@@ -32,6 +32,8 @@ _SLOW_S: Final = 2.0
 _QUICK_FOR_S: Final = 15.0  # after a new revision; a process that takes longer is seen at the slow pace
 USAGE_MINUTES: Final = 30
 _USAGE_EVERY_S: Final = 10.0  # as often as processes report
+_ANSWERS_DAYS: Final = 14
+_ANSWERS_EVERY_S: Final = 60.0
 
 Row = dict[str, Any]
 
@@ -42,6 +44,8 @@ class Fleet:
     def __init__(self, repository: SettingsRepository) -> None:
         """Read through *repository*."""
         self._repository = repository
+        self._answers: dict[tuple[str, str], Any] = {}  # name, deployment -> the day on which it answered last
+        self._answers_at = -_ANSWERS_EVERY_S  # monotonic seconds
 
     async def instances(self, head: Row) -> list[Row]:
         """Return every process, with the milliseconds it took from commit to live where it runs *head*'s revision."""
@@ -49,7 +53,21 @@ class Fleet:
 
     async def serving(self) -> list[Row]:
         """Return each deployment that serves anywhere: on how many processes, on how many it cools."""
-        return _shaped(Serving, _by_deployment(await self._repository.active_config()))
+        answers = await self._last_answers()
+        rows = _by_deployment(await self._repository.active_config())
+        for row in rows:
+            row["answered_on"] = answers.get((row["name"], row["deployment_id"]))
+        return _shaped(Serving, rows)
+
+    async def _last_answers(self) -> dict[tuple[str, str], Any]:
+        """Return when deployments answered last, a minute old at most; what cannot be read in time is not known."""
+        if time.monotonic() - self._answers_at >= _ANSWERS_EVERY_S:
+            self._answers_at = time.monotonic()
+            with contextlib.suppress(DatabaseError):
+                since = datetime.now(UTC).date() - timedelta(days=_ANSWERS_DAYS)
+                rows = await self._repository.last_answers(since)
+                self._answers = {(row["name"], row["deployment_id"]): row["day"] for row in rows}
+        return self._answers
 
     async def problems(self) -> list[Row]:
         """Return everything that is wrong, as the database sees it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -110,6 +110,7 @@ class Serving(BaseModel):
     revision: int | None = Field(description="The newest that any of them serves it with.")
     cooling: int = Field(description="On how many of them it cools after failures.")
     cooling_until: datetime | None
+    answered_on: date | None = Field(description="The day (UTC) of its last answer, also to a probe; null: none in 14.")
 
 
 class RolloutRow(BaseModel):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from liverouter.daemon.context import Context
     from liverouter.daemon.models import TryBody
 
+    _Events = asyncio.Queue[bytes | LiveRouterError | None]  # None: there are no more
+
 _LIMIT_S: Final = 180.0  # for all attempts of one call
 _running: Final[set[asyncio.Task[None]]] = set()  # else they could be collected in the middle
 
@@ -48,7 +50,7 @@ async def streamed(context: Context, body: TryBody) -> AsyncIterator[bytes]:
     Raises:
         LiveRouterError: as of `answered`, where that is known before any text.
     """
-    events: asyncio.Queue[bytes | LiveRouterError | None] = asyncio.Queue()
+    events: _Events = asyncio.Queue()
     # A task of its own: the request's ends before the stream does, and a timeout belongs to the task that it began in.
     task = asyncio.create_task(_pump(context, body, _model(context, body), events), name="try")
     _running.add(task)
@@ -59,22 +61,18 @@ async def streamed(context: Context, body: TryBody) -> AsyncIterator[bytes]:
     return _told(first, events, task)
 
 
-async def _told(
-    first: bytes | None, events: asyncio.Queue[bytes | LiveRouterError | None], task: asyncio.Task[None]
-) -> AsyncIterator[bytes]:
+async def _told(first: bytes | None, events: _Events, task: asyncio.Task[None]) -> AsyncIterator[bytes]:
     """Yield *first*, then what comes until None; whoever hears no more ends *task*, which asks."""
     event: bytes | LiveRouterError | None = first
     try:
         while event is not None:
-            yield event if isinstance(event, bytes) else encode("error", json.loads(from_error(event).body))
+            yield event if isinstance(event, bytes) else encode("error", json.loads(bytes(from_error(event).body)))
             event = await events.get()
     finally:
         task.cancel()
 
 
-async def _pump(
-    context: Context, body: TryBody, model: LiveChatModel, events: asyncio.Queue[bytes | LiveRouterError | None]
-) -> None:
+async def _pump(context: Context, body: TryBody, model: LiveChatModel, events: _Events) -> None:
     """Ask *model* and put what it says into *events*: texts, then the answer or the error, and None at the end."""
     limit = asyncio.timeout(_LIMIT_S)
     try:
