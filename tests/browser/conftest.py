@@ -36,7 +36,7 @@ _FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-_PATIENCE_MS: Final = 90_000  # litellm may be being imported in three processes
+_PATIENCE_MS: Final = 90_000  # a busy machine
 
 
 @pytest.fixture(autouse=True)

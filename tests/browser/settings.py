@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.kit.daemon import Daemon
     from tests.kit.http import Api
 
-_PATIENCE_MS: Final = 90_000  # litellm may be being imported in three processes
+_PATIENCE_MS: Final = 90_000  # a busy machine
 expect.set_options(timeout=_PATIENCE_MS)
 
 

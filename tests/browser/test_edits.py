@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page, Request, Route
 
-pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
+pytestmark = pytest.mark.timeout(300)  # seconds, on a busy machine
 
 
 def write(dsn: str, key: str, value: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -140,6 +141,18 @@ class TestNames:
         api.put(settings={"llm:fast": FAST | {"fallbacks": {"provider": "openai", "model": "gpt-4o", "weight": -1}}})
         expect(settings.card(1).locator(".fault:visible")).to_contain_text("The number is out of range")
         expect(settings.page.locator("#alarm")).to_contain_text("They go on with revision 1")
+
+    def test_row_that_is_no_model_can_be_mended(self, settings: Settings, dsn: str) -> None:
+        """Text where a model belongs has its tab and its Problem, a null is none; nothing counts as edited."""
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            rows = "('llm:odd', '\"gpt-4o\"'), ('llm:none', 'null'), ('llm_temperature', 'null')"
+            connection.execute(f"INSERT INTO liverouter.settings VALUES {rows}")
+        expect(settings.page.get_by_role("tab")).to_have_count(3)
+        tab(settings, "odd").click()
+        expect(settings.card(0).locator(".fault:visible")).to_contain_text("Text stands where an object belongs")
+        expect(settings.bar).to_have_text("Everything is saved")
+        settings.card(0).get_by_label("Provider").select_option(label="OpenAI")
+        expect(settings.bar).to_have_text("1 unsaved change: Model “odd”")
 
     def test_missing_key_is_marked_at_the_key(self, settings: Settings) -> None:
         """And not at the provider: of a fallback as of the primary of a named model."""

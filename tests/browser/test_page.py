@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import World
 
-pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
+pytestmark = pytest.mark.timeout(300)  # seconds, on a busy machine
 
 _MOST_BYTES: Final = 110_000
 _MOST_BYTES_OF_ONE: Final = 12_000  # read in one sitting

@@ -1,4 +1,4 @@
-"""Whatever state it is in: axe finds nothing serious on the page, and nothing is wider than a phone."""
+"""Whatever state it is in: axe finds nothing serious, nothing is wider than a phone, and no command has to be known."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ pytestmark = pytest.mark.timeout(300)  # seconds; all states in one sitting
 
 _OVERFLOW: Final = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _GROUND: Final = "getComputedStyle(document.body).backgroundColor"
+_NOT_SAID: Final = ("litellm", "liverouter set", "liverouter check", "liverouter show")
 _IN_THE_DARK: Final = ("history", "down", "database-lost")  # which have all colours between them
 
 
 def judge(page: Page, state: str) -> None:
     """Judge the page as it is in *state*."""
     check_with_axe(page, f"{state}, light")
+    text = page.locator("body").inner_text().lower()
+    assert [word for word in _NOT_SAID if word in text] == [], state
     if state in _IN_THE_DARK:
         light = page.evaluate(_GROUND)
         page.emulate_media(color_scheme="dark")

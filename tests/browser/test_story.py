@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
+pytestmark = pytest.mark.timeout(300)  # seconds, on a busy machine
 
 
 def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(

@@ -10,10 +10,10 @@ const spelt = (value) => JSON.stringify(value, (_, part) => (isObject(part) ? Ob
 const same = (a, b) => spelt(a) === spelt(b); // the order of keys does not count
 const without = (object, ...names) => Object.fromEntries(Object.entries(object).filter(([name, value]) => !names.includes(name) && value !== undefined));
 
-// A row in the one form in which two of them are compared.
+// A row in the one form in which two of them are compared; of a model's that is no object nothing is edited yet.
 function formOf(key, value) {
 	if (key === FALLBACKS) return entriesOf(value);
-	return key.startsWith(PREFIX) && isObject(value) ? { ...value, fallbacks: entriesOf(value.fallbacks) } : value;
+	return key.startsWith(PREFIX) && value != null ? { ...(isObject(value) && value), fallbacks: entriesOf(value.fallbacks) } : value ?? undefined;
 }
 
 // *theirs* with what *mine* changed of *base*: member by member, where all are objects.
@@ -35,7 +35,7 @@ export class Draft {
 		this.models = new Map([[DEFAULT, { primary: null, fallbacks: entriesOf(fallbacks) }]]); // primary: null where rows describe it
 		for (const [key, value] of Object.entries(rows)) {
 			if (!key.startsWith(PREFIX)) this.rows[key] = value;
-			else this.models.set(key.slice(PREFIX.length), { primary: isObject(value) ? without(value, "fallbacks") : {}, fallbacks: entriesOf(value?.fallbacks) });
+			else if (value != null) this.models.set(key.slice(PREFIX.length), { primary: isObject(value) ? without(value, "fallbacks") : {}, fallbacks: entriesOf(value?.fallbacks) });
 		}
 	}
 

@@ -2,7 +2,7 @@
 
 import { $, ago, count, h, ms, s, show } from "./dom.js";
 import { DEFAULT } from "./draft.js";
-import { hintOf, told } from "./words.js";
+import { hintOf, inWords, told } from "./words.js";
 
 const MINUTES = 30, WIDTH = 300, HEIGHT = 64;
 const KINDS = { primary: "answered by the primary", fallback: "answered by a fallback", failure: "failed attempts" };
@@ -65,7 +65,7 @@ function dayOf(day) {
 // A Problem of health as a sentence, its time as one that goes on.
 function line(problem) {
 	const [, day, time] = AT.exec(problem.message) ?? [], [before, after] = problem.message.split(AT.exec(problem.message)?.[0] ?? "\0");
-	return h("p", { class: `health ${problem.severity}` }, day ? [told(before).replace(/\. $/, " "), ago(`${day}T${time}Z`), after, ". "] : told(problem.message), h("small", {}, hintOf(problem)));
+	return h("p", { class: `health ${problem.severity}` }, day ? [told(before).replace(/\. $/, " "), ago(`${day}T${time}Z`), inWords(after), ". "] : told(problem.message), h("small", {}, hintOf(problem)));
 }
 
 function drawChart(usage) {

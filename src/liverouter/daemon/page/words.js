@@ -50,8 +50,10 @@ const COMMAND = /\bliverouter (set|unset|show|check|serve|migrate|keys|diff|prel
 
 const PLACE = /\bsettings\.(?:llm:[a-z0-9_-]+|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/g, SETTING = /['`“]?\b((?:llm|litellm)_[a-z_]+|[a-z]+(?:_[a-z]+)+)\b['`”]?/g;
 
-const inWords = (text) => text.replace(PLACE, placeOf).replace(SETTING, (found, name) => (labels.has(name) ? `“${labels.get(name)}”` : found))
-	.replace(/\blitellm's list\b/g, "the list of models").replace(/\bimporting litellm\b/g, "loading the engine").replace(/\blitellm\.(?=[A-Z])/g, "").replace(/\blitellm\b/gi, "the engine").replace(/\bUnreachedError(?: \d+)?\b/g, "it cannot be reached");
+// *text* of the server's in the words of this page.
+export const inWords = (text) => text.replace(PLACE, placeOf).replace(SETTING, (found, name) => (labels.has(name) ? `“${labels.get(name)}”` : found))
+	.replace(/\blitellm's list\b/g, "the list of models").replace(/\bimporting litellm\b/g, "loading the engine").replace(/\blitellm\.(?=[A-Z])/g, "").replace(/\blitellm\b/gi, "the engine")
+	.replace(/\bUnreachedError(?: \d+)?: /g, "").replace(/\bUnreachedError(?: \d+)?\b/g, "it cannot be reached").replace(/ \[LR\d{3} at [^\]]*\]/g, "");
 
 // *text* as a sentence; a name at its beginning stays as it is.
 export const sentence = (text) => (text ? (/^\S+[/_]/.test(text) ? text[0] : text[0].toUpperCase()) + text.slice(1) + (/[.?!]$/.test(text) ? " " : ". ") : "");
