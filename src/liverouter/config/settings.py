@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from liverouter.errors import LiveRouterError
 from liverouter.providers import PROVIDERS
+from liverouter.revision import DEFAULT_NAME
 from liverouter.secrecy.origins import origin_of
 
 _LONGEST_TEXT: Final = 2_000  # characters
@@ -143,14 +144,16 @@ NAMED_MODEL: Final = Setting(
 
 
 def is_model_name(name: object) -> bool:
-    """Tell whether a named model can be called *name*: it begins with a-z, then up to 31 of a-z, 0-9, _ and -."""
-    return isinstance(name, str) and _MODEL_NAME.fullmatch(name) is not None
+    """Tell whether a named model can be called *name*: it begins with a-z, then up to 31 of a-z, 0-9, _ and -.
+
+    "default" is none: that is the model of the rows `llm_provider`, `llm_model`, …
+    """
+    return isinstance(name, str) and name != DEFAULT_NAME and _MODEL_NAME.fullmatch(name) is not None
 
 
 def names_a_model(row: str) -> bool:
-    """Tell whether *row* is that of a named model, ``llm:fast``; "default" has rows of its own instead."""
-    name = row.removeprefix(MODEL_PREFIX)
-    return name not in (row, "default") and is_model_name(name)
+    """Tell whether *row* is ``llm:NAME`` of a named model."""
+    return row.startswith(MODEL_PREFIX) and is_model_name(row.removeprefix(MODEL_PREFIX))
 
 
 class SettingValueError(LiveRouterError, ValueError):
