@@ -55,6 +55,12 @@ SLEEPING_TRIGGERS: Final = """
       AND t.tgrelid = ANY ('{liverouter.settings,liverouter.secrets,liverouter.head}'::regclass[])
     ORDER BY mends
 """
+# The busiest 5000: a login that makes up names hides nobody's.
+LAST_ANSWERS: Final = """
+    SELECT u.name, u.deployment_id, max(u.day) AS day FROM liverouter.usage_daily u
+    WHERE u.day >= $1 AND u.calls > 0
+    GROUP BY 1, 2 ORDER BY sum(u.calls) DESC LIMIT 5000
+"""
 WAIT_APPLIED: Final = "SELECT liverouter.wait_applied($1::bigint, $2::numeric)"
 
 STORED_SECRETS: Final = """
@@ -141,12 +147,6 @@ USAGE_TOTALS: Final = """
 NEXT_ALERT: Final = "SELECT liverouter.next_alert() AS news"
 SETTLE_ALERT: Final = "SELECT liverouter.settle_alert($1::uuid, $2::text)"
 DUE_PROBES: Final = "SELECT liverouter.due_probes($1::text[], $2::float8) AS id"
-# The busiest 5000, as above: a login that makes up names hides nobody's.
-LAST_ANSWERS: Final = """
-    SELECT u.name, u.deployment_id, max(u.day) AS day FROM liverouter.usage_daily u
-    WHERE u.day >= $1 AND u.calls > 0
-    GROUP BY 1, 2 ORDER BY sum(u.calls) DESC LIMIT 5000
-"""
 KEY_USAGE: Final = "SELECT * FROM liverouter.secret_keys ORDER BY secrets DESC, in_history DESC, key_id"
 
 # Rotation, by the owner: every value that is not sealed with the newest key, and whether it is in force.
