@@ -16,6 +16,7 @@ pytestmark = pytest.mark.timeout(300)  # seconds; all states in one sitting
 
 _OVERFLOW: Final = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _GROUND: Final = "getComputedStyle(document.body).backgroundColor"
+_SAYS: Final = ".notice, .fault, .verdict, .health, .help, label, #bar, #history, #answer, #state"
 _NOT_SAID: Final = ("litellm", "liverouter set", "liverouter check", "liverouter show")
 _IN_THE_DARK: Final = ("history", "down", "database-lost")  # which have all colours between them
 
@@ -23,7 +24,7 @@ _IN_THE_DARK: Final = ("history", "down", "database-lost")  # which have all col
 def judge(page: Page, state: str) -> None:
     """Judge the page as it is in *state*."""
     check_with_axe(page, f"{state}, light")
-    text = page.locator("body").inner_text().lower()
+    text = " ".join(page.locator(_SAYS).all_inner_texts()).lower()
     assert [word for word in _NOT_SAID if word in text] == [], state
     if state in _IN_THE_DARK:
         light = page.evaluate(_GROUND)

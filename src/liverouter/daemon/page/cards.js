@@ -17,7 +17,7 @@ export const otherwise = (environment) => environment && `${environment.source},
 // Whether field *f* is shown at once, not under "More": the first of its group; without a group, secrets and defaults.
 function isMain(spec, f) {
 	const group = spec.needs.find((names) => names.includes(f.name));
-	return group ? group[0] === f.name : f.kind === "secret" || Boolean(f.default);
+	return group ? group[0] === f.name : f.kind === "secret" || f.kind === "json" || Boolean(f.default);
 }
 
 // Makes the cards of *draft*. *edited* is called after every edit; *redraw* after one that changes what there is to edit,
@@ -118,7 +118,7 @@ export class Cards {
 	// The origin that the stored secret *name* would go to though it was not stored for it; undefined where it may go there.
 	strayed(card, name) {
 		const { draft } = this, spec = this.specs.get(card.provider), base = spec.fields.find((f) => f.kind === "url");
-		const text = card.field(base) ?? draft.rows[base.name] ?? "", stored = draft.base.secrets[name];
+		const text = (base && (card.field(base) ?? draft.rows[base.name])) ?? "", stored = draft.base.secrets[name];
 		if (!stored || !URL.canParse(text)) return undefined;
 		const url = new URL(text);
 		const own = url.protocol === "https:" && new RegExp(spec.own_hosts).test(url.host);

@@ -214,9 +214,9 @@ export class Card {
 		else this.draft.setRow(field.name, value);
 	}
 
-	// Whether *field* names a deployment of the user's own: of a named model no row says it.
+	// Whether each entry says *field* itself: an object of settings, and of a named model what names a deployment.
 	isOwn(field) {
-		return this.name !== DEFAULT && field.own;
+		return Boolean(this.entry) && (field.kind === "json" || (this.name !== DEFAULT && field.own));
 	}
 
 	secret(field) {
