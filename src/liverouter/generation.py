@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from liverouter.revision import DEFAULT_NAME
+from liverouter.revision import DEFAULT_NAME, ModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from litellm import Router
 
     from liverouter.errors import Problem
-    from liverouter.revision import Deployment, ModelConfig, Snapshot
+    from liverouter.revision import Deployment, Snapshot
     from liverouter.routing.cooldowns import Cooldown, Cooldowns
 
 
@@ -65,6 +65,15 @@ class Generation:
         """Return the same generation as the calls of *name* see it; those of a name that is not there see "default"."""
         name = name if name in self.models else DEFAULT_NAME
         return self if name == self.name else replace(self, name=name)
+
+    def alone(self, deployment: Deployment) -> Generation:
+        """Return the same generation with *deployment*, one of the name's, for all calls, and without a second try."""
+        served = replace(
+            self.models[self.name],
+            config=ModelConfig(self.name, (deployment,)),
+            chats={deployment.id: self.chats[deployment.id]},
+        )
+        return replace(self, snapshot=replace(self.snapshot, num_retries=1), models={self.name: served})
 
     @property
     def is_native(self) -> bool:

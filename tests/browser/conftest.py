@@ -1,7 +1,7 @@
 """A real daemon, two real workers, stand-in providers, and the distribution's Chromium to look at it all.
 
 The daemon is served from this process, by `tests.kit.http`. The admin's story and what happens when a daemon ends
-have one in a process of its own, which costs seconds: litellm is imported there.
+have one in a process of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ _FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-_PATIENCE_MS: Final = 90_000  # litellm may be being imported in three processes
+_PATIENCE_MS: Final = 90_000  # a busy machine
+
+
+@pytest.fixture(autouse=True)
+def _native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No litellm, which takes seconds to import: the page is the same with either engine."""
+    monkeypatch.setenv("LITELLM_ENABLE", "false")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +135,7 @@ def world(dsn: str) -> Iterator[World]:
 def world_of_processes(dsn: str, tmp_path: Path) -> Iterator[World]:
     """The same, with `liverouter serve` as a process of its own."""
     keys = generate_key()
-    environment = {"LIVEROUTER_DATABASE_URL": dsn, "LIVEROUTER_SECRET_KEYS": keys, "LITELLM_ENABLE": ""}  # on
+    environment = {"LIVEROUTER_DATABASE_URL": dsn, "LIVEROUTER_SECRET_KEYS": keys}
     daemon = Daemon(log=tmp_path / "daemon.log", **environment)
     with _around(dsn, keys, daemon) as world:
         yield world

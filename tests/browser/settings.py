@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.kit.daemon import Daemon
     from tests.kit.http import Api
 
-_PATIENCE_MS: Final = 90_000  # litellm may be being imported in three processes
+_PATIENCE_MS: Final = 90_000  # a busy machine
 expect.set_options(timeout=_PATIENCE_MS)
 
 
@@ -29,8 +29,8 @@ class Settings:
         expect(self.card(0)).to_be_visible()
 
     def card(self, number: int) -> Locator:
-        """The primary (0) or a fallback (1, 2, …)."""
-        return self.page.locator(f'[data-card="{number}"]')
+        """The primary (0) or a fallback (1, 2, …) of the model that is shown."""
+        return self.page.locator(f'.model:not([hidden]) [data-card="{number}"]')
 
     def fill(self, number: int, *, provider: str, model: str, key: str, base_url: str) -> None:
         """Fill in a card."""
@@ -56,11 +56,11 @@ class Settings:
 
     def temperature(self) -> Locator:
         """The temperature of every call."""
-        return self.page.locator("#common").get_by_label("Temperature")
+        return self.page.locator(".model:not([hidden]) .common").get_by_label("Temperature")
 
     def longest_answer(self) -> Locator:
         """The limit of every call."""
-        return self.page.locator("#common").get_by_label("Longest answer")
+        return self.page.locator(".model:not([hidden]) .common").get_by_label("Longest answer")
 
     def ask(self, prompt: str) -> Locator:
         """Try the live model and return where its answer appears."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import World
 
-pytestmark = pytest.mark.timeout(300)  # seconds; most of them are litellm's import on a busy machine
+pytestmark = pytest.mark.timeout(300)  # seconds, on a busy machine
 
 _MARKUP: Final = "<img src=x onerror=alert(1)>\u202e\u0007"
 _POISONS: Final[tuple[dict[str, object], ...]] = (

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from liverouter.secrecy.sealing import generate_key
-from tests.kit.http import Api
+from liverouter.testing import Failure
+from tests.kit.http import PATIENCE_S, Api, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -213,6 +214,18 @@ class TestSave:
         assert (answer.status_code, answer.json()["code"]) == (409, "LR501")
         assert "liverouter keys generate" in answer.json()["hint"]
 
+    def test_lost_keyring_is_asked_for(self, api: Api, openai: StandIn, dsn: str) -> None:
+        """Where secrets are stored, a new keyring would open none of them: the one that sealed them is asked for."""
+        api.save(**first(openai))
+        (stored,) = api.get("/api/config")["secrets"].values()
+        with Api(dsn) as other:
+            refused = other.put(secrets={"openai_api_key": OTHER}).json()
+            (unopened,) = other.get("/api/config")["problems"]
+        for problem in (refused, unopened):
+            assert (problem["code"], problem["where"]) == ("LR501", "secrets.openai_api_key")
+            assert stored["key_id"] in problem["hint"]
+            assert "generate" not in problem["hint"]
+
     @pytest.mark.parametrize(
         "body",
         [
@@ -354,6 +367,7 @@ class TestCheck:
         found = answer.json()
         assert found["ok"] is False
         primary, fallback = found["calls"]
+        assert (primary["problem"]["code"], primary["credential_source"]) == ("LR323", "secret openai_api_key")
         assert primary["problem"]["hint"] == "Check secret openai_api_key, and what it may use"
         assert fallback["problem"] is None
         assert fallback["answered_by"] == "gpt-4o-mini"
@@ -398,13 +412,114 @@ class TestTry:
     def test_no_answer_in_time_is_said_so(self, api: Api, openai: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
         """A try that takes too long is 502, and says how long that was."""
         api.save(**first(openai))
-        monkeypatch.setattr("liverouter.daemon.api_config._TRY_S", 0.01)
+        monkeypatch.setattr("liverouter.daemon.trial._LIMIT_S", 0.01)
         with openai.hold():
             answer = api.client.post("/api/try", json={"prompt": "hi"})
         assert (answer.status_code, answer.json()["detail"]) == (502, "TimeoutError: no answer within 0.01 s")
 
+    def test_answer_comes_as_it_is_said(self, api: Api, openai: StandIn) -> None:
+        """As events: texts, which make the answer, and the answer with who served it, last."""
+        api.save(**first(openai))
+        told = list(streamed(api, prompt="hello"))
+        texts = [data["text"] for kind, data in told[:-1] if kind == "text"]
+        assert len(texts) == len(told) - 1 > 1
+        kind, said = told[-1]
+        assert (kind, said["answer"], "".join(texts)) == ("answer", "gpt-4o says: hello", "gpt-4o says: hello")
+        assert (said["name"], said["role"], said["failed_over"]) == ("default", "primary", False)
+
+    def test_stream_that_breaks_off_ends_in_its_error(self, api: Api, openai: StandIn) -> None:
+        """What fails before any text is an answer with its status; what fails later is the last event."""
+        api.save(**first(openai))
+        openai.fail(Failure.EOF, after_chunks=2)
+        told = list(streamed(api, prompt="hello"))
+        assert told[-1][0] == "error"
+        assert told[-1][1]["code"].startswith("LR3")
+        openai.heal()
+        openai.fail(Failure.SERVER_ERROR)
+        answer = api.client.post("/api/try", json={"prompt": "hello", "stream": True})
+        assert (answer.status_code, answer.json()["code"]) == (502, "LR302")
+
+    def test_who_hears_no_more_of_a_stream_ends_it(self, api: Api, openai: StandIn) -> None:
+        """A page that is closed in the middle of an answer lets the provider go."""
+        api.save(**first(openai))
+        with openai.hold(after_chunks=1):
+            with api.client.stream("POST", "/api/try", json={"prompt": "hi", "stream": True}) as answer:
+                next(answer.iter_lines())
+            openai.wait_disconnects(1, PATIENCE_S)
+
+
+def streamed(api: Api, **body: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the events of a try."""
+    with api.client.stream("POST", "/api/try", json=body | {"stream": True}) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        yield from parsed(answer.iter_lines())
+
+
+class TestNames:
+    def test_names_are_read_saved_checked_and_tried(self, api: Api, openai: StandIn) -> None:
+        """Rows of named models are settings like any other; a check may call one name alone, and a try asks it."""
+        row = {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": [{"provider": "openai", "model": "gpt-4.1"}]}
+        api.save(**first(openai, **{"llm:fast": row}))
+        assert api.get("/api/config")["settings"]["llm:fast"] == row
+        checked = api.post("/api/check", live=True, name="fast")
+        assert [(c["name"], c["model"]) for c in checked["calls"]] == [("fast", "gpt-4o-mini"), ("fast", "gpt-4.1")]
+        assert {c["name"] for c in api.post("/api/check", live=True)["calls"]} == {"default", "fast"}
+        said = api.post("/api/try", prompt="hi", name="fast")
+        assert (said["name"], said["answer"]) == ("fast", "gpt-4o-mini says: hi")
+        assert api.post("/api/try", prompt="hi", name="nobody")["name"] == "default"
+
+    def test_renamed_in_one_revision(self, api: Api, openai: StandIn) -> None:
+        """A null for the old name and a row for the new one are one change."""
+        row = {"provider": "openai", "model": "gpt-4o-mini"}
+        api.save(**first(openai, **{"llm:fast": row}))
+        assert api.save(settings={"llm:fast": None, "llm:quick": row}) == 2
+        assert {"llm:quick"} == {key for key in api.get("/api/config")["settings"] if key.startswith("llm:")}
+
+    def test_problem_of_a_name_has_its_place(self, api: Api, openai: StandIn) -> None:
+        """A wrong member is told where it stands, and a plain key is neither stored nor shown."""
+        row = {
+            "provider": "openai",
+            "model": "m",
+            "fallbacks": [{"provider": "openai", "model": "gpt-4o", "wieght": 1}],
+        }
+        found = api.post("/api/check", **first(openai, **{"llm:fast": row}))
+        assert [p["where"] for p in found["problems"]] == ["settings.llm:fast.fallbacks[0].wieght"]
+        answer = api.put(settings={"llm:fast": {"provider": "openai", "model": "m", "api_key": OTHER}})
+        assert (answer.status_code, answer.json()["where"]) == (422, "settings.llm:fast.api_key")
+        assert OTHER not in answer.text
+
+    @pytest.mark.parametrize("row", ["llm:", "llm:Fast", "llm:default", "llm:a.b"])
+    def test_what_can_be_no_name_is_refused(self, api: Api, row: str) -> None:
+        """As a setting that nobody knows."""
+        answer = api.put(settings={row: {"provider": "openai", "model": "m"}})
+        assert (answer.status_code, answer.json()["code"]) == (422, "LR106")
+
+    def test_deployment_is_asked_alone(self, api: Api, openai: StandIn) -> None:
+        """Its failure is the answer: nobody stands in. One that the name does not have is not found."""
+        row = {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": [{"provider": "openai", "model": "gpt-4.1"}]}
+        api.save(**first(openai, **{"llm:fast": row}))
+        own = {(d["name"], d["model"]): d for d in api.get("/api/status")["deployments"]}
+        assert set(own) == {("default", "gpt-4o"), ("fast", "gpt-4o-mini"), ("fast", "gpt-4.1")}
+        last = own["fast", "gpt-4.1"]["deployment_id"]
+        assert api.post("/api/try", prompt="hi", name="fast", deployment_id=last)["role"] == "fallback"
+        openai.fail(Failure.SERVER_ERROR, times=1)
+        answer = api.client.post("/api/try", json={"prompt": "hi", "name": "fast", "deployment_id": last})
+        assert answer.status_code == 502
+        missing = api.client.post("/api/try", json={"prompt": "hi", "deployment_id": last})
+        assert (missing.status_code, missing.json()["where"]) == (404, "body.deployment_id")
+
 
 class TestCatalog:
+    def test_parameters_are_those_of_the_provider(self, api: Api) -> None:
+        """Each provider says which it takes, and each parameter what."""
+        catalog = api.get("/api/providers")
+        takes = {p["name"]: p["params"] for p in catalog["providers"]}
+        assert "thinking" in takes["anthropic"]
+        assert "frequency_penalty" not in takes["anthropic"]
+        assert "frequency_penalty" in takes["openai"]
+        verbosity = next(p for p in catalog["params"] if p["name"] == "verbosity")
+        assert (verbosity["kind"], verbosity["words"]) == ("text", ["low", "medium", "high"])
+
     def test_providers_tell_their_fields(self, api: Api) -> None:
         """Each provider comes with its fields, labels and what it needs at least."""
         catalog = api.get("/api/providers")

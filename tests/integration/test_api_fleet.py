@@ -26,7 +26,8 @@ from liverouter.daemon.sse import Hub, encode
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.secrecy.sealing import generate_key
 from tests.kit.http import PATIENCE_S, Api
-from tests.kit.waiting import until as settled, until_async
+from tests.kit.postgres.outage import cut_off, let_in
+from tests.kit.waiting import until_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -53,22 +54,6 @@ def api(dsn: str, openai: StandIn, wait_until: Callable[..., None]) -> Iterator[
         yield api
 
 
-def cut_off(admin: psycopg.Connection[Any], database: str) -> None:
-    """Have nobody be in *database*, nor come in."""
-    admin.execute(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false'.encode())
-    # Who was let in just before is no session yet that could be ended, and holds a lock until it is one.
-    held = "SELECT 1 FROM pg_locks WHERE classid = 'pg_database'::regclass AND objid = %s::oid"
-    row = admin.execute("SELECT oid FROM pg_database WHERE datname = %s", [database]).fetchone()
-    assert row is not None
-    settled(lambda: admin.execute(held, row).fetchone() is None)
-    admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
-
-
-def let_in(admin: psycopg.Connection[Any], database: str) -> None:
-    """Have them come in again."""
-    admin.execute(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true'.encode())
-
-
 def until(events: Iterator[tuple[str, Any]], kind: str, wanted: Callable[[Any], object]) -> Any:
     """Return the first event of *kind* that is *wanted*."""
     return next(data for name, data in events if name == kind and wanted(data))
@@ -83,10 +68,14 @@ class TestFleet:
         assert (one["app"], one["state"], one["applied_revision"]) == ("daemon", "live", revision)
         assert 0 <= one["commit_to_live_ms"] <= (time.time() - began) * 1000
 
-    def test_serving_counts_processes_by_deployment(self, api: Api) -> None:
-        """What serves is told once per deployment, with the number of processes."""
-        (one,) = api.get("/api/serving")
+    def test_serving_counts_processes_by_deployment(self, api: Api, wait_until: Callable[..., None]) -> None:
+        """What serves is told once per name and deployment, with the number of processes and the revision."""
+        assert api.save(settings={"llm:fast": {"provider": "openai", "model": "gpt-4o"}}) == 2
+        wait_until(lambda: len(api.get("/api/serving")) == 2)
+        one, other = api.get("/api/serving")
         assert (one["provider"], one["model"], one["role"], one["processes"]) == ("openai", "gpt-4o", "primary", 1)
+        assert (one["name"], other["name"], other["deployment_id"]) == ("default", "fast", one["deployment_id"])
+        assert {one["revision"], other["revision"]} == {2}
 
     def test_rollout_counts_who_applied(self, api: Api) -> None:
         """A revision's rollout says how many applied it and how long that took."""
@@ -103,11 +92,13 @@ class TestFleet:
         assert "LR403" in {p["code"] for p in api.get("/api/problems")}
 
     def test_usage_counts_calls(self, api: Api, wait_until: Callable[..., None]) -> None:
-        """Calls show up by minute and deployment."""
+        """Calls show up by minute and deployment, and each deployment says on which day it answered last."""
         api.post("/api/try", prompt="hi")
         wait_until(lambda: api.get("/api/usage", minutes=5))
         (point,) = api.get("/api/usage", minutes=5)
         assert (point["model"], point["role"], point["calls"], point["failures"]) == ("gpt-4o", "primary", 1, 0)
+        (one,) = api.get("/api/serving")
+        assert one["answered_on"] == point["minute"][:10]
 
 
 class TestStream:

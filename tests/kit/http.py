@@ -159,7 +159,7 @@ class Api:
     def events(self) -> Iterator[Iterator[tuple[str, Any]]]:
         """Open the stream; yields an iterator of (event, data)."""
         with self.client.stream("GET", "/api/events") as answer:
-            yield _parsed(answer.iter_lines())
+            yield parsed(answer.iter_lines())
 
 
 class HTTPConnection(http.client.HTTPConnection):
@@ -178,7 +178,7 @@ class HTTPConnection(http.client.HTTPConnection):
         return answer, answer.read()
 
 
-def _parsed(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
+def parsed(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
     """Yield (event, data) for each server-sent event in *lines*."""
     name = ""
     for line in lines:

@@ -11,7 +11,7 @@ from liverouter.errors import SecretError
 from liverouter.providers import PROVIDERS
 from liverouter.revision import SealedSecret
 from liverouter.secrecy.origins import origin_of
-from liverouter.secrecy.sealing import Secret, fingerprint, open as unseal, seal, sealed_key_id
+from liverouter.secrecy.sealing import Secret, fingerprint, no_keyring, open as unseal, seal, sealed_key_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -78,10 +78,12 @@ def sealed_unless_same(
     """Return *secret* sealed and bound to *origins*; the stored row itself where it holds that under the newest key.
 
     Raises:
-        SecretError: there is no keyring (LR501).
+        SecretError: there is no keyring (LR501); where others are stored, the hint asks for the one that sealed them.
     """
     bound = tuple(sorted(set(origins)))
     stored = raw.secrets.get(name) if raw is not None else None
+    if keyring is None and raw is not None and raw.secrets:
+        raise no_keyring(f"secrets.{name}", sealed_key_id(next(iter(raw.secrets.values())).sealed))
     if (
         stored is not None
         and keyring is not None

@@ -31,12 +31,14 @@ class Param:
 
     Attributes:
         wanted: what it takes, for people.
+        words: those that it takes; empty for anything else.
         read: (values, value, place) -> the value as it is kept; None after a report.
     """
 
     name: str
     wanted: str
     read: Read
+    words: tuple[str, ...] = ()
 
 
 def _number(name: str, low: float, high: float, *, whole: bool = False) -> Param:
@@ -59,7 +61,7 @@ def _word(name: str, *words: str) -> Param:
             return value
         return None
 
-    return Param(name, wanted, read)
+    return Param(name, wanted, read, words)
 
 
 def _stop(values: Values, value: Any, place: str) -> list[str] | None:

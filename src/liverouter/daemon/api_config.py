@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
 
+from liverouter.config.params import PARAMS
 from liverouter.config.settings import SETTINGS
 from liverouter.daemon import models as shapes
 from liverouter.daemon.context import Context, Using
 from liverouter.daemon.problem_details import ApiError, answer, documented
-from liverouter.errors import ConflictError, LiveRouterError
-from liverouter.providers import PROVIDERS
-from liverouter.secrecy.redaction import mask
+from liverouter.daemon.trial import answered, streamed
+from liverouter.errors import ConflictError
+from liverouter.providers import PROVIDERS, ProviderSpec
+from liverouter.providers.parameters import KINDS
 
 IfMatch = Annotated[
     str | None,
@@ -26,7 +27,20 @@ IfMatch = Annotated[
 ]
 
 _ETAG: Final = re.compile(r'"(\d{1,18})"')
-_TRY_S: Final = 180.0  # for all attempts of one call
+_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The answer; with `stream` as events: text, then answer (an Answer) or error (ProblemDetails)",
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"event": {"enum": ["text", "answer", "error"]}, "data": {"type": "string"}},
+                    "required": ["event", "data"],
+                }
+            }
+        },
+    }
+}
 
 
 router = APIRouter(prefix="/api", tags=["config"])
@@ -71,30 +85,19 @@ async def roll_back(context: Using, body: shapes.RollbackBody, response: Respons
 async def check_config(context: Using, body: shapes.CheckBody) -> shapes.Checked:
     """Say whether the stored config with this draft over it would serve. Stores and activates nothing.
 
-    It is judged with the daemon's environment. `live` calls each deployment once, with a few tokens.
+    It is judged with the daemon's environment. `live` calls each deployment once, with a few tokens; with `name` those
+    of one model.
     """
     async with context.checking:
         return await context.desired.check(body, context.live.io)
 
 
-@router.post("/try", response_model=shapes.Answer, responses=documented(400, 413, 415, 422, 502, 503))
-async def try_model(context: Using, body: shapes.TryBody) -> shapes.Answer:
-    """Ask the model that this process serves, and say who answered."""
-    context.live.wait_ready(0)  # without a config: the reasons at once, not after the ready timeout
-    async with context.trying:
-        started, limit = time.monotonic(), asyncio.timeout(_TRY_S)
-        try:
-            async with limit:
-                said = await context.live.chat_model().ainvoke(body.prompt)
-        except LiveRouterError:
-            raise
-        except Exception as exc:  # noqa: BLE001 - whatever a provider's library raises is the finding
-            words = f"no answer within {_TRY_S:g} s" if limit.expired() else str(exc)
-            message = mask(f"{type(exc).__name__}: {words}".removesuffix(": "))
-            hint = "Check the config: it calls each deployment once and says what it answers"
-            raise ApiError(502, message, code="LR302", where="provider", hint=hint) from None
-    duration_ms = (time.monotonic() - started) * 1000
-    return shapes.Answer(answer=said.text, duration_ms=duration_ms, **said.response_metadata["liverouter"])
+@router.post("/try", response_model=shapes.Answer, responses=documented(400, 404, 413, 415, 422, 502, 503) | _STREAM)
+async def try_model(context: Using, body: shapes.TryBody) -> Any:
+    """Ask a model that this process serves, or one of its deployments alone, and say who answered."""
+    if body.stream:
+        return StreamingResponse(await streamed(context, body), media_type="text/event-stream")
+    return await answered(context, body)
 
 
 @router.get("/providers", response_model=shapes.Catalog, responses=documented())
@@ -159,16 +162,25 @@ async def _conflict(context: Context, exc: ConflictError, expected: int | None) 
     return answer(412, [exc.problem], headers=headers, **members)
 
 
+def _provider(spec: ProviderSpec) -> shapes.Provider:
+    """Return *spec* for people; of its parameters those that any of its models takes."""
+    takes = {name for model in ("", "claude") for name in spec.parameters(model).takes}
+    return shapes.Provider(
+        name=spec.name,
+        label=spec.label,
+        fields=[shapes.ProviderField.model_validate(field, from_attributes=True) for field in spec.fields],
+        needs=[list(group) for group in spec.needs],
+        own_hosts=f"^({spec.own_hosts.pattern})$",
+        own_fields=[name for name in (spec.deployment_field, spec.base_model_field) if name],
+        params=[name for name in PARAMS if name in takes],
+    )
+
+
 _CATALOG: Final = shapes.Catalog(
-    providers=[
-        shapes.Provider(
-            name=spec.name,
-            label=spec.label,
-            fields=[shapes.ProviderField.model_validate(field, from_attributes=True) for field in spec.fields],
-            needs=[list(group) for group in spec.needs],
-            own_hosts=f"^({spec.own_hosts.pattern})$",
-        )
-        for spec in PROVIDERS.values()
+    params=[
+        shapes.ParamSpec(name=param.name, kind=KINDS[param.name], wanted=param.wanted, words=list(param.words))
+        for param in PARAMS.values()
     ],
+    providers=[_provider(spec) for spec in PROVIDERS.values()],
     settings=[shapes.SettingSpec.model_validate(setting, from_attributes=True) for setting in SETTINGS.values()],
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "Events: hello, head, instances, serving, problems, usage, status, database, event",
+        "description": "Events: hello, head, instances, serving, problems, usage, status, database, event, ping",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from liverouter.daemon.desired import Desired
 from liverouter.daemon.fleet import Fleet, Watch
 from liverouter.daemon.metrics import Metrics
-from liverouter.daemon.models_fleet import LastError, OwnStatus
+from liverouter.daemon.models_fleet import LastError, OwnDeployment, OwnStatus
 from liverouter.daemon.problem_details import ProblemModel
 from liverouter.daemon.sse import Hub
 from liverouter.events import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from liverouter.errors import Problem
 
 
+_TOLD: Final = ("name", "role", "order", "provider", "model")  # of a deployment
 _WAKING: Final = (ReloadRequested, ConfigApplied, ConfigRejected, OwnDatabaseEnded, OwnDatabaseRestarted)
 
 
@@ -101,7 +102,20 @@ class Context:
             litellm_enable=status.litellm_enable,
             last_error=LastError.model_validate(error, from_attributes=True) if error else None,
             problems=[ProblemModel(**p.as_dict()) for p in status.problems],
+            deployments=self._own_deployments(),
         )
+
+    def _own_deployments(self) -> list[OwnDeployment]:
+        """Return what this process serves its models with; nothing while no config is live."""
+        generation = self.live.store.current
+        if generation is None:
+            return []
+        views = [generation.named(name) for name in generation.models]
+        return [
+            OwnDeployment(deployment_id=d.id, **{name: getattr(d, name) for name in _TOLD})
+            for view in views
+            for d in view.deployments
+        ]
 
     def observe(self, event: Event) -> None:
         """Tell every open page of *event*; to be called in the event loop of `repository`."""

@@ -9,7 +9,7 @@ from liverouter.config.credentials import secret_faults
 from liverouter.config.draft import origins_in_force, sealed_unless_same, with_changes
 from liverouter.config.environment import Environment
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import SETTINGS, SettingValueError, parse, shown
+from liverouter.config.settings import SETTINGS, SettingValueError, names_a_model, parse, shown
 from liverouter.config.validate import validate
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
@@ -135,7 +135,9 @@ class Desired:
         _check_names(body)
         raw = await self._repository.read()
         draft = with_changes(_with_changes(raw, body), remove=_removed(body.secrets), secrets=self._sealed(body, raw))
-        report = await check(draft, environment=Environment(), keyring=self._keyring, live=body.live, io=io)
+        report = await check(
+            draft, environment=Environment(), keyring=self._keyring, live=body.live, name=body.name, io=io
+        )
         return Checked.model_validate(report.as_dict())
 
     async def conflict(self, expected_revision: int | None) -> dict[str, Any]:
@@ -204,7 +206,7 @@ async def _written(attempt: Callable[[], Awaitable[Saved]], *, any_revision: boo
 
 def _is_plain(name: str) -> bool:
     """Tell whether *name* is a setting of ours that may be shown; other software keeps rows there too."""
-    return name in SETTINGS and SETTINGS[name].kind != "secret"
+    return names_a_model(name) or (name in SETTINGS and SETTINGS[name].kind != "secret")
 
 
 def _check_names(draft: Draft) -> None:
@@ -218,6 +220,8 @@ def _check_names(draft: Draft) -> None:
         hint = 'Send a key as the value of its name: {"secrets": {"openai_api_key": "…"}}'
         raise ConfigError([Problem("LR110", "what looks like a key stands where a name belongs", "body", hint)])
     for name, value in draft.settings.items():
+        if names_a_model(name):
+            continue
         if name not in SETTINGS and value is not None:
             hint = did_you_mean(name, SETTINGS) or "GET /api/providers lists the settings"
             problems.append(Problem("LR106", f"'{name}' is not a setting", f"settings.{name}", hint))

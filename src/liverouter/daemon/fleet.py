@@ -17,6 +17,7 @@ from liverouter.daemon.models_fleet import Instance, Serving, UsagePoint
 from liverouter.daemon.problem_details import UNFORESEEN, problem_models
 from liverouter.errors import DatabaseError
 from liverouter.loops.wakeup import Wakeup
+from liverouter.revision import DEFAULT_NAME
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _SLOW_S: Final = 2.0
 _QUICK_FOR_S: Final = 15.0  # after a new revision; a process that takes longer is seen at the slow pace
 USAGE_MINUTES: Final = 30
 _USAGE_EVERY_S: Final = 10.0  # as often as processes report
+_ANSWERS_DAYS: Final = 14
+_ANSWERS_EVERY_S: Final = 60.0
 
 Row = dict[str, Any]
 
@@ -41,6 +44,8 @@ class Fleet:
     def __init__(self, repository: SettingsRepository) -> None:
         """Read through *repository*."""
         self._repository = repository
+        self._answers: dict[tuple[str, str], Any] = {}  # name, deployment -> the day on which it answered last
+        self._answers_at = -_ANSWERS_EVERY_S  # monotonic seconds
 
     async def instances(self, head: Row) -> list[Row]:
         """Return every process, with the milliseconds it took from commit to live where it runs *head*'s revision."""
@@ -48,7 +53,21 @@ class Fleet:
 
     async def serving(self) -> list[Row]:
         """Return each deployment that serves anywhere: on how many processes, on how many it cools."""
-        return _shaped(Serving, _by_deployment(await self._repository.active_config()))
+        answers = await self._last_answers()
+        rows = _by_deployment(await self._repository.active_config())
+        for row in rows:
+            row["answered_on"] = answers.get((row["name"], row["deployment_id"]))
+        return _shaped(Serving, rows)
+
+    async def _last_answers(self) -> dict[tuple[str, str], Any]:
+        """Return when deployments answered last, a minute old at most; what cannot be read in time is not known."""
+        if time.monotonic() - self._answers_at >= _ANSWERS_EVERY_S:
+            self._answers_at = time.monotonic()
+            with contextlib.suppress(DatabaseError):
+                since = datetime.now(UTC).date() - timedelta(days=_ANSWERS_DAYS)
+                rows = await self._repository.last_answers(since)
+                self._answers = {(row["name"], row["deployment_id"]): row["day"] for row in rows}
+        return self._answers
 
     async def problems(self) -> list[Row]:
         """Return everything that is wrong, as the database sees it."""
@@ -208,6 +227,7 @@ def _instance(row: Row, head: Row) -> Row:
 
 
 _ONE_DEPLOYMENT: Final = (
+    "name",
     "deployment_id",
     "role",
     "order",
@@ -220,18 +240,23 @@ _ONE_DEPLOYMENT: Final = (
 
 
 def _by_deployment(rows: Iterable[Row]) -> list[Row]:
-    """Return one row per deployment of *rows*, which have one per process and deployment; by order, then id.
+    """Return one row per name and deployment of *rows*, which have one per process, too; the default first, by order.
 
-    `processes` and `cooling` count processes; `cooling_until` is the latest time of any of them.
+    `processes` and `cooling` count processes; `cooling_until` is the latest time of any of them, `revision` the newest.
     """
-    found: dict[str, Row] = {}
+    found: dict[tuple[str, str], Row] = {}
+    start = {"processes": 0, "cooling": 0, "cooling_until": None, "revision": None}
     for row in rows:
-        one = found.setdefault(
-            row["deployment_id"],
-            {name: row[name] for name in _ONE_DEPLOYMENT} | {"processes": 0, "cooling": 0, "cooling_until": None},
-        )
+        key = row["name"], row["deployment_id"]
+        one = found.setdefault(key, {name: row[name] for name in _ONE_DEPLOYMENT} | start)
         one["processes"] += 1
+        one["revision"] = max(one["revision"] or 0, row["revision"] or 0) or None
         if (until := row["cooling_until"]) is not None:
             one["cooling"] += 1
             one["cooling_until"] = max(until, one["cooling_until"] or until)
-    return sorted(found.values(), key=lambda one: (one["order"] or 0, str(one["deployment_id"])))
+    return sorted(found.values(), key=_place)
+
+
+def _place(one: Row) -> tuple[bool, str, int, str]:
+    """Return what sorts deployments: the default first, then by name and order."""
+    return one["name"] != DEFAULT_NAME, str(one["name"]), one["order"] or 0, str(one["deployment_id"])

@@ -66,6 +66,8 @@ def _storable_secret(value: SecretStr) -> SecretStr:
 
 Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.:-]{0,99}$")]  # of a row: llm:NAME is one
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Value = Annotated[Any, AfterValidator(_storable_json)]
 SecretValue = Annotated[SecretStr, Field(max_length=_MAX_SECRET), AfterValidator(_storable_secret)]
 _NAMED: Final[dict[str, Any]] = {"additionalProperties": False}  # in a schema: no names but those of the pattern
@@ -81,7 +83,7 @@ class _Body(BaseModel):
 class Draft(_Body):
     """Changes to the stored config; what is not named stays as it is."""
 
-    settings: dict[Name, Value] = Field(
+    settings: dict[Key, Value] = Field(
         {}, max_length=200, description="Key to JSON value; null removes the row.", json_schema_extra=_NAMED
     )
     secrets: dict[Name, SecretValue | None] = Field(
@@ -103,6 +105,7 @@ class CheckBody(Draft):
     """A draft to be checked; an empty one checks the stored config."""
 
     live: bool = Field(False, description="Call each deployment once; costs a few tokens.")  # noqa: FBT003 - pydantic's shape
+    name: ModelName | None = Field(None, description="Call those of this model alone; all rows are judged.")
 
 
 class RollbackBody(_Body):
@@ -114,9 +117,14 @@ class RollbackBody(_Body):
 
 
 class TryBody(_Body):
-    """A prompt for the live model."""
+    """A prompt for a live model."""
 
     prompt: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
+    name: ModelName = Field("default", description="Which model; what no row configures is the default.")
+    deployment_id: Annotated[Text, Field(max_length=400)] | None = Field(
+        None, description="One of its deployments in OwnStatus, to be asked alone, without failover."
+    )
+    stream: bool = Field(False, description="Answer by server-sent events: text as it comes, then the answer.")  # noqa: FBT003 - pydantic's shape
 
 
 class TokenBody(_Body):
@@ -177,10 +185,12 @@ class Saved(BaseModel):
 class CheckedCall(BaseModel):
     """One deployment, called once."""
 
+    name: str = Field(description="Of the model that it serves.")
     provider: str
     model: str
     role: str
     order: int
+    credential_source: str = Field(description="secret NAME, environment NAME, file …, ambient")
     endpoint: str
     duration_ms: float
     answered_by: str | None
@@ -203,6 +213,8 @@ class Answer(BaseModel):
 
     answer: str
     duration_ms: float
+    name: str = Field(description="Of the model that served: default where no row has the one that was asked for.")
+    engine: str
     provider: str
     model: str
     deployment_id: str
@@ -232,6 +244,8 @@ class Provider(BaseModel):
     fields: list[ProviderField]
     needs: list[list[str]] = Field(description="Of each group at least one field must have a value.")
     own_hosts: str = Field(description="Pattern of the hosts that any of its credentials may be sent to.")
+    own_fields: list[str] = Field(description="Fields that name a deployment: a named model has them as members alone.")
+    params: list[str] = Field(description="Which of Catalog.params any of its models takes.")
 
 
 class SettingSpec(BaseModel):
@@ -246,9 +260,19 @@ class SettingSpec(BaseModel):
     variable: str
 
 
+class ParamSpec(BaseModel):
+    """One parameter that rows may have sent: a member of llm_params, and of `params`."""
+
+    name: str
+    kind: str = Field(description="number, integer, text, texts, object, effort, thinking")
+    wanted: str = Field(description="What it takes, for people.")
+    words: list[str] = Field(description="Those that it takes; empty for anything else.")
+
+
 class Catalog(BaseModel):
     """What can be configured."""
 
+    params: list[ParamSpec]
     providers: list[Provider]
     settings: list[SettingSpec]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -18,6 +18,17 @@ class LastError(BaseModel):
     hint: str
     where: str
     revision: int | None
+
+
+class OwnDeployment(BaseModel):
+    """One deployment that this process serves a model with."""
+
+    name: str = Field(description="Of the model.")
+    deployment_id: str
+    role: str
+    order: int
+    provider: str
+    model: str
 
 
 class OwnStatus(BaseModel):
@@ -36,6 +47,7 @@ class OwnStatus(BaseModel):
     litellm_enable: bool | None
     last_error: LastError | None
     problems: list[ProblemModel]
+    deployments: list[OwnDeployment] = Field(description="Of all models, the default's first, by order.")
 
 
 class Liveness(BaseModel):
@@ -83,8 +95,9 @@ class Instance(BaseModel):
 
 
 class Serving(BaseModel):
-    """One deployment that serves somewhere."""
+    """One deployment that serves a model somewhere."""
 
+    name: str = Field(description="Of the model.")
     deployment_id: str
     role: str
     order: int | None
@@ -94,8 +107,10 @@ class Serving(BaseModel):
     fingerprint: str | None
     credential_source: str | None
     processes: int
+    revision: int | None = Field(description="The newest that any of them serves it with.")
     cooling: int = Field(description="On how many of them it cools after failures.")
     cooling_until: datetime | None
+    answered_on: date | None = Field(description="The day (UTC) of its last answer, also to a probe; null: none in 14.")
 
 
 class RolloutRow(BaseModel):

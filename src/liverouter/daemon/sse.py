@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 MAX_STREAMS: Final = 64  # fewer than the connections of one address, so that its probes and requests still get through
 _MAX_WAITING: Final = 256  # events that a slow reader may lag behind
-_PING_S: Final = 15.0  # of silence, after which a comment is sent: proxies give a silent connection up
+_PING_S: Final = 15.0  # of silence, after which a ping is sent: proxies give a silent connection up
 _RETRY_MS: Final = 2000
 _END: Final = b""
-_PING: Final = b": ping\n\n"
+_PING: Final = b"event: ping\ndata: null\n\n"  # an event: of a comment a page would not know that it came
 
 
 def encode(kind: str, data: Any) -> bytes:
@@ -91,10 +91,10 @@ class Hub:
     async def stream(
         self, first: Callable[[], Awaitable[bytes]], *, may_hear: Callable[[], bool] = lambda: True
     ) -> AsyncIterator[bytes]:
-        """Yield the pause before a reconnect, what *first* returns, then every event, and a comment in each silence.
+        """Yield the pause before a reconnect, what *first* returns, then every event, and a ping in each silence.
 
         The stream is open, and counted, from its first item on, for which it waits for nothing. *first* is called after
-        that, so that what changes meanwhile follows it. *may_hear* is asked before each event and each comment. The
+        that, so that what changes meanwhile follows it. *may_hear* is asked before each event and each ping. The
         stream ends once that says no, when the reader lags, and at `close`.
         """
         queue: asyncio.Queue[bytes] = asyncio.Queue()

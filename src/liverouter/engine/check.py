@@ -41,11 +41,12 @@ class DeploymentCall:
     Attributes:
         name: of the model that it serves.
         role: "primary" or "fallback".
+        credential_source: as of `Deployment`.
         endpoint: where the call went, as far as known; for people.
         duration_ms: milliseconds until the answer, or until it was clear that none comes.
         answered_by: the model that the provider says answered; None where none did.
         cost_usd: None where litellm's price list does not know the model, and where none answered.
-        problem: why it did not answer; None where it did.
+        problem: why it did not answer; None where it did. It is LR323 where the provider refused the credential.
     """
 
     name: str
@@ -53,6 +54,7 @@ class DeploymentCall:
     model: str
     role: str
     order: int
+    credential_source: str
     endpoint: str
     duration_ms: float
     answered_by: str | None = None
@@ -104,6 +106,7 @@ async def check(
     environment: Environment,
     keyring: Keyring | None,
     live: bool = False,
+    name: str | None = None,
     io: LoopThread | None = None,
 ) -> CheckReport:
     """Return whether *rows*, as they are stored or with a draft's changes, would serve.
@@ -116,6 +119,7 @@ async def check(
         keyring: opens the secrets in *rows*; None where no key is configured.
         live: call each deployment that would serve once, all of them at once, with a few tokens and the configured
             timeout. That costs money.
+        name: call those of this model alone; None calls all.
         io: the loop of those calls, a client's where the process has one; None opens one and ends it.
     """
     loop = io or LoopThread("liverouter-check")
@@ -127,11 +131,12 @@ async def check(
         outcome = await asyncio.to_thread(activation.prepare, rows, environment)
         if live and isinstance(outcome, Prepared):
             snapshot = outcome.generation.snapshot
+            asked = [d for d in snapshot.deployments if name in (None, d.name)]
             generations = await asyncio.to_thread(
-                lambda: [activation.build(_alone(deployment, snapshot), 0) for deployment in snapshot.deployments]
+                lambda: [activation.build(_alone(deployment, snapshot), 0) for deployment in asked]
             )
             sources = [OneGeneration(loop, usage, generation) for generation in generations]
-            calls = await asyncio.gather(*map(_call, snapshot.deployments, sources))
+            calls = await asyncio.gather(*map(_call, asked, sources))
     finally:
         if io is None:
             await asyncio.to_thread(loop.stop, _CLOSE_S)
@@ -171,6 +176,7 @@ async def _call(deployment: Deployment, source: OneGeneration) -> DeploymentCall
         model=deployment.model,
         role=deployment.role,
         order=deployment.order,
+        credential_source=deployment.credential_source,
         endpoint=deployment.endpoint,
         duration_ms=duration_ms,
         answered_by=None if said is None else said.get("model_name") or deployment.model,
@@ -186,7 +192,8 @@ def _problem(deployment: Deployment, exc: Exception) -> Problem:
     status = getattr(exc, "status_code", None)
     said = mask(" ".join(str(exc).split()), 200)
     what = f"{type(exc).__name__}{f' {status}' if isinstance(status, int) else ''}" + (f" ({said})" if said else "")
-    return Problem("LR302", f"{deployment.label} did not answer: {what}", deployment.endpoint, _hint(deployment, exc))
+    code = "LR323" if kind_of(exc) in ("authentication", "permission") else "LR302"
+    return Problem(code, f"{deployment.label} did not answer: {what}", deployment.endpoint, _hint(deployment, exc))
 
 
 def _hint(deployment: Deployment, exc: Exception) -> str:
@@ -199,6 +206,6 @@ def _hint(deployment: Deployment, exc: Exception) -> str:
         case "rate_limit":
             return "Wait, or raise the quota"
         case "timeout" | "connection":
-            return "Check the base URL, proxies and firewalls; litellm_timeout bounds one attempt"
+            return "Check the base URL, proxies and firewalls, and how long one attempt may take"
         case _:
             return "Look at the provider's status page, and at the parameters of this deployment"

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from liverouter.chat.model import LiveChatModel
 from liverouter.chat.source import OneGeneration
 from liverouter.errors import DatabaseError
-from liverouter.revision import ModelConfig
 
 if TYPE_CHECKING:
     from liverouter.chat.usage import UsageCounter
@@ -55,12 +53,9 @@ class Probes:
 
     async def _ask(self, generation: Generation, identifier: str) -> None:
         """Make one call of the deployment *identifier* alone; whatever it ends in is counted and told as any call's."""
-        snapshot = generation.snapshot
         deployment = next(d for d in generation.deployments if d.id == identifier)
-        alone = replace(generation.models[generation.name], config=ModelConfig(generation.name, (deployment,)))
-        once = replace(snapshot, num_retries=1)
-        one = replace(generation, snapshot=once, models={generation.name: alone})
-        model = LiveChatModel(source=OneGeneration(self._io, self._usage, one), max_tokens=MAX_TOKENS, cache=False)
+        source = OneGeneration(self._io, self._usage, generation.alone(deployment))
+        model = LiveChatModel(source=source, max_tokens=MAX_TOKENS, cache=False)
         with contextlib.suppress(Exception):
             async with asyncio.timeout(deployment.timeout_s + _GRACE_S):
                 await model.ainvoke(PROMPT)

@@ -30,8 +30,8 @@ class Step(StrEnum):
 
     @property
     def hint(self) -> str:
-        """Return how to have it end sooner."""
-        return _HINTS.get(self, _WORK_HINT)
+        """Return what is waited for, and how to have it end sooner."""
+        return _HINTS.get(self) or f"It is still {self}. {_WORK_HINT}"
 
 
 _WORK_HINT: Final = (
@@ -39,6 +39,6 @@ _WORK_HINT: Final = (
     "litellm_enable = false"
 )
 _HINTS: Final = {
-    Step.READING: "See whether the database answers: liverouter show",
-    Step.SETTINGS: "Store some: liverouter set llm_provider=… llm_model=…",
+    Step.READING: "It waits for the database: see whether that answers, liverouter show",
+    Step.SETTINGS: "It waits for somebody to store the first settings: liverouter set llm_provider=… llm_model=…",
 }

@@ -16,7 +16,7 @@ from liverouter.secrecy.printable import storable_values
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import datetime
+    from datetime import date, datetime
 
     from liverouter.postgres.asked_url import Url
     from liverouter.postgres.connection import Connection
@@ -273,6 +273,10 @@ class SettingsRepository:
     async def usage_totals(self, since: datetime) -> list[dict[str, Any]]:
         """Return what view `usage` has of each minute and deployment, all processes together; the busiest 5000."""
         return await self._rows(sql.USAGE_TOTALS, since)
+
+    async def last_answers(self, since: date) -> list[dict[str, Any]]:
+        """Return the last day (UTC, from *since* on) on which each deployment answered, by name."""
+        return await self._rows(sql.LAST_ANSWERS, since)
 
     async def next_alert(self) -> dict[str, Any] | None:
         """Return what is to be told of `problems` now, by whoever asks first; None for nothing, or not by this caller.

@@ -30,6 +30,7 @@ _BETWEEN_KEYS: Final = re.compile(r"[,\s]+")
 _FINGERPRINT_LABEL: Final = b"liverouter fingerprint v1"  # public on purpose: see `fingerprint`
 _ANY_TEXT: Final = "surrogatepass"  # the environment may hold bytes that are no UTF-8
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
+_SAME: Final = "Start this process with the LIVEROUTER_SECRET_KEYS that sealed what is stored: they hold key {}"
 _GENERATE: Final = "Make one with `liverouter keys generate` and give it as LIVEROUTER_SECRET_KEYS"
 
 
@@ -199,7 +200,7 @@ def seal_bytes(purpose: str, data: bytes, keyring: Keyring | None) -> bytes:
         SecretError: there is no keyring (LR501).
     """
     if keyring is None:
-        raise _no_keyring(purpose)
+        raise no_keyring(purpose)
     key, nonce = keyring._sealing(), os.urandom(_NONCE_BYTES)  # noqa: SLF001 - the keyring's other half
     ciphertext = key.cipher(purpose).encrypt(nonce, data, purpose.encode(errors=_ANY_TEXT))
     return f"{_VERSION}:{key.id}:{_encoded(nonce)}:{_encoded(ciphertext)}".encode()
@@ -228,12 +229,12 @@ def _opened(purpose: str, sealed: str, keyring: Keyring | None, *, where: str) -
     Raises:
         SecretError: LR501 without a keyring, LR502 without the key, LR503 for what does not open as *purpose*.
     """
-    if keyring is None:
-        raise _no_keyring(where)
     found = _ENVELOPE.fullmatch(sealed)
     if found is None:
         raise SecretError("this is not a sealed value", code="LR503", where=where, hint=_hint_again(where))
     identity, nonce, ciphertext = found.groups()
+    if keyring is None:
+        raise no_keyring(where, identity)
     key = keyring._opening(identity)  # noqa: SLF001 - the keyring's other half
     if key is None:
         raise SecretError(
@@ -266,8 +267,13 @@ def _secret_purpose(name: str) -> str:
     return f"secret {name}"
 
 
-def _no_keyring(where: str) -> SecretError:
-    return SecretError("no secret key is configured", code="LR501", where=where, hint=_GENERATE)
+def no_keyring(where: str, sealed_with: str | None = None) -> SecretError:
+    """Return the error of a process without a keyring; *sealed_with*: the key that what it has was sealed with.
+
+    A new one would open nothing of that.
+    """
+    hint = _GENERATE if sealed_with is None else _SAME.format(sealed_with)
+    return SecretError("no secret key is configured", code="LR501", where=where, hint=hint)
 
 
 def _hint_again(where: str) -> str:

@@ -1,4 +1,4 @@
-// Elements, words and times. Nothing in here parses HTML, so no text can become markup.
+// Elements and times. Nothing in here parses HTML, so no text can become markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -23,33 +23,37 @@ export function say(element, text) {
 	if (element.textContent !== text) element.textContent = text;
 }
 
+// Give *element* these children, unless it says the same already: what is under the mouse stays.
+export function show(element, ...children) {
+	const text = children.map((child) => child.outerHTML ?? child).join("");
+	if (element.shown !== text) element.replaceChildren(...children);
+	element.shown = text;
+}
+
 export const count = (n, noun, many = noun + "s") => `${n} ${n === 1 ? noun : many}`;
 export const ms = (value) => (value < 9950 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
-
-export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? " " : ". ") : "");
+export const clock = (at) => new Date(at).toLocaleTimeString([], { hour12: false });
 
 // Who wrote: the name that the writer gave, which is a claim, and the login, which is not.
 export const who = ({ author, role }) => (!role || role === author ? author : `${author} (${role})`);
 
-export const tell = (problem) => sentence(problem.message) + sentence(problem.hint);
-
-const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 function since(at) {
 	const seconds = (Date.now() - at) / 1000;
 	const [unit, length] = [["day", 86400], ["hour", 3600], ["minute", 60]].find(([, size]) => seconds >= size) ?? [];
-	return unit ? words.format(-Math.floor(seconds / length), unit) : "just now";
+	return unit ? relative.format(-Math.floor(seconds / length), unit) : "just now";
 }
 
 // A <time> that says how long ago, and goes on saying it.
 export const ago = (iso) => h("time", { datetime: iso, title: new Date(iso).toLocaleString() }, since(new Date(iso)));
 setInterval(() => document.querySelectorAll("time").forEach((time) => say(time, since(new Date(time.dateTime)))), 15000);
 
-// Show the dialog; resolve with the value of the button that closed it, "" for Escape.
+// Show the dialog; resolve with the value of the button that closed it, "" for Escape. Enter presses the primary one.
 export function ask(title, content, ...buttons) {
 	const dialog = $("dialog");
-	dialog.replaceChildren(h("form", { method: "dialog" }, h("h2", { id: "dialog-title" }, title), h("div", { class: "stack" }, content),
-		h("div", { class: "actions" }, buttons.map(([text, value, kind]) => h("button", { value, class: kind, autofocus: kind === "primary" }, text)))));
+	const made = buttons.map(([text, value, kind]) => (kind === "primary" ? h("button", { value, class: kind, autofocus: true }, text) : button(text, () => dialog.close(value))));
+	dialog.replaceChildren(h("form", { method: "dialog" }, h("h2", { id: "dialog-title" }, title), h("div", { class: "stack" }, content), h("div", { class: "actions" }, made)));
 	dialog.returnValue = "";
 	dialog.showModal();
 	return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));

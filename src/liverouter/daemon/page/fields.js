@@ -1,26 +1,46 @@
 // Labelled controls, and Problems shown beside the control that they are about.
 
-import { ago, button, h, tell, who } from "./dom.js";
+import { ago, button, h, who } from "./dom.js";
+import { tell } from "./words.js";
 
 let serial = 0;
 
 // A control with its label, help, and a slot for the Problems whose `where` is one of *where*.
 export function field(label, control, { help, where = [], wide } = {}) {
-	const target = control.querySelector(":is(input, textarea)") ?? control, id = (target.id ||= `f${++serial}`);
+	const target = control.querySelector(":is(input, textarea, select)") ?? control, id = (target.id ||= `f${++serial}`);
 	target.setAttribute("aria-describedby", `${id}-help ${id}-fault`);
 	return h("div", { class: wide ? "field wide" : "field" }, h("label", { for: id }, label), control,
-		help && h("p", { class: "help", id: `${id}-help` }, help),
-		h("p", { class: "fault", id: `${id}-fault`, "data-where": where.join("|"), "data-for": id, hidden: true }));
+		help && h("p", { class: "help", id: `${id}-help` }, help), slot(where, id));
 }
 
-// A text or number input; *onvalue* gets the value, undefined for an emptied one. What is no number is given as text, so
-// that the check says what is wrong with it: a browser's own number input gives an empty value for "0,5".
+// Where the Problems of the places *where* are shown; *id* is the control's, if one is about them.
+export const slot = (where, id) => h("p", { class: "fault", id: id && `${id}-fault`, "data-where": where.join("|"), "data-for": id, hidden: true });
+
+// Read text as a number or as JSON, where it is that; what is not is given as text, so that the check says what is wrong
+// with it: a browser's own number input gives an empty value for "0,5".
+function read(text, type) {
+	if (text === "") return undefined;
+	if (type === "number") return Number.isFinite(Number(text)) ? Number(text) : text;
+	if (type === "lines") return text.split("\n");
+	if (type !== "json") return text;
+	try {
+		return JSON.parse(text);
+	} catch {
+		return text;
+	}
+}
+
+const written = (value, type) => (value == null ? "" : type === "lines" ? [value].flat().join("\n") : typeof value === "object" ? JSON.stringify(value, null, 1) : value);
+
+// An input of text, "number", "json" or "lines"; *onvalue* gets the value, undefined for an emptied one.
 export function input({ value, type = "text", onvalue, ...props }) {
-	const read = (text) => (text === "" ? undefined : type === "number" && Number.isFinite(Number(text)) ? Number(text) : text);
-	return h("input", {
-		value: value ?? "", type: type === "number" ? "text" : type, inputmode: type === "number" ? "decimal" : null, autocapitalize: "off", ...props,
-		oninput: (event) => onvalue(read(event.target.value.trim())),
+	const isLong = type === "json" || type === "lines";
+	const control = h(isLong ? "textarea" : "input", {
+		type: isLong ? null : type === "number" ? "text" : type, rows: isLong ? 2 : null, inputmode: type === "number" ? "decimal" : null, autocapitalize: "off", ...props,
+		oninput: (event) => onvalue(read(event.target.value.trim(), type)),
 	});
+	control.value = written(value, type);
+	return control;
 }
 
 export const select = ({ value, options, onvalue, ...props }) => h("select", { ...props, onchange: (event) => onvalue(event.target.value) },
@@ -46,21 +66,29 @@ export function secret({ name, key, stored, strayed, environment, edited, exampl
 	return stored ? h("div", { class: "stored" }, control, act("Keep the stored one", undefined)) : control;
 }
 
+// The places of *problem*, the best first: of a missing field the field, and not the whole entry.
+function placesOf({ where, message }) {
+	const [, needed] = / needs (\w+)/.exec(message) ?? [];
+	return needed ? [`${where} needs ${needed}`, where] : [where];
+}
+
+// Show *problems*, each beside its control, and return those that have none.
 export function place(problems) {
-	const slots = [...document.querySelectorAll("[data-where]")].map((slot) => ({ slot, places: slot.dataset.where.split("|"), found: [] }));
+	const slots = [...document.querySelectorAll("[data-where]")].map((element) => ({ element, places: element.dataset.where.split("|"), found: [] }));
 	const left = problems.filter((problem) => {
-		const slot = slots.find(({ places }) => places.includes(problem.where)) ??
-			slots.find(({ places }) => places.some((at) => at && problem.where.startsWith(`${at}.`)));
-		slot?.found.push(problem);
-		return !slot;
+		const places = placesOf(problem);
+		const found = places.map((at) => slots.find((one) => one.places.includes(at))).find(Boolean)
+			?? slots.find((one) => one.places.some((at) => at && (problem.where.startsWith(`${at}.`) || problem.where.startsWith(`${at}[`))));
+		found?.found.push(problem);
+		return !found;
 	});
-	for (const { slot, found } of slots) {
-		slot.hidden = !found.length;
-		slot.replaceChildren(...found.map((problem) => h("span", { class: problem.severity }, tell(problem))));
-		const control = document.getElementById(slot.dataset.for);
-		if (found.some((problem) => problem.severity === "error")) control.setAttribute("aria-invalid", "true");
-		else control.removeAttribute("aria-invalid");
-		if (found.length) slot.closest("details")?.setAttribute("open", "");
+	for (const { element, found } of slots) {
+		element.hidden = !found.length;
+		element.replaceChildren(...found.map((problem) => h("span", { class: problem.severity }, tell(problem))));
+		const control = document.getElementById(element.dataset.for);
+		if (found.some((problem) => problem.severity === "error")) control?.setAttribute("aria-invalid", "true");
+		else control?.removeAttribute("aria-invalid");
+		if (found.length) element.closest("details")?.setAttribute("open", "");
 	}
 	return left;
 }

@@ -1,6 +1,7 @@
 // The list of processes: who runs which revision, how fast each applied it, why one refused it.
 
-import { $, h, ms, say, tell } from "./dom.js";
+import { $, h, ms, say } from "./dom.js";
+import { tell } from "./words.js";
 
 const FILTER_FROM = 12; // processes
 const LATE_MS = 5000;
@@ -22,7 +23,7 @@ function outcome(one, head) {
 // One row per process, drawn anew only when it changed, so that 500 stay quick.
 export class Fleet {
 	constructor() {
-		Object.assign(this, { processes: new Map(), rows: new Map(), head: null, self: null });
+		Object.assign(this, { processes: new Map(), rows: new Map(), head: null, self: null, refused: null });
 		$("fleet-filter").addEventListener("input", () => this.filter());
 	}
 
@@ -52,8 +53,16 @@ export class Fleet {
 			this.rows.set(one.instance, row);
 			return row;
 		}));
+		this.refused = this.refusal(list.filter(({ result }) => result === "rejected").map(({ one }) => one));
 		this.summarize(list.map(({ result }) => result), times);
 		this.filter();
+	}
+
+	// The head that *processes* refused, what they go on with and why; null where none did.
+	refusal(processes) {
+		const [one] = processes, kept = processes.map(({ applied_revision: applied }) => applied).filter((applied) => applied != null);
+		return one ? { revision: this.head.revision, processes: processes.length, keeps: kept.length ? Math.max(...kept) : null,
+			error: one.error && { code: one.error_code, message: one.error, hint: one.hint } } : null;
 	}
 
 	row(one, result, name) {
@@ -65,7 +74,7 @@ export class Fleet {
 		return h("li", { class: `process ${result}`, "data-name": `${name} ${result}`.toLowerCase() },
 			h("span", { class: "dot" }), h("span", { class: "who", title: `${name}, login ${one.role}` }, one.app || "?", h("small", {}, one.instance === this.self ? " this page" : ` ${one.host}:${one.pid}`)),
 			h("span", { class: "what" }, what, one.commit_to_live_ms > 0 && ` ${ms(one.commit_to_live_ms)}`),
-			result === "rejected" && h("p", { class: "bad" }, tell({ message: one.error, hint: one.hint }), h("code", {}, one.error_code)));
+			result === "rejected" && h("p", { class: "bad" }, tell({ code: one.error_code, message: one.error ?? "", hint: one.hint }), h("code", {}, one.error_code)));
 	}
 
 	summarize(results, times) {
