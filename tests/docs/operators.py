@@ -32,7 +32,7 @@ QUESTIONS: Final = {
         "SELECT app, state, applied_revision, rejected_revision, error_code FROM liverouter.instances\n"
         "WHERE applied_revision IS DISTINCT FROM (SELECT max(revision) FROM liverouter.revisions) ORDER BY app;"
     ),
-    "Why, and how is it mended?": "SELECT * FROM liverouter.problems \\gx",
+    "Why, and how is it mended?": "SELECT * FROM liverouter.problems_detail \\gx",
     "Who changed it?": (
         "SELECT revision, committed_at, author, role, application, changed FROM liverouter.revisions\n"
         "ORDER BY revision DESC LIMIT 2;"

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from liverouter.postgres import migrate
+from liverouter.postgres.migration_run import directory
 from tests.kit.sql import put, put_secret, rows, value
 
 if TYPE_CHECKING:
@@ -131,3 +132,35 @@ class TestRestore:
         assert value(db, "SELECT content ->> 'llm_model' FROM liverouter.revision_log WHERE revision = 1") == (
             "from-the-dump"
         )
+
+
+class TestLeftOver:
+    def test_schema_that_was_dropped_is_made_anew(self, empty_dsn: str) -> None:
+        """Also where only one of the two was dropped."""
+        for dropped in ("liverouter", "liverouter, liverouter_internal"):
+            migrate.upgrade(empty_dsn)
+            with psycopg.connect(empty_dsn, autocommit=True) as db:
+                assert put(db, llm_model="m") == 1
+                db.execute(f"DROP SCHEMA {dropped} CASCADE".encode())
+        migrate.upgrade(empty_dsn)
+
+    def test_schema_of_a_stranger_is_not_used(
+        self, empty_dsn: str, login: Callable[..., str], connect: Callable[..., Session]
+    ) -> None:
+        """He could change what the owner of our schema calls, and so becomes it."""
+        stranger = connect(login()).info.user
+        with psycopg.connect(empty_dsn, autocommit=True) as db:
+            db.execute(f"CREATE SCHEMA liverouter_internal AUTHORIZATION {stranger}".encode())
+            trap = "CREATE FUNCTION liverouter_internal.in_psql() RETURNS boolean RETURN true"
+            db.execute(f"SET ROLE {stranger}; {trap}".encode())
+            owner = connect(login()).info.user
+            db.execute(f"RESET ROLE; CREATE SCHEMA liverouter AUTHORIZATION {owner}".encode())
+            with db.transaction():
+                db.execute(f"SET LOCAL ROLE {owner}".encode())
+                script = (directory() / "sql" / "0015_psql" / "internal_schema.sql").read_text()
+                with pytest.raises(psycopg.Error, match="is not ours: it belongs to") as caught, db.transaction():
+                    db.execute(script.encode())
+            assert caught.value.sqlstate == "LR207"
+            db.execute(
+                f"DROP SCHEMA liverouter, liverouter_internal CASCADE; DROP OWNED BY {stranger}, {owner}".encode()
+            )
