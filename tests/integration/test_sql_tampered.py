@@ -164,3 +164,12 @@ class TestLeftOver:
             db.execute(
                 f"DROP SCHEMA liverouter, liverouter_internal CASCADE; DROP OWNED BY {stranger}, {owner}".encode()
             )
+
+    def test_revision_that_a_restore_of_an_older_dump_added_is_forgotten(self, dsn: str, db: Session) -> None:
+        """The schema is the newer one, whichever row comes first."""
+        db.execute(b"TRUNCATE liverouter.alembic_version")
+        db.execute(b"INSERT INTO liverouter.alembic_version VALUES ('0014_goodbye'), ('%s')" % migrate.HEAD.encode())
+        said: list[str] = []
+        assert migrate.upgrade(dsn, echo=said.append) == migrate.HEAD
+        assert said == ["forgot older revisions of the schema, as of a restore: 0014_goodbye"]
+        assert rows(db, "SELECT version_num FROM liverouter.alembic_version") == [{"version_num": migrate.HEAD}]

@@ -17,7 +17,7 @@ from liverouter.errors import DatabaseError
 from liverouter.postgres.migration_locks import Waits, wait_turn
 from liverouter.postgres.rights import restore_rights, shared, use_prefix
 from liverouter.postgres.schema import providers, setting_specs
-from liverouter.postgres.versions import SCHEMA
+from liverouter.postgres.versions import REVISIONS, SCHEMA
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -79,6 +79,22 @@ def begin_run(connection: Connection, waits: Waits) -> None:
                 hint="CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name that one",
             )
         connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+    _forget_older_versions(connection, waits)
+
+
+def _forget_older_versions(connection: Connection, waits: Waits) -> None:
+    """Keep the newest of several schema revisions: a data-only restore of an older dump adds its own to ours."""
+    if connection.scalar(text("SELECT to_regclass('liverouter.alembic_version')")) is None:
+        return
+    found = list(connection.scalars(text("SELECT version_num FROM liverouter.alembic_version")))
+    older = sorted(set(found) & set(REVISIONS), key=REVISIONS.index)
+    if len(set(found)) == len(older):  # one that this code does not know is newer than all of them
+        older = older[:-1]
+    if len(found) > 1 and older:
+        connection.execute(
+            text("DELETE FROM liverouter.alembic_version WHERE version_num = ANY (:older)"), {"older": older}
+        )
+        waits.echo(f"forgot older revisions of the schema, as of a restore: {', '.join(older)}")
 
 
 def end_run(context: MigrationContext) -> None:
