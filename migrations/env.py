@@ -36,7 +36,7 @@ def _migrate(connection: Connection, waits: Waits) -> None:
     with connection.begin():
         begin_run(connection, waits)
         _configure(connection=connection)
-        with running(context.get_context(), waits.echo):
+        with running(context.get_context(), waits.echo, context.config.attributes.get("role_prefix")):
             context.run_migrations()
             if "destination_rev" in context.get_context().opts:  # and does not only look, as `alembic check` does
                 end_run(context.get_context())

@@ -49,6 +49,8 @@ CODES: Final[dict[str, str]] = {
     "LR212": "the database refused the write",
     "LR213": "no such revision",
     "LR214": "rows were changed without a revision",
+    "LR215": "roles cannot be called so",
+    "LR216": "another database of the server shares the roles",
     "LR220": "the embedded PostgreSQL cannot run",
     "LR221": "Redis passes no wake-ups on; polling",
     "LR225": "the PostgreSQL that `liverouter serve` runs is down",

@@ -192,7 +192,7 @@ async def _sql(dsn: str) -> str:
             SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' AS name,
                    obj_description(p.oid) AS comment
             FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace
-              AND p.proname IN ('rollback', 'revision_diff', 'set_setting', 'wait_applied')
+              AND obj_description(p.oid) NOT LIKE 'Not for people%' AND p.proname <> 'serves'
             ORDER BY 1
             """
         )

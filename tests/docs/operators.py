@@ -24,7 +24,7 @@ BLOCK: Final = "operators"
 WIDTH: Final = 120  # columns of a terminal
 QUESTIONS: Final = {
     "What runs now?": (
-        "SELECT app, revision, role, provider, model, credential_source, fingerprint FROM liverouter.active_config\n"
+        "SELECT app, revision, role, provider, model, params, fingerprint FROM liverouter.active_config\n"
         'ORDER BY app, "order";'
     ),
     "What should run?": "SELECT revision, role, provider, model, credential_source FROM liverouter.desired_config;",
@@ -32,7 +32,7 @@ QUESTIONS: Final = {
         "SELECT app, state, applied_revision, rejected_revision, error_code FROM liverouter.instances\n"
         "WHERE applied_revision IS DISTINCT FROM (SELECT max(revision) FROM liverouter.revisions) ORDER BY app;"
     ),
-    "Why, and how is it mended?": "SELECT * FROM liverouter.problems \\gx",
+    "Why, and how is it mended?": "SELECT * FROM liverouter.problems_detail \\gx",
     "Who changed it?": (
         "SELECT revision, committed_at, author, role, application, changed FROM liverouter.revisions\n"
         "ORDER BY revision DESC LIMIT 2;"
@@ -40,12 +40,12 @@ QUESTIONS: Final = {
     "Take it back.": "SELECT liverouter.rollback(1, 'search has no key for Claude');",
     "What did it cost today?": (
         "SELECT provider, model, sum(calls) AS calls, sum(prompt_tokens + completion_tokens) AS tokens,\n       "
-        "round(sum(cost_usd), 6) AS usd FROM liverouter.usage\n"
+        "round(sum(cost_usd), 6) AS usd FROM liverouter.usage_detail\n"
         "WHERE minute >= current_date GROUP BY 1, 2 ORDER BY usd DESC;"
     ),
     "Did the fallback serve?": (
         "SELECT app, provider, model, sum(failovers) AS failovers, max(minute) AS last\n"
-        "FROM liverouter.usage WHERE failovers > 0 GROUP BY 1, 2, 3;"
+        "FROM liverouter.usage_detail WHERE failovers > 0 GROUP BY 1, 2, 3;"
     ),
 }
 _OF_PLACES: Final = 5  # the first questions: asked before the calls, as the frozen process is soon taken for dead

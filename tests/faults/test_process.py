@@ -136,7 +136,7 @@ class TestClock:
             follower.applies(revision, within_s=AT_ONCE.limit)
             follower.reports(state="live", applied_revision=revision)
             (age_s,) = admin.ask(
-                "SELECT extract(epoch FROM clock_timestamp() - applied_at)::float FROM liverouter.instances"
+                "SELECT extract(epoch FROM clock_timestamp() - applied_at)::float FROM liverouter.instances_detail"
                 " WHERE instance = %s",
                 follower.live.client_id,
             )
@@ -176,7 +176,7 @@ class TestProcess:
             assert worker.ended(CLOSED.limit) == 0
             assert worker.errors == ""
             until(lambda: not proxy.open_connections)
-            assert admin.ask("SELECT count(*) FROM liverouter.instances")[0] == 0, "it said goodbye"
+            assert admin.ask("SELECT count(*) FROM liverouter.instances_detail")[0] == 0, "it said goodbye"
 
     @pytest.mark.parametrize("ending", ["falls off the end", "sys.exit", "raises"])
     def test_interpreter_exit_is_quick_and_silent(self, admin: Admin, ending: str) -> None:
@@ -197,7 +197,7 @@ class TestProcess:
         answer, last = done.stdout.split("\n")[:2]
         assert (done.returncode, answer, done.stderr) == (0, "first says: hi", "")
         assert time.monotonic() - float(last) < EXITED.limit
-        assert admin.ask("SELECT count(*) FROM liverouter.instances")[0] == 0, "it said goodbye"
+        assert admin.ask("SELECT count(*) FROM liverouter.instances_detail")[0] == 0, "it said goodbye"
 
     def test_close_leaves_nothing(self, admin: Admin, recwarn: pytest.WarningsRecorder) -> None:
         """No thread, task, socket or warning is left of a client that was closed."""

@@ -174,7 +174,7 @@ class TestStream:
     def test_usage_that_cannot_be_read_hides_nothing_else(self, api: Api, dsn: str) -> None:
         """However much a login has filled its table: head, processes and problems are told, and the database is up."""
         with psycopg.connect(dsn, autocommit=True) as owner:
-            owner.execute("ALTER VIEW liverouter.usage RENAME TO usage_elsewhere")
+            owner.execute("ALTER VIEW liverouter.usage_detail RENAME TO usage_elsewhere")
         with api.events() as events:
             kind, hello = next(events)
             assert (kind, hello["database"], hello["usage"]) == ("hello", None, [])

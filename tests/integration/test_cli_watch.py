@@ -190,7 +190,7 @@ class TestWatch:
         """While its diff is refused, a revision is not taken for told, nor while what the processes say is."""
         watching = watch("--json", "--database-url", login("liverouter_inspector"))
         watching.event(event="revision", revision=0)
-        for right in ("EXECUTE ON FUNCTION liverouter.revision_diff", "SELECT ON liverouter.instances"):
+        for right in ("EXECUTE ON FUNCTION liverouter.revision_diff", "SELECT ON liverouter.instances_detail"):
             before = len(watching.lines["err"])
             db.execute(f"REVOKE {right} FROM liverouter_inspector, PUBLIC".encode())
             made = put(db, llm_model=right)

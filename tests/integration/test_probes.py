@@ -60,7 +60,8 @@ class TestClients:
             wait_until(lambda: openai.hits + anthropic.hits >= 2)
             wait_until(lambda: admin.ask("SELECT code FROM liverouter.problems WHERE code = 'LR325'"))
             counted = (
-                "SELECT role, sum(calls), count(*) FILTER (WHERE failures <> '{}') FROM liverouter.usage GROUP BY 1"
+                "SELECT role, sum(calls), count(*) FILTER (WHERE failures <> '{}')"
+                " FROM liverouter.usage_detail GROUP BY 1"
             )
             wait_until(lambda: len(admin.connection.execute(counted).fetchall()) == 2)
             found = admin.connection.execute(counted).fetchall()

@@ -37,7 +37,7 @@ class TestRestore:
         for tries in range(1, 5):
             put(db, litellm_num_retries=tries)
         line = value(db, "SELECT liverouter.epoch()")
-        instance = "SELECT epoch, applied_revision, rejected_revision FROM liverouter.instances"
+        instance = "SELECT epoch, applied_revision, rejected_revision FROM liverouter.instances_detail"
         pending = "SELECT applied, rejected, pending FROM liverouter.rollout ORDER BY revision DESC LIMIT 1"
         with LiveRouter(database_url=dsn) as live:
             live.wait_ready()

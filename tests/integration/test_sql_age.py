@@ -178,14 +178,14 @@ class TestUsageDaily:
         process = Process(db)
         today = datetime.now(UTC).replace(hour=12)
         process.run(0, usage=[counts(minute=(today.replace(day=1)).isoformat())])
-        before = rows(db, "SELECT * FROM liverouter.usage_daily")
+        before = rows(db, "SELECT * FROM liverouter.usage_daily_detail")
         assert (before[0]["calls"], before[0]["app"], before[0]["host"]) == (2, "billing", "host-1")
         process.send(usage=[counts(calls=3, failures={"RateLimitError 429": 2}, latency_ms_max=900.0)])
         process.send(usage=[counts(calls=1, failures={"RateLimitError 429": 1}, cost_usd=0.25)])
         daily = "SELECT sum(calls)::int AS calls, sum(cost_usd)::float AS usd, sum(prompt_tokens)::int AS tokens"
-        totals = rows(db, f"{daily} FROM liverouter.usage_daily")
-        assert totals == rows(db, f"{daily} FROM liverouter.usage") == [{"calls": 6, "usd": 1.25, "tokens": 30}]
-        failed = rows(db, "SELECT failures, latency_ms_max FROM liverouter.usage_daily WHERE failures <> '{}'")
+        totals = rows(db, f"{daily} FROM liverouter.usage_daily_detail")
+        assert totals == rows(db, f"{daily} FROM liverouter.usage_detail") == [{"calls": 6, "usd": 1.25, "tokens": 30}]
+        failed = rows(db, "SELECT failures, latency_ms_max FROM liverouter.usage_daily_detail WHERE failures <> '{}'")
         assert failed == [{"failures": {"RateLimitError 429": 3}, "latency_ms_max": 900}]
 
     def test_day_stays_when_its_minutes_and_its_process_go(self, db: Session) -> None:
@@ -196,10 +196,10 @@ class TestUsageDaily:
         process.silent_for(90_000)
         db.execute(b"UPDATE liverouter.usage_minutes SET minute = minute - interval '60 days'")
         assert value(db, PRUNE) == 2
-        assert rows(db, "SELECT app, calls FROM liverouter.usage_daily") == [{"app": "billing", "calls": 2}]
+        assert rows(db, "SELECT app, calls FROM liverouter.usage_daily_detail") == [{"app": "billing", "calls": 2}]
         db.execute(b"UPDATE liverouter.usage_days SET day = day - 800")
         assert value(db, PRUNE) == 1
-        assert rows(db, "SELECT * FROM liverouter.usage_daily") == []
+        assert rows(db, "SELECT * FROM liverouter.usage_daily_detail") == []
 
     def test_values_that_no_report_lets_in_break_no_day(self, db: Session) -> None:
         """Rows that came past the reports, as from a restore of an older version."""
@@ -207,7 +207,7 @@ class TestUsageDaily:
             b"INSERT INTO liverouter.usage_minutes VALUES (gen_random_uuid(), now(), 'd', 'primary', 'p', 'm',"
             b" 9223372036854775807, '[1]', -5, 9223372036854775807, 0, 'NaN', 'NaN', 'Infinity')"
         )
-        (day,) = rows(db, "SELECT * FROM liverouter.usage_daily")
+        (day,) = rows(db, "SELECT * FROM liverouter.usage_daily_detail")
         assert (day["cost_usd"], day["failovers"], day["failures"]) == (0, 0, {})
 
 
@@ -223,15 +223,15 @@ class TestUpgrade:
             process.applied(edit(db, 1), usage=[counts(failures={"X": 1})])
         shown = (
             "SELECT revision, changed FROM liverouter.revisions ORDER BY 1",
-            "SELECT * FROM liverouter.rollout ORDER BY 1",
+            "SELECT revision, committed_at, applied, rejected, pending, p50_ms FROM liverouter.rollout ORDER BY 1",
             "SELECT severity, code, object FROM liverouter.problems ORDER BY 1, 2, 3",
-            "SELECT to_jsonb(u) - 'name' AS row FROM liverouter.usage u",
+            "SELECT minute, app, model, calls, failures, failovers, prompt_tokens, cost_usd FROM liverouter.usage",
         )
         before = [rows(db, query) for query in shown]
         assert upgrade(empty_dsn) == HEAD
         assert [rows(db, query) for query in shown] == before
         assert value(db, "SELECT changed FROM liverouter.revisions WHERE revision = 1") == "secret openai_api_key"
-        assert rows(db, "SELECT app, calls, failures FROM liverouter.usage_daily") == [
+        assert rows(db, "SELECT app, calls, failures FROM liverouter.usage_daily_detail") == [
             {"app": "billing", "calls": 50, "failures": {"X": 25}}
         ]
         process.send(usage=[counts()])

@@ -58,7 +58,7 @@ def by_process(config: dict[str, Any]) -> set[tuple[str, str]]:
 
 def by_database(db: Session, config: dict[str, Any]) -> set[tuple[str, str]]:
     """Return code and place of what the database says of rows."""
-    found = rows(db, "SELECT code, object FROM liverouter.judge_settings(%s)", Jsonb(config))
+    found = rows(db, "SELECT code, object FROM liverouter_internal.judge_settings(%s)", Jsonb(config))
     return {(row["code"], row["object"]) for row in found}
 
 
@@ -161,7 +161,9 @@ class TestProblems:
         )
         fast = {"provider": "openai", "model": "m", "params": {"top_p": 3, "stop": ["x"]}}
         config = GOOD | {"llm_params": {"top_pp": 1}, "llm:fast": fast}
-        found = rows(db, "SELECT * FROM liverouter.judge_settings(%s) WHERE object LIKE '%%.top_%%'", Jsonb(config))
+        found = rows(
+            db, "SELECT * FROM liverouter_internal.judge_settings(%s) WHERE object LIKE '%%.top_%%'", Jsonb(config)
+        )
         assert {(row["code"], row["object"], row["hint"]) for row in found} == {
             ("LR106", "settings.llm_params.top_pp", "Did you mean 'top_p'?"),
             ("LR104", "settings.llm:fast.params.top_p", "Choose a number from 0 to 1"),
@@ -171,7 +173,7 @@ class TestProblems:
         """A member's name is a stranger's text."""
         key = "sk-Zx9QqPlainSecret77"
         entry = {"provider": "openai", "model": "m", key: 1}
-        found = rows(db, "SELECT * FROM liverouter.judge_settings(%s)", Jsonb(GOOD | {"llm:fast": entry}))
+        found = rows(db, "SELECT * FROM liverouter_internal.judge_settings(%s)", Jsonb(GOOD | {"llm:fast": entry}))
         assert [row["code"] for row in found] == ["LR106"]
         assert key not in str(found)
 

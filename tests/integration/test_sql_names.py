@@ -61,7 +61,9 @@ class TestDesired:
     def test_each_name_has_its_primary_and_fallbacks(self, db: Session) -> None:
         """A name's parameters are its own, and its fallbacks inherit them from it."""
         put_named(db, llm_temperature=0.7, llm_fallback_config={"provider": "openai", "model": "gpt-5"})
-        query = "SELECT name, role, model, params, weight, credential_source, place FROM liverouter.desired_config"
+        query = (
+            "SELECT name, role, model, params, weight, credential_source, place FROM liverouter.desired_config_detail"
+        )
         found = {(row["name"], row["role"]): row for row in rows(db, query)}
         assert {key: (row["model"], row["params"]) for key, row in found.items()} == {
             ("default", "primary"): ("gpt-4o", {"temperature": 0.7}),
@@ -85,23 +87,23 @@ class TestDesired:
     def test_fallbacks_are_none_one_or_a_list(self, db: Session, fallbacks: object, models: list[str]) -> None:
         """As in llm_fallback_config."""
         put(db, **DEFAULT, **{"llm:fast": {"provider": "openai", "model": "m", "fallbacks": fallbacks}})
-        query = "SELECT model FROM liverouter.desired_config WHERE name = 'fast' ORDER BY \"order\""
+        query = "SELECT model FROM liverouter.desired_config_detail WHERE name = 'fast' ORDER BY \"order\""
         assert [row["model"] for row in rows(db, query)] == models
 
     def test_weight_may_have_decimals(self, db: Session) -> None:
         """Of rows, and of what processes report."""
         head = put_named(db, **{"llm:fast": FAST | {"weight": 0.25}})
         weight = "SELECT weight::float8 FROM liverouter.{} WHERE name = 'fast' AND role = 'primary'"
-        assert value(db, weight.format("desired_config")) == 0.25
+        assert value(db, weight.format("desired_config_detail")) == 0.25
         half = deployment("openai", "gpt-4o-mini", name="fast", weight=0.5)
         Process(db).applied(head, deployments=[deployment("openai", "gpt-4o"), half])
-        assert value(db, weight.format("active_config")) == 0.5
+        assert value(db, weight.format("active_config_detail")) == 0.5
 
     @pytest.mark.parametrize("key", ["llm:Fast", "llm:", "llm:1st", "llm:default", "llm:" + "x" * 33])
     def test_what_is_no_name_makes_no_model(self, db: Session, key: str) -> None:
         """It looks like a setting and is none."""
         put(db, **DEFAULT, **{key: FAST})
-        assert {row["name"] for row in rows(db, "SELECT name FROM liverouter.desired_config")} == {"default"}
+        assert {row["name"] for row in rows(db, "SELECT name FROM liverouter.desired_config_detail")} == {"default"}
         assert ("LR106", f"settings.{key}") in [found[:2] for found in problems(db)]
 
 
@@ -110,7 +112,7 @@ class TestReports:
         """A deployment that two names share stands there twice; one without a name is the default's."""
         shared = deployment("openai", "gpt-4o")
         Process(db).applied(put_named(db), deployments=[shared, shared | {"name": "fast"}])
-        found = rows(db, "SELECT name, deployment_id FROM liverouter.active_config ORDER BY name")
+        found = rows(db, "SELECT name, deployment_id FROM liverouter.active_config_detail ORDER BY name")
         assert found == [{"name": name, "deployment_id": shared["deployment_id"]} for name in ("default", "fast")]
 
     def test_calls_are_counted_by_name(self, db: Session) -> None:
@@ -130,7 +132,7 @@ class TestReports:
         """Strangers may report: any type, any length."""
         odd = [7, None, "", "x" * 500, ["a"], "a\nb"]
         Process(db).applied(put_named(db), deployments=[deployment("openai", "m", name=name) for name in odd])
-        found = {row["name"] for row in rows(db, "SELECT name FROM liverouter.active_config")}
+        found = {row["name"] for row in rows(db, "SELECT name FROM liverouter.active_config_detail")}
         assert found == {"7", "default", "x" * 32, "a b"}
 
     def test_info_is_told_as_such_and_last(self, db: Session) -> None:

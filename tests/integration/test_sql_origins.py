@@ -62,14 +62,14 @@ class TestTogether:
         self, db: Session, config: dict[str, Any], name: str
     ) -> None:
         """What the command line binds a secret to, psql binds it to as well."""
-        found = value(db, "SELECT liverouter.origins_in_force(%s, %s)", Jsonb(config), name)
+        found = value(db, "SELECT liverouter_internal.origins_in_force(%s, %s)", Jsonb(config), name)
         assert found == list(origins_in_force(config, name))
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
     @given(url=st.lists(PIECES, max_size=8).map("".join))
     def test_both_read_a_url_alike(self, db: Session, url: str) -> None:
         """An origin is the same in both, or neither finds one."""
-        assert (value(db, "SELECT liverouter.origin_of(%s)", url) or "") == origin_of(url)
+        assert (value(db, "SELECT liverouter_internal.origin_of(%s)", url) or "") == origin_of(url)
 
 
 class TestMigration:

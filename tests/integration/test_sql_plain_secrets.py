@@ -163,7 +163,7 @@ class TestSettings:
     @hypothesis.settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_rule_is_known_before_a_write(self, db: Session, name: str, value: Any) -> None:
         """What the database will refuse, a check that writes nothing refuses as well, and nothing else."""
-        query = b"SELECT place FROM liverouter.plain_secret(%s, %s)"
+        query = b"SELECT place FROM liverouter_internal.plain_secret(%s, %s)"
         (place,) = db.execute(query, [name, Jsonb(value)]).fetchone() or (None,)
         places = [problem.where for problem in plain_secrets(name, value, "")]
         assert place in places if place is not None else places == []
@@ -238,14 +238,14 @@ class TestTime:
     @pytest.mark.parametrize("kind", VALUES)
     def test_value_is_judged_in_linear_time(self, db: Session, clock: Callable[[], float], kind: str) -> None:
         """Whoever may write may write the worst, and writers wait for each other."""
-        query = b"SELECT place FROM liverouter.plain_secret('llm_profile', %s)"
+        query = b"SELECT place FROM liverouter_internal.plain_secret('llm_profile', %s)"
         assert_linear(
             lambda value: db.execute(query, [value]), lambda n: Jsonb(VALUES[kind](n)), clock=clock, floor_s=0.2
         )
 
     def test_rules_agree_on_what_is_worst(self, db: Session) -> None:
         """Long names, long paths, long texts: what the database refuses, and where, is known before."""
-        query = b"SELECT place FROM liverouter.plain_secret('llm_profile', %s)"
+        query = b"SELECT place FROM liverouter_internal.plain_secret('llm_profile', %s)"
         spoilt = [*(make(1_500) for make in VALUES.values()), {"n" * 300: {"token": ["x"]}}, {"a" * 40: "://u:p@h"}]
         deep: Any = {"api_key": "x"}
         for _ in range(20):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.servers("embedded", "debian")
 
 def instance(db: Session, process: Process) -> dict[str, Any]:
     """Return a process's row of the view."""
-    (row,) = rows(db, "SELECT * FROM liverouter.instances WHERE instance = %s", process.instance)
+    (row,) = rows(db, "SELECT * FROM liverouter.instances_detail WHERE instance = %s", process.instance)
     return row
 
 
@@ -93,7 +93,7 @@ class TestReport:
         for view in ("instances", "active_config"):
             assert rows(db, f"SELECT * FROM liverouter.{view}") == []
         assert [p for p in rows(db, "SELECT * FROM liverouter.problems") if p["code"] >= "LR2"] == []
-        assert value(db, "SELECT app FROM liverouter.usage") == "billing"
+        assert value(db, "SELECT app FROM liverouter.usage_detail") == "billing"
 
     def test_process_that_comes_back_is_live_again(self, db: Session) -> None:
         """A suspended machine that wakes, or a goodbye that was premature: the next report revives the row."""
@@ -109,7 +109,7 @@ class TestReport:
         now = stop_clock(db)
         process = Process(db)
         process.applied(1, age_ms=60_000, deployments=[deployment("openai", "gpt-4o", cooling_ms=90_000)])
-        (row,) = rows(db, "SELECT applied_at, cooling_until FROM liverouter.active_config")
+        (row,) = rows(db, "SELECT applied_at, cooling_until FROM liverouter.active_config_detail")
         assert row["applied_at"] == now - timedelta(seconds=60)
         assert row["cooling_until"] == (now + timedelta(seconds=90)).replace(microsecond=0)
 
@@ -117,7 +117,7 @@ class TestReport:
         """A deployment that cooled at the last heartbeat and does no more serves: NULL."""
         process = Process(db)
         process.run(0, deployments=[deployment("openai", "gpt-4o", cooling_ms=0)])
-        assert value(db, "SELECT cooling_until FROM liverouter.active_config") is None
+        assert value(db, "SELECT cooling_until FROM liverouter.active_config_detail") is None
 
     def test_applied_at_changes_with_the_revision_only(self, db: Session) -> None:
         """Reporting the same revision again does not make it look freshly applied."""
@@ -210,7 +210,7 @@ class TestMalformed:
             )
         for view in ("instances", "active_config", "problems", "rollout", "usage", "desired_config", "revisions"):
             rows(db, f"SELECT * FROM liverouter.{view}")
-        assert value(db, "SELECT count(*) FROM liverouter.instances") == len(rubbish)
+        assert value(db, "SELECT count(*) FROM liverouter.instances_detail") == len(rubbish)
 
     def test_long_text_and_long_lists_are_cut(self, db: Session) -> None:
         """What one process stores has a bound."""
@@ -294,7 +294,7 @@ class TestApplies:
         first = {"revision": 1, "outcome": "applied", "stage": "live", "age_ms": 3_599_000}
         process.run(1, applies=[first, first | {"age_ms": 0, "timed": False}])
         assert value(db, "SELECT lag_ms FROM liverouter.apply_log") == 1_000
-        assert value(db, "SELECT applied_at FROM liverouter.instances") == now - timedelta(seconds=3_599)
+        assert value(db, "SELECT applied_at FROM liverouter.instances_detail") == now - timedelta(seconds=3_599)
 
     def test_last_outcome_of_a_revision_counts(self, db: Session) -> None:
         """Rejected for a missing key, applied once the key is there: applied."""
@@ -322,7 +322,7 @@ class TestUsage:
         process.run(0, usage=[usage(text, failures={"RateLimitError 429": 1, "Timeout": 1})])
         process.send(usage=[usage(text, failures={"RateLimitError 429": 2}, latency_ms_sum=300, latency_ms_max=300)])
         process.send(usage=[usage(text, role="fallback", failovers=1)])
-        found = rows(db, "SELECT * FROM liverouter.usage")
+        found = rows(db, "SELECT * FROM liverouter.usage_detail")
         assert [r["role"] for r in found] == ["primary", "fallback"]
         row = found[0]
         assert (row["minute"], row["app"], row["pid"]) == (minute, "billing", 7)
@@ -334,12 +334,14 @@ class TestUsage:
     def test_same_cell_twice_in_one_report_adds_up(self, db: Session) -> None:
         """A report that was put back together from two is taken."""
         Process(db).run(0, usage=[usage("2026-11-23T10:00:00+00:00")] * 3)
-        assert value(db, "SELECT calls FROM liverouter.usage") == 3
+        assert value(db, "SELECT calls FROM liverouter.usage_detail") == 3
 
     def test_minute_of_a_wrong_clock_is_brought_near(self, db: Session) -> None:
         """Counts of a process whose clock is days off stand in no far future and are not pruned unseen."""
         Process(db).run(0, usage=[usage("2099-01-01T00:00:00+00:00"), usage("1999-01-01T00:00:00+00:00")])
-        found = rows(db, "SELECT minute, clock_timestamp() - minute AS age FROM liverouter.usage ORDER BY 1 DESC")
+        found = rows(
+            db, "SELECT minute, clock_timestamp() - minute AS age FROM liverouter.usage_detail ORDER BY 1 DESC"
+        )
         assert [row["age"] < timedelta(minutes=2) for row in found] == [True, False]
         assert all(timedelta(0) <= row["age"] < timedelta(days=8) for row in found)
 
@@ -349,7 +351,7 @@ class TestUsage:
         minute = str(value(db, "SELECT date_trunc('minute', now())"))
         process.run(0, usage=[usage(minute, failures={"x": "many", "y": 1})])
         process.send(usage=[usage(minute, calls=-5, cost_usd=-1, failures=[1, 2])])
-        (row,) = rows(db, "SELECT calls, cost_usd, failures FROM liverouter.usage")
+        (row,) = rows(db, "SELECT calls, cost_usd, failures FROM liverouter.usage_detail")
         assert (row["calls"], float(row["cost_usd"]), row["failures"]) == (1, 0.25, {"y": 1})
 
 
@@ -406,7 +408,7 @@ class TestPrune:
         process.send(bye=True)
         process.silent_for(90_000)
         assert value(db, "SELECT liverouter.prune()") == 0
-        assert value(db, "SELECT app FROM liverouter.usage") == "billing"
+        assert value(db, "SELECT app FROM liverouter.usage_detail") == "billing"
         db.execute(b"UPDATE liverouter.usage_minutes SET minute = minute - interval '60 days'")
         assert value(db, "SELECT liverouter.prune()") == 2
         assert rows(db, "SELECT * FROM liverouter.processes") == []

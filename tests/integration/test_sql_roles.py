@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from liverouter.errors import DatabaseError
 from liverouter.postgres.migrate import downgrade, upgrade
 from liverouter.providers import PROVIDERS
 from tests.kit.sql import Process, put, put_secret, rows, sealed, value
@@ -45,15 +46,22 @@ TABLES = (
 )
 VIEWS = (
     "active_config",
+    "active_config_detail",
     "desired_config",
+    "desired_config_detail",
     "instances",
+    "instances_detail",
     "problems",
-    "problems_by_login",
+    "problems_detail",
     "revisions",
+    "revisions_detail",
     "rollout",
+    "rollout_detail",
     "secret_keys",
     "usage",
     "usage_daily",
+    "usage_daily_detail",
+    "usage_detail",
 )
 FORBIDDEN_TO_ALL = [
     "UPDATE liverouter.head SET revision = 99",
@@ -67,7 +75,7 @@ FORBIDDEN_TO_ALL = [
     "DELETE FROM liverouter.usage_minutes",
     "UPDATE liverouter.providers SET takes_ambient = true",
     "DELETE FROM liverouter.providers",
-    "SELECT * FROM liverouter.fleet",
+    "SELECT * FROM liverouter_internal.fleet",
     "TRUNCATE liverouter.settings",
     "TRUNCATE liverouter.secrets",
     "ALTER TABLE liverouter.settings DISABLE TRIGGER ALL",
@@ -77,10 +85,12 @@ FORBIDDEN_TO_ALL = [
     "CREATE OR REPLACE FUNCTION liverouter.epoch() RETURNS text LANGUAGE sql AS $$ SELECT 'mine' $$",
     "SELECT liverouter.prune()",
     "SELECT liverouter.install_roles()",
-    "SELECT liverouter.settings_content()",
-    "SELECT liverouter.secrets_content()",
-    "SELECT liverouter.add_usage(gen_random_uuid(), '[]', now())",
-    "SELECT liverouter.revision_of(0)",
+    "CREATE FUNCTION liverouter_internal.mine() RETURNS text LANGUAGE sql AS $$ SELECT 'mine' $$",
+    "SELECT liverouter_internal.settings_content()",
+    "SELECT liverouter_internal.secrets_content()",
+    "SELECT liverouter_internal.add_usage(gen_random_uuid(), '[]', now())",
+    "SELECT liverouter_internal.revision_of(0)",
+    "SELECT liverouter_internal.use_role_prefix('mine')",
     "UPDATE liverouter.alembic_version SET version_num = 'x'",
 ]
 FORBIDDEN = {
@@ -106,7 +116,7 @@ FORBIDDEN = {
         "INSERT INTO liverouter.secrets (name, sealed) SELECT 'b', sealed FROM liverouter.secrets",
         "COPY liverouter.secrets TO STDOUT",
         "UPDATE liverouter.settings SET updated_by = 'somebody else'",
-        "SELECT liverouter.report('{}')",
+        "SELECT liverouter_internal.report('{}')",
         *(f"SELECT * FROM liverouter.{view}" for view in VIEWS),
     ],
     "liverouter_inspector": [
@@ -118,7 +128,7 @@ FORBIDDEN = {
         "UPDATE liverouter.usage SET calls = 0",
         "SELECT liverouter.begin_edit()",
         "SELECT liverouter.rollback(0)",
-        "SELECT liverouter.report('{}')",
+        "SELECT liverouter_internal.report('{}')",
     ],
 }
 
@@ -158,14 +168,14 @@ class TestRights:
             db,
             """
             SELECT 'schema' AS object FROM pg_namespace n, aclexplode(n.nspacl) a
-            WHERE n.nspname = 'liverouter' AND a.grantee = 0
+            WHERE n.nspname IN ('liverouter', 'liverouter_internal') AND a.grantee = 0
             UNION ALL
             SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a
-            WHERE c.relnamespace = 'liverouter'::regnamespace AND a.grantee = 0
+            WHERE c.relnamespace = ANY ('{liverouter,liverouter_internal}'::regnamespace[]) AND a.grantee = 0
             UNION ALL
             SELECT p.proname FROM pg_proc p,
                 aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-            WHERE p.pronamespace = 'liverouter'::regnamespace AND a.grantee = 0
+            WHERE p.pronamespace = ANY ('{liverouter,liverouter_internal}'::regnamespace[]) AND a.grantee = 0
             """,
         )
         assert open_to_all == []
@@ -295,10 +305,17 @@ class TestInstall:
         with psycopg.connect(empty_dsn, autocommit=True) as admin:
             admin.execute(f"CREATE SCHEMA liverouter; GRANT USAGE, CREATE ON SCHEMA liverouter TO {user}".encode())
             try:
+                with pytest.raises(DatabaseError, match="may not create schema liverouter_internal") as refused:
+                    upgrade(url)
+                assert refused.value.code == "LR207"
+                admin.execute(refused.value.hint.partition("Whoever may, runs: ")[2].encode())
                 said: list[str] = []
                 upgrade(url, echo=said.append)
-                roles = ("liverouter_client", "liverouter_writer", "liverouter_inspector")
-                assert said[1:] == [f"GRANT USAGE ON SCHEMA liverouter TO {role};" for role in roles]
+                assert said[1:] == [
+                    f"GRANT USAGE ON SCHEMA {schema} TO {role};"
+                    for schema in ("liverouter", "liverouter_internal")
+                    for role in ("liverouter_client", "liverouter_writer", "liverouter_inspector")
+                ]
                 for statement in said[1:]:
                     admin.execute(statement.encode())
                 with psycopg.connect(url, autocommit=True) as session:
@@ -338,4 +355,4 @@ class TestInstall:
             " AND relkind IN ('r', 'v') ORDER BY relname",
         )
         assert tuple(r["relname"] for r in found if r["relkind"] == "r") == TABLES
-        assert tuple(r["relname"] for r in found if r["relkind"] == "v" and r["relname"] != "fleet") == VIEWS
+        assert tuple(r["relname"] for r in found if r["relkind"] == "v") == VIEWS

@@ -278,10 +278,10 @@ class TestBounds:
             since="294276-12-31",
             pid=-7,
         )
-        first, second = rows(db, "SELECT * FROM liverouter.active_config")
+        first, second = rows(db, "SELECT * FROM liverouter.active_config_detail")
         assert (first["role"], first["order"], first["weight"], first["provider"]) == ("fallback", 1, 1, "?")
         assert (second["order"], second["weight"], second["provider"], second["params"]) == (1000, 0, "7", {"t": 1e15})
-        (one,) = rows(db, "SELECT *, since <= clock_timestamp() AS past FROM liverouter.instances")
+        (one,) = rows(db, "SELECT *, since <= clock_timestamp() AS past FROM liverouter.instances_detail")
         assert (one["labels"], one["pid"], one["past"]) == ({"a": "1", "b": ""}, None, True)
         assert one["app"] == "a\ufffd]0;owned\ufffd\ufffd[2J  b\ufffd\ufffdc \ufffdd"
         assert one["role"] == liar.info.user
@@ -296,10 +296,10 @@ class TestBounds:
         process.run(0)
         for _ in range(5):
             process.send(usage=[cell(**dict.fromkeys(COUNTS, 9e18), failures={"x": 9e18})] * 5)
-        (row,) = rows(db, "SELECT * FROM liverouter.usage")
+        (row,) = rows(db, "SELECT * FROM liverouter.usage_detail")
         assert (row["calls"], row["failures"]) == (10**12, {"x": 10**12})
         assert row["cost_usd"] == 10**9
-        query = "SELECT sum(u.calls)::bigint FROM liverouter.usage u, generate_series(1, 1000000)"
+        query = "SELECT sum(u.calls)::bigint FROM liverouter.usage_detail u, generate_series(1, 1000000)"
         assert value(db, query) == 10**18
 
     def test_classes_of_failures_do_not_grow_without_end(self, db: Session, liar: Session) -> None:
@@ -309,7 +309,7 @@ class TestBounds:
         process.run(0)
         for n in range(10):
             process.send(usage=[cell(failures={f"Made{n}Up{i}": 1 for i in range(50)} | {"Timeout": 5})])
-        failures = value(db, "SELECT failures FROM liverouter.usage")
+        failures = value(db, "SELECT failures FROM liverouter.usage_detail")
         assert len(failures) <= 31
         assert (failures["Timeout"], sum(failures.values())) == (50, 550)
 
@@ -317,7 +317,7 @@ class TestBounds:
         """What an honest process sends is shown as it is: lists, objects, decimals, words."""
         params = {"temperature": 0.2, "stop": ["a", "b"], "thinking": {"type": "enabled", "budget": 1024}, "seed": 7}
         Process(db).run(0, deployments=[deployment("openai", "gpt-4o", params=params)])
-        assert value(db, "SELECT params FROM liverouter.active_config") == params
+        assert value(db, "SELECT params FROM liverouter.active_config_detail") == params
 
 
 class TestLies:
@@ -359,7 +359,7 @@ class TestLies:
         with refused("LR403") as refusal:
             db.execute(b"SELECT liverouter.wait_applied(1)")
         assert f"The login {liar.info.user} reported it." in refusal.everything
-        found = rows(db, "SELECT role FROM liverouter.instances WHERE rejected_revision = 1")
+        found = rows(db, "SELECT role FROM liverouter.instances_detail WHERE rejected_revision = 1")
         assert found == [{"role": liar.info.user}]
 
 
@@ -421,21 +421,23 @@ class TestQuotas:
         told = "SELECT count(*) FROM liverouter.problems WHERE code = 'LR102' AND object LIKE '%% on %%'"
         size = "SELECT max(length(problems::text) + length(deployments::text)) FROM liverouter.processes"
         assert 10 < value(db, told) <= 200
-        assert 10 < value(db, "SELECT count(*) FROM liverouter.active_config") <= 300
+        assert 10 < value(db, "SELECT count(*) FROM liverouter.active_config_detail") <= 300
         assert value(db, size) < 120_000
         for process in processes:
             process.db = db
             process.silent_for(60)
-        unpacked = "SELECT sum(jsonb_array_length(problems) + jsonb_array_length(deployments)) FROM liverouter.fleet"
+        unpacked = (
+            "SELECT sum(jsonb_array_length(problems) + jsonb_array_length(deployments)) FROM liverouter_internal.fleet"
+        )
         assert value(db, unpacked) == 0
         assert value(db, told) == 0
-        assert value(db, "SELECT count(*) FROM liverouter.active_config") == 0
+        assert value(db, "SELECT count(*) FROM liverouter.active_config_detail") == 0
 
     def test_small_reports_are_kept_whole(self, db: Session, liar: Session) -> None:
         """The most that a config can have, a primary and twenty fallbacks, is shown."""
         deployments = [deployment("openai", f"m{i}", i + 1, params={"temperature": 0.5}) for i in range(21)]
         Process(liar).run(0, deployments=deployments)
-        assert value(db, "SELECT count(*) FROM liverouter.active_config") == 21
+        assert value(db, "SELECT count(*) FROM liverouter.active_config_detail") == 21
 
     def test_large_rows_count_as_several_also_when_they_grow(self, db: Session, liar: Session) -> None:
         """What a login adds in a minute is bounded in bytes as well: by long texts, or by many classes afterwards."""
@@ -531,7 +533,7 @@ class TestQuotas:
         other.execute(b"SET lock_timeout = '2s'")
         Process(other).run(0, usage=[cell(calls=1)])
         holder.rollback()
-        assert value(db, "SELECT count(*) FROM liverouter.usage") == 1
+        assert value(db, "SELECT count(*) FROM liverouter.usage_detail") == 1
 
 
 class TestLocks:
@@ -620,8 +622,8 @@ class TestHonest:
             "usage": [cell(calls=1, cost_usd=float("nan"))],
         }
         await repository.report(document)
-        assert value(db, "SELECT app FROM liverouter.instances") == "bill\ufffding"
-        assert value(db, "SELECT calls FROM liverouter.usage") == 1
+        assert value(db, "SELECT app FROM liverouter.instances_detail") == "bill\ufffding"
+        assert value(db, "SELECT calls FROM liverouter.usage_detail") == 1
 
     def test_labels_that_are_too_long_cost_a_process_no_report(
         self, dsn: str, db: Session, wait_until: Callable[..., None]
@@ -630,7 +632,7 @@ class TestHonest:
         labels = {f"label-{n}": f"{n} " + "x" * 3000 for n in range(30)}
         with contextlib.closing(LiveRouter(database_url=dsn, app="long", labels=labels)) as live:
             live.start()
-            wait_until(lambda: rows(db, "SELECT * FROM liverouter.instances"))
+            wait_until(lambda: rows(db, "SELECT * FROM liverouter.instances_detail"))
         told = value(db, "SELECT labels FROM liverouter.processes")
         assert told["label-0"].startswith("0 xxx")
         assert sum(len(name) + len(label) for name, label in told.items()) <= 4000

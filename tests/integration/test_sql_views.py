@@ -27,20 +27,29 @@ pytestmark = pytest.mark.servers("embedded", "debian")
 
 # The contract: columns are added at the end, never renamed, moved or removed.
 COLUMNS = {
-    "active_config": "app host pid revision role order provider model params credential_source fingerprint"
+    "active_config": "app host pid revision role order provider model params fingerprint cooling_until name",
+    "active_config_detail": "app host pid revision role order provider model params credential_source fingerprint"
     " cooling_until applied_at weight endpoint deployment_id instance name",
-    "desired_config": "revision role order provider model params credential_source fingerprint weight place name",
-    "instances": "app host pid state applied_revision rejected_revision error_code error hint mode mode_cause"
+    "desired_config": "revision role order provider model params credential_source fingerprint name",
+    "desired_config_detail": "revision role order provider model params credential_source fingerprint weight place"
+    " name",
+    "instances": "app host pid state applied_revision rejected_revision error_code error hint mode",
+    "instances_detail": "app host pid state applied_revision rejected_revision error_code error hint mode mode_cause"
     " heartbeat_at since applied_at generation litellm_enable listener_pid reconnects probe_age_ms liverouter litellm"
     " python labels started_at epoch instance role",
     "problems": "severity code object message hint",
-    "problems_by_login": "severity code object message hint login instance",
+    "problems_detail": "severity code object message hint",
     "revisions": "revision committed_at author application kind changed comment role",
-    "rollout": "revision committed_at applied rejected pending p50_ms p99_ms slowest waiting_for slowest_instance",
+    "revisions_detail": "revision committed_at author application kind changed comment role",
+    "rollout": "revision committed_at applied rejected pending p50_ms p99_ms slowest waiting_for name",
+    "rollout_detail": "revision committed_at applied rejected pending p50_ms p99_ms slowest waiting_for"
+    " slowest_instance name",
     "secret_keys": "key_id secrets in_history",
-    "usage_daily": "day app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
-    " cost_usd latency_ms latency_ms_max deployment_id instance login name",
-    "usage": "minute app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
+    "usage_daily": "day app name model calls failures failovers prompt_tokens completion_tokens cost_usd latency_ms",
+    "usage_daily_detail": "day app host pid provider model role calls failures failovers prompt_tokens"
+    " completion_tokens cost_usd latency_ms latency_ms_max deployment_id instance login name",
+    "usage": "minute app name model calls failures failovers prompt_tokens completion_tokens cost_usd latency_ms",
+    "usage_detail": "minute app host pid provider model role calls failures failovers prompt_tokens completion_tokens"
     " cost_usd latency_ms latency_ms_max deployment_id instance login name",
 }
 FALLBACK = {"provider": "anthropic", "model": "claude-sonnet-4-6"}
@@ -83,7 +92,7 @@ class TestContract:
             db,
             "SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum) AS columns FROM pg_class c"
             " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
-            " WHERE c.relnamespace = 'liverouter'::regnamespace AND c.relkind = 'v' AND c.relname <> 'fleet'"
+            " WHERE c.relnamespace = 'liverouter'::regnamespace AND c.relkind = 'v'"
             " GROUP BY c.relname",
         )
         assert {row["relname"]: row["columns"] for row in found} == COLUMNS
@@ -93,20 +102,21 @@ class TestContract:
         bare = rows(
             db,
             """
+            WITH ours AS (SELECT unnest('{liverouter,liverouter_internal}'::regnamespace[]) AS schema)
             SELECT c.oid::regclass::text AS object FROM pg_class c
-            WHERE c.relnamespace = 'liverouter'::regnamespace AND c.relkind IN ('r', 'v', 'i', 'S')
+            WHERE c.relnamespace IN (SELECT schema FROM ours) AND c.relkind IN ('r', 'v', 'i', 'S')
               AND obj_description(c.oid, 'pg_class') IS NULL
               AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = c.oid)
             UNION ALL
             SELECT a.attrelid::regclass || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-            WHERE c.relnamespace = 'liverouter'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0
+            WHERE c.relnamespace IN (SELECT schema FROM ours) AND c.relkind IN ('r', 'v') AND a.attnum > 0
               AND NOT a.attisdropped AND col_description(a.attrelid, a.attnum) IS NULL
             UNION ALL
             SELECT p.oid::regprocedure::text FROM pg_proc p
-            WHERE p.pronamespace = 'liverouter'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
+            WHERE p.pronamespace IN (SELECT schema FROM ours) AND obj_description(p.oid, 'pg_proc') IS NULL
             UNION ALL
             SELECT n.nspname FROM pg_namespace n
-            WHERE n.nspname = 'liverouter' AND obj_description(n.oid, 'pg_namespace') IS NULL
+            WHERE n.oid IN (SELECT schema FROM ours) AND obj_description(n.oid, 'pg_namespace') IS NULL
             """,
         )
         assert [row["object"] for row in bare] == []
@@ -115,16 +125,18 @@ class TestContract:
         self, db: Session
     ) -> None:
         """A reader's own functions see no row that the view leaves out; of the others each comparison is an index's."""
-        query = (
-            "SELECT relname, reloptions FROM pg_class WHERE relnamespace = 'liverouter'::regnamespace AND relkind = 'v'"
+        found = rows(
+            db,
+            "SELECT relname, reloptions FROM pg_class WHERE relkind = 'v'"
+            " AND relnamespace = ANY ('{liverouter,liverouter_internal}'::regnamespace[])",
         )
-        found = rows(db, query)
-        assert len(found) == len(COLUMNS) + 1
-        whole = {"revisions", "rollout", "usage", "usage_daily"}
-        assert {row["relname"] for row in found if row["reloptions"] is None} == whole
-        assert {row["relname"] for row in found if row["reloptions"] == ["security_barrier=true"]} == (
-            {*COLUMNS, "fleet"} - whole
-        )
+        behind = {"active_config_detail", "desired_config_detail", "instances_detail", "problems_detail", "secret_keys"}
+        behind |= {"fleet", "problems_by_login"}
+        assert {row["relname"] for row in found if row["reloptions"] == ["security_barrier=true"]} == behind
+        assert {row["relname"] for row in found if row["reloptions"] is None} == {
+            *(set(COLUMNS) - behind),
+            "rollout_outcomes",
+        }
 
     def test_views_order_nothing(self, db: Session) -> None:
         """Who wants no order pays for none, and who wants another pays once."""
@@ -134,11 +146,27 @@ class TestContract:
         )
         assert [row["relname"] for row in rows(db, query) if re.search(r"^ {2}ORDER BY", row["is"], re.MULTILINE)] == []
 
+    def test_schema_holds_the_functions_that_people_call(self, db: Session) -> None:
+        """And those that processes of the versions before call; what our own code calls stands elsewhere."""
+        query = (
+            "SELECT p.proname AS name, obj_description(p.oid) AS says"
+            " FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace"
+        )
+        found = {row["name"]: row["says"] for row in rows(db, query)}
+        former = {"report", "next_alert", "settle_alert", "due_probes"}
+        assert {name for name, says in found.items() if says.startswith("Not for people: ")} == former
+        assert found.keys() - former == {
+            *("begin_edit", "epoch", "install_roles", "prune", "revision_diff", "rollback", "serves"),
+            *("set_secret", "set_setting", "wait_applied"),
+        }
+
     def test_every_function_pins_its_search_path(self, db: Session) -> None:
         """No schema that a caller can write to decides what our functions call."""
         loose = rows(
             db,
-            "SELECT p.oid::regprocedure::text AS f FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace"
+            "SELECT p.oid::regprocedure::text AS f FROM pg_proc p"
+            " WHERE p.pronamespace = ANY ('{liverouter,liverouter_internal}'::regnamespace[])"
+            " AND p.prosqlbody IS NULL"  # which is bound to what it calls as it is made
             " AND NOT coalesce(p.proconfig, '{}') @> '{\"search_path=pg_catalog, pg_temp\"}'",
         )
         assert loose == []
@@ -170,7 +198,7 @@ class TestContract:
         for provider in PROVIDERS.values():
             put(db, llm_provider=provider.name, llm_model="m")
             assert problems(db, "LR101") == []
-            source = value(db, "SELECT credential_source FROM liverouter.desired_config")
+            source = value(db, "SELECT credential_source FROM liverouter.desired_config_detail")
             assert source == f"environment {provider.secret_names[0].upper()}"
 
 
@@ -182,7 +210,7 @@ class TestActiveConfig:
             Process(db, pid=pid).applied(head, deployments=two_deployments())
         found = rows(
             db,
-            'SELECT app, host, pid, revision, role, "order", provider, model FROM liverouter.active_config'
+            'SELECT app, host, pid, revision, role, "order", provider, model FROM liverouter.active_config_detail'
             ' ORDER BY app, host, pid, "order"',
         )
         first = {"app": "billing", "host": "host-1", "revision": head}
@@ -197,11 +225,11 @@ class TestActiveConfig:
         """litellm_enable = false says how calls are made, and not which deployments serve them."""
         head = put(db, llm_provider="openai", llm_model="gpt-4o", llm_fallback_config=FALLBACK, litellm_enable=False)
         Process(db).applied(head, litellm_enable=False, deployments=two_deployments())
-        assert value(db, 'SELECT array_agg(role ORDER BY "order") FROM liverouter.active_config') == [
+        assert value(db, 'SELECT array_agg(role ORDER BY "order") FROM liverouter.active_config_detail') == [
             "primary",
             "fallback",
         ]
-        assert value(db, 'SELECT array_agg(role ORDER BY "order") FROM liverouter.desired_config') == [
+        assert value(db, 'SELECT array_agg(role ORDER BY "order") FROM liverouter.desired_config_detail') == [
             "primary",
             "fallback",
         ]
@@ -214,12 +242,12 @@ class TestActiveConfig:
         process = Process(db)
         process.applied(head, deployments=two_deployments())
         process.silent_for(34)
-        assert value(db, "SELECT count(*) FROM liverouter.active_config") == 2
+        assert value(db, "SELECT count(*) FROM liverouter.active_config_detail") == 2
         process.silent_for(36)
-        assert value(db, "SELECT count(*) FROM liverouter.active_config") == 0
-        assert value(db, "SELECT state FROM liverouter.instances") == "offline"
+        assert value(db, "SELECT count(*) FROM liverouter.active_config_detail") == 0
+        assert value(db, "SELECT state FROM liverouter.instances_detail") == "offline"
         process.silent_for(90_000)
-        assert rows(db, "SELECT * FROM liverouter.instances") == []
+        assert rows(db, "SELECT * FROM liverouter.instances_detail") == []
 
 
 class TestDesiredConfig:
@@ -248,14 +276,16 @@ class TestDesiredConfig:
             (4, "vertex-ai", "gemini-2.5-pro", common, "environment LIVEROUTER_SECRET_ABSENT", None, 1, f"{where}[2]"),
             (7, "anthropic", claude, common, "environment ANTHROPIC_API_KEY", None, 3, f"{where}[1]"),
         ]
-        found = [tuple(row.values()) for row in rows(db, 'SELECT * FROM liverouter.desired_config ORDER BY "order"')]
+        found = [
+            tuple(row.values()) for row in rows(db, 'SELECT * FROM liverouter.desired_config_detail ORDER BY "order"')
+        ]
         assert [row[:2] for row in found] == [(head, role) for role in ("primary", "fallback", "fallback", "fallback")]
         assert [row[2:] for row in found] == [(*row, "default") for row in expected]
 
     def test_azure_takes_whichever_credential_is_stored(self, db: Session) -> None:
         """A key before a token; a token where there is no key."""
         put(db, llm_provider="azure-openai", llm_model="gpt")
-        source = "SELECT credential_source FROM liverouter.desired_config"
+        source = "SELECT credential_source FROM liverouter.desired_config_detail"
         assert value(db, source) == "environment AZURE_OPENAI_API_KEY"
         put_secret(db, "azure_openai_ad_token")
         assert value(db, source) == "secret azure_openai_ad_token"
@@ -278,7 +308,7 @@ class TestDesiredConfig:
         ):
             for key in ("llm_provider", "llm_model", "llm_fallback_config", "llm_temperature", "litellm_enable"):
                 put(db, **{key: thing})
-                rows(db, "SELECT * FROM liverouter.desired_config")
+                rows(db, "SELECT * FROM liverouter.desired_config_detail")
                 rows(db, "SELECT * FROM liverouter.problems")
 
 

@@ -404,7 +404,7 @@ class TestBatches:
             monkeypatch.setattr(SettingsRepository, "report", fail_then_report)
         with live, psycopg.connect(dsn, autocommit=True) as db:
             wait_until(lambda: _total(db) == (1, 3))
-            assert db.execute("SELECT app FROM liverouter.instances").fetchall() == [("billing",)]
+            assert db.execute("SELECT app FROM liverouter.instances_detail").fetchall() == [("billing",)]
         with psycopg.connect(dsn, autocommit=True) as db:
             assert _total(db) == (1, 3)
         assert [event.error for event in events.of(LoopFailed)] == ["OverflowError: unforeseen"]
@@ -424,7 +424,7 @@ class TestBatches:
     def test_counts_reach_the_view_in_one_batch(
         self, dsn: str, world: World, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
     ) -> None:
-        """A client's calls stand in `liverouter.usage`, sent with its heartbeat and not one by one."""
+        """A client's calls stand in `liverouter.usage_detail`, sent with its heartbeat and not one by one."""
         monkeypatch.setenv("OPENAI_API_KEY", "sk-key")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-key")
         with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as db:
@@ -433,7 +433,7 @@ class TestBatches:
                 world.primary.fail(Failure.UNAUTHORIZED)
                 for method in METHODS:
                     ask(live.chat_model(), method)
-                query = "SELECT * FROM liverouter.usage WHERE role = %s"
+                query = "SELECT * FROM liverouter.usage_detail WHERE role = %s"
                 wait_until(lambda: sum(r["calls"] for r in db.execute(query, ["fallback"]).fetchall()) == 4)
                 fallback = db.execute(query, ["fallback"]).fetchall()
                 primary = db.execute(query, ["primary"]).fetchall()
@@ -460,7 +460,7 @@ def _counter() -> UsageCounter:
 
 
 def _total(db: psycopg.Connection[Any]) -> tuple[int, int] | None:
-    query = "SELECT coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0) FROM liverouter.usage"
+    query = "SELECT coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0) FROM liverouter.usage_detail"
     return db.execute(query).fetchone()
 
 

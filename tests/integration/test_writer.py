@@ -148,9 +148,9 @@ class TestStatements:
             "INSERT INTO liverouter.secrets (name, sealed, fingerprint) SELECT 'x', sealed, '' FROM liverouter.secrets",
             "COPY liverouter.secrets TO STDOUT",
             "SELECT sealed FROM liverouter.revision_log",
-            "SELECT liverouter.secrets_content()",
+            "SELECT liverouter_internal.secrets_content()",
             "ALTER TABLE liverouter.secrets DISABLE TRIGGER USER",
-            "CREATE TRIGGER z BEFORE INSERT ON liverouter.secrets FOR EACH ROW EXECUTE FUNCTION liverouter.stamp_row()",
+            "CREATE TRIGGER z BEFORE INSERT ON liverouter.secrets EXECUTE FUNCTION liverouter_internal.stamp_row()",
             "SET session_replication_role = replica",
         ],
     )

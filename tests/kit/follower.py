@@ -127,8 +127,8 @@ class Follower:
         return self.live.status()
 
     def reports(self, timeout_s: float = 60.0, **columns: Any) -> None:
-        """Wait until this client's row in `liverouter.instances` has these *columns*."""
-        query = f"SELECT {', '.join(columns)} FROM liverouter.instances WHERE instance = %s"
+        """Wait until this client's row in `liverouter.instances_detail` has these *columns*."""
+        query = f"SELECT {', '.join(columns)} FROM liverouter.instances_detail WHERE instance = %s"
         wanted = tuple(columns.values())
         until(lambda: self._admin.ask(query, self.live.client_id) == wanted, timeout_s, f"instances with {columns}")
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 _CLOCK: Final = "clock_timestamp()"
 _DEFINITIONS: Final = b"""
-    SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace
+    SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname IN ('liverouter', 'liverouter_internal')
     UNION ALL
     SELECT format('CREATE OR REPLACE VIEW %s WITH (security_barrier) AS %s', c.oid::regclass, pg_get_viewdef(c.oid))
-    FROM pg_class c WHERE c.relnamespace = 'liverouter'::regnamespace AND c.relkind = 'v'
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('liverouter', 'liverouter_internal') AND c.relkind = 'v'
     UNION ALL
     SELECT format('ALTER TABLE %s ALTER %I SET DEFAULT %s', c.oid::regclass, a.attname, pg_get_expr(d.adbin, c.oid))
     FROM pg_attrdef d

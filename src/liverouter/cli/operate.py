@@ -103,9 +103,16 @@ def serve_command(*, host: str, port: int, data_dir: Path | None, no_token: bool
     metavar="SECONDS",
     help="How long it waits for a lock that others hold; it says who does.",
 )
+@click.option(
+    "--role-prefix",
+    metavar="NAME",
+    help="Call the roles NAME_client, NAME_writer and NAME_inspector from now on; the database remembers it.",
+)
 @json_option
 @database_options
-def migrate_command(*, check_only: bool, lock_timeout_s: float, as_json: bool, database_url: str | None) -> None:
+def migrate_command(
+    *, check_only: bool, lock_timeout_s: float, role_prefix: str | None, as_json: bool, database_url: str | None
+) -> None:
     """Install the schema in the database, or upgrade it; restore its roles and their rights.
 
     Safe to repeat, and to run in several places at once.
@@ -119,13 +126,13 @@ def migrate_command(*, check_only: bool, lock_timeout_s: float, as_json: bool, d
 
     url = load(database_url=database_url).dsn
     if check_only:
-        migrate.check(url)
+        migrate.check(url, echo=lambda said: say(said, err=True))
         before: str | None = migrate.HEAD
         after = migrate.HEAD
     else:
         told: dict[str, Any] = {"echo": lambda said: say(said, err=True), "lock_timeout_s": lock_timeout_s}
         before = migrate.current(url, **told)
-        after = migrate.upgrade(url, **told)
+        after = migrate.upgrade(url, role_prefix=role_prefix, **told)
     if as_json:
         show_json({"from": before, "to": after})
     elif before == after:

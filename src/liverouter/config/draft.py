@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def origins_in_force(settings: Mapping[str, object], name: str) -> tuple[str, ...]:
     """Return the origins of the base URLs by which *settings* have the secret *name* used, sorted.
 
-    They are what a secret is bound to when it is stored and no others are named. `liverouter.origins_in_force` of the
-    database returns them for what is written by SQL; a test holds the two together.
+    They are what a secret is bound to when it is stored and no others are named. The database's
+    `liverouter_internal.origins_in_force` returns them for what is written by SQL; a test holds the two together.
     """
     return tuple(
         sorted({origin for url in _bases(settings, name) if isinstance(url, str) and (origin := origin_of(url))})

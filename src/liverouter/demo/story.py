@@ -38,7 +38,7 @@ _MEND: Final = """UPDATE liverouter.settings SET value = '"anthropic"' WHERE key
 _OUTCOME: Final = """
 SELECT i.app, i.applied_revision AS revision,
        round(1000 * extract(epoch FROM i.applied_at - r.committed_at), 1) AS commit_to_live_ms
-FROM liverouter.instances i JOIN liverouter.rollout r ON r.revision = i.applied_revision;"""
+FROM liverouter.instances_detail i JOIN liverouter.rollout_detail r ON r.revision = i.applied_revision;"""
 _WHY: Final = """
 SELECT app, applied_revision AS serves, rejected_revision AS refuses, error_code, hint, error
 FROM liverouter.instances;"""

@@ -20,7 +20,7 @@ _START: Final = "Is the server up, and do host and port of the DSN name it?"
 _ESCAPE: Final = "In user and password write @ : / ? # [ ] % as %40 %3A %2F %3F %23 %5B %5D %25"
 _MIGRATE: Final = "Run `liverouter migrate` as the owner of the database"
 _RIGHTS: Final = (
-    "GRANT liverouter_client TO services, liverouter_writer TO who changes settings, liverouter_inspector TO who "
+    "GRANT {prefix}_client TO services, {prefix}_writer TO who changes settings, {prefix}_inspector TO who "
     "looks. What those roles lack, and the roles where they are missing, the owner restores: "
     "SELECT * FROM liverouter.install_roles()"
 )
@@ -78,17 +78,18 @@ _NEXT_WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OWN_STATE: Final = re.compile(r"LR\d{3}")  # our SQL functions raise with the code as SQLSTATE
 
 
-def from_driver(exc: BaseException, *, where: str = "database") -> DatabaseError:
+def from_driver(exc: BaseException, *, where: str = "database", role_prefix: str = "liverouter") -> DatabaseError:
     """Return what *exc* means, as an error whose text is fit for people and logs.
 
-    Takes what asyncpg, the resolver, TLS and the socket raise, wrapped or not. Nothing of the statement,
+    Takes what asyncpg, the resolver, TLS and the socket raise, wrapped or not. A missing right names the roles that
+    begin with *role_prefix*. Nothing of the statement,
     its parameters or the DSN is repeated, but for messages that our own functions and triggers wrote.
     """
     if isinstance(exc, DatabaseError):
         return exc
     for cause in _chain(exc):
         if isinstance(cause, asyncpg.PostgresError):
-            return _from_server(cause, where)
+            return _from_server(cause, where, role_prefix)
         if isinstance(cause, FileNotFoundError | PermissionError) and _is_of_asyncpg(cause):
             message = "a certificate file that the DSN names does not exist, or may not be read"
             hint = "Check sslrootcert, sslcert and sslkey in the DSN: files of this machine"
@@ -140,7 +141,7 @@ def ends_connection(exc: BaseException) -> bool:
     return not isinstance(exc, Exception) or is_broken(exc) or is_garbled(exc)
 
 
-def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
+def _from_server(exc: asyncpg.PostgresError, where: str, role_prefix: str) -> DatabaseError:
     """Return what the server's error means, by its SQLSTATE; an unknown one becomes LR208 with the name of its class.
 
     The server's own text is kept only of errors that our functions and triggers raise, and of a missing right, where
@@ -159,7 +160,7 @@ def _from_server(exc: asyncpg.PostgresError, where: str) -> DatabaseError:
     code, message, hint = found
     if code == "LR207":
         said = exc.message or ""
-        message, hint = f"{message}: {said}", exc.hint or hint
+        message, hint = f"{message}: {said}", exc.hint or hint.format(prefix=role_prefix)
         if (denied := _DENIED.search(said)) is not None:
             hint = f"As a superuser, in this database: GRANT EXECUTE ON FUNCTION {denied[1]} TO PUBLIC"
         elif (policy := _BY_POLICY.search(said)) is not None:

@@ -26,6 +26,7 @@ def upgrade(
     *,
     echo: Callable[[str], None] = say,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
+    role_prefix: str | None = None,
 ) -> str:
     """Bring schema `liverouter` to this version's inside the transaction of *connection*; return the revision reached.
 
@@ -37,6 +38,7 @@ def upgrade(
         connection: SQLAlchemy's, over psycopg, psycopg2 or asyncpg.
         echo: gets what a person must know: for whom it waits, statements that this role may not run itself.
         lock_timeout_s: seconds that it waits for a lock.
+        role_prefix: as of `migrate.upgrade`.
 
     Raises:
         DatabaseError: a script was asked for (``--sql``), the database is not UTF8, or another run does not end.
@@ -59,7 +61,7 @@ def upgrade(
     )
     former = connection.scalar(text("SHOW lock_timeout"))
     begin_run(connection, Waits(echo, lock_timeout_s))
-    with running(context, echo):
+    with running(context, echo, role_prefix):
         context.run_migrations()
         end_run(context)
     connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": former})

@@ -26,7 +26,7 @@ from liverouter.postgres.connection import NETWORK_ERRORS, connect
 from liverouter.postgres.errors import from_driver
 from liverouter.postgres.migration_locks import LOCK_TIMEOUT_S, Waits, say, watched
 from liverouter.postgres.migration_run import directory, install_roles, run_sql
-from liverouter.postgres.rights import lacking, restore_rights
+from liverouter.postgres.rights import lacking, restore_rights, shared
 from liverouter.postgres.versions import HEAD, REVISIONS, mismatch
 from liverouter.secrecy.leaving import leaves_bare
 
@@ -54,7 +54,12 @@ T = TypeVar("T")
 
 @leaves_bare
 def upgrade(
-    url: Url, revision: str = "head", *, echo: Callable[[str], None] = say, lock_timeout_s: float = LOCK_TIMEOUT_S
+    url: Url,
+    revision: str = "head",
+    *,
+    echo: Callable[[str], None] = say,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+    role_prefix: str | None = None,
 ) -> str:
     """Bring the schema of the database at *url* up to *revision* and return the revision reached.
 
@@ -62,12 +67,14 @@ def upgrade(
     finds nothing left to do; a stranger who holds its lock holds nobody up. A table that somebody holds longer than
     that fails the run, so that it never blocks everybody behind itself. What the roles lack is given back to them.
     *echo* gets what a person must know: for whom it waits, what it restored, statements that this role may not run.
+    With a *role_prefix* the roles are PREFIX_client, PREFIX_writer and PREFIX_inspector from now on, which the database
+    remembers; logins that were members of those before have no rights here any more.
 
     Raises:
-        DatabaseError: unreachable, login refused, a right is missing, a lock is not to be had in time (LR208), or the
-            schema is newer than this liverouter.
+        DatabaseError: unreachable, login refused, a right is missing, a lock is not to be had in time (LR208), the
+            schema is newer than this liverouter, or no role can be called so (LR215).
     """
-    _run(url, lambda config: command.upgrade(config, revision), echo, lock_timeout_s)
+    _run(url, lambda config: command.upgrade(config, revision), echo, lock_timeout_s, role_prefix)
     return current(url, echo=echo, lock_timeout_s=lock_timeout_s) or ""
 
 
@@ -99,10 +106,11 @@ def current(url: Url, *, echo: Callable[[str], None] = say, lock_timeout_s: floa
 
 
 @leaves_bare
-def check(url: Url) -> None:
+def check(url: Url, *, echo: Callable[[str], None] = say) -> None:
     """Return when the database at *url* has exactly this code's schema, and its roles; for deployment pipelines.
 
-    Only the owner of the schema can see what the roles lack; for others that is not looked at.
+    Only the owner of the schema can see what the roles lack; for others that is not looked at. *echo* is told where
+    another database of the server shares them.
 
     Raises:
         DatabaseError: not installed (LR204), newer (LR205), older (LR206), roles or their rights are missing (LR207),
@@ -111,7 +119,9 @@ def check(url: Url) -> None:
     found = current(url)
     if found != HEAD:
         raise mismatch(found)
-    lacked, statements = _in_thread(lambda: asyncio.run(_lacked(url)))
+    lacked, statements, warning = _in_thread(lambda: asyncio.run(_lacked(url)))
+    if warning is not None:
+        echo(f"warning: {warning}")
     if lacked or statements:
         raise lacking(lacked, statements)
 
@@ -128,10 +138,17 @@ def engine(url: Url) -> AsyncEngine:
     )
 
 
-def _run(url: Url, command_: Callable[[Config], Any], echo: Callable[[str], None], lock_timeout_s: float) -> None:
+def _run(
+    url: Url,
+    command_: Callable[[Config], Any],
+    echo: Callable[[str], None],
+    lock_timeout_s: float,
+    role_prefix: str | None = None,
+) -> None:
     """Run an Alembic command over the database at *url*, one at a time in this process; blocks.
 
-    `migrations/env.py` finds the database, *echo* and for whom the run waits in the attributes of the Config.
+    `migrations/env.py` finds the database, *echo*, *role_prefix* and for whom the run waits in the attributes of the
+    Config.
 
     Raises:
         DatabaseError: whatever failed; of a ValueError nothing is repeated.
@@ -142,6 +159,7 @@ def _run(url: Url, command_: Callable[[Config], Any], echo: Callable[[str], None
         "url": as_database(url),
         "echo": echo,
         "waits": waits,
+        "role_prefix": role_prefix,
     }
     with _one_at_a_time:
         try:
@@ -176,15 +194,16 @@ async def _current(url: Url, waits: Waits) -> str | None:
         await database.dispose()
 
 
-async def _lacked(url: Url) -> tuple[list[str], list[str]]:
-    """Return what `restore_rights` would restore; nothing where this login, or a standby, cannot tell."""
+async def _lacked(url: Url) -> tuple[list[str], list[str], DatabaseError | None]:
+    """Return what `restore_rights` would restore, and `shared`; nothing where this login, or a standby, cannot tell."""
     database = engine(url)
     try:
         async with database.connect() as connection:
-            return await connection.run_sync(restore_rights)  # and rolls back
+            warning = await connection.run_sync(shared)
+            return *await connection.run_sync(restore_rights), warning  # and rolls back
     except (SQLAlchemyError, *NETWORK_ERRORS) as exc:
         if (error := from_driver(exc)).code in ("LR207", "LR209"):
-            return [], []
+            return [], [], None
         raise error from exc
     finally:
         await database.dispose()

@@ -15,9 +15,9 @@ from sqlalchemy.util import await_only
 from liverouter.config.specs import known_settings
 from liverouter.errors import DatabaseError
 from liverouter.postgres.migration_locks import Waits, wait_turn
-from liverouter.postgres.rights import restore_rights
+from liverouter.postgres.rights import restore_rights, shared, use_prefix
 from liverouter.postgres.schema import providers, setting_specs
-from liverouter.postgres.versions import SCHEMA
+from liverouter.postgres.versions import REVISIONS, SCHEMA
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ class _Run:
     Attributes:
         context: Alembic's.
         echo: gets what a person must know.
+        role_prefix: what the names of the roles are to begin with; None for what the database remembers.
         told: statements that somebody else has to run, and who has been told.
     """
 
     context: MigrationContext
     echo: Callable[[str], None]
+    role_prefix: str | None = None
     told: list[str] = field(default_factory=list)
 
 
@@ -48,9 +50,12 @@ _run: Final[ContextVar[_Run]] = ContextVar("_run")
 
 
 @contextmanager
-def running(context: MigrationContext, echo: Callable[[str], None]) -> Iterator[None]:
-    """Have the migrations that run inside the block do so in *context*. Alembic's `op` would be the host's, if any."""
-    token = _run.set(_Run(context, echo))
+def running(context: MigrationContext, echo: Callable[[str], None], role_prefix: str | None = None) -> Iterator[None]:
+    """Have the migrations that run inside the block do so in *context*. Alembic's `op` would be the host's, if any.
+
+    With a *role_prefix* the database gets roles of that name, and none of another one.
+    """
+    token = _run.set(_Run(context, echo, role_prefix))
     try:
         yield
     finally:
@@ -74,6 +79,22 @@ def begin_run(connection: Connection, waits: Waits) -> None:
                 hint="CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name that one",
             )
         connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+    _forget_older_versions(connection, waits)
+
+
+def _forget_older_versions(connection: Connection, waits: Waits) -> None:
+    """Keep the newest of several schema revisions: a data-only restore of an older dump adds its own to ours."""
+    if connection.scalar(text("SELECT to_regclass('liverouter.alembic_version')")) is None:
+        return
+    found = list(connection.scalars(text("SELECT version_num FROM liverouter.alembic_version")))
+    older = sorted(set(found) & set(REVISIONS), key=REVISIONS.index)
+    if len(set(found)) == len(older):  # one that this code does not know is newer than all of them
+        older = older[:-1]
+    if len(found) > 1 and older:
+        connection.execute(
+            text("DELETE FROM liverouter.alembic_version WHERE version_num = ANY (:older)"), {"older": older}
+        )
+        waits.echo(f"forgot older revisions of the schema, as of a restore: {', '.join(older)}")
 
 
 def end_run(context: MigrationContext) -> None:
@@ -86,10 +107,19 @@ def end_run(context: MigrationContext) -> None:
     if connection is None or connection.scalar(text("SELECT to_regclass('liverouter.setting_specs')")) is None:
         return
     fill_tables(context)
+    run = _run.get()
+    if run.role_prefix is not None and (statements := use_prefix(connection, run.role_prefix)):
+        run.echo(
+            "-- The former roles have no rights here any more. For those who are members of them, whoever may, runs:"
+        )
+        for statement in statements:
+            run.echo(statement)
     lacked, statements = restore_rights(connection)
     _tell(statements)
-    if lacked:
-        _run.get().echo(f"restored what roles lacked: {', '.join(lacked)}")
+    if lacked and run.role_prefix is None:
+        run.echo(f"restored what roles lacked: {', '.join(lacked)}")
+    if (warning := shared(connection)) is not None:
+        run.echo(f"warning: {warning}")
 
 
 def run_sql(revision: str, *names: str) -> None:
@@ -110,8 +140,13 @@ def run_sql(revision: str, *names: str) -> None:
 
 
 def install_roles() -> None:
-    """Inside a migration, create the roles and their rights; what somebody else has to run is told in the end."""
+    """Inside a migration, create the roles and their rights; what somebody else has to run is told in the end.
+
+    Where the run is to give the database roles of its own, its end does it: no others are made on the way.
+    """
     context = _run.get().context
+    if _run.get().role_prefix is not None:
+        return
     if context.as_sql:
         context.impl.static_output("SELECT liverouter.install_roles();")
         return
@@ -122,8 +157,11 @@ def _tell(statements: list[str]) -> None:
     """Tell whoever runs this which *statements* somebody else has to run, each once in a run."""
     run = _run.get()
     if remaining := [statement for statement in statements if statement not in run.told]:
+        if not run.told:
+            run.echo(
+                "-- This role may not create roles. For logins with fewer rights than the owner, whoever may, runs:"
+            )
         run.told.extend(remaining)
-        run.echo("-- This role may not create roles. For logins with fewer rights than the owner, whoever may, runs:")
         for statement in remaining:
             run.echo(statement)
 

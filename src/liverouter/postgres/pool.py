@@ -13,7 +13,7 @@ from liverouter.errors import DatabaseError
 from liverouter.postgres.asked_url import as_database
 from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect, session_settings
 from liverouter.postgres.errors import ends_connection, from_driver, is_broken, is_garbled
-from liverouter.postgres.versions import HEAD, mismatch
+from liverouter.postgres.versions import HEAD, ROLE_PREFIX, mismatch
 from liverouter.postgres.visibility import HIDDEN, hidden
 from liverouter.secrecy.leaving import bare
 
@@ -27,6 +27,11 @@ T = TypeVar("T")
 Lend: TypeAlias = "Callable[[], AbstractAsyncContextManager[Connection | None]]"
 _MOST: Final = 3  # connections at a time
 _GRACE_S: Final = 1.0  # by which ours outlast the server's timeouts, which say more
+_INSTALLED: Final = f"""
+    SELECT EXISTS (
+        SELECT FROM pg_class c WHERE c.relname = 'alembic_version' AND c.relnamespace = to_regnamespace('liverouter')
+    ) AS is_installed, {ROLE_PREFIX} AS role_prefix
+"""  # noqa: S608 - of a constant of ours
 _GOODBYE_S: Final = 1.0  # for the server to close a connection that is of no more use
 
 
@@ -67,6 +72,7 @@ class Database:
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
         self._idle_s, self._max_connection_age_s = idle_s, max_connection_age_s
         self._lend = lend
+        self._role_prefix = "liverouter"
         self._room = asyncio.Semaphore(_MOST)
         self._busy: set[Connection] = set()
         self._idle: list[Connection] = []  # the one used last comes last
@@ -144,7 +150,7 @@ class Database:
                     if connection is None:
                         return None
                     if not connection.is_checked:
-                        await _check_schema(connection, self.where)
+                        await self._check_schema(connection)
                     return await connection.rows(statement, *values)
             except asyncpg.QueryCanceledError:
                 return None
@@ -195,7 +201,7 @@ class Database:
         except DatabaseError as exc:
             raise bare(exc)  # noqa: B904 - it came through frames of the driver, which hold the DSN
         except (_CommitError, *NETWORK_ERRORS) as exc:
-            raise from_driver(exc, where=self.where) from bare(exc)
+            raise from_driver(exc, where=self.where, role_prefix=self._role_prefix) from bare(exc)
         except TypeError as exc:
             if not is_garbled(exc):
                 raise
@@ -270,34 +276,35 @@ class Database:
             raise from_driver(exc, where=self.where) from None  # the text of *exc* is a piece of the URL
         try:
             async with asyncio.timeout(self._statement_timeout_s + _GRACE_S):
-                await _check_schema(connection, self.where)
+                await self._check_schema(connection)
         except BaseException:  # a cancellation, too: nobody else knows of this connection yet
             connection.terminate()
             raise
         return connection
+
+    async def _check_schema(self, connection: Connection) -> None:
+        """Return where this code can work with the schema: its own, or a newer one that says it serves this code.
+
+        Raises:
+            DatabaseError: not installed (LR204), newer (LR205), older (LR206), or hidden by row-level security (LR207).
+        """
+        (seen,) = await connection.fetch(_INSTALLED)
+        self._role_prefix = seen["role_prefix"]
+        if not seen["is_installed"]:
+            raise mismatch(None, self.where)
+        found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
+        if found == HEAD:
+            connection.is_checked = True
+            return
+        if found is None and (tables := await connection.fetch(HIDDEN)):
+            raise hidden((table["name"] for table in tables), self.where)
+        error = mismatch(found, self.where)
+        if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
+            raise error
+        connection.is_checked = True
 
 
 async def _end(connection: Connection) -> None:
     """Close *connection* with a goodbye; one that does not answer it is dropped."""
     with contextlib.suppress(*NETWORK_ERRORS):
         await connection.close(timeout=_GOODBYE_S)
-
-
-async def _check_schema(connection: Connection, where: str) -> None:
-    """Return where this code can work with the schema: its own, or a newer one that says it serves this code.
-
-    Raises:
-        DatabaseError: not installed (LR204), newer (LR205), older (LR206), or hidden by row-level security (LR207).
-    """
-    if await connection.fetchval("SELECT to_regclass('liverouter.alembic_version') IS NULL"):
-        raise mismatch(None, where)
-    found = await connection.fetchval("SELECT version_num FROM liverouter.alembic_version")
-    if found == HEAD:
-        connection.is_checked = True
-        return
-    if found is None and (tables := await connection.fetch(HIDDEN)):
-        raise hidden((table["name"] for table in tables), where)
-    error = mismatch(found, where)
-    if error.code != "LR205" or not await connection.fetchval("SELECT liverouter.serves($1)", HEAD):
-        raise error
-    connection.is_checked = True

@@ -32,7 +32,7 @@ HEAD: Final = """
 """
 REPORT: Final = """
     SELECT r.epoch, r.revision, r.change_id::text AS change_id, r.report_whole
-    FROM liverouter.report($1::text::jsonb) r
+    FROM liverouter_internal.report($1::text::jsonb) r
 """
 
 BEGIN_EDIT: Final = "SELECT liverouter.begin_edit($1::bigint, $2::text, $3::text)"
@@ -67,9 +67,9 @@ STORED_SECRETS: Final = """
     SELECT s.name, s.fingerprint, s.origins, s.key_id, s.updated_at, s.updated_by, s.role
     FROM liverouter.secrets s ORDER BY s.name
 """
-HISTORY: Final = "SELECT * FROM liverouter.revisions ORDER BY revision DESC LIMIT $1"
+HISTORY: Final = "SELECT * FROM liverouter.revisions_detail ORDER BY revision DESC LIMIT $1"
 DIFF: Final = "SELECT * FROM liverouter.revision_diff($1::bigint, $2::bigint)"
-INSTANCES: Final = "SELECT * FROM liverouter.instances ORDER BY app, host, pid, instance LIMIT 10000"
+INSTANCES: Final = "SELECT * FROM liverouter.instances_detail ORDER BY app, host, pid, instance LIMIT 10000"
 # Bounded, and fair: a process that reports much hides no other. The first deployment of each comes before any second.
 ACTIVE_CONFIG: Final = """
     SELECT app, host, pid, revision, role, "order", provider, model, params, credential_source, fingerprint,
@@ -78,19 +78,20 @@ ACTIVE_CONFIG: Final = """
         SELECT a.*, row_number() OVER (
             PARTITION BY a.instance
             ORDER BY a.name <> 'default', a.name COLLATE "C", a."order", a.role DESC, a.deployment_id) AS nth
-        FROM liverouter.active_config a ORDER BY nth, a.app, a.host, a.pid, a.instance LIMIT 10000) a
+        FROM liverouter.active_config_detail a ORDER BY nth, a.app, a.host, a.pid, a.instance LIMIT 10000) a
     ORDER BY app, host, pid, instance, nth
 """
 # The default first. Of equal orders the primary first, then fallbacks as they are listed: their places end in [0], [1],
 # [10].
 DESIRED_CONFIG: Final = """
-    SELECT * FROM liverouter.desired_config
+    SELECT * FROM liverouter.desired_config_detail
     ORDER BY name <> 'default', name COLLATE "C", "order", length(place), place COLLATE "C"
 """
 # Bounded, and fair by what no process chooses: logins take turns, and within a login its processes do.
 PROBLEMS: Final = """
     WITH told AS (
-        SELECT p.*, array_position('{error,warning,info}', p.severity) AS rank FROM liverouter.problems_by_login p
+        SELECT p.*, array_position('{error,warning,info}', p.severity) AS rank
+        FROM liverouter_internal.problems_by_login p
     ),
     ranked AS MATERIALIZED (
         SELECT p.*, row_number() OVER (
@@ -106,17 +107,18 @@ PROBLEMS: Final = """
      ORDER BY f.rank, f.code, f.object, f.message)
     UNION ALL
     SELECT 'warning', 'LR212', 'database', format('and %s more problems', count(*) - 5000),
-           'Mend the first ones, or see which login reports so many: liverouter.instances'
+           'Mend the first ones, or see which login reports so many: liverouter.instances_detail'
     FROM ranked HAVING count(*) > 5000
 """
 # Revisions have no gaps; a bound, unlike a limit, reaches the index below both halves of the view.
 ROLLOUT: Final = """
-    SELECT * FROM liverouter.rollout
+    SELECT * FROM liverouter.rollout_detail
     WHERE revision > (SELECT r.revision FROM liverouter.revisions r ORDER BY r.revision DESC LIMIT 1) - $1::bigint
     ORDER BY revision DESC
 """
 USAGE: Final = """
-    SELECT * FROM liverouter.usage WHERE minute >= $1 ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
+    SELECT * FROM liverouter.usage_detail
+    WHERE minute >= $1 ORDER BY minute DESC, app, host, pid, role DESC, deployment_id
 """
 # All processes together. Bounded, and fair: logins take turns, each with its busiest cells first. So a login that makes
 # up names or numbers neither fills a reader's memory nor hides what others report.
@@ -131,7 +133,7 @@ USAGE_TOTALS: Final = """
                sum(u.completion_tokens) AS completion_tokens, sum(u.cost_usd) AS cost_usd,
                sum(u.latency_ms * u.calls) AS latency_ms,
                sum(u.calls) FILTER (WHERE u.latency_ms IS NOT NULL) AS timed
-        FROM liverouter.usage u WHERE u.minute >= $1 GROUP BY 1, 2, 3, 4, 5, 6, 7
+        FROM liverouter.usage_detail u WHERE u.minute >= $1 GROUP BY 1, 2, 3, 4, 5, 6, 7
     ),
     ranked AS (
         SELECT c.*, row_number() OVER (
@@ -144,9 +146,9 @@ USAGE_TOTALS: Final = """
            sum(r.cost_usd)::float8 AS cost_usd, (sum(r.latency_ms) / nullif(sum(r.timed), 0))::float8 AS latency_ms
     FROM ranked r GROUP BY 1, 2, 3, 4, 5, 6
 """
-NEXT_ALERT: Final = "SELECT liverouter.next_alert() AS news"
-SETTLE_ALERT: Final = "SELECT liverouter.settle_alert($1::uuid, $2::text)"
-DUE_PROBES: Final = "SELECT liverouter.due_probes($1::text[], $2::float8) AS id"
+NEXT_ALERT: Final = "SELECT liverouter_internal.next_alert() AS news"
+SETTLE_ALERT: Final = "SELECT liverouter_internal.settle_alert($1::uuid, $2::text)"
+DUE_PROBES: Final = "SELECT liverouter_internal.due_probes($1::text[], $2::float8) AS id"
 KEY_USAGE: Final = "SELECT * FROM liverouter.secret_keys ORDER BY secrets DESC, in_history DESC, key_id"
 
 # Rotation, by the owner: every value that is not sealed with the newest key, and whether it is in force.

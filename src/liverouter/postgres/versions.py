@@ -21,8 +21,14 @@ REVISIONS: Final = (
     "0010_names",
     "0012_health",
     "0014_goodbye",
+    "0015_psql",
+    "0016_roles",
 )
 HEAD: Final = REVISIONS[-1]
+# What the names of a database's roles begin with: by a function's text, which a login without any right can read, too.
+ROLE_PREFIX: Final = """coalesce((
+    SELECT substring(p.prosrc FROM '[a-z0-9_]+(?='' )') FROM pg_proc p
+    WHERE p.proname = 'role_prefix' AND p.pronamespace = to_regnamespace('liverouter_internal')), 'liverouter')"""
 
 
 def mismatch(found: str | None, where: str = "database") -> DatabaseError:
