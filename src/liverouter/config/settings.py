@@ -127,6 +127,8 @@ _OWN = (
     ),
 )
 
+COMMON: Final = tuple(setting.name for setting in _OWN)  # the settings that belong to no provider
+
 
 def setting_of(spec: ProviderSpec, field: Field) -> Setting:
     """Return what *field* of *spec* takes."""

@@ -125,7 +125,7 @@ def _unfit(model: str, settings: Mapping[str, str], secrets: Collection[str]) ->
     if _endpoint(settings, model):
         return None
     near = did_you_mean(vendor, [_BEDROCK, *_BASES])
-    return Unfit("LR100", f"where '{vendor}' is called is not known", "api_base", near or "Write its base as api_base")
+    return Unfit("LR100", f"{vendor} needs api_base: its address is not known here", "api_base", near or _HERE)
 
 
 def _unfit_for_aws(settings: Mapping[str, str], secrets: Collection[str]) -> Unfit | None:
