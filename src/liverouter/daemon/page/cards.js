@@ -112,7 +112,7 @@ export class Cards {
 	// A field that is no secret; *spec* is a ProviderField.
 	plainField(card, spec) {
 		const { draft } = this, environment = draft.base.environment[spec.name];
-		const shared = draft.owns(card) ? undefined : draft.rows[spec.name];
+		const shared = draft.owns(card, spec) || spec.kind === "json" ? undefined : draft.rows[spec.name];
 		return field(spec.label, input({
 			value: draft.field(card, spec), type: spec.kind, "data-key": `${card}-${spec.name}`,
 			placeholder: shared ?? environment?.value ?? (spec.default || spec.example),
@@ -123,7 +123,7 @@ export class Cards {
 	// Each `where` that a Problem with this card's field *spec* may have.
 	places(card, spec) {
 		const own = card ? [this.at(card, "", spec.name), this.at(card, "", spec.alias)] : [];
-		return this.draft.owns(card) ? [...own, `settings.${spec.name}`, `environment ${spec.name.toUpperCase()}`] : own;
+		return this.draft.owns(card, spec) ? [...own, `settings.${spec.name}`, `environment ${spec.name.toUpperCase()}`] : own;
 	}
 
 	secretField(card, spec) {
@@ -194,5 +194,5 @@ const otherwise = (environment) => environment && `${environment.source}, unless
 // Whether field *f* is shown at once, not under "More": the first of its group; without a group, secrets and defaults.
 function isMain(spec, f) {
 	const group = spec.needs.find((names) => names.includes(f.name));
-	return group ? group[0] === f.name : f.kind === "secret" || Boolean(f.default);
+	return group ? group[0] === f.name : f.kind === "secret" || f.kind === "json" || Boolean(f.default);
 }

@@ -112,10 +112,11 @@ export class Draft {
 		}
 	}
 
-	// A provider's fields: the first card of a provider edits its rows, a further one has members of its own.
+	// A provider's fields: the first card of a provider edits its rows, a further one has members of its own; an object of
+	// settings is no other card's.
 
-	owns(card) {
-		return !this.providers.slice(0, card).includes(this.provider(card));
+	owns(card, field) {
+		return field?.kind === "json" ? card === 0 : !this.providers.slice(0, card).includes(this.provider(card));
 	}
 
 	// The name, full or short, by which this card's entry sets *field*; undefined where it does not.
@@ -125,12 +126,12 @@ export class Draft {
 
 	field(card, field) {
 		const member = this.member(card, field);
-		return member ? this.entry(card)[member] : this.owns(card) ? this.rows[field.name] : undefined;
+		return member ? this.entry(card)[member] : this.owns(card, field) ? this.rows[field.name] : undefined;
 	}
 
 	setField(card, field, value) {
 		const member = this.member(card, field);
-		if (member || !this.owns(card)) this.setMember(card, member ?? (field.alias || field.name), value);
+		if (member || !this.owns(card, field)) this.setMember(card, member ?? (field.alias || field.name), value);
 		else this.setRow(field.name, value);
 	}
 

@@ -13,14 +13,23 @@ export function field(label, control, { help, where = [], wide } = {}) {
 		h("p", { class: "fault", id: `${id}-fault`, "data-where": where.join("|"), "data-for": id, hidden: true }));
 }
 
-// A text or number input; *onvalue* gets the value, undefined for an emptied one. What is no number is given as text, so
-// that the check says what is wrong with it: a browser's own number input gives an empty value for "0,5".
+// A text, number or JSON input; *onvalue* gets the value, undefined for an emptied one. What is no number, or no JSON, is
+// given as text, so that the check says what is wrong with it: a browser's own number input gives an empty value for "0,5".
 export function input({ value, type = "text", onvalue, ...props }) {
-	const read = (text) => (text === "" ? undefined : type === "number" && Number.isFinite(Number(text)) ? Number(text) : text);
+	const read = (text) => (text === "" ? undefined : type === "number" && Number.isFinite(Number(text)) ? Number(text) : type === "json" ? parsed(text) : text);
 	return h("input", {
-		value: value ?? "", type: type === "number" ? "text" : type, inputmode: type === "number" ? "decimal" : null, autocapitalize: "off", ...props,
+		value: (type === "json" && value && typeof value === "object" ? JSON.stringify(value) : value) ?? "",
+		type: type === "number" || type === "json" ? "text" : type, inputmode: type === "number" ? "decimal" : null, autocapitalize: "off", ...props,
 		oninput: (event) => onvalue(read(event.target.value.trim())),
 	});
+}
+
+function parsed(text) {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return text;
+	}
 }
 
 export const select = ({ value, options, onvalue, ...props }) => h("select", { ...props, onchange: (event) => onvalue(event.target.value) },
