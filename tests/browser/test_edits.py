@@ -228,3 +228,21 @@ def test_changed_address_asks_for_the_key_again(world: World, page: Page) -> Non
     expect(card.get_by_text("for https://gateway.internal")).to_be_visible()
     base.fill(world.openai.api_base)  # this machine may have every key
     expect(card.get_by_label("API key")).to_have_count(0)
+
+
+def test_object_of_settings_is_typed_as_json(world: World, page: Page) -> None:
+    """A card has its own: a fallback's is no row."""
+    settings = Settings(page, world)
+    set_up(settings, world, KEYS["anthropic"])
+    card, held = settings.card(1), "Its settings and secrets"
+    card.get_by_label("Provider").select_option(label="Another provider, by litellm")
+    card.get_by_label("Model").fill("groq/llama")
+    card.get_by_label(held).fill('{"api_base": "http://127.0.0.1:9/v1"}')
+    settings.press("Save")
+    expect(settings.bar).to_have_text("Saved as revision 1")
+    with psycopg.connect(world.dsn, autocommit=True) as connection:
+        stored: dict[str, Any] = dict(connection.execute("SELECT key, value FROM liverouter.settings").fetchall())
+    assert stored["llm_fallback_config"][0]["litellm_params"] == {"api_base": "http://127.0.0.1:9/v1"}
+    assert "litellm_params" not in stored
+    page.reload()
+    expect(settings.card(1).get_by_label(held)).to_have_value('{"api_base":"http://127.0.0.1:9/v1"}')

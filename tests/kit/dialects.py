@@ -151,7 +151,20 @@ DIALECTS: Final = {
 AZURE_V1: Final = _azure("azure-openai v1", "/openai/v1/chat/completions", "v1")
 """Azure's newer path, which no config of ours leads to."""
 
-BY_PROVIDER: Final[Mapping[str, Dialect]] = {d.provider: d for d in reversed(DIALECTS.values())}
+COMPATIBLE: Final = Dialect(
+    name="openai-compatible",
+    provider="openai-compatible",
+    model="qwen3-32b",
+    base="openai_compatible_api_base",
+    key="openai_compatible_api_key",
+    secret="token",
+    litellm="openai",
+    path="/v1/chat/completions",
+)
+"""A server that speaks OpenAI's API: what is OpenAI's of it, the tests of OpenAI show."""
+
+EVERY: Final = DIALECTS | {COMPATIBLE.name: COMPATIBLE}
+BY_PROVIDER: Final[Mapping[str, Dialect]] = {d.provider: d for d in reversed(EVERY.values())}
 """The first dialect of each provider."""
 
 MODELS: Final[Mapping[str, str]] = {provider: BY_PROVIDER[provider].model for provider in sorted(BY_PROVIDER)}

@@ -32,11 +32,15 @@ HEADERS: Final[Mapping[str, frozenset[str]]] = {
     "anthropic": frozenset({"anthropic-beta", "anthropic-version", "authorization", "traceparent", "x-api-key"}),
     "azure-openai": frozenset({"api-key", "authorization"}),
     "openai": frozenset({"authorization"}),
+    "openai-compatible": frozenset({"authorization", "http-referer", "x-title"}),  # litellm names itself to OpenRouter
     "snowflake-cortex": frozenset(
         {"anthropic-beta", "anthropic-version", "authorization", "x-snowflake-authorization-token-type"}
     ),
     "vertex-ai": frozenset(
-        {"anthropic-beta", "anthropic-version", "authorization", "x-api-key", "x-goog-user-project", "x-server-timeout"}
+        {
+            *("anthropic-beta", "anthropic-version", "authorization", "x-api-key", "x-goog-api-key"),
+            *("x-goog-user-project", "x-server-timeout"),
+        }
     ),
 }
 QUERIES: Final[Mapping[str, frozenset[str]]] = {
@@ -75,6 +79,8 @@ class Wiretap:
         def init(snapshot: Snapshot, *arguments: Any, **named: Any) -> None:
             original(snapshot, *arguments, **named)
             for deployment in snapshot.deployments:
+                if deployment.provider not in HEADERS:
+                    continue  # by litellm, whose stand-ins are those of others
                 self.note(deployment.provider, *(secret.reveal() for secret in deployment.secrets.values()))
 
         return init

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter.testing import EventLog, MemoryRouter, StandIn
-from tests.kit.dialects import DIALECTS
+from tests.kit.dialects import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,10 +69,10 @@ class World:
 
         *fallback* None takes a provider that is not the primary's, "" takes none.
         """
-        self.dialect = DIALECTS[dialect]
+        self.dialect = EVERY[dialect]
         if fallback is None:
             fallback = "anthropic" if self.dialect.provider in {"openai", "azure-openai"} else "openai"
-        self._spare = DIALECTS[fallback] if fallback else None
+        self._spare = EVERY[fallback] if fallback else None
         self._rows = rows
         self._stack = ExitStack()
         self.clock = Clock()

@@ -12,7 +12,7 @@ from liverouter.config.draft import origins_in_force, sealed_unless_same
 from liverouter.config.environment import Environment
 from liverouter.config.settings import SETTINGS
 from liverouter.config.validate import Validation, validate
-from liverouter.providers import PROVIDERS
+from liverouter.providers import NO_HOSTS, PROVIDERS
 from liverouter.revision import Rows
 from liverouter.secrecy.sealing import Keyring, Secret, generate_key
 
@@ -32,6 +32,10 @@ SERVICE_ACCOUNT: Final = {
 CONFIGS: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
     "anthropic": ({"llm_model": "claude-sonnet-4-6"}, {"anthropic_api_key": "key"}),
     "openai": ({"llm_model": "gpt-4o"}, {"openai_api_key": "key"}),
+    "openai-compatible": (
+        {"llm_model": "qwen", "openai_compatible_api_base": "http://127.0.0.1:8000/v1"},
+        {"openai_compatible_api_key": "key"},
+    ),
     "azure-openai": (
         {"llm_model": "gpt-4o", "azure_openai_endpoint": "https://team.openai.azure.com"},
         {"azure_openai_api_key": "key"},
@@ -180,7 +184,7 @@ class TestKeysGoWhereTheyWereMeantToGo:
         (problem,) = validation.problems
         assert (problem.code, problem.where) == ("LR111", f"settings.{base}")
         assert EVIL in problem.message
-        assert "own hosts" in problem.message
+        assert ("own hosts" in problem.message) is (PROVIDERS[provider].own_hosts is not NO_HOSTS)
         assert f"liverouter set --secret {next(iter(secrets))} --for {EVIL}" in problem.hint
 
     @pytest.mark.parametrize("provider", CONFIGS)

@@ -27,6 +27,7 @@ NAMES: Final = frozenset(
         *(spec.litellm_provider for spec in PROVIDERS.values()),
         *(field.name for spec in PROVIDERS.values() for field in spec.fields),
     }
+    - {"litellm", "litellm_params"}  # an engine as well, and its own word
 )
 VARIABLES: Final = frozenset(field.name.upper() for spec in PROVIDERS.values() for field in spec.fields)
 EXAMPLES: Final = re.compile(  # in hints, which show how a row or an edit is written

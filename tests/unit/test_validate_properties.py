@@ -64,8 +64,15 @@ urls = st.sampled_from(
 plausible = likely_text | urls | numbers | st.booleans() | st.none()
 references = st.builds(lambda name: {"secret": name}, st.sampled_from([*SECRET_NAMES, "mine", ""]) | text)
 entries = st.dictionaries(st.sampled_from(MEMBERS) | text, plausible | references | json_values, max_size=9)
+held = st.dictionaries(
+    st.sampled_from([*(f.name for spec in PROVIDERS.values() for f in spec.members), "base_url"]),
+    plausible | references | json_values,
+    max_size=4,
+)
 valid_entries = st.builds(
-    lambda provider, rest: rest | {"provider": provider, "model": "m"}, st.sampled_from(list(PROVIDERS)), entries
+    lambda provider, rest: rest | {"provider": provider, "model": model_of(provider)},
+    st.sampled_from(list(PROVIDERS)),
+    entries | st.builds(lambda rest, value: rest | {"litellm_params": value}, entries, held),
 )
 fallbacks = st.lists(valid_entries | entries | json_values, max_size=3) | valid_entries | json_values
 params = st.dictionaries(
@@ -73,9 +80,16 @@ params = st.dictionaries(
 )
 
 
+def model_of(provider: str) -> str:
+    """Return a model that *provider* may be asked for."""
+    return "groq/m" if PROVIDERS[provider].members else "m"
+
+
 def _value(name: str) -> SearchStrategy[Any]:
     if name == "llm_params":
         return params
+    if name == "litellm_params":
+        return held | json_values
     if name in MODELS:
         more = st.fixed_dictionaries({}, optional={"fallbacks": fallbacks, "params": params})
         return st.builds(lambda entry, rest: entry | rest, valid_entries, more) | json_values
@@ -87,7 +101,8 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
     """Settings rows, some of them right."""
     found: dict[str, Any] = {}
     if draw(st.booleans()):
-        found |= {"llm_provider": draw(st.sampled_from(list(PROVIDERS))), "llm_model": "m"}
+        provider = draw(st.sampled_from(list(PROVIDERS)))
+        found |= {"llm_provider": provider, "llm_model": draw(st.sampled_from(["m", model_of(provider)]))}
     for name in draw(st.lists(st.sampled_from(NAMES) | text, max_size=6)):
         found[name] = draw(_value(name))
     return found
@@ -224,8 +239,8 @@ class TestAnyJson:
         """A fallback is right or named; it never turns a good primary into an exception."""
         everything = {name.upper(): SECRET + name for spec in PROVIDERS.values() for name in spec.secret_names}
         everything |= {"VERTEX_AI_CREDENTIALS": '{"project_id": "p"}', "SNOWFLAKE_ACCOUNT": "a"}
-        everything |= {"AZURE_OPENAI_ENDPOINT": "https://a.example"}
-        rows = {"llm_provider": provider, "llm_model": "m", "llm_fallback_config": fallback}
+        everything |= {"AZURE_OPENAI_ENDPOINT": "https://a.example", "OPENAI_COMPATIBLE_API_BASE": "http://a.example"}
+        rows = {"llm_provider": provider, "llm_model": model_of(provider), "llm_fallback_config": fallback}
         validation = check(_raw(rows, {}), everything)
         for problem in validation.problems:
             assert "llm_fallback_config" in problem.where

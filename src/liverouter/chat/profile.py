@@ -66,8 +66,8 @@ def known_max_input_tokens(deployment: Deployment) -> int | None:
 
 def traced(deployment: Deployment) -> dict[str, str]:
     """Return provider and model of *deployment* as traces name them, the provider by litellm's word; and its name."""
-    provider = spec_of(deployment).litellm_provider
-    return {"ls_provider": provider, "ls_model_name": deployment.model, "liverouter_name": deployment.name}
+    provider, model = spec_of(deployment).litellm_name(deployment.model)
+    return {"ls_provider": provider, "ls_model_name": model, "liverouter_name": deployment.name}
 
 
 def told_to_tracers(deployment: Deployment) -> dict[str, Any] | None:

@@ -127,4 +127,4 @@ def _end(span: Span, error: str) -> None:
 
 def _provider(deployment: Deployment) -> str:
     """Return the conventions' name of who serves *deployment*."""
-    return spec_of(deployment).traced_as or deployment.provider
+    return spec_of(deployment).traced_name(deployment.model)

@@ -12,7 +12,7 @@ from liverouter.cli.assignments import parse_assignments, secret_problem
 from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.credentials import secret_faults
-from liverouter.config.draft import config_entries, origins_in_force, sealed_unless_same, with_changes
+from liverouter.config.draft import origins_in_force, sealed_unless_same, secrets_referred_to, with_changes
 from liverouter.config.settings import ALERT_WEBHOOK, SETTINGS
 from liverouter.config.values import clip
 from liverouter.errors import ConfigError, Problem, SecretError, did_you_mean
@@ -309,8 +309,7 @@ def _unused_secrets(names: Collection[str], draft: Rows | None) -> list[Problem]
     if draft is None:
         return []
     known = [*(setting.name for setting in SETTINGS.values() if setting.kind == "secret"), ALERT_WEBHOOK]
-    references = [value for entry in config_entries(draft.settings) for value in entry.values()]
-    named = [reference.get("secret") for reference in references if isinstance(reference, dict)]
+    named = secrets_referred_to(draft.settings)
     return [
         Problem(
             "LR106",

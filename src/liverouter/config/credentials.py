@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from liverouter.config.settings import HINTS
 from liverouter.config.values import MEND_FILE, Values, clip
 from liverouter.errors import SecretError
-from liverouter.providers import OWNERS, Contents
+from liverouter.providers import NO_HOSTS, OWNERS, Contents
 from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.origins import is_loopback, origin_of
 from liverouter.secrecy.sealing import Secret, open as unseal
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from liverouter.errors import Problem
     from liverouter.providers import Field, ProviderSpec
 
+_NONE: Final = "none"  # the source of no credential, which may go anywhere
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A secret as it was found: what it is, where it comes from, and how far it may go.
 
     Attributes:
-        name: as rows call it; "" for an ambient one.
-        secret: None for an ambient one, by which the machine itself is known.
-        source: "secret NAME", "environment NAME", "file …" or "ambient".
+        name: as rows call it; "" for an ambient one, and for none.
+        secret: None for an ambient one, by which the machine itself is known, and for none.
+        source: "secret NAME", "environment NAME", "file …", "ambient" or "none".
         user: the provider that a deployment sends it to.
         owner: the provider whose own hosts it may be sent to.
         origins: where else it may be sent to: those that it was stored for, or that the environment names.
@@ -68,9 +70,13 @@ def find(values: Values, name: str, user: ProviderSpec, *, referenced: bool) -> 
     return Credential(name, Secret(found.text), found.source, user, owner, _trusted(values, owner), stored=False)
 
 
-def ambient(values: Values, user: ProviderSpec) -> Credential:
-    """Return what the machine itself gives a deployment of *user*: the identity that its cloud knows it by."""
-    return Credential("", None, "ambient", user, user, _trusted(values, user), stored=False)
+def without(values: Values, user: ProviderSpec) -> Credential:
+    """Return what a deployment of *user* has without a secret: the identity that its cloud knows the machine by.
+
+    Where the provider is called without any, it has none.
+    """
+    source = _NONE if user.keyless else "ambient"
+    return Credential("", None, source, user, user, _trusted(values, user), stored=False)
 
 
 def check_origin(values: Values, credential: Credential, endpoint: str, place: str, *, trusted: bool) -> None:
@@ -79,10 +85,12 @@ def check_origin(values: Values, credential: Credential, endpoint: str, place: s
     *trusted*: the process's own environment gives that address, and so any key of that very provider's goes there.
     """
     origin = origin_of(endpoint)
-    if credential.may_go_to(origin) or (trusted and OWNERS.get(credential.name) is credential.user):
+    owner, is_own = credential.owner, trusted and OWNERS.get(credential.name) is credential.user
+    if credential.source == _NONE or is_own or credential.may_go_to(origin):
         return
-    meant = ", ".join([f"{credential.owner.label}'s own hosts", *credential.origins])
-    again = f"liverouter set --secret {clip(credential.name or user_secret(credential.owner))} --for {origin}"
+    own = [] if owner.own_hosts is NO_HOSTS else [f"{owner.label}'s own hosts"]
+    meant = ", ".join([*own, *credential.origins]) or "this machine alone"
+    again = f"liverouter set --secret {clip(credential.name or user_secret(owner))} --for {origin}"
     if credential.stored:
         what = f"the key '{clip(credential.name)}' was stored for {meant}"
         hint = f"Mend the address, or store the key again for this one: {again}"
@@ -138,6 +146,6 @@ def _opened(values: Values, name: str) -> Secret | None:
 
 def _trusted(values: Values, spec: ProviderSpec) -> tuple[str, ...]:
     """Return the origins that the environment has its credentials of *spec* sent to, beside the provider's hosts."""
-    found = values.environment.get(spec.base.name)
+    found = None if spec.members else values.environment.get(spec.base.name)
     own = origin_of(found.text) if found is not None and not found.error else ""
     return tuple(dict.fromkeys([*([own] if own else []), *values.environment.api_bases]))

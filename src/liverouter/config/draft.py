@@ -37,12 +37,27 @@ def _bases(settings: Mapping[str, object], name: str) -> Iterator[object]:
     for spec in PROVIDERS.values():
         if name in spec.secret_names:
             yield settings.get(spec.base.name)
+    for user, entry in _users(settings):
+        if name in _named(user, entry):
+            own = _member(_members(user, entry), user.base)
+            yield settings.get(user.base.name) if own is None and not user.members else own
+
+
+def secrets_referred_to(settings: Mapping[str, object]) -> set[str]:
+    """Return the names of secrets that rows and entries refer to, ``{"secret": name}``."""
+    named = (name for user, entry in _users(settings) for name in _named(user, entry))
+    return {name for name in named if isinstance(name, str)}
+
+
+def _users(settings: Mapping[str, object]) -> Iterator[tuple[ProviderSpec, Mapping[str, Any]]]:
+    """Yield each entry with its provider, and the rows' objects of members as entries of theirs."""
+    for spec in PROVIDERS.values():
+        if spec.holder is not None:
+            yield spec, settings
     for entry in config_entries(settings):
         provider = entry.get("provider")
-        user = PROVIDERS.get(provider.strip()) if isinstance(provider, str) else None
-        if user is not None and name in _named(user, entry):
-            own = _member(entry, user.base)
-            yield settings.get(user.base.name) if own is None else own
+        if isinstance(provider, str) and (user := PROVIDERS.get(provider.strip())) is not None:
+            yield user, entry
 
 
 def config_entries(settings: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
@@ -58,16 +73,28 @@ def config_entries(settings: Mapping[str, object]) -> Iterator[Mapping[str, Any]
 
 def _named(spec: ProviderSpec, entry: Mapping[str, Any]) -> Iterator[object]:
     """Yield the name of each secret that an entry asks for."""
-    for field in spec.fields:
+    for field in spec.parts:
         if field.kind == "secret":
-            reference = _member(entry, field)
-            yield (
-                field.name if reference is None else reference.get("secret") if isinstance(reference, Mapping) else None
-            )
+            reference = _member(_members(spec, entry), field)
+            if reference is not None or not spec.members:
+                yield field.name if reference is None else _reference(reference)
+
+
+def _reference(value: Any) -> object:
+    """Return the name of the secret that *value* refers to, None where it is no reference."""
+    return value.get("secret") if isinstance(value, Mapping) else None
+
+
+def _members(spec: ProviderSpec, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what holds the settings of *spec* in *entry*: itself, or the object of its members."""
+    if spec.holder is None:
+        return entry
+    held = entry.get(spec.holder.name)
+    return held if isinstance(held, Mapping) else {}
 
 
 def _member(entry: Mapping[str, Any], field: Field) -> Any:
-    """Return what an entry itself says of *field*, by its full name or its alias; None where it says nothing."""
+    """Return what *entry* itself says of *field*, by its full name or its alias; None where it says nothing."""
     own = entry.get(field.name)
     return entry.get(field.alias) if own is None and field.alias else own
 

@@ -140,6 +140,8 @@ class Entry:
                 self.values.report("LR107", f"'{name}' cannot be used", place, spec.rejected[name])
             else:
                 hint = did_you_mean(clip(name), known) or knows
+                if spec.holder is not None and name in [member.name for member in spec.members]:
+                    hint = f"Write it into {spec.holder.name}"
                 self.values.report("LR106", f"'{clip(name)}' is not known here", place, hint)
         if more := sum(1 for _ in strangers):
             self.values.report("LR106", f"{more} more members are not known here", self.where, knows)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import api_of
 from liverouter.providers.parameters import REASONING, Fitted, fitted
+from liverouter.routing.engines.left_out import without_litellm
 from liverouter.routing.model_map import known_model, retired_on
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ _DEFAULT: Final = {"temperature": 1.0}  # of the models that take none: to leave
 def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, entry: str = "") -> Deployment:
     """Return *deployment* with the parameters that its model takes of what is *said*; each difference is reported.
 
-    *native*: the engine will be that one. *entry*: its place, "" for a primary that rows describe. A model that answers
-    no more, or will not in a month, is reported as well.
+    *native*: the engine will be that one; who cannot be called by it is reported. *entry*: its place, "" for a primary
+    that rows describe. A model that answers no more, or will not in a month, is reported as well.
     """
     _warn_of_end(values, deployment, f"{entry}.model" if entry else values.origin("llm_model"))
+    if native and (problem := without_litellm(deployment)) is not None:
+        values.is_reported([problem])
     if not said:
         return deployment
     given = {name: float(value) if name == "temperature" else value for name, (value, _) in said.items()}

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from liverouter.errors import LiveRouterError
-from liverouter.providers import PROVIDERS
+from liverouter.providers import PROVIDERS, Field, ProviderSpec
 from liverouter.revision import DEFAULT_NAME
 from liverouter.secrecy.origins import origin_of
 
@@ -128,13 +128,18 @@ _OWN = (
     ),
 )
 
+COMMON: Final = tuple(setting.name for setting in _OWN)  # the settings that belong to no provider
+
+
+def setting_of(spec: ProviderSpec, field: Field) -> Setting:
+    """Return what *field* of *spec* takes."""
+    hint = f"Write {field.example}" if field.kind == "json" else ""
+    doc = f"{spec.label}: {field.label}"
+    return Setting(field.name, field.kind, doc, field.default or None, pattern=field.pattern, own_hint=hint)
+
+
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {s.name: s for s in _OWN}
-    | {
-        f.name: Setting(f.name, f.kind, f"{spec.label}: {f.label}", f.default or None, pattern=f.pattern)
-        for spec in PROVIDERS.values()
-        for f in spec.fields
-    }
+    {s.name: s for s in _OWN} | {f.name: setting_of(spec, f) for spec in PROVIDERS.values() for f in spec.fields}
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from liverouter.config.deployments import read_deployments
 from liverouter.config.params import PARAMS
-from liverouter.config.settings import ALERT_WEBHOOK, MODEL_PREFIX, SETTINGS, names_a_model
+from liverouter.config.settings import ALERT_WEBHOOK, COMMON, MODEL_PREFIX, SETTINGS, names_a_model
 from liverouter.config.values import Values, clip
 from liverouter.config.webhook import read_webhook
 from liverouter.errors import Problem, did_you_mean, first_problems
@@ -57,7 +57,7 @@ def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) ->
     """
     values = Values(raw, environment, keyring)
     _check_looked_up(values)
-    common = {name: values.setting(name) for name in SETTINGS if name.startswith(("llm_", "litellm_"))}
+    common = {name: values.setting(name) for name in COMMON}
     deployments = read_deployments(values, common)
     webhook = read_webhook(values, common[ALERT_WEBHOOK])
     _check_logical_name(values, common["litellm_model_name"], deployments)

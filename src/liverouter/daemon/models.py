@@ -229,7 +229,9 @@ class ProviderField(BaseModel):
     """One setting of a provider."""
 
     name: str
-    kind: Literal["secret", "url", "text"]
+    kind: Literal["secret", "url", "text", "json"] = Field(
+        description="json: an object of settings, and of references to secrets; each entry has one of its own."
+    )
     label: str
     alias: str = Field(description="Its short name inside an llm_fallback_config entry.")
     default: str

@@ -179,7 +179,7 @@ def fill_tables(context: MigrationContext) -> None:
                 "secret_aliases": [field.alias for field in spec.secrets],
                 "base": spec.base.name,
                 "base_alias": spec.base.alias,
-                "takes_ambient": spec.takes_ambient,
+                "takes_ambient": spec.takes_ambient or spec.keyless,  # whether a secret may be missing
             }
             for spec in PROVIDERS.values()
         ],

@@ -8,8 +8,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from liverouter.providers import anthropic, azure, openai, snowflake, vertex
-from liverouter.providers.spec import Contents, Field, History, NativeModel, ProviderSpec, is_claude
+from liverouter.providers import anthropic, azure, compatible, litellm, openai, snowflake, vertex
+from liverouter.providers.native import NativeModel
+from liverouter.providers.spec import NO_HOSTS, Contents, Field, History, ProviderSpec, is_claude
 from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIASES",
+    "NO_HOSTS",
     "OWNERS",
     "PROVIDERS",
     "REJECTED",
@@ -41,6 +43,8 @@ _SPECS: Final = (
     openai.SPEC,
     snowflake.SPEC,
     vertex.SPEC,
+    compatible.SPEC,
+    litellm.SPEC,
 )
 
 PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType({spec.name: spec for spec in _SPECS})

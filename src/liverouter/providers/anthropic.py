@@ -7,18 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers.claude import PARAMETERS
-from liverouter.providers.spec import (
-    NOWHERE,
-    Dialect,
-    Field,
-    History,
-    Http,
-    NativeModel,
-    ProviderSpec,
-    filled,
-    is_claude,
-    origin_and_path,
-)
+from liverouter.providers.native import Http, NativeModel
+from liverouter.providers.spec import NOWHERE, Dialect, Field, History, ProviderSpec, filled, is_claude, origin_and_path
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

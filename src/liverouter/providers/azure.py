@@ -7,21 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, HISTORY, PARAMETERS, as_they_are, chat_options
-from liverouter.providers.spec import (
-    IN_PATH,
-    NOWHERE,
-    Field,
-    Http,
-    ProviderSpec,
-    filled,
-    origin_and_path,
-)
+from liverouter.providers.spec import IN_PATH, NOWHERE, Field, ProviderSpec, filled, origin_and_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_core.language_models import BaseChatModel
 
+    from liverouter.providers.native import Http
     from liverouter.revision import Deployment
 
 _HOSTS: Final = re.compile(

@@ -7,18 +7,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from liverouter.providers.native import Http, NativeModel
 from liverouter.providers.parameters import Api, Model, Takes, effort_of, nearest
-from liverouter.providers.spec import (
-    NOWHERE,
-    Dialect,
-    Field,
-    History,
-    Http,
-    NativeModel,
-    ProviderSpec,
-    filled,
-    origin_and_path,
-)
+from liverouter.providers.spec import NOWHERE, Dialect, Field, History, ProviderSpec, filled, origin_and_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

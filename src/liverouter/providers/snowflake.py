@@ -10,22 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.providers.claude import ON_SNOWFLAKE, PARAMETERS as CLAUDE
 from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, PARAMETERS as OPENAI, as_they_are, chat_options
 from liverouter.providers.parameters import Api, Model, Takes
-from liverouter.providers.spec import (
-    NOWHERE,
-    Field,
-    History,
-    Http,
-    ProviderSpec,
-    filled,
-    is_claude,
-    origin_and_path,
-)
+from liverouter.providers.spec import NOWHERE, Field, History, ProviderSpec, filled, is_claude, origin_and_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_core.language_models import BaseChatModel
 
+    from liverouter.providers.native import Http
     from liverouter.revision import Deployment
 
 _JWT_DOTS: Final = 2

@@ -9,28 +9,26 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from liverouter.secrecy.origins import is_host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from langchain_core.language_models import BaseChatModel
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from liverouter.errors import Problem
+    from liverouter.providers.native import NativeModel
     from liverouter.providers.parameters import Api
     from liverouter.revision import Deployment
 
-C = TypeVar("C")
-
-Kind = Literal["secret", "url", "text"]
+Kind = Literal["secret", "url", "text", "json"]
 # What becomes a piece of a URL may hold none of the characters that end such a piece.
 _CALL_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 IN_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 IN_PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
 NOWHERE: Final = "http://warmup.invalid"  # where a warm-up sends: a reserved name, which nothing resolves
+NO_HOSTS: Final = re.compile(r"nowhere\.invalid")  # of a provider that has none of its own: a reserved name
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -64,6 +62,7 @@ class Field:
 
     Attributes:
         name: of the settings row or the secret; in capitals the environment variable.
+        kind: "json" for an object that holds the `members` of the spec.
         label: for a settings page.
         alias: the short name inside an `llm_fallback_config` entry: "api_key", "api_base", …
         default: what serves without a value; "" for none.
@@ -81,23 +80,6 @@ class Field:
     pattern: re.Pattern[str] | None = None
     read: ReadSecret | None = None
     sent_as: Callable[[str], str] | None = None
-
-
-class Http(Protocol):
-    """What a native model sends through. It is handed in: a provider knows nothing of counting, guarding and closing.
-
-    Attributes:
-        timeout_s: seconds for one attempt.
-    """
-
-    timeout_s: float
-
-    @property
-    def token_request(self) -> Callable[..., Any]:
-        """Return a transport of the kind that google-auth takes, which ends within the timeout."""
-
-    def client(self, kind: Callable[..., C]) -> C:
-        """Return a client of *kind*, `httpx.AsyncClient` or a class of its, that stays open while the model is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,38 +108,17 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class NativeModel:
-    """The provider's own LangChain class, for `litellm_enable = false`.
+class Unfit:
+    """Why a deployment cannot be called.
 
     Attributes:
-        build: makes the chat model, and imports its package only then. Raises ImportError where a package is missing,
-            ValueError where the class refuses the configuration.
-        package: import name of its package, for the Problem where that is missing.
-        extra: the extra of liverouter that installs it.
-        takes_openai_format: it takes OpenAI's `response_format`; else its `with_structured_output` makes what it takes.
-        remembers: whose answers it takes back whole in a history, reasoning and its own tools' blocks included, as a
-            message's `model_provider` says.
-        remembers_own: it takes back what its own account said alone, which it knows by ids.
-        remembers_in: (the chat model, a request) -> whether it does so in that request.
-        takes_anthropic_blocks: images, documents and tool results may stand in a history as Anthropic writes them.
-        promises: tells of a chat model whether its answers can be bound to a schema, tools beside it.
-        history: what the API of its class takes of a conversation, where litellm asks another one.
-        parameters: which parameters of a call the API of its class takes, where litellm asks another one.
-        parameters_in: (the chat model, a request) -> those of the API by which that is asked, where it is another.
+        field: the field, or the member, that is to be mended; "model" for the model.
     """
 
-    build: Callable[[Deployment, Http], BaseChatModel]
-    package: str
-    extra: str
-    takes_openai_format: bool = False
-    remembers: frozenset[str] = frozenset()
-    remembers_own: bool = False
-    remembers_in: Callable[[Any, Mapping[str, Any]], bool] = lambda *_: True
-    takes_anthropic_blocks: bool = False
-    promises: Callable[[BaseChatModel], bool] = lambda _: True
-    history: History | None = None
-    parameters: Api | None = None
-    parameters_in: Callable[[Any, Mapping[str, Any]], Api | None] = lambda *_: None
+    code: str
+    message: str
+    field: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +147,8 @@ class ProviderSpec:
     Attributes:
         name: the value of `llm_provider`.
         label: its name for people.
-        fields: its settings and secrets; exactly one is a "url", the base that calls go to. Of several secrets the
-            first that has a value is the credential.
+        fields: its settings and secrets; exactly one of them, or of `members`, is a "url", the base that calls go to.
+            Of several secrets the first that has a value is the credential.
         needs: of each group at least one field must have a value. Without a group of secrets alone, what the machine
             itself is trusted with serves where no secret has a value.
         endpoint: (settings, model) -> where calls go, for people and for what a credential may be sent to.
@@ -197,11 +158,16 @@ class ProviderSpec:
         litellm_provider: litellm's own name for it, before the "/" of a model and in its model map.
         litellm_params: model, address and credential for litellm: secrets revealed, nothing of another provider's.
         native: model -> the LangChain class that serves it without litellm.
-        dialect: model -> how its API answers.
+        dialect: model -> how its API answers; None where that is not known.
         parameters: model -> which parameters of a call its API takes.
         libraries: top-level packages whose errors say that it failed, beside litellm and httpx.
         token_modules: packages that fetch its access tokens: what fails within is no fault of a request.
 
+        members: what its one field of kind "json" may hold: settings, and references to secrets. They have no rows, no
+            variables and no secrets of their own, and all of the secrets are sent.
+        member_hints: what people write there that is no member -> what to write instead.
+        keyless: it may be called without a credential: then none is sent.
+        unfit: (model, settings, names of the secrets that have a value) -> why it cannot be called so.
         aliases: what people type instead of the name; for hints only.
         rejected: settings that it cannot use -> what to store instead.
         traced_as: the name that OpenTelemetry's GenAI conventions have for it, where that is not its own.
@@ -216,10 +182,13 @@ class ProviderSpec:
         history: model -> what its API takes of a conversation so far; by default as little as any does.
         headers: name -> the value that each request carries, or None for what is taken off: a library may have put
             there what the environment holds.
+        listed_as: model -> litellm's name of who serves it, and of the model there; see `litellm_name`.
+        is_held: requests of its deployments go to the origin of their endpoint and nowhere else, whatever a library
+            makes of their settings.
         litellm_options: further parameters for litellm: what it would do otherwise, or would not.
         litellm_patches: model -> names in `litellm_patches` of what has to be changed in litellm for it.
         litellm_client: litellm's parameters and an HTTP client -> the client of the provider's SDK by which litellm
-            calls it; None where litellm sends by its own.
+            calls it, or None for one that litellm makes; None where litellm sends by that HTTP client.
         preload: modules that its first call would import.
     """
 
@@ -233,10 +202,14 @@ class ProviderSpec:
     litellm_provider: str
     litellm_params: Callable[[Deployment], dict[str, Any]]
     native: Callable[[str], NativeModel]
-    dialect: Callable[[str], Dialect]
+    dialect: Callable[[str], Dialect | None]
     parameters: Callable[[str], Api]
     libraries: tuple[str, ...]
     token_modules: tuple[str, ...] = ()
+    members: tuple[Field, ...] = ()
+    member_hints: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    keyless: bool = False
+    unfit: Callable[[str, Mapping[str, str], Collection[str]], Unfit | None] = lambda *_: None
     aliases: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     traced_as: str = ""
@@ -248,14 +221,26 @@ class ProviderSpec:
     lacks: Callable[[str], frozenset[str]] = lambda _: frozenset()
     history: Callable[[str], History] = lambda _: History()
     headers: Callable[[Deployment], Mapping[str, str | None]] = lambda _: _NOTHING
+    listed_as: Callable[[str], tuple[str, str]] | None = None
+    is_held: bool = False
     litellm_options: Callable[[Deployment], Mapping[str, Any]] = lambda _: _NOTHING
     litellm_patches: Callable[[str], tuple[str, ...]] = lambda _: ()
     litellm_client: Callable[[Mapping[str, Any], Any], Any] | None = None
     preload: tuple[str, ...] = ()
 
     @property
+    def holder(self) -> Field | None:
+        """Return the field that holds the `members`, None where it has none."""
+        return next((f for f in self.fields if f.kind == "json"), None)
+
+    @property
+    def parts(self) -> tuple[Field, ...]:
+        """Return every setting and secret that a deployment is made of: the fields, or the members of the one."""
+        return self.members or self.fields
+
+    @property
     def secrets(self) -> tuple[Field, ...]:
-        """Return the secret fields, the one that wins first."""
+        """Return the secret fields, the one that wins first; of members none, which have no names of their own."""
         return tuple(f for f in self.fields if f.kind == "secret")
 
     @property
@@ -266,12 +251,12 @@ class ProviderSpec:
     @property
     def base(self) -> Field:
         """Return the field that says where calls go."""
-        return next(f for f in self.fields if f.kind == "url")
+        return next(f for f in self.parts if f.kind == "url")
 
     @property
     def takes_ambient(self) -> bool:
         """Tell whether it can do without a secret, by the identity that its cloud knows the machine by."""
-        return not any(set(group) <= set(self.secret_names) for group in self.needs)
+        return not self.keyless and not any(set(group) <= set(self.secret_names) for group in self.needs)
 
     def is_own(self, origin: str) -> bool:
         """Tell whether *origin* is the provider's own, over TLS."""
@@ -284,6 +269,14 @@ class ProviderSpec:
     def known_as(self, deployment: Deployment) -> str:
         """Return the name by which lists of limits, prices and prompts know the model of *deployment*."""
         return self.base_model(deployment) or deployment.model
+
+    def litellm_name(self, model: str) -> tuple[str, str]:
+        """Return litellm's name of who serves *model*, before the "/" and in its list of models, and of the model."""
+        return (self.litellm_provider, model) if self.listed_as is None else self.listed_as(model)
+
+    def traced_name(self, model: str) -> str:
+        """Return the name that OpenTelemetry's GenAI conventions have for who serves *model*."""
+        return self.traced_as or (self.name if self.listed_as is None else self.listed_as(model)[0])
 
     def maker_of(self, model: str) -> str:
         """Return LangChain's name for who makes *model*, on whichever cloud it runs."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.errors import Problem
 from liverouter.providers import claude, gemini
 from liverouter.providers.anthropic import CHAT_ANTHROPIC, MESSAGES, cached, history
+from liverouter.providers.native import Http, NativeModel
 from liverouter.providers.spec import (
     IN_HOST,
     IN_PATH,
@@ -20,8 +21,6 @@ from liverouter.providers.spec import (
     Dialect,
     Field,
     History,
-    Http,
-    NativeModel,
     ProviderSpec,
     filled,
     is_claude,

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers import spec_of
 from liverouter.routing.answer_errors import (
     BrokenCallError,
     CutStreamError,
@@ -23,7 +22,7 @@ from liverouter.routing.answer_errors import (
     hollow,
 )
 from liverouter.routing.causes import blame, is_unsendable, root_of
-from liverouter.routing.clock import Clock
+from liverouter.routing.clock import clock_for
 from liverouter.routing.tool_calls import Arguments, broken_call
 from liverouter.secrecy.redaction import brief
 
@@ -66,7 +65,7 @@ class Attempt:
         self._chat, self._identifier = chat, deployment.id
         self._timeout_s, self._strict = timeout_s, strict
         self._first_s = deployment.first_token_timeout_s
-        self.clock = Clock(timeout_s, spec_of(deployment).headers(deployment))
+        self.clock = clock_for(deployment, timeout_s)
 
     async def generate(self, messages: list[BaseMessage], params: Mapping[str, Any]) -> ChatResult:
         """Return the whole answer.

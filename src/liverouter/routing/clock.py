@@ -10,9 +10,13 @@ import contextlib
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from liverouter.providers import spec_of
+from liverouter.secrecy.origins import origin_of
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
+    from liverouter.revision import Deployment
     from liverouter.routing.said import Said
     from liverouter.routing.unreached import Lost
 
@@ -30,6 +34,7 @@ class Clock:
     Attributes:
         timeout_s: seconds, as configured.
         headers: name -> the value that each request of the attempt carries, or None for what is taken off.
+        origin: the only one that its requests may go to; "" where they go where the address of a client has them go.
         sent: whether a request was handed to a connection; one for a token, which comes first, does not count.
         answered: whether the provider has answered anything but an error.
         said: the error that it answered last; None where that was none.
@@ -39,9 +44,9 @@ class Clock:
         reads_cost: whether the caller takes the cost from litellm's answer.
     """
 
-    def __init__(self, timeout_s: float, headers: Mapping[str, str | None] | None = None) -> None:
+    def __init__(self, timeout_s: float, headers: Mapping[str, str | None] | None = None, origin: str = "") -> None:
         """Allow *timeout_s* seconds, and a tenth more for the library's own timeout to come first."""
-        self.timeout_s, self.headers = timeout_s, headers or {}
+        self.timeout_s, self.headers, self.origin = timeout_s, headers or {}, origin
         self.sent = self.answered = self.reads_cost = False
         self.said: Said | None = None
         self.declined: str | None = None
@@ -102,6 +107,13 @@ class Clock:
         for stream in self.opened:
             with contextlib.suppress(Exception):
                 await stream.aclose()
+
+
+def clock_for(deployment: Deployment, timeout_s: float) -> Clock:
+    """Return the clock of an attempt at *deployment*, as its provider has requests sent."""
+    spec = spec_of(deployment)
+    origin = origin_of(deployment.endpoint) if spec.is_held else ""
+    return Clock(timeout_s, spec.headers(deployment), origin)
 
 
 def clock_of_call() -> Clock | None:

@@ -10,6 +10,7 @@
 - No cookie is kept: a client serves many calls.
 - What a provider's library adds from variables of the environment stays here: it belongs to another address.
 - A request to this machine does not leave it by a proxy: no key is bound to that.
+- A request goes to no other origin than its deployment's, where the address is a library's choice.
 
 An attempt has a `Clock`, which this module tells what was sent, what came, and which streams it opened. An error that a
 provider calls a success gets a status of its own here.
@@ -49,6 +50,7 @@ _BY_PROXY: Final = (
     "the base URL is on this machine, but HTTP_PROXY or its kin would have the key go to a proxy: nothing was sent. "
     "Set NO_PROXY=127.0.0.1,localhost"
 )
+_ELSEWHERE: Final = "litellm would send this to {}, and it may go to {} alone: nothing was sent"
 _OURS: Final = (b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding")
 _HEADERS_OF_VARIABLES: Final = ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS")  # lines of "name: value"
 _NAMED_BY_VARIABLES: Final = {
@@ -102,9 +104,9 @@ async def _answer(
     _take_off(request.headers)
     if clock is not None:
         _put(request.headers, clock.headers)
-    if leaves(str(request.url)):
+    if why := _kept_back(str(request.url), leaves, clock):
         library = importlib.import_module(type(request).__module__.partition(".")[0])
-        return _refusal(library.Response(404), 404, _BY_PROXY)
+        return _refusal(library.Response(404), 404, why)
     response = await send(request)
     status: int = response.status_code
     if _FIRST_REDIRECT <= status < _FIRST_ERROR:
@@ -139,6 +141,13 @@ def _whole(response: Any, content: bytes, clock: Clock | None) -> Any:
     if said.is_end:
         return _refusal(response, said.status, said.message)
     return _rebuilt(response, said.status, content)
+
+
+def _kept_back(url: str, leaves: Callable[[str], bool], clock: Clock | None) -> str:
+    """Return why a request to *url* is not sent; "" where it is."""
+    if clock is not None and clock.origin not in ("", origin_of(url)):
+        return _ELSEWHERE.format(origin_of(url) or "an address that cannot be read", clock.origin)
+    return _BY_PROXY if leaves(url) else ""
 
 
 def _put(headers: Any, own: Mapping[str, str | None]) -> None:

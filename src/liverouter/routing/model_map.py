@@ -39,7 +39,7 @@ def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
     Its members are litellm's: ``max_input_tokens``, ``supports_vision``, ….
     """
     spec = spec_of(deployment)
-    return _entry(spec.litellm_provider, deployment.model, spec.base_model(deployment))
+    return _entry(*spec.litellm_name(deployment.model), spec.base_model(deployment))
 
 
 def retired_on(deployment: Deployment) -> date | None:

@@ -72,7 +72,7 @@ def preload(*, by_litellm: bool) -> None:
     if by_litellm:
         _preload_litellm()
     else:
-        _import(spec.native("").package for spec in PROVIDERS.values())
+        _import(filter(None, (spec.native("").package for spec in PROVIDERS.values())))
     _import((*_LATE, *(name for spec in PROVIDERS.values() for name in spec.preload)))
 
 
@@ -83,7 +83,7 @@ def _preload_litellm() -> None:
         ConfigError: it cannot be used.
     """
     load()
-    with _router(next(iter(PROVIDERS.values())).dialect("")):  # any will do
+    with _router(next(filter(None, (spec.dialect("") for spec in PROVIDERS.values())))):  # any will do
         pass
     _import(("fastapi",))  # by litellm's first error, where it is installed
 
@@ -115,8 +115,8 @@ def _spoken(deployments: Iterable[Deployment]) -> dict[str, tuple[Dialect, Provi
     spoken = {}
     for deployment in deployments:
         spec = spec_of(deployment)
-        dialect = spec.dialect(deployment.model)
-        spoken[dialect.name] = dialect, spec
+        if (dialect := spec.dialect(deployment.model)) is not None:
+            spoken[dialect.name] = dialect, spec
     return spoken
 
 

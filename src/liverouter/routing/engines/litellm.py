@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment, Snapshot
     from liverouter.routing.cooldowns import Cooldowns
 
-_CREDENTIALS: Final = frozenset({"api_key", "azure_ad_token", "vertex_credentials"})
+_CREDENTIALS: Final = frozenset(
+    {
+        *("api_key", "azure_ad_token", "vertex_credentials"),
+        *("aws_access_key_id", "aws_secret_access_key", "aws_session_token"),
+    }
+)
 _ONE_ATTEMPT: Final[Mapping[str, Any]] = {"num_retries": 0, "disable_fallbacks": True}
 _closing: Final[WeakSet[LoopThread]] = WeakSet()
 

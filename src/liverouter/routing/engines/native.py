@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from liverouter.errors import ConfigError, Problem
 from liverouter.providers import native_model
-from liverouter.revision import DEFAULT_NAME
+from liverouter.routing.engines.left_out import missing_package, without_litellm
 from liverouter.routing.http import DeploymentHttp
 from liverouter.secrecy.redaction import mask
 
@@ -26,23 +27,30 @@ if TYPE_CHECKING:
 def build(snapshot: Snapshot, io: LoopThread, former: Generation | None) -> tuple[Chats, tuple[Problem, ...]]:
     """Return the chat models of each name by their deployments' ids, and a warning for each fallback that is left out.
 
-    A fallback is left out where its package is not installed. The models may be called on the loop of *io* alone, as
-    those of *former*, which serve on where their deployments are what they were.
+    A fallback is left out where its package is not installed, or its provider has none. The models may be called on the
+    loop of *io* alone, as those of *former*, which serve on where their deployments are what they were.
 
     Raises:
-        ConfigError: a primary's package is not installed (LR109), or a class refuses the configuration (LR301).
+        ConfigError: a primary's package is not installed (LR109) or there is none (LR117), or a class refuses the
+            configuration (LR301).
     """
     built = _built(former)
     chats: Chats = {name: {} for name in snapshot.models}
     warnings: list[Problem] = []
     for deployment in snapshot.deployments:
         key = _key(deployment)
+        if (alone := without_litellm(deployment)) is not None:
+            if deployment is snapshot.models[deployment.name].primary:
+                raise ConfigError([replace(alone, severity="error")])
+            if snapshot.litellm_enable:  # and cannot be used; else validation has said it
+                warnings.append(alone)
+            continue
         try:
             chats[deployment.name][deployment.id] = built[key] = built.get(key) or _build(deployment, io)
         except ImportError as exc:
             if deployment is snapshot.models[deployment.name].primary:
-                raise ConfigError([_missing_package(deployment, exc)]) from exc
-            warnings.append(_missing_package(deployment, exc))
+                raise ConfigError([missing_package(deployment, exc)]) from exc
+            warnings.append(missing_package(deployment, exc))
     return chats, tuple(dict.fromkeys(warnings))
 
 
@@ -88,22 +96,3 @@ def _build(deployment: Deployment, io: LoopThread) -> BaseChatModel:
     finally:
         http.give_back()
     raise ConfigError([problem])  # out here: its context would hold parameters, and so secrets
-
-
-def _place(deployment: Deployment) -> str:
-    """Return where rows have the fallbacks of *deployment*'s name."""
-    is_default = deployment.name == DEFAULT_NAME
-    return "settings.llm_fallback_config" if is_default else f"settings.llm:{deployment.name}.fallbacks"
-
-
-def _missing_package(deployment: Deployment, exc: ImportError) -> Problem:
-    native, is_fallback = native_model(deployment), deployment.role == "fallback"
-    consequence = ": this fallback is left out" if is_fallback else ""
-    return Problem(
-        "LR109",
-        f"without litellm {deployment.provider} needs the package '{exc.name or native.package}', "
-        f"which is not installed{consequence}",
-        _place(deployment) if is_fallback else "settings.litellm_enable",
-        f"Install it: pip install 'liverouter[{native.extra}]'",
-        "warning" if is_fallback else "error",
-    )

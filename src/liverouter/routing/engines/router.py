@@ -19,7 +19,7 @@ from liverouter.revision import DEFAULT_NAME
 from liverouter.routing import litellm_patches
 from liverouter.routing.answer_errors import ParameterError
 from liverouter.routing.causes import blame, cause_of
-from liverouter.routing.clock import Clock
+from liverouter.routing.clock import Clock, clock_for
 from liverouter.routing.cooldowns import Limits
 from liverouter.routing.model_map import known_model
 from liverouter.routing.walk import Walk
@@ -139,7 +139,7 @@ class DirectCalls:
         several = len(config.deployments) > 1
         clock = Clock(snapshot.timeout_s)
         while (deployment := walk.next(self._cooldowns.active() if several else {})) is not None:
-            clock = Clock(deployment.timeout_s, spec_of(deployment).headers(deployment))
+            clock = clock_for(deployment, deployment.timeout_s)
             clock.reads_cost = True
             try:
                 one = self._one[entry_of(deployment)]
@@ -162,7 +162,8 @@ class DirectCalls:
     def _timeout(deployment: Deployment) -> Exception:
         """Return litellm's error for a provider whose client heeds no timeout."""
         what = f"no answer within {deployment.timeout_s:.3g} s"
-        error: Exception = litellm.Timeout(what, deployment.model, spec_of(deployment).litellm_provider)
+        provider, _ = spec_of(deployment).litellm_name(deployment.model)
+        error: Exception = litellm.Timeout(what, deployment.model, provider)
         return error
 
     def _bare(self, error: Exception) -> Exception:

@@ -73,6 +73,38 @@ CORTEX_PARAMETERS: Mapping[str, tuple[type, ...]] = {
         "top_p",
     )
 }
+COMPATIBLE_PARAMETERS: Mapping[str, tuple[type, ...]] = {  # that Ollama, vLLM or OpenRouter document
+    name: PARAMETERS[name]
+    for name in (
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_tokens",
+        "messages",
+        "model",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning_effort",
+        "response_format",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+    )
+} | {
+    "min_p": _NUMBER,
+    "provider": (dict,),
+    "repetition_penalty": _NUMBER,
+    "top_k": (int,),
+    "usage": (dict,),
+}
 _MAX_CHOICES = 128
 _MAX_STOPS = 4
 _RANGES: Mapping[str, tuple[float, float]] = {

@@ -1,4 +1,7 @@
-"""Vertex AI's HTTP surface: Gemini and Claude by path, bearer tokens from its own token endpoint, Google's errors."""
+"""Vertex AI's HTTP surface: Gemini and Claude by path, bearer tokens from its own token endpoint, Google's errors.
+
+Gemini answers at the paths of Google AI Studio's API as well, where a key is its credential.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MODEL = re.compile(r"/v1(?:beta1)?/projects/[^/]+/locations/[^/]+/publishers/(google|anthropic)/models/([^/:]+):(\w+)")
+_OF_STUDIO = re.compile(r"/v1beta/models/([^/:]+):(\w+)")
 _ANTHROPIC_VERSIONS = ("vertex-2023-10-16", LATEST)
 _CLAUDE_ITSELF = frozenset(  # failures that the model's own service words; Google words the rest
     {
@@ -126,8 +130,9 @@ class VertexAI:
         """Return what the path serves."""
         if (request.method, request.path) == ("POST", TOKEN_PATH):
             return self._token
-        found = _MODEL.fullmatch(request.path)
-        match (request.method, *found.groups()) if found else ():
+        found, studio = _MODEL.fullmatch(request.path), _OF_STUDIO.fullmatch(request.path)
+        parts = found.groups() if found else ("google", *studio.groups()) if studio else ()
+        match (request.method, *parts):
             case "POST", "google", model, "generateContent":
                 return ChatEndpoint(self._gemini, model=model, stream=False)
             case "POST", "google", model, "streamGenerateContent" if request.query.get("alt") == "sse":
@@ -138,8 +143,8 @@ class VertexAI:
                 return None
 
     def credential(self, request: Incoming) -> str | None:
-        """Return the bearer token."""
-        return bearer(request)
+        """Return the bearer token, or Google AI Studio's key."""
+        return bearer(request) or (request.headers.get("x-goog-api-key") if _OF_STUDIO.match(request.path) else None)
 
     def vouches_for(self, credential: str) -> bool:
         """Whether the token desk gave this token."""

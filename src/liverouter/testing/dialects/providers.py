@@ -1,6 +1,6 @@
 """The providers by name.
 
-A sixth is one `provider_*.py` and one line here, and a `wire_*.py` where its body format is new.
+A further one is one `provider_*.py` and one line here, and a `wire_*.py` where its body format is new.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from liverouter.testing.dialects.provider_anthropic import Anthropic
 from liverouter.testing.dialects.provider_azure import AzureOpenAI
+from liverouter.testing.dialects.provider_compatible import OpenAICompatible
 from liverouter.testing.dialects.provider_openai import OpenAI
 from liverouter.testing.dialects.provider_snowflake import SnowflakeCortex
 from liverouter.testing.dialects.provider_vertex import VertexAI
@@ -22,6 +23,7 @@ _MAKERS: Mapping[str, Callable[[], Provider]] = {
     "anthropic": Anthropic,
     "azure-openai": AzureOpenAI,
     "openai": OpenAI,
+    "openai-compatible": OpenAICompatible,
     "snowflake-cortex": SnowflakeCortex,
     "vertex-ai": VertexAI,
 }
