@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a test starts use the native engine: litellm's import would cost each of them seconds."""
+    monkeypatch.setenv("LITELLM_ENABLE", "false")
+
+
+@pytest.fixture
 def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """A configured database, named by the environment, and its only provider."""
     with StandIn("openai") as standin:

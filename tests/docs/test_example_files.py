@@ -74,7 +74,7 @@ class TestFiles:
             reply = await browser.get("/answer", params={"question": "hi"})
         assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
 
-    @pytest.mark.usefixtures("provider")
+    @pytest.mark.usefixtures("provider", "native")
     def test_celery_s_workers_answer(self, needs_program: Callable[..., Path], tmp_path: Path) -> None:
         """celery_tasks.py: tasks of two forked workers, through a real Redis."""
         server = needs_program("redis-server", package="redis-server")
@@ -108,7 +108,7 @@ class TestFiles:
         wanted = [f"gpt-4o says: Summarize in one sentence: {text}" for text in "abc"]
         assert done.stdout == f"{wanted}\n", done.stderr + (tmp_path / "log").read_text()
 
-    @pytest.mark.usefixtures("provider")
+    @pytest.mark.usefixtures("provider", "native")
     def test_service_goes_on(self) -> None:
         """service.py: it asks again and again."""
         with subprocess.Popen([sys.executable, FOLDER / "service.py"], stdout=subprocess.PIPE, text=True) as service:

@@ -70,7 +70,7 @@ class TestExamples:
         assert capsys.readouterr().out == "16\n"
         assert provider.hits == 16
 
-    @pytest.mark.usefixtures("provider")
+    @pytest.mark.usefixtures("provider", "native")
     def test_prefork_child_has_a_client_of_its_own(self) -> None:
         """Parent and child both answer after a fork, in a process of their own."""
         done = subprocess.run(

@@ -29,7 +29,9 @@ def standin() -> Iterator[StandIn]:
 def _loaded(standin: StandIn) -> None:
     """What the first call of a process loads, litellm above all, takes longer than the bounds on a busy machine."""
     with MemoryRouter(standin.rows("first"), secrets=standin.secrets()) as live:
-        live.chat_model().invoke("hi")
+        for enabled in (True, False):
+            live.set(litellm_enable=enabled)
+            live.chat_model().invoke("hi")
 
 
 @pytest.fixture
@@ -41,6 +43,12 @@ def patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-fault")
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients use the native engine: callers never stop, and a call by litellm takes three times the CPU."""
+    monkeypatch.setenv("LITELLM_ENABLE", "false")
 
 
 @pytest.fixture

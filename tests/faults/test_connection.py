@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tests.kit.admin import Admin
     from tests.kit.postgres.proxy import FaultProxy
 
+pytestmark = pytest.mark.usefixtures("native")  # nothing here depends on the engine
+
 PROBED = {"probe_interval_s": 0.5}
 HALF_OPEN_S = 2 * (0.6 + 2.0) + ROOM_S  # two probes and their timeouts
 

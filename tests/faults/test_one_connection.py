@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.kit.postgres.cluster import Cluster
     from tests.kit.postgres.proxy import FaultProxy
 
+pytestmark = pytest.mark.usefixtures("native")  # nothing here depends on the engine
+
 OURS = "FROM pg_stat_activity WHERE application_name LIKE 'liverouter%' AND datname = current_database()"
 CLIENTS = 30
 

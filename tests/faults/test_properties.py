@@ -26,6 +26,8 @@ from tests.kit.waiting import until
 if TYPE_CHECKING:
     from tests.kit.admin import Admin
 
+pytestmark = pytest.mark.usefixtures("native")  # nothing here depends on the engine
+
 FORK_S = 60.0
 
 

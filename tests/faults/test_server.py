@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     MakeAdmin = Callable[[str], Admin]
 
+pytestmark = pytest.mark.usefixtures("native")  # nothing here depends on the engine
+
 
 class TestDown:
     def test_backend_killed(self, cluster: Cluster, make_admin: MakeAdmin) -> None:

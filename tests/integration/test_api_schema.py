@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis
-import psycopg
 import pytest
 import schemathesis
 from fastapi.routing import APIRoute
@@ -17,13 +15,13 @@ from schemathesis.checks import negative_data_rejection, positive_data_acceptanc
 from liverouter.daemon import api_config, api_fleet, api_process
 from liverouter.daemon.auth import AdminToken, LoginLimiter
 from liverouter.daemon.request_guard import Policy
-from liverouter.postgres import migrate
 from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import StandIn
 from tests.kit.http import PATIENCE_S, Api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from schemathesis import Case
 
@@ -42,18 +40,17 @@ def _policy() -> Policy:
 
 
 @pytest.fixture(scope="module")
-def served(server: Any) -> Iterator[Api]:
+def served(new_database: Callable[[str], AbstractContextManager[str]]) -> Iterator[Api]:
     """The API with a live config, so that every route can do its work."""
-    name = f"liverouter_{os.getpid()}_schema"
-    with psycopg.connect(server.admin_dsn, autocommit=True) as admin, StandIn("openai") as openai:
-        admin.execute(f'CREATE DATABASE "{name}"')
-        migrate.upgrade(server.dsn(name))
-        with Api(server.dsn(name), secret_keys=generate_key(), policy=_policy()) as api:
-            api.client.headers.update(AUTHORIZED)
-            rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
-            api.save(settings=rows, secrets={"openai_api_key": KEY})
-            yield api
-        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with (
+        new_database("schema") as dsn,
+        StandIn("openai") as openai,
+        Api(dsn, secret_keys=generate_key(), policy=_policy()) as api,
+    ):
+        api.client.headers.update(AUTHORIZED)
+        rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
+        api.save(settings=rows, secrets={"openai_api_key": KEY})
+        yield api
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -104,21 +103,19 @@ def expected_hits(failure: Failure) -> int:
 
 
 class Worlds:
-    """One world per dialect, engine and method, made when first asked for, kept for the module."""
+    """One world per dialect and engine, made when first asked for, kept for the module."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, str, str], World] = {}
-        self._making = threading.Lock()
+        self._made: dict[tuple[str, str], World] = {}
 
-    def of(self, dialect: str, engine: str, method: str) -> World:
+    def of(self, dialect: str, engine: str) -> World:
         """Return the world, with nothing failing and nothing cooling."""
-        with self._making:
-            world = self._made.get((dialect, engine, method)) or self._make(dialect, engine, method)
+        world = self._made.get((dialect, engine)) or self._make(dialect, engine)
         world.primary.heal()
         world.clock.tick(10 * COOLDOWN_S)
         return world
 
-    def _make(self, dialect: str, engine: str, method: str) -> World:
+    def _make(self, dialect: str, engine: str) -> World:
         world = World(
             dialect,
             litellm_enable=engine == "litellm",
@@ -129,10 +126,11 @@ class Worlds:
             llm_temperature=0.5,
             llm_max_tokens=100,
         )
-        self._made[dialect, engine, method] = world.__enter__()
-        assert world.call(method).role == "primary"  # loads what litellm loads late, before time counts
+        self._made[dialect, engine] = world.__enter__()
+        for method in ("invoke", "stream"):
+            assert world.call(method).role == "primary"  # loads what litellm loads late, before time counts
         world.primary.fail(Failure.BAD_REQUEST)
-        assert world.call(method).role == "fallback"
+        assert world.call().role == "fallback"
         return world
 
     def all(self) -> list[World]:
@@ -182,8 +180,7 @@ class TestPrimaryFails:
         From a loop and from a thread in turn: every failure and every dialect is met by all four methods.
         """
         methods = methods_of(failure, dialect, engine)
-        with ThreadPoolExecutor(len(methods)) as pool:
-            first = list(pool.map(lambda method: _play(worlds, failure, dialect, engine, method), methods))
+        first = [_play(worlds.of(dialect, engine), failure, method) for method in methods]
         assert sleeps == []
         table.setdefault(failure.value, {}).setdefault(dialect, {})[engine] = {
             "primary_hits": max(outcome.primary_hits for outcome in first),
@@ -192,9 +189,8 @@ class TestPrimaryFails:
         }
 
 
-def _play(worlds: Worlds, failure: Failure, dialect: str, engine: str, method: str) -> Outcome:
+def _play(world: World, failure: Failure, method: str) -> Outcome:
     """Have the primary fail for *method*, cool and heal; return the first call's outcome."""
-    world = worlds.of(dialect, engine, method)
     world.primary.fail(failure)
     hits = expected_hits(failure)
 
@@ -246,6 +242,7 @@ def _check_first(first: Outcome, world: World, hits: int) -> None:
     assert str(first.answer.content).endswith("hi there")
     assert (first.primary_hits, first.fallback_hits) == (hits, 1)
     assert first.told["failed_over"] is True
+    assert not hits or first.told["attempts"] == hits + 1
     assert first.told["deployment_id"] == world.deployment("fallback").id
     assert first.seconds < TIMEOUT_S / 2
 
@@ -273,35 +270,35 @@ class TestWire:
         parameters, headers = (
             known[dialect] | own.get(dialect, set()) for known, own in zip((BODY, HEADERS), more, strict=True)
         )
+        world = worlds.of(dialect, engine)
         for method in METHODS:
-            world = worlds.of(dialect, engine, method)
             world.call(method)
-            for standin in world.standins:
-                assert standin.violations == ()
-            for request in world.primary.requests:
-                if request.kind != "chat":
-                    continue
-                assert request.body is not None
-                assert set(request.body) <= parameters
-                own = {name for name in request.headers if not name.startswith("x-stainless-")}
-                assert own - HTTP <= headers
-                assert set(request.query.items()) <= {("alt", "sse"), ("api-version", "2024-10-21")}
+        for standin in world.standins:
+            assert standin.violations == ()
+        for request in world.primary.requests:
+            if request.kind != "chat":
+                continue
+            assert request.body is not None
+            assert set(request.body) <= parameters
+            own = {name for name in request.headers if not name.startswith("x-stainless-")}
+            assert own - HTTP <= headers
+            assert set(request.query.items()) <= {("alt", "sse"), ("api-version", "2024-10-21")}
 
     @pytest.mark.parametrize("engine", ENGINES)
     @pytest.mark.parametrize("dialect", DIALECTS)
     def test_secret_goes_to_its_own_provider_only(self, dialect: str, engine: str, worlds: Worlds) -> None:
         """Neither deployment ever sees a secret of the other."""
+        world = worlds.of(dialect, engine)
+        world.primary.fail(Failure.BAD_REQUEST)
         for method in METHODS:
-            world = worlds.of(dialect, engine, method)
-            world.primary.fail(Failure.BAD_REQUEST)
             world.call(method)
-            deployments = world.live.generation().snapshot.deployments
-            for deployment, other in zip(world.standins, reversed(deployments), strict=True):
-                secrets = [part for secret in other.secrets.values() for part in _parts(secret.reveal())]
-                assert secrets
-                for request in deployment.requests:
-                    text = json.dumps([request.path, dict(request.query), dict(request.headers), request.body])
-                    assert not [secret for secret in secrets if secret in text]
+        deployments = world.live.generation().snapshot.deployments
+        for deployment, other in zip(world.standins, reversed(deployments), strict=True):
+            secrets = [part for secret in other.secrets.values() for part in _parts(secret.reveal())]
+            assert secrets
+            for request in deployment.requests:
+                text = json.dumps([request.path, dict(request.query), dict(request.headers), request.body])
+                assert not [secret for secret in secrets if secret in text]
 
 
 def _parts(secret: str) -> list[str]:

@@ -487,7 +487,8 @@ class TestTwoProcesses:
         """Two real processes on one database and one Redis: the 401 that one met, the other never sends for."""
         primary, fallback = standins
         _configure(dsn, primary, fallback)
-        monkeypatch.setenv("LIVEROUTER_READY_TIMEOUT_S", "120")  # litellm is imported, on a busy machine
+        monkeypatch.setenv("LIVEROUTER_READY_TIMEOUT_S", "120")  # on a busy machine
+        monkeypatch.setenv("LITELLM_ENABLE", "false")  # its import would cost seconds of CPU, and both engines share
         monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
         monkeypatch.setenv("LIVEROUTER_REDIS_URL", f"redis://127.0.0.1:{best_cache.port}/0")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-key")

@@ -70,13 +70,16 @@ def secrets_of(live: Any) -> set[str]:
 
 
 def shown(error: BaseException, *, rendered: bool) -> str:
-    """Return all that a curious tool can show of *error*: frames, their locals, attributes, causes, to some depth."""
+    """Return all that a curious tool can show of *error*: frames, their locals, attributes, causes, to some depth.
+
+    *rendered*: also as a log and a console show it, which takes several times as long.
+    """
     found = Curious()
     found.look(error, _DEPTH)
-    frames = ExceptionDictTransformer(show_locals=True, locals_max_length=10_000, locals_max_string=10_000)
-    found.texts.append(repr(frames((type(error), error, error.__traceback__))))
     if not rendered:
         return "\n".join(found.texts)
+    frames = ExceptionDictTransformer(show_locals=True, locals_max_length=10_000, locals_max_string=10_000)
+    found.texts.append(repr(frames((type(error), error, error.__traceback__))))
     text = io.StringIO()
     trace = Traceback.from_exception(
         type(error), error, error.__traceback__, show_locals=True, locals_max_length=1000, locals_max_string=10_000

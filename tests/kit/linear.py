@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SIZES: Final = (400, 1_600, 6_400, 25_600, 102_400)  # characters; ascending, so that what is cubic ends early
 _GROWTH: Final = 9.0  # four times the input: 4 where time is linear, 16 where it is quadratic
@@ -23,6 +23,7 @@ def assert_linear(
     run: Callable[[Any], object],
     make: Callable[[int], Any],
     *,
+    sizes: Sequence[int] = SIZES,
     clock: Callable[[], float] = time.thread_time,
     floor_s: float = 0.03,
 ) -> None:
@@ -31,6 +32,7 @@ def assert_linear(
     Args:
         run: what is measured; takes what *make* returns.
         make: makes an input of *n* characters.
+        sizes: characters, each four times the one before.
         clock: seconds; the thread's CPU time by default.
         floor_s: seconds; what takes less is not judged, as it harms nobody.
     """
@@ -45,12 +47,12 @@ def assert_linear(
         finally:
             gc.enable()
 
-    known: list[float] = []  # seconds for each of SIZES
-    for size in SIZES:
+    known: list[float] = []  # seconds for each of *sizes*
+    for size in sizes:
         long_s = spent_s(size)
         # Against 16 times less as well: there no noise makes linear time look quadratic, or quadratic linear.
         for steps in range(min(2, len(known)), 0, -1):
-            smaller, tries = SIZES[len(known) - steps], _TRIES
+            smaller, tries = sizes[len(known) - steps], _TRIES
             while long_s > max(floor_s, _GROWTH**steps * known[-steps]):
                 if not tries:
                     raise AssertionError(f"{smaller} characters: {known[-steps]:.3f} s, {size}: {long_s:.3f} s of CPU")

@@ -201,7 +201,7 @@ class TestRowToModel:
         ]
         psql(_FIRST_ROWS.format(api_base=openai.api_base))
         good = 1
-        with Prompt(dsn, OPENAI_API_KEY=KEY) as prompt:
+        with Prompt(dsn, OPENAI_API_KEY=KEY, LITELLM_ENABLE="false") as prompt:
             for spoil, mend, code, hint in bad:
                 psql(spoil)
                 wait_until(lambda: prompt("status().rejected_revision") == good + 1)  # noqa: B023 - called at once
