@@ -33,8 +33,8 @@ def preload(*, litellm: bool | None = None) -> None:
             warmup.preload(by_litellm=litellm)
         except ConfigError:  # each child tells it, and is of the native engine then
             warmup.preload(by_litellm=False)
-    if OPTIONS["gc_freeze"].value(os.environ.get(OPTIONS["gc_freeze"].variable, "")):
-        freeze()
+        if OPTIONS["gc_freeze"].value(os.environ.get(OPTIONS["gc_freeze"].variable, "")):
+            freeze()
 
 
 def _wants_litellm() -> bool:

@@ -76,8 +76,9 @@ def default_client() -> LiveRouter:
     """Return the default client, started; made from the environment by the first call."""
     global _client  # noqa: PLW0603 - the module's state
     from liverouter.loops.fork import unforkable
+    from liverouter.routing.litellm_setup import collecting_later
 
-    with unforkable():
+    with unforkable(), collecting_later():
         from liverouter.client import LiveRouter  # takes a second
     with _lock:
         if _client is None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-
-import structlog
 
 from liverouter.bus import Bus
 from liverouter.events import Event, Observer, ReadFailed
@@ -73,17 +73,27 @@ class Log:
         """Write one line."""
         area = _AREAS.get(event.partition(".")[0])
         name = f"{_ROOT}.{area}" if area else _ROOT
-        own = list(_loggers_of(name))
-        if any(logger.handlers for logger in own) or (logging.root.handlers and not structlog.is_configured()):
+        own, structlog = list(_loggers_of(name)), _structlog()
+        is_configured = structlog is not None and structlog.is_configured()
+        if any(logger.handlers for logger in own) or (logging.root.handlers and not is_configured):
             _to_stdlib(logging.getLogger(name), _LEVELS[level], event, facts)
             return
         least = next((logger.level for logger in own if logger.level), None)
-        if structlog.is_configured():
+        if is_configured:
             if _LEVELS[level] >= (least or 0):
                 getattr(structlog.get_logger(name), level)(event, **facts)
         elif _LEVELS[level] >= (least or _LEVELS.get(os.environ.get("LIVEROUTER_LOG_LEVEL", "").lower(), logging.INFO)):
-            log = _to_stderr(terminal=_is_terminal(), colors="NO_COLOR" not in os.environ)
-            getattr(log, level)(event, **facts)
+            if _is_terminal():
+                getattr(_to_terminal(colors="NO_COLOR" not in os.environ), level)(event, **facts)
+            else:
+                bound = structlog.contextvars.get_contextvars() if structlog is not None else {}
+                _to_file({**bound, **facts, "event": event, "level": level})
+
+
+def _structlog() -> Any:
+    """Return the package structlog, None where nobody has imported it: then nobody has configured it either."""
+    module = sys.modules.get("structlog")
+    return module if hasattr(module, "wrap_logger") else None  # else another thread imports it now
 
 
 def _loggers_of(name: str) -> Iterator[logging.Logger]:
@@ -110,20 +120,27 @@ def _is_terminal() -> bool:
     return False
 
 
+def _to_file(line: Mapping[str, Any]) -> None:
+    """Write *line* as JSON to standard error, with the time."""
+    time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    stderr = _Stderr()
+    stderr.write(json.dumps({**line, "timestamp": time}, default=str) + "\n")
+    stderr.flush()
+
+
 @functools.cache
-def _to_stderr(*, terminal: bool, colors: bool) -> Any:
-    """Return the structlog logger that writes to standard error, whatever the application does with structlog."""
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=colors) if terminal else structlog.processors.JSONRenderer(default=str)
-    )
+def _to_terminal(*, colors: bool) -> Any:
+    """Return the structlog logger that writes for people, whatever the application does with structlog."""
+    import structlog  # with rich, a sixth of a second
+
     return structlog.wrap_logger(
         structlog.WriteLogger(_Stderr()),  # type: ignore[arg-type]  # only write and flush are used
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal),
-            *([_fit_for_a_terminal] if terminal else []),  # JSON escapes by itself
-            renderer,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            _fit_for_a_terminal,
+            structlog.dev.ConsoleRenderer(colors=colors),
         ],
         wrapper_class=structlog.BoundLogger,
     )

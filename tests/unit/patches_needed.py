@@ -6,6 +6,7 @@ Each is asked of litellm as it comes, in a process that has patched nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -108,6 +109,20 @@ def honest_ends() -> bool:
             return True
 
 
+def needless_imports() -> bool:
+    """Tell whether a call that fails loads FastAPI, or what litellm logs to OpenTelemetry by, where nobody has."""
+
+    async def call(provider: StandIn) -> None:
+        with contextlib.suppress(openai.APIError):
+            await litellm.acompletion("openai/gpt-4o", HI, api_key="k", api_base=provider.api_base, num_retries=0)
+
+    before = set(sys.modules)
+    with StandIn("openai") as provider:
+        provider.fail("401")
+        asyncio.run(call(provider))
+    return not {"fastapi.exceptions", "litellm.integrations.otel.logger"}.isdisjoint(sys.modules.keys() - before)
+
+
 def shorten_masking() -> bool:
     """Tell whether masking takes the square of a text's length."""
     try:
@@ -124,6 +139,7 @@ def snowflake_stops() -> bool:
 
 
 ASKED: Final[tuple[Callable[[], bool], ...]] = (
+    needless_imports,  # first: the others load more
     equal_chunks,
     gemini_ends,
     google_tokens,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import inspect
@@ -31,6 +32,7 @@ HOST: Final = (  # what the application has imported, and uses for itself
     "litellm.llms.snowflake.chat.transformation",
     "litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini",
     "litellm.llms.vertex_ai.vertex_llm_base",
+    "litellm.proxy.guardrails.exception_utils",
     "numpy",
     "openai",
     "opentelemetry.sdk._logs",  # which some of these import where it is installed, and which adds a filter of warnings
@@ -38,6 +40,7 @@ HOST: Final = (  # what the application has imported, and uses for itself
     "sqlalchemy.ext.asyncio",
     "structlog",
 )
+CACHED: Final = type(functools.cache(len))  # of what `functools` makes of a function
 PACKAGES: Final = {name.partition(".")[0] for name in HOST} | {"asyncio", "langchain_core", "logging", "socket", "ssl"}
 ROWS: Final = {
     "llm_provider": "openai",
@@ -61,7 +64,7 @@ def functions() -> dict[str, int]:
         if name.partition(".")[0] not in PACKAGES:
             continue
         for key, value in list(vars(module).items()):
-            if inspect.isfunction(value) or isinstance(value, re.Pattern):
+            if inspect.isfunction(value) or isinstance(value, re.Pattern | CACHED):
                 found[f"{name}.{key}"] = id(value)
             elif inspect.isclass(value) and value.__module__ == name:
                 found[f"{name}.{key}"] = id(value)

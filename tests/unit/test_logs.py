@@ -73,6 +73,23 @@ class TestPlace:
         assert (lines[0]["instance"], lines[0]["level"], lines[1]["revision"]) == ("1", "info", 8)
 
     @unconfigured()
+    def test_structlog_is_not_loaded_for_a_file(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It brings rich along, which a service that never imports it would carry for nothing."""
+        monkeypatch.delitem(sys.modules, "structlog")
+        LogObserver()(ENDED)
+        assert "structlog" not in sys.modules
+        assert json.loads(capsys.readouterr().err)["event"] == "client.closed"
+
+    @unconfigured()
+    def test_facts_bound_by_structlog_stand_in_the_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """As an application binds them for a request, configured or not."""
+        with structlog.contextvars.bound_contextvars(request_id="r-7"):
+            LogObserver()(ENDED)
+        assert json.loads(capsys.readouterr().err)["request_id"] == "r-7"
+
+    @unconfigured()
     def test_terminal_is_for_people(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         """Readable lines where standard error is one."""
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)

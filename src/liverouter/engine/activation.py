@@ -179,8 +179,8 @@ class Activation:
             self.tell(Step.WARMING)
             self.warm(generation)
             warmed = time.monotonic()
-        if self._gc_freeze:
-            freeze()
+            if self._gc_freeze:
+                freeze()  # in here: the first collection would look through all that was loaded meanwhile
         return generation, (built - started) * 1000, (warmed - built) * 1000
 
     def validate(self, rows: Rows, environment: Environment) -> Validation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 from liverouter.providers.native import Http, NativeModel
 from liverouter.providers.parameters import Api, Model, Takes, effort_of, nearest
@@ -173,10 +173,29 @@ def chat_options(http: Http) -> dict[str, Any]:
         "max_retries": 0,
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
         "http_async_client": http.client(openai.DefaultAsyncHttpxClient),
+        "http_client": _unused_client(),
     }
     if "stream_chunk_timeout" in ChatOpenAI.model_fields:  # since 1.2
         options["stream_chunk_timeout"] = None  # ours bounds the silence; theirs takes a task for each chunk
     return options
+
+
+@functools.cache
+def _unused_client() -> Any:
+    """Return the client for sync calls, which nobody makes: a real one would read all certificates for each model."""
+    import openai
+
+    return openai.DefaultHttpxClient(transport=cast("Any", _Nowhere()))
+
+
+class _Nowhere:
+    """A transport of httpx that sends nothing."""
+
+    def handle_request(self, request: object) -> NoReturn:
+        raise NotImplementedError("calls are async, on the I/O loop")
+
+    def close(self) -> None:
+        pass
 
 
 def as_they_are(client: C) -> C:

@@ -162,10 +162,11 @@ def _put(headers: Any, own: Mapping[str, str | None]) -> None:
 def _take_off(headers: Any) -> None:
     """Take off *headers* what a library put there from the environment, of which no row says where it may go."""
     for name, variables in _NAMED_BY_VARIABLES.items():
-        if name in headers and headers[name] in {os.environ.get(variable) for variable in variables}:
+        given = [os.environ[variable] for variable in variables if variable in os.environ]
+        if given and headers.get(name) in given:
             del headers[name]
     for variable in _HEADERS_OF_VARIABLES:
-        for line in os.environ.get(variable, "").split("\n"):
+        for line in filter(None, os.environ.get(variable, "").split("\n")):
             name, _, value = line.partition(":")
             if headers.get(name.strip()) == value.strip():
                 del headers[name.strip()]

@@ -304,7 +304,22 @@ def _costs() -> None:
     logging.response_cost_calculator = calculate
 
 
-COMMON: Final = ("costs", "equal_chunks", "guard_clients", "honest_ends", "shorten_masking")
+def _needless_imports() -> None:
+    """Have litellm ask FastAPI and OpenTelemetry what only they know where somebody has imported them.
+
+    It imports FastAPI at the first error, to see that this is none of FastAPI's, and all that it logs to OpenTelemetry
+    by at the first call, to see that nobody has switched that on: 8 MB, and a twentieth of a start. Seen in 1.106 to
+    1.110.
+    """
+    errors: Any = _found("litellm.proxy.guardrails.exception_utils")
+    if (is_fastapis := getattr(errors, "is_fastapi_http_exception", None)) is not None:
+        errors.is_fastapi_http_exception = lambda *of: "fastapi.exceptions" in sys.modules and is_fastapis(*of)
+    traces: Any = _found("litellm.integrations.otel.runtime")
+    if (loaded := getattr(traces, "_otel_runtime", None)) is not None:
+        traces._otel_runtime = lambda: loaded() if "litellm.integrations.otel.logger" in sys.modules else None  # noqa: SLF001 - litellm has no switch for it
+
+
+COMMON: Final = ("costs", "equal_chunks", "guard_clients", "honest_ends", "needless_imports", "shorten_masking")
 PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
     {
         "costs": _costs,
@@ -313,6 +328,7 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
         "google_tokens": _google_tokens,
         "guard_clients": _guard_clients,
         "honest_ends": _honest_ends,
+        "needless_imports": _needless_imports,
         "shorten_masking": _shorten_masking,
         "snowflake_stops": _snowflake_stops,
     }

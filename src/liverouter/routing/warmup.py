@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import linecache
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -77,7 +78,7 @@ def preload(*, by_litellm: bool) -> None:
 
 
 def _preload_litellm() -> None:
-    """Load litellm, and what a Router and the first error load beside it.
+    """Load litellm, and what a Router loads beside it.
 
     Raises:
         ConfigError: it cannot be used.
@@ -85,7 +86,6 @@ def _preload_litellm() -> None:
     load()
     with _router(next(filter(None, (spec.dialect("") for spec in PROVIDERS.values())))):  # any will do
         pass
-    _import(("fastapi",))  # by litellm's first error, where it is installed
 
 
 def _import(names: Iterable[str]) -> None:
@@ -124,7 +124,7 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     """Lead litellm through *dialect* as *spec*'s client reads it.
 
     Raises:
-        Exception: the error that is the last of its answers, or whatever litellm raises before.
+        Exception: whatever litellm raises where an answer is wanted.
     """
     from langchain_litellm import ChatLiteLLMRouter
 
@@ -143,14 +143,16 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
 
 
 async def _speak(answering: BaseChatModel, failing: BaseChatModel) -> None:
-    """Have *answering* answer and stream, as an attempt has; raise the error of *failing*."""
+    """Have *failing* fail, and *answering* answer and stream, as an attempt has."""
     from langchain_core.messages import HumanMessage
 
     messages: list[BaseMessage] = [HumanMessage("hi")]
+    with contextlib.suppress(Exception):  # it is what is wanted
+        await failing._agenerate(messages)  # noqa: SLF001 - what an attempt calls
+    linecache.clearcache()  # of litellm's own source, which it reads for each error's traceback: 4 MB
     await answering._agenerate(messages, tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
     async for _ in answering._astream(messages, tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
         pass
-    await failing._agenerate(messages)  # noqa: SLF001 - what an attempt calls
 
 
 @contextlib.contextmanager
