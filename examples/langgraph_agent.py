@@ -11,10 +11,10 @@ def weather(city: str) -> str:
 
 
 model = get_chat_model()
-question = {"messages": [{"role": "user", "content": "How is the weather?"}]}
+question = "How is the weather?"
 
 agent = create_agent(model=model, tools=[weather])
-print(agent.invoke(question)["messages"][-1].text)
+print(agent.invoke({"messages": [{"role": "user", "content": question}]})["messages"][-1].text)
 
 steady = create_agent(model=model.pinned(), tools=[weather])  # for one long run: no swap in the middle
-print(steady.invoke(question)["messages"][-1].text)
+print(steady.invoke({"messages": [{"role": "user", "content": question}]})["messages"][-1].text)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_core.language_models import BaseChatModel
-    from litellm import Router
 
     from liverouter.errors import Problem
     from liverouter.revision import Deployment, ModelConfig, Snapshot
@@ -56,7 +55,7 @@ class Generation:
     number: int
     snapshot: Snapshot
     models: Mapping[str, ServedModel]
-    router: Router | None
+    router: Any
     cooldowns: Cooldowns
     warnings: tuple[Problem, ...] = ()
     name: str = DEFAULT_NAME
