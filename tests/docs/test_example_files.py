@@ -35,7 +35,7 @@ class TestFiles:
     def test_script_answers_and_streams(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """script.py: invoke and stream of the default handle."""
         run("script.py")
-        assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: and now in pieces\n"
+        assert capsys.readouterr().out == "gpt-5.4 says: hi\ngpt-5.4 says: and now in pieces\n"
         assert provider.hits == 2
 
     async def test_fastapi_answers_whole_and_in_pieces(self, provider: StandIn) -> None:
@@ -47,9 +47,9 @@ class TestFiles:
         ):
             reply = await browser.get("/answer", params={"question": "hi"})
             events = (await browser.get("/stream", params={"question": "hi"})).text
-        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
+        assert reply.json() == {"answer": "gpt-5.4 says: hi", "served_by": "gpt-5.4"}
         pieces = [json.loads(piece) for piece in re.findall(r"^data: (\".*\")$", events, re.MULTILINE)]
-        assert "".join(pieces) == "gpt-4o says: hi"
+        assert "".join(pieces) == "gpt-5.4 says: hi"
         assert events.endswith("event: end\ndata: {}\n\n")
         assert provider.hits == 2
 
@@ -62,7 +62,7 @@ class TestFiles:
             transport=httpx.ASGITransport(site.application), base_url="http://testserver"
         ) as browser:
             reply = await browser.get("/answer", params={"question": "hi"})
-        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
+        assert reply.json() == {"answer": "gpt-5.4 says: hi", "served_by": "gpt-5.4"}
 
     @pytest.mark.usefixtures("provider")
     def test_celery_s_workers_answer(self, needs_program: Callable[..., Path], tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ class TestFiles:
                     process.terminate()
                     process.wait(90)
                 place.close()
-        wanted = [f"gpt-4o says: Summarize in one sentence: {text}" for text in "abc"]
+        wanted = [f"gpt-5.4 says: Summarize in one sentence: {text}" for text in "abc"]
         assert done.stdout == f"{wanted}\n", done.stderr + (tmp_path / "log").read_text()
 
     @pytest.mark.usefixtures("provider")
@@ -104,14 +104,14 @@ class TestFiles:
         with subprocess.Popen([sys.executable, FOLDER / "service.py"], stdout=subprocess.PIPE, text=True) as service:
             assert service.stdout is not None
             try:
-                assert [service.stdout.readline() for _ in range(2)] == ["gpt-4o says: gpt-4o says: hello\n"] * 2
+                assert [service.stdout.readline() for _ in range(2)] == ["gpt-5.4 says: gpt-5.4 says: hello\n"] * 2
             finally:
                 service.terminate()
 
     def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """langgraph_agent.py: its tool is offered, live and frozen."""
         run("langgraph_agent.py")
-        assert [line[:12] for line in capsys.readouterr().out.splitlines()] == ["gpt-4o says:"] * 2
+        assert [line[:12] for line in capsys.readouterr().out.splitlines()] == ["gpt-5.4 says:"] * 2
         tools = [request.body["tools"][0]["function"]["name"] for request in provider.requests if request.body]
         assert set(tools) == {"weather"}
 
@@ -119,7 +119,7 @@ class TestFiles:
     def test_deep_agent_answers(self, capsys: pytest.CaptureFixture[str]) -> None:
         """deep_agent.py: names that no row configures serve as the default does."""
         run("deep_agent.py")
-        assert capsys.readouterr().out.startswith("gpt-4o says:")
+        assert capsys.readouterr().out.startswith("gpt-5.4 says:")
 
     def test_settings_table_is_the_page_s(self) -> None:
         """settings_table.sql holds the statements of its page, which a test of their own runs."""

@@ -28,7 +28,7 @@ _SWITCH: Final = """
 BEGIN;
 UPDATE liverouter.settings SET value = '"anthropic"' WHERE key = 'llm_provider';
 UPDATE liverouter.settings SET value = '"claude-sonnet-4-6"' WHERE key = 'llm_model';
-UPDATE liverouter.settings SET value = '{"provider": "openai", "model": "gpt-4o"}' WHERE key = 'llm_fallback_config';
+UPDATE liverouter.settings SET value = '{"provider": "openai", "model": "gpt-5.4"}' WHERE key = 'llm_fallback_config';
 COMMIT;"""
 _SPOIL: Final = """UPDATE liverouter.settings SET value = '"antropic"' WHERE key = 'llm_provider';"""
 _MEND: Final = """UPDATE liverouter.settings SET value = '"anthropic"' WHERE key = 'llm_provider';"""
@@ -65,7 +65,7 @@ class Story:
         """Make the first config: OpenAI, with Anthropic behind it."""
         rows = {
             "llm_provider": "openai",
-            "llm_model": "gpt-4o",
+            "llm_model": "gpt-5.4",
             "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-6"},
             "openai_api_base": self._openai.api_base,
             "anthropic_api_base": self._anthropic.api_base,
