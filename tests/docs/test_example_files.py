@@ -111,7 +111,7 @@ class TestFiles:
     def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """langgraph_agent.py: its tool is offered, live and frozen."""
         run("langgraph_agent.py")
-        assert [line[:12] for line in capsys.readouterr().out.splitlines()] == ["gpt-5.4 says:"] * 2
+        assert [line[:13] for line in capsys.readouterr().out.splitlines()] == ["gpt-5.4 says:"] * 2
         tools = [request.body["tools"][0]["function"]["name"] for request in provider.requests if request.body]
         assert set(tools) == {"weather"}
 
