@@ -29,7 +29,7 @@ def draw(figures: Sequence[Figure], folder: Path) -> None:
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "liverouter"}  # text stays text; the same ids every time
     folder.mkdir(parents=True, exist_ok=True)
     _ratios([f for f in figures if f.ratio is not None and f.goal is not None], folder / "ratios.svg")
-    reload = next((f for f in figures if f.what.startswith("commit → live") and f.series), None)
+    reload = next((f for f in figures if f.what.startswith("commit → live") and "floor" in f.series), None)
     if reload is not None:
         _distribution(reload, folder / "reloads.svg")
     herds = {int(found[1]): f for f in figures if (found := _HERD.search(f.what))}
