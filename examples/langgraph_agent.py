@@ -16,10 +16,10 @@ def research(question: str) -> str:
 summaries = SummarizationMiddleware(
     planner, trigger=("fraction", 0.8), keep=("messages", 6), summarizer=get_chat_model("summary")
 )
-question = {"messages": [{"role": "user", "content": "Do some research on tea."}]}
+question = "Do some research on tea."
 
 agent = create_agent(model=planner, tools=[research], middleware=[summaries])
-print(agent.invoke(question)["messages"][-1].text)
+print(agent.invoke({"messages": [{"role": "user", "content": question}]})["messages"][-1].text)
 
 steady = create_agent(model=planner.pinned(), tools=[research])  # for one long run: no swap in the middle
-print(steady.invoke(question)["messages"][-1].text)
+print(steady.invoke({"messages": [{"role": "user", "content": question}]})["messages"][-1].text)

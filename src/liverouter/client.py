@@ -36,11 +36,7 @@ from liverouter.revision import DEFAULT_NAME
 from liverouter.secrecy.leaving import leaves_bare
 
 if TYPE_CHECKING:
-    from litellm import Router
-
     from liverouter.options import Options
-else:
-    Router = Any  # for `typing.get_type_hints`: litellm takes seconds to import
 
 _CLOSE_S: Final = 5.0
 _MOST_ASKED: Final = 100  # names that are told of
@@ -165,7 +161,7 @@ class LiveRouter:
         waited_s = await self._readiness.async_wait(self._is_ready_or_refused, self.options.ready_timeout_s)
         return self._first_generation(waited_s)
 
-    def router(self) -> Router | None:
+    def router(self) -> Any:
         """Return the current `litellm.Router`, None while `litellm_enable` is off; blocks as `generation` does."""
         return self.generation().router
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from langchain_core.language_models import BaseChatModel
-    from litellm import Router
 
     from liverouter.errors import Problem
     from liverouter.revision import Deployment, Snapshot
@@ -56,7 +55,7 @@ class Generation:
     number: int
     snapshot: Snapshot
     models: Mapping[str, ServedModel]
-    make_router: Callable[[], Router] | None
+    make_router: Callable[[], Any] | None
     cooldowns: Cooldowns
     warnings: tuple[Problem, ...] = ()
     name: str = DEFAULT_NAME
@@ -81,7 +80,7 @@ class Generation:
         return self.make_router is None
 
     @property
-    def router(self) -> Router | None:
+    def router(self) -> Any:
         """Return litellm's Router of all deployments, None in the native engine.
 
         No call needs it: it is made when it is first asked for, in milliseconds for each deployment.

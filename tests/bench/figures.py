@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import math
+import os
 import platform
 import statistics
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
 
 _TIMES: Final = "\N{MULTIPLICATION SIGN}"
+_PACKAGES: Final = ("liverouter", "litellm", "langchain-core", "langchain-litellm", "langchain-openai", "asyncpg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +87,36 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
-def save(figures: Sequence[Figure], path: Path) -> None:
-    """Write the figures, the raw series and what they were measured on as JSON."""
-    packages = ("liverouter", "litellm", "langchain-core", "langchain-litellm", "asyncpg")
-    document: dict[str, Any] = {
+def document(measured: Mapping[str, Sequence[Figure]], scale: float) -> dict[str, Any]:
+    """Return the figures of one run, by their measurement, and what they were measured on, ready for JSON."""
+    return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scale": scale,
         "python": platform.python_version(),
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in packages},
-        "figures": [asdict(f) | {"ratio": f.ratio, "met": f.met} for f in figures],
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {_processor()}",
+        "versions": {name: version(name) for name in _PACKAGES},
+        "figures": [
+            {"measurement": name} | asdict(f) | {"ratio": f.ratio, "met": f.met}
+            for name, figures in measured.items()
+            for f in figures
+        ],
     }
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def figures_of(run: Mapping[str, Any]) -> dict[str, list[Figure]]:
+    """Return the figures of the run *run*, a `document`, by their measurement."""
+    fields = Figure.__dataclass_fields__
+    found: dict[str, list[Figure]] = {}
+    for entry in run["figures"]:
+        figure = Figure(**{name: value for name, value in entry.items() if name in fields})
+        found.setdefault(entry["measurement"], []).append(figure)
+    return found
+
+
+def _processor() -> str:
+    """Return what the machine calls its processor, as far as it tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

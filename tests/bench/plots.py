@@ -1,4 +1,4 @@
-"""The plots that the README shows: distributions of one run, ours beside the baseline."""
+"""The plots of the benchmarks' page: one run, ours beside the baseline."""
 
 from __future__ import annotations
 
@@ -14,22 +14,33 @@ if TYPE_CHECKING:
 OURS, BASELINE = "#2563eb", "#9ca3af"
 _LABEL = 0.2  # about the width of a label, in ratios
 _HERD = re.compile(r"last of (\d+) listeners has re-read")
+_START = "process start → first answer: "
 
 
 def draw(figures: Sequence[Figure], folder: Path) -> None:
-    """Write ratios.svg (against the goals), reloads.svg (commit → live, all samples), listeners.svg (their growth)."""
+    """Write the plots that *figures* have the values for.
+
+    ratios.svg is all that has a goal, against it; start.svg first answers; reloads.svg commit → live, all samples;
+    listeners.svg and names.svg how it grows with their number; age.svg operators' questions after years.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "liverouter"}  # text stays text; the same ids every time
     folder.mkdir(parents=True, exist_ok=True)
     _ratios([f for f in figures if f.ratio is not None and f.goal is not None], folder / "ratios.svg")
-    reload = next((f for f in figures if f.what.startswith("commit → live") and f.series), None)
+    reload = next((f for f in figures if f.what.startswith("commit → live") and "floor" in f.series), None)
     if reload is not None:
         _distribution(reload, folder / "reloads.svg")
     herds = {int(found[1]): f for f in figures if (found := _HERD.search(f.what))}
     if len(herds) > 1:
         _growth(herds, folder / "listeners.svg")
+    if starts := [f for f in figures if f.what.startswith(_START)]:
+        _starts(starts, folder / "start.svg")
+    if names := [f for f in figures if "names" in f.series]:
+        _names({f.what.rpartition(", ")[2] + _kind(f): f for f in names}, folder / "names.svg")
+    if ages := [f for f in figures if f.against == "an empty database" and f.unit == "ms"]:
+        _ages(ages, folder / "age.svg")
 
 
 def _ratios(figures: Sequence[Figure], path: Path) -> None:
@@ -83,6 +94,68 @@ def _growth(herds: Mapping[int, Figure], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, loc="upper left", fontsize=8)
     axes.grid(visible=True, color="#e5e7eb", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _starts(figures: Sequence[Figure], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained", sharey=True)
+    for axes, what in zip(panels, ("CPU", "memory"), strict=True):
+        chosen = [f for f in figures if f.what.startswith(f"{_START}{what}, ")]
+        for row, f in enumerate(reversed(chosen)):
+            axes.barh(row + 0.2, f.ours, color=OURS, height=0.36)
+            axes.barh(row - 0.2, f.baseline or 0.0, color=BASELINE, height=0.36)
+        labels = [f"{f.what.removeprefix(f'{_START}{what}, ')}\nagainst {f.against}" for f in reversed(chosen)]
+        axes.set_yticks(range(len(chosen)), labels, fontsize=8)
+        axes.set_xlabel(f"{what} until the first answer, {chosen[0].unit} (blue: liverouter)")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _kind(f: Figure) -> str:
+    """Return what *f* measures of names: the beginning of its name, up to their number."""
+    return ": " + f.what.partition(",")[0]
+
+
+def _names(lines: Mapping[str, Figure], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    units = ("ms", "MB", "kB")
+    figure, panels = plt.subplots(1, len(units), figsize=(9, 2.8), layout="constrained")
+    for axes, unit in zip(panels, units, strict=True):
+        for name, f in lines.items():
+            if f.unit == unit:
+                engine = name.partition(":")[0]
+                color = OURS if engine.startswith("native") else "#7c3aed"
+                axes.plot(f.series["names"], f.series["values"], "o-", color=color, label=engine)
+                axes.set_title(name.partition(": ")[2], fontsize=9)
+        axes.set_xlabel("names")
+        axes.set_ylabel(unit)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=7)
+        axes.grid(visible=True, color="#e5e7eb", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _ages(figures: Sequence[Figure], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.42 * len(figures) + 1.0), layout="constrained")
+    for row, f in enumerate(reversed(figures)):
+        axes.barh(row + 0.2, f.ours, color=OURS if f.met else "#dc2626", height=0.36)
+        axes.barh(row - 0.2, f.baseline or 0.0, color=BASELINE, height=0.36)
+    axes.set_yticks(
+        range(len(figures)), [f.what.partition("`: ")[0].strip("`")[:70] for f in reversed(figures)], fontsize=8
+    )
+    axes.axvline(figures[0].limit or 0.0, color="black", linewidth=1.5)
+    axes.set_xlabel("ms for the answer; grey: an empty database; black line: the limit")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
     plt.close(figure)

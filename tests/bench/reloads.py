@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import psutil
 
 from liverouter.bus import Bus
 from liverouter.loops.reload_requests import ReloadRequests
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tests.bench.world import World
 
 HERE = Path(__file__).parent
+LIVE = [sys.executable, str(HERE / "live.py")]
 _PATIENCE_S = 600.0
 _POLL_S = 30.0  # how often LiteLLM's proxy looks for changes
 
@@ -43,11 +45,11 @@ def _one_process(world: World) -> Iterator[Figure]:
     times: dict[str, list[float]] = {"floor": [], "ours": []}
     commands = {
         "floor": [sys.executable, str(HERE / "bare.py"), world.dsn, world.openai],
-        "ours": [sys.executable, str(HERE / "live.py")],
+        "ours": LIVE,
     }
     for _ in range(3):
         for name, command in commands.items():
-            times[name] += _rounds(world, command, count)
+            times[name] += commits(world, command, count)[0]
     for label, share in (("p50", 0.5), ("p99", 0.99)):
         yield Figure(
             what=f"commit → live, one process, {label}",
@@ -69,13 +71,18 @@ def _one_process(world: World) -> Iterator[Figure]:
     )
 
 
-def _rounds(world: World, command: list[str], count: int) -> list[float]:
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=world.environ()) as process:
+def commits(world: World, command: list[str], count: int, **environ: str) -> tuple[list[float], float]:
+    """Return the milliseconds from each of *count* commits to the generation in force, and the process's MB after them.
+
+    *command* is started for that, with *environ* beside what a client needs, and ended.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=world.environ() | environ) as process:
         assert process.stdout is not None
         while process.stdout.readline().strip() != "ready":
             pass
         try:
-            return asyncio.run(_write_and_wait(world, process.stdout, count))
+            times = asyncio.run(_write_and_wait(world, process.stdout, count))
+            return times, psutil.Process(process.pid).memory_info().rss / 1e6
         finally:
             process.kill()
 
@@ -101,8 +108,8 @@ async def _write_and_wait(world: World, lines: Any, count: int) -> list[float]:
 
 
 def _listeners(world: World) -> Iterator[Figure]:
-    for number in (100, 500, 1000):
-        if world.scale < 1 and number > 100:
+    for number in (20, 100, 500, 1000):
+        if number > 100 and number > 5_000 * world.scale:
             continue
         rounds = world.samples(15, 4)
         acks: dict[str, list[float]] = {}

@@ -11,6 +11,8 @@ import runpy
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from liverouter import events
 from liverouter.config.params import PARAMS
 from liverouter.config.settings import NAMED_MODEL, SETTINGS, Setting
@@ -123,9 +125,9 @@ def cli() -> str:
     """Return every command with its summary."""
     from liverouter.cli.app import cli as group
 
-    return table(
-        ("command", "does"), [(f"`liverouter {name}`", c.get_short_help_str(200)) for name, c in group.commands.items()]
-    )
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return table(("command", "does"), [(f"`liverouter {n}`", c.get_short_help_str(200)) for n, c in found.items() if c])
 
 
 def http() -> str:

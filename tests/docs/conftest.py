@@ -25,7 +25,7 @@ def native(monkeypatch: pytest.MonkeyPatch) -> None:
 def provider(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """A configured database, named by the environment, and its only provider."""
     with StandIn("openai") as standin:
-        rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": standin.base_url}
+        rows = {"llm_provider": "openai", "llm_model": "gpt-5.4", "openai_api_base": standin.base_url}
         with psycopg.connect(dsn) as connection:
             for key, value in rows.items():
                 connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (key, json.dumps(value)))

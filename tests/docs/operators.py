@@ -70,7 +70,7 @@ def answers(dsn: str) -> str:
             "LITELLM_NUM_RETRIES": "0",
             "WORKER_THREADS": "0",
         }
-        _write(dsn, "settings page", "ann", "first config", llm_provider='"openai"', llm_model='"gpt-4o"')
+        _write(dsn, "settings page", "ann", "first config", llm_provider='"openai"', llm_model='"gpt-5.4"')
         billing, reports, search = (
             stack.enter_context(Worker(dsn, LIVEROUTER_APP=app, **environ, **keys))
             for app, keys in (
@@ -89,7 +89,7 @@ def answers(dsn: str) -> str:
             "Claude is better at invoices",
             llm_provider='"anthropic"',
             llm_model='"claude-sonnet-4-6"',
-            llm_fallback_config='{"provider": "openai", "model": "gpt-4o"}',
+            llm_fallback_config='{"provider": "openai", "model": "gpt-5.4"}',
         )
         billing.wait(event="config.applied", revision=2)
         search.wait(event="config.rejected", revision=2)
@@ -99,8 +99,8 @@ def answers(dsn: str) -> str:
             assert billing.call().startswith("claude-sonnet-4-6 says")
         anthropic.fail("500", times=2)
         for _ in range(2):
-            assert billing.call().startswith("gpt-4o says")
-        assert search.call().startswith("gpt-4o says")
+            assert billing.call().startswith("gpt-5.4 says")
+        assert search.call().startswith("gpt-5.4 says")
         until(lambda: _count(watch, "usage", "sum(calls)") == 6, what="six calls in the views")
         shown += [_psql(dsn, query) for query in list(QUESTIONS.values())[_OF_PLACES:]]
         pids = {billing.pid: 4101, reports.pid: 4102, search.pid: 4103}

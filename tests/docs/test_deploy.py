@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from packaging.specifiers import SpecifierSet
 
@@ -29,6 +30,13 @@ VARIABLES: Final = {option.variable for option in OPTIONS.values()}
 def read(name: str) -> str:
     """Return the file *name*."""
     return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def command(name: str) -> click.Command:
+    """Return the command *name*."""
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    return found
 
 
 class TestDeploy:
@@ -73,7 +81,7 @@ class TestDeploy:
         (command,) = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
         program, name, *options = json.loads(command)
         assert program in project["scripts"]
-        serve = cli.commands[name].make_context(name, options)
+        serve = command(name).make_context(name, options)
         assert f"EXPOSE {serve.params['port']}\n" in text
 
     def test_systemd_unit_is_accepted(self, needs_program: Callable[..., Path], tmp_path: Path) -> None:
@@ -101,6 +109,6 @@ class TestDeploy:
             program, name, *_ = service.get(
                 "command", json.loads(re.findall(r"^CMD (.*)$", read("Dockerfile"), re.MULTILINE)[0])
             )
-            assert program == "python" or name in cli.commands
+            assert program == "python" or name in cli.list_commands(click.Context(cli))
         (mount,) = ours["service"]["volumes"]
         assert (FOLDER / mount.split(":")[0]).is_file()

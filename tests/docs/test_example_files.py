@@ -45,7 +45,7 @@ class TestFiles:
     def test_script_answers_and_streams(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """script.py: invoke and stream of the default handle."""
         run("script.py")
-        assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: and now in pieces\n"
+        assert capsys.readouterr().out == "gpt-5.4 says: hi\ngpt-5.4 says: and now in pieces\n"
         assert provider.hits == 2
 
     async def test_fastapi_answers_whole_and_in_pieces(self, provider: StandIn) -> None:
@@ -57,9 +57,9 @@ class TestFiles:
         ):
             reply = await browser.get("/answer", params={"question": "hi"})
             events = (await browser.get("/stream", params={"question": "hi"})).text
-        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
+        assert reply.json() == {"answer": "gpt-5.4 says: hi", "served_by": "gpt-5.4"}
         pieces = [json.loads(piece) for piece in re.findall(r"^data: (\".*\")$", events, re.MULTILINE)]
-        assert "".join(pieces) == "gpt-4o says: hi"
+        assert "".join(pieces) == "gpt-5.4 says: hi"
         assert events.endswith("event: end\ndata: {}\n\n")
         assert provider.hits == 2
 
@@ -72,7 +72,7 @@ class TestFiles:
             transport=httpx.ASGITransport(site.application), base_url="http://testserver"
         ) as browser:
             reply = await browser.get("/answer", params={"question": "hi"})
-        assert reply.json() == {"answer": "gpt-4o says: hi", "served_by": "gpt-4o"}
+        assert reply.json() == {"answer": "gpt-5.4 says: hi", "served_by": "gpt-5.4"}
 
     @pytest.mark.usefixtures("provider", "native")
     def test_celery_s_workers_answer(self, needs_program: Callable[..., Path], tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ class TestFiles:
                     process.terminate()
                     process.wait(90)
                 place.close()
-        wanted = [f"gpt-4o says: Summarize in one sentence: {text}" for text in "abc"]
+        wanted = [f"gpt-5.4 says: Summarize in one sentence: {text}" for text in "abc"]
         assert done.stdout == f"{wanted}\n", done.stderr + (tmp_path / "log").read_text()
 
     @pytest.mark.usefixtures("provider", "native")
@@ -114,28 +114,28 @@ class TestFiles:
         with subprocess.Popen([sys.executable, FOLDER / "service.py"], stdout=subprocess.PIPE, text=True) as service:
             assert service.stdout is not None
             try:
-                assert [service.stdout.readline() for _ in range(2)] == ["gpt-4o says: gpt-4o says: hello\n"] * 2
+                assert [service.stdout.readline() for _ in range(2)] == ["gpt-5.4 says: gpt-5.4 says: hello\n"] * 2
             finally:
                 service.terminate()
 
     def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """langgraph_agent.py: its tool asks the worker, live and frozen; the planner is told what that said."""
-        named(planner="gpt-4.1", worker="gpt-4o-mini")
+        named(planner="gpt-5.5", worker="gpt-5.4-mini")
         run("langgraph_agent.py")
         said = capsys.readouterr().out.splitlines()
         assert [line.partition("says:")[0] + line.partition("says:")[2][:12] for line in said] == [
-            "gpt-4.1  gpt-4o-mini"
+            "gpt-5.5  gpt-5.4-mini"
         ] * 2
         asked = [request.body["model"] for request in provider.requests if request.body]
-        assert asked == ["gpt-4.1", "gpt-4o-mini", "gpt-4.1"] * 2
+        assert asked == ["gpt-5.5", "gpt-5.4-mini", "gpt-5.5"] * 2
 
     def test_deep_agent_delegates(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """deep_agent.py: the planner by its row, its researcher by another; what no row names, as the default."""
-        named(planner="gpt-4.1")
+        named(planner="gpt-5.5")
         delegate = ToolCall("task", {"description": "look", "subagent_type": "researcher"})
         provider.respond(Reply(tool_calls=(delegate,)))
         run("deep_agent.py")
-        assert capsys.readouterr().out.startswith("gpt-4.1 says: gpt-4o says: look")
+        assert capsys.readouterr().out.startswith("gpt-5.5 says: gpt-5.4 says: look")
 
     def test_settings_table_is_the_page_s(self) -> None:
         """settings_table.sql holds the statements of its page, which a test of their own runs."""

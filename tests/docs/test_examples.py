@@ -50,18 +50,20 @@ class TestExamples:
     @pytest.mark.parametrize("name", ["readme", "home", "service"])
     def test_first_lines_make_a_model_that_answers(self, name: str) -> None:
         """What somebody reads first works as it stands."""
-        assert run(name)["model"].invoke("hi").text == "gpt-4o says: hi"
+        assert run(name)["model"].invoke("hi").text == "gpt-5.4 says: hi"
 
     def test_names_are_served_by_their_rows(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """Each of three handles by its own row; the name without one as the default is."""
         assert default.get_chat_model().invoke("warm").content
         with psycopg.connect(os.environ["LIVEROUTER_DATABASE_URL"]) as connection:
-            row = '{"provider": "openai", "model": "gpt-4o-mini", "params": {"seed": 7}}'
+            row = '{"provider": "openai", "model": "gpt-5.4-mini", "params": {"seed": 7}}'
             connection.execute("INSERT INTO liverouter.settings VALUES ('llm:fast', %s)", (row,))
             (revision,) = connection.execute("SELECT revision FROM liverouter.head").fetchone() or (0,)
         default.default_client().wait_applied(revision, timeout_s=60)
         run("names")
-        assert capsys.readouterr().out == "gpt-4o says: plan it\ngpt-4o-mini says: title it\ngpt-4o says: sum it up\n"
+        assert (
+            capsys.readouterr().out == "gpt-5.4 says: plan it\ngpt-5.4-mini says: title it\ngpt-5.4 says: sum it up\n"
+        )
         assert [r.body and r.body.get("seed") for r in provider.requests[1:]] == [None, 7, None]
 
     def test_threads_share_one_handle(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +83,7 @@ class TestExamples:
             check=False,
             env=os.environ,
         )
-        assert done.stdout.splitlines() == ["child: gpt-4o says: hi", "parent: gpt-4o says: hi"], done.stderr
+        assert done.stdout.splitlines() == ["child: gpt-5.4 says: hi", "parent: gpt-5.4 says: hi"], done.stderr
 
     @pytest.mark.usefixtures("provider")
     def test_notebook_may_await_and_block(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +95,7 @@ class TestExamples:
             await eval(code, {})  # noqa: S307 - the page's own text
 
         asyncio.run(cell())
-        assert capsys.readouterr().out == "gpt-4o says: hi\ngpt-4o says: hi\n"
+        assert capsys.readouterr().out == "gpt-5.4 says: hi\ngpt-5.4 says: hi\n"
 
     def test_testing_example_is_a_passing_test(self) -> None:
         """What the page tells users to write passes."""

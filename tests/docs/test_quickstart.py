@@ -160,9 +160,9 @@ class TestPages:
         reader.start_provider("stand-in", "8001")
         reader.run("set")
         lines = reader.start("set", "run")
-        assert next(line for line in lines if "says" in line) == "gpt-4o says: gpt-4o says: hello\n"
+        assert next(line for line in lines if "says" in line) == "gpt-5.4 says: gpt-5.4 says: hello\n"
         reader.run("swap")
-        assert any(line == "gpt-4.1 says: gpt-4.1 says: hello\n" for line in lines)
+        assert any(line == "gpt-5.5 says: gpt-5.5 says: hello\n" for line in lines)
         assert "revision 3" in reader.run("swap", "own-key")
 
     def test_tutorial_shows_what_it_says(self, follow: Callable[[Page], Reader]) -> None:
@@ -177,24 +177,24 @@ class TestPages:
         def wait_for(said: str, *, by: Iterator[str] = lines) -> None:
             assert any(line == f"{said}\n" for line in by)
 
-        wait_for("revision 2: openai/gpt-4o, failed over: False")
+        wait_for("revision 2: openai/gpt-5.4, failed over: False")
         reader.run("admin", "swap")
-        wait_for("revision 3: openai/gpt-4.1, failed over: False")
+        wait_for("revision 3: openai/gpt-5.5, failed over: False")
         reader.run("admin", "bad")
         shown = reader.run("admin", "problems")
         assert "LR101" in shown
         assert "Did you mean 'openai'?" in shown
         reader.run("admin", "back")
-        wait_for("revision 5: openai/gpt-4.1, failed over: False")
+        wait_for("revision 5: openai/gpt-5.5, failed over: False")
         reader.run("admin", "fallback")
-        wait_for("revision 7: openai/gpt-4.1, failed over: True")
+        wait_for("revision 7: openai/gpt-5.5, failed over: True")
         titles = reader.start("admin", "run-titles")
-        wait_for("titles by default, revision 7: openai/gpt-4.1", by=titles)
+        wait_for("titles by default, revision 7: openai/gpt-5.5", by=titles)
         reader.run("admin", "name")
-        wait_for("titles by titles, revision 8: openai/gpt-4o-mini", by=titles)
+        wait_for("titles by titles, revision 8: openai/gpt-5.4-mini", by=titles)
         reader.run("admin", "swap-name")
-        wait_for("titles by titles, revision 9: openai/gpt-4.1-mini", by=titles)
-        wait_for("revision 9: openai/gpt-4.1, failed over: True")
+        wait_for("titles by titles, revision 9: openai/gpt-5.4", by=titles)
+        wait_for("revision 9: openai/gpt-5.5, failed over: True")
         history = reader.run("admin", "history")
         assert "a typing error" in history
         assert "llm_fallback_config" in history

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from tests.bench import page
 from tests.docs import blocks
 from tests.kit import pages
 
@@ -29,4 +32,11 @@ class TestReference:
 
     def test_every_block_is_known(self) -> None:
         """No block of a page is one that nothing fills."""
-        assert blocks.names(TEXT) == {*blocks.PURE, "sql", "operators"}
+        assert blocks.names(TEXT) == {*blocks.PURE, "sql", "operators", *page.NAMES}
+
+    @pytest.mark.skipif(not page.RUN.exists(), reason="`run.py bench --page` keeps the run that the page is of")
+    def test_benchmarks_are_of_one_run(self) -> None:
+        """Every figure of the page is of the run that is kept beside it, and no goal is missed without a reason."""
+        run = json.loads(page.RUN.read_text(encoding="utf-8"))
+        assert blocks.filled(TEXT, page.blocks(run)) == TEXT, "python -m tests.bench.page writes it anew"
+        assert page.UNKNOWN not in TEXT

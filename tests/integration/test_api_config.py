@@ -37,7 +37,7 @@ def api(dsn: str) -> Iterator[Api]:
 
 def first(openai: StandIn, **settings: Any) -> dict[str, Any]:
     """Return a first config that serves."""
-    rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
+    rows = {"llm_provider": "openai", "llm_model": "gpt-5.4", "openai_api_base": openai.api_base}
     return {"settings": rows | settings, "secrets": {"openai_api_key": KEY}}
 
 
@@ -113,14 +113,14 @@ class TestSave:
     def test_settings_and_secrets_are_one_revision(self, api: Api, openai: StandIn) -> None:
         """A first config of rows and a key is one revision, live in this process, and answers a call."""
         assert api.save(**first(openai)) == 1
-        assert api.live.chat_model().invoke("hi").text == "gpt-4o says: hi"
+        assert api.live.chat_model().invoke("hi").text == "gpt-5.4 says: hi"
 
     def test_what_is_not_named_stays(self, api: Api, openai: StandIn) -> None:
         """A change of one setting leaves the others, and the secrets, as they are."""
         api.save(**first(openai))
         api.save(settings={"llm_temperature": 0.2})
         config = api.get("/api/config")
-        assert config["settings"]["llm_model"] == "gpt-4o"
+        assert config["settings"]["llm_model"] == "gpt-5.4"
         assert config["settings"]["llm_temperature"] == 0.2
         assert "openai_api_key" in config["secrets"]
 
@@ -359,7 +359,7 @@ class TestCheck:
         draft = first(
             openai,
             llm_fallback_config=[
-                {"provider": "openai", "model": "gpt-4o-mini", "api_key": {"secret": "openai_api_key_2"}}
+                {"provider": "openai", "model": "gpt-5.4-mini", "api_key": {"secret": "openai_api_key_2"}}
             ],
         )
         draft["secrets"] |= {"openai_api_key": OTHER, "openai_api_key_2": KEY}
@@ -370,7 +370,7 @@ class TestCheck:
         assert (primary["problem"]["code"], primary["credential_source"]) == ("LR323", "secret openai_api_key")
         assert primary["problem"]["hint"] == "Check secret openai_api_key, and what it may use"
         assert fallback["problem"] is None
-        assert fallback["answered_by"] == "gpt-4o-mini"
+        assert fallback["answered_by"] == "gpt-5.4-mini"
         assert OTHER not in answer.text
         assert api.get("/api/config")["revision"] == 0
 
@@ -378,7 +378,7 @@ class TestCheck:
         """Without a draft the stored config is checked."""
         api.save(**first(openai))
         found = api.post("/api/check")
-        assert (found["ok"], found["revision"], found["deployments"]) == (True, 1, ["openai/gpt-4o"])
+        assert (found["ok"], found["revision"], found["deployments"]) == (True, 1, ["openai/gpt-5.4"])
 
     def test_draft_can_take_a_setting_out(self, api: Api, openai: StandIn) -> None:
         """A null in the draft is as if the row were not there."""
@@ -392,7 +392,7 @@ class TestTry:
         """A prompt is answered by the live model, and the answer says by which deployment."""
         revision = api.save(**first(openai))
         said = api.post("/api/try", prompt="hello")
-        assert said["answer"] == "gpt-4o says: hello"
+        assert said["answer"] == "gpt-5.4 says: hello"
         assert (said["provider"], said["role"], said["revision"]) == ("openai", "primary", revision)
         assert said["failed_over"] is False
 
@@ -533,7 +533,7 @@ class TestCatalog:
         found = api.get("/api/models")
         assert found["ready"] is True
         assert "claude-sonnet-4-6" in found["models"]["anthropic"]
-        assert "gpt-4o" in found["models"]["openai"]
+        assert "gpt-5.4" in found["models"]["openai"]
         assert set(found["models"]) == {p["name"] for p in api.get("/api/providers")["providers"]}
         assert not any("#" in name or name.startswith("ft:") for names in found["models"].values() for name in names)
 
@@ -544,7 +544,7 @@ class TestRoles:
         url = login("liverouter_client", "liverouter_writer", "liverouter_inspector")
         with Api(url, secret_keys=generate_key()) as api:
             assert api.save(**first(openai)) == 1
-            assert api.save(settings={"llm_model": "gpt-4o-mini"}) == 2
+            assert api.save(settings={"llm_model": "gpt-5.4-mini"}) == 2
             assert api.post("/api/rollback", revision=1)["revision"] == 3
             assert api.post("/api/check", live=True)["ok"] is True
             for path in (

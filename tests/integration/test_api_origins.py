@@ -34,7 +34,7 @@ def api(dsn: str) -> Iterator[Api]:
 
 def config(openai: StandIn, **settings: Any) -> dict[str, Any]:
     """Return the settings of a config that serves, and *settings*."""
-    return {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base, **settings}
+    return {"llm_provider": "openai", "llm_model": "gpt-5.4", "openai_api_base": openai.api_base, **settings}
 
 
 class TestOrigins:

@@ -40,7 +40,7 @@ def configured(db: Session, openai: StandIn, anthropic: StandIn, monkeypatch: py
     put(
         db,
         llm_provider="openai",
-        llm_model="gpt-4o",
+        llm_model="gpt-5.4",
         llm_fallback_config={"provider": "anthropic", "model": "claude-sonnet-4-6"},
         openai_api_base=openai.api_base,
         anthropic_api_base=anthropic.api_base,
@@ -56,7 +56,7 @@ class TestCheck:
         """Exit code 0, the deployments by name; no provider hears of it and no revision is made."""
         result = cli("check")
         assert (result.code, result.err) == (0, "")
-        assert result.out == "revision 1 would serve: openai/gpt-4o, anthropic/claude-sonnet-4-6\n"
+        assert result.out == "revision 1 would serve: openai/gpt-5.4, anthropic/claude-sonnet-4-6\n"
         assert openai.hits + anthropic.hits == 0
         assert revision(configured) == 1
 
@@ -117,17 +117,17 @@ class TestLive:
         report = result.json
         assert (report["ok"], report["revision"]) == (True, 1)
         assert [(c["provider"], c["answered_by"], c["role"], c["problem"]) for c in report["calls"]] == [
-            ("openai", "gpt-4o", "primary", None),
+            ("openai", "gpt-5.4", "primary", None),
             ("anthropic", "claude-sonnet-4-6", "fallback", None),
         ]
         assert all(call["duration_ms"] > 0 and call["cost_usd"] > 0 for call in report["calls"])
         assert (openai.hits, anthropic.hits) == (1, 1)
         asked = openai.requests[0].body
         assert asked is not None
-        assert asked["max_tokens"] <= 16
+        assert asked["max_completion_tokens"] <= 16
         assert KEY not in result.out
         table = cli("check", "--live").out
-        assert "openai/gpt-4o" in table
+        assert "openai/gpt-5.4" in table
         assert revision(configured) == 1
 
     @pytest.mark.usefixtures("configured")
@@ -136,7 +136,7 @@ class TestLive:
         openai.fail("401")
         result = cli("check", "--live")
         assert result.code == 1
-        assert "error: openai/gpt-4o did not answer: AuthenticationError 401" in result.err
+        assert "error: openai/gpt-5.4 did not answer: AuthenticationError 401" in result.err
         assert "hint: Check environment OPENAI_API_KEY" in result.err
         assert "anthropic/claude-sonnet-4-6" in result.out
         assert (openai.hits, anthropic.hits) == (1, 1)

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import click
 import pytest
 
 from liverouter.cli.app import cli as commands
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 PASSWORD = "correct-horse"
 READERS = [["show"], ["set", "llm_model=a"], ["history"], ["instances"], ["check"], ["watch"], ["keys", "status"]]
 MODELS = ("litellm", "langchain_core", "langchain_litellm", "openai")
-HEAVY = (*MODELS, "fastapi", "rich", "alembic", "sqlalchemy")
+HEAVY = (*MODELS, "fastapi", "rich", "alembic", "sqlalchemy", "yaml", "structlog", "pydantic", "httpx")
+READING = (*HEAVY, "cryptography", "liverouter.config.validate", "liverouter.cli.write", "liverouter.cli.operate")
 
 
 def told(err: str) -> list[str]:
@@ -40,9 +42,26 @@ def told(err: str) -> list[str]:
 def named_by_path(command: Any, *path: str) -> dict[str, Any]:
     """Return every command below *command* by what one types."""
     found: dict[str, Any] = {}
-    for name, below in getattr(command, "commands", {}).items():
+    context = click.Context(command)
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        below = command.get_command(context, name)
         found |= {" ".join([*path, name]): below} | named_by_path(below, *path, name)
     return found
+
+
+def on_a_terminal(command: list[str], **environ: str) -> tuple[int, bytes]:
+    """Return the exit code of *command*, and all that it wrote to its terminal."""
+    terminal, screen = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "liverouter", *command], env=os.environ | environ, stdout=screen, stderr=screen
+    )
+    os.close(screen)
+    shown = b""
+    with contextlib.suppress(OSError):  # so Linux says that nobody writes any more
+        while part := os.read(terminal, 10_000):
+            shown += part
+    os.close(terminal)
+    return process.wait(90), shown
 
 
 class TestDatabase:
@@ -164,27 +183,20 @@ class TestHelp:
 
 
 class TestProcess:
-    def test_commands_that_call_no_model_load_no_model_library(self, dsn: str) -> None:
-        """Both litellm and langchain cost seconds; who only looks or writes does not pay them."""
+    def test_commands_load_what_they_need(self, dsn: str) -> None:
+        """Both litellm and langchain cost seconds, the rest tenths; who only looks or writes does not pay them."""
         program = (
             "import json, sys\n"
             "from liverouter.cli.app import run\n"
             "for arguments, heavy in json.loads(sys.argv[1]):\n"
             "    assert run(arguments) == 0, arguments\n"
-            "    loaded = {module.partition('.')[0] for module in sys.modules}\n"
-            "    assert not loaded.intersection(heavy), (arguments, loaded.intersection(heavy))\n"
+            "    assert not sys.modules.keys() & set(heavy), (arguments, sys.modules.keys() & set(heavy))\n"
         )
-        light = [
-            "--help",
-            "show",
-            "show --settings",
-            "set llm_model=a --wait",
-            "unset llm_model",
-            "history",
-            "diff 0 1",
-        ]
-        light += ["rollback 0", "instances", "keys status", "keys generate"]
-        commands = [(line.split(), HEAVY) for line in light] + [(["migrate", "--check"], MODELS)]
+        reading = ("show --settings", "history", "instances", "diff 0 0")
+        light = ("show", "set llm_model=a --wait", "unset llm_model", "rollback 0", "--help", "keys status")
+        wanted = [(reading, READING), (light, (*HEAVY, "cryptography")), (("keys generate",), HEAVY)]
+        wanted += [(("migrate --check",), MODELS)]
+        commands = [(line.split(), heavy) for lines, heavy in wanted for line in lines]
         result = subprocess.run(
             [sys.executable, "-c", program, json.dumps(commands)],
             env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn},
@@ -213,23 +225,30 @@ class TestProcess:
     @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
     def test_colours_are_for_terminals_that_want_them(self, dsn: str, no_color: str, coloured: bool) -> None:  # noqa: FBT001 - a table
         """Problems are coloured on a terminal, not where NO_COLOR is set."""
-        terminal, screen = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "liverouter", "show"],
-            env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn, "NO_COLOR": no_color},
-            stdout=screen,
-            stderr=screen,
-        )
-        os.close(screen)
-        shown = b""
-        with contextlib.suppress(OSError):  # so Linux says that nobody writes any more
-            while part := os.read(terminal, 10_000):
-                shown += part
-        os.close(terminal)
-        assert process.wait(90) == 0
+        code, shown = on_a_terminal(["show"], LIVEROUTER_DATABASE_URL=dsn, NO_COLOR=no_color)
+        assert code == 0
         assert b"is not set" in shown
         assert (b"\x1b[" in shown) is coloured
 
     def test_no_colours_in_a_pipe(self, cli: Cli) -> None:
         """What a script reads is plain."""
         assert "\x1b" not in cli("show").out
+
+    @pytest.mark.parametrize(
+        ("command", "said", "last"),
+        [
+            ("migrate", "looking at the schema", b"up to date: "),
+            ("export", "reading the config", b"liverouter: 1"),
+            ("check", "building revision 0", b"settings.llm_provider"),
+        ],
+    )
+    def test_a_terminal_sees_what_is_under_way(self, dsn: str, command: str, said: str, last: bytes) -> None:
+        """One line, erased before anything else is printed."""
+        _, shown = on_a_terminal([command], LIVEROUTER_DATABASE_URL=dsn, TERM="xterm")
+        erased = b"\r\x1b[2K"
+        assert erased + f"{said} \N{HORIZONTAL ELLIPSIS}".encode() + erased in shown
+        assert last in shown.rpartition(erased)[2]
+
+    def test_a_script_sees_nothing_of_it(self, dsn: str) -> None:
+        """Nor does a terminal that can erase nothing."""
+        assert b"\xe2\x80\xa6" not in on_a_terminal(["migrate"], LIVEROUTER_DATABASE_URL=dsn, TERM="dumb")[1]

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
 
-FAST = {"provider": "openai", "model": "gpt-4o-mini", "temperature": 0.1}
+FAST = {"provider": "openai", "model": "model-b", "temperature": 0.1}
 ROWS: dict[str, Any] = {
     "llm_provider": "azure-openai",
-    "llm_model": "gpt-4o",
+    "llm_model": "model-a",
     "azure_openai_endpoint": "https://team.openai.azure.com",
     "azure_openai_api_version": "2024-10-21",
     "litellm_num_retries": 1,
-    "llm_fallback_config": [{"provider": "openai", "model": "gpt-4o", "api_key": {"secret": "team"}}],
+    "llm_fallback_config": [{"provider": "openai", "model": "model-a", "api_key": {"secret": "team"}}],
     "llm:fast": FAST | {"fallbacks": None},
 }
 SECRETS = ("azure_openai_api_key", "openai_api_key", "team")
@@ -57,8 +57,8 @@ def store_secrets(cli: Cli, names: tuple[str, ...] = SECRETS) -> None:
 class TestNames:
     def test_named_model_is_set_as_json_or_by_its_short_form(self, cli: Cli, db: Session) -> None:
         """PROVIDER/MODEL where nothing else is to be said."""
-        assert cli("set", "llm:fast=openai/gpt-4o-mini", f"llm:plan={json.dumps(FAST)}").code == 0
-        assert stored(db) == {"llm:fast": {"provider": "openai", "model": "gpt-4o-mini"}, "llm:plan": FAST}
+        assert cli("set", "llm:fast=openai/model-b", f"llm:plan={json.dumps(FAST)}").code == 0
+        assert stored(db) == {"llm:fast": {"provider": "openai", "model": "model-b"}, "llm:plan": FAST}
         assert cli("unset", "llm:plan").code == 0
         assert list(stored(db)) == ["llm:fast"]
 
@@ -82,11 +82,11 @@ class TestNames:
 
     def test_show_has_a_column_of_names_where_there_are_some(self, cli: Cli, db: Session) -> None:
         """Whoever has one model reads no name."""
-        put(db, llm_provider="openai", llm_model="gpt-4o")
+        put(db, llm_provider="openai", llm_model="model-a")
         assert "NAME" not in cli("show").out
         head = put(db, **{"llm:fast": FAST})
         Process(db).applied(
-            head, deployments=[deployment("openai", "gpt-4o"), deployment("openai", "gpt-4o-mini", name="fast")]
+            head, deployments=[deployment("openai", "model-a"), deployment("openai", "model-b", name="fast")]
         )
         shown = cli("show").out
         assert [line.split()[0] for line in shown.splitlines() if "primary" in line and "billing" not in line] == [
@@ -100,12 +100,12 @@ class TestNames:
     def test_diff_names_the_member_that_differs(self, cli: Cli, db: Session) -> None:
         """And says of what was removed that it is not set; for scripts the rows are whole."""
         put(db, **{"llm:fast": FAST, "llm_temperature": 0.5})
-        put(db, **{"llm:fast": FAST | {"model": "gpt-5-mini"}})
+        put(db, **{"llm:fast": FAST | {"model": "model-c"}})
         db.execute(b"DELETE FROM liverouter.settings WHERE key = 'llm_temperature'")
         lines = [line.split() for line in cli("diff", "1", "2").out.splitlines()]
-        assert lines == [["OBJECT", "KEY", "OLD", "NEW"], ["setting", "llm:fast.model", "gpt-4o-mini", "gpt-5-mini"]]
+        assert lines == [["OBJECT", "KEY", "OLD", "NEW"], ["setting", "llm:fast.model", "model-b", "model-c"]]
         assert cli("diff", "2", "3").out.splitlines()[1].split() == ["setting", "llm_temperature", "0.5", "not", "set"]
-        assert cli("diff", "1", "2", "--json").json[0]["new"]["model"] == "gpt-5-mini"
+        assert cli("diff", "1", "2", "--json").json[0]["new"]["model"] == "model-c"
 
     def test_watch_tells_the_member_that_differs(self) -> None:
         """As diff does."""

@@ -295,7 +295,7 @@ class TestTold:
     ) -> None:
         """In the process's status and in SQL, with the app that asks, until the row comes."""
         admin, events = Admin(dsn), EventLog()
-        admin.set(**openai.rows("gpt-4o"), litellm_enable=False)
+        admin.set(**openai.rows("gpt-5.4"), litellm_enable=False)
         key = openai.secrets()["openai_api_key"]
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("OPENAI_API_KEY", key)
@@ -308,11 +308,11 @@ class TestTold:
                 assert "'shop'" in problem.message
                 told = "SELECT object FROM liverouter.problems WHERE code = 'LR115' AND message LIKE '%''shop''%'"
                 wait_until(lambda: admin.ask(told) is not None)
-                assert model.invoke("hi").content == "gpt-4o says: hi"
-                revision = admin.set(**{"llm:fast": MINI})
+                assert model.invoke("hi").content == "gpt-5.4 says: hi"
+                revision = admin.set(**{"llm:fast": MINI | {"model": "gpt-5.4-mini"}})
                 events.wait_for(ConfigApplied, revision=revision)
                 assert client.status().problems == ()
-                assert model.invoke("hi").content == "gpt-4o-mini says: hi"
+                assert model.invoke("hi").content == "gpt-5.4-mini says: hi"
         admin.close()
 
     async def test_check_calls_the_deployments_of_each_name(self, openai: StandIn, anthropic: StandIn) -> None:

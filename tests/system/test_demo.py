@@ -150,8 +150,8 @@ class TestStory:
             timeout=150,
         )
         assert result.stdout.startswith("revision 6\nlive in 2 of 2 instances")
-        demo.wait_for(r"worker-1 serves revision 6: 'claude-opus-4-1 says")
-        demo.wait_for(r"worker-2 serves revision 6: 'claude-opus-4-1 says")
+        demo.wait_for(r"worker-1 serves revision 6: 'claude-opus-4-6 says")
+        demo.wait_for(r"worker-2 serves revision 6: 'claude-opus-4-6 says")
         demo.process.send_signal(signal.SIGINT)
         assert demo.end() == 0
         wait_until(parts.are_gone)

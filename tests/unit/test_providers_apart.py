@@ -31,7 +31,7 @@ NAMES: Final = frozenset(
 )
 VARIABLES: Final = frozenset(field.name.upper() for spec in PROVIDERS.values() for field in spec.fields)
 EXAMPLES: Final = re.compile(  # in hints, which show how a row or an edit is written
-    r"\{\"provider\": \"openai\", \"model\": \"gpt-4o\"\}|\{\"secrets\": \{\"openai_api_key\": \"…\"\}\}"
+    r"\{\"provider\": \"openai\", \"model\": \"gpt-5\.4\"\}|\{\"secrets\": \{\"openai_api_key\": \"…\"\}\}"
 )
 ALLOWED: Final = {  # a module, or a folder -> what may be named there, and why
     "config": {"anthropic"},  # the hint where no provider is set shows one
@@ -99,7 +99,7 @@ def test_name_is_found_wherever_it_stands(source: str) -> None:
 
 def test_docstrings_and_examples_may_name_one() -> None:
     """What people read names providers, and that is all it does."""
-    document, hint = '"""As for openai."""', '\'Write {"provider": "openai", "model": "gpt-4o"}, or null\''
+    document, hint = '"""As for openai."""', '\'Write {"provider": "openai", "model": "gpt-5.4"}, or null\''
     source = f"{document}\nHINT = {hint}"
     assert list(named(source)) == []
 

@@ -1,33 +1,52 @@
-"""The group of all commands, and how each way to end becomes an exit code: 0 ok, 1 failed, 2 usage, 78 options."""
+"""The group of all commands, and how each way to end becomes an exit code: 0 ok, 1 failed, 2 usage, 78 options.
+
+A command's module is imported when that command is asked for: each loads what it needs and no more.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from liverouter.cli import keys, operate, read, transfer, watch, write
 from liverouter.cli.output import show_error
 from liverouter.cli.session import is_verbose
 from liverouter.errors import LiveRouterError, OptionsError, SecretError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+_HOMES: Final[Mapping[str, str]] = MappingProxyType(  # in the order in which a newcomer needs them
+    dict.fromkeys(("demo", "serve", "migrate", "check"), "operate")
+    | dict.fromkeys(("show", "history", "diff", "instances"), "read")
+    | dict.fromkeys(("set", "unset", "rollback", "repair"), "write")
+    | dict.fromkeys(("export", "apply"), "transfer")
+    | {"watch": "watch", "keys": "keys"}
+)
 _FAILED: Final = 1
 _BAD_OPTIONS: Final = 78  # EX_CONFIG: a restart does not help
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
 class _Commands(click.Group):
-    """Lists its commands in the order in which a newcomer needs them; a liverouter error becomes an exit code."""
+    """Finds its commands in their modules; a liverouter error becomes an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of definition."""
+        """Return the names."""
         del ctx
-        return list(self.commands)
+        return list(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, None where there is none."""
+        del ctx
+        if cmd_name not in _HOMES:
+            return None
+        found: Sequence[click.Command] = import_module(f"liverouter.cli.{_HOMES[cmd_name]}").COMMANDS
+        return next(command for command in found if command.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a liverouter error becomes an exit code, not a traceback."""
@@ -52,17 +71,6 @@ def cli() -> None:
              liverouter set --secret anthropic_api_key
     Look:    liverouter show
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-
-
-for _command in (
-    *operate.COMMANDS,
-    *read.COMMANDS,
-    *write.COMMANDS,
-    *transfer.COMMANDS,
-    *watch.COMMANDS,
-    *keys.COMMANDS,
-):
-    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

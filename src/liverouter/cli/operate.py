@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from liverouter.cli import completion
 from liverouter.cli.assignments import parse_assignments
 from liverouter.cli.output import say, show_json, show_problems, show_table
+from liverouter.cli.progress import Progress
 from liverouter.cli.session import access, database_options, json_option, verbose_option
 from liverouter.config.draft import with_changes
 from liverouter.config.environment import Environment
@@ -122,17 +124,20 @@ def migrate_command(
       liverouter migrate
       liverouter migrate --check        # for deployment pipelines
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    from liverouter.postgres import migrate
-
     url = load(database_url=database_url).dsn
-    if check_only:
-        migrate.check(url, echo=lambda said: say(said, err=True))
-        before: str | None = migrate.HEAD
-        after = migrate.HEAD
-    else:
-        told: dict[str, Any] = {"echo": lambda said: say(said, err=True), "lock_timeout_s": lock_timeout_s}
-        before = migrate.current(url, **told)
-        after = migrate.upgrade(url, role_prefix=role_prefix, **told)
+    with Progress() as progress:
+        progress.now("looking at the schema")
+        from liverouter.postgres import migrate
+
+        if check_only:
+            migrate.check(url, echo=progress.say)
+            before: str | None = migrate.HEAD
+            after = migrate.HEAD
+        else:
+            told: dict[str, Any] = {"echo": progress.say, "lock_timeout_s": lock_timeout_s}
+            before = migrate.current(url, **told)
+            progress.now(f"bringing the schema from {before or 'nothing'} to {migrate.HEAD}")
+            after = migrate.upgrade(url, role_prefix=role_prefix, **told)
     if as_json:
         show_json({"from": before, "to": after})
     elif before == after:
@@ -142,7 +147,7 @@ def migrate_command(
 
 
 @click.command("check")
-@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completion.assignments)
 @click.option("--live", is_flag=True, help="Call each deployment once, with a few tokens.")
 @json_option
 @database_options
@@ -155,18 +160,21 @@ def check_command(*, pairs: Sequence[str], live: bool, as_json: bool, database_u
     \b
     Examples:
       liverouter check
-      liverouter check llm_provider=openai llm_model=gpt-4o --live
+      liverouter check llm_provider=openai llm_model=gpt-5.4 --live
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     draft = parse_assignments(pairs)
     db = access("check", database_url)
 
     async def work(repository: SettingsRepository) -> CheckReport:
+        progress.now("reading the config")
         rows = with_changes(await repository.read(), settings=draft)
+        progress.now("importing what calls models")
         from liverouter.engine.check import check  # takes a second; a database that cannot be read is told before
 
-        return await check(rows, environment=Environment(), keyring=db.keyring, live=live)
+        return await check(rows, environment=Environment(), keyring=db.keyring, live=live, now=progress.now)
 
-    report = db.run(work)
+    with Progress() as progress:
+        report = db.run(work)
     if as_json:
         show_json(report.as_dict())
     else:

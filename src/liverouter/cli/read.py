@@ -12,9 +12,7 @@ from liverouter.cli.changes import show_changes
 from liverouter.cli.output import ago, say, show_heading, show_json, show_problems, show_table, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.environment import Environment
-from liverouter.config.plain_secrets import plain_secrets
 from liverouter.config.settings import SETTINGS, SettingValueError, names_a_model, parse, shown
-from liverouter.config.validate import validate
 from liverouter.errors import DatabaseError, Problem
 from liverouter.secrecy.sealing import Secret, fingerprint
 
@@ -170,6 +168,8 @@ async def _facts(repository: SettingsRepository, keyring: Keyring | None) -> dic
     )
     rows = None if judged else await _readable(repository)
     if rows is not None:  # what SQL says of rows goes: validation knows more
+        from liverouter.config.validate import validate
+
         here = validate(rows, environment=Environment(), keyring=keyring).problems
         problems = [*here, *(p for p in problems if not p.where.startswith(("settings.", "secrets.")))]
     return {
@@ -257,6 +257,8 @@ def _public_text(setting: Setting, text: str) -> str:
 
 def _public(name: str, value: Any) -> Any:
     """Return *value*, blanked where it holds what only a secret may; the database refuses such rows, old ones stay."""
+    from liverouter.config.plain_secrets import plain_secrets
+
     return _BLANK if plain_secrets(name, value, "") else shown(name, value)
 
 

@@ -12,6 +12,7 @@ import click
 from liverouter.cli.changes import show_changes
 from liverouter.cli.outcome import DEPENDS_ON_ENVIRONMENT, Stored, tell
 from liverouter.cli.output import say, show_json, show_problems
+from liverouter.cli.progress import Progress
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.cli.write import write_options
 from liverouter.config.draft import with_changes
@@ -62,7 +63,10 @@ def export_command(*, as_json: bool, database_url: str | None) -> None:
       liverouter export > config.yaml
       LIVEROUTER_DATABASE_URL=$STAGING liverouter export | LIVEROUTER_DATABASE_URL=$PRODUCTION liverouter apply -
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
-    rows = access("export", database_url).run(lambda repository: repository.read())
+    db = access("export", database_url)
+    with Progress() as progress:
+        progress.now("reading the config")
+        rows = db.run(lambda repository: repository.read())
     settings = _ours(rows)
     if plain := [p for name, value in settings.items() for p in plain_secrets(name, value, f"settings.{clip(name)}")]:
         raise ConfigError(plain)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from liverouter.cli import completion
 from liverouter.cli.assignments import parse_assignments, secret_problem
 from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
@@ -98,12 +99,13 @@ def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("set")
-@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completion.assignments)
 @click.option(
     "--secret",
     "secret_names",
     multiple=True,
     metavar="NAME",
+    shell_complete=completion.secrets,
     help="Store the secret NAME, sealed; its value is asked for, or read from stdin when piped.",
 )
 @click.option(
@@ -133,9 +135,9 @@ def set_command(
       liverouter set --secret anthropic_api_key
       liverouter set --secret openai_api_key --for https://gateway.internal
       liverouter set --secret vertex_ai_credentials < key.json
-      liverouter set llm_fallback_config='{"provider": "openai", "model": "gpt-4o"}' --comment "for the weekend"
-      liverouter set llm:fast=openai/gpt-4o-mini
-      liverouter set llm:plan='{"provider": "anthropic", "model": "claude-opus-4-1", "temperature": 0}'
+      liverouter set llm_fallback_config='{"provider": "openai", "model": "gpt-5.4"}' --comment "for the weekend"
+      liverouter set llm:fast=openai/gpt-5.4-mini
+      liverouter set llm:plan='{"provider": "anthropic", "model": "claude-opus-4-6", "temperature": 0}'
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     if not pairs and not secret_names:
         raise click.UsageError("nothing to set: name KEY=VALUE or --secret NAME")
@@ -166,7 +168,7 @@ def set_command(
 
 
 @click.command("unset")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completion.names)
 @write_options
 def unset_command(*, names: Sequence[str], database_url: str | None, how: How) -> None:
     """Remove settings and secrets, in one transaction.

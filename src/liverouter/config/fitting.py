@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,10 +52,10 @@ def fit(values: Values, deployment: Deployment, said: Said, *, native: bool, ent
 
 def _warn_of_end(values: Values, deployment: Deployment, where: str) -> None:
     """Report that the model, named at *where*, has its last day behind it or near, by litellm's list."""
-    today, last = datetime.now(UTC).date(), retired_on(deployment)
-    if last is None or last - today > _SOON:
+    last = retired_on(deployment)
+    if last is None or last - values.today > _SOON:
         return
-    what = "was retired" if last <= today else "will be retired"
+    what = "was retired" if last <= values.today else "will be retired"
     message = f"{deployment.label} {what} on {last.isoformat()}, as litellm's list says"
     hint = "Choose a model that stays; where the provider says otherwise, this does no harm"
     values.report("LR326", message, where, hint, "warning")

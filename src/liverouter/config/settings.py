@@ -58,7 +58,7 @@ class Setting:
 
 PROFILE_HINT: Final = 'Write {"max_input_tokens": 128000, "image_inputs": false}'
 PARAMS_HINT: Final = 'Write {"top_p": 0.9, "reasoning_effort": "low"}'
-MODEL_HINT: Final = 'Write {"provider": "openai", "model": "gpt-4o"}, and "fallbacks" beside them where there are any'
+MODEL_HINT: Final = 'Write {"provider": "openai", "model": "gpt-5.4"}, and "fallbacks" beside them where there are any'
 MODEL_PREFIX: Final = "llm:"  # of the rows of named models, ``llm:fast``
 _MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
@@ -185,7 +185,7 @@ HINTS: Final = {
     "boolean": "Write true or false, without quotes",
     "integer": "Write a whole number, without quotes: 2",
     "number": "Write a number, without quotes: 0.2",
-    "json": 'Write {"provider": "openai", "model": "gpt-4o"}, a list of such, or null',
+    "json": 'Write {"provider": "openai", "model": "gpt-5.4"}, a list of such, or null',
     "text": 'Write text in quotes: "claude-sonnet-4-6"',
     "url": 'Write a URL in quotes: "https://host/path"',
     "secret": "Store it with `liverouter set --secret NAME`",

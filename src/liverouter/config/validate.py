@@ -17,6 +17,7 @@ from liverouter.secrecy.literal import looked_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     from liverouter.config.environment import Environment
     from liverouter.errors import Severity
@@ -49,13 +50,14 @@ class Validation:
         return tuple(p for p in self.problems if p.severity == "warning")
 
 
-def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None) -> Validation:
+def validate(raw: Rows, *, environment: Environment, keyring: Keyring | None, today: date | None = None) -> Validation:
     """Return the Snapshot that *raw* describes, or all its Problems; never raises, whatever the rows hold.
 
-    Takes time that grows with the size of the rows alone: whoever may write could else stop every process by one row.
-    Of more than a hundred Problems the first are returned, and one that counts the others.
+    *today*, by default this day, is the one by which models are judged that have a last one. Takes time that grows with
+    the size of the rows alone: whoever may write could else stop every process by one row. Of more than a hundred
+    Problems the first are returned, and one that counts the others.
     """
-    values = Values(raw, environment, keyring)
+    values = Values(raw, environment, keyring, today)
     _check_looked_up(values)
     common = {name: values.setting(name) for name in COMMON}
     deployments = read_deployments(values, common)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.plain_secrets import plain_secrets
@@ -11,6 +12,8 @@ from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.printable import printable
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from liverouter.config.environment import Environment
     from liverouter.revision import Rows
     from liverouter.secrecy.sealing import Keyring
@@ -25,12 +28,14 @@ class Values:
         raw: the rows, as read.
         environment: serves where no row stands.
         keyring: opens the stored secrets; None where the process has none.
+        today: the day, in UTC, by which models are judged that have a last one.
         problems: what was reported so far, each once.
     """
 
-    def __init__(self, raw: Rows, environment: Environment, keyring: Keyring | None) -> None:
+    def __init__(self, raw: Rows, environment: Environment, keyring: Keyring | None, today: date | None = None) -> None:
         """Start without Problems."""
         self.raw, self.environment, self.keyring = raw, environment, keyring
+        self.today = today or datetime.now(UTC).date()
         self.problems: list[Problem] = []
         self._reported: set[Problem] = set()
         self._unfit: dict[str, list[Problem]] = {}  # by setting: each deployment asks for the rows of its provider

@@ -119,8 +119,8 @@ def _invitation(url: str) -> list[str]:
         "",
         f"  export LIVEROUTER_DATABASE_URL={shlex.quote(url)}",
         f"  {liverouter} show",
-        f"  {liverouter} set llm_model=claude-opus-4-1 --wait",
-        f"  {liverouter} set llm:summary=openai/gpt-4o --wait",
+        f"  {liverouter} set llm_model=claude-opus-4-6 --wait",
+        f"  {liverouter} set llm:summary=openai/gpt-5.4 --wait",
         f'  {psql} "$LIVEROUTER_DATABASE_URL" -c "{statement}"',
         "",
     ]

@@ -28,11 +28,11 @@ _SWITCH: Final = """
 BEGIN;
 UPDATE liverouter.settings SET value = '"anthropic"' WHERE key = 'llm_provider';
 UPDATE liverouter.settings SET value = '"claude-sonnet-4-6"' WHERE key = 'llm_model';
-UPDATE liverouter.settings SET value = '{"provider": "openai", "model": "gpt-4o"}' WHERE key = 'llm_fallback_config';
+UPDATE liverouter.settings SET value = '{"provider": "openai", "model": "gpt-5.4"}' WHERE key = 'llm_fallback_config';
 COMMIT;"""
 _NAME: Final = """
 UPDATE liverouter.settings SET value = '{"provider": "anthropic", "model": "claude-haiku-4-5",
-    "fallbacks": {"provider": "openai", "model": "gpt-4o-mini"}}' WHERE key = 'llm:summary';"""
+    "fallbacks": {"provider": "openai", "model": "gpt-5.4-mini"}}' WHERE key = 'llm:summary';"""
 _SPOIL: Final = """UPDATE liverouter.settings SET value = '"antropic"' WHERE key = 'llm_provider';"""
 _MEND: Final = """UPDATE liverouter.settings SET value = '"anthropic"' WHERE key = 'llm_provider';"""
 _OUTCOME: Final = """
@@ -68,9 +68,9 @@ class Story:
         """Make the first config: OpenAI, with Anthropic behind it, and a smaller model for summaries."""
         rows = {
             "llm_provider": "openai",
-            "llm_model": "gpt-4o",
+            "llm_model": "gpt-5.4",
             "llm_fallback_config": {"provider": "anthropic", "model": "claude-sonnet-4-6"},
-            "llm:summary": {"provider": "openai", "model": "gpt-4o-mini"},
+            "llm:summary": {"provider": "openai", "model": "gpt-5.4-mini"},
             "openai_api_base": self._openai.api_base,
             "anthropic_api_base": self._anthropic.api_base,
             "litellm_cooldown_time": _COOLDOWN_S,

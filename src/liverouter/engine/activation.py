@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 from liverouter.chat.profile import combine, profile_of
 from liverouter.config.validate import Validation, validate
@@ -202,8 +203,7 @@ class Activation:
         self.tell(Step.BUILDING)
         former, make_router, left_out = self._store.current, None, tuple[Problem, ...]()
         if snapshot.litellm_enable and not unusable:
-            from liverouter.routing.engines import litellm  # imports litellm
-
+            litellm: Any = import_module("liverouter.routing.engines.litellm")  # imports litellm
             make_router, chats = litellm.build(snapshot, self._io, self._cooldowns, former)
             promises: Promises = litellm.promises
         else:

@@ -24,6 +24,8 @@ from liverouter.routing.causes import kind_of
 from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from liverouter.config.environment import Environment
     from liverouter.revision import Deployment, Rows, Snapshot
     from liverouter.secrecy.sealing import Keyring
@@ -74,7 +76,7 @@ class CheckReport:
     Attributes:
         revision: the stored revision that was checked, or that the draft's changes were made to.
         problems: of the rows; errors first.
-        deployments: ``openai/gpt-4o``, of a named model ``fast: openai/gpt-4o``; by name and order; empty where the
+        deployments: ``openai/gpt-5.4``, of a named model ``fast: openai/gpt-5.4``; by name and order; empty where the
             rows make no config.
         calls: by name and order; empty unless calls were asked for.
     """
@@ -108,6 +110,7 @@ async def check(
     live: bool = False,
     name: str | None = None,
     io: LoopThread | None = None,
+    now: Callable[[str], None] = lambda _: None,
 ) -> CheckReport:
     """Return whether *rows*, as they are stored or with a draft's changes, would serve.
 
@@ -121,6 +124,7 @@ async def check(
             timeout. That costs money.
         name: call those of this model alone; None calls all.
         io: the loop of those calls, a client's where the process has one; None opens one and ends it.
+        now: is told what is under way, for people.
     """
     loop = io or LoopThread("liverouter-check")
     bus = Bus()
@@ -128,6 +132,7 @@ async def check(
     activation = Activation(keyring=keyring, usage=usage, io=loop, store=Store(), bus=bus)
     calls: list[DeploymentCall] = []
     try:
+        now(f"building revision {rows.revision}")
         outcome = await asyncio.to_thread(activation.prepare, rows, environment)
         if live and isinstance(outcome, Prepared):
             snapshot = outcome.generation.snapshot
@@ -136,7 +141,7 @@ async def check(
                 lambda: [activation.build(_alone(deployment, snapshot), 0) for deployment in asked]
             )
             sources = [OneGeneration(loop, usage, generation) for generation in generations]
-            calls = await asyncio.gather(*map(_call, asked, sources))
+            calls = await _call_all(asked, sources, now)
     finally:
         if io is None:
             await asyncio.to_thread(loop.stop, _CLOSE_S)
@@ -156,6 +161,22 @@ def _label(deployment: Deployment) -> str:
 def _alone(deployment: Deployment, snapshot: Snapshot) -> Snapshot:
     """Return *snapshot* with *deployment* alone, as the default's, and without a second try."""
     return replace(snapshot, deployments=(replace(deployment, name=DEFAULT_NAME),), num_retries=1)
+
+
+async def _call_all(
+    deployments: Sequence[Deployment], sources: Sequence[OneGeneration], now: Callable[[str], None]
+) -> list[DeploymentCall]:
+    """Return how each of *deployments* answers, all asked at once; tell *now* whose answers are awaited."""
+    awaited = [_label(deployment) for deployment in deployments]
+
+    async def call(deployment: Deployment, source: OneGeneration) -> DeploymentCall:
+        done = await _call(deployment, source)
+        awaited.remove(_label(deployment))
+        now(f"waiting for {', '.join(awaited)}" if awaited else "")
+        return done
+
+    now(f"waiting for {', '.join(awaited)}")
+    return await asyncio.gather(*map(call, deployments, sources))
 
 
 async def _call(deployment: Deployment, source: OneGeneration) -> DeploymentCall:

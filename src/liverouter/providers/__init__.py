@@ -8,7 +8,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from liverouter.providers import anthropic, azure, compatible, litellm, openai, snowflake, vertex
 from liverouter.providers.native import NativeModel
 from liverouter.providers.spec import NO_HOSTS, Contents, Field, History, ProviderSpec, is_claude
 from liverouter.secrecy.sealing import Secret
@@ -37,15 +36,20 @@ __all__ = [
     "spec_of",
 ]
 
-_SPECS: Final = (
-    anthropic.SPEC,
-    azure.SPEC,
-    openai.SPEC,
-    snowflake.SPEC,
-    vertex.SPEC,
-    compatible.SPEC,
-    litellm.SPEC,
-)
+if TYPE_CHECKING:  # whoever checks code that uses us is spared the thousands of modules of the providers' libraries
+    _SPECS: tuple[ProviderSpec, ...]
+else:
+    from liverouter.providers import anthropic, azure, compatible, litellm, openai, snowflake, vertex
+
+    _SPECS = (
+        anthropic.SPEC,
+        azure.SPEC,
+        openai.SPEC,
+        snowflake.SPEC,
+        vertex.SPEC,
+        compatible.SPEC,
+        litellm.SPEC,
+    )
 
 PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType({spec.name: spec for spec in _SPECS})
 

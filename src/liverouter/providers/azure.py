@@ -114,7 +114,7 @@ SPEC: Final = ProviderSpec(
         Field("azure_openai_endpoint", "url", "Endpoint", "api_base", example="https://name.openai.azure.com"),
         Field("azure_openai_deployment", "text", "Deployment (default: the model)", "deployment", pattern=IN_PATH),
         Field("azure_openai_api_version", "text", "API version", "api_version", default=_VERSION, pattern=IN_PATH),
-        Field("azure_openai_base_model", "text", "Base model (for limits and cost)", "base_model", example="gpt-4o"),
+        Field("azure_openai_base_model", "text", "Base model (for limits and cost)", "base_model", example="gpt-5.6"),
         Field("azure_openai_api_key", "secret", "API key", "api_key"),
         Field("azure_openai_ad_token", "secret", "Entra ID token", "ad_token"),
     ),

@@ -103,8 +103,7 @@ def _import() -> Any:
     """
     guard_environment()
     litellm = importlib.import_module("litellm")
-    from liverouter.routing.engines import litellm as _engine  # noqa: F401 - takes what it needs of litellm
-
+    importlib.import_module("liverouter.routing.engines.litellm")  # takes what it needs of litellm
     _configure(litellm)
     return litellm
 
@@ -131,6 +130,5 @@ def _configure(litellm: Any) -> None:
     if not os.environ.get("LITELLM_LOG"):
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs request bodies; our events say what matters
-    from liverouter.routing.litellm_patches import COMMON, apply_patches  # imports litellm
-
-    apply_patches(COMMON)
+    patches = importlib.import_module("liverouter.routing.litellm_patches")  # imports litellm
+    patches.apply_patches(patches.COMMON)

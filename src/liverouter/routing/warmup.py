@@ -126,14 +126,12 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     Raises:
         Exception: whatever litellm raises where an answer is wanted.
     """
-    from langchain_litellm import ChatLiteLLMRouter
-
-    from liverouter.routing.engines.litellm import OneDeployment, client_of
-
+    chat_model: Any = importlib.import_module("langchain_litellm").ChatLiteLLMRouter
+    engine: Any = importlib.import_module("liverouter.routing.engines.litellm")
     with _router(dialect) as (router, params):
-        clients = (client_of(spec, params, _memory(answer)) for answer in (partial(_answer, dialect), _fail))
+        clients = (engine.client_of(spec, params, _memory(answer)) for answer in (partial(_answer, dialect), _fail))
         answering, failing = (
-            ChatLiteLLMRouter(router=OneDeployment(router, _GROUP, params, client), model=_GROUP) for client in clients
+            chat_model(router=engine.OneDeployment(router, _GROUP, params, client), model=_GROUP) for client in clients
         )
         clock = Clock(_LIMIT_S)  # by which litellm's patches know a call of ours
         try:
@@ -158,17 +156,14 @@ async def _speak(answering: BaseChatModel, failing: BaseChatModel) -> None:
 @contextlib.contextmanager
 def _router(dialect: Dialect) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Have a Router of one deployment that speaks *dialect*, and its parameters; litellm's lists forget it."""
-    import litellm
-
-    from liverouter.routing.engines.router import retire
-
+    litellm: Any = importlib.import_module("litellm")
     params = {**dialect.params, "api_key": "warmup"}
     entry = {"model_name": _GROUP, "litellm_params": params, "model_info": {"id": _GROUP}}
     router = litellm.Router(model_list=[entry], timeout=_LIMIT_S, num_retries=0)
     try:
         yield router, params
     finally:
-        retire(router)
+        importlib.import_module("liverouter.routing.engines.router").retire(router)
         litellm.model_cost.pop(_GROUP, None)
 
 

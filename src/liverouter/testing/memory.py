@@ -39,10 +39,10 @@ class MemoryRouter:
 
     While it is entered, `liverouter.get_chat_model()` returns its handle, so code under test needs no change:
 
-    >>> rows = {"llm_provider": "openai", "llm_model": "gpt-4o"}
+    >>> rows = {"llm_provider": "openai", "llm_model": "gpt-5.4"}
     >>> with MemoryRouter(rows, secrets={"openai_api_key": "sk-test"}) as live:
-    ...     live.set(llm_model="gpt-4.1")     # doctest: +SKIP
-    ...     live.set(**{"llm:fast": {"provider": "openai", "model": "gpt-4o-mini"}})    # doctest: +SKIP
+    ...     live.set(llm_model="gpt-5.5")     # doctest: +SKIP
+    ...     live.set(**{"llm:fast": {"provider": "openai", "model": "gpt-5.4-mini"}})    # doctest: +SKIP
 
     Args:
         rows: settings by name, as the table `liverouter.settings` would hold them.

@@ -1,0 +1,50 @@
+"""Tab completes what the page says, in a real bash; for the other shells the script is made."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.kit import pages
+
+PAGE: Final = (pages.ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
+SHELLS: Final = {shell: line for line, shell in re.findall(r"(_LIVEROUTER_COMPLETE=([a-z]+)_source liverouter)", PAGE)}
+ENVIRONMENT: Final = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def bash(script: str) -> list[str]:
+    """Return the words that *script* prints."""
+    done = subprocess.run(
+        ["/bin/bash", "-c", script], capture_output=True, text=True, check=True, timeout=100, env=ENVIRONMENT
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("ro", ["rollback"]),
+        ("keys ro", ["rotate"]),
+        ("set llm_te", ["llm_temperature="]),
+        ("set --secret open", ["openai_api_key"]),
+        ("unset snowflake_t", ["snowflake_token"]),
+        ("history --li", ["--limit"]),
+    ],
+)
+def test_bash_offers_what_fits(typed: str, offered: list[str]) -> None:
+    """Commands, options, settings and secrets; no database is asked."""
+    words = f"liverouter {typed}".split()
+    setup = f'eval "$({SHELLS["bash"]})"; COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}'
+    assert bash(f'{setup}; _liverouter_completion liverouter; echo "${{COMPREPLY[@]}}"') == offered
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_given_a_script(shell: str) -> None:
+    """It asks this program again for what fits."""
+    assert f"_LIVEROUTER_COMPLETE={shell}_complete" in bash(SHELLS[shell])
