@@ -40,10 +40,33 @@ if TYPE_CHECKING:
 
 HERE: Final = r"/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/"
 REVIEWED: Final = {
-    "/^LR([24]|32)/",
-    "/[.?!]$/",
-    "/^#token=(.+)/",
+    r"/ \[LR\d{3} at [^\][]*\]/",
+    r"/ needs (\w+)/",
+    r"/(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC/",
+    r"/['`“]?\b((?:llm|litellm)_[a-z_]+|[a-z]+(?:_[a-z]+)+)\b['`”]?/",
+    r"/[.?!]$/",
+    r"/[;.] |: (?=liverouter )/",
+    r"/\. $/",
+    r"/\bUnreachedError(?: \d+)?: /",
+    r"/\bUnreachedError(?: \d+)?\b/",
+    r"/\bimporting litellm\b/",
+    r"/\blitellm's list\b/",
+    r"/\blitellm\.(?=[A-Z])/",
+    r"/\blitellm\b/",
+    r"/\bliverouter (set|unset|show|check|serve|migrate|keys|diff|preload)\b|liverouter\.preload/",
+    r"/\bsettings\.(?:llm:[a-z0-9_-]+|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/",
+    r"/^#revision=(\d{1,18})$/",
+    r"/^#token=(.+)/",
     HERE,
+    r"/^(secret|environment) (.+)$/",
+    r"/^LR([24]|115|32[0138])/",
+    r"/^LR20[2-9]/",
+    r"/^LR32[0-7]$/",
+    r"/^\S+[/_]/",
+    r"/^event: (.*)\ndata: (.*)$/",
+    r"/^llm:([^.]+)(\.fallbacks)?/",
+    r"/^secrets\./",
+    r"/^settings\.(llm:[a-z0-9_-]+(?:\.fallbacks)?|[A-Za-z0-9_]+)(?:\[(\d+)\])?(.*)$/",
 }  # patterns of the page: each looks at one character after another, once
 
 

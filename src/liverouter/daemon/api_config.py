@@ -164,7 +164,6 @@ async def _conflict(context: Context, exc: ConflictError, expected: int | None) 
 
 def _provider(spec: ProviderSpec) -> shapes.Provider:
     """Return *spec* for people; of its parameters those that any of its models takes."""
-    takes = {name for model in ("", "claude") for name in spec.parameters(model).takes}
     return shapes.Provider(
         name=spec.name,
         label=spec.label,
@@ -172,7 +171,7 @@ def _provider(spec: ProviderSpec) -> shapes.Provider:
         needs=[list(group) for group in spec.needs],
         own_hosts=f"^({spec.own_hosts.pattern})$",
         own_fields=[name for name in (spec.deployment_field, spec.base_model_field) if name],
-        params=[name for name in PARAMS if name in takes],
+        params=[name for name in PARAMS if name in spec.ever_takes],
     )
 
 

@@ -274,6 +274,11 @@ class ProviderSpec:
         """Return litellm's name of who serves *model*, before the "/" and in its list of models, and of the model."""
         return (self.litellm_provider, model) if self.listed_as is None else self.listed_as(model)
 
+    @property
+    def ever_takes(self) -> frozenset[str]:
+        """Return the parameters that any of its models takes."""
+        return frozenset(name for model in ("", "claude") for name in self.parameters(model).takes)
+
     def traced_name(self, model: str) -> str:
         """Return the name that OpenTelemetry's GenAI conventions have for who serves *model*."""
         return self.traced_as or (self.name if self.listed_as is None else self.listed_as(model)[0])
