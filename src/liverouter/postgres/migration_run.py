@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import delete, or_, text, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, delete, or_, text, tuple_
+from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.util import await_only
 
 from liverouter.config.specs import known_settings
@@ -175,8 +175,8 @@ def fill_tables(context: MigrationContext) -> None:
             {
                 "name": spec.name,
                 "label": spec.label,
-                "secrets": list(spec.secret_names),
-                "secret_aliases": [field.alias for field in spec.secrets],
+                "secrets": array(spec.secret_names, type_=Text),  # typed, because it may be empty
+                "secret_aliases": array([field.alias for field in spec.secrets], type_=Text),
                 "base": spec.base.name,
                 "base_alias": spec.base.alias,
                 "takes_ambient": spec.takes_ambient or spec.keyless,  # whether a secret may be missing

@@ -57,7 +57,7 @@ SLEEPING_TRIGGERS: Final = """
 """
 # The busiest 5000: a login that makes up names hides nobody's.
 LAST_ANSWERS: Final = """
-    SELECT u.name, u.deployment_id, max(u.day) AS day FROM liverouter.usage_daily u
+    SELECT u.name, u.deployment_id, max(u.day) AS day FROM liverouter.usage_daily_detail u
     WHERE u.day >= $1 AND u.calls > 0
     GROUP BY 1, 2 ORDER BY sum(u.calls) DESC LIMIT 5000
 """
