@@ -424,7 +424,7 @@ class TestTry:
         texts = [data["text"] for kind, data in told[:-1] if kind == "text"]
         assert len(texts) == len(told) - 1 > 1
         kind, said = told[-1]
-        assert (kind, said["answer"], "".join(texts)) == ("answer", "gpt-4o says: hello", "gpt-4o says: hello")
+        assert (kind, said["answer"], "".join(texts)) == ("answer", "gpt-5.4 says: hello", "gpt-5.4 says: hello")
         assert (said["name"], said["role"], said["failed_over"]) == ("default", "primary", False)
 
     def test_stream_that_breaks_off_ends_in_its_error(self, api: Api, openai: StandIn) -> None:
@@ -499,7 +499,7 @@ class TestNames:
         row = {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": [{"provider": "openai", "model": "gpt-4.1"}]}
         api.save(**first(openai, **{"llm:fast": row}))
         own = {(d["name"], d["model"]): d for d in api.get("/api/status")["deployments"]}
-        assert set(own) == {("default", "gpt-4o"), ("fast", "gpt-4o-mini"), ("fast", "gpt-4.1")}
+        assert set(own) == {("default", "gpt-5.4"), ("fast", "gpt-4o-mini"), ("fast", "gpt-4.1")}
         last = own["fast", "gpt-4.1"]["deployment_id"]
         assert api.post("/api/try", prompt="hi", name="fast", deployment_id=last)["role"] == "fallback"
         openai.fail(Failure.SERVER_ERROR, times=1)
