@@ -8,6 +8,7 @@ import pytest
 
 from liverouter.cli.output import show_table
 from liverouter.postgres.migrate import HEAD
+from liverouter.providers import PROVIDERS
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key
 from tests.kit.sql import Process, deployment, put, put_secret, revision, value
 
@@ -73,7 +74,7 @@ class TestShow:
         """A row that all of a fleet refuse is one problem with those who refuse it, not two lines of each."""
         put(db, llm_provider="openai", llm_model="gpt-4o")
         put(db, llm_provider="opnai")
-        message = "provider 'opnai' is not one of anthropic, azure-openai, openai, snowflake-cortex, vertex-ai"
+        message = f"provider 'opnai' is not one of {', '.join(sorted(PROVIDERS))}"
         hint = "Did you mean 'openai'?"
         problem = {"severity": "error", "code": "LR101", "where": "settings.llm_provider"}
         problem |= {"message": message, "hint": hint}
