@@ -157,8 +157,8 @@ class TestFleet:
             assert cooling["default", "primary"] == 0
             status = live.status()
             assert (status.names, status.asked) == (("fast", "other"), (("fast", "shop"), ("other", "shop")))
-            counts = "SELECT count(*) FROM liverouter.usage_detail WHERE name = 'other' AND role = 'fallback' AND calls = 1"
-            wait_until(lambda: admin.ask(counts)[0] == 1)
+            fallback = "FROM liverouter.usage_detail WHERE name = 'other' AND role = 'fallback'"
+            wait_until(lambda: admin.ask(f"SELECT coalesce(sum(calls), 0) {fallback}")[0] == 1)
 
             live.wait_applied(admin.set(**{"llm:fast": MINI | {"model": "gpt-4.1"}}), timeout_s=60)
             assert served(models["fast"].invoke("hi"))["model"] == "gpt-4.1"

@@ -98,7 +98,7 @@ class TestCommands:
         assert len(said.splitlines()) == 5
 
     def test_only_one_module_of_the_command_line_prints(self) -> None:
-        """So that no new command forgets; but for a key, the line of Ctrl-C, what click asks for, and what is erased."""
+        """So that no new command forgets; but for a key, the line of Ctrl-C, what click asks for, what is erased."""
         raw = {
             path.name: len(re.findall(r"click\.s?echo\(|\bprint\(", path.read_text()))
             for path in SOURCES.glob("*.py")
