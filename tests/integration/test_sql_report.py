@@ -376,6 +376,8 @@ class TestCost:
 
     def test_heartbeats_update_in_place(self, db: Session) -> None:
         """No index but the key, room on the page: heartbeats do not swell the table."""
+        if value(db, "SELECT to_regprocedure('pg_stat_force_next_flush()') IS NULL"):
+            pytest.skip("PostgreSQL 14 counts late")
         process = Process(db)
         process.run(0)
         for _ in range(50):
