@@ -245,4 +245,4 @@ def test_object_of_settings_is_typed_as_json(world: World, page: Page) -> None:
     assert stored["llm_fallback_config"][0]["litellm_params"] == {"api_base": "http://127.0.0.1:9/v1"}
     assert "litellm_params" not in stored
     page.reload()
-    expect(settings.card(1).get_by_label(held)).to_have_value('{"api_base":"http://127.0.0.1:9/v1"}')
+    expect(settings.card(1).get_by_label(held)).to_have_value('{\n "api_base": "http://127.0.0.1:9/v1"\n}')

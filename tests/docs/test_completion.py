@@ -32,7 +32,7 @@ def bash(script: str) -> list[str]:
         ("ro", ["rollback"]),
         ("keys ro", ["rotate"]),
         ("set llm_te", ["llm_temperature="]),
-        ("set --secret open", ["openai_api_key"]),
+        ("set --secret open", ["openai_api_key", "openai_compatible_api_key"]),
         ("unset snowflake_t", ["snowflake_token"]),
         ("history --li", ["--limit"]),
     ],

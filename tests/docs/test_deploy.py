@@ -78,8 +78,8 @@ class TestDeploy:
         assert SpecifierSet(project["requires-python"]).contains(version)
         (extras,) = re.findall(r"\[([a-z,-]+)\]\"", text)
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
-        (command,) = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
-        program, name, *options = json.loads(command)
+        (line,) = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
+        program, name, *options = json.loads(line)
         assert program in project["scripts"]
         serve = command(name).make_context(name, options)
         assert f"EXPOSE {serve.params['port']}\n" in text

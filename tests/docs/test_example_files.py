@@ -123,7 +123,7 @@ class TestFiles:
         named(planner="gpt-5.5", worker="gpt-5.4-mini")
         run("langgraph_agent.py")
         said = capsys.readouterr().out.splitlines()
-        assert [line.partition("says:")[0] + line.partition("says:")[2][:12] for line in said] == [
+        assert [line.partition("says:")[0] + line.partition("says:")[2][:13] for line in said] == [
             "gpt-5.5  gpt-5.4-mini"
         ] * 2
         asked = [request.body["model"] for request in provider.requests if request.body]
