@@ -233,6 +233,16 @@ class TestKeysGoWhereTheyWereMeantToGo:
         assert snapshot.primary.secrets["api_key"].reveal() == "key-of-the-team"
 
 
+class TestDormant:
+    def test_row_that_nobody_uses_binds_no_key(self) -> None:
+        """Nor a base of another provider's than the primary's: it would have the key at the next change of rows."""
+        planted = {"litellm_params": {"api_base": "https://evil.example", "api_key": {"secret": "openai_api_key"}}}
+        planted |= {"openai_api_base": "https://evil.example", "llm_provider": "anthropic"}
+        assert origins_in_force(planted, "openai_api_key") == ()
+        assert origins_in_force(planted | {"llm_provider": "openai"}, "openai_api_key") == ("https://evil.example",)
+        assert origins_in_force(planted | {"llm_provider": "litellm"}, "openai_api_key") == ("https://evil.example",)
+
+
 class TestModels:
     @pytest.mark.parametrize(
         "model",
@@ -247,10 +257,14 @@ class TestModels:
             ),
             *("github_copilot/gpt-4o", "chatgpt/gpt-5", "vllm/x", "sagemaker/x", "auto_router/x", "openai/gpt-4o"),
             *("anthropic/claude-sonnet-4-6", "snowflake/x", "custom/x", "petals/x", "watsonx/x", "aiohttp_openai/x"),
+            *("databricks/x", "nlp_cloud/x", "maritalk/x", "amazon_nova/x", "huggingface/x", "replicate/x", "zzz/x"),
+            *("text-completion-openai/x", "text-completion-codestral/evil/repo", "bytez/petals-team/x", "triton/x"),
+            *("groq/ft:babbage-002", "groq/x-davinci-002", "groq/replicate/x", "bedrock/ft:gpt-3.5-turbo"),
+            *("bedrock/claude_platform/x", "openrouter/openai/ft:gpt-4o"),
         ],
     )
     def test_model_is_litellm_s_name_and_goes_by_key_and_address(self, model: str) -> None:
-        """No URL, no wildcard, nothing that logs in by itself or runs in the process, no provider of our own."""
+        """No URL, no wildcard, no provider of our own, and none whose requests were seen to leave the guarded way."""
         assert codes(judged(rows(model, **KEY))) == [("LR118", "settings.llm_model")]
         assert codes(judged(entry(model, **KEY))) == [("LR118", "settings.llm_fallback_config.model")]
 

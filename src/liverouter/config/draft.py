@@ -35,12 +35,21 @@ def origins_in_force(settings: Mapping[str, object], name: str) -> tuple[str, ..
 def _bases(settings: Mapping[str, object], name: str) -> Iterator[object]:
     """Yield the base URLs of rows and entries beside which the secret *name* is the credential."""
     for spec in PROVIDERS.values():
-        if name in spec.secret_names:
+        if name in spec.secret_names and _is_in_force(spec, settings):
             yield settings.get(spec.base.name)
     for user, entry in _users(settings):
-        if name in _named(user, entry):
+        if name in _named(user, entry) and (entry is not settings or _is_in_force(user, settings)):
             own = _member(_members(user, entry), user.base)
             yield settings.get(user.base.name) if own is None and not user.members else own
+
+
+def _is_in_force(spec: ProviderSpec, settings: Mapping[str, object]) -> bool:
+    """Tell whether the rows of *spec* are the primary's: a base that nobody uses is seen by nobody, and binds nothing.
+
+    Where no row names the primary's provider, the environment may.
+    """
+    provider = settings.get("llm_provider")
+    return provider is None or (isinstance(provider, str) and provider.strip() == spec.name)
 
 
 def secrets_referred_to(settings: Mapping[str, object]) -> set[str]:

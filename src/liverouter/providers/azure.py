@@ -134,6 +134,7 @@ SPEC: Final = ProviderSpec(
     libraries=("openai",),
     aliases=("azure", "azure_openai", "azureopenai"),
     maker="openai",
+    unfit=lambda *_: None,  # a deployment's name is its owner's, and litellm goes by the provider here
     model_pattern=IN_PATH,  # the deployment, where none is named
     model_means="the deployment",
     deployment_field="azure_openai_deployment",

@@ -23,6 +23,7 @@ from liverouter.providers.spec import (
     History,
     ProviderSpec,
     Unfit,
+    misrouted,
     origin_and_path,
 )
 
@@ -72,21 +73,20 @@ _OWN: Final = MappingProxyType(  # providers with a file of their own -> their n
     }
 )
 _BY_KEY_ALONE: Final = ("anthropic", "openai")  # of these, which litellm calls by a key and a base, as gateways want it
-_BY_ITSELF: Final = "it logs in by what it finds on the machine, which no row may have it do"
-_PAST_US: Final = "litellm sends its key by ways that cannot be held to one address"
-_NO_HTTP: Final = "it is no address that requests are sent to"
-_REFUSED: Final[Mapping[str, str]] = MappingProxyType(
-    dict.fromkeys(("chatgpt", "gigachat", "github_copilot", "microsoft_365_copilot", "oci", "sap"), _BY_ITSELF)
-    | dict.fromkeys(("sagemaker", "sagemaker_chat", "sagemaker_nova"), _BY_ITSELF)
-    | dict.fromkeys(
-        ("aiohttp_openai", "aleph_alpha", "nvidia_riva", "oobabooga", "predibase", "watsonx", "watsonx_text"), _PAST_US
-    )
-    | dict.fromkeys(
-        ("auto_router", "custom", "dotprompt", "humanloop", "langfuse", "litellm_agent", "petals", "vllm"), _NO_HTTP
-    )
+# Whose calls were seen to go through the clients that are guarded, with no other key and to no other address: another's
+# may follow redirects, log in by what it finds on the machine, run in the process, or choose an address by the model.
+_VENDORS: Final = frozenset(
+    [
+        *(*_BASES, *_BY_KEY_ALONE, _BEDROCK, "ai21", "ai21_chat", "azure_ai", "baseten", "cloudflare", "codestral"),
+        *("cohere", "cohere_chat", "cometapi", "dashscope", "featherless_ai", "friendliai", "galadriel", "github"),
+        *("gradient_ai", "heroku", "hosted_vllm", "litellm_proxy", "llamafile", "lm_studio", "meta_llama", "minimax"),
+        *("nano-gpt", "nebius", "novita", "nscale", "ovhcloud", "scaleway", "v0", "volcengine", "wandb", "xinference"),
+        "zai",
+    ]
 )
 # What of the environment litellm would use in place of a row's own keys for AWS, or beside them.
 _AWS_VARIABLES: Final = ("AWS_BEARER_TOKEN_BEDROCK", "AWS_PROFILE_NAME", "AWS_ROLE_NAME", "AWS_WEB_IDENTITY_TOKEN")
+_OTHER_ROUTES: Final = re.compile(r"(?:^|/)(?:ft:|claude_platform/)")  # by which litellm sends a key of the environment
 _AWS_KEYS: Final = ("aws_secret_access_key", "aws_access_key_id")
 _NO_KEY: Final = "none"  # given, so that litellm takes no key of the environment
 
@@ -112,20 +112,31 @@ def _url(url: str) -> str:
 def _unfit(model: str, settings: Mapping[str, str], secrets: Collection[str]) -> Unfit | None:
     """Return why *model* cannot be called by litellm with *settings* and *secrets*."""
     vendor = _vendor(model)
+    found = _unfit_model(model, has_base="api_base" in settings) or misrouted(model)
+    if found is None and vendor == _BEDROCK:
+        found = _unfit_for_aws(settings, secrets)
+    if found is not None or _endpoint(settings, model):
+        return found
+    return Unfit("LR100", f"{vendor} needs api_base: its address is not known here", "api_base", _HERE)
+
+
+def _unfit_model(model: str, *, has_base: bool) -> Unfit | None:
+    """Return why *model* is not to be called by litellm; *has_base*: its address is said."""
+    vendor, hint = _vendor(model), "Choose another model"
     if not _MODEL.fullmatch(model):
         hint = "Write litellm's name for it, whose it is first: openrouter/meta-llama/llama-3.3-70b-instruct"
-        return Unfit("LR118", "the model is none of litellm's names", "model", hint)
-    if (own := _OWN.get(vendor)) is not None and (vendor not in _BY_KEY_ALONE or "api_base" not in settings):
-        return Unfit("LR118", f"{vendor} is a provider of its own here", "model", f"Choose the provider {own}")
-    if why := _REFUSED.get(vendor):
-        hint = "Choose another; a server that speaks OpenAI's API is called by the provider openai-compatible"
-        return Unfit("LR118", f"{vendor} cannot be called: {why}", "model", hint)
-    if vendor == _BEDROCK and (found := _unfit_for_aws(settings, secrets)):
-        return found
-    if _endpoint(settings, model):
+        message = "the model is none of litellm's names"
+    elif (own := _OWN.get(vendor)) is not None and not (vendor in _BY_KEY_ALONE and has_base):
+        message, hint = f"{vendor} is a provider of its own here", f"Choose the provider {own}"
+    elif vendor not in _VENDORS:
+        other = "A server that speaks OpenAI's API is called by the provider openai-compatible"
+        message = f"{vendor} is none of those that litellm is known to call safely"
+        hint = did_you_mean(vendor, sorted(_VENDORS)) or other
+    elif (route := _OTHER_ROUTES.search(model.partition("/")[2])) is not None:
+        message = f"litellm calls {route[0].strip('/')} with a key of its own choice"
+    else:
         return None
-    near = did_you_mean(vendor, [_BEDROCK, *_BASES])
-    return Unfit("LR100", f"{vendor} needs api_base: its address is not known here", "api_base", near or _HERE)
+    return Unfit("LR118", message, "model", hint)
 
 
 def _unfit_for_aws(settings: Mapping[str, str], secrets: Collection[str]) -> Unfit | None:

@@ -121,6 +121,17 @@ class Unfit:
     hint: str
 
 
+_ELSEWHERE: Final = re.compile(r"replicate|(?:babbage|davinci)-002")
+
+
+def misrouted(model: str, *_: object) -> Unfit | None:
+    """Return why *model* cannot be named: litellm sends such a one elsewhere, or past the clients that are guarded."""
+    if (found := _ELSEWHERE.search(model.lower())) is None:
+        return None
+    message = f"litellm goes by {found[0]!r} in a model's name, and not by its provider"
+    return Unfit("LR118", message, "model", "Choose a model without that in its name")
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How an API answers, canned: litellm is led through it once, so that no call pays for what that loads.
@@ -209,7 +220,7 @@ class ProviderSpec:
     members: tuple[Field, ...] = ()
     member_hints: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     keyless: bool = False
-    unfit: Callable[[str, Mapping[str, str], Collection[str]], Unfit | None] = lambda *_: None
+    unfit: Callable[[str, Mapping[str, str], Collection[str]], Unfit | None] = misrouted
     aliases: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     traced_as: str = ""

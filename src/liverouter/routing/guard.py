@@ -57,6 +57,8 @@ _NAMED_BY_VARIABLES: Final = {
     "openai-organization": ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION"),
     "openai-project": ("OPENAI_PROJECT_ID",),
     "user-agent": ("LITELLM_USER_AGENT",),
+    "http-referer": ("OR_SITE_URL",),
+    "x-title": ("OR_APP_NAME",),
 }
 # Whose clients have a transport for each proxy, ours included; others ask as they send.
 _CHOOSE_BY_MOUNTS: Final = ("httpx", "httpx2", __name__.partition(".")[0])
