@@ -332,7 +332,7 @@ class TestBatches:
         self, dsn: str, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
     ) -> None:
         """The database has it, the process has not heard so yet: what it told is not told again by the goodbye."""
-        report, say_goodbye = SettingsRepository.report, reporter.Reporter.say_goodbye
+        report, settle = SettingsRepository.report, reporter.Reporter.settle
         ending = asyncio.Event()
 
         async def report_and_answer_late(repository: SettingsRepository, document: Mapping[str, Any]) -> Head:
@@ -341,12 +341,12 @@ class TestBatches:
                 await ending.wait()
             return head
 
-        async def begin_to_say_goodbye(ended: reporter.Reporter) -> None:
+        async def begin_to_settle(ended: reporter.Reporter) -> None:
             ending.set()
-            await say_goodbye(ended)
+            await settle(ended)
 
         monkeypatch.setattr(SettingsRepository, "report", report_and_answer_late)
-        monkeypatch.setattr(reporter.Reporter, "say_goodbye", begin_to_say_goodbye)
+        monkeypatch.setattr(reporter.Reporter, "settle", begin_to_settle)
         live = LiveRouter(database_url=dsn, heartbeat_interval_s=15)
         _tell(live.usage, [("success", "openai/gpt-4o#1", 3)])
         with live, psycopg.connect(dsn, autocommit=True) as db:
@@ -359,13 +359,13 @@ class TestBatches:
         self, dsn: str, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
     ) -> None:
         """The end does not cut the connection that the report is on: it would arrive, and be told again."""
-        say_goodbye, holder = reporter.Reporter.say_goodbye, psycopg.connect(dsn)
+        settle, holder = reporter.Reporter.settle, psycopg.connect(dsn)
 
-        async def begin_to_say_goodbye(ended: reporter.Reporter) -> None:
+        async def begin_to_settle(ended: reporter.Reporter) -> None:
             holder.rollback()
-            await say_goodbye(ended)
+            await settle(ended)
 
-        monkeypatch.setattr(reporter.Reporter, "say_goodbye", begin_to_say_goodbye)
+        monkeypatch.setattr(reporter.Reporter, "settle", begin_to_settle)
         waits = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'liverouter.usage_minutes'::regclass"
         live = LiveRouter(database_url=dsn, heartbeat_interval_s=1)
         with holder, psycopg.connect(dsn, autocommit=True) as db:

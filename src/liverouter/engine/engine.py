@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _DEGRADED_POLL_S: Final = 2.0  # poll interval while notifications do not arrive
 _RESTART_S: Final = 1.0
 _GOODBYE_S: Final = 1.0
+_TOLD_AGAIN_S: Final = 0.5  # from telling a loop to end to telling it again
 
 
 class Engine:
@@ -187,22 +188,29 @@ class Engine:
     async def close(self) -> None:
         """End the loops, say goodbye to the database, release its connections.
 
-        The listener ends behind the goodbye: a report may be on its way on the connection that it lends, and would
+        The listener ends behind the report that is on its way, perhaps on the connection that it lends: a report would
         count twice if it arrived and nobody heard so.
         """
         await self._end(name for name in self._tasks if name != "listener")
-        for step in (self._say_goodbye, lambda: self._end(self._tasks), self.repository.close):
+        for step in (self._settle, lambda: self._end(self._tasks), self._say_goodbye, self.repository.close):
             try:
                 await step()
             except Exception as exc:  # noqa: BLE001 - the steps that are left are taken all the same
                 self._bus.emit(LoopFailed("goodbye", brief(exc)))
 
     async def _end(self, names: Iterable[str]) -> None:
-        """Cancel the loops of *names*, and return when they have ended."""
-        ending = [self._tasks[name] for name in names]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        """Cancel the loops of *names*, and return when they have ended; one that did not hear it is told again."""
+        ending = {self._tasks[name] for name in names}
+        while ending:
+            for task in ending:
+                task.cancel()
+            _, ending = await asyncio.wait(ending, timeout=_TOLD_AGAIN_S)
+
+    async def _settle(self) -> None:
+        """Wait for the report that is on its way; gives up after `_GOODBYE_S` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self.reporter.settle()
 
     async def _say_goodbye(self) -> None:
         """Tell the database that this process ends; gives up after `_GOODBYE_S` seconds."""

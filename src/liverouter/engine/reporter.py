@@ -155,11 +155,8 @@ class Reporter:
     async def say_goodbye(self) -> None:
         """Tell the database that this process ends, and all that it was not told yet.
 
-        It comes behind the report that was on its way when `run` was cancelled: what has arrived is not told twice.
-        A DatabaseError ends it early, without a word. The caller bounds the time.
+        It comes behind `settle`. A DatabaseError ends it early, without a word. The caller bounds the time.
         """
-        with contextlib.suppress(DatabaseError):
-            await self._settle()
         with contextlib.suppress(DatabaseError):
             while True:
                 news = self._take()
@@ -207,20 +204,20 @@ class Reporter:
         self._sending.add_done_callback(lambda sent: sent.cancelled() or sent.exception())  # somebody has looked at it
         return await asyncio.shield(self._sending)
 
-    async def _settle(self) -> None:
-        """Wait for the report that `run` left on its way; what did not arrive is taken back.
+    async def settle(self) -> None:
+        """Wait for the report that was on its way when `run` was cancelled; what did not arrive is taken back.
 
-        Raises:
-            Exception: why it did not arrive.
+        So what has arrived is not told twice. The caller bounds the time.
         """
         news, self._on_its_way = self._on_its_way, None
         if news is None or self._sending is None:
             return
         try:
             await self._sending
-        except BaseException:
+        except BaseException as exc:
             self._take_back(news)
-            raise
+            if not isinstance(exc, DatabaseError):
+                raise
 
     def _compare(self, head: Head) -> None:
         """Ask for a read where the database has another revision than was read last: the heartbeat is a poll, too."""
