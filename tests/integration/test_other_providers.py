@@ -287,12 +287,12 @@ class TestByLitellm:
         assert asked == ["https://openrouter.ai/api/v1"]
 
     def test_unknown_vendor_is_a_problem_of_the_rows(self, stage: Stage) -> None:
-        """Litellm refuses it when it is built, and the former config serves on."""
+        """It is told, and the former config serves on."""
         stage.put(primary(stage.compatible))
         held = {"api_base": stage.compatible.api_base, **REFERENCE}
         with pytest.raises(ConfigError) as raised:
             stage.live.set(llm_provider="litellm", llm_model="opnrouter/x", litellm_params=held)
-        assert raised.value.problems[0].code == "LR301"
+        assert raised.value.problems[0].code == "LR118"
         stage.put(primary(stage.compatible))
         assert stage.model.invoke("hi").text
 

@@ -43,14 +43,16 @@ references = st.builds(lambda name: {"secret": name}, st.sampled_from([*OWNERS, 
 members = st.sampled_from(["api_base", *bases]).flatmap(lambda name: st.tuples(st.just(name), urls)) | st.sampled_from(
     ["api_key", "ad_token", *OWNERS]
 ).flatmap(lambda name: st.tuples(st.just(name), references))
+providers = st.sampled_from([*PROVIDERS, " openai ", "opnai", None, 3])
 entries = st.builds(
     lambda provider, rest: {"provider": provider, "model": "m", **dict(rest)},
-    st.sampled_from([*PROVIDERS, " openai ", "opnai", None, 3]),
+    providers,
     st.lists(members, max_size=4),
 )
 configs = st.builds(
-    lambda rows, config: {**rows, "llm_fallback_config": config},
+    lambda rows, primary, config: {**rows, **primary, "llm_fallback_config": config},
     st.dictionaries(st.sampled_from(bases), urls, max_size=3),
+    st.fixed_dictionaries({}, optional={"llm_provider": providers}),
     entries | st.lists(entries | st.sampled_from([None, 3, "x"]), max_size=3) | st.sampled_from([None, 3, "x"]),
 )
 

@@ -236,7 +236,9 @@ class TestKeysGoWhereTheyWereMeantToGo:
 class TestDormant:
     def test_row_that_nobody_uses_binds_no_key(self) -> None:
         """Nor a base of another provider's than the primary's: it would have the key at the next change of rows."""
-        planted = {"litellm_params": {"api_base": "https://evil.example", "api_key": {"secret": "openai_api_key"}}}
+        planted: dict[str, Any] = {
+            "litellm_params": {"api_base": "https://evil.example", "api_key": {"secret": "openai_api_key"}}
+        }
         planted |= {"openai_api_base": "https://evil.example", "llm_provider": "anthropic"}
         assert origins_in_force(planted, "openai_api_key") == ()
         assert origins_in_force(planted | {"llm_provider": "openai"}, "openai_api_key") == ("https://evil.example",)
