@@ -316,8 +316,9 @@ class TestLife:
         with configured.connection.transaction():
             configured.connection.execute("LOCK TABLE liverouter.processes IN EXCLUSIVE MODE")  # no report gets through
             with contextlib.closing(LiveRouter(database_url=dsn)) as live:
+                live.wait_ready()
                 with pytest.raises(RolloutError, match="this process has not reported") as refusal:
-                    _ = live.wait_applied(1, timeout_s=0.2)  # starts it; the report is given up after ten seconds
+                    _ = live.wait_applied(1, timeout_s=0.2)  # the report is given up after ten seconds
                 assert refusal.value.code == "LR404"
         with LiveRouter(database_url=dsn) as live:
             _ = live.wait_applied(1, timeout_s=60)
