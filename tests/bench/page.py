@@ -30,9 +30,9 @@ _DRAWN: Final[Mapping[str, str]] = {  # of a section, above its table
 # Why a goal is missed, where it is, by how the figure's name begins.
 REASONS: Final[Mapping[str, str]] = {
     "process start": """
-        a first answer loads asyncpg and structlog beside the provider's library, and with litellm goes once
-        through each provider's dialect (a whole answer, a stream, a tool call, an error), so that no caller
-        pays litellm's late imports; LangChain's class for litellm is more than a bare Router loads""",
+        a first answer loads asyncpg and this library beside the provider's, and with litellm goes once through the
+        dialect of each provider in use, so that no caller pays litellm's late imports; LangChain beside litellm is
+        an eighth more than the bare Router that it is measured against""",
     "invoke: CPU": """
         a sync call is an async one on the I/O loop: a tenth of a millisecond to cross and come back, and an
         event loop's turns, which the sync clients of ChatOpenAI and litellm do without. In return it can be
