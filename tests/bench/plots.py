@@ -110,7 +110,7 @@ def _starts(figures: Sequence[Figure], path: Path) -> None:
             axes.barh(row - 0.2, f.baseline or 0.0, color=BASELINE, height=0.36)
         labels = [f"{f.what.removeprefix(f'{_START}{what}, ')}\nagainst {f.against}" for f in reversed(chosen)]
         axes.set_yticks(range(len(chosen)), labels, fontsize=8)
-        axes.set_xlabel(f"{what} until the first answer, {chosen[0].unit} (blue: liverouter)")
+        axes.set_xlabel(f"{what} until the first answer, {chosen[0].unit}")
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
     plt.close(figure)
