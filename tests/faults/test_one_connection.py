@@ -69,6 +69,30 @@ class TestBorrowing:
             assert follower.status.backend_pid == pid
 
 
+def test_connection_of_one_s_own_ends_as_soon_as_one_is_lent(cluster: Cluster) -> None:
+    """While nobody listens yet a read opens one; kept on, those of a fleet would leave no room for its listeners."""
+
+    async def run() -> None:
+        bus, counts = Bus(lambda _: None), "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'liverouter'"
+        client = Listener(
+            dsn=Dsn.parse(cluster.dsn), requests=ReloadRequests(bus), bus=bus, application_name="liverouter-listen/one"
+        )
+        reader = SettingsRepository(url=cluster.dsn, lend=client.lend, idle_s=600.0)
+        await reader.read()
+        assert cluster.execute(counts) == 1
+        task = asyncio.create_task(client.run())
+        try:
+            await until_async(lambda: _all([client]), 120)
+            await reader.read()
+            await asyncio.to_thread(until, lambda: cluster.execute(counts) == 0)  # the server takes a moment
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await reader.close()
+
+    asyncio.run(run())
+
+
 def test_restart_of_the_server_ends_in_no_herd(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     """All listen and read again, each at a moment of its own, soon; nobody logs an error, or asks for a connection."""
     events: list[Event] = []

@@ -151,9 +151,11 @@ class Database:
                         return None
                     if not connection.is_checked:
                         await self._check_schema(connection)
-                    return await connection.rows(statement, *values)
+                    rows = await connection.rows(statement, *values)
             except asyncpg.QueryCanceledError:
                 return None
+        await self._close_idle()  # a fleet that comes back needs all of the server's connections for its listeners
+        return rows
 
     async def _transact(self, work: Callable[[Connection], Awaitable[T]], timeout_s: float | None) -> T:
         """Do what `transact` does, once.
