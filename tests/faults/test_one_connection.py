@@ -69,7 +69,7 @@ class TestBorrowing:
             assert follower.status.backend_pid == pid
 
 
-def test_connection_of_one_s_own_ends_as_soon_as_one_is_lent(cluster: Cluster) -> None:
+def test_own_connection_ends_as_soon_as_one_is_lent(cluster: Cluster) -> None:
     """While nobody listens yet a read opens one; kept on, those of a fleet would leave no room for its listeners."""
 
     async def run() -> None:
@@ -84,7 +84,7 @@ def test_connection_of_one_s_own_ends_as_soon_as_one_is_lent(cluster: Cluster) -
         try:
             await until_async(lambda: _all([client]), 120)
             await reader.read()
-            await asyncio.to_thread(until, lambda: cluster.execute(counts) == 0)  # the server takes a moment
+            await asyncio.to_thread(until, lambda: cluster.execute(counts) == 0, AT_ONCE.limit)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
