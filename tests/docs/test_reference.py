@@ -34,7 +34,6 @@ class TestReference:
         """No block of a page is one that nothing fills."""
         assert blocks.names(TEXT) == {*blocks.PURE, "sql", "operators", *page.NAMES}
 
-    @pytest.mark.skipif(not page.RUN.exists(), reason="`run.py bench --page` keeps the run that the page is of")
     def test_benchmarks_are_of_one_run(self) -> None:
         """Every figure of the page is of the run that is kept beside it, and no goal is missed without a reason."""
         run = json.loads(page.RUN.read_text(encoding="utf-8"))
