@@ -1,4 +1,4 @@
-"""Any other provider that litellm knows, by litellm's name of a model: ``bedrock/…``, ``gemini/…``, ``openrouter/…``.
+"""Other providers that litellm calls, by its name of a model: ``bedrock/…``, ``gemini/…``, ``openrouter/…``.
 
 What is said here is little: what litellm makes of a request there is its word. So that no row has a key sent where it
 does not belong, the members of `litellm_params` are few, each request goes to one known origin, and what litellm would
