@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
@@ -25,162 +26,202 @@ from liverouter.daemon.request_guard import Policy
 from liverouter.daemon.sse import Hub, encode
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.secrecy.sealing import generate_key
+from liverouter.testing import StandIn
+from tests.kit.admin import Admin
 from tests.kit.http import PATIENCE_S, Api
 from tests.kit.postgres.outage import cut_off, let_in
-from tests.kit.waiting import until_async
+from tests.kit.waiting import until, until_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-
-    from liverouter.testing import StandIn
+    from contextlib import AbstractContextManager
 
 KEY: Final = "sk-test-0123456789abcdef"
 
 
-@pytest.fixture
-def standin_options() -> dict[str, Any]:
-    """What the stand-ins are made with: each knows one key."""
-    return {"accept_keys": [KEY]}
-
-
-@pytest.fixture
-def api(dsn: str, openai: StandIn, wait_until: Callable[..., None]) -> Iterator[Api]:
-    """The API, whose own client is live on revision 1, and has said so."""
-    with Api(dsn, secret_keys=generate_key()) as api:
-        wait_until(lambda: api.get("/api/instances"))  # so that it is known to have been there before the revision
+@contextmanager
+def serving(dsn: str) -> Iterator[Api]:
+    """Have the API on an empty database, with a stand-in that knows one key."""
+    with StandIn("openai", accept_keys=[KEY]) as openai, Api(dsn, secret_keys=generate_key()) as api:
+        until(lambda: api.get("/api/instances"))  # so that it is known to have been there before the revision
         rows = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
-        assert api.save(settings=rows, secrets={"openai_api_key": KEY}) == 1
-        wait_until(lambda: api.get("/api/instances")[0]["state"] == "live")  # it listens, too
+        api.save(settings=rows, secrets={"openai_api_key": KEY})
+        until(lambda: api.get("/api/instances")[0]["state"] == "live")  # it listens, too
         yield api
 
 
-def until(events: Iterator[tuple[str, Any]], kind: str, wanted: Callable[[Any], object]) -> Any:
+@pytest.fixture
+def api(dsn: str) -> Iterator[Api]:
+    """The API of this test's own, whose client is live on revision 1, and has said so."""
+    with serving(dsn) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], AbstractContextManager[str]]) -> Iterator[str]:
+    """The URL of a database that several tests share."""
+    with new_database("api_fleet") as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def served(database: str) -> Iterator[Api]:
+    """The API on that database."""
+    with serving(database) as api:
+        yield api
+
+
+@pytest.fixture
+def shared(served: Api) -> Api:
+    """The same with the config that it began with, at whatever revision."""
+    served.save(settings={"llm_provider": "openai", "llm_temperature": None, "llm:fast": None})
+    return served
+
+
+@pytest.fixture
+def worker(shared: Api, database: str, monkeypatch: pytest.MonkeyPatch) -> LiveRouter:
+    """Another process on that database, to be entered; its goodbye is heard, however slow the database is."""
+    for limit in ("client._CLOSE_S", "engine.engine._GOODBYE_S"):
+        monkeypatch.setattr(f"liverouter.{limit}", PATIENCE_S)
+    return LiveRouter(database_url=database, secret_keys=shared.live.options.secret_keys, app="worker")
+
+
+def revision(api: Api) -> int:
+    """Return the revision of the config."""
+    return int(api.get("/api/config")["revision"])
+
+
+def find(events: Iterator[tuple[str, Any]], kind: str, wanted: Callable[[Any], object]) -> Any:
     """Return the first event of *kind* that is *wanted*."""
     return next(data for name, data in events if name == kind and wanted(data))
 
 
 class TestFleet:
-    def test_instance_says_what_it_runs_and_how_fast(self, api: Api) -> None:
+    def test_instance_says_what_it_runs_and_how_fast(self, shared: Api) -> None:
         """A process shows its state and revision, and the milliseconds from commit to live."""
         began = time.time()
-        revision = api.save(settings={"llm_temperature": 0.5})
-        (one,) = api.get("/api/instances")
-        assert (one["app"], one["state"], one["applied_revision"]) == ("daemon", "live", revision)
+        saved = shared.save(settings={"llm_temperature": 0.5})
+        (one,) = until(lambda: [row for row in shared.get("/api/instances") if row["state"] == "live"])
+        assert (one["app"], one["applied_revision"]) == ("daemon", saved)
         assert 0 <= one["commit_to_live_ms"] <= (time.time() - began) * 1000
 
-    def test_serving_counts_processes_by_deployment(self, api: Api, wait_until: Callable[..., None]) -> None:
+    def test_serving_counts_processes_by_deployment(self, shared: Api) -> None:
         """What serves is told once per name and deployment, with the number of processes and the revision."""
-        assert api.save(settings={"llm:fast": {"provider": "openai", "model": "gpt-4o"}}) == 2
-        wait_until(lambda: len(api.get("/api/serving")) == 2)
-        one, other = api.get("/api/serving")
+        saved = shared.save(settings={"llm:fast": {"provider": "openai", "model": "gpt-4o"}})
+        one, other = until(lambda: [rows for rows in [shared.get("/api/serving")] if len(rows) == 2])[0]
         assert (one["provider"], one["model"], one["role"], one["processes"]) == ("openai", "gpt-4o", "primary", 1)
         assert (one["name"], other["name"], other["deployment_id"]) == ("default", "fast", one["deployment_id"])
-        assert {one["revision"], other["revision"]} == {2}
+        assert {one["revision"], other["revision"]} == {saved}
 
-    def test_rollout_counts_who_applied(self, api: Api) -> None:
+    def test_rollout_counts_who_applied(self, shared: Api) -> None:
         """A revision's rollout says how many applied it and how long that took."""
-        row = api.get("/api/rollout/1")
+        row = shared.get(f"/api/rollout/{shared.save(settings={'llm_temperature': 0.5})}")
         assert (row["applied"], row["rejected"], row["pending"]) == (1, 0, 0)
         assert row["p50_ms"] is not None
 
-    def test_refusal_is_a_problem_with_its_reason(self, api: Api, wait_until: Callable[..., None]) -> None:
-        """A process that refuses a revision shows there with code and hint, and goes on with the one it has."""
-        api.put(settings={"llm_provider": "nobody"})
-        wait_until(lambda: api.get("/api/instances")[0]["rejected_revision"] == 2)
-        (one,) = api.get("/api/instances")
-        assert (one["applied_revision"], one["error_code"]) == (1, "LR101")
-        assert "LR403" in {p["code"] for p in api.get("/api/problems")}
+    def test_refusal_is_a_problem_with_its_reason(self, shared: Api) -> None:
+        """A process that refuses a revision shows there with code and hint, and goes on with the one it has.
 
-    def test_usage_counts_calls(self, api: Api, wait_until: Callable[..., None]) -> None:
+        Prometheus counts it.
+        """
+
+        def sample(name: str) -> float:
+            lines = shared.client.get("/metrics").text.splitlines()
+            return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
+
+        kept, counted = revision(shared), sample('liverouter_reload_total{result="rejected"}')
+        refused = shared.put(settings={"llm_provider": "nobody"}).json()["revision"]
+        until(lambda: shared.get("/api/instances")[0]["rejected_revision"] == refused)
+        (one,) = shared.get("/api/instances")
+        assert (one["applied_revision"], one["error_code"]) == (kept, "LR101")
+        assert "LR403" in {p["code"] for p in shared.get("/api/problems")}
+        assert sample('liverouter_reload_total{result="rejected"}') == counted + 1
+        assert (sample("liverouter_revision"), sample("liverouter_desired_revision")) == (kept, refused)
+
+    def test_usage_counts_calls(self, api: Api) -> None:
         """Calls show up by minute and deployment, and each deployment says on which day it answered last."""
         api.post("/api/try", prompt="hi")
-        wait_until(lambda: api.get("/api/usage", minutes=5))
-        (point,) = api.get("/api/usage", minutes=5)
+        (point,) = until(lambda: api.get("/api/usage", minutes=30))
         assert (point["model"], point["role"], point["calls"], point["failures"]) == ("gpt-4o", "primary", 1, 0)
         (one,) = api.get("/api/serving")
         assert one["answered_on"] == point["minute"][:10]
 
 
 class TestStream:
-    def test_first_event_tells_everything(self, api: Api) -> None:
+    def test_first_event_tells_everything(self, shared: Api) -> None:
         """A page that connects is told status, head, processes, deployments, problems and usage at once."""
-        with api.events() as events:
+        with shared.events() as events:
             name, data = next(events)
         assert name == "hello"
         assert set(data) == {"status", "database", "head", "instances", "serving", "problems", "usage"}
-        assert (data["status"]["state"], data["head"]["revision"]) == ("live", 1)
+        assert (data["status"]["state"], data["head"]["revision"]) == ("live", revision(shared))
 
-    def test_change_turns_the_processes_one_by_one(self, api: Api, dsn: str) -> None:
+    def test_change_turns_the_processes_one_by_one(self, shared: Api, database: str, worker: LiveRouter) -> None:
         """A change written by plain SQL is told as a new head, then as each process turns to it, with its time."""
-        with (
-            LiveRouter(database_url=dsn, secret_keys=api.live.options.secret_keys, app="worker"),
-            api.events() as events,
-        ):
-            until(events, "instances", lambda data: {"worker"} & {row["app"] for row in data["changed"]})
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                connection.execute("INSERT INTO liverouter.settings VALUES ('llm_temperature', '0.5')")
-            until(events, "head", lambda head: head["revision"] == 2)
+        with worker, shared.events() as events, closing(Admin(database)) as admin:
+            find(events, "instances", lambda data: {"worker"} & {row["app"] for row in data["changed"]})
+            written = admin.set(llm_temperature=0.5)
+            find(events, "head", lambda head: head["revision"] == written)
             turned: set[str] = set()
             for name, data in events:
                 if name == "instances":
                     turned |= {
-                        r["app"] for r in data["changed"] if r["applied_revision"] == 2 and r["commit_to_live_ms"]
+                        r["app"] for r in data["changed"] if r["applied_revision"] == written and r["commit_to_live_ms"]
                     }
                 if turned == {"worker", "daemon"}:
                     break
 
-    def test_own_events_come_through(self, api: Api) -> None:
+    def test_own_events_come_through(self, shared: Api) -> None:
         """What happens in this process is told as it happens, with its facts."""
-        with api.events() as events:
+        with shared.events() as events:
             next(events)
-            api.put(settings={"llm_temperature": 0.5})
-            applied = until(events, "event", lambda event: event["name"] == "config.applied")
-        assert applied["revision"] == 2
+            written = shared.put(settings={"llm_temperature": 0.5}).json()["revision"]
+            applied = find(events, "event", lambda event: event["name"] == "config.applied")
+        assert applied["revision"] == written
 
-    def test_process_that_ends_is_gone(self, api: Api, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_process_that_ends_is_gone(self, shared: Api, worker: LiveRouter) -> None:
         """A process that says goodbye leaves the list."""
-        for limit in ("client._CLOSE_S", "engine.engine._GOODBYE_S"):  # the database may be slow to hear it
-            monkeypatch.setattr(f"liverouter.{limit}", PATIENCE_S)
-        with api.events() as events:
-            with LiveRouter(database_url=dsn, secret_keys=api.live.options.secret_keys, app="worker") as worker:
-                until(events, "instances", lambda data: worker.client_id in {r["instance"] for r in data["changed"]})
-            until(events, "instances", lambda data: worker.client_id in data["gone"])
+        with shared.events() as events:
+            with worker:
+                find(events, "instances", lambda data: worker.client_id in {r["instance"] for r in data["changed"]})
+            find(events, "instances", lambda data: worker.client_id in data["gone"])
 
-    def test_lost_database_is_told(self, api: Api, dsn: str) -> None:
-        """While the database does not answer, the stream says so and stays open."""
-        name = dsn.rpartition("/")[2]
-        with psycopg.connect(dsn.replace(name, "postgres"), autocommit=True) as admin, api.events() as events:
-            next(events)
-            cut_off(admin, name)
-            lost = until(events, "database", lambda data: data is not None)
-            assert lost["code"].startswith("LR20")
-            let_in(admin, name)
-            until(events, "database", lambda data: data is None)
+    def test_lost_database_is_told_and_leaves_it_ready(self, api: Api, dsn: str) -> None:
+        """While the database does not answer, streams say so and stay open, and the process answers calls.
 
-    def test_page_opened_without_the_database_is_told_everything_later(self, api: Api, dsn: str) -> None:
-        """Whoever connects meanwhile lacks what the others know, and gets it once the database is back."""
+        Its readiness says that it is degraded. Whoever opens a page meanwhile lacks what the others know, and gets it
+        once the database is back.
+        """
         name = dsn.rpartition("/")[2]
-        with psycopg.connect(dsn.replace(name, "postgres"), autocommit=True) as admin, api.events() as first:
+        with psycopg.connect(dsn.replace(name, "postgres"), autocommit=True) as server, api.events() as first:
             next(first)
-            cut_off(admin, name)
-            until(first, "database", lambda data: data is not None)
+            cut_off(server, name)
+            lost = find(first, "database", lambda data: data is not None)
+            assert lost["code"].startswith("LR20")
+            api.live.reload()
+            until(lambda: api.client.get("/readyz").json()["state"] == "stale")
+            answer = api.client.get("/readyz")
+            assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+            assert api.post("/api/try", prompt="hi")["answer"] == "gpt-4o says: hi"
+            assert "liverouter_database_up 0.0" in api.client.get("/metrics").text
             with api.events() as second:
                 kind, hello = next(second)
                 assert (kind, "head" in hello) == ("hello", False)
-                let_in(admin, name)
+                let_in(server, name)
                 told = {kind for kind, _ in takewhile(lambda one: one != ("database", None), second)}
             assert told >= {"head", "instances", "serving"}
+            find(first, "database", lambda data: data is None)
 
     def test_usage_that_cannot_be_read_hides_nothing_else(self, api: Api, dsn: str) -> None:
         """However much a login has filled its table: head, processes and problems are told, and the database is up."""
-        with psycopg.connect(dsn, autocommit=True) as owner:
+        with closing(Admin(dsn)) as owner:
             owner.execute("ALTER VIEW liverouter.usage_detail RENAME TO usage_elsewhere")
         with api.events() as events:
             kind, hello = next(events)
             assert (kind, hello["database"], hello["usage"]) == ("hello", None, [])
             assert hello["instances"]
             assert {"head", "serving", "problems"} <= hello.keys()
-            until(events, "usage", lambda data: data == [])
+            find(events, "usage", lambda data: data == [])
         assert api.client.get("/api/usage").status_code == 503
         assert "liverouter_database_up 1.0" in api.client.get("/metrics").text
 
@@ -219,12 +260,14 @@ class TestStream:
         assert [message async for message in stream] == []
         assert [message async for message in hub.stream(hello)][1:] == [b"hello"]
 
-    async def test_those_that_begin_at_once_are_bounded(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_those_that_begin_at_once_are_bounded(
+        self, worker: LiveRouter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A stream counts from the moment it is granted, not from its first bytes: the next one too many is refused."""
         monkeypatch.setattr("liverouter.daemon.api_fleet.MAX_STREAMS", 2)
         policy = Policy(admin_token=AdminToken(None), login_limiter=LoginLimiter(), any_host=False)
         request = Request({"type": "http", "headers": []})
-        with LiveRouter(database_url=dsn) as live:
+        with worker as live:
             context = build_context(live, policy, lambda path, error: pytest.fail(f"{path}: {error}"))
             granted = [await read_events(context, request) for _ in range(2)]
             with pytest.raises(ApiError, match="too many streams"):
@@ -245,60 +288,36 @@ async def begin(stream: AsyncIterator[bytes]) -> None:
 
 
 class TestProcess:
-    def test_ready_once_a_config_is_live(self, api: Api, empty_dsn: str) -> None:
+    def test_ready_once_a_config_is_live(self, shared: Api, empty_dsn: str) -> None:
         """The readiness probe is 200 with a live config, and 503 with the codes of what is missing without one.
 
         What is not live has no age.
         """
-        answer = api.client.get("/readyz")
+        answer = shared.client.get("/readyz")
         assert (answer.status_code, answer.json()["status"]) == (200, "ready")
         with Api(empty_dsn) as unmigrated:
+            until(lambda: unmigrated.client.get("/readyz").json()["degraded"] == ["LR204"])
+            assert unmigrated.client.get("/readyz").status_code == 503
             assert "liverouter_config_age_seconds " not in unmigrated.client.get("/metrics").text
-            answer = unmigrated.client.get("/readyz")
-            assert (answer.status_code, answer.json()["degraded"]) == (503, ["LR204"])
             assert unmigrated.client.get("/livez").status_code == 200
 
-    def test_lost_database_leaves_it_ready(self, api: Api, dsn: str, wait_until: Callable[..., None]) -> None:
-        """A process that serves stays ready when its database goes, says that it is degraded, and answers calls."""
-        name = dsn.rpartition("/")[2]
-        with psycopg.connect(dsn.replace(name, "postgres"), autocommit=True) as admin:
-            cut_off(admin, name)
-            api.live.reload()
-            wait_until(lambda: api.client.get("/readyz").json()["state"] == "stale")
-            answer = api.client.get("/readyz")
-            assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
-            assert api.post("/api/try", prompt="hi")["answer"] == "gpt-4o says: hi"
-            assert "liverouter_database_up 0.0" in api.client.get("/metrics").text
-            let_in(admin, name)
-
-    def test_metrics_tell_config_and_listener(self, api: Api) -> None:
+    def test_metrics_tell_config_and_listener(self, shared: Api) -> None:
         """Prometheus reads revision, generation, age, reloads by result, apply latency, listener and fleet."""
-        text = api.client.get("/metrics").text
+        text = shared.client.get("/metrics").text
         found = {
             (sample.name, *sample.labels.values()): sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
-        assert found["liverouter_revision",] == found["liverouter_generation",] == 1
+        assert found["liverouter_revision",] == revision(shared)
+        assert found["liverouter_generation",] == found["liverouter_reload_total", "applied"]
+        assert found["liverouter_generation",] == found["liverouter_apply_seconds_count",] >= 1
         assert found["liverouter_config_age_seconds",] >= 0
         assert found["liverouter_listener", "listen"] == 1
         assert found["liverouter_database_up",] == 1
         assert found["liverouter_instances", "live"] == 1
-        assert found["liverouter_reload_total", "applied"] == found["liverouter_apply_seconds_count",] == 1
-        assert found["liverouter_reload_total", "read_failed"] == 0
+        assert ("liverouter_reload_total", "read_failed") in found
         assert KEY not in text
-
-    def test_metrics_count_refusals(self, api: Api, wait_until: Callable[..., None]) -> None:
-        """A revision that is refused counts as such; the one in force stays."""
-
-        def sample(name: str) -> float:
-            lines = api.client.get("/metrics").text.splitlines()
-            return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
-
-        before = sample('liverouter_reload_total{result="rejected"}')
-        assert api.put(settings={"llm_provider": "nobody"}).status_code == 200
-        wait_until(lambda: sample('liverouter_reload_total{result="rejected"}') == before + 1)
-        assert (sample("liverouter_revision"), sample("liverouter_desired_revision")) == (1, 2)
 
     async def test_metrics_count_the_calls_of_the_whole_fleet(self, dsn: str) -> None:
         """Each call since the start is counted once, however often somebody scrapes, however late it is reported."""
@@ -337,9 +356,9 @@ class TestProcess:
         labels = '{deployment_id="openai/gpt-4o#1",model="gpt-4o",name="default",provider="openai",role="primary"}'
         assert {f"liverouter_failures_total{labels} 6.0", f"liverouter_failovers_total{labels} 3.0"} <= set(lines)
 
-    def test_openapi_names_every_route(self, api: Api) -> None:
+    def test_openapi_names_every_route(self, shared: Api) -> None:
         """The document lists what there is, for other UIs."""
-        paths = api.get("/api/openapi.json")["paths"]
+        paths = shared.get("/api/openapi.json")["paths"]
         assert set(islice(paths, 100)) >= {"/api/config", "/api/events", "/api/check", "/api/rollback", "/readyz"}
 
 
@@ -420,7 +439,9 @@ class TestUnforeseen:
             watching.cancel()
         assert message.endswith(b'{"changed":[{"instance":"a"}],"gone":["b"]}\n\n')
 
-    def test_stream_that_cannot_be_begun_says_so_and_goes_on(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_stream_that_cannot_be_begun_says_so_and_goes_on(
+        self, shared: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """An error in what a page needs at first is told there and in the log; the stream stays."""
         failing = [True]
 
@@ -432,13 +453,13 @@ class TestUnforeseen:
         head = Fleet.head
         with monkeypatch.context() as patch:
             patch.setattr(Fleet, "head", broken)
-            with api.events() as events:
+            with shared.events() as events:
                 kind, hello = next(events)
                 assert (kind, hello["database"]["code"], hello["status"]["state"]) == ("hello", "LR699", "live")
                 failing.clear()
-                until(events, "instances", lambda data: data["changed"])
-        assert "/api/events: RuntimeError: unforeseen" in api.reports
-        api.reports.clear()  # the watch meets the error, too
+                find(events, "instances", lambda data: data["changed"])
+        assert "/api/events: RuntimeError: unforeseen" in shared.reports
+        shared.reports.clear()  # the watch meets the error, too
 
     def test_number_that_json_lacks_goes_as_null(self) -> None:
         """No browser parses NaN: one such value would end the stream for every page."""
