@@ -16,6 +16,8 @@ from tests.kit.standins import bodies, collect, live, served
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from liverouter.chat.model import LiveChatModel
+
 EVERYWHERE: Final = [(provider, enabled) for provider in MODELS for enabled in (True, False)]
 SEVERAL: Final = [pair for pair in EVERYWHERE if pair[0] in ("openai", "azure-openai", "vertex-ai")]
 NAMES: Final = {  # how dialects call it
@@ -41,55 +43,50 @@ def sent(standin: StandIn) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("provider", "enabled"), EVERYWHERE)
-class TestEveryProvider:
-    def test_callers_parameters_win_over_the_configured(self, provider: str, *, enabled: bool) -> None:
-        """Rows serve where the caller says nothing; what he passes or binds wins, in calls and in streams."""
-        own: dict[str, Any] = {"temperature": 0.75, "max_tokens": 33, "stop": ["two"]}
-        rows: dict[str, Any] = {"llm_temperature": 0.25, "llm_max_tokens": 77, "litellm_enable": enabled}
-        with StandIn(provider) as standin, live(standin, **rows) as client:
-            model = client.chat_model()
-            for ask in (model.invoke, lambda text, **given: asyncio.run(collect(model, text, **given))):
-                assert ask("one two").content == f"{MODELS[provider]} says: one two"
-                assert sent(standin) == {"temperature": 0.25, "max_tokens": 77}
-                assert ask("one two", **own).content == f"{MODELS[provider]} says: one "
-                assert sent(standin) == own
-            assert model.bind(**own).invoke("one two").content == f"{MODELS[provider]} says: one "
-            assert sent(standin) == own
-            assert standin.violations == ()
+def test_every_provider_does_what_the_caller_says(provider: str, *, enabled: bool) -> None:
+    """His parameters win over the rows', and each way to an object leads to one."""
+    with StandIn(provider) as standin, live(standin, litellm_enable=enabled) as client:
+        model = client.chat_model()
+        answers_by_every_method(model, standin)
+        obeys_a_raw_response_format(model)
+        client.set(llm_temperature=0.25, llm_max_tokens=77)
+        prefers_the_callers_parameters(model, standin)
+        assert standin.violations == ()
 
-    @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
-    def test_every_method_gives_the_object_and_the_raw_answer(
-        self, provider: str, method: Any, *, enabled: bool
-    ) -> None:
-        """All three ways to an object work everywhere, and `include_raw` has the message beside it."""
-        with StandIn(provider) as standin, live(standin, litellm_enable=enabled) as client:
-            for raw in (False, True):
-                if method == "json_mode":  # promises no schema: the prompt says what is wanted, and the model obeys
-                    standin.respond(Reply(text='{"name": "Ada", "age": 7}'))
-                found = (
-                    client.chat_model()
-                    .with_structured_output(Person, method=method, include_raw=raw)
-                    .invoke("Who is 7? Answer in JSON.")
-                )
-                if raw:
-                    assert isinstance(found["raw"], AIMessage)
-                    assert served(found["raw"])["provider"] == provider
-                    assert found["parsing_error"] is None
-                    found = found["parsed"]
-                assert isinstance(found, Person)
-                assert found.age == 7
-            assert standin.violations == ()
 
-    def test_raw_response_format_is_obeyed(self, provider: str, *, enabled: bool) -> None:
-        """OpenAI's `response_format` with a schema is understood by every provider that answers to schemas."""
-        form = {
-            "type": "json_schema",
-            "json_schema": {"name": "Person", "schema": Person.model_json_schema(), "strict": False},
-        }
-        with StandIn(provider) as standin, live(standin, litellm_enable=enabled) as client:
-            message = client.chat_model().invoke("Who is 7?", response_format=form)
-            assert Person.model_validate_json(message.text).age == 7
-            assert standin.violations == ()
+def prefers_the_callers_parameters(model: LiveChatModel, standin: StandIn) -> None:
+    """Rows serve where the caller says nothing; what he passes or binds wins, in calls and in streams."""
+    own: dict[str, Any] = {"temperature": 0.75, "max_tokens": 33, "stop": ["two"]}
+    name = MODELS[standin.provider]
+    for ask in (model.invoke, lambda text, **given: asyncio.run(collect(model, text, **given))):
+        assert ask("one two").content == f"{name} says: one two"
+        assert sent(standin) == {"temperature": 0.25, "max_tokens": 77}
+        assert ask("one two", **own).content == f"{name} says: one "
+        assert sent(standin) == own
+    assert model.bind(**own).invoke("one two").content == f"{name} says: one "
+    assert sent(standin) == own
+
+
+def answers_by_every_method(model: LiveChatModel, standin: StandIn) -> None:
+    """All three ways to an object work everywhere, and `include_raw` has the message beside it."""
+    methods: tuple[Any, ...] = ("json_schema", "function_calling", "json_mode")
+    for method in methods:
+        if method == "json_mode":  # promises no schema: the prompt says what is wanted, and the model obeys
+            standin.respond(Reply(text='{"name": "Ada", "age": 7}'))
+        asked = model.with_structured_output(Person, method=method, include_raw=True)
+        found = asked.invoke("Who is 7? Answer in JSON.")
+        assert isinstance(found["raw"], AIMessage)
+        assert served(found["raw"])["provider"] == standin.provider
+        assert found["parsing_error"] is None
+        assert isinstance(found["parsed"], Person)
+        assert found["parsed"].age == 7
+
+
+def obeys_a_raw_response_format(model: LiveChatModel) -> None:
+    """OpenAI's `response_format` with a schema is understood by every provider that answers to schemas."""
+    schema = {"name": "Person", "schema": Person.model_json_schema(), "strict": False}
+    message = model.invoke("Who is 7?", response_format={"type": "json_schema", "json_schema": schema})
+    assert Person.model_validate_json(message.text).age == 7
 
 
 @pytest.mark.parametrize("enabled", [True, False])
