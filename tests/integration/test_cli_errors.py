@@ -8,13 +8,15 @@ import os
 import pty
 import subprocess
 import sys
+import threading
+from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 import pytest
 
-from liverouter.cli.app import cli as commands
+from liverouter.cli.app import cli as commands, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,19 +51,31 @@ def named_by_path(command: Any, *path: str) -> dict[str, Any]:
     return found
 
 
-def on_a_terminal(command: list[str], **environ: str) -> tuple[int, bytes]:
-    """Return the exit code of *command*, and all that it wrote to its terminal."""
-    terminal, screen = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "liverouter", *command], env=os.environ | environ, stdout=screen, stderr=screen
-    )
-    os.close(screen)
-    shown = b""
-    with contextlib.suppress(OSError):  # so Linux says that nobody writes any more
-        while part := os.read(terminal, 10_000):
-            shown += part
-    os.close(terminal)
-    return process.wait(90), shown
+@pytest.fixture
+def on_a_terminal(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, bytes]]:
+    """A function that runs one command, and returns its exit code and all that it wrote to its terminal."""
+    monkeypatch.setenv("LIVEROUTER_DATABASE_URL", dsn)
+
+    def call(command: str, **environ: str) -> tuple[int, bytes]:
+        for name, text in environ.items():
+            monkeypatch.setenv(name, text)
+        terminal, screen = pty.openpty()
+        shown = bytearray()
+
+        def read() -> None:
+            with contextlib.suppress(OSError):  # so Linux says that nobody writes any more
+                while part := os.read(terminal, 10_000):
+                    shown.extend(part)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        with os.fdopen(screen, "w", encoding="utf-8") as written, redirect_stdout(written), redirect_stderr(written):
+            code = run([command])
+        reader.join()
+        os.close(terminal)
+        return code, bytes(shown)
+
+    return call
 
 
 class TestDatabase:
@@ -223,9 +237,14 @@ class TestProcess:
         assert result.stderr == b""
 
     @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-    def test_colours_are_for_terminals_that_want_them(self, dsn: str, no_color: str, coloured: bool) -> None:  # noqa: FBT001 - a table
+    def test_colours_are_for_terminals_that_want_them(
+        self,
+        on_a_terminal: Callable[..., tuple[int, bytes]],
+        no_color: str,
+        coloured: bool,  # noqa: FBT001 - a table
+    ) -> None:
         """Problems are coloured on a terminal, not where NO_COLOR is set."""
-        code, shown = on_a_terminal(["show"], LIVEROUTER_DATABASE_URL=dsn, NO_COLOR=no_color)
+        code, shown = on_a_terminal("show", NO_COLOR=no_color)
         assert code == 0
         assert b"is not set" in shown
         assert (b"\x1b[" in shown) is coloured
@@ -242,13 +261,17 @@ class TestProcess:
             ("check", "building revision 0", b"settings.llm_provider"),
         ],
     )
-    def test_a_terminal_sees_what_is_under_way(self, dsn: str, command: str, said: str, last: bytes) -> None:
+    def test_a_terminal_sees_what_is_under_way(
+        self, on_a_terminal: Callable[..., tuple[int, bytes]], command: str, said: str, last: bytes
+    ) -> None:
         """One line, erased before anything else is printed."""
-        _, shown = on_a_terminal([command], LIVEROUTER_DATABASE_URL=dsn, TERM="xterm")
+        _, shown = on_a_terminal(command, TERM="xterm")
         erased = b"\r\x1b[2K"
         assert erased + f"{said} \N{HORIZONTAL ELLIPSIS}".encode() + erased in shown
         assert last in shown.rpartition(erased)[2]
 
-    def test_a_script_sees_nothing_of_it(self, dsn: str) -> None:
-        """Nor does a terminal that can erase nothing."""
-        assert b"\xe2\x80\xa6" not in on_a_terminal(["migrate"], LIVEROUTER_DATABASE_URL=dsn, TERM="dumb")[1]
+    def test_a_terminal_that_can_erase_nothing_does_not(self, on_a_terminal: Callable[..., tuple[int, bytes]]) -> None:
+        """It sees the rest."""
+        _, shown = on_a_terminal("migrate", TERM="dumb")
+        assert b"up to date: " in shown
+        assert "\N{HORIZONTAL ELLIPSIS}".encode() not in shown
