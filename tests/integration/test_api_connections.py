@@ -58,7 +58,7 @@ def hasty(database: str) -> Iterator[Api]:
 @pytest.fixture
 def crowded(database: str) -> Iterator[Api]:
     """The API with all patience, and few connections for one visitor."""
-    with Api(database, token=TOKEN, limits=Limits(per_visitor=MOST)) as api:
+    with Api(database, token=TOKEN, limits=Limits(patience_s=LONG_S, per_visitor=MOST)) as api:
         yield api
 
 
