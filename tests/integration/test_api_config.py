@@ -574,9 +574,11 @@ class TestRoles:
             assert api.save(settings={"llm_model": "gpt-5.4-mini"}) == 2
             assert api.post("/api/rollback", revision=1)["revision"] == 3
             assert api.post("/api/check", live=True)["ok"] is True
+            assert [row["revision"] for row in api.get("/api/revisions")] == [3, 2, 1, 0]
+            assert "liverouter_database_up 1.0" in api.client.get("/metrics").text
             for path in (
-                "/api/revisions",
                 "/api/diff?a=1&b=2",
+                "/api/rollout/3",
                 "/api/instances",
                 "/api/serving",
                 "/api/problems",
