@@ -27,6 +27,17 @@ WAIT_S: Final = 60.0
 DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _all_is_loaded() -> None:
+    """Both engines are loaded, and no collection looks through them again: descriptors are counted after a full one."""
+    with StandIn("openai") as standin, live(standin) as client:
+        for enabled in (True, False):
+            client.set(litellm_enable=enabled)
+            client.chat_model().invoke("hi")
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _every_end_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections are counted in here, and the time for the end of a stream passes by itself on a busy machine."""
