@@ -181,7 +181,7 @@ class TestWait:
     ) -> None:
         """It returns when the process reports the revision live."""
         with reacting(dsn, wait_until, 1, lambda process: process.applied(1)):
-            result = cli("set", "llm_model=a", "--wait")
+            result = cli("set", "llm_model=a", "--wait", "--timeout", "60")
         assert result.code == 0
         first, second = result.out.splitlines()
         assert first == "revision 1"
@@ -193,7 +193,7 @@ class TestWait:
     ) -> None:
         """Exit code 1, the reason and the hint; the revision stays written."""
         with reacting(dsn, wait_until, 1, lambda process: process.rejected(1, 0)):
-            result = cli("set", "llm_model=a", "--wait", "--timeout", "30")
+            result = cli("set", "llm_model=a", "--wait", "--timeout", "60")
         assert (result.code, result.out) == (1, "revision 1\n")
         assert "revision 1 was rejected by billing on host-1, pid 7: the key is missing [LR102]" in result.err
         assert "hint: Store it" in result.err
@@ -204,7 +204,7 @@ class TestWait:
     ) -> None:
         """A script sees on stdout what was written although the command fails."""
         with reacting(dsn, wait_until, 1, lambda process: process.rejected(1, 0)):
-            result = cli("set", "llm_model=a", "--wait", "--json")
+            result = cli("set", "llm_model=a", "--wait", "--timeout", "60", "--json")
         assert result.code == 1
         assert result.json["revision"] == 1
         assert result.json["rollout"]["problem"]["code"] == "LR403"
