@@ -16,7 +16,7 @@ from tests.kit.admin import Admin
 from tests.kit.http import Api
 from tests.kit.leaks import LEDGER
 from tests.kit.receiver import Receiver, seal_webhook
-from tests.kit.sql import Process, put, rows, value
+from tests.kit.sql import Process, put, rows, stop_clock, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,6 +183,7 @@ class TestShown:
 class TestTurns:
     def test_error_that_comes_and_goes_is_told_less_each_time(self, db: Session) -> None:
         """Gone for 15 s at first, then for twice as long; forgotten an hour later."""
+        stop_clock(db)
         process = Process(db)
         refused = {"severity": "error", "code": "LR102", "where": "x", "message": "no key", "hint": ""}
         put(db, llm_provider="openai", llm_model="gpt-4o")
