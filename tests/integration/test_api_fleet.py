@@ -154,7 +154,7 @@ class TestStream:
             name, data = next(events)
         assert name == "hello"
         assert set(data) == {"status", "database", "head", "instances", "serving", "problems", "usage"}
-        assert (data["status"]["state"], data["head"]["revision"]) == ("live", revision(shared))
+        assert data["status"]["revision"] == data["head"]["revision"] == revision(shared)
 
     def test_change_turns_the_processes_one_by_one(self, shared: Api, database: str, worker: LiveRouter) -> None:
         """A change written by plain SQL is told as a new head, then as each process turns to it, with its time."""
@@ -293,8 +293,8 @@ class TestProcess:
 
         What is not live has no age.
         """
-        answer = shared.client.get("/readyz")
-        assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+        until(lambda: shared.client.get("/readyz").json()["status"] == "ready")
+        assert shared.client.get("/readyz").status_code == 200
         with Api(empty_dsn) as unmigrated:
             until(lambda: unmigrated.client.get("/readyz").json()["degraded"] == ["LR204"])
             assert unmigrated.client.get("/readyz").status_code == 503
@@ -303,21 +303,22 @@ class TestProcess:
 
     def test_metrics_tell_config_and_listener(self, shared: Api) -> None:
         """Prometheus reads revision, generation, age, reloads by result, apply latency, listener and fleet."""
-        text = shared.client.get("/metrics").text
-        found = {
-            (sample.name, *sample.labels.values()): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+
+        def read() -> dict[tuple[str, ...], float]:
+            text = shared.client.get("/metrics").text
+            assert KEY not in text
+            families = text_string_to_metric_families(text)
+            return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+        # a machine that is busy may have lost its database or its ear a moment ago
+        steady = {("liverouter_database_up",), ("liverouter_listener", "listen"), ("liverouter_instances", "live")}
+        until(lambda: dict.fromkeys(steady, 1).items() <= read().items())
+        found = read()
         assert found["liverouter_revision",] == revision(shared)
         assert found["liverouter_generation",] == found["liverouter_reload_total", "applied"]
         assert found["liverouter_generation",] == found["liverouter_apply_seconds_count",] >= 1
         assert found["liverouter_config_age_seconds",] >= 0
-        assert found["liverouter_listener", "listen"] == 1
-        assert found["liverouter_database_up",] == 1
-        assert found["liverouter_instances", "live"] == 1
         assert ("liverouter_reload_total", "read_failed") in found
-        assert KEY not in text
 
     async def test_metrics_count_the_calls_of_the_whole_fleet(self, dsn: str) -> None:
         """Each call since the start is counted once, however often somebody scrapes, however late it is reported."""
@@ -455,7 +456,7 @@ class TestUnforeseen:
             patch.setattr(Fleet, "head", broken)
             with shared.events() as events:
                 kind, hello = next(events)
-                assert (kind, hello["database"]["code"], hello["status"]["state"]) == ("hello", "LR699", "live")
+                assert (kind, hello["database"]["code"], "status" in hello) == ("hello", "LR699", True)
                 failing.clear()
                 find(events, "instances", lambda data: data["changed"])
         assert "/api/events: RuntimeError: unforeseen" in shared.reports
