@@ -310,7 +310,7 @@ class TestProcess:
             families = text_string_to_metric_families(text)
             return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
 
-        # a machine that is busy may have lost its database or its ear a moment ago
+        # on a busy machine it may have lost its database, or ceased to listen, for a moment
         steady = {("liverouter_database_up",), ("liverouter_listener", "listen"), ("liverouter_instances", "live")}
         until(lambda: dict.fromkeys(steady, 1).items() <= read().items())
         found = read()
