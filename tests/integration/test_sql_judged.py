@@ -15,6 +15,7 @@ from liverouter.config.settings import SETTINGS
 from liverouter.config.validate import validate
 from liverouter.providers import PROVIDERS
 from liverouter.revision import Rows
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, refused, revision, rows, value
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
 
 on_both_servers = pytest.mark.servers("embedded", "debian")
 

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from liverouter.config.plain_secrets import plain_secrets
 from tests.kit.linear import VALUES, assert_linear
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
 
 MARK = "Zx9QqPlainSecret77"  # stands in every secret below, so that an echo of it is found
 KEYS = {

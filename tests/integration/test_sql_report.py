@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, refused, rows, stop_clock, value
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Connect = Callable[..., Session]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database()
 
 
 def instance(db: Session, process: Process) -> dict[str, Any]:
@@ -430,6 +432,6 @@ class TestPrune:
         db.execute(b"UPDATE liverouter.processes SET heartbeat_at = heartbeat_at - interval '2 days'")
         first = connect(autocommit=False)
         assert value(first, "SELECT liverouter.prune()") == 1
-        db.execute(b"SET lock_timeout = '1s'")
+        db.execute(b"SET lock_timeout = '30s'")
         assert value(db, "SELECT liverouter.prune()") == 0
         first.rollback()

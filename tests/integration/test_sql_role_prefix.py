@@ -13,6 +13,8 @@ from liverouter.errors import DatabaseError
 from liverouter.postgres import migrate
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.postgres.versions import HEAD
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, rows, value
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     Login = Callable[..., str]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database()
+patient = patience.patient
 
 KINDS = ("client", "writer", "inspector")
 GRANTED = """

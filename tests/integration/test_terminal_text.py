@@ -19,6 +19,8 @@ from liverouter.events import CallFailedOver, ConfigRejected
 from liverouter.logs import LogObserver
 from liverouter.postgres import migrate
 from liverouter.secrecy.printable import printable, printable_json, storable_values
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, put_secret
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
+
+emptied, dsn, db = one_database()
+
+patient = patience.patient
 
 EVIL: Final = "x\x1b]0;owned\x07\x1b[2J\x1b[1A\r\nerror: all is lost\x08\x9b31m\u202egnp\u2066\u200b\ufeff\x85y"
 SOURCES: Final = Path(output.__file__).parent

@@ -18,6 +18,8 @@ from liverouter.postgres.connection import connect
 from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.testing import EventLog
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.postgres.front import Front, make_certificate, refusing
 from tests.kit.postgres.pgbouncer import PgBouncer
 from tests.kit.sql import put
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
+
+patient = patience.patient
 
 PATIENCE_S = 60.0
 
@@ -177,7 +183,8 @@ class Passwords:
         before, parts = self.url, urlsplit(self.url)
         password = f"changed-{len(before)}-{self.asked}"
         self._db.execute(f"ALTER ROLE {parts.username} PASSWORD '{password}'".encode())
-        self._db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [parts.username])
+        ended = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = %s"
+        self._db.execute(ended, [parts.username])
         self.url = parts._replace(netloc=f"{parts.username}:{password}@{parts.hostname}:{parts.port}").geturl()
         return before
 
