@@ -130,12 +130,12 @@ class TestPrefix:
         assert migrate.upgrade(empty_dsn, role_prefix=prefix) == HEAD
         assert granted(empty_dsn) == named(prefix)
 
-    @pytest.mark.parametrize("name", ["", "Shop", "1shop", 'a"b', "a b", "a" * 54, "shop'; --", "shop\n"])
-    def test_name_that_no_role_can_have_is_refused(self, dsn: str, name: str) -> None:
+    def test_name_that_no_role_can_have_is_refused(self, dsn: str) -> None:
         """Before anything is changed."""
-        with pytest.raises(DatabaseError) as caught:
-            migrate.upgrade(dsn, role_prefix=name)
-        assert caught.value.code == "LR215"
+        for name in ("", "Shop", "1shop", 'a"b', "a b", "a" * 54, "shop'; --", "shop\n"):
+            with pytest.raises(DatabaseError) as caught:
+                migrate.upgrade(dsn, role_prefix=name)
+            assert caught.value.code == "LR215", name
         assert granted(dsn) == named("liverouter")
 
 

@@ -55,10 +55,10 @@ class TestPrintable:
     def test_json_keeps_its_meaning(self) -> None:
         """What cannot be printed is escaped, as JSON escapes; a reader has the very text."""
         everything = "".join(chr(n) for n in range(0x110000) if not 0xD800 <= n <= 0xDFFF)
-        for indent in (None, 2):
-            document = printable_json(json.dumps({everything: [everything]}, ensure_ascii=False, indent=indent))
+        for indent, key, text in ((None, EVIL, everything), (2, everything[:0x3000], EVIL)):
+            document = printable_json(json.dumps({key: [text]}, ensure_ascii=False, indent=indent))
             assert is_tame(document)
-            assert json.loads(document) == {everything: [everything]}
+            assert json.loads(document) == {key: [text]}
 
     def test_what_jsonb_does_not_take_is_replaced(self) -> None:
         """NUL, half characters, numbers that are none; the rest is left alone."""
