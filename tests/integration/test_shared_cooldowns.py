@@ -461,7 +461,10 @@ OTHER_PROCESS: Final = """
 import sys
 from liverouter import LiveRouter
 from liverouter.events import SharedCooldownsChanged
+from liverouter.redis import link
+from liverouter.routing import shared_cooldowns
 from liverouter.testing import EventLog
+link.COMMAND_S = shared_cooldowns._APART_S = 60.0  # on a busy machine
 events = EventLog()
 with LiveRouter(observers=(events,)) as live:
     model = live.chat_model()
