@@ -163,7 +163,7 @@ class TestSettings:
             assert put(db, **settings) == number
 
     @given(name=st.sampled_from([*NAMES, "llm_model", "llm_fallback_config"]), value=values())
-    @hypothesis.settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @hypothesis.settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_rule_is_known_before_a_write(self, db: Session, name: str, value: Any) -> None:
         """What the database will refuse, a check that writes nothing refuses as well, and nothing else."""
         query = b"SELECT place FROM liverouter_internal.plain_secret(%s, %s)"
