@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -37,7 +36,12 @@ def start():
     except NotReadyError:  # it waits for nothing: the client runs all the same
         pass
 
+def tell(what, number):
+    print(what, number, flush=True)
+
 def script(dsn, how):
+    os.setpgid(0, 0)
+    tell("group", os.getpid())
     os.environ["LIVEROUTER_DATABASE_URL"] = dsn
     if how != "no answer":
         sigterm._PATIENCE_S = liverouter.client._CLOSE_S = engine._GOODBYE_S = 60.0  # on a busy machine
@@ -53,12 +57,12 @@ def script(dsn, how):
         signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
     if how == "fork" and not (child := os.fork()):
         start()
-        print(os.getpid(), flush=True)
+        tell("pid", os.getpid())
         time.sleep(1000)
-    print(os.getpid(), flush=True)
+    tell("pid", os.getpid())
     if how == "fork":
         child, status = os.wait()
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        tell("child ended", os.waitstatus_to_exitcode(status))
     while True:
         time.sleep(1000)
 
@@ -66,7 +70,7 @@ for line in sys.stdin:
     if not os.fork():
         script(*line.strip().split(" ", 1))
     _, status = os.wait()
-    print(os.waitstatus_to_exitcode(status), flush=True)
+    tell("ended", os.waitstatus_to_exitcode(status))
 """
 
 
@@ -76,31 +80,46 @@ class Scripts:
     def __init__(self) -> None:
         environ = os.environ | {"LITELLM_ENABLE": "false", "LIVEROUTER_READY_TIMEOUT_S": "0"}
         argv, pipe = [sys.executable, "-c", _SCRIPTS], subprocess.PIPE
-        self.process = subprocess.Popen(argv, env=environ, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+        self.process = subprocess.Popen(argv, env=environ, stdin=pipe, stdout=pipe, text=True)
+        self._group = 0  # of the script that runs
 
     def start(self, dsn: str, how: str) -> int:
         """Start a script; return its process id, once it has made its first call."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{dsn} {how}\n")
         self.process.stdin.flush()
+        self._group = self.told()
         return self.told()
 
     def told(self) -> int:
         """Return the number that comes next: a process id, or how a process has ended."""
         assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
+        what, _, number = self.process.stdout.readline().rpartition(" ")
+        if what == "ended":
+            self._group = 0
+        return int(number)
+
+    def stop(self) -> None:
+        """End the script that a failed test has left, with all that it forked."""
+        if self._group:
+            os.killpg(self._group, signal.SIGKILL)
+        while self._group:
+            self.told()
 
 
 @pytest.fixture(scope="module")
-def scripts() -> Iterator[Scripts]:
-    """What starts scripts; with all that they fork they end with the module."""
+def starter() -> Iterator[Scripts]:
+    """What starts scripts; it ends when nothing more comes to it."""
     scripts = Scripts()
     with scripts.process:
-        try:
-            yield scripts
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(scripts.process.pid, signal.SIGKILL)
+        yield scripts
+
+
+@pytest.fixture
+def scripts(starter: Scripts) -> Iterator[Scripts]:
+    """What starts scripts."""
+    yield starter
+    starter.stop()
 
 
 def is_gone(db: psycopg.Connection[Any], pid: int) -> bool:

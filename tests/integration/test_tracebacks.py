@@ -49,7 +49,11 @@ FAILURES: Final[tuple[tuple[Failure, dict[str, Any]], ...]] = (
     (Failure.REFUSED, {}),
 )
 # Of dialects that a library of the others speaks: one failure by a status, one by a body, one by an end.
-FEW: Final = ((Failure.UNAUTHORIZED, {}), (Failure.MALFORMED, {}), (Failure.RESET, {"after_chunks": 1}))
+FEW: Final[tuple[tuple[Failure, dict[str, Any]], ...]] = (
+    (Failure.UNAUTHORIZED, {}),
+    (Failure.MALFORMED, {}),
+    (Failure.RESET, {"after_chunks": 1}),
+)
 WHOLE: Final = ("anthropic", "openai", "vertex-ai")  # dialects that meet every failure
 ANY_END: Final = (Failure.EOF, Failure.ERROR_EVENT, Failure.EMPTY, Failure.MALFORMED)  # of a stream, with litellm off
 _DEPTH: Final = 6
