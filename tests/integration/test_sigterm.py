@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import rows
 from tests.kit.waiting import until
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
+
+emptied, dsn, db = one_database()
 
 patient = patience.patient
 

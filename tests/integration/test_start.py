@@ -24,6 +24,7 @@ from liverouter.secrecy.sealing import Keyring, generate_key
 from liverouter.testing.events import EventLog
 from tests.kit import patience
 from tests.kit.admin import Admin
+from tests.kit.postgres.emptied import one_database
 from tests.kit.waiting import until
 from tests.kit.world import Clock
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from liverouter.generation import Generation
     from liverouter.testing import StandIn
+
+emptied, dsn, db = one_database()
 
 patient = patience.patient
 

@@ -187,7 +187,6 @@ class TestAfterContent:
             assert isinstance(error, CallError)
             assert error.code == "LR303"
 
-    @FORMATS
     @pytest.mark.parametrize("kind", ["error-event", "reset", "malformed"])
     def test_broken_stream_is_one_typed_error(self, wire: tuple[StandIn, str], other: StandIn, kind: str) -> None:
         """What breaks after content is raised after it, typed as worth a retry; the fallback is not asked."""
