@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from liverouter import LiveRouter
+from tests.kit import patience
 from tests.kit.sql import put, refused, revision, rows, value
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pytest
 
     Session = psycopg.Connection[Any]
+
+patient = patience.patient
 
 _RESTORE = """
 ALTER TABLE liverouter.settings DISABLE TRIGGER USER;
@@ -33,6 +36,7 @@ class TestRestore:
     ) -> None:
         """It goes on with a higher number of the old line, which must not be taken for the revision waited for."""
         monkeypatch.setenv("OPENAI_API_KEY", "sk-key-of-openai")
+        monkeypatch.setenv("LITELLM_ENABLE", "false")
         put(db, llm_provider="openai", llm_model="gpt-4o")
         for tries in range(1, 5):
             put(db, litellm_num_retries=tries)

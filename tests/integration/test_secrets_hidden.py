@@ -22,8 +22,10 @@ from liverouter.events import ConfigRejected, Event, ReadFailed, SnapshotFileWri
 from liverouter.postgres import migrate
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog
+from tests.kit import patience
 from tests.kit.http import Api
 from tests.kit.leaks import LEDGER, Ledger
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, put_secret, refused, revision, value
 from tests.kit.waiting import until
 
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     from liverouter.chat.model import LiveChatModel
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
+
+patient = patience.patient
 
 NAMES: Final = (
     "primary",

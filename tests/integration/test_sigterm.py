@@ -6,22 +6,32 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+import psutil
 import pytest
 
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import rows
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import psycopg
 
-_PATIENCE_S: Final = 90.0
-_SCRIPT: Final = """
+emptied, dsn, db = one_database()
+
+patient = patience.patient
+
+# Each script is a fork of a process that has imported all and started nothing: the import takes seconds.
+_SCRIPTS: Final = """
 import os, signal, sys, threading, time
+import asyncpg, liverouter.chat.model, liverouter.client
 from liverouter import NotReadyError, get_chat_model
+from liverouter.engine import engine
+from liverouter.loops import sigterm
 
 def start():
     try:
@@ -29,54 +39,90 @@ def start():
     except NotReadyError:  # it waits for nothing: the client runs all the same
         pass
 
-how = sys.argv[1]
-if how == "handler before":
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
-if how == "thread":
-    thread = threading.Thread(target=start)
-    thread.start()
-    thread.join()
-else:
-    start()
-if how == "handler after":
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
-if how == "fork" and not (child := os.fork()):
-    start()
-    print(os.getpid(), flush=True)
-    time.sleep(1000)
-print(os.getpid(), flush=True)
-if how == "fork":
-    child, status = os.wait()
-    print(os.waitstatus_to_exitcode(status), flush=True)
-while True:
-    time.sleep(1000)
+def tell(what, number):
+    print(what, number, flush=True)
+
+def script(dsn, how):
+    os.setpgid(0, 0)
+    tell("group", os.getpid())
+    os.environ["LIVEROUTER_DATABASE_URL"] = dsn
+    if how != "no answer":
+        sigterm._PATIENCE_S = liverouter.client._CLOSE_S = engine._GOODBYE_S = 60.0  # on a busy machine
+    if how == "handler before":
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+    if how == "thread":
+        thread = threading.Thread(target=start)
+        thread.start()
+        thread.join()
+    else:
+        start()
+    if how == "handler after":
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+    if how == "fork" and not (child := os.fork()):
+        start()
+        tell("pid", os.getpid())
+        time.sleep(1000)
+    tell("pid", os.getpid())
+    if how == "fork":
+        child, status = os.wait()
+        tell("child ended", os.waitstatus_to_exitcode(status))
+    while True:
+        time.sleep(1000)
+
+for line in sys.stdin:
+    if not os.fork():
+        script(*line.strip().split(" ", 1))
+    _, status = os.wait()
+    tell("ended", os.waitstatus_to_exitcode(status))
 """
 
 
+class Scripts:
+    """Scripts that run a client, one after the other."""
+
+    def __init__(self) -> None:
+        environ = os.environ | {"LITELLM_ENABLE": "false", "LIVEROUTER_READY_TIMEOUT_S": "0"}
+        argv, pipe = [sys.executable, "-c", _SCRIPTS], subprocess.PIPE
+        self.process = subprocess.Popen(argv, env=environ, stdin=pipe, stdout=pipe, text=True)
+        self._group = 0  # of the script that runs
+
+    def start(self, dsn: str, how: str) -> int:
+        """Start a script; return its process id, once it has made its first call."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{dsn} {how}\n")
+        self.process.stdin.flush()
+        self._group = self.told()
+        return self.told()
+
+    def told(self) -> int:
+        """Return the number that comes next: a process id, or how a process has ended."""
+        assert self.process.stdout is not None
+        what, _, number = self.process.stdout.readline().rpartition(" ")
+        if what == "ended":
+            self._group = 0
+        return int(number)
+
+    def stop(self) -> None:
+        """End the script that a failed test has left, with all that it forked."""
+        if self._group:
+            os.killpg(self._group, signal.SIGKILL)
+        while self._group:
+            self.told()
+
+
+@pytest.fixture(scope="module")
+def starter() -> Iterator[Scripts]:
+    """What starts scripts; it ends when nothing more comes to it."""
+    scripts = Scripts()
+    with scripts.process:
+        yield scripts
+
+
 @pytest.fixture
-def start(dsn: str) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Start the script, which runs a client; with all that it forks it ends with the test."""
-    environ = os.environ | {
-        "LIVEROUTER_DATABASE_URL": dsn,
-        "LITELLM_ENABLE": "false",
-        "LIVEROUTER_READY_TIMEOUT_S": "0",
-    }
-
-    def run(how: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-c", _SCRIPT, how]
-        process = subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        stack.enter_context(process)
-        stack.callback(kill_group, process.pid)
-        return process
-
-    with ExitStack() as stack:
-        yield run
-
-
-def kill_group(pid: int) -> None:
-    """Kill what is left of the process's group."""
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+def scripts(starter: Scripts) -> Iterator[Scripts]:
+    """What starts scripts."""
+    yield starter
+    starter.stop()
 
 
 def is_gone(db: psycopg.Connection[Any], pid: int) -> bool:
@@ -85,53 +131,48 @@ def is_gone(db: psycopg.Connection[Any], pid: int) -> bool:
     return row["bye_at"] is not None
 
 
+def reports(db: psycopg.Connection[Any], *pids: int) -> None:
+    """Wait until each of *pids* has reported."""
+    until(lambda: {row["pid"] for row in rows(db, "SELECT pid FROM liverouter.processes")} >= set(pids))
+
+
 class TestSigterm:
     @pytest.mark.parametrize("how", ["main thread", "thread"])
     def test_script_says_goodbye_and_ends_by_the_signal(
-        self, db: psycopg.Connection[Any], start: Callable[[str], subprocess.Popen[str]], how: str
+        self, dsn: str, db: psycopg.Connection[Any], scripts: Scripts, how: str
     ) -> None:
         """Whichever thread made the first call."""
-        process = start(how)
-        assert process.stdout is not None
-        pid = int(process.stdout.readline())
-        process.terminate()
-        assert process.wait(_PATIENCE_S) == -signal.SIGTERM
+        pid = scripts.start(dsn, how)
+        reports(db, pid)
+        os.kill(pid, signal.SIGTERM)
+        assert scripts.told() == -signal.SIGTERM
         assert is_gone(db, pid)
 
-    def test_forked_child_says_its_own(
-        self, db: psycopg.Connection[Any], start: Callable[[str], subprocess.Popen[str]]
-    ) -> None:
+    def test_forked_child_says_its_own(self, dsn: str, db: psycopg.Connection[Any], scripts: Scripts) -> None:
         """Ended first, it leaves the parent's client alone."""
-        process = start("fork")
-        assert process.stdout is not None
-        pids = {int(process.stdout.readline()) for _ in range(2)}
-        (child,) = pids - {process.pid}
+        pids = scripts.start(dsn, "fork"), scripts.told()
+        reports(db, *pids)
+        (child,) = [pid for pid in pids if psutil.Process(pid).ppid() in pids]
+        (parent,) = {*pids} - {child}
         os.kill(child, signal.SIGTERM)
-        assert int(process.stdout.readline()) == -signal.SIGTERM
-        assert (is_gone(db, child), is_gone(db, process.pid)) == (True, False)
-        process.terminate()
-        assert process.wait(_PATIENCE_S) == -signal.SIGTERM
-        assert is_gone(db, process.pid)
+        assert scripts.told() == -signal.SIGTERM
+        assert (is_gone(db, child), is_gone(db, parent)) == (True, False)
+        os.kill(parent, signal.SIGTERM)
+        assert scripts.told() == -signal.SIGTERM
+        assert is_gone(db, parent)
 
     @pytest.mark.parametrize("how", ["handler before", "handler after"])
-    def test_handler_of_the_application_is_the_only_one(
-        self, start: Callable[[str], subprocess.Popen[str]], how: str
-    ) -> None:
+    def test_handler_of_the_application_is_the_only_one(self, dsn: str, scripts: Scripts, how: str) -> None:
         """Set before the first call or after it, it alone decides what becomes of the process."""
-        process = start(how)
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.terminate()
-        assert process.wait(_PATIENCE_S) == 7
+        os.kill(scripts.start(dsn, how), signal.SIGTERM)
+        assert scripts.told() == 7
 
     def test_database_that_does_not_answer_delays_the_end_by_seconds(
-        self, db: psycopg.Connection[Any], start: Callable[[str], subprocess.Popen[str]]
+        self, dsn: str, db: psycopg.Connection[Any], scripts: Scripts
     ) -> None:
         """Where the goodbye cannot be said, the process ends all the same."""
-        process = start("main thread")
-        assert process.stdout is not None
-        process.stdout.readline()
+        pid = scripts.start(dsn, "no answer")
         with db.transaction():
             db.execute(b"LOCK TABLE liverouter.processes")
-            process.terminate()
-            assert process.wait(_PATIENCE_S) == -signal.SIGTERM
+            os.kill(pid, signal.SIGTERM)
+            assert scripts.told() == -signal.SIGTERM

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from liverouter import LiveRouter
 from liverouter.events import ConfigRejected, ListenerConnected, ListenerLost
 from liverouter.testing import EventLog
+from tests.kit import patience
 from tests.kit.sql import put, value
 from tests.kit.waiting import until
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
 
+patient = patience.patient
+
 TOLD = "SELECT max(heartbeat_at) FROM liverouter.processes"  # the views show whole seconds
 
 
@@ -23,7 +26,8 @@ def test_nothing_is_reported_but_what_changed(dsn: str, db: Session, monkeypatch
     """However often there would be a heartbeat; a rejection is told at once."""
     monkeypatch.setattr("liverouter.engine.reporter._UNASKED_S", 0.01)
     events, looks = EventLog(), [0]
-    with LiveRouter(database_url=dsn, heartbeat_interval_s=0, observers=(events,)) as live:
+    silent = {"heartbeat_interval_s": 0, "poll_interval_s": 3600, "probe_interval_s": 3600}
+    with LiveRouter(database_url=dsn, observers=(events,), **silent) as live:
         drain = live.usage.drain
 
         def counted() -> Any:

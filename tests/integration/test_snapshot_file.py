@@ -180,7 +180,7 @@ class TestWrite:
         argv = [sys.executable, "-c", textwrap.dedent(script), str(path), key]
         seen: set[int] = set()
         with subprocess.Popen(argv, stdin=subprocess.PIPE) as writer:
-            while writer.poll() is None and len(seen) < 100:
+            while writer.poll() is None and len(seen) < 30:
                 found = read_snapshot_file(path, keyring, database="d")
                 assert found.settings["pad"] in ("", str(found.revision) * 20_000)
                 seen.add(found.revision)

@@ -9,6 +9,7 @@ import pytest
 
 from liverouter.postgres.migrate import upgrade
 from liverouter.postgres.versions import HEAD
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Connect = Callable[..., Session]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database()
 
 KEPT = "SELECT array_agg(revision ORDER BY revision) FROM liverouter.revisions"
 PRUNE = "SELECT liverouter.prune()"
@@ -155,7 +157,7 @@ class TestRollout:
         head = edit(db, 30)
         holder = connect(autocommit=False)
         Process(holder, pid=1).applied(first)
-        db.execute(b"SET lock_timeout = '1s'")
+        db.execute(b"SET lock_timeout = '30s'")
         Process(db, pid=2).applied(first)
         assert edit(db, 1) == head + 1
         keep(db, days=0, revisions=1)
@@ -216,6 +218,7 @@ class TestUpgrade:
         """What the version before wrote is listed, counted and added up."""
         upgrade(empty_dsn, "0008_native")
         db = connect_to(empty_dsn)
+        db.execute(b"SET jit = off")  # it took the views of before seconds
         process = Process(db)
         process.run(0)
         put_secret(db, "openai_api_key")
@@ -227,8 +230,10 @@ class TestUpgrade:
             "SELECT severity, code, object FROM liverouter.problems ORDER BY 1, 2, 3",
             "SELECT minute, app, model, calls, failures, failovers, prompt_tokens, cost_usd FROM liverouter.usage",
         )
+        process.send()
         before = [rows(db, query) for query in shown]
         assert upgrade(empty_dsn) == HEAD
+        process.send()  # it is alive, however long that took
         assert [rows(db, query) for query in shown] == before
         assert value(db, "SELECT changed FROM liverouter.revisions WHERE revision = 1") == "secret openai_api_key"
         assert rows(db, "SELECT app, calls, failures FROM liverouter.usage_daily_detail") == [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, put_secret, rows, stop_clock
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database(stop_clock)  # time stands still
 
 PRIMARY: Final = "openai/gpt-4o#1a2b3c4d"
 FALLBACK: Final = "anthropic/claude-sonnet-4-6#1a2b3c4d"
@@ -25,9 +27,8 @@ SEEN: Final = ("severity", "code", "object")
 
 @pytest.fixture
 def process(db: Session) -> Process:
-    """A process that runs the head, with a fallback; time stands still."""
+    """A process that runs the head, with a fallback."""
     put(db, llm_provider="openai", llm_model="gpt-4o")
-    stop_clock(db)
     return Process(db)
 
 

@@ -15,6 +15,7 @@ from liverouter.config.settings import SETTINGS
 from liverouter.config.validate import validate
 from liverouter.providers import PROVIDERS
 from liverouter.revision import Rows
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, refused, revision, rows, value
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
 
 on_both_servers = pytest.mark.servers("embedded", "debian")
 
@@ -73,13 +76,13 @@ def assert_alike(db: Session, config: dict[str, Any]) -> None:
 
 
 class TestTogether:
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
     @given(config=st.dictionaries(st.sampled_from(plain), values, max_size=4))
     def test_both_judge_rows_alike(self, db: Session, config: dict[str, Any]) -> None:
         """Types, ranges, texts and URLs: one table says what is taken."""
         assert_alike(db, GOOD | config)
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
     @given(config=entries | st.lists(entries | st.just(3), max_size=3))
     def test_both_judge_fallbacks_alike(self, db: Session, config: object) -> None:
         """Members that nobody knows, that do not fit, or that are missing."""

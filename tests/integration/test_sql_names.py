@@ -9,12 +9,14 @@ import pytest
 
 from liverouter.postgres import migrate
 from liverouter.postgres.versions import REVISIONS
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, put_secret, refused, revision, rows, value
 
 if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database()
 
 FORMER = REVISIONS[REVISIONS.index("0010_names") - 1]
 DEFAULT = {"llm_provider": "openai", "llm_model": "gpt-4o"}

@@ -58,7 +58,7 @@ configs = st.builds(
 
 
 class TestTogether:
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
     @given(config=configs, name=st.sampled_from([*OWNERS, "team", "x"]))
     def test_both_say_the_same_of_where_rows_send_a_secret(
         self, db: Session, config: dict[str, Any], name: str
@@ -67,7 +67,7 @@ class TestTogether:
         found = value(db, "SELECT liverouter_internal.origins_in_force(%s, %s)", Jsonb(config), name)
         assert found == list(origins_in_force(config, name))
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
     @given(url=st.lists(PIECES, max_size=8).map("".join))
     def test_both_read_a_url_alike(self, db: Session, url: str) -> None:
         """An origin is the same in both, or neither finds one."""

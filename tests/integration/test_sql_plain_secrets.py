@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from liverouter.config.plain_secrets import plain_secrets
 from tests.kit.linear import VALUES, assert_linear
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
 
 MARK = "Zx9QqPlainSecret77"  # stands in every secret below, so that an echo of it is found
 KEYS = {
@@ -160,7 +163,7 @@ class TestSettings:
             assert put(db, **settings) == number
 
     @given(name=st.sampled_from([*NAMES, "llm_model", "llm_fallback_config"]), value=values())
-    @hypothesis.settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @hypothesis.settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_rule_is_known_before_a_write(self, db: Session, name: str, value: Any) -> None:
         """What the database will refuse, a check that writes nothing refuses as well, and nothing else."""
         query = b"SELECT place FROM liverouter_internal.plain_secret(%s, %s)"

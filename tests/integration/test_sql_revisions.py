@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, put_secret, refused, revision, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     Connect = Callable[..., Session]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database()
 
 SET = b"UPDATE liverouter.settings SET value = %s WHERE key = %s"
 HAS_MERGE = 150_000
@@ -286,7 +288,7 @@ class TestConcurrency:
         put(db, a=1)
         writer = connect(autocommit=False)
         put(writer, a=2)
-        db.execute(b"SET lock_timeout = '1s'")
+        db.execute(b"SET lock_timeout = '30s'")
         assert value(db, "SELECT value FROM liverouter.settings") == 1
         writer.rollback()
 
@@ -309,7 +311,7 @@ class TestConcurrency:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
             reads = 0
-            while reads < 300 or revision(db) < 100:
+            while reads < 100 or revision(db) < 40:
                 tag = value(reader, "SELECT value FROM liverouter.settings")
                 mark = value(reader, "SELECT fingerprint FROM liverouter.secrets")
                 reader.rollback()

@@ -13,6 +13,8 @@ from liverouter.errors import DatabaseError
 from liverouter.postgres import migrate
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.postgres.versions import HEAD
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, rows, value
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     Login = Callable[..., str]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database()
+patient = patience.patient
 
 KINDS = ("client", "writer", "inspector")
 GRANTED = """
@@ -126,12 +130,12 @@ class TestPrefix:
         assert migrate.upgrade(empty_dsn, role_prefix=prefix) == HEAD
         assert granted(empty_dsn) == named(prefix)
 
-    @pytest.mark.parametrize("name", ["", "Shop", "1shop", 'a"b', "a b", "a" * 54, "shop'; --", "shop\n"])
-    def test_name_that_no_role_can_have_is_refused(self, dsn: str, name: str) -> None:
+    def test_name_that_no_role_can_have_is_refused(self, dsn: str) -> None:
         """Before anything is changed."""
-        with pytest.raises(DatabaseError) as caught:
-            migrate.upgrade(dsn, role_prefix=name)
-        assert caught.value.code == "LR215"
+        for name in ("", "Shop", "1shop", 'a"b', "a b", "a" * 54, "shop'; --", "shop\n"):
+            with pytest.raises(DatabaseError) as caught:
+                migrate.upgrade(dsn, role_prefix=name)
+            assert caught.value.code == "LR215", name
         assert granted(dsn) == named("liverouter")
 
 

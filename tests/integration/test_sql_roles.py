@@ -11,6 +11,7 @@ import pytest
 from liverouter.errors import DatabaseError
 from liverouter.postgres.migrate import downgrade, upgrade
 from liverouter.providers import PROVIDERS
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, put, put_secret, rows, sealed, value
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Login = Callable[..., str]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database()
 
 ROLES = ("liverouter_client", "liverouter_inspector", "liverouter_writer")
 TABLES = (

@@ -19,7 +19,9 @@ from liverouter import LiveRouter
 from liverouter.errors import DatabaseError
 from liverouter.postgres import migrate
 from liverouter.postgres.repository import SettingsRepository
+from tests.kit import patience
 from tests.kit.http import Api
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, refused, rows, sealed, stop_clock, value
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
     Connect = Callable[..., Session]
     Login = Callable[..., str]
+
+emptied, dsn, db = one_database()
+patient = patience.patient
 
 VIEWS: Final = (
     "active_config",
@@ -153,8 +158,8 @@ def api(dsn: str) -> Iterator[Api]:
 
 @pytest.fixture
 async def repository(dsn: str) -> AsyncIterator[SettingsRepository]:
-    """What the daemon and the command line ask by, with the patience of a busy machine."""
-    repository = SettingsRepository(url=dsn, statement_timeout_s=60, connect_timeout_s=60)
+    """What the daemon and the command line ask by."""
+    repository = SettingsRepository(url=dsn)
     yield repository
     await repository.close()
 
@@ -530,7 +535,7 @@ class TestQuotas:
         url = login("liverouter_client")
         holder, other = connect(url, autocommit=False), connect(url)
         Process(holder).run(0, usage=[cell(calls=1)])
-        other.execute(b"SET lock_timeout = '2s'")
+        other.execute(b"SET lock_timeout = '30s'")
         Process(other).run(0, usage=[cell(calls=1)])
         holder.rollback()
         assert value(db, "SELECT count(*) FROM liverouter.usage_detail") == 1
@@ -550,7 +555,7 @@ class TestLocks:
         held.send()
         dead.silent_for(90_000)  # only now: one report in a thousand prunes, and the holder's would hold this row too
         holder.execute(b"SELECT pg_advisory_xact_lock(7813584462689366629)")  # what version 0.1 asked for
-        db.execute(b"SET lock_timeout = '2s'")
+        db.execute(b"SET lock_timeout = '30s'")
         assert value(db, "SELECT liverouter.prune()") == 1
         assert value(db, "SELECT count(*) FROM liverouter.processes") == 1
 

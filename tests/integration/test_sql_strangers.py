@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from liverouter.postgres.repository import SettingsRepository
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, rows, value
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
+patient = patience.patient
 
 FEW, MANY = 150, 5_000
 OURS = {

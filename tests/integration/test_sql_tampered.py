@@ -11,6 +11,8 @@ import pytest
 
 from liverouter.postgres import migrate
 from liverouter.postgres.migration_run import directory
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, put_secret, rows, value
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database()
+patient = patience.patient
 
 
 def told(db: Session, *codes: str) -> list[dict[str, Any]]:

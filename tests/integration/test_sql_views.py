@@ -15,6 +15,7 @@ from liverouter.config.validate import validate
 from liverouter.errors import CODES
 from liverouter.providers import PROVIDERS
 from liverouter.revision import Rows
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, put_secret, revision, rows, sealed, stop_clock, value
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Connect = Callable[..., Session]
 
 pytestmark = pytest.mark.servers("embedded", "debian")
+emptied, dsn, db = one_database(stop_clock)  # nothing grows older on a busy machine
 
 # The contract: columns are added at the end, never renamed, moved or removed.
 COLUMNS = {
@@ -239,7 +241,6 @@ class TestActiveConfig:
     def test_dead_process_runs_nothing(self, db: Session) -> None:
         """A process that was silent for 35 seconds is offline, and what it ran is not what runs."""
         head = put_two(db)
-        stop_clock(db)
         process = Process(db)
         process.applied(head, deployments=two_deployments())
         process.silent_for(34)
@@ -320,7 +321,9 @@ class TestRollout:
         for process in processes:
             process.run(0)
         put(db, a=1)
-        for process, age in zip(processes[:3], (0, 0, 0), strict=True):
+        for table in ("revision_log SET committed_at = committed_at", "processes SET started_at = started_at"):
+            db.execute(f"UPDATE liverouter.{table} - interval '4 s'".encode())
+        for process, age in zip(processes[:3], (3_000, 2_000, 1_000), strict=True):
             process.applied(1, age_ms=age)
         processes[3].rejected(1, kept=0)
         found = rows(db, "SELECT revision, applied, rejected, pending, slowest FROM liverouter.rollout ORDER BY 1 DESC")
@@ -336,7 +339,6 @@ class TestRollout:
 
     def test_rollout_times_are_percentiles_of_commit_to_applied(self, db: Session) -> None:
         """p50 and p99 in milliseconds over the processes that were there at the commit."""
-        stop_clock(db)
         processes = [Process(db) for _ in range(4)]
         for process in processes:
             process.run(0)
@@ -458,7 +460,6 @@ class TestProblems:
 
     def test_rejection_of_another_line_of_history_is_told_of_that_alone(self, db: Session) -> None:
         """What was refused before a restore is no refusal of the same number after it; the other way round it is."""
-        stop_clock(db)
         head = put_two(db)
         Process(db).rejected(head, kept=head - 1, rejected_epoch="elsewhere", problems=[])
         assert problems(db) == []
@@ -468,7 +469,6 @@ class TestProblems:
 
     def test_revision_pending_for_more_than_seconds_is_a_problem(self, db: Session) -> None:
         """Who has neither applied nor rejected the head after five seconds is named; before that it is no problem."""
-        stop_clock(db)
         head = put_two(db)
         Process(db).run(head - 1, deployments=two_deployments())
         assert problems(db, "LR404") == []
@@ -502,7 +502,6 @@ class TestProblems:
 
     def test_process_that_died_without_goodbye_is_named_for_minutes(self, db: Session) -> None:
         """Dead is told from idle by the database's clock. A pod that was killed is soon no news any more."""
-        stop_clock(db)
         head = put_two(db)
         process = Process(db)
         process.applied(head, deployments=two_deployments())
@@ -515,7 +514,6 @@ class TestProblems:
 
     def test_process_that_hangs_is_named_for_an_hour(self, db: Session, dsn: str) -> None:
         """It reports no more, and yet its listening connection stands: killed it would be gone."""
-        stop_clock(db)
         head = put_two(db)
         process = Process(db)
         with psycopg.connect(dsn, application_name="liverouter-listen/billing") as listening:
@@ -529,7 +527,6 @@ class TestProblems:
 
     def test_process_that_starts_is_not_pending(self, db: Session) -> None:
         """For two minutes, unless it says what is wrong: no Problem, and no row of `rollout` waits for it."""
-        stop_clock(db)
         head = put_two(db)
         starting = Process(db, pid=2)
         starting.run(None)

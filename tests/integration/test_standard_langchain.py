@@ -132,18 +132,8 @@ class TestUnitOverOpenAI(_OverOpenAI, ChatModelUnitTests):
     """Construction, binding, profile, over OpenAI's dialect."""
 
 
-class TestUnitOverAnthropic(_OverAnthropic, ChatModelUnitTests):
-    """The same over Anthropic's."""
-
-
-class TestUnitPlainOpenAI(_OverOpenAI, ChatModelUnitTests):
-    """The same with litellm off."""
-
-    litellm_enable = False
-
-
 class TestUnitPlainAnthropic(_OverAnthropic, ChatModelUnitTests):
-    """The same with litellm off."""
+    """The same over Anthropic's, with litellm off."""
 
     litellm_enable = False
 

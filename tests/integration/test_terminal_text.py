@@ -19,6 +19,8 @@ from liverouter.events import CallFailedOver, ConfigRejected
 from liverouter.logs import LogObserver
 from liverouter.postgres import migrate
 from liverouter.secrecy.printable import printable, printable_json, storable_values
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, put_secret
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
+
+emptied, dsn, db = one_database()
+
+patient = patience.patient
 
 EVIL: Final = "x\x1b]0;owned\x07\x1b[2J\x1b[1A\r\nerror: all is lost\x08\x9b31m\u202egnp\u2066\u200b\ufeff\x85y"
 SOURCES: Final = Path(output.__file__).parent
@@ -49,10 +55,10 @@ class TestPrintable:
     def test_json_keeps_its_meaning(self) -> None:
         """What cannot be printed is escaped, as JSON escapes; a reader has the very text."""
         everything = "".join(chr(n) for n in range(0x110000) if not 0xD800 <= n <= 0xDFFF)
-        for indent in (None, 2):
-            document = printable_json(json.dumps({everything: [everything]}, ensure_ascii=False, indent=indent))
+        for indent, key, text in ((None, EVIL, everything), (2, everything[:0x3000], EVIL)):
+            document = printable_json(json.dumps({key: [text]}, ensure_ascii=False, indent=indent))
             assert is_tame(document)
-            assert json.loads(document) == {everything: [everything]}
+            assert json.loads(document) == {key: [text]}
 
     def test_what_jsonb_does_not_take_is_replaced(self) -> None:
         """NUL, half characters, numbers that are none; the rest is left alone."""

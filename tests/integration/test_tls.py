@@ -18,6 +18,7 @@ from liverouter.postgres import migrate
 from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.listener import Listener
 from liverouter.postgres.repository import SettingsRepository
+from tests.kit import patience
 from tests.kit.certificates import Certificates
 from tests.kit.postgres.debian import CERTIFIED, DebianPostgres
 from tests.kit.sql import value
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.servers("debian")
+patient = patience.patient
 
 ENCRYPTED: Final = """
     SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)

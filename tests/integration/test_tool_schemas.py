@@ -96,16 +96,15 @@ def world() -> Iterator[World]:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=named)
-@pytest.mark.parametrize("name", TOOLS)
-def test_every_tool_is_taken_strict_or_not(world: World, name: str, target: tuple[str, str]) -> None:
-    """As it is, or mended in a copy."""
-    given = TOOLS[name]
-    passed = copy.deepcopy(given) if isinstance(given, dict) else given
-    for strict in (None, False, True):
+def test_every_tool_is_taken_strict_or_not(world: World, target: tuple[str, str]) -> None:
+    """As it is, or mended in a copy; whatever `strict` says, which every third tool of a target is without."""
+    for number, (name, given) in enumerate(TOOLS.items(), TARGETS.index(target)):
+        passed = copy.deepcopy(given) if isinstance(given, dict) else given
         tools = [given, nothing] if given is not nothing else [given]
-        body = world.ask(target, "hi", tools=tools, strict=strict)
-        assert len(repr(body.get("tools"))) > 50
-    assert given == passed
+        for strict in (True, (None, False)[number % 2]):
+            body = world.ask(target, "hi", tools=tools, strict=strict)
+            assert len(repr(body.get("tools"))) > 50, name
+        assert given == passed, name
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=named)

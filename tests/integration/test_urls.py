@@ -18,6 +18,8 @@ from liverouter.postgres.connection import connect
 from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.testing import EventLog
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.postgres.front import Front, make_certificate, refusing
 from tests.kit.postgres.pgbouncer import PgBouncer
 from tests.kit.sql import put
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
+
+patient = patience.patient
 
 PATIENCE_S = 60.0
 
@@ -131,7 +137,7 @@ class TestRefusedSettings:
         names = ("statement_timeout", "work_mem", "application_name")
         with Front(dsn, refuse=refusing(state)) as front:
             url = front.url("options=-c%20work_mem%3D3MB")
-            assert await shown(url, *names, statement_timeout="7s") == ["7s", "3MB", "ours"]
+            assert await shown(url, *names, statement_timeout="70s") == ["70s", "3MB", "ours"]
             assert len(front.startups) == 3
         with Front(dsn, refuse=refusing(state, "application_name")) as front:
             assert await read(front.url()) == 0
@@ -142,7 +148,7 @@ class TestRefusedSettings:
         for state in ("28P01", "3D000", "53300", "57P03"):
             with Front(dsn, refuse=refusing(state)) as front:
                 with pytest.raises(asyncpg.PostgresError):
-                    await shown(front.url(), statement_timeout="7s")
+                    await shown(front.url(), statement_timeout="70s")
                 assert len(front.startups) == 1
 
     async def test_nothing_is_left_to_other_clients_of_a_pooler(
@@ -152,7 +158,7 @@ class TestRefusedSettings:
         with PgBouncer(needs_program("pgbouncer", package="pgbouncer"), dsn, "transaction") as pooler:
             before = await shown(pooler.dsn, "statement_timeout", "idle_session_timeout")
             assert await read(pooler.dsn) == 0
-            assert await shown(pooler.dsn, "statement_timeout", statement_timeout="7s") == before[:1]
+            assert await shown(pooler.dsn, "statement_timeout", statement_timeout="70s") == before[:1]
 
     def test_client_is_live_behind_such_a_proxy(self, dsn: str, db: Session) -> None:
         """Its listener, too."""
@@ -177,7 +183,8 @@ class Passwords:
         before, parts = self.url, urlsplit(self.url)
         password = f"changed-{len(before)}-{self.asked}"
         self._db.execute(f"ALTER ROLE {parts.username} PASSWORD '{password}'".encode())
-        self._db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [parts.username])
+        ended = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = %s"
+        self._db.execute(ended, [parts.username])
         self.url = parts._replace(netloc=f"{parts.username}:{password}@{parts.hostname}:{parts.port}").geturl()
         return before
 

@@ -21,7 +21,9 @@ from liverouter.engine import reporter
 from liverouter.events import CallFailedOver, LoopFailed, ReportFailed
 from liverouter.postgres.repository import SettingsRepository
 from liverouter.testing import EventLog, Failure, MemoryRouter
+from tests.kit import patience
 from tests.kit.dialects import DIALECTS
+from tests.kit.postgres.emptied import one_database
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import METHODS, PROMPT, World, ask
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from liverouter.revision import Head
 
 pytestmark = [*LITELLM_WARNINGS]
+emptied, dsn, db = one_database()
+patient = patience.patient
 
 
 @pytest.fixture(scope="module", params=DIALECTS)
@@ -152,13 +156,14 @@ class TestFailures:
 
     def test_attempt_that_runs_out_of_time_counts(self, world: World) -> None:
         """Also where no library said so; and its time is not the fallback's."""
-        world.live.set(litellm_timeout=5)  # for each attempt: the fallback has no more of it, on a busy machine
+        world.live.set(llm_timeout=1)  # of the primary alone: the fallback has as long as a busy machine takes
         world.primary.fail(Failure.HANG)
         outcome = world.call()
+        world.live.set(llm_timeout=None)
         rows = counted(world.live)
         assert rows[world.deployment().id]["failures"] == {"SilentError 408": 1}
         latency_ms = rows[world.deployment("fallback").id]["latency_ms_sum"]
-        assert latency_ms <= (outcome.seconds - 4.95) * 1000
+        assert latency_ms <= (outcome.seconds - 0.95) * 1000
 
     def test_broken_stream_is_a_failure_and_no_call(self, world: World) -> None:
         """What the reader could not use is not counted as answered."""
@@ -179,19 +184,19 @@ class TestFailures:
         assert rows[world.deployment("fallback").id]["failures"] == {"AuthenticationError 401": 1}
         assert sum(row["calls"] + row["failovers"] for row in rows.values()) == 0
 
-    def test_hundred_calls_at_once_are_counted_to_the_last(self, world: World) -> None:
+    def test_forty_calls_at_once_are_counted_to_the_last(self, world: World) -> None:
         """Under load nothing is lost and nothing counted twice."""
         world.primary.fail(Failure.SERVER_ERROR)
 
         async def storm() -> None:
-            await asyncio.gather(*(world.model.ainvoke(PROMPT) for _ in range(100)))
+            await asyncio.gather(*(world.model.ainvoke(PROMPT) for _ in range(40)))
 
         asyncio.run(storm())
         rows = counted(world.live)
-        assert rows[world.deployment().id]["failures"] == {"InternalServerError 500": 200}
+        assert rows[world.deployment().id]["failures"] == {"InternalServerError 500": 80}
         assert (rows[world.deployment("fallback").id]["calls"], rows[world.deployment("fallback").id]["failovers"]) == (
-            100,
-            100,
+            40,
+            40,
         )
 
 

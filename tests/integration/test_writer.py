@@ -11,6 +11,8 @@ from liverouter.config.draft import origins_in_force
 from liverouter.events import ConfigApplied, ConfigRejected
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key, seal
 from liverouter.testing import EventLog, StandIn
+from tests.kit import patience
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, refused, revision, rows, value
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
+patient = patience.patient
 
 EVIL: Final = "https://evil.example"
 KEY: Final = "sk-the-fleet-s-own-key"

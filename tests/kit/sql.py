@@ -23,7 +23,8 @@ _DEFINITIONS: Final = b"""
     SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname IN ('liverouter', 'liverouter_internal')
     UNION ALL
-    SELECT format('CREATE OR REPLACE VIEW %s WITH (security_barrier) AS %s', c.oid::regclass, pg_get_viewdef(c.oid))
+    SELECT format('CREATE OR REPLACE VIEW %s %s AS %s',
+                  c.oid::regclass, 'WITH (' || array_to_string(c.reloptions, ', ') || ')', pg_get_viewdef(c.oid))
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname IN ('liverouter', 'liverouter_internal') AND c.relkind = 'v'
     UNION ALL
