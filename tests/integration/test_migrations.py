@@ -79,15 +79,14 @@ class TestUpgrade:
         assert objects(empty_dsn) == first
 
     def test_each_revision_can_be_reached_and_left_by_itself(self, empty_dsn: str) -> None:
-        """One step up, one step down, one step up, all the way."""
+        """Step by step up, and down again by the same steps."""
+        seen: list[list[str]] = [[]]
         for revision in REVISIONS:
-            before = objects(empty_dsn) if revision != REVISIONS[0] else []
             assert migrate.upgrade(empty_dsn, revision) == revision
-            after = objects(empty_dsn)
+            seen.append(objects(empty_dsn))
+        for before in reversed(seen[:-1]):
             migrate.downgrade(empty_dsn, "-1")
             assert objects(empty_dsn) == before
-            assert migrate.upgrade(empty_dsn, revision) == revision
-            assert objects(empty_dsn) == after
 
     @pytest.mark.servers("embedded", "debian")
     def test_upgrade_keeps_what_is_stored(self, empty_dsn: str) -> None:
@@ -142,12 +141,12 @@ class TestUpgrade:
         script = "import sys; from liverouter.postgres.migrate import upgrade; print(upgrade(sys.argv[1]))"
         runs = [
             subprocess.Popen([sys.executable, "-c", script, empty_dsn], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            for _ in range(3)
+            for _ in range(2)
         ]
         outcomes = [run.communicate(timeout=150) for run in runs]
         assert [(run.returncode, out.decode().strip()) for run, (out, _) in zip(runs, outcomes, strict=True)] == [
             (0, HEAD)
-        ] * 3
+        ] * 2
 
     def test_upgrade_waits_for_another_one_in_progress(
         self, empty_dsn: str, wait_until: Callable[..., None], server: Any
@@ -194,7 +193,7 @@ class TestUpgrade:
         with psycopg.connect(empty_dsn) as writer, psycopg.connect(empty_dsn) as reader:
             put(writer, llm_model="m")
             assert value(reader, "SELECT count(*) FROM liverouter.settings") == 0
-            assert migrate.upgrade(empty_dsn, lock_timeout_s=0.1) == HEAD
+            assert migrate.upgrade(empty_dsn, lock_timeout_s=10) == HEAD
             writer.commit()
             reader.rollback()
             assert value(reader, "SELECT count(*) FROM liverouter.settings") == 1

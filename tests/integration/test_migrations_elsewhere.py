@@ -131,10 +131,10 @@ class TestLocks:
         with psycopg.connect(dsn, application_name="holds-it") as holder:
             holder.execute(b"LOCK TABLE liverouter.alembic_version IN ACCESS EXCLUSIVE MODE")
             pid = holder.info.backend_pid
-            found = shell("migrate", "--database-url", dsn, "--lock-timeout", "1.5")
+            found = shell("migrate", "--database-url", dsn, "--lock-timeout", "6")
         assert found.code == 1
-        assert f"waiting for a lock, at most 1.5 s, that is held by pid {pid}" in found.err
-        assert "a lock was not to be had within 1.5 s" in found.err
+        assert f"waiting for a lock, at most 6 s, that is held by pid {pid}" in found.err
+        assert "a lock was not to be had within 6 s" in found.err
         assert "application 'holds-it'" in found.err
         assert f"pg_terminate_backend({pid})" in found.err
 
