@@ -68,9 +68,17 @@ def alembic(url: str) -> Config:
 class TestUpgrade:
     @pytest.mark.servers("embedded", "debian")
     def test_upgrade_downgrade_upgrade_ends_where_it_began(self, empty_dsn: str) -> None:
-        """Every step has its way back: down leaves nothing of ours, and up again gives the same objects."""
+        """Every step has its way back: down leaves nothing of ours, and up again gives the same objects.
+
+        Settings and history of the first schema are there in the last.
+        """
         assert migrate.current(empty_dsn) is None
-        assert migrate.upgrade(empty_dsn) == HEAD
+        migrate.upgrade(empty_dsn, REVISIONS[0])
+        with psycopg.connect(empty_dsn, autocommit=True) as db:
+            assert put(db, llm_provider="openai") == 1
+            assert migrate.upgrade(empty_dsn) == HEAD
+            assert value(db, "SELECT value FROM liverouter.settings") == "openai"
+            assert put(db, llm_provider="anthropic") == 2
         first = objects(empty_dsn)
         assert len(first) > 40
         assert migrate.downgrade(empty_dsn, "base") is None
@@ -87,16 +95,6 @@ class TestUpgrade:
         for before in reversed(seen[:-1]):
             migrate.downgrade(empty_dsn, "-1")
             assert objects(empty_dsn) == before
-
-    @pytest.mark.servers("embedded", "debian")
-    def test_upgrade_keeps_what_is_stored(self, empty_dsn: str) -> None:
-        """Settings and history of the first schema are there in the last."""
-        migrate.upgrade(empty_dsn, REVISIONS[0])
-        with psycopg.connect(empty_dsn, autocommit=True) as db:
-            assert put(db, llm_provider="openai") == 1
-            migrate.upgrade(empty_dsn)
-            assert value(db, "SELECT value FROM liverouter.settings") == "openai"
-            assert put(db, llm_provider="anthropic") == 2
 
     def test_upgrade_of_an_upgraded_database_changes_nothing(self, dsn: str) -> None:
         """`liverouter migrate` can run at every deployment."""
@@ -187,26 +185,26 @@ class TestUpgrade:
         assert migrate.current(dsn) == HEAD
 
     @pytest.mark.servers("embedded", "debian")
-    def test_busy_table_is_migrated_without_waiting_for_its_writers(self, empty_dsn: str) -> None:
+    def test_busy_table_is_migrated_without_waiting_for_its_writers(self, dsn: str) -> None:
         """A step up goes past open transactions that read and wrote settings, and past their locks."""
-        migrate.upgrade(empty_dsn, REVISIONS[-2])
-        with psycopg.connect(empty_dsn) as writer, psycopg.connect(empty_dsn) as reader:
+        migrate.downgrade(dsn, "-1")
+        with psycopg.connect(dsn) as writer, psycopg.connect(dsn) as reader:
             put(writer, llm_model="m")
             assert value(reader, "SELECT count(*) FROM liverouter.settings") == 0
-            assert migrate.upgrade(empty_dsn, lock_timeout_s=10) == HEAD
+            assert migrate.upgrade(dsn, lock_timeout_s=10) == HEAD
             writer.commit()
             reader.rollback()
             assert value(reader, "SELECT count(*) FROM liverouter.settings") == 1
 
-    def test_works_inside_a_running_event_loop_and_in_a_thread(self, empty_dsn: str) -> None:
+    def test_works_inside_a_running_event_loop_and_in_a_thread(self, dsn: str) -> None:
         """A web service may migrate at its start, whatever runs it."""
 
         async def main() -> str:
-            return migrate.upgrade(empty_dsn)
+            return migrate.upgrade(dsn)
 
         assert asyncio.run(main()) == HEAD
         found: list[str | None] = []
-        thread = threading.Thread(target=lambda: found.append(migrate.current(empty_dsn)))
+        thread = threading.Thread(target=lambda: found.append(migrate.current(dsn)))
         thread.start()
         thread.join(60)
         assert found == [HEAD]

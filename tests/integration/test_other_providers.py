@@ -216,11 +216,14 @@ class TestByLitellm:
         standin, rows = stage.by_litellm(model)
         stage.put(rows)
         standin.fail(Failure.EOF)
-        looked_up: list[object] = []
+        looked_up: list[Any] = []
         look_up = socket.getaddrinfo
-        monkeypatch.setattr(
-            socket, "getaddrinfo", lambda host, *a, **k: looked_up.append(host) or look_up(host, *a, **k)
-        )
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            looked_up.append(args[0])
+            return look_up(*args, **kwargs)
+
+        monkeypatch.setattr(socket, "getaddrinfo", watched)
         with pytest.raises(Exception, match=r"without its finish|ended"):
             asyncio.run(collect(stage.model))
         assert set(looked_up) <= {"127.0.0.1"}
