@@ -18,6 +18,8 @@ from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS, WEATHER
 from tests.kit.world import METHODS, World, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_core.messages import AIMessage, BaseMessage
 
 pytestmark = [*LITELLM_WARNINGS, *NATIVE_WARNINGS]
@@ -41,43 +43,46 @@ def shape(answer: AIMessage) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module", params=DIALECTS)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A primary of each dialect, whose engine is switched."""
+    with World(request.param, fallback="", litellm_num_retries=1, llm_max_tokens=100) as made:
+        yield made
+
+
 class TestShape:
-    @pytest.mark.parametrize("dialect", DIALECTS)
-    def test_answers_of_both_engines_have_one_shape(self, dialect: str) -> None:
+    def test_answers_of_both_engines_have_one_shape(self, world: World) -> None:
         """Content, tool calls, the keys of usage, the finish marker and our own metadata, whole and streamed."""
-        with World(dialect, litellm_num_retries=1, llm_max_tokens=100) as world:
-            seen: dict[bool, list[dict[str, Any]]] = {}
-            for enabled in (True, False):
-                world.live.set(litellm_enable=enabled)
-                answers = [ask(world.model, m, text, tools=[WEATHER]) for m in METHODS for text in ASKS.values()]
-                engines = {answer.response_metadata["liverouter"]["engine"] for answer in answers}
-                assert engines == {"litellm" if enabled else "native"}
-                seen[enabled] = [shape(answer) for answer in answers]
-            assert seen[True] == seen[False]
-            for met in seen[False]:
-                assert isinstance(met["content"], str)
-                assert met["usage"] == USAGE
-                assert met["finish"] == ENDS["tool" if met["calls"] else "text"]
+        seen: dict[bool, list[dict[str, Any]]] = {}
+        for enabled in (True, False):
+            world.live.set(litellm_enable=enabled)
+            methods = ("ainvoke", "stream") if enabled else ("invoke", "astream")
+            answers = [ask(world.model, m, text, tools=[WEATHER]) for m in methods for text in ASKS.values()]
+            engines = {answer.response_metadata["liverouter"]["engine"] for answer in answers}
+            assert engines == {"litellm" if enabled else "native"}
+            seen[enabled] = [shape(answer) for answer in answers]
+        assert seen[True] == seen[False]
+        for met in seen[False]:
+            assert isinstance(met["content"], str)
+            assert met["usage"] == USAGE
+            assert met["finish"] == ENDS["tool" if met["calls"] else "text"]
 
 
 class TestConversation:
-    @pytest.mark.parametrize("method", ["invoke", "stream"])
-    @pytest.mark.parametrize("dialect", DIALECTS)
-    def test_tool_calls_go_on_across_the_switch(self, dialect: str, method: str) -> None:
+    def test_tool_calls_go_on_across_the_switch(self, world: World) -> None:
         """A call made in one engine, its result sent in the other and the answer sent back, in both directions."""
-        with World(dialect, fallback="", llm_max_tokens=100) as world:
-            history: list[BaseMessage] = []
-            for enabled in (True, False, True):
-                world.live.set(litellm_enable=enabled)
-                history.append(HumanMessage("call get_weather now"))
-                called = _say(world, method, history)
-                assert [call["name"] for call in called.tool_calls] == ["get_weather"]
-                history += [called, ToolMessage("it rains", tool_call_id=str(called.tool_calls[0]["id"]))]
-                world.live.set(litellm_enable=not enabled)
-                answered = _say(world, method, history)
-                assert "it rains" in str(answered.content)
-                history.append(answered)
-            assert world.primary.violations == ()
+        history: list[BaseMessage] = []
+        for enabled, method in ((True, "invoke"), (False, "stream"), (True, "stream"), (False, "invoke")):
+            world.live.set(litellm_enable=enabled)
+            history.append(HumanMessage("call get_weather now"))
+            called = _say(world, method, history)
+            assert [call["name"] for call in called.tool_calls] == ["get_weather"]
+            history += [called, ToolMessage("it rains", tool_call_id=str(called.tool_calls[0]["id"]))]
+            world.live.set(litellm_enable=not enabled)
+            answered = _say(world, method, history)
+            assert "it rains" in str(answered.content)
+            history.append(answered)
+        assert world.primary.violations == ()
 
 
 def _say(world: World, method: str, history: list[BaseMessage]) -> AIMessage:
@@ -91,7 +96,7 @@ def _say(world: World, method: str, history: list[BaseMessage]) -> AIMessage:
 
 class TestUnderLoad:
     def test_no_call_fails_while_the_engine_changes(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Four callers with tools, eight switches by a row, a primary that fails at times: every call is answered."""
+        """Four callers with tools, four switches by a row, a primary that fails at times: every call is answered."""
         events = EventLog()
         monkeypatch.setenv("OPENAI_API_KEY", "sk-key")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-key")
@@ -147,7 +152,7 @@ def _switched(
     for caller in callers:
         caller.start()
     try:
-        for number in range(8):
+        for number in range(4):
             engine = "litellm" if number % 2 else "native"
             events.wait_for(ConfigApplied, revision=_write(db, litellm_enable=engine == "litellm"))
             for role in ("fallback", "primary"):

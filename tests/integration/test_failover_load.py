@@ -1,4 +1,4 @@
-"""Failover under load: fifty callers at once, two hundred swaps with cooldowns active."""
+"""Failover under load: fifty callers at once, forty swaps with cooldowns active."""
 
 from __future__ import annotations
 
@@ -16,28 +16,19 @@ import litellm
 import pytest
 
 from liverouter.testing import Failure
-from tests.kit.dialects import DIALECTS
 from tests.kit.leaps import leap
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import LONG_S, METHODS, PROMPT, World, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = [*LITELLM_WARNINGS]
 
 CALLERS = 50
-# One for each dialect and of each kind, the matrix has them all: the caller's fault, the key's, the quota's, the
-# provider's, the wire's, silence, a hollow stream.
-WAYS: Final = (
-    Failure.BAD_REQUEST,
-    Failure.UNAUTHORIZED,
-    Failure.RATE_LIMIT_RETRY_AFTER,
-    Failure.SERVER_ERROR,
-    Failure.REFUSED,
-    Failure.HANG,
-    Failure.PREAMBLE,
-)
+# One of each kind, and for each of the libraries that hold connections; the matrix has them all.
+WAYS: Final = {"openai": Failure.REFUSED, "anthropic": Failure.SERVER_ERROR, "vertex-ai": Failure.HANG}
+SWAPS: Final = 40  # more than litellm's lists take
 TIMEOUT_S = 120.0  # the fallback has no more, for fifty calls at once on a busy machine
 LISTS: Final = (
     "callbacks",
@@ -50,62 +41,43 @@ LISTS: Final = (
 )
 
 
-@pytest.fixture(scope="module")
-def worlds() -> Iterator[dict[str, World]]:
-    """A world per dialect, warm, made when first asked for."""
-    made: dict[str, World] = {}
-    yield made
-    for world in reversed(made.values()):
-        world.__exit__()
-
-
-def world_of(worlds: dict[str, World], dialect: str) -> World:
-    """Return the world of *dialect*, with nothing failing and nothing cooling."""
-    if dialect not in worlds:
-        world = worlds[dialect] = World(dialect, litellm_timeout=60).__enter__()
-        for method in ("invoke", "stream"):
-            world.call(method)
-            world.primary.fail(Failure.BAD_REQUEST, times=1)
-            world.call(method)
-    world = worlds[dialect]
-    world.primary.heal()
-    world.clock.tick(10_000)
-    return world
-
-
 class TestFiftyCallers:
-    @pytest.mark.parametrize("failure", WAYS, ids=lambda failure: failure.value)
-    def test_fifty_of_fifty_are_answered(
-        self, worlds: dict[str, World], failure: Failure, wait_until: Callable[..., None]
-    ) -> None:
+    @pytest.mark.parametrize(("dialect", "failure"), WAYS.items(), ids=WAYS)
+    def test_fifty_of_fifty_are_answered(self, dialect: str, failure: Failure, wait_until: Callable[..., None]) -> None:
         """Half streaming, half not, all at the same time: every one of them gets the fallback's answer."""
-        world = world_of(worlds, list(DIALECTS)[WAYS.index(failure)])
-        world.live.set(litellm_timeout=TIMEOUT_S)
-        world.primary.fail(failure)
-        hits = world.primary.hits
-
-        async def one(number: int) -> dict[str, Any]:
-            if number % 2:
-                answer = await world.model.ainvoke(PROMPT)
-                return dict(answer.response_metadata["liverouter"])
-            chunks = [chunk async for chunk in world.model.astream(PROMPT)]
-            assert "".join(str(chunk.content) for chunk in chunks).endswith(PROMPT)
-            return dict(chunks[-1].response_metadata["liverouter"])
-
-        async def storm() -> list[dict[str, Any]]:
-            return await asyncio.gather(*(one(number) for number in range(CALLERS)))
-
-        started = time.monotonic()
-        with ThreadPoolExecutor(1) as pool:
-            stormy = pool.submit(asyncio.run, storm())
-            if failure is Failure.HANG:  # only the timeout ends it: once it keeps all of them waiting
-                wait_until(lambda: world.primary.hits - hits == CALLERS)
-                leap(world.live, 1.2 * TIMEOUT_S)
-            told = stormy.result()
-        seconds = time.monotonic() - started
+        with World(dialect, litellm_timeout=TIMEOUT_S) as world:
+            for method in ("invoke", "stream"):
+                world.call(method)  # loads what is loaded late, before time counts
+            told, seconds, hits = storm(world, failure, wait_until)
         assert [one["role"] for one in told] == ["fallback"] * CALLERS
-        assert world.primary.hits - hits <= 2 * CALLERS
+        assert hits <= 2 * CALLERS
         assert seconds < LONG_S
+
+
+def storm(world: World, failure: Failure, wait_until: Callable[..., None]) -> tuple[list[dict[str, Any]], float, int]:
+    """Have all call while the primary fails; return what was told, the seconds, and how often the primary was asked."""
+    world.primary.fail(failure)
+    before = world.primary.hits
+
+    async def one(number: int) -> dict[str, Any]:
+        if number % 2:
+            answer = await world.model.ainvoke(PROMPT)
+            return dict(answer.response_metadata["liverouter"])
+        chunks = [chunk async for chunk in world.model.astream(PROMPT)]
+        assert "".join(str(chunk.content) for chunk in chunks).endswith(PROMPT)
+        return dict(chunks[-1].response_metadata["liverouter"])
+
+    async def everybody() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(one(number) for number in range(CALLERS)))
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        calls = pool.submit(asyncio.run, everybody())
+        if failure is Failure.HANG:  # only the timeout ends it: once it keeps all of them waiting
+            wait_until(lambda: world.primary.hits - before == CALLERS)
+            leap(world.live, 1.2 * TIMEOUT_S)
+        told = calls.result()
+    return told, time.monotonic() - started, world.primary.hits - before
 
 
 class TestSeveralLoops:
@@ -116,15 +88,15 @@ class TestSeveralLoops:
             for world in worlds:
                 world.call()
             before = [world.primary.hits for world in worlds]
-            calls = [pool.submit(world.call, method) for method in METHODS * 15 for world in worlds]
+            calls = [pool.submit(world.call, method) for method in METHODS * 5 for world in worlds]
             assert {call.result().told["attempts"] for call in calls} == {1}
-            assert [world.primary.hits for world in worlds] == [hits + 60 for hits in before]
+            assert [world.primary.hits for world in worlds] == [hits + 20 for hits in before]
         gc.collect()
         assert "LoggingWorker" not in caplog.text
 
 
 class TestSwaps:
-    def test_two_hundred_swaps_leave_nothing_behind(self, wait_until: Callable[..., None]) -> None:
+    def test_swaps_leave_nothing_behind(self, wait_until: Callable[..., None]) -> None:
         """Under calls, with the primary cooling: lists, Routers, descriptors and prices stay as they were."""
         with World("openai", litellm_cooldown_time=3600) as world:
             world.call("stream")
@@ -142,10 +114,10 @@ class TestSwaps:
                 caller.start()
             lists = {name: list(getattr(litellm, name)) for name in LISTS}
             prices, descriptors = set(litellm.model_cost), _descriptors()
-            for number in range(200):
+            for number in range(SWAPS):
                 world.live.set(llm_fallback_config=_spare(world, number))  # another one each time; the primary stays
                 routers.append(weakref.ref(world.live.generation().router))
-                if number % 20 == 19:  # the one in force, and one that a call in flight may still hold
+                if number % 10 == 9:  # the one in force, and one that a call in flight may still hold
                     wait_until(lambda: _alive(routers) <= 2)
             stop.set()
             for caller in callers:
@@ -153,7 +125,7 @@ class TestSwaps:
 
             assert {name: list(getattr(litellm, name)) for name in LISTS} == lists
             assert len(set(litellm.model_cost) - prices) <= 1, "litellm names the model once, and no key"
-            assert _descriptors() <= descriptors + 20
+            assert _descriptors() <= descriptors + SWAPS / 2
             assert set(roles) == {"fallback"}, "no call failed, and none asked the primary"
             assert world.primary.hits == 2, "the one that answered, and the one that began the cooldown"
             assert world.cooling_s() > 3_000
@@ -175,5 +147,5 @@ def _spare(world: World, number: int) -> dict[str, Any]:
         "model": models[number % 3],
         "api_base": world.fallback.api_base,
         "api_key": {"secret": "spare"},
-        "temperature": number / 200,
+        "temperature": number / SWAPS,
     }

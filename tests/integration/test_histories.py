@@ -176,7 +176,7 @@ def test_file_by_its_address_is_told_as_text(world: World, target: tuple[str, st
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=named)
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=conversations())
 def test_any_conversation_goes_on_anywhere(world: World, target: tuple[str, str], history: list[BaseMessage]) -> None:
     """Random tools, blocks, ids and roles: the strict stand-ins refuse none, and nothing that was passed changes."""

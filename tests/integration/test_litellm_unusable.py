@@ -34,6 +34,8 @@ from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected
 from liverouter.testing import EventLog
 events, facts = EventLog(), {}
 with LiveRouter(observers=(events,), poll_interval_s=0.05) as live:
+    if sys.argv[1:]:
+        events.wait_for(ConfigRejected)  # however long that takes: no call waits for it
     try:
         answer = live.chat_model().invoke("hi")
         facts["said"], facts["engine"] = answer.content, answer.response_metadata["liverouter"]["engine"]
@@ -54,17 +56,13 @@ with (pathlib.Path(__file__).parent / "imports").open("a") as file:
 
 
 @pytest.fixture
-def follow(
-    tmp_path: Path, dsn: str, openai: StandIn, anthropic: StandIn
-) -> Iterator[Callable[..., tuple[dict[str, Any], int]]]:
+def follow(tmp_path: Path, dsn: str, openai: StandIn) -> Iterator[Callable[..., tuple[dict[str, Any], int]]]:
     """A function that returns what a client saw whose litellm has the source *ends*, and how often it was imported."""
     admin = Admin(dsn)
     admin.set(
         llm_provider="openai",
         llm_model="gpt-4o",
         openai_api_base=openai.base_url,
-        anthropic_api_base=anthropic.base_url,
-        llm_fallback_config=[{"provider": "anthropic", "model": "claude-sonnet-4-6"}],
     )
     package = tmp_path / "litellm"
     package.mkdir()
@@ -79,7 +77,6 @@ def follow(
             "LIVEROUTER_DATABASE_URL": dsn,
             "LIVEROUTER_LOG_LEVEL": "error",
             "OPENAI_API_KEY": "sk-openai",
-            "ANTHROPIC_API_KEY": "sk-ant-anthropic",
             "LIVEROUTER_READY_TIMEOUT_S": "1" if missing else "120",
         }
         argv = [sys.executable, "-c", CLIENT, *missing]
@@ -92,31 +89,25 @@ def follow(
 
 
 class TestUnusable:
-    @pytest.mark.parametrize(
-        ("ends", "missing"),
-        [("from litellm.gone import Router\n", "litellm.gone"), ("", "litellm.llms")],
-        ids=["import fails", "something is missing"],
-    )
-    def test_native_engine_serves_with_one_warning(
-        self, follow: Callable[..., tuple[dict[str, Any], int]], ends: str, missing: str
-    ) -> None:
+    def test_native_engine_serves_with_one_warning(self, follow: Callable[..., tuple[dict[str, Any], int]]) -> None:
         """It says which version, what is missing and how to mend it; the import is not tried again at every poll."""
-        facts, imports = follow(ends)
+        facts, imports = follow("from litellm.gone import Router\n")
         assert (facts["said"], facts["engine"], facts["router"]) == ("gpt-4o says: hi", "native", None)
         (problem,) = facts["status"]
         assert facts["applied"] == [[problem]]
         assert (problem["code"], problem["severity"]) == ("LR309", "warning")
         assert f"litellm {version('litellm')} cannot be used" in problem["message"]
-        assert missing in problem["message"]
+        assert "litellm.gone" in problem["message"]
         assert f"'{RANGE}'" in problem["hint"]
         assert "litellm_enable to false" in problem["hint"]
         assert (facts["rejected"], imports) == ([], 1)
 
     def test_without_the_native_package_both_are_told(self, follow: Callable[..., tuple[dict[str, Any], int]]) -> None:
-        """Rows that neither engine can serve are rejected once, with the reason of each."""
-        facts, imports = follow("from litellm.gone import Router\n", "langchain_openai")
+        """Rows that neither engine can serve are rejected once, with the reason of each; here litellm lacks a part."""
+        facts, imports = follow("", "langchain_openai")
         told = [(problem["code"], problem["severity"]) for problem in facts["status"]]
         assert told == [("LR309", "error"), ("LR109", "error")]
+        assert "litellm.llms" in facts["status"][0]["message"]
         assert facts["refused"] == facts["status"]
         assert facts["rejected"] == [facts["status"]]
         assert (facts["applied"], imports) == ([], 1)

@@ -16,10 +16,10 @@ from liverouter.generation import Generation
 from liverouter.testing import MemoryRouter, StandIn
 from tests.kit.standins import primary, served
 
-SWAPS: Final = 200
+SWAPS: Final = 100
 CALL_EVERY: Final = 4  # swaps; often, for what is idle for long is closed by itself
 SWAPPED: Final = ("default", "fast", "summary")  # "planner" has a call in flight, "spare" a place that cools
-MOST_GIVEN_UP: Final = 4  # connections that were idle for too long, on a busy machine
+MOST_GIVEN_UP: Final = 12  # connections that were idle for too long, on a busy machine; half of a client's calls
 LEFT: Final = 6  # generations of one client: the one in force, the one before, and those that a caller may hold
 MOST_THINGS: Final = 3_000  # objects; each generation and each Router has hundreds of its own
 WORDS: Final = "one two three four"

@@ -60,7 +60,8 @@ class Night:
         execute = self._admin.connection.execute
         execute("UPDATE liverouter.alerts SET changed_at = changed_at - interval '1 hour' WHERE NOT stands")
         execute("UPDATE liverouter.alert_turn SET next_at = '-infinity' WHERE ticket IS NULL")
-        return {item["code"] for post in self._receiver.posts for item in post[kind]}
+        codes = {item["code"] for post in self._receiver.posts for item in post[kind]}
+        return {code for code in codes if code.startswith("LR32")}  # of providers
 
 
 def _sample(severity: str, code: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
@@ -210,13 +211,22 @@ class TestByLitellm:
         assert standin.hits == 1
 
     @pytest.mark.parametrize("model", ["gemini/gemini-2.5-flash", "groq/llama-3.3-70b-versatile"])
-    def test_cut_stream_is_no_answer(self, stage: Stage, model: str) -> None:
-        """Whatever litellm makes of its end."""
+    def test_cut_stream_is_no_answer(self, stage: Stage, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever litellm makes of its end; and it fetches no tokenizer to count what came."""
         standin, rows = stage.by_litellm(model)
         stage.put(rows)
         standin.fail(Failure.EOF)
+        looked_up: list[Any] = []
+        look_up = socket.getaddrinfo
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            looked_up.append(args[0])
+            return look_up(*args, **kwargs)
+
+        monkeypatch.setattr(socket, "getaddrinfo", watched)
         with pytest.raises(Exception, match=r"without its finish|ended"):
             asyncio.run(collect(stage.model))
+        assert set(looked_up) <= {"127.0.0.1"}
 
     def test_tools_are_called(self, stage: Stage) -> None:
         """By an API that is not OpenAI's."""

@@ -127,6 +127,7 @@ def _configure(litellm: Any) -> None:
     litellm.suppress_debug_info = True  # prints to stdout otherwise
     litellm.telemetry = False
     litellm.expose_router_debug_in_errors = False  # it appends its settings to the provider's words
+    litellm.disable_hf_tokenizer_download = True  # it would fetch one for a stream that was cut, and all calls wait
     if not os.environ.get("LITELLM_LOG"):
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs request bodies; our events say what matters
