@@ -117,9 +117,11 @@ def page(tab: Tab) -> Iterator[Page]:
     page.set_viewport_size(_SIZE)
     page.emulate_media(color_scheme="light")
     yield page
+    complained = tab.complained()
     page.unroute_all()
     page.goto("about:blank")
-    assert tab.complained() == []
+    tab.complaints.clear()
+    assert complained == []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
