@@ -216,6 +216,7 @@ def test_fallbacks_are_added_moved_and_removed_by_keyboard(settings: Settings) -
     expect(settings.bar).to_have_text("Everything is saved")
 
 
+# The last one: nobody is to wait until strangers apply a revision.
 def test_rows_of_strangers_hide_nobody_and_are_text(settings: Settings, world: World) -> None:
     """The honest processes stand in the list, the chart is drawn, and markup is shown as it was written."""
     page = settings.page

@@ -177,6 +177,7 @@ class TestProcess:
             until(lambda: not proxy.open_connections)
             assert admin.ask("SELECT count(*) FROM liverouter.instances_detail")[0] == 0, "it said goodbye"
 
+    @pytest.mark.usefixtures("native")  # litellm's import costs seconds
     @pytest.mark.parametrize("ending", ["falls off the end", "raises"])
     def test_interpreter_exit_is_quick_and_silent(self, admin: Admin, ending: str) -> None:
         """A script that never closes anything ends as quickly and silently as one that does, and says goodbye."""
@@ -190,7 +191,6 @@ class TestProcess:
         script += {"falls off the end": "", "raises": "sys.exit(0)\n"}[ending]
         environ = os.environ | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
         environ["LIVEROUTER_READY_TIMEOUT_S"] = "120"
-        environ["LITELLM_ENABLE"] = str(ending == "raises").lower()  # its import costs seconds
         argv = [sys.executable, "-W", "error", "-c", script]
         done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
         answer, last = done.stdout.split("\n")[:2]

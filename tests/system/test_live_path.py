@@ -164,9 +164,12 @@ class TestRowToModel:
     def test_rows_by_psql_become_a_model_that_follows_them(
         self, dsn: str, psql: Callable[[str], None], openai: StandIn, wait_until: Callable[..., None]
     ) -> None:
-        """One URL, one key, rows: it answers; after an UPDATE the next call of the same object uses the new model."""
+        """One URL, one key, rows: it answers; after an UPDATE the next call of the same object uses the new model.
+
+        It ends without a word, litellm in it.
+        """
         psql(_FIRST_ROWS.format(api_base=openai.api_base))
-        with Prompt(dsn, OPENAI_API_KEY=KEY) as prompt:
+        with Prompt(dsn, OPENAI_API_KEY=KEY, LIVEROUTER_LOG_LEVEL="error", PYTHONWARNINGS="error") as prompt:
             assert prompt.first == "ready"
             assert prompt("model.invoke('hi').content") == "gpt-4o says: hi"
             psql("""UPDATE liverouter.settings SET value = '"gpt-4.1"' WHERE key = 'llm_model'""")
@@ -174,6 +177,9 @@ class TestRowToModel:
             assert prompt("model.invoke('hi').content") == "gpt-4.1 says: hi"
             assert prompt("model.invoke('hi').response_metadata['liverouter']['revision']") == 2
             wait_until(lambda: prompt("str(status().state)") == "live")
+            assert prompt("'litellm' in sys.modules") is True
+            said = prompt.end()
+            assert (prompt.process.returncode, said) == (0, "")
         assert openai.violations == ()
 
     def test_native_engine_never_imports_litellm(self, dsn: str, psql: Callable[[str], None], openai: StandIn) -> None:
