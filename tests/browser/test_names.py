@@ -11,14 +11,15 @@ from playwright.sync_api import expect
 
 from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import Failure, StandIn
-from tests.browser.conftest import KEYS, profile
+from tests.browser.conftest import KEYS, restore
 from tests.browser.settings import Settings
 from tests.kit.http import Api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Locator, Page
 
 pytestmark = pytest.mark.timeout(300)  # seconds
 
@@ -29,28 +30,40 @@ FAST: Final[dict[str, Any]] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def openai() -> Iterator[StandIn]:
     """A provider that knows one key."""
     with StandIn("openai", accept_keys=[KEYS["openai"]]) as standin:
         yield standin
 
 
-@pytest.fixture
-def api(dsn: str, openai: StandIn) -> Iterator[Api]:
-    """A server on revision 1: the default, and a model "fast" with a fallback."""
-    with Api(dsn, secret_keys=generate_key(), app="liverouter") as api:
-        rows: dict[str, Any] = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
-        rows["llm:fast"] = FAST
-        api.save(settings=rows, secrets={"openai_api_key": KEYS["openai"]})
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], AbstractContextManager[str]]) -> Iterator[str]:
+    """The module's database."""
+    with new_database("names") as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def api(database: str) -> Iterator[Api]:
+    """A server on it."""
+    with Api(database, secret_keys=generate_key(), app="liverouter") as api:
         yield api
 
 
 @pytest.fixture
-def settings(api: Api, browser: Browser) -> Iterator[Settings]:
-    """Its page."""
-    with profile(browser, viewport={"width": 1360, "height": 900}) as context:
-        yield Settings(context.new_page(), api)
+def settings(api: Api, openai: StandIn, page: Page) -> Settings:
+    """Its page: the default, and a model "fast" with a fallback."""
+    openai.heal()
+    rows: dict[str, Any] = {"llm_provider": "openai", "llm_model": "gpt-4o", "openai_api_base": openai.api_base}
+    restore(api, rows | {"llm:fast": FAST}, {"openai_api_key": KEYS["openai"]})
+    return Settings(page, api)
+
+
+@pytest.fixture
+def first(settings: Settings, api: Api) -> int:  # noqa: ARG001 - which stores the rows first
+    """The revision of the page before anything is saved."""
+    return int(api.get("/api/config")["revision"])
 
 
 def tab(settings: Settings, name: str) -> Locator:
@@ -71,7 +84,7 @@ def stored(api: Api) -> dict[str, Any]:
 
 
 class TestNames:
-    def test_models_come_and_go_as_one_revision_each(self, settings: Settings, api: Api) -> None:
+    def test_models_come_and_go_as_one_revision_each(self, settings: Settings, api: Api, first: int) -> None:
         """A copy, a new name for it, and its end: each is one save, and one line of the history."""
         page = settings.page
         tab(settings, "fast").click()
@@ -83,13 +96,13 @@ class TestNames:
         settings.card(0).get_by_label("Model").fill("gpt-4.1-nano")
         expect(settings.bar).to_have_text("1 unsaved change: Model “summary”")
         settings.press("Save")
-        expect(settings.bar).to_have_text("Saved as revision 2")
+        expect(settings.bar).to_have_text(f"Saved as revision {first + 1}")
         assert stored(api) == {"llm:fast": FAST, "llm:summary": FAST | {"model": "gpt-4.1-nano"}}
 
         settings.press("Rename summary")
         name_it(settings, "brief", "Rename")
         settings.press("Save")
-        expect(settings.bar).to_have_text("Saved as revision 3")
+        expect(settings.bar).to_have_text(f"Saved as revision {first + 2}")
         assert stored(api) == {"llm:fast": FAST, "llm:brief": FAST | {"model": "gpt-4.1-nano"}}
         expect(page.locator("#history li").first).to_contain_text("Model “brief”, Model “summary”")
 
@@ -99,7 +112,7 @@ class TestNames:
         settings.press("Remove fast")
         expect(page.locator("#tabs")).to_be_hidden()  # the default alone: as ever
         settings.press("Save")
-        expect(settings.bar).to_have_text("Saved as revision 4")
+        expect(settings.bar).to_have_text(f"Saved as revision {first + 3}")
         assert stored(api) == {}
 
     def test_name_that_cannot_be_is_not_added(self, settings: Settings) -> None:
@@ -113,19 +126,19 @@ class TestNames:
         expect(settings.bar).to_have_text("Everything is saved")
         expect(page.get_by_role("tab")).to_have_count(2)
 
-    def test_copy_of_the_default_serves_as_that_does(self, settings: Settings, api: Api) -> None:
+    def test_copy_of_the_default_serves_as_that_does(self, settings: Settings, api: Api, first: int) -> None:
         """Its rows become members, what its provider's fields say is shared."""
         settings.page.locator(".common:visible").get_by_label("Temperature").fill("0.5")
         settings.press("Add a model")
         settings.page.get_by_role("dialog").get_by_label("Copy from").select_option("default")
         name_it(settings, "same", "Add")
         settings.press("Save")
-        expect(settings.bar).to_have_text("Saved as revision 2")
+        expect(settings.bar).to_have_text(f"Saved as revision {first + 1}")
         row = {"provider": "openai", "model": "gpt-4o", "temperature": 0.5, "fallbacks": None}
         assert stored(api)["llm:same"] == row
         assert api.post("/api/try", prompt="hi", name="same")["answer"] == "gpt-4o says: hi"
 
-    def test_problem_is_shown_beside_the_field_of_its_name(self, settings: Settings, api: Api) -> None:
+    def test_problem_is_shown_beside_the_field_of_its_name(self, settings: Settings, api: Api, first: int) -> None:
         """On the tab, too; and a save leads there."""
         tab(settings, "fast").click()
         settings.card(1).get_by_text("More", exact=True).click()
@@ -140,11 +153,11 @@ class TestNames:
         settings.press("Discard")
         api.put(settings={"llm:fast": FAST | {"fallbacks": {"provider": "openai", "model": "gpt-4o", "weight": -1}}})
         expect(settings.card(1).locator(".fault:visible")).to_contain_text("The number is out of range")
-        expect(settings.page.locator("#alarm")).to_contain_text("They go on with revision 1")
+        expect(settings.page.locator("#alarm")).to_contain_text(f"They go on with revision {first}")
 
-    def test_row_that_is_no_model_can_be_mended(self, settings: Settings, dsn: str) -> None:
+    def test_row_that_is_no_model_can_be_mended(self, settings: Settings, database: str) -> None:
         """Text where a model belongs has its tab and its Problem, a null is none; nothing counts as edited."""
-        with psycopg.connect(dsn, autocommit=True) as connection:
+        with psycopg.connect(database, autocommit=True) as connection:
             rows = "('llm:odd', '\"gpt-4o\"'), ('llm:none', 'null'), ('llm_temperature', 'null')"
             connection.execute(f"INSERT INTO liverouter.settings VALUES {rows}")
         expect(settings.page.get_by_role("tab")).to_have_count(3)
@@ -165,7 +178,7 @@ class TestNames:
         fault = card.locator(".field", has=settings.page.get_by_label("API key")).locator(".fault")
         expect(fault).to_have_text("Anthropic needs “Anthropic: API key”. Enter it here. ")
 
-    def test_parameters_are_those_that_the_provider_takes(self, settings: Settings, api: Api) -> None:
+    def test_parameters_are_those_that_the_provider_takes(self, settings: Settings, api: Api, first: int) -> None:
         """Added from a list, each with a control of its kind; a fallback may have its own."""
         tab(settings, "fast").click()
         common = settings.page.locator(".common:visible")
@@ -177,38 +190,38 @@ class TestNames:
         settings.card(1).get_by_label("Further parameter").select_option("Stop")
         settings.card(1).get_by_label("Stop", exact=True).fill("one\ntwo")
         settings.press("Save")
-        expect(settings.bar).to_have_text("Saved as revision 2")
+        expect(settings.bar).to_have_text(f"Saved as revision {first + 1}")
         row = stored(api)["llm:fast"]
         assert row["params"] == {"verbosity": "low", "seed": 7}
         assert row["fallbacks"][0]["params"] == {"stop": ["one", "two"]}
         common.get_by_role("button", name="Remove parameter Seed").click()
         settings.press("Save")
-        expect(settings.bar).to_have_text("Saved as revision 3")
+        expect(settings.bar).to_have_text(f"Saved as revision {first + 2}")
         assert stored(api)["llm:fast"]["params"] == {"verbosity": "low"}
 
-    def test_two_admins_edit_one_model(self, settings: Settings, api: Api) -> None:
+    def test_two_admins_edit_one_model(self, settings: Settings, api: Api, first: int) -> None:
         """Whoever saves second sees both, and keeps what the other changed beside the own edit."""
         tab(settings, "fast").click()
         settings.card(0).get_by_label("Model").fill("gpt-4.1-mini")
         api.put(settings={"llm:fast": FAST | {"temperature": 0.9}}, author="Bert")
-        expect(settings.page.locator("#problems")).to_contain_text("Revision 2 was saved meanwhile")
+        expect(settings.page.locator("#problems")).to_contain_text(f"Revision {first + 1} was saved meanwhile")
         settings.press("Save")
         dialog = settings.page.get_by_role("dialog")
         expect(dialog.locator("tr").filter(has_text="changed by both")).to_contain_text("gpt-4.1-mini")
         expect(dialog.locator("tr").filter(has_text="Temperature")).to_contain_text("0.9")
         settings.press("Keep my edits")
         settings.press("Save")
-        expect(settings.bar).to_have_text("Saved as revision 3")
+        expect(settings.bar).to_have_text(f"Saved as revision {first + 2}")
         assert stored(api)["llm:fast"] == FAST | {"model": "gpt-4.1-mini", "temperature": 0.9}
 
     def test_check_and_try_ask_the_chosen_one(self, settings: Settings, openai: StandIn) -> None:
         """Check asks the deployments of the model that is shown; a try one model, or one deployment alone."""
-        page = settings.page
+        page, before = settings.page, openai.hits
         tab(settings, "fast").click()
         settings.press("Check")
         expect(settings.card(1).locator(".verdict")).to_contain_text("Answered in")
         expect(settings.bar).to_contain_text("2 deployments answered at")
-        assert openai.hits == 2
+        assert openai.hits == before + 2
         page.get_by_label("Which model").select_option("fast")
         page.get_by_label("Which deployment").select_option(label="2. openai/gpt-4.1 alone")
         answer = settings.ask("Who?")
@@ -222,12 +235,13 @@ class TestNames:
 
     def test_answer_is_read_while_it_comes_and_can_be_stopped(self, settings: Settings, openai: StandIn) -> None:
         """The first words are there before the last; Stop lets the provider go."""
+        gone = openai.disconnects
         with openai.hold(after_chunks=1):
             answer = settings.ask("Who?")
             expect(answer).to_contain_text("gpt-4o")
             settings.press("Stop")
             expect(answer).to_contain_text("Stopped")
-            openai.wait_disconnects(1, 60.0)
+            openai.wait_disconnects(gone + 1, 60.0)
         expect(settings.ask("Who?")).to_contain_text("gpt-4o says: Who?")
 
     def test_tabs_are_worked_by_keys(self, settings: Settings) -> None:
@@ -241,13 +255,13 @@ class TestNames:
 
 
 class TestHistory:
-    def test_change_of_fallbacks_is_read_entry_by_entry(self, settings: Settings, api: Api) -> None:
+    def test_change_of_fallbacks_is_read_entry_by_entry(self, settings: Settings, api: Api, first: int) -> None:
         """Not as two pieces of JSON; the row says who and why, and its button whether it is open."""
         page = settings.page
-        first, second = FAST["fallbacks"][0], {"provider": "openai", "model": "gpt-4o"}
-        row = FAST | {"fallbacks": [second, first | {"temperature": 0.3}]}
+        old, new = FAST["fallbacks"][0], {"provider": "openai", "model": "gpt-4o"}
+        row = FAST | {"fallbacks": [new, old | {"temperature": 0.3}]}
         api.save(settings={"llm:fast": row}, author="Anna", comment="two are better")
-        item = page.locator("#revision-2")
+        item = page.locator(f"#revision-{first + 1}")
         expect(item).to_contain_text("two are better")
         opener = item.get_by_role("button", expanded=False)
         opener.click()
@@ -257,17 +271,18 @@ class TestHistory:
             re.compile(r"Model “fast” · Fallback 2 · Temperature *not set *0\.3$"),
         ])  # fmt: skip
 
-    def test_one_change_is_found_and_linked_to(self, settings: Settings, api: Api) -> None:
+    def test_one_change_is_found_and_linked_to(self, settings: Settings, api: Api, first: int) -> None:
         """By what was changed, by whom and why; the address of one opens it."""
         page = settings.page
-        api.save(settings={"llm_temperature": 0.3}, author="Anna", comment="calmer")
-        api.save(settings={"llm_max_tokens": 300}, author="Bert")
-        for words, revision in (("anna", 2), ("calm", 2), ("temperature", 2), ("llm_max_tokens", 3), ("bert", 3)):
+        api.save(settings={"litellm_cooldown_time": 30}, author="Carla", comment="calmer")
+        api.save(settings={"litellm_num_retries": 3}, author="Dieter")
+        found = {"carla": 1, "calm": 1, "pause": 1, "litellm_num_retries": 2, "dieter": 2}
+        for words, later in found.items():
             page.get_by_label("Filter by what was changed").fill(words)
-            expect(page.locator("#history > li:visible")).to_have_attribute("id", f"revision-{revision}")
-        page.goto(f"{api.url}/#revision=2")
+            expect(page.locator("#history > li:visible")).to_have_attribute("id", f"revision-{first + later}")
+        page.goto(f"{api.url}/#revision={first + 1}")
         page.reload()
-        expect(page.locator("#revision-2 table")).to_contain_text("Temperature")
+        expect(page.locator(f"#revision-{first + 1} table")).to_contain_text("Pause")
         expect(page.locator("#history table")).to_have_count(1)
         page.goto(f"{api.url}/#revision=99")
         expect(page.locator("#history-found")).to_contain_text("Revision 99 is not among the newest")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 import pytest
@@ -19,12 +20,24 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)  # seconds, on a busy machine
 
+_MARKUP: Final = "<img src=x onerror=alert(1)>\u202e\u0007"
+_POISONS: Final[tuple[dict[str, object], ...]] = (
+    {"since": "294276-12-31", "labels": {"a": 1}, "deployments": [{}], "problems": [{"code": "X"}]},
+    {"last_error": {}, "usage": [{"deployment_id": _MARKUP, "role": "king", "cost_usd": "NaN", "calls": 1e300}]},
+    {
+        "app": _MARKUP,
+        "host": _MARKUP,
+        "problems": [{"message": _MARKUP, "severity": _MARKUP}],
+        "applied_revision": 2**62,
+    },
+)
+
 
 def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(
-    world_of_processes: World, page: Page, wait_until: Callable[..., None]
+    empty_world: World, page: Page, wait_until: Callable[..., None]
 ) -> None:
     """From an empty database to two live workers, through a wrong key, a failover, a conflict, and back."""
-    world = world_of_processes
+    world = empty_world
     settings = Settings(page, world)
     meet_an_empty_database(settings)
     set_up(settings, world, "sk-ant-wrong")
@@ -33,8 +46,11 @@ def test_admin_sets_up_checks_saves_conflicts_and_rolls_back(
     replace_the_key(settings)
     wait_until(lambda: world.workers[0].chat_model().invoke("hi").text == "claude-sonnet-4-6 says: hi")
     expect(settings.ask("And now?")).to_contain_text("claude-sonnet-4-6 says: And now?")
-    edit_in_two_tabs(settings, Settings(page.context.new_page(), world))
+    other = page.context.new_page()
+    edit_in_two_tabs(settings, Settings(other, world))
+    other.close()
     roll_back(settings)
+    page.goto("about:blank")  # which asks nobody, once the server has ended
 
 
 def meet_an_empty_database(settings: Settings) -> None:
@@ -119,12 +135,17 @@ def roll_back(settings: Settings) -> None:
     expect(page.locator("#history li").first).to_contain_text("roll back: Longest answer (tokens), Temperature")
 
 
-def test_refusal_is_shown_with_its_reason(world: World, page: Page) -> None:
+@pytest.fixture
+def first(settings: Settings, world: World) -> int:
+    """The revision that every process runs before anything is saved."""
+    revision = int(world.api.get("/api/config")["revision"])
+    expect(settings.page.locator("#fleet-sum")).to_have_text(f"3 of 3 on revision {revision}")
+    return revision
+
+
+def test_refusal_is_shown_with_its_reason(settings: Settings, world: World, first: int) -> None:
     """A config that cannot work is saved only on demand; each process shows that it keeps the old one, and why."""
-    settings = Settings(page, world)
-    set_up(settings, world, KEYS["anthropic"])
-    settings.press("Save")
-    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
+    page = settings.page
     settings.card(0).get_by_label("Model").fill("")
     settings.press("Save")
     expect(page.get_by_role("dialog")).to_contain_text("“Model” is not set")
@@ -134,15 +155,16 @@ def test_refusal_is_shown_with_its_reason(world: World, page: Page) -> None:
     settings.press("Save")
     settings.press("Save anyway")
     for name in ("worker-1", "worker-2", "liverouter"):
-        expect(settings.process(name)).to_contain_text("keeps revision 1")
+        expect(settings.process(name)).to_contain_text(f"keeps revision {first}")
         expect(settings.process(name)).to_contain_text("“Model” is not set")
     assert world.workers[0].chat_model().invoke("hi").text == "claude-sonnet-4-6 says: hi"
 
 
-def test_key_in_a_plain_field_is_not_saved(world: World, page: Page) -> None:
+def test_key_in_a_plain_field_is_not_saved(settings: Settings) -> None:
     """What the database would refuse is marked while it is typed, and no dialog offers to save it anyway."""
-    settings = Settings(page, world)
-    set_up(settings, world, KEYS["anthropic"])
+    history = settings.page.locator("#history li")
+    expect(history.first).to_be_visible()
+    saved = history.count()
     settings.card(1).get_by_label("Model").fill(KEYS["openai"])
     fault = settings.card(1).locator(".fault:visible")
     expect(fault).to_contain_text("What looks like a key")
@@ -150,44 +172,69 @@ def test_key_in_a_plain_field_is_not_saved(world: World, page: Page) -> None:
     expect(settings.bar).to_have_text("1 problem to mend")
     settings.press("Save")
     expect(settings.bar).to_have_text("Not saved: 1 problem to mend")
-    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(settings.page.get_by_role("dialog")).to_have_count(0)
     expect(settings.card(1).get_by_label("Model")).to_be_focused()
-    expect(page.locator("#history li")).to_have_count(1)
+    expect(history).to_have_count(saved)
     settings.card(1).get_by_label("Model").fill("gpt-4o")
     expect(fault).to_have_count(0)
 
 
-def test_change_by_plain_sql_appears_by_itself(world: World, page: Page) -> None:
+def test_change_by_plain_sql_appears_by_itself(settings: Settings, world: World, first: int) -> None:
     """What somebody writes in psql shows on the open page: the value, the history, the processes."""
-    settings = Settings(page, world)
-    set_up(settings, world, KEYS["anthropic"])
+    page = settings.page
+    settings.longest_answer().fill("300")
     settings.press("Save")
-    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
+    expect(settings.bar).to_have_text(f"Saved as revision {first + 1}")
     with psycopg.connect(world.dsn, autocommit=True) as connection:
         connection.execute("UPDATE liverouter.settings SET value = '\"claude-opus-4-6\"' WHERE key = 'llm_model'")
     expect(settings.card(0).get_by_label("Model")).to_have_value("claude-opus-4-6")
-    expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 2")
+    expect(page.locator("#fleet-sum")).to_have_text(f"3 of 3 on revision {first + 2}")
     expect(page.locator("#history li").first).to_contain_text("Model")
-    expect(settings.bar).to_have_text("Everything is saved")  # and no more as revision 1
+    expect(page.locator("#saved")).to_contain_text(f"Revision {first + 2} by postgres")
+    expect(settings.bar).to_have_text("Everything is saved")  # and no more as the revision before
 
 
-def test_fallbacks_are_added_moved_and_removed_by_keyboard(world: World, page: Page) -> None:
+def test_fallbacks_are_added_moved_and_removed_by_keyboard(settings: Settings) -> None:
     """The list of fallbacks is worked by keys alone; the focus stays with what was moved."""
-    settings = Settings(page, world)
+    page = settings.page
     for model in ("one", "two"):
         page.get_by_role("button", name="Add a fallback").focus()
         page.keyboard.press("Enter")
         page.keyboard.press("Tab")  # from the provider to the model
         page.keyboard.type(model)
-    second = settings.card(2)
-    expect(second.get_by_label("Model")).to_have_value("two")
-    second.get_by_role("button", name="Move up").focus()
+    last = settings.card(3)
+    expect(last.get_by_label("Model")).to_have_value("two")
+    last.get_by_role("button", name="Move up").focus()
     page.keyboard.press("Enter")
-    expect(settings.card(1).get_by_label("Model")).to_have_value("two")
-    expect(settings.card(1).locator(":focus")).to_have_count(1)
-    settings.card(2).get_by_role("button", name="Remove").focus()
+    expect(settings.card(2).get_by_label("Model")).to_have_value("two")
+    expect(settings.card(2).locator(":focus")).to_have_count(1)
+    last.get_by_role("button", name="Remove").focus()
     page.keyboard.press("Enter")
-    expect(settings.card(2)).to_have_count(0)
+    expect(last).to_have_count(0)
     settings.press("Discard")
-    expect(settings.card(1)).to_have_count(0)
+    expect(settings.card(2)).to_have_count(0)
     expect(settings.bar).to_have_text("Everything is saved")
+
+
+# The last one: nobody is to wait until strangers apply a revision.
+def test_rows_of_strangers_hide_nobody_and_are_text(settings: Settings, world: World) -> None:
+    """The honest processes stand in the list, the chart is drawn, and markup is shown as it was written."""
+    page = settings.page
+    with psycopg.connect(world.dsn, autocommit=True) as connection:
+        for number, poison in enumerate(_POISONS):
+            report = {
+                "instance": f"00000000-0000-4000-8000-{number:012}",
+                "key": f"{number:032}",
+                "app": f"stranger-{number}",
+                "state": "live",
+                "mode": "listen",
+            } | poison
+            connection.execute("SELECT liverouter.report(%s::jsonb)", [json.dumps(report)])
+        slip = "UPDATE liverouter.processes SET labels = '7', since = 'infinity' WHERE app = 'stranger-0'"
+        connection.execute(slip)
+    page.reload()
+    expect(page.locator("#fleet li")).to_have_count(len(world.workers) + 1 + len(_POISONS))
+    expect(page.locator("#fleet")).to_contain_text("<img src=x onerror=alert(1)>\ufffd\ufffd")
+    assert page.locator("#fleet img").count() == 0
+    expect(page.locator("#serving")).to_contain_text("anthropic/")
+    expect(page.locator("#chart svg")).to_have_count(1)

@@ -68,6 +68,8 @@ class TestDeploy:
             token = {"Authorization": f"Bearer {files['admin-token']}"}
             config = daemon.get("/api/config", headers=pod | token).json()
             assert config["can_seal"]
+            assert files["admin-token"] not in " ".join(daemon.said)
+            assert not (tmp_path / "data").exists(), "none is made, and so none kept"
             assert config["environment"]["anthropic_api_key"]["source"] == f"file {tmp_path}/anthropic"
 
     def test_container_file_names_what_there_is(self) -> None:

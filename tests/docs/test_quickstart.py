@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.kit import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 SHELL: Final = ("/bin/bash", "-euo", "pipefail", "-c")
 
@@ -50,15 +53,40 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of programs of an environment that holds the wheel with the extras of the tutorial alone."""
+    """Return the folder of programs of an environment that holds the wheel with the extras of the tutorial alone.
+
+    What the wheel asks for is linked from the environment of the tests, where it is compiled: litellm's takes a minute.
+    """
     environment = tmp_path_factory.mktemp("environment") / "venv"
-    (extras,) = re.findall(r"pip install 'liverouter(\[[a-z,]+\])'", TUTORIAL.steps["install"])
+    (extras,) = re.findall(r"pip install 'liverouter\[([a-z,]+)\]'", TUTORIAL.steps["install"])
     uv = [sys.executable, "-m", "uv"]
     _do([*uv, "venv", "--quiet", "--python", sys.executable, str(environment)])
-    python = environment / "bin" / "python"
-    locked = ("--constraint", str(pages.ROOT / "requirements.lock"))
-    _do([*uv, "pip", "install", "--quiet", "--python", str(python), *locked, f"{wheel}{extras}"])
+    python = ("--python", str(environment / "bin" / "python"))
+    _do([*uv, "pip", "install", "--quiet", "--offline", "--no-deps", *python, str(wheel)])
+    (installed,) = environment.glob("lib/*/site-packages/liverouter")
+    site = installed.parent
+    (ours,) = Distribution.discover(name="liverouter", path=[str(site)])
+    for distribution in _needed(ours, extras.split(",")):
+        for name in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+            if not (site / name).exists():  # parts of a namespace come by several
+                (site / name).symlink_to(str(distribution.locate_file(name)))
     return environment / "bin"
+
+
+def _needed(ours: Distribution, extras: Iterable[str]) -> Collection[Distribution]:
+    """Return all that *ours* with *extras* asks for, and what that asks for, as it is installed here."""
+    found: dict[str, Distribution] = {}
+    asked = [("", ours, extra) for extra in ("", *extras)]
+    seen: set[tuple[str, str]] = set()
+    for name, distribution, extra in asked:  # which grows meanwhile
+        if (name, extra) in seen:
+            continue
+        for one in map(Requirement, distribution.requires or ()):
+            if one.marker is None or one.marker.evaluate({"extra": extra}):
+                found[one.name] = importlib.metadata.distribution(one.name)
+                asked += [(one.name, found[one.name], more) for more in ("", *one.extras)]
+        seen.add((name, extra))
+    return found.values()
 
 
 def _do(command: list[str]) -> None:
@@ -120,10 +148,7 @@ class Reader:
         return iter(process.stdout)
 
     def start_page(self) -> None:
-        """Start the settings page with its database, on a free port, and wait until it serves.
-
-        Its engine is the native one: the application is to import litellm, which is compiled then, and takes seconds.
-        """
+        """Start the settings page with its database, on a free port, and wait until it serves; by the native engine."""
         assert any("serves at" in line for line in self.start("serve", more="--port 0", LITELLM_ENABLE="false"))
 
     def start_provider(self, step: str, port: str) -> None:

@@ -35,9 +35,15 @@ def _loaded(standin: StandIn) -> None:
 
 
 @pytest.fixture
-def patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is slow to answer on the listening connection is not dead, on a busy machine."""
-    monkeypatch.setattr("liverouter.engine.engine.Listener", partial(Listener, probe_timeout_s=2.0 + ROOM_S))
+def prompt_probes() -> None:
+    """Whoever does not answer on the listening connection is soon given up, as by default."""
+
+
+@pytest.fixture(autouse=True)
+def _patient_probes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is slow to answer there is not dead, on a busy machine, where no test asks for `prompt_probes`."""
+    if "prompt_probes" not in request.fixturenames:
+        monkeypatch.setattr("liverouter.engine.engine.Listener", partial(Listener, probe_timeout_s=2.0 + ROOM_S))
 
 
 @pytest.fixture(autouse=True)

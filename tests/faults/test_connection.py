@@ -96,7 +96,6 @@ class TestEnded:
             follower.applies(revision, within_s=AT_ONCE.limit)
 
     @pytest.mark.parametrize("reads_on", ["the listening connection", "another"])
-    @pytest.mark.usefixtures("patient_probes")
     def test_write_during_a_read(self, admin: Admin, proxy: FaultProxy, reads_on: str) -> None:
         """A commit that a read in progress cannot see any more is announced to a later one: no wake-up is lost."""
         direct: dict[str, Any] = {"listen_url": admin.dsn} if reads_on == "another" else {}
@@ -127,6 +126,7 @@ class TestEnded:
 
 
 class TestSilent:
+    @pytest.mark.usefixtures("prompt_probes")
     def test_black_hole(self, admin: Admin, proxy: FaultProxy) -> None:
         """Packets vanish: calls go on, the state says so, and the newest revision is live soon after it ends."""
         # unpolled, so that no read hangs before the first probe does, and its failure hides what the probe says
@@ -135,7 +135,7 @@ class TestSilent:
             proxy.black_hole()
             revision = admin.set(llm_model="unheard")
             follower.events.wait_for(ListenerDegraded, cause="half_open", timeout_s=HALF_OPEN_S)
-            follower.until_status(mode="poll_only", state=State.POLL_ONLY)
+            follower.until_status(mode="poll_only")
             follower.load.go_on()
             follower.until_stale("LR201")
             assert not follower.events.of(ConfigApplied, revision=revision)
@@ -143,6 +143,7 @@ class TestSilent:
             follower.applies(revision, within_s=READ_HANGS.limit)
             follower.until_status(state=State.LIVE, timeout_s=60)
 
+    @pytest.mark.usefixtures("prompt_probes")
     def test_listening_connection_alone_goes_dead(self, admin: Admin, proxy: FaultProxy) -> None:
         """Only the listening connection is dead: at the first missed probe polling takes over, then it is replaced."""
         with Follower(admin, listen_url=proxy.dsn, **UNPOLLED | PROBED) as follower:
@@ -150,6 +151,7 @@ class TestSilent:
             proxy.black_hole()
             follower.applies(admin.set(llm_model="polled"), within_s=MISSED_PROBE.limit)
             follower.events.wait_for(ListenerDegraded, cause="half_open", timeout_s=HALF_OPEN_S)
+            follower.until_status(mode="poll_only", state=State.POLL_ONLY)
             proxy.heal()
             follower.events.wait_for(ListenerConnected, count=2, timeout_s=60)
             follower.until_status(state=State.LIVE)
@@ -172,12 +174,11 @@ class TestSilent:
             follower.applies(revision, within_s=CONNECT_HANGS.limit)
             follower.until_status(state=State.LIVE, timeout_s=60)
 
-    @pytest.mark.usefixtures("patient_probes")
     def test_slow_and_split_frames(self, admin: Admin, proxy: FaultProxy) -> None:
         """A line that passes a few bytes at a time is slow, and nothing else."""
         with Follower(admin, proxy.dsn) as follower:
             follower.events.wait_for(ListenerConnected)
-            proxy.split(10, 0.005)
+            proxy.split(20, 0.005)
             follower.applies(admin.set(llm_model="dribbled"), within_s=SLOW_LINE.limit)
             follower.events.wait_for(ListenerProbed, count=len(follower.events.of(ListenerProbed)) + 3)
             assert not follower.events.of(ListenerLost)
@@ -231,6 +232,7 @@ class TestNotifications:
 
 
 class TestPooler:
+    @pytest.mark.usefixtures("prompt_probes")
     def test_transaction_pooler(self, admin: Admin, needs_program: Callable[..., Path]) -> None:
         """Behind a transaction pooler notifications do not arrive: that is named, and polling follows every change."""
         with (
@@ -255,7 +257,6 @@ class TestPooler:
             follower.until_status(state=State.LIVE)
             follower.applies(admin.set(llm_model="announced"), within_s=AT_ONCE.limit)
 
-    @pytest.mark.usefixtures("patient_probes")
     def test_session_pooler(self, admin: Admin, needs_program: Callable[..., Path]) -> None:
         """A pooler in session mode passes notifications on, so it counts as listening."""
         with (

@@ -39,7 +39,7 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.servers("embedded", "debian")
-@pytest.mark.usefixtures("_brief", "patient_probes")
+@pytest.mark.usefixtures("_brief")
 class TestBorrowing:
     def test_reads_and_reports_open_nothing(self, admin: Admin, proxy: FaultProxy) -> None:
         """Once it listens, a process follows and reports though no new connection is to be had."""
@@ -55,7 +55,7 @@ class TestBorrowing:
 
     def test_nothing_holds_up_the_listener(self, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
         """A read that waits for a lock goes on by a connection of its own, and notifications arrive meanwhile."""
-        monkeypatch.setattr("liverouter.postgres.listen_session._STATEMENT_S", 0.1)
+        monkeypatch.setattr("liverouter.postgres.listen_session._STATEMENT_S", 0.5)
         with Follower(admin, **UNPOLLED) as follower, psycopg.connect(admin.dsn) as holder:
             pid = follower.events.wait_for(ListenerConnected).backend_pid
             holder.execute("LOCK TABLE liverouter.settings IN ACCESS EXCLUSIVE MODE")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("native")  # nothing here depends on the engine
 
-FORK_S = 60.0
+FORK_S = 120.0
 
 
 class Instance:
@@ -186,7 +186,7 @@ def _serve_as_child(live: LiveRouter, revision: int) -> None:
     code = 1
     try:
         signal.alarm(int(FORK_S))  # a child that hangs ends
-        until(lambda: live.wait_ready().snapshot.revision >= revision, FORK_S)
+        until(lambda: live.wait_ready(FORK_S).snapshot.revision >= revision, FORK_S)
         code = 0 if live.chat_model().invoke("hi").content else 2
     finally:
         os._exit(code)

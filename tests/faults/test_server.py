@@ -74,6 +74,7 @@ class TestDown:
             admin.reconnect()
             follower.applies(admin.set(llm_model="after"), within_s=RETRIED.limit)
 
+    @pytest.mark.usefixtures("prompt_probes")
     def test_server_frozen(self, cluster: Cluster, make_admin: MakeAdmin) -> None:
         """Every process of the server is stopped: connections stay open and silent, new ones hang."""
         admin = make_admin(cluster.dsn)

@@ -1,12 +1,15 @@
-"""What thousands of swaps leave behind: nothing. The soak does ten times as many."""
+"""What hundreds of swaps leave behind: nothing. The soak does twenty times as many."""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.faults.bounds import GROWTH
 from tests.faults.swaps import measure_swaps
 
 
+@pytest.mark.timeout(600)  # on a busy machine
 class TestSwaps:
-    def test_a_thousand_swaps_leave_two_routers_and_no_memory(self) -> None:
+    def test_hundreds_of_swaps_leave_two_routers_and_no_memory(self) -> None:
         """Memory does not grow with swaps, and no more than two Routers are ever alive."""
-        assert measure_swaps(1000, limit_mb=GROWTH.limit)
+        assert measure_swaps(500, limit_mb=GROWTH.limit)

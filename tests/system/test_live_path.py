@@ -16,6 +16,7 @@ import pytest
 from liverouter import LiveRouter, NotReadyError
 from liverouter.cli.app import run
 from liverouter.embedded.binaries import find_binaries
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,13 +129,12 @@ def psql(dsn: str) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], list[str]]:
-    """A function that returns what a starting client, `show` and `check` say of a database."""
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str, str], list[str]]:
+    """A function that returns what a starting client, `show` and `check` say of a database that a code refuses."""
 
-    def ask(url: str) -> list[str]:
-        with LiveRouter(database_url=url) as live, pytest.raises(NotReadyError) as caught:
-            live.wait_ready(0)
-        told = [str(caught.value)]
+    def ask(url: str, code: str) -> list[str]:
+        with LiveRouter(database_url=url) as live:
+            told = [until(lambda: _refusal(live, code))]  # which is not that of a connect that was too slow
         for command in ("show", "check"):
             capsys.readouterr()
             run([command, "--database-url", url])
@@ -143,6 +143,13 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], list[str]]:
         return told
 
     return ask
+
+
+def _refusal(live: LiveRouter, code: str) -> str:
+    """Return why *live* is not ready, once that is *code*."""
+    with pytest.raises(NotReadyError) as caught:
+        live.wait_ready(0)
+    return str(caught.value) if f"[{code} at" in str(caught.value) else ""
 
 
 def put(key: str, value: Any) -> str:
@@ -157,28 +164,29 @@ class TestRowToModel:
     def test_rows_by_psql_become_a_model_that_follows_them(
         self, dsn: str, psql: Callable[[str], None], openai: StandIn, wait_until: Callable[..., None]
     ) -> None:
-        """One URL, one key, rows: it answers; after an UPDATE the next call of the same object uses the new model."""
+        """One URL, one key, rows: it answers; after an UPDATE the next call of the same object uses the new model.
+
+        It ends without a word, litellm in it.
+        """
         psql(_FIRST_ROWS.format(api_base=openai.api_base))
-        with Prompt(dsn, OPENAI_API_KEY=KEY) as prompt:
+        with Prompt(dsn, OPENAI_API_KEY=KEY, LIVEROUTER_LOG_LEVEL="error", PYTHONWARNINGS="error") as prompt:
             assert prompt.first == "ready"
             assert prompt("model.invoke('hi').content") == "gpt-4o says: hi"
             psql("""UPDATE liverouter.settings SET value = '"gpt-4.1"' WHERE key = 'llm_model'""")
             wait_until(lambda: prompt("status().revision") == 2)
             assert prompt("model.invoke('hi').content") == "gpt-4.1 says: hi"
             assert prompt("model.invoke('hi').response_metadata['liverouter']['revision']") == 2
-            assert prompt("str(status().state)") == "live"
+            wait_until(lambda: prompt("str(status().state)") == "live")
+            assert prompt("'litellm' in sys.modules") is True
+            said = prompt.end()
+            assert (prompt.process.returncode, said) == (0, "")
         assert openai.violations == ()
 
-    @pytest.mark.parametrize("said_by", ["row", "environment"])
-    def test_native_engine_never_imports_litellm(
-        self, dsn: str, psql: Callable[[str], None], openai: StandIn, said_by: str
-    ) -> None:
-        """Its import takes seconds and more than 100 MB, which a process without it goes without."""
+    def test_native_engine_never_imports_litellm(self, dsn: str, psql: Callable[[str], None], openai: StandIn) -> None:
+        """Its import takes seconds and more than 100 MB, which a process whose row says so goes without."""
         psql(_FIRST_ROWS.format(api_base=openai.api_base))
-        environment = {"LITELLM_ENABLE": "false"} if said_by == "environment" else {}
-        if said_by == "row":
-            psql(put("litellm_enable", value=False))
-        with Prompt(dsn, OPENAI_API_KEY=KEY, **environment) as prompt:
+        psql(put("litellm_enable", value=False))
+        with Prompt(dsn, OPENAI_API_KEY=KEY) as prompt:
             assert prompt("model.invoke('hi').content") == "gpt-4o says: hi"
             assert prompt("'litellm' in sys.modules") is False
 
@@ -204,22 +212,22 @@ class TestRowToModel:
         with Prompt(dsn, OPENAI_API_KEY=KEY, LITELLM_ENABLE="false") as prompt:
             for spoil, mend, code, hint in bad:
                 psql(spoil)
-                wait_until(lambda: prompt("status().rejected_revision") == good + 1)  # noqa: B023 - called at once
-                assert (prompt("status().revision"), prompt("status().last_error.code")) == (good, code)
+                told = "(s := status()) and (s.revision, s.rejected_revision, s.last_error and s.last_error.code)"
+                wait_until(lambda: prompt(told) == [good, good + 1, code])  # noqa: B023 - called at once
                 assert hint in prompt("status().last_error.hint")
                 assert prompt("model.invoke('hi').content") == "gpt-4o says: hi"
                 psql(mend)
                 good += 2
-                wait_until(lambda: prompt("status().revision") == good)  # noqa: B023 - called at once
-                assert prompt("status().last_error") is None
+                wait_until(lambda: prompt("(s := status()) and [s.revision, s.last_error]") == [good, None])  # noqa: B023
             assert prompt("model.invoke('hi').response_metadata['liverouter']['revision']") == good
+            assert prompt("'litellm' in sys.modules") is False, "its environment says so"
 
 
 class TestExit:
     def test_script_whose_database_has_a_name_and_no_answer_ends_without_a_traceback(self) -> None:
         """Exit hooks run when no thread can be started any more; names are resolved all the same, and it is silent."""
         url = "postgresql://user:password@localhost:1/name"
-        with Prompt(url, LIVEROUTER_READY_TIMEOUT_S="1") as prompt:
+        with Prompt(url, LIVEROUTER_READY_TIMEOUT_S="1", LITELLM_ENABLE="false") as prompt:
             assert prompt.first["error"] == "NotReadyError"
             assert "[LR201 at database localhost:1/name]" in prompt.first["text"]
             said = prompt.end()
@@ -230,7 +238,7 @@ class TestExit:
 class TestNothingYet:
     def test_no_settings_is_not_ready_with_everything_that_is_missing(self, dsn: str) -> None:
         """After its timeout get_chat_model() raises, and lists what `show` lists."""
-        with Prompt(dsn, LIVEROUTER_READY_TIMEOUT_S="1") as prompt:
+        with Prompt(dsn, LIVEROUTER_READY_TIMEOUT_S="1", LITELLM_ENABLE="false") as prompt:
             assert prompt.first["error"] == "NotReadyError"
             text = prompt.first["text"]
         assert text.startswith("no config is live after ")
@@ -255,7 +263,7 @@ class TestNothingYet:
         self,
         dsn: str,
         psql: Callable[[str], None],
-        tell: Callable[[str], list[str]],
+        tell: Callable[[str, str], list[str]],
         rows: list[str],
         said: tuple[str, str],
     ) -> None:
@@ -263,13 +271,13 @@ class TestNothingYet:
         for row in rows:
             psql(row)
         code, hint = said
-        for text in tell(dsn):
+        for text in tell(dsn, code):
             assert f"[{code} at settings." in text
             assert hint in text
 
     @pytest.mark.parametrize("wrong", ["password", "schema missing", "schema newer", "nobody there"])
     def test_database_that_cannot_be_used_is_told_alike_everywhere(
-        self, dsn: str, empty_dsn: str, psql: Callable[[str], None], tell: Callable[[str], list[str]], wrong: str
+        self, dsn: str, empty_dsn: str, psql: Callable[[str], None], tell: Callable[[str, str], list[str]], wrong: str
     ) -> None:
         """The same for the database itself; the password is in none of it."""
         parts = urlsplit(dsn)
@@ -285,7 +293,7 @@ class TestNothingYet:
                 url, code, hint = dsn, "LR205", "Upgrade liverouter"
             case _:
                 url, code, hint = f"postgresql://me:{KEY}@127.0.0.1:1/none", "LR201", "Is the server up"
-        for text in tell(url):
+        for text in tell(url, code):
             assert f"[{code} at database" in text
             assert hint in text
             assert KEY not in text

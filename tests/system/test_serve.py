@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import socket
-import stat
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-import psycopg
 import pytest
 
 from liverouter import OptionsError, SecretError
+from liverouter.cli.app import run
 from liverouter.daemon.service import serve
 from liverouter.postgres import migrate
-from tests.kit.daemon import Daemon
+from tests.kit.daemon import Daemon, reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,48 +27,10 @@ if TYPE_CHECKING:
 _PATIENCE_S: Final = 120.0
 
 
-def serve_to_the_end(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a `serve` that must end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "liverouter", "serve", "--port", "0", *arguments],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_S,
-        check=False,
-    )
-
-
 def log_of(daemon: Daemon) -> list[dict[str, Any]]:
     """Return the daemon's log so far; every line of it must be JSON. One that is being written is left out."""
     whole, _, _ = daemon.log.read_text().rpartition("\n")
     return [json.loads(line) for line in whole.splitlines()]
-
-
-class TestOwnDatabase:
-    def test_keeps_config_and_secrets_over_a_restart(self, shared_tmp_path: Path, tmp_path: Path) -> None:
-        """Without a DSN it runs a PostgreSQL of its own, migrated, durable, and says how to reach it."""
-        folder = shared_tmp_path / "data"
-        with Daemon("--data-dir", str(folder), log=tmp_path / "log") as daemon:
-            exports = dict(shlex.split(line)[1].split("=", 1) for line in daemon.said if line.startswith("export "))
-            assert daemon.get("/", headers={}).status_code == 200
-            body = {"settings": {"llm_model": "m"}, "secrets": {"openai_api_key": "sk-0123456789abcdef"}}
-            headers = daemon.headers | {"If-Match": '"0"'}
-            daemon.ask("PUT", "/api/config", headers=headers, json=body).raise_for_status()
-            with psycopg.connect((folder / "owner-dsn").read_text().strip()) as connection:
-                assert connection.execute("SELECT value FROM liverouter.settings").fetchall() == [("m",)]
-            second = serve_to_the_end("--data-dir", str(folder))
-            assert (second.returncode, "LR220" in second.stderr) == (1, True)
-        keys = folder / "secret-keys"
-        assert exports["LIVEROUTER_SECRET_KEYS_FILE"] == str(keys)
-        assert stat.S_IMODE(keys.stat().st_mode) == 0o600
-        with Daemon("--data-dir", str(folder), log=tmp_path / "log") as daemon:
-            config = daemon.get("/api/config").json()
-            again = dict(shlex.split(line)[1].split("=", 1) for line in daemon.said if line.startswith("export "))
-        assert again == exports
-        assert config["settings"] == {"llm_model": "m"}
-        assert config["secrets"]["openai_api_key"]["opens"] is True
-        assert "sk-0123456789abcdef" not in (tmp_path / "log").read_text()
 
 
 class TestGivenDatabase:
@@ -102,23 +60,14 @@ class TestGivenDatabase:
 
 
 class TestSignals:
-    def test_sigterm_ends_it_with_streams_open(self, dsn: str, tmp_path: Path) -> None:
-        """An open stream does not hold the graceful end: it is closed, and the exit code is 0."""
-        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
-            with httpx.stream("GET", f"{daemon.url}/api/events", headers=daemon.headers, timeout=_PATIENCE_S) as stream:
-                lines = stream.iter_lines()
-                next(lines)
-                assert daemon.end(signal.SIGTERM) == 0
-                deque(lines, maxlen=0)  # the stream ended, and was not cut off: that would raise
-            events = [line["event"] for line in log_of(daemon)]
-            assert events[-1] == "client.closed"
-            assert "http.complained" not in events  # as it does when it had to cut something off
-
     def test_second_signal_ends_it_at_once(self, dsn: str, tmp_path: Path, wait_until: Callable[..., None]) -> None:
         """Who asks twice does not wait for a request that hangs."""
-        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon, socket.socket() as slow:
-            host, _, port = daemon.url.removeprefix("http://").partition(":")
-            slow.connect((host, int(port)))
+        with (
+            reserved_port() as port,
+            Daemon("--port", str(port), log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon,
+            socket.socket() as slow,
+        ):
+            slow.connect(("127.0.0.1", port))
             slow.sendall(
                 b"POST /api/check HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n"
                 b"Authorization: Bearer " + daemon.token.encode() + b"\r\n\r\n{"
@@ -127,7 +76,7 @@ class TestSignals:
 
             def refuses() -> bool:
                 with socket.socket() as another:
-                    return another.connect_ex((host, int(port))) != 0
+                    return another.connect_ex(("127.0.0.1", port)) != 0
 
             daemon.process.send_signal(signal.SIGTERM)
             wait_until(refuses)  # it heeds the first one: of two that come while it does not run it would see one
@@ -158,7 +107,10 @@ class TestSystemd:
     def test_is_told_of_every_step(
         self, dsn: str, tmp_path: Path, supervisor: Any, wait_until: Callable[..., None]
     ) -> None:
-        """READY once it serves, WATCHDOG from its loop, RELOADING with a timestamp until READY, STOPPING at the end."""
+        """READY once it serves, WATCHDOG from its loop, RELOADING with a timestamp until READY, STOPPING at the end.
+
+        An open stream does not hold the graceful end: it is closed, and the exit code is 0.
+        """
         address, messages = supervisor
 
         def told(key: str) -> list[dict[str, str]]:
@@ -177,23 +129,30 @@ class TestSystemd:
             assert int(reloading["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
             order = [key for message in messages for key in message if key in ("READY", "RELOADING")]
             assert order == ["READY", "RELOADING", "READY"]
-            assert daemon.end(signal.SIGTERM) == 0
+            with httpx.stream("GET", f"{daemon.url}/api/events", headers=daemon.headers, timeout=_PATIENCE_S) as stream:
+                lines = stream.iter_lines()
+                next(lines)
+                assert daemon.end(signal.SIGTERM) == 0
+                deque(lines, maxlen=0)  # the stream ended, and was not cut off: that would raise
+            events = [line["event"] for line in log_of(daemon)]
+            assert events[-1] == "client.closed"
+            assert "http.complained" not in events  # as it does when it had to cut something off
         wait_until(lambda: told("STOPPING"))
 
 
 class TestExitCodes:
-    def test_address_in_use_is_a_failure(self, dsn: str) -> None:
+    def test_address_in_use_is_a_failure(self, dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
         """A port that is taken: 1, with code and hint, before anything else was started."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
-            ended = serve_to_the_end("--port", port, LIVEROUTER_DATABASE_URL=dsn)
-        assert (ended.returncode, "LR610" in ended.stderr, "Traceback" in ended.stderr) == (1, True, False)
+            assert run(["serve", "--port", port, "--database-url", dsn]) == 1
+        assert "LR610" in capsys.readouterr().err
 
-    def test_bad_option_is_78(self, dsn: str) -> None:
+    def test_bad_option_is_78(self, dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
         """An option that cannot work is 78, which tells a supervisor not to try again; the message names it."""
-        ended = serve_to_the_end("--host", "0.0.0.0", LIVEROUTER_DATABASE_URL=dsn)  # noqa: S104 - it must be refused
-        named = "LIVEROUTER_ADMIN_TOKEN" in ended.stderr
-        assert (ended.returncode, named, "Traceback" in ended.stderr) == (78, True, False)
+        arguments = ["serve", "--host", "0.0.0.0", "--port", "0", "--database-url", dsn]  # noqa: S104 - it must be refused
+        assert run(arguments) == 78
+        assert "LIVEROUTER_ADMIN_TOKEN" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("host", "environment", "where"),

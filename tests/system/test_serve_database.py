@@ -110,14 +110,14 @@ class TestEnd:
             (postmaster, signal.SIGTERM),  # smart: it waits for its clients, which the daemon is
             (supervisor, signal.SIGKILL),
         )
-        for number, (find, by) in enumerate(ends, 1):
-            process, server = find(folder), postmaster(folder)
+        for find, by in ends:
+            process, server, before = find(folder), postmaster(folder), events(daemon).count("own_database.restarted")
             process.send_signal(by)
-            wait_until(lambda number=number: events(daemon).count("own_database.restarted") == number)
+            wait_until(lambda before=before: events(daemon).count("own_database.restarted") > before)
             assert postmaster(folder) != server
             wait_until(lambda: daemon.get("/readyz").status_code == 200)
             wait_until(lambda: daemon.get("/api/config").status_code == 200)
-        assert events(daemon).count("own_database.ended") == len(ends)
+        assert events(daemon).count("own_database.ended") >= len(ends)
 
     def test_outage_is_told_until_it_is_over(
         self, daemon: Daemon, folder: Path, wait_until: Callable[..., None]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shlex
 import socket
 import stat
+import subprocess
+import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -16,41 +19,10 @@ from liverouter.daemon import binding
 from liverouter.daemon.service import serve
 from tests.kit.daemon import Daemon
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 GIVEN: Final = "a-long-random-token"
 
 
-class TestMadeToken:
-    def test_is_told_once_kept_and_wanted(self, dsn: str, tmp_path: Path) -> None:
-        """On loopback it makes a token, prints the address with it, and keeps it for this user."""
-        kept = tmp_path / "data" / "admin-token"
-        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
-            token = daemon.token
-            assert daemon.said[-1] == f"liverouter serves at {daemon.url}/#token={token}"
-            assert str(kept) in daemon.said[-2]
-            assert (kept.read_text().strip(), stat.S_IMODE(kept.stat().st_mode)) == (token, 0o600)
-            assert daemon.get("/api/status", headers={}).status_code == 401
-            assert daemon.get("/metrics", headers={}).status_code == 401
-            assert daemon.get("/api/status").status_code == 200
-            assert daemon.get("/livez", headers={"Host": "evil.example"}).status_code == 403
-            with open(f"/proc/{daemon.process.pid}/cmdline", "rb") as arguments:  # noqa: PTH123 - read as it is now
-                assert token.encode() not in arguments.read()
-        assert token not in (tmp_path / "log").read_text()
-
-    def test_given_one_is_not_told(self, dsn: str, tmp_path: Path) -> None:
-        """A token that was given is wanted on every address, and not printed; none is made."""
-        environment = {"LIVEROUTER_DATABASE_URL": dsn, "LIVEROUTER_ADMIN_TOKEN": GIVEN}
-        with Daemon("--host", "0.0.0.0", log=tmp_path / "log", **environment) as daemon:  # noqa: S104 - that is the point
-            assert GIVEN not in " ".join(daemon.said)
-            daemon.url = daemon.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - what it says that it listens on
-            assert daemon.get("/api/status", headers={}).status_code == 401
-            assert daemon.get("/api/status").status_code == 200
-            assert daemon.get("/readyz", headers={}).status_code == 503
-            assert not (tmp_path / "data").exists()
-            assert daemon.get("/livez", headers={"Host": "proxied.example"}).status_code == 200
-
+class TestToken:
     def test_none_is_wanted_with_no_token(self, dsn: str, tmp_path: Path) -> None:
         """With --no-token everybody on this machine may, and nothing is kept."""
         with Daemon("--no-token", log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
@@ -91,44 +63,75 @@ class TestMadeToken:
         assert refused.value.where == "LIVEROUTER_ADMIN_TOKEN"
 
 
-class TestOwnDatabase:
-    def test_shows_a_login_for_services_and_not_its_owner(
-        self, dsn: str, shared_tmp_path: Path, tmp_path: Path
-    ) -> None:
-        """What is printed logs in as a service, which may not write; the owner's DSN lies in a file of mode 0600.
-
-        Who served a given database first may later have one of its own in the same folder, with the same token.
-        """
-        folder = shared_tmp_path / "data"
-        with Daemon("--data-dir", str(folder), log=tmp_path / "log", LIVEROUTER_DATABASE_URL=dsn) as daemon:
+class TestFolder:
+    def test_keeps_token_database_and_secrets(self, dsn: str, shared_tmp_path: Path, tmp_path: Path) -> None:
+        """Who served a given database first may later have one of its own in the same folder, with the same token."""
+        folder, log = shared_tmp_path / "data", tmp_path / "log"
+        with Daemon("--data-dir", str(folder), log=log, LIVEROUTER_DATABASE_URL=dsn) as daemon:
+            token_is_told_once_and_wanted(daemon, folder / "admin-token")
             token = daemon.token
-        with Daemon("--data-dir", str(folder), log=tmp_path / "log") as daemon:
+        assert token not in log.read_text()
+        with Daemon("--data-dir", str(folder), log=log) as daemon:
             assert daemon.token == token
-            shown = login(daemon)
-            owners = (folder / "owner-dsn").read_text().strip()
+            shows_a_login_for_services_and_not_its_owner(daemon, folder)
+            exports = exports_of(daemon)
+            assert daemon.get("/", headers={}).status_code == 200
+            body = {"settings": {"llm_model": "m"}, "secrets": {"openai_api_key": "sk-0123456789abcdef"}}
+            headers = daemon.headers | {"If-Match": '"0"'}
+            daemon.ask("PUT", "/api/config", headers=headers, json=body).raise_for_status()
+            another = [sys.executable, "-m", "liverouter", "serve", "--port", "0", "--data-dir", str(folder)]
+            ended = subprocess.run(another, capture_output=True, text=True, timeout=120, check=False)
+            assert (ended.returncode, "LR220" in ended.stderr) == (1, True)
             password = (folder / "password").read_text().strip()
-            assert password in owners
-            assert password not in " ".join(daemon.said)
-            assert any(str(folder / "owner-dsn") in line for line in daemon.said)
-            with closing(psycopg.connect(shown, autocommit=True)) as service_:
-                assert ask(service_, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
-                assert ask(service_, "SELECT pg_has_role('liverouter_client', 'member')") is True
-                assert ask(service_, "SELECT pg_has_role('liverouter_writer', 'member')") is False
-                assert ask(service_, "SELECT revision FROM liverouter.head") == 0
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    service_.execute("INSERT INTO liverouter.settings VALUES ('llm_model', '\"m\"')")
-            with closing(psycopg.connect(owners, autocommit=True)) as owner:
-                assert ask(owner, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is True
-            for path in (p for p in folder.iterdir() if p.is_file() and p.name != "port"):
-                assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-            assert password not in daemon.get("/api/status").text
-        assert password not in (tmp_path / "log").read_text()
+        keys = folder / "secret-keys"
+        assert exports["LIVEROUTER_SECRET_KEYS_FILE"] == str(keys)
+        assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+        assert password not in log.read_text()
+        with Daemon("--data-dir", str(folder), log=log) as daemon:
+            config = daemon.get("/api/config").json()
+            assert exports_of(daemon) == exports
+        assert config["settings"] == {"llm_model": "m"}
+        assert config["secrets"]["openai_api_key"]["opens"] is True
+        assert "sk-0123456789abcdef" not in log.read_text()
 
 
-def login(daemon: Daemon) -> str:
-    """Return the DSN that the daemon shows."""
-    (line,) = [line for line in daemon.said if line.startswith("export LIVEROUTER_DATABASE_URL=")]
-    return shlex.split(line)[1].partition("=")[2]
+def token_is_told_once_and_wanted(daemon: Daemon, kept: Path) -> None:
+    """On loopback it makes a token, prints the address with it, and keeps it for this user."""
+    token = daemon.token
+    assert daemon.said[-1] == f"liverouter serves at {daemon.url}/#token={token}"
+    assert str(kept) in daemon.said[-2]
+    assert (kept.read_text().strip(), stat.S_IMODE(kept.stat().st_mode)) == (token, 0o600)
+    assert daemon.get("/api/status", headers={}).status_code == 401
+    assert daemon.get("/metrics", headers={}).status_code == 401
+    assert daemon.get("/api/status").status_code == 200
+    assert daemon.get("/livez", headers={"Host": "evil.example"}).status_code == 403
+    assert token.encode() not in Path(f"/proc/{daemon.process.pid}/cmdline").read_bytes()
+
+
+def shows_a_login_for_services_and_not_its_owner(daemon: Daemon, folder: Path) -> None:
+    """What is printed logs in as a service, which may not write; the owner's DSN lies in a file of mode 0600."""
+    owners = (folder / "owner-dsn").read_text().strip()
+    password = (folder / "password").read_text().strip()
+    assert password in owners
+    assert password not in " ".join(daemon.said)
+    assert any(str(folder / "owner-dsn") in line for line in daemon.said)
+    with closing(psycopg.connect(exports_of(daemon)["LIVEROUTER_DATABASE_URL"], autocommit=True)) as service:
+        assert ask(service, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+        assert ask(service, "SELECT pg_has_role('liverouter_client', 'member')") is True
+        assert ask(service, "SELECT pg_has_role('liverouter_writer', 'member')") is False
+        assert ask(service, "SELECT revision FROM liverouter.head") == 0
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            service.execute("INSERT INTO liverouter.settings VALUES ('llm_model', '\"m\"')")
+    with closing(psycopg.connect(owners, autocommit=True)) as owner:
+        assert ask(owner, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is True
+    for path in (p for p in folder.iterdir() if p.is_file() and p.name != "port"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert password not in daemon.get("/api/status").text
+
+
+def exports_of(daemon: Daemon) -> dict[str, str]:
+    """Return the variables that the daemon shows for services."""
+    return dict(shlex.split(line)[1].split("=", 1) for line in daemon.said if line.startswith("export "))
 
 
 def ask(connection: psycopg.Connection[Any], query: str) -> Any:
