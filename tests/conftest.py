@@ -28,6 +28,7 @@ from tests.kit.certificates import Certificates
 from tests.kit.leaks import LEDGER
 from tests.kit.leftovers import Marked, Run, told
 from tests.kit.postgres.debian import PACKAGE, DebianPostgres, programs
+from tests.kit.sql import verifier
 from tests.kit.traffic import WIRETAP
 from tests.kit.waiting import until
 
@@ -187,8 +188,12 @@ def debian_server(debian_postgres: DebianPostgres) -> Server:
 
 
 def _served(name: str, running: EmbeddedPostgres | DebianPostgres) -> Server:
-    """Return *running* in the shape of the fixture `server`."""
-    return Server(name=name, host=running.host, port=running.port, user=running.user, password=running.password)
+    """Return *running* in the shape of the fixture `server`, its logins as cheap as they can be."""
+    found = Server(name=name, host=running.host, port=running.port, user=running.user, password=running.password)
+    with closing(psycopg.connect(found.admin_dsn, autocommit=True)) as session:
+        cheap = verifier(found.password)
+        session.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(found.user), cheap))
+    return found
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -314,7 +319,7 @@ def dsn(server: Server, template: NoopExecutor, _maintenance: psycopg.Connection
     with _database(_maintenance, template.dbname, template=template.template_dbname):
         url = server.dsn(template.dbname)
         yield url
-        LEDGER.tell_database(url)
+        LEDGER.tell_database(url, views=False)
 
 
 @pytest.fixture
