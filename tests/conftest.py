@@ -28,6 +28,7 @@ from tests.kit.certificates import Certificates
 from tests.kit.leaks import LEDGER
 from tests.kit.leftovers import Marked, Run, told
 from tests.kit.postgres.debian import PACKAGE, DebianPostgres, programs
+from tests.kit.sql import verifier
 from tests.kit.traffic import WIRETAP
 from tests.kit.waiting import until
 
@@ -67,6 +68,8 @@ for _name in list(os.environ):
 # Before anything imports litellm, here and in every process that a test starts: load no .env, fetch nothing.
 os.environ["LITELLM_MODE"] = "PRODUCTION"
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+# `with LiveRouter(...)` goes on after that time, live or not; on a busy machine litellm's import alone takes a minute.
+os.environ["LIVEROUTER_READY_TIMEOUT_S"] = "120"
 
 # A shell has what runs in its background ignore SIGINT; every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -77,6 +80,10 @@ hypothesis.settings.load_profile("liverouter")
 
 
 _SLOW_FOLDERS: Final = ("browser", "docs", "faults", "system")
+_SLOW_FILES: Final = (  # of the other folders that come last
+    *("test_linear_time.py", "test_patches_needed.py", "test_process_effects.py"),
+    *("test_standin_dialects.py", "test_standin_failures.py"),
+)
 _FEW_FILES: Final = 3  # so few are done before workers have started; so is what `-k` picks
 # For the end of what tests started: an embedded server's supervisor needs some seconds on a busy machine.
 _PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "60"))
@@ -95,24 +102,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect no garbage while tests are collected, and never look through all that again: none of it is garbage."""
+    """Collect no garbage while tests are collected, and never look through all that again: none of it is garbage.
+
+    Later look for it less often, which takes 6 % of the time otherwise: what is left to it lives a test long.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000)
         gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the folders first whose files take longest: a worker that gets one at the end lets the others wait."""
-    items.sort(key=lambda item: item.path.parent.name not in _SLOW_FOLDERS)
+    """Run the files first that take longest: a worker that gets one at the end lets the others wait."""
+    items.sort(key=lambda item: item.path.parent.name not in _SLOW_FOLDERS and item.path.name not in _SLOW_FILES)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return how many workers `-n auto` starts: two more than this process may use cores, none for a few tests.
+    """Return how many workers `-n auto` starts: one more than this process may use cores, none for a few tests.
 
-    Two more, as many a test waits: for a timeout, a server's start, a browser.
+    One more, as many a test waits: for a timeout, a server's start, a browser. Each takes ten seconds to begin: it
+    imports litellm and the providers' libraries, and collects every test.
     """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # for xdist to read
@@ -120,7 +132,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if config.option.keyword or (len(named) <= _FEW_FILES and all(path.suffix == ".py" for path in named)):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + 2
+    return cores + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +199,12 @@ def debian_server(debian_postgres: DebianPostgres) -> Server:
 
 
 def _served(name: str, running: EmbeddedPostgres | DebianPostgres) -> Server:
-    """Return *running* in the shape of the fixture `server`."""
-    return Server(name=name, host=running.host, port=running.port, user=running.user, password=running.password)
+    """Return *running* in the shape of the fixture `server`, its logins as cheap as they can be."""
+    found = Server(name=name, host=running.host, port=running.port, user=running.user, password=running.password)
+    with closing(psycopg.connect(found.admin_dsn, autocommit=True)) as session:
+        cheap = verifier(found.password)
+        session.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(found.user), cheap))
+    return found
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -314,7 +330,7 @@ def dsn(server: Server, template: NoopExecutor, _maintenance: psycopg.Connection
     with _database(_maintenance, template.dbname, template=template.template_dbname):
         url = server.dsn(template.dbname)
         yield url
-        LEDGER.tell_database(url)
+        LEDGER.tell_database(url, views=False)
 
 
 @pytest.fixture

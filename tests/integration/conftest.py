@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from liverouter.cli.app import run
+from tests.kit.sql import verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def login(dsn: str, db: psycopg.Connection[Any]) -> Iterator[Callable[..., str]]
 
     def make(*roles: str, rights: str = "") -> str:
         name, password = f"lr_test_{secrets.token_hex(6)}", secrets.token_hex(8)
-        db.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' {rights}".encode())
+        db.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{verifier(password)}' {rights}".encode())
         made.append(name)
         for role in roles:
             db.execute(f"GRANT {role} TO {name}".encode())

@@ -2,7 +2,7 @@
 
 Secrets are every `Secret` and keyring key that our code holds in this process, and what tests name with `hide`.
 Texts are every event, every error of ours, every answer of the API, what tests leave on standard output, standard error
-and in logs, and of each test's database all views, all tables and the statements of its sessions.
+and in logs, and of each test's database all tables and the statements of its sessions, of some all views.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _SHORTEST: Final = 12  # characters; shorter ones are words that tests use for other things as well
 _TABLES: Final = """
-    SELECT format('SELECT string_agg(t::text, '' '') FROM liverouter.%I t', relname)
-    FROM pg_class WHERE relnamespace = to_regnamespace('liverouter') AND relkind IN ('r', 'v')
+    SELECT 'SELECT string_agg(t::text, '' '') FROM liverouter.' || quote_ident(relname) || ' t'
+    FROM pg_class WHERE relnamespace = to_regnamespace('liverouter') AND relkind = ANY(%s)
     ORDER BY relkind, relname
 """
 _STATEMENTS: Final = """
@@ -67,13 +67,16 @@ class Ledger:
         }
         return sorted(found.values())
 
-    def tell_database(self, dsn: str) -> None:
-        """Search every view, table and statement of the database, where there is something to search for."""
+    def tell_database(self, dsn: str, *, views: bool = True) -> None:
+        """Search every table and statement of the database, where there is something to search for.
+
+        Without *views* in a fifth of the time: what they show stands in the tables.
+        """
         if not self._secrets:
             return
         try:
             with psycopg.connect(dsn, connect_timeout=5, options="-c statement_timeout=5s") as session:
-                queries = [query for (query,) in session.execute(_TABLES)]
+                queries = [query for (query,) in session.execute(_TABLES, [["r", "v"] if views else ["r"]])]
                 for (shown,) in session.execute(" UNION ALL ".join([*queries, _STATEMENTS]).encode()):
                     self.tell("the database", shown or "")
         except psycopg.OperationalError as exc:  # its test stopped it, or holds a lock

@@ -38,7 +38,6 @@ class Worker:
         """Prepare; *options* are environment variables. It is native unless they say otherwise: it starts sooner."""
         self._environ = os.environ | {
             "LITELLM_ENABLE": "false",
-            "LIVEROUTER_READY_TIMEOUT_S": "120",  # on a busy machine
             "LIVEROUTER_DATABASE_URL": dsn,
             "LIVEROUTER_APP": "worker",
             "LIVEROUTER_POLL_INTERVAL_S": "1",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import hmac
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -73,6 +75,16 @@ def stop_clock(db: psycopg.Connection[Any]) -> datetime:
         if _CLOCK in definition:
             db.execute(definition.replace(_CLOCK, f"timestamptz '{moment.isoformat()}'").encode())
     return moment
+
+
+def verifier(password: str) -> str:
+    """Return what a server may keep of *password*: hashed once, where it would 4096 times, and each login with it."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    proof = hmac.digest(salted, b"Server Key", "sha256")
+    salt64, stored64, proof64 = (base64.b64encode(part).decode() for part in (salt, stored, proof))
+    return f"SCRAM-SHA-256$1:{salt64}${stored64}:{proof64}"
 
 
 def sealed(key_id: str = "0a1b2c3d") -> str:

@@ -56,7 +56,6 @@ def ask(standins: Mapping[str, StandIn], name: str, body: dict[str, Any]) -> htt
         params={"api-version": "2024-10-21"} if name == "azure-openai" else {},
         json={**more, **body},
         timeout=WAIT_S,
-        trust_env=False,
     )
 
 

@@ -156,7 +156,7 @@ def standins() -> Any:
 def post(standins: Any, request: Request) -> httpx.Response:
     """Send a request to its stand-in."""
     provider, path, headers, body = request
-    return httpx.post(standins[provider].base_url + path, headers=headers, json=body, timeout=60, trust_env=False)
+    return httpx.post(standins[provider].base_url + path, headers=headers, json=body, timeout=60)
 
 
 @pytest.mark.parametrize(("request_", "complaint"), REFUSED)

@@ -110,7 +110,7 @@ def test_whatever_stands_in_a_request_is_taken_or_refused_in_good_order(provider
     kept = httpx.Limits(keepalive_expiry=None)  # however long a pause between two requests is
     with (
         StandIn(provider, keep=1) as standin,
-        httpx.Client(base_url=standin.base_url, timeout=WAIT_S, limits=kept, trust_env=False) as client,
+        httpx.Client(base_url=standin.base_url, timeout=WAIT_S, limits=kept) as client,
     ):
         assert client.post(path, headers=headers, json=body).status_code == 200
         for place in _places(body):

@@ -129,7 +129,6 @@ def post(standin: StandIn, way: Way, **other: Any) -> httpx.Response:
         params=other.get("query", way.query),
         json=other.get("body", way.body),
         timeout=WAIT_S,
-        trust_env=False,
     )
 
 
@@ -179,7 +178,7 @@ class TestEveryProvider:
     def test_get_is_a_404(self, standin: StandIn, way: Way) -> None:
         """Answers are asked for by POST."""
         url = standin.base_url + way.path
-        assert httpx.get(url, headers=way.headers, timeout=WAIT_S, trust_env=False).status_code == 404
+        assert httpx.get(url, headers=way.headers, timeout=WAIT_S).status_code == 404
 
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -467,7 +466,7 @@ class TestTokens:
     ) -> httpx.Response:
         """Ask the token endpoint."""
         form = urlencode({"grant_type": kind, "assertion": assertion})
-        return httpx.post(standin.base_url + "/token", content=form, timeout=WAIT_S, trust_env=False)
+        return httpx.post(standin.base_url + "/token", content=form, timeout=WAIT_S)
 
     def test_a_signed_grant_gets_a_token_that_is_accepted(self, way: Way, own_key: RSAPrivateKey) -> None:
         """Even where no other credential is."""

@@ -70,31 +70,18 @@ REVIEWED: Final = {
 }  # patterns of the page: each looks at one character after another, once
 
 
-PATTERNS: Final = patterns()
-
-
 class TestPatterns:
     def test_every_pattern_is_known(self) -> None:
         """Each is a module's own name, where the next test finds it: none is written into a call."""
         assert hidden() == []
-        assert {"liverouter.config.plain_secrets._URL", "liverouter.secrecy.redaction._TOKEN"} <= PATTERNS.keys()
+        assert {"liverouter.config.plain_secrets._URL", "liverouter.secrecy.redaction._TOKEN"} <= patterns().keys()
 
-    @pytest.mark.parametrize("name", sorted(PATTERNS))
-    def test_pattern_reads_its_worst_cases_once(self, name: str) -> None:
-        """What it begins to match, 25,000 characters of that, and an end that spoils the match."""
-        assert_linear_pattern(PATTERNS[name])
+    def test_patterns_read_their_worst_cases_once(self) -> None:
+        """What each begins to match, 25,000 characters of that, and an end that spoils the match."""
+        for pattern in patterns().values():
+            assert_linear_pattern(pattern)
 
-    @pytest.mark.parametrize(
-        "pattern",
-        [
-            r"[?&][^=]*=",
-            r"(/v1)+$",
-            r"(.+ on .+, pid \d+)(?:, (.+))?",
-            r"[a-z][a-z0-9+.-]*://",
-            r"://[^/]*:[^/]*@",
-            r"\s+$",
-        ],
-    )
+    @pytest.mark.parametrize("pattern", [r"(.+ on .+, pid \d+)(?:, (.+))?", r"[a-z][a-z0-9+.-]*://", r"\s+$"])
     def test_pattern_that_is_not_linear_is_found(self, pattern: str) -> None:
         """The test above can fail: among the worst cases is one that hurts, and its measure tells it."""
         with pytest.raises(AssertionError, match="again and again"):

@@ -205,7 +205,7 @@ class TestPytest:
         """As those of any other library."""
         with caplog.at_level(logging.INFO, logger="liverouter"):
             LogObserver()(ENDED)
-        assert caplog.messages == ["client.closed instance=1"]
+        assert [r.getMessage() for r in caplog.records if r.name == "liverouter"] == ["client.closed instance=1"]
 
 
 class TestEmit:

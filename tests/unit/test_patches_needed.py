@@ -26,7 +26,7 @@ def needed() -> dict[str, bool]:
     """Return whether litellm as it comes does what a patch is for, by the patch's name."""
     given = {name: value for name, value in os.environ.items() if not name.startswith(("LITELLM_", "LIVEROUTER_"))}
     argv = [sys.executable, "-m", "tests.unit.patches_needed"]
-    done = subprocess.run(argv, cwd=ROOT, env=given, capture_output=True, text=True, check=False, timeout=150)
+    done = subprocess.run(argv, cwd=ROOT, env=given, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     told: dict[str, bool] = json.loads(done.stdout.splitlines()[-1])  # litellm prints above it
     return told

@@ -6,6 +6,7 @@ litellm's, OpenAI's and Anthropic's are some thousand modules each, which take m
 from __future__ import annotations
 
 import ast
+import functools
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -42,6 +43,12 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from imports(node)
 
 
+@functools.cache
+def imported(file: Path) -> frozenset[str]:
+    """Return the modules that a checker follows from *file*."""
+    return frozenset(imports(ast.parse(file.read_text(encoding="utf-8"))))
+
+
 def reached(start: str) -> dict[str, str]:
     """Return every module that a checker comes to from *start*, and whose import leads there."""
     found, waiting = {start: ""}, [start]
@@ -50,7 +57,7 @@ def reached(start: str) -> dict[str, str]:
         file = file_of(name) or file_of(name.rpartition(".")[0])
         if not name.startswith("liverouter") or file is None:
             continue
-        for other in imports(ast.parse(file.read_text(encoding="utf-8"))):
+        for other in imported(file):
             if other not in found:
                 found[other] = name
                 waiting.append(other)

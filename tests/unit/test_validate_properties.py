@@ -216,7 +216,7 @@ class TestAnyJson:
     @example({}, {}, {"LLM_FALLBACK_CONFIG": '{"\\u0000": 1, "provider": "openai", "model": "m"}'})
     @example({}, {}, {"LLM_FALLBACK_CONFIG": '{"provider": "\\ud800", "model": "m"}'})
     @example({}, {}, {"LLM_FALLBACK_CONFIG": '{"provider": "openai", "model": "\\ud800"}'})
-    @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(rows(), sealed_secrets(), environments)
     def test_any_rows_give_a_snapshot_or_problems(
         self, rows: dict[str, Any], secrets: dict[str, SealedSecret], environ: dict[str, str]
@@ -224,7 +224,7 @@ class TestAnyJson:
         """Any JSON in any row, any bytes in the environment, any envelope: an outcome, and one that can be reported."""
         check(_raw(rows, secrets), environ)
 
-    @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
     @given(rows(), sealed_secrets())
     def test_no_keyring_is_a_problem_not_an_exception(
         self, rows: dict[str, Any], secrets: dict[str, SealedSecret]
@@ -232,7 +232,7 @@ class TestAnyJson:
         """Without a keyring, stored secrets are Problems."""
         check(_raw(rows, secrets), {}, keyring=None)
 
-    @settings(max_examples=300)
+    @settings(max_examples=150)
     @given(st.sampled_from(list(PROVIDERS)), fallbacks)
     @example("anthropic", [{"provider": "openai", "model": "gpt-4o"}])
     def test_any_fallback_beside_a_good_primary(self, provider: str, fallback: object) -> None:
