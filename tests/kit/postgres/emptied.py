@@ -123,7 +123,7 @@ def one_database(prepare: Callable[[Session], object] | None = None) -> tuple[An
         """The URL of the module's database, migrated to the head and empty; searched for secrets at the end."""
         emptied.refresh()
         yield emptied.url
-        LEDGER.tell_database(emptied.url)
+        LEDGER.tell_database(emptied.url, views=False)
 
     @pytest.fixture
     def db(dsn: str, emptied: Emptied) -> Session:
