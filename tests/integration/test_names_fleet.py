@@ -122,7 +122,7 @@ def held(fleet: list[Member]) -> dict[str, int]:
     lists = [value for name, value in of_litellm if "callback" in name and isinstance(value, list)]
     return {
         "things": len(things),
-        "generations": sum(isinstance(thing, Generation) for thing in things),
+        "generations": sum(type(thing) is Generation for thing in things),  # others may be asked what they stand for
         "descriptors": psutil.Process().num_fds(),
         "callbacks": sum(map(len, lists)),
     }
