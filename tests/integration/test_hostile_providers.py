@@ -141,11 +141,9 @@ class TestRedirects:
     @pytest.mark.parametrize("dialect", ["vertex-ai", "vertex-ai claude"])
     def test_google_s_token_desk_sends_nobody_elsewhere(self, dialect: str, engine: str) -> None:
         """The signed request for a token goes to the desk that was configured."""
-        from liverouter.testing import service_account_json
-
         with attacked(dialect, engine) as (server, live), Hostile() as desk, Hostile() as other:
             desk.does(answers(b"HTTP/1.1 307 Go\r\nLocation: %s/token\r\n" % other.origin.encode()))
-            live.set(secrets={"vertex_ai_credentials": service_account_json(desk.origin)})
+            live.set(secrets=desk.google_secrets())
             error = failing(live, kind=Exception)
             assert (len(desk.heads), server.heads, other.heads) == (1, [], [])
             assert "redirect" in str(error)
@@ -375,7 +373,6 @@ class TestTime:
     @pytest.mark.parametrize("dialect", ["vertex-ai", "vertex-ai claude"])
     def test_error_of_the_token_desk_leaves_the_deadline(self, dialect: str, engine: str) -> None:
         """Its second answer is a token; what trickles then ends with the attempt all the same."""
-        from liverouter.testing import service_account_json
 
         def trickling(connection: Connection) -> None:
             connection.send(OK + b"Content-Length: 99999\r\n\r\n")
@@ -385,7 +382,7 @@ class TestTime:
         with attacked(dialect, engine) as (server, live), Hostile() as desk, ThreadPoolExecutor(1) as caller:
             server.does(trickling)
             desk.does(lambda c: token(c) if len(desk.heads) > 1 else answers(b"HTTP/1.1 503 No\r\n", b"{}")(c))
-            live.set(litellm_timeout=NEVER_S, secrets={"vertex_ai_credentials": service_account_json(desk.origin)})
+            live.set(litellm_timeout=NEVER_S, secrets=desk.google_secrets())
             failed = caller.submit(failing, live, kind=(core.ModelTimeoutError, core.ModelAPIError))
             for _ in range(2):  # neither is longer than a read may take
                 sent = server.sent
@@ -399,11 +396,9 @@ class TestTime:
     @pytest.mark.parametrize("drop", [b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50, OK + b"\r\n" + b" " * 1000])
     def test_trickling_token_desk_ends_with_the_attempt(self, dialect: str, engine: str, drop: bytes) -> None:
         """Google's token is part of the attempt, and its thread ends with it."""
-        from liverouter.testing import service_account_json
-
         with attacked(dialect, engine, litellm_timeout=TIMEOUT_S) as (server, live), Hostile() as desk:
             desk.does(lambda connection: connection.trickle(drop))
-            live.set(secrets={"vertex_ai_credentials": service_account_json(desk.origin)})
+            live.set(secrets=desk.google_secrets())
             started = time.monotonic()
             failing(live, kind=(core.ModelTimeoutError, core.ModelAPIError))  # whichever deadline comes first
             assert time.monotonic() - started < NEVER_S

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from langchain_core import exceptions as core
 
-from liverouter.testing import service_account_json
 from tests.kit.hostile import Hostile, answers, attacked
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import ask
@@ -67,8 +65,7 @@ def asking(request: pytest.FixtureRequest) -> Iterator[tuple[Hostile, MemoryRout
 def desk(asking: tuple[Hostile, MemoryRouter]) -> tuple[Hostile, MemoryRouter]:
     """Google's token desk, and a client that asks it first: it has a key that nobody had before."""
     server, live = asking
-    project = f"project-{uuid.uuid4().hex}"  # litellm keeps tokens by it, and ports come again
-    live.set(secrets={"vertex_ai_credentials": service_account_json(server.origin, project=project)})
+    live.set(secrets=server.google_secrets())
     return server, live
 
 

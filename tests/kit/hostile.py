@@ -6,10 +6,11 @@ import contextlib
 import socketserver
 import threading
 import time
+import uuid
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from liverouter.testing import MemoryRouter, StandIn
+from liverouter.testing import MemoryRouter, StandIn, service_account_json
 from liverouter.testing.dialects.providers import make_provider
 from tests.kit.dialects import DIALECTS
 
@@ -125,6 +126,13 @@ class Hostile:
     def origin(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def google_secrets(self) -> dict[str, str]:
+        """Return a service account whose tokens come from here, by its secret's name.
+
+        No other has its project: litellm keeps tokens by that and by where they came from, and ports come again.
+        """
+        return {"vertex_ai_credentials": service_account_json(self.origin, project=f"project-{uuid.uuid4().hex}")}
 
 
 class _Place:

@@ -6,8 +6,9 @@ import base64
 import functools
 import json
 import re
+import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs
 
 from liverouter.testing.standin.wire import HttpReply, Incoming, JsonObject
@@ -56,14 +57,15 @@ def service_account_json(base_url: str, *, project: str = "standin-project") -> 
 
 
 class TokenDesk:
-    """Trades signed JWTs for access tokens and remembers which it gave."""
+    """Trades signed JWTs for access tokens and remembers which were given, here or at another desk of this process.
 
-    def __init__(self) -> None:
-        """Start without tokens."""
-        self._issued: set[str] = set()
+    Libraries keep a token by its service account, and know that by where its desk listens: a port comes again.
+    """
+
+    _issued: ClassVar[set[str]] = set()
 
     def vouches_for(self, token: str) -> bool:
-        """Whether *token* was given here."""
+        """Whether *token* was given by a desk of this process."""
         return token in self._issued
 
     def serve(self, request: Incoming) -> HttpReply:
@@ -81,7 +83,7 @@ class TokenDesk:
             )
         if claims.get("iss") != _EMAIL:
             return _refused("invalid_grant", "Invalid grant: account not found")
-        token = f"ya29.standin-{len(self._issued) + 1}"
+        token = f"ya29.standin-{secrets.token_hex(8)}"
         self._issued.add(token)
         body = {"access_token": token, "expires_in": _LIFETIME_S - 1, "token_type": "Bearer"}
         return HttpReply(200, json.dumps(body).encode())
