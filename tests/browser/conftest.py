@@ -164,8 +164,9 @@ def restore(api: Api, rows: dict[str, Any], secrets: dict[str, str]) -> None:
 
 def sign_in(context: BrowserContext, place: World | Api | Daemon) -> None:
     """Have a profile know the token of *place*, where it does not."""
-    if not context.request.get(f"{place.url}/api/status").ok:  # a cookie may be of another port
-        answer = context.request.post(f"{place.url}/api/session", data={"token": place.token})
+    again = 3  # where the daemon ends an idle connection just as it is used
+    if not context.request.get(f"{place.url}/api/status", max_retries=again).ok:  # a cookie may be of another port
+        answer = context.request.post(f"{place.url}/api/session", data={"token": place.token}, max_retries=again)
         assert answer.status == 204, answer.text()
 
 
