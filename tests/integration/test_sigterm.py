@@ -40,7 +40,7 @@ def start():
         pass
 
 def tell(what, number):
-    print(what, number, flush=True)
+    os.write(1, f"{what} {number}\\n".encode())  # at once: two processes tell
 
 def script(dsn, how):
     os.setpgid(0, 0)
