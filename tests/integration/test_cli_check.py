@@ -147,7 +147,7 @@ class TestLive:
         self, cli: Cli, configured: Session, openai: StandIn, monkeypatch: pytest.MonkeyPatch, failure: str
     ) -> None:
         """Each ends by the configured timeout, with a code and a hint; the server is asked once."""
-        monkeypatch.setattr("liverouter.engine.check._GRACE_S", 3600.0)  # it is not this which ends it
+        monkeypatch.setattr("liverouter.engine.probes._GRACE_S", 3600.0)  # it is not this which ends it
         put(configured, litellm_timeout=1, llm_fallback_config=None)
         openai.fail(failure)
         (call,) = cli("check", "--live", "--json").json["calls"]
@@ -166,6 +166,19 @@ class TestLive:
         called = [(call["provider"], call["problem"]) for call in report["calls"]]
         assert called == [("openai", None), ("anthropic", None)]
         assert (openai.hits, anthropic.hits) == (1, 1)
+
+    def test_fallback_that_would_not_serve_is_a_warning_and_not_called(
+        self, cli: Cli, configured: Session, openai: StandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As it is in a client: litellm alone serves it, and litellm is off."""
+        monkeypatch.setenv("LIVEROUTER_SECRET_SPARE", KEY)
+        held = {"api_key": {"secret": "spare"}}
+        groq = {"provider": "litellm", "model": "groq/llama-3.3-70b-versatile", "litellm_params": held}
+        put(configured, litellm_enable=False, llm_fallback_config=groq)
+        report = cli("check", "--live", "--json").json
+        assert {(problem["code"], problem["severity"]) for problem in report["problems"]} == {("LR117", "warning")}
+        assert [(call["provider"], call["problem"]) for call in report["calls"]] == [("openai", None)]
+        assert openai.hits == 1
 
 
 class TestBesideAClient:

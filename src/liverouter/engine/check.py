@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.bus import Bus
-from liverouter.chat.model import LiveChatModel
 from liverouter.chat.source import OneGeneration
 from liverouter.chat.usage import UsageCounter
 from liverouter.engine.activation import Activation, Prepared, Rejected
+from liverouter.engine.probes import probe
 from liverouter.errors import LiveRouterError, Problem
 from liverouter.generation import Store
 from liverouter.loops.thread import LoopThread
@@ -27,12 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from liverouter.config.environment import Environment
-    from liverouter.revision import Deployment, Rows, Snapshot
+    from liverouter.revision import Deployment, Rows
     from liverouter.secrecy.sealing import Keyring
 
-_PROMPT: Final = "Answer with the word ok."
-_MAX_TOKENS: Final = 16  # the least that every provider takes
-_GRACE_S: Final = 5.0  # after the configured timeout, for a library that does not heed it
 _CLOSE_S: Final = 5.0
 
 
@@ -135,13 +132,10 @@ async def check(
         now(f"building revision {rows.revision}")
         outcome = await asyncio.to_thread(activation.prepare, rows, environment)
         if live and isinstance(outcome, Prepared):
-            snapshot = outcome.generation.snapshot
-            asked = [d for d in snapshot.deployments if name in (None, d.name)]
-            generations = await asyncio.to_thread(
-                lambda: [activation.build(_alone(deployment, snapshot), 0) for deployment in asked]
-            )
-            sources = [OneGeneration(loop, usage, generation) for generation in generations]
-            calls = await _call_all(asked, sources, now)
+            generation = outcome.generation
+            views = [generation.named(called) for called in generation.models if name in (None, called)]
+            asked = [(OneGeneration(loop, usage, view.alone(d)), d) for view in views for d in view.deployments]
+            calls = await _call_all(asked, now)
     finally:
         if io is None:
             await asyncio.to_thread(loop.stop, _CLOSE_S)
@@ -158,36 +152,29 @@ def _label(deployment: Deployment) -> str:
     return deployment.label if deployment.name == DEFAULT_NAME else f"{deployment.name}: {deployment.label}"
 
 
-def _alone(deployment: Deployment, snapshot: Snapshot) -> Snapshot:
-    """Return *snapshot* with *deployment* alone, as the default's, and without a second try."""
-    return replace(snapshot, deployments=(replace(deployment, name=DEFAULT_NAME),), num_retries=1)
-
-
 async def _call_all(
-    deployments: Sequence[Deployment], sources: Sequence[OneGeneration], now: Callable[[str], None]
+    asked: Sequence[tuple[OneGeneration, Deployment]], now: Callable[[str], None]
 ) -> list[DeploymentCall]:
-    """Return how each of *deployments* answers, all asked at once; tell *now* whose answers are awaited."""
-    awaited = [_label(deployment) for deployment in deployments]
+    """Return how each of *asked* answers, all of them at once; tell *now* whose answers are awaited."""
+    awaited = [_label(deployment) for _, deployment in asked]
 
-    async def call(deployment: Deployment, source: OneGeneration) -> DeploymentCall:
-        done = await _call(deployment, source)
+    async def call(source: OneGeneration, deployment: Deployment) -> DeploymentCall:
+        done = await _call(source, deployment)
         awaited.remove(_label(deployment))
         now(f"waiting for {', '.join(awaited)}" if awaited else "")
         return done
 
     now(f"waiting for {', '.join(awaited)}")
-    return await asyncio.gather(*map(call, deployments, sources))
+    return await asyncio.gather(*(call(source, deployment) for source, deployment in asked))
 
 
-async def _call(deployment: Deployment, source: OneGeneration) -> DeploymentCall:
+async def _call(source: OneGeneration, deployment: Deployment) -> DeploymentCall:
     """Return how *deployment*, the one of *source*, answers; what a provider's library raises becomes a Problem."""
     said: dict[str, Any] | None = None
     problem = None
     started = time.monotonic()
     try:
-        model = LiveChatModel(source=source, max_tokens=_MAX_TOKENS)
-        async with asyncio.timeout(deployment.timeout_s + _GRACE_S):
-            said = (await model.ainvoke(_PROMPT)).response_metadata
+        said = (await probe(source, deployment)).response_metadata
     except Exception as exc:  # noqa: BLE001 - a provider's library raises what it likes
         problem = _problem(deployment, exc)
     duration_ms = (time.monotonic() - started) * 1000

@@ -15,15 +15,19 @@ from liverouter.chat.source import OneGeneration
 from liverouter.errors import DatabaseError
 
 if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+
+    from liverouter.chat.source import Source
     from liverouter.chat.usage import UsageCounter
     from liverouter.generation import Generation, Store
     from liverouter.loops.thread import LoopThread
     from liverouter.postgres.repository import SettingsRepository
+    from liverouter.revision import Deployment
 
-PROMPT: Final = "Answer with the word yes."
-MAX_TOKENS: Final = 16  # the least that every provider takes
+_PROMPT: Final = "Answer with the word yes."
+_MAX_TOKENS: Final = 16  # the least that every provider takes
 _EVERY_S: Final = 60.0
-_GRACE_S: Final = 5.0
+_GRACE_S: Final = 5.0  # after the configured timeout, for a library that does not heed it
 
 
 class Probes:
@@ -54,8 +58,17 @@ class Probes:
     async def _ask(self, generation: Generation, identifier: str) -> None:
         """Make one call of the deployment *identifier* alone; whatever it ends in is counted and told as any call's."""
         deployment = next(d for d in generation.deployments if d.id == identifier)
-        source = OneGeneration(self._io, self._usage, generation.alone(deployment))
-        model = LiveChatModel(source=source, max_tokens=MAX_TOKENS, cache=False)
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(deployment.timeout_s + _GRACE_S):
-                await model.ainvoke(PROMPT)
+            await probe(OneGeneration(self._io, self._usage, generation.alone(deployment)), deployment)
+
+
+async def probe(source: Source, deployment: Deployment) -> AIMessage:
+    """Return what *deployment*, the only one of *source*, answers to one call of a few tokens.
+
+    Raises:
+        TimeoutError: no answer, and no error either, some seconds after its configured timeout.
+        Exception: what the handle raises.
+    """
+    model = LiveChatModel(source=source, max_tokens=_MAX_TOKENS, cache=False)
+    async with asyncio.timeout(deployment.timeout_s + _GRACE_S):
+        return await model.ainvoke(_PROMPT)
