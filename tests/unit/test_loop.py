@@ -18,6 +18,7 @@ import pytest
 from langchain_core.runnables.config import run_in_executor
 
 from liverouter.errors import ClosedError, LiveRouterError
+from liverouter.loops import fork
 from liverouter.loops.handoff import Blocking
 from liverouter.loops.thread import LoopThread
 from tests.kit.waiting import until
@@ -569,3 +570,47 @@ class TestFork:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert io.call(ident)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_child_of_a_fork_that_did_not_wait_is_not_locked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another thread imports for longer than a fork waits for it: that thread's lock is not for the child."""
+        monkeypatch.setattr(fork, "_PATIENCE_S", 0.05)
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with fork.unforkable():
+                held.set()
+                done.wait(WAIT_S)
+
+        with ThreadPoolExecutor(1) as pool:
+            holder = pool.submit(hold)
+            held.wait(WAIT_S)
+            child = os.fork()
+            if child == 0:
+                signal.alarm(int(WAIT_S))
+                with fork.unforkable():
+                    os._exit(0)
+            done.set()
+            holder.result()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        with fork.unforkable():
+            pass
+
+    def test_loops_that_begin_during_a_fork_do_not_disturb_it(self) -> None:
+        """Another thread makes a client at that very time."""
+        enough = threading.Event()
+
+        def begin() -> None:
+            kept: list[Any] = []
+            while not enough.is_set():
+                kept.append(Mock())
+                fork.watch(kept[-1], threading.current_thread())
+                del kept[:-1000]
+
+        with ThreadPoolExecutor(1) as pool:
+            beginner = pool.submit(begin)
+            for _ in range(2000):
+                fork._watched()  # noqa: SLF001 - a fork in each round would take minutes
+            enough.set()
+            beginner.result()

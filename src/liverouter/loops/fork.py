@@ -23,7 +23,7 @@ _PATIENCE_S: Final = 15.0  # that a fork waits at most: for an import of litellm
 # The loops of this process and the thread that each runs in.
 _alive: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, threading.Thread]] = weakref.WeakKeyDictionary()
 _inherited: Final[list[asyncio.AbstractEventLoop]] = []  # the parent's, in a forked child
-_unforkable: Final = threading.RLock()
+_unforkable = threading.RLock()
 # Of the fork that a thread is in: `resume`, the Event that lets the loops go on; `locked`, whether it took the lock.
 _fork = threading.local()
 
@@ -49,11 +49,17 @@ def _pause() -> None:
     deadline = time.monotonic() + _PATIENCE_S
     _fork.resume = resume = threading.Event()
     _fork.locked = _unforkable.acquire(timeout=_PATIENCE_S)
-    for loop, thread in list(_alive.items()):
+    for loop, thread in _watched():
         at_rest = threading.Event()
         if thread is not threading.current_thread() and call_soon(loop, _rest, at_rest, resume):
             while not at_rest.wait(0.05) and thread.is_alive() and time.monotonic() < deadline:
                 pass
+
+
+def _watched() -> list[tuple[asyncio.AbstractEventLoop, threading.Thread]]:
+    """Return the loops that live now, which other threads may add to meanwhile, and the thread of each."""
+    alive = [loop for reference in _alive.keyrefs() if (loop := reference()) is not None]
+    return [(loop, _alive[loop]) for loop in alive]
 
 
 def _rest(at_rest: threading.Event, resume: threading.Event) -> None:
@@ -72,14 +78,15 @@ def _resume() -> None:
 def _keep_inherited() -> None:
     """In a forked child: keep the parent's loops for ever, disarmed.
 
-    litellm caches clients by ``id(loop)``, so that no new loop may come to have the id of an old one.
+    litellm caches clients by ``id(loop)``, so that no new loop may come to have the id of an old one. The lock is made
+    anew: where the fork did not wait for who holds it, nobody here ever releases it.
     """
+    global _unforkable  # noqa: PLW0603 - the process's
+    _unforkable = threading.RLock()
     for loop in list(_alive):
         _inherited.append(loop)
         _detach(loop)
     _alive.clear()
-    if _fork.locked:
-        _unforkable.release()
 
 
 def _detach(loop: asyncio.AbstractEventLoop) -> None:

@@ -31,7 +31,8 @@ class ReloadRequests:
 
         Where it is *forced*, a rejected revision is tried again, and reported again, though nothing has changed.
         """
-        self._forced = self._forced or forced
+        if forced:  # written only then: another thread may have asked at the same time
+            self._forced = True
         self._bus.emit(ReloadRequested(reason))
         self._wakeup.set()
 
@@ -48,5 +49,7 @@ class ReloadRequests:
 
     def take_forced(self) -> bool:
         """Tell whether a request since the last call of this was forced."""
-        forced, self._forced = self._forced, False
-        return forced
+        if not self._forced:
+            return False
+        self._forced = False
+        return True
