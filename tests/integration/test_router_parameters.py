@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from langchain_core.exceptions import ModelInvalidRequestError
 
+from liverouter.routing.clock import Clock
+from liverouter.testing import Failure
 from tests.kit.dialects import DIALECTS
 from tests.kit.everybody import World
 from tests.kit.standins import bodies
+from tests.kit.waiting import until_async
 from tests.kit.wires import LITELLM_WARNINGS, user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from liverouter.revision import Deployment
 
 pytestmark = [*LITELLM_WARNINGS]
 ASKED: Final[dict[str, Any]] = {
@@ -70,3 +75,36 @@ def test_value_of_another_type_is_one_error(world: World) -> None:
     with pytest.raises(ModelInvalidRequestError, match="'temperature' wants a number"):
         ask(world, "openai", temperature="hot")
     assert world.standins["openai"].hits == before
+
+
+async def test_each_attempt_is_let_go_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that failed, one that was cancelled, and the last: no timer and no stream of theirs is left."""
+    made: list[Clock] = []
+    closed: list[Clock] = []
+
+    class Watched(Clock):
+        async def close(self) -> None:
+            closed.append(self)
+            await super().close()
+
+    def watched(_: Deployment, timeout_s: float) -> Clock:
+        made.append(Watched(timeout_s))
+        return made[-1]
+
+    monkeypatch.setattr("liverouter.routing.engines.router.clock_for", watched)
+    live = world.clients["litellm"]
+    router, (first, second, *_) = live.generation().router, live.generation().deployments
+    standins = [world.standins[deployment.provider] for deployment in (first, second)]
+    standins[0].fail(Failure.SERVER_ERROR, times=1)
+    assert await router.acompletion("default", user("hi"))
+    assert closed == made
+    assert len(made) == 2
+    live.cooldowns.add_success(first.id)
+    with standins[0].hold() as gate:
+        call = asyncio.create_task(router.acompletion(first.id, user("hi")))
+        await gate.wait_held_async(1, 60)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until_async(lambda: len(closed) == len(made) == 3)  # on the loop that the attempt runs on
+    assert closed == made

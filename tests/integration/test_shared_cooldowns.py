@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import socket
 import statistics
@@ -243,8 +244,10 @@ class TestSharing:
         now = time.time()
         for_ever = json.dumps({"began_at": now, "length_s": 1e9, "cause": "x", "status": 500})
         later = json.dumps({"began_at": now + 9_000, "length_s": 60, "cause": "x", "status": 500})
+        endless = json.dumps({"began_at": now, "length_s": 60, "cause": "x", "status": math.inf})
+        deep = "[" * 100_000
         with redis.Redis(port=cache.port) as client:
-            for number, text in enumerate(["", "{", "[]", '{"began_at": null}', for_ever, later]):
+            for number, text in enumerate(["", "{", "[]", '{"began_at": null}', for_ever, later, endless, deep]):
                 client.hset(NAME, f"nonsense/{number}", text)
             one = peer(cache.port)
             one.attached()

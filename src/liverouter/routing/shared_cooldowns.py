@@ -144,8 +144,8 @@ class SharedCooldowns:
             told = json.loads(text)
             began_at, length_s = float(told["began_at"]) - self._offset_s, float(told["length_s"])
             cause = Cause(str(told["cause"])[:100], int(told["status"]))
-        except (ValueError, TypeError, KeyError):
-            return False  # not ours
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            return False  # not ours; the last two are of an endless number and of arrays in arrays in arrays
         now = self._wall()
         if not (length_s <= _LONGEST_S and began_at <= now + _APART_S and began_at + length_s > now):
             return False

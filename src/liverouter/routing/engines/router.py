@@ -142,8 +142,7 @@ class DirectCalls:
             clock = clock_for(deployment, deployment.timeout_s)
             clock.reads_cost = True
             try:
-                one = self._one[entry_of(deployment)]
-                return clock, await clock.wait(one(**_fitted(deployment, request))), None
+                return clock, await self._attempt(clock, deployment, request), None
             except Exception as exc:  # noqa: BLE001 - another deployment may answer
                 error = self._timeout(deployment) if type(exc) is TimeoutError else exc
                 blame(error, clock.said)
@@ -157,6 +156,18 @@ class DirectCalls:
                 else:
                     first.add_note(f"{deployment.id} failed as well: {cause}")
         return clock, None, self._bare(first or RuntimeError("no deployment was asked"))
+
+    async def _attempt(self, clock: Clock, deployment: Deployment, request: Mapping[str, Any]) -> Any:
+        """Return what *deployment* answers in the time of *clock*, which is closed where it does not answer.
+
+        Raises:
+            Exception: litellm's own, or that there is no time left.
+        """
+        try:
+            return await clock.wait(self._one[entry_of(deployment)](**_fitted(deployment, request)))
+        except BaseException:  # a cancellation, too
+            await clock.close()
+            raise
 
     @staticmethod
     def _timeout(deployment: Deployment) -> Exception:
