@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -102,6 +103,7 @@ class Reporter:
         self._repository, self._instance, self._options, self._status = repository, instance, options, status
         self._store, self._usage, self._requests, self._bus = store, usage, requests, bus
         self._key = secrets.token_hex(16)  # proves that a later report is by this process
+        self._collecting = threading.Lock()  # over the next two
         self._outcomes: list[_Outcome] = []
         self._whole = True
         self._changed = Wakeup()
@@ -112,11 +114,12 @@ class Reporter:
 
     def observe(self, event: Event) -> None:
         """Take note of *event*; wakes `run` when the database should know at once."""
+        outcome = None
         match event:
             case ConfigApplied(source="database"):
-                self._outcomes.append((time.monotonic(), applied(event)))
+                outcome = applied(event)
             case ConfigRejected():
-                self._outcomes.append((time.monotonic(), rejected(event)))
+                outcome = rejected(event)
             case ClientStarted() | ConfigApplied() | ListenerConnected() | ListenerDegraded() | ListenerLost():
                 pass
             case ModelAsked():
@@ -131,8 +134,10 @@ class Reporter:
                 return
             case _:
                 return
-        del self._outcomes[:-_MAX_OUTCOMES]
-        self._whole = True
+        with self._collecting:
+            if outcome is not None:
+                self._outcomes = [*self._outcomes, (time.monotonic(), outcome)][-_MAX_OUTCOMES:]
+            self._whole = True
         self._changed.set()
 
     async def run(self) -> None:
@@ -227,16 +232,18 @@ class Reporter:
 
     def _take(self) -> _News:
         """Return what the next report is to tell; it is gone from here then."""
-        outcomes, self._outcomes = self._outcomes, []
-        whole, self._whole = self._whole, False
+        with self._collecting:
+            outcomes, self._outcomes = self._outcomes, []
+            whole, self._whole = self._whole, False
         usage, more = self._oldest_usage()
         return _News(whole=whole, outcomes=outcomes, usage=usage, more=more)
 
     def _take_back(self, news: _News) -> None:
         """Put *news*, which did not arrive, back for the next report, which has every key."""
-        self._outcomes = [*news.outcomes, *self._outcomes][-_MAX_OUTCOMES:]
+        with self._collecting:
+            self._outcomes = [*news.outcomes, *self._outcomes][-_MAX_OUTCOMES:]
+            self._whole = True
         self._usage.restore(news.usage)
-        self._whole = True
 
     def _document(self, news: _News) -> dict[str, Any]:
         """Return the report of *news*, as `liverouter.report` takes it."""
