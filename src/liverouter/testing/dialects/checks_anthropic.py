@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from liverouter.testing.standin.checks import objects, text_of
 from liverouter.testing.standin.failures import Failure
-from liverouter.testing.standin.wire import (
-    JsonObject,
-    RejectedError,
-)
+from liverouter.testing.standin.wire import JsonObject, RejectedError
 
 LATEST = "2026-10-21"  # the API version that the official SDKs send; litellm sends 2023-06-01
 VERSIONS = ("2023-01-01", "2023-06-01", LATEST)

@@ -54,9 +54,8 @@ _ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _SERVER_TOOL: Final = re.compile(r"[a-z_]{1,64}_\d{8}|mcp_toolset")
 _TOP_LEVEL: Final = ("oneOf", "allOf", "anyOf")
-_NO_PREFILL: Final = re.compile(
-    r"claude-(?:[a-z]+-)?(?:4-[6-9]|[5-9])(?!\d)"
-)  # models that end no turn which others began
+# Models that end no turn which others began.
+_NO_PREFILL: Final = re.compile(r"claude-(?:[a-z]+-)?(?:4-[6-9]|[5-9])(?!\d)")
 
 
 def checked_messages(messages: Any, model: str) -> list[JsonObject]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from liverouter.testing.dialects.models import Model, cortex_model, openai_model
-from liverouter.testing.standin.checks import are_texts, objects, unknown_keys
+from liverouter.testing.standin.checks import are_texts, unknown_keys
 from liverouter.testing.standin.failures import Failure
 from liverouter.testing.standin.wire import JsonObject, RejectedError
 
@@ -142,17 +142,10 @@ def check_parameters(body: JsonObject, types: Mapping[str, tuple[type, ...]], *,
     for key, value in body.items():
         if value is not None and not _has_type(value, types[key]):
             raise invalid(f"Invalid type for '{key}': got {type(value).__name__} instead.", key, "invalid_type")
-    _check_tools(body.get("tools"))
     _check_stop(body.get("stop"))
     _check_ranges(body)
     if body.get("stream_options") is not None and not body.get("stream"):
         raise invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
-
-
-def _check_tools(tools: object) -> None:
-    for at, tool in enumerate(objects(tools)):
-        if tool.get("type") not in ("function", "custom"):
-            raise invalid("Invalid value for a tool: expected 'function' or 'custom'.", f"tools[{at}].type")
 
 
 def _check_ranges(body: JsonObject) -> None:

@@ -32,7 +32,6 @@ _FINISH: Mapping[Finish, str] = {
     "tool_calls": "tool_calls",
     "refusal": "content_filter",
 }
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
 def sse(data: JsonObject) -> bytes:
@@ -159,11 +158,6 @@ class ChatCompletions(Wire):
     def error_frame(self, error: HttpReply) -> bytes:
         """Write *error* as an event."""
         return b"data: " + error.body + b"\n\n"
-
-
-def _has_type(value: object, allowed: tuple[type, ...]) -> bool:
-    """Whether a JSON value has one of the types; true and false are no numbers."""
-    return bool in allowed if isinstance(value, bool) else isinstance(value, allowed)
 
 
 def _trailing_results(messages: list[JsonObject]) -> tuple[str, ...]:
