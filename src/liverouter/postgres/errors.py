@@ -82,18 +82,14 @@ def from_driver(exc: BaseException, *, where: str = "database", role_prefix: str
     """Return what *exc* means, as an error whose text is fit for people and logs.
 
     Takes what asyncpg, the resolver, TLS and the socket raise, wrapped or not. A missing right names the roles that
-    begin with *role_prefix*. Nothing of the statement,
-    its parameters or the DSN is repeated, but for messages that our own functions and triggers wrote.
+    begin with *role_prefix*. Nothing of the statement, its parameters or the DSN is repeated, but for messages that our
+    own functions and triggers wrote.
     """
     if isinstance(exc, DatabaseError):
         return exc
     for cause in _chain(exc):
         if isinstance(cause, asyncpg.PostgresError):
             return _from_server(cause, where, role_prefix)
-        if isinstance(cause, FileNotFoundError | PermissionError) and _is_of_asyncpg(cause):
-            message = "a certificate file that the DSN names does not exist, or may not be read"
-            hint = "Check sslrootcert, sslcert and sslkey in the DSN: files of this machine"
-            return DatabaseError(message, code="LR201", where=where, hint=hint)
         for kind, code, message, hint in _BY_KIND:
             if isinstance(cause, kind):
                 return DatabaseError(message, code=code, where=where, hint=hint or str(cause.args[0]))
@@ -102,19 +98,11 @@ def from_driver(exc: BaseException, *, where: str = "database", role_prefix: str
     )
 
 
-def is_garbled(exc: Exception) -> bool:
+def is_garbled(exc: BaseException) -> bool:
     """Tell whether asyncpg stumbled: it takes for part of a result what a server says as it ends the connection."""
-    return _is_of_asyncpg(exc)
-
-
-def _is_of_asyncpg(exc: BaseException) -> bool:
-    """Tell whether asyncpg's own code raised *exc*, or called what did; not the socket, which asyncio opens."""
     frames = list(traceback.walk_tb(exc.__traceback__))
-    return (
-        isinstance(exc, TypeError)
-        and bool(frames)
-        and str(frames[-1][0].f_globals.get("__name__")).startswith("asyncpg.")
-    )
+    module = str(frames[-1][0].f_globals.get("__name__")) if frames else ""
+    return isinstance(exc, TypeError) and module.startswith("asyncpg.")
 
 
 def is_lock_timeout(exc: BaseException) -> bool:
