@@ -1,1 +1,1 @@
-"""What runs beside the library: the service, its page, the embedded PostgreSQL and the demo."""
+"""What runs beside the library: the service and its page."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from functools import cache
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
@@ -17,6 +19,7 @@ from liverouter.daemon.trial import answered, streamed
 from liverouter.errors import ConflictError
 from liverouter.providers import PROVIDERS, ProviderSpec
 from liverouter.providers.parameters import KINDS
+from liverouter.routing.model_map import model_names
 
 IfMatch = Annotated[
     str | None,
@@ -26,6 +29,7 @@ IfMatch = Annotated[
     ),
 ]
 
+_suggested: Final = cache(model_names)
 _ETAG: Final = re.compile(r'"(\d{1,18})"')
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -107,10 +111,9 @@ async def read_providers() -> shapes.Catalog:
 
 
 @router.get("/models", response_model=shapes.Models, responses=documented())
-async def read_models(context: Using) -> shapes.Models:
+async def read_models() -> shapes.Models:
     """Model names to choose from, by provider."""
-    names = await context.suggestions.read()
-    return shapes.Models(ready=names is not None, models=names or {})
+    return shapes.Models(models=await asyncio.to_thread(_suggested))
 
 
 @router.get("/revisions", response_model=list[shapes.RevisionRow], responses=documented(422, 503))

@@ -28,7 +28,6 @@ from liverouter.events import (
 from liverouter.loops.wakeup import call_soon
 from liverouter.metrics import register
 from liverouter.postgres.repository import SettingsRepository
-from liverouter.routing.model_map import model_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,20 +40,6 @@ if TYPE_CHECKING:
 
 _TOLD: Final = ("name", "role", "order", "provider", "model")  # of a deployment
 _WAKING: Final = (ReloadRequested, ConfigApplied, ConfigRejected, OwnDatabaseEnded, OwnDatabaseRestarted)
-
-
-class Suggestions:
-    """The model names to choose from; computed once, in a thread, and only after another part has loaded litellm."""
-
-    def __init__(self) -> None:
-        """Start without any."""
-        self._names: dict[str, list[str]] | None = None
-
-    async def read(self) -> dict[str, list[str]] | None:
-        """Return the names by provider, None while litellm is not loaded."""
-        if self._names is None:
-            self._names = await asyncio.to_thread(model_names)
-        return self._names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +65,6 @@ class Context:
     policy: Policy
     report: Callable[[str, str], None]
     own_database: Callable[[], Problem | None]
-    suggestions: Suggestions = field(default_factory=Suggestions)
     checking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
 

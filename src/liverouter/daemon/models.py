@@ -221,7 +221,7 @@ class Answer(BaseModel):
     role: Literal["primary", "fallback"]
     revision: int
     failed_over: bool
-    attempts: list[Any] | int
+    attempts: int
     cost_usd: float | None
 
 
@@ -282,7 +282,6 @@ class Catalog(BaseModel):
 class Models(BaseModel):
     """Model names that litellm knows, by provider; suggestions, any other name may be used."""
 
-    ready: bool = Field(description="False while litellm is being loaded: ask again in a second.")
     models: dict[str, list[str]]
 
 

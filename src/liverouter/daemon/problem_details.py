@@ -23,15 +23,9 @@ _STATUS: Final = {  # of an error that names no HTTP status itself
     "LR211": 412,
     "LR212": 422,
     "LR213": 404,
-    "LR302": 502,
-    "LR303": 502,
-    "LR304": 502,
-    "LR305": 502,
     "LR307": 504,
-    "LR308": 502,
     "LR403": 409,
     "LR404": 409,
-    "LR501": 409,
 }
 _STATUS_OF_GROUP: Final = {"LR1": 422, "LR2": 503, "LR3": 502, "LR4": 503, "LR5": 409}
 

@@ -87,9 +87,8 @@ const handlers = {
 };
 
 async function loadModels() {
-	const { ready, models: names } = await call("GET", "/api/models").catch(() => ({ models: {} }));
+	const { models: names } = await call("GET", "/api/models").catch(() => ({ models: {} }));
 	models.suggest(names);
-	if (!ready) setTimeout(loadModels, 2000);
 }
 
 async function start() {
