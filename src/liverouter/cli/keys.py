@@ -8,8 +8,7 @@ import click
 
 from liverouter.cli.output import say, show_json, show_table
 from liverouter.cli.session import access, database_options, json_option
-from liverouter.errors import SecretError
-from liverouter.secrecy.sealing import Keyring, generate_key
+from liverouter.secrecy.sealing import Keyring, generate_key, no_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +57,8 @@ def rotate_command(*, author: str | None, as_json: bool, database_url: str | Non
       LIVEROUTER_SECRET_KEYS="$NEW,$OLD" liverouter keys rotate
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     db = access("keys rotate", database_url)
-    keyring = _required(db.keyring)
+    if (keyring := db.keyring) is None:
+        raise no_keyring("LIVEROUTER_SECRET_KEYS")
     done = db.run(lambda repository: repository.reseal(keyring, author=author))
     if as_json:
         show_json({"revision": done.revision, "renewed": done.renewed, "lost": done.lost, "key_id": keyring.newest})
@@ -109,19 +109,3 @@ def _status(key_id: str, used: Mapping[str, Any], here: Sequence[str]) -> dict[s
     else:
         note = "needed for rollbacks only: run `liverouter keys rotate`" if in_history else "can be dropped"
     return {"key_id": key_id, "secrets": secrets, "in_history": in_history, "in_keyring": key_id in here, "note": note}
-
-
-def _required(keyring: Keyring | None) -> Keyring:
-    """Return *keyring*.
-
-    Raises:
-        SecretError: there is none (LR501).
-    """
-    if keyring is None:
-        raise SecretError(
-            "there is no key to seal with",
-            code="LR501",
-            where="LIVEROUTER_SECRET_KEYS",
-            hint="Make one: liverouter keys generate",
-        )
-    return keyring

@@ -16,9 +16,9 @@ from liverouter.config.credentials import secret_faults
 from liverouter.config.draft import origins_in_force, sealed_unless_same, secrets_referred_to, with_changes
 from liverouter.config.settings import ALERT_WEBHOOK, SETTINGS
 from liverouter.config.values import clip
-from liverouter.errors import ConfigError, Problem, SecretError, did_you_mean
+from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.secrecy.origins import origin_of
-from liverouter.secrecy.sealing import Secret
+from liverouter.secrecy.sealing import Secret, no_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -280,12 +280,7 @@ def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Se
     if not names:
         return {}
     if keyring is None:
-        raise SecretError(
-            "secrets are stored sealed, and there is no key to seal with",
-            code="LR501",
-            where="LIVEROUTER_SECRET_KEYS",
-            hint="Make one: liverouter keys generate",
-        )
+        raise no_keyring("LIVEROUTER_SECRET_KEYS")
     if sys.stdin.isatty():
         return {name: Secret(click.prompt(name, hide_input=True, err=True, value_proc=_typed)) for name in names}
     if len(names) > 1:
