@@ -77,7 +77,7 @@ class LiveRouter:
             asked again at every connect, for passwords that expire. Default LIVEROUTER_DATABASE_URL, the file of
             LIVEROUTER_DATABASE_URL_FILE, or DATABASE_URL.
         observers: called with every event, from background threads; one that raises is logged and hurts nothing.
-        options: the other process options of the README by their lower-case names, ``poll_interval_s=5``; an argument
+        options: the other options of the reference by their lower-case names, ``poll_interval_s=5``; an argument
             wins over its LIVEROUTER_… variable.
 
     Raises:

@@ -43,9 +43,8 @@ _ENDS: Final = {  # how providers say why an answer ended, in the words of OpenA
     "image_safety": "content_filter",
 }
 _AN_HOUR: Final = "ephemeral_1h_input_tokens"
-_IN_TOOL_CALLS: Final = frozenset(
-    {"function_call", "input_json_delta", "tool_use"}
-)  # blocks that say what `tool_calls` does
+# Blocks that say what `tool_calls` does.
+_IN_TOOL_CALLS: Final = frozenset({"function_call", "input_json_delta", "tool_use"})
 
 
 def note(call: Call, chunk: ChatGenerationChunk) -> None:
@@ -189,9 +188,8 @@ def _align(call: Call, message: BaseMessage, reason: str) -> None:
             message.content = "".join(block if isinstance(block, str) else block.get("text", "") for block in content)
         else:
             call.is_structured = True
-    if (
-        not call.is_structured
-    ):  # what names the blocks of a content has nothing to name; LangChain reads tool calls by it
+    if not call.is_structured:
+        # It names the blocks of a content, and there are none; LangChain would read tool calls by it.
         message.response_metadata.pop("model_provider", None)
     if reason:
         word = _ENDS.get(reason.lower(), reason.lower())

@@ -33,14 +33,8 @@ if TYPE_CHECKING:
 
 # The provider that the handle itself reports, in both engines: agents ask once, and a later call may be another's.
 PROVIDER: Final = "litellm"
-_SHARED = (
-    "source",
-    "restore",
-    "cache",
-    "callbacks",
-    "custom_get_token_ids",
-    "rate_limiter",
-)  # by all copies of a handle
+# What all copies of a handle share.
+_SHARED: Final = ("source", "restore", "cache", "callbacks", "custom_get_token_ids", "rate_limiter")
 
 
 class LiveChatModel(BaseChatModel):

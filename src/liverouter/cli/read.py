@@ -37,9 +37,7 @@ _DEPLOYMENT: Final = {
 _RUNNING: Final = (
     {"app": "APP", "host": "HOST", "pid": "PID", "revision": "REVISION"}
     | _DEPLOYMENT
-    | {
-        "cooling_until": "COOLING UNTIL",
-    }
+    | {"cooling_until": "COOLING UNTIL"}
 )
 _INSTANCE: Final = {
     "app": "APP",

@@ -1,7 +1,7 @@
 """What happens in a client: a closed set of facts. Log, metrics and status interpret them; nobody else words them.
 
 An event's name is ``noun.past_verb``; its fields are the log keys; the first line of its docstring is its row in the
-README. No field may carry a secret.
+reference. No field may carry a secret.
 """
 
 from __future__ import annotations

@@ -147,10 +147,8 @@ async def connect(
     start = _Start(dict(server_settings or {}), {"application_name": name})
     try:
         return await _connect(dsn, start, timeout_s)
-    except (
-        asyncpg.InvalidAuthorizationSpecificationError,
-        asyncpg.ProtocolViolationError,
-    ):  # PgBouncer's is the latter
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ProtocolViolationError):
+        # A refused login; PgBouncer's is the latter.
         fresh = await database.ask(timeout_s)
         if fresh == dsn:
             raise

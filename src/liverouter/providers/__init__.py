@@ -53,17 +53,18 @@ else:
 
 PROVIDERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType({spec.name: spec for spec in _SPECS})
 
+# A secret's name -> the provider whose credential it is.
 OWNERS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
     {name: spec for spec in _SPECS for name in spec.secret_names}
-)  # a secret's name -> the provider whose credential it is
+)
 
-ALIASES: Final[Mapping[str, str]] = MappingProxyType(
-    {alias: spec.name for spec in _SPECS for alias in spec.aliases}
-)  # what people type -> the provider that is meant; used for hints only
+# What people type -> the provider that is meant; for hints alone.
+ALIASES: Final[Mapping[str, str]] = MappingProxyType({alias: spec.name for spec in _SPECS for alias in spec.aliases})
 
+# A setting that its provider cannot use -> what to store instead.
 REJECTED: Final[Mapping[str, str]] = MappingProxyType(
     {name: hint for spec in _SPECS for name, hint in spec.rejected.items()}
-)  # a setting that its provider cannot use -> what to store instead
+)
 
 
 def spec_of(deployment: Deployment) -> ProviderSpec:

@@ -159,9 +159,8 @@ def _params(deployment: Deployment) -> dict[str, Any]:
     params |= {name: secret.reveal() for name, secret in deployment.secrets.items()}
     if _vendor(deployment.model) != _BEDROCK:
         return {"api_key": _NO_KEY} | params
-    params["aws_bedrock_runtime_endpoint"] = (
-        deployment.endpoint
-    )  # which the environment would else have the last word on
+    # The environment would else have the last word on it.
+    params["aws_bedrock_runtime_endpoint"] = deployment.endpoint
     if "api_key" in params:
         return params
     beside = () if "aws_session_token" in params else ("AWS_SESSION_TOKEN",)

@@ -125,9 +125,8 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
 
 
 _HISTORY: Final = History(lists=False, file_urls=False)
-_HISTORY_OF_CLAUDE: Final = History(
-    marks=frozenset({"cache_control"}), file_urls=False
-)  # of the other API, by which litellm asks it
+# Of the other API, by which litellm asks Claude.
+_HISTORY_OF_CLAUDE: Final = History(marks=frozenset({"cache_control"}), file_urls=False)
 _NATIVE: Final = replace(CHAT_OPENAI, build=_build, remembers=frozenset(), history=_HISTORY, parameters=_PARAMETERS)
 _DIALECT: Final = replace(
     CHAT_COMPLETIONS,

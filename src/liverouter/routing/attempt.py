@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
 _MARKERS: Final = ("finish_reason", "stop_reason")
-_NO_ROOM: Final = frozenset(
-    {"length", "max_output_tokens", "max_tokens", "model_context_window_exceeded"}
-)  # the caller is told so
+# Ends of an answer that the caller is told of.
+_NO_ROOM: Final = frozenset({"length", "max_output_tokens", "max_tokens", "model_context_window_exceeded"})
 _STOPPED: Final = frozenset({"completed", "stop", "stop_sequence", "end_turn"})
 _STOPS: Final = ("stop", "stop_sequences")  # parameters by which the caller ends an answer
 _AT_ONCE: Final = 100  # pieces without content that are read before other calls get their turn
