@@ -77,7 +77,7 @@ def test_own_connection_ends_as_soon_as_one_is_lent(cluster: Cluster) -> None:
         client = Listener(
             dsn=Dsn.parse(cluster.dsn), requests=ReloadRequests(bus), bus=bus, application_name="liverouter-listen/one"
         )
-        reader = SettingsRepository(url=cluster.dsn, lend=client.lend, idle_s=600.0)
+        reader = SettingsRepository(url=cluster.dsn, lender=client, idle_s=600.0)
         await reader.read()
         assert cluster.execute(counts) == 1
         task = asyncio.create_task(client.run())
@@ -103,7 +103,7 @@ def test_restart_of_the_server_ends_in_no_herd(cluster: Cluster, caplog: pytest.
             Listener(dsn=dsn, requests=ReloadRequests(bus), bus=bus, application_name="liverouter-listen/herd")
             for _ in range(CLIENTS)
         ]
-        readers = [SettingsRepository(url=cluster.dsn, lend=client.lend) for client in clients]
+        readers = [SettingsRepository(url=cluster.dsn, lender=client) for client in clients]
         tasks = [asyncio.create_task(client.run()) for client in clients]
         try:
             await until_async(lambda: _all(clients), 120)

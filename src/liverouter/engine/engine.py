@@ -84,7 +84,7 @@ class Engine:
         self.repository = SettingsRepository(
             url=options.dsn,
             application_name=f"liverouter/{options.app}"[:63],
-            lend=None if options.listen_url else self.listener.lend,  # that URL may be another login's
+            lender=None if options.listen_url else self.listener,  # that URL may be another login's
             **{"idle_s": 0.0} if options.wake_url else {},
         )
         self.reloader = Reloader(

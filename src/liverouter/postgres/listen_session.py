@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from liverouter.events import PollCause
+    from liverouter.loops.reload_requests import ReloadRequests
     from liverouter.postgres.asked_url import AskedUrl
     from liverouter.postgres.dsn import Dsn
 
@@ -82,7 +83,7 @@ class ListenSession:
         cls,
         dsn: Dsn | AskedUrl,
         application_name: str,
-        on_notification: Callable[[], None],
+        requests: ReloadRequests,
         connect_timeout_s: float,
         query_timeout_s: float,
     ) -> Self:
@@ -91,7 +92,7 @@ class ListenSession:
         Args:
             dsn: the database.
             application_name: how `pg_stat_activity` calls the connection.
-            on_notification: called on the loop for each notification of channel `CHANNEL`; must not block.
+            requests: asked for a read by each notification of channel `CHANNEL`.
             connect_timeout_s: seconds for each host of the DSN.
             query_timeout_s: seconds for each query here.
 
@@ -109,20 +110,20 @@ class ListenSession:
         session = cls(await connect_again(), connect_again, query_timeout_s)
         try:
             session._connection.add_termination_listener(lambda _: session._stirred.set())
-            await session._start(on_notification)
+            await session._start(requests)
         except BaseException:
             session.terminate()
             raise
         return session
 
-    async def _start(self, on_notification: Callable[[], None]) -> None:
+    async def _start(self, requests: ReloadRequests) -> None:
         """Prove the session; a failure behind a pooler is the pooler's.
 
         Raises:
             NotListeningError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError: as of `open`.
         """
         try:
-            await self._prove(on_notification)
+            await self._prove(requests)
         except (OSError, asyncpg.PostgresError) as exc:
             if not self.is_pooled:
                 raise
@@ -130,7 +131,7 @@ class ListenSession:
                 await self._execute("UNLISTEN *")  # reaches most likely the backend that LISTEN reached
             raise NotListeningError("pooler", _pooler()) from exc
 
-    async def _prove(self, on_notification: Callable[[], None]) -> None:
+    async def _prove(self, requests: ReloadRequests) -> None:
         """Return once a notification on the session's own channel has arrived.
 
         Raises:
@@ -142,7 +143,7 @@ class ListenSession:
         if standby:
             raise NotListeningError("standby", _standby())
         async with asyncio.timeout(2 * self._query_timeout_s):
-            await self._connection.add_listener(CHANNEL, lambda *_: on_notification())
+            await self._connection.add_listener(CHANNEL, lambda *_: requests.request("notification"))
             await self._connection.add_listener(self._own_channel, lambda *_: self._arrived.set())
         if self.is_pooled:
             await self._notify_from_elsewhere()

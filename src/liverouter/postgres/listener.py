@@ -151,7 +151,7 @@ class Listener:
     async def _listen(self) -> NoReturn:
         """Listen on one connection until it turns out to be of no use, which is raised."""
         session = await ListenSession.open(
-            self._dsn, self._application_name, self._notified, self._connect_timeout_s, self._probe_timeout_s
+            self._dsn, self._application_name, self._requests, self._connect_timeout_s, self._probe_timeout_s
         )
         self._session = session
         self._connects += 1
@@ -223,10 +223,6 @@ class Listener:
                 "warning",
             ),
         )
-
-    def _notified(self) -> None:
-        """Ask for a read; called on the loop for each notification."""
-        self._requests.request("notification")
 
     def _listening(self, reason: str) -> None:
         """Note that notifications arrive from now on, and ask for a read for *reason*."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import asyncpg
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from liverouter.postgres.asked_url import Url
 
 T = TypeVar("T")
-Lend: TypeAlias = "Callable[[], AbstractAsyncContextManager[Connection | None]]"
 _MOST: Final = 3  # connections at a time
 _GRACE_S: Final = 1.0  # by which ours outlast the server's timeouts, which say more
 _INSTALLED: Final = f"""
@@ -33,6 +32,13 @@ _INSTALLED: Final = f"""
     ) AS is_installed, {ROLE_PREFIX} AS role_prefix
 """  # noqa: S608 - of a constant of ours
 _GOODBYE_S: Final = 1.0  # for the server to close a connection that is of no more use
+
+
+class Lender(Protocol):
+    """Somebody with a connection to the same database, to whom it is of no use just now."""
+
+    def lend(self) -> AbstractAsyncContextManager[Connection | None]:
+        """Give the connection for a single statement; None where there is none to lend."""
 
 
 class _CommitError(Exception):
@@ -53,7 +59,7 @@ class Database:
         idle_s: seconds after the last use, after which nothing is kept open.
         max_connection_age_s: seconds after which a connection is replaced, however much it is used. A new one resolves
             names again, so that a new primary is found while the old one is up.
-        lend: lends a connection of somebody else's to this database, for a single statement; None where nobody does.
+        lender: is asked for a connection before one is opened for a single statement; None for nobody.
     """
 
     def __init__(
@@ -65,13 +71,13 @@ class Database:
         connect_timeout_s: float,
         idle_s: float,
         max_connection_age_s: float,
-        lend: Lend | None,
+        lender: Lender | None,
     ) -> None:
         self._dsn = as_database(url)
         self._application_name = application_name
         self._statement_timeout_s, self._connect_timeout_s = statement_timeout_s, connect_timeout_s
         self._idle_s, self._max_connection_age_s = idle_s, max_connection_age_s
-        self._lend = lend
+        self._lender = lender
         self._role_prefix = "liverouter"
         self._room = asyncio.Semaphore(_MOST)
         self._busy: set[Connection] = set()
@@ -106,7 +112,7 @@ class Database:
             DatabaseError: it failed; where the connection broke it may have been committed.
         """
         # One statement is one snapshot and one transaction by itself: no BEGIN, no COMMIT, one round trip.
-        if self._lend is not None and (rows := await self._on_lent(self._lend, statement, *values)) is not None:
+        if (rows := await self._on_lent(statement, *values)) is not None:
             return rows
         async with self._connection(None) as connection:
             return await connection.rows(statement, *values)
@@ -139,14 +145,16 @@ class Database:
         for connection in list(self._busy):
             connection.terminate()
 
-    async def _on_lent(self, lend: Lend, statement: str, *values: object) -> list[asyncpg.Record] | None:
-        """Do what `execute` does on a connection that *lend* lends; None where it has to be done on one of our own.
+    async def _on_lent(self, statement: str, *values: object) -> list[asyncpg.Record] | None:
+        """Do what `execute` does on a connection that is lent; None where it has to be done on one of our own.
 
         That is so where nobody lends one, or where the statement took longer than it may there, and was undone.
         """
+        if self._lender is None:
+            return None
         with self._explained():
             try:
-                async with lend() as connection:
+                async with self._lender.lend() as connection:
                     if connection is None:
                         return None
                     if not connection.is_checked:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from liverouter.postgres.asked_url import Url
     from liverouter.postgres.connection import Connection
-    from liverouter.postgres.pool import Lend
+    from liverouter.postgres.pool import Lender
     from liverouter.secrecy.sealing import Keyring
 
 
@@ -53,7 +53,7 @@ class SettingsRepository:
         connect_timeout_s: float = 5.0,
         idle_s: float = 5.0,
         max_connection_age_s: float = 120.0,
-        lend: Lend | None = None,
+        lender: Lender | None = None,
     ) -> None:
         self._database = Database(
             url=url,
@@ -62,7 +62,7 @@ class SettingsRepository:
             connect_timeout_s=connect_timeout_s,
             idle_s=idle_s,
             max_connection_age_s=max_connection_age_s,
-            lend=lend,
+            lender=lender,
         )
 
     # -- the config --------------------------------------------------------------------------------------------
