@@ -251,7 +251,7 @@ class TestKeys:
         """Exit code 78 and the way to make one; status says so too."""
         result = cli("keys", "rotate")
         assert result.code == 78
-        assert "hint: Make one: liverouter keys generate" in result.err
+        assert "hint: Make one with `liverouter keys generate`" in result.err
         assert cli("keys", "status").out == "no key: make one with `liverouter keys generate`\n"
 
 

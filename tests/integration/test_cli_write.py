@@ -249,7 +249,7 @@ class TestSecret:
         result = cli("set", "llm_model=a", "--secret", "anthropic_api_key", stdin=SECRET)
         assert result.code == 78
         assert "[LR501 at LIVEROUTER_SECRET_KEYS]" in result.err
-        assert "hint: Make one: liverouter keys generate" in result.err
+        assert "hint: Make one with `liverouter keys generate`" in result.err
         assert revision(db) == 0
 
     @pytest.mark.parametrize(

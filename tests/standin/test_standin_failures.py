@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), *LITELLM_WARNINGS]
 
 TRIED = tuple(DIALECTS.values())
-_INTERNAL = dict.fromkeys(("openai", "anthropic", "vertex-ai claude"), "InternalServerError")
 HANGING = (Failure.BLACKHOLE, Failure.HANG, Failure.STALL)
 TIMEOUT_S = 1.0  # for calls that do not end by themselves
 STALL_S = 5.0  # for those whose answer begins before, on a busy machine too

@@ -28,7 +28,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientS
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _KEY = SecretStr("standin-key")
-_CLAUDE = "claude-sonnet-4-6"
 
 
 class Thing(BaseModel):
