@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 import pytest
 from playwright.sync_api import expect
+from psycopg.types.json import Jsonb
 
 from liverouter.secrecy.sealing import generate_key
 from liverouter.testing import Failure, StandIn
@@ -166,6 +167,22 @@ class TestNames:
         expect(settings.bar).to_have_text("Everything is saved")
         settings.card(0).get_by_label("Provider").select_option(label="OpenAI")
         expect(settings.bar).to_have_text("1 unsaved change: Model “odd”")
+
+    def test_row_that_no_name_fits_breaks_nothing(self, settings: Settings, database: str) -> None:
+        """SQL stores it; it is told, has no tab, does not count as edited, and no edit takes it along."""
+        odd = ("llm:default", 'llm:a"]b', "llm:a.b", "llm:")
+        with psycopg.connect(database, autocommit=True) as connection:
+            for key in odd:
+                connection.execute("INSERT INTO liverouter.settings VALUES (%s, %s)", (key, Jsonb(FAST)))
+            try:
+                expect(settings.page.locator("#problems")).to_contain_text("'llm:default' is not a setting")
+                settings.page.reload()
+                expect(settings.page.get_by_role("tab")).to_have_count(2)
+                expect(settings.bar).to_have_text("Everything is saved")
+                settings.card(0).get_by_label("Model").fill("gpt-4.1")
+                expect(settings.bar).to_have_text("1 unsaved change: Model")
+            finally:
+                connection.execute("DELETE FROM liverouter.settings WHERE key = ANY(%s)", (list(odd),))
 
     def test_missing_key_is_marked_at_the_key(self, settings: Settings) -> None:
         """And not at the provider: of a fallback as of the primary of a named model."""

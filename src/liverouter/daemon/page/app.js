@@ -98,7 +98,7 @@ async function start() {
 	$("main").hidden = false;
 	draft = new Draft(config);
 	saving = new Saving({ draft, author, reload, idle, left: (left) => { world.left = left; notices.draw(); } });
-	models = saving.models = new Models({ draft, catalog, edited: () => saving.edited(), selected: () => {} });
+	models = saving.models = new Models({ draft, catalog, edited: () => saving.edited() });
 	fleet = new Fleet();
 	tryIt = new TryIt();
 	history = new History({

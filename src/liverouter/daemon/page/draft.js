@@ -2,6 +2,7 @@
 
 export const DEFAULT = "default"; // the model whose primary the rows llm_provider, llm_model, … describe
 const FALLBACKS = "llm_fallback_config", PREFIX = "llm:"; // llm:NAME is the row of a named model
+const MODEL = /^llm:(?!default$)([\w-]+)$/; // SQL stores whatever begins so: what can be no name stays a row
 const OF_PRIMARY = ["provider", "model", "temperature", "max_tokens", "params", "weight", "timeout", "first_token_timeout", "profile"];
 
 const isObject = (value) => value && typeof value === "object" && !Array.isArray(value);
@@ -34,8 +35,9 @@ export class Draft {
 		Object.assign(this, { base: config, rows: {}, secrets: {} }); // secrets: null removes one
 		this.models = new Map([[DEFAULT, { primary: null, fallbacks: entriesOf(fallbacks) }]]); // primary: null where rows describe it
 		for (const [key, value] of Object.entries(rows)) {
-			if (!key.startsWith(PREFIX)) this.rows[key] = value;
-			else if (value != null) this.models.set(key.slice(PREFIX.length), { primary: isObject(value) ? without(value, "fallbacks") : {}, fallbacks: entriesOf(value?.fallbacks) });
+			const [, name] = MODEL.exec(key) ?? [];
+			if (!name) this.rows[key] = value;
+			else if (value != null) this.models.set(name, { primary: isObject(value) ? without(value, "fallbacks") : {}, fallbacks: entriesOf(value?.fallbacks) });
 		}
 	}
 

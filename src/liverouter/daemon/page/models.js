@@ -8,11 +8,10 @@ import { ROUTING, WATCHING } from "./words.js";
 
 const NAME = "[a-z][a-z0-9_\\-]{0,31}";
 
-// Draws *draft*. *catalog* is the answer of GET /api/providers; *edited* is called after every edit, *selected* after a
-// model was chosen.
+// Draws *draft*. *catalog* is the answer of GET /api/providers; *edited* is called after every edit.
 export class Models {
-	constructor({ draft, catalog, edited, selected }) {
-		Object.assign(this, { draft, catalog, edited, selected, name: DEFAULT, suggestions: {}, health: Object.create(null) });
+	constructor({ draft, catalog, edited }) {
+		Object.assign(this, { draft, catalog, edited, name: DEFAULT, suggestions: {}, health: Object.create(null) });
 		this.cards = new Cards({ draft, catalog, edited, redraw: (focus) => this.redraw(focus) });
 		this.settings = new Map(catalog.settings.map((setting) => [setting.name, setting]));
 		$("add-model").addEventListener("click", () => this.add());
@@ -73,7 +72,6 @@ export class Models {
 		this.name = name;
 		for (const panel of $("models").children) panel.hidden = panel.dataset.name !== name;
 		this.drawTabs();
-		this.selected();
 	}
 
 	// Show the first model that has a field to mend, unless the one that is shown has, and focus that field.
@@ -125,7 +123,6 @@ export class Models {
 		draft.add(name, from, this.cards.nextProvider(), spec?.own_fields ?? []);
 		this.name = name;
 		this.redraw(`${name}/0-${from ? "model" : "provider"}`);
-		this.selected();
 	}
 
 	async rename(name) {
@@ -134,13 +131,11 @@ export class Models {
 		this.draft.rename(name, to);
 		this.name = to;
 		this.redraw();
-		this.selected();
 	}
 
 	remove(name) {
 		this.draft.models.delete(name);
 		this.name = DEFAULT;
 		this.redraw("add-model");
-		this.selected();
 	}
 }
