@@ -16,6 +16,7 @@ from liverouter.testing.standin.wire import (
     HttpReply,
     Incoming,
     JsonObject,
+    Provider,
     RejectedError,
     SideEndpoint,
 )
@@ -75,7 +76,7 @@ def anthropic_words(failure: Failure, ask: Ask) -> RejectedError:
     return RejectedError(failure, text, status=_STATUS.get(failure))
 
 
-class Anthropic:
+class Anthropic(Provider):
     """Anthropic's HTTP surface."""
 
     name = "anthropic"
@@ -109,11 +110,6 @@ class Anthropic:
         if key and version not in VERSIONS:
             raise RejectedError(Failure.BAD_REQUEST, f'anthropic-version: "{version}" is not a valid version')
         return key
-
-    def vouches_for(self, credential: str) -> bool:
-        """Anthropic issues no tokens here."""
-        del credential
-        return False
 
     def error(self, rejected: RejectedError, endpoint: Endpoint | None) -> HttpReply:
         """Write an error in Anthropic's shape."""

@@ -17,6 +17,7 @@ from liverouter.testing.standin.wire import (
     HttpReply,
     Incoming,
     JsonObject,
+    Provider,
     RejectedError,
 )
 
@@ -116,7 +117,7 @@ _SCRIPTED: Mapping[Failure, tuple[str | None, str]] = {
 _STATUS: Mapping[Failure, int] = {Failure.OUT_OF_MONEY: 429, Failure.DISABLED: 403}  # where providers differ
 
 
-class AzureOpenAI:
+class AzureOpenAI(Provider):
     """Azure OpenAI's HTTP surface."""
 
     name = "azure-openai"
@@ -145,11 +146,6 @@ class AzureOpenAI:
         if not _API_VERSION.fullmatch(version):
             raise RejectedError(Failure.NOT_FOUND, "Resource not found", code="path")
         return request.headers.get("api-key") or bearer(request)
-
-    def vouches_for(self, credential: str) -> bool:
-        """Azure issues no tokens here."""
-        del credential
-        return False
 
     def error(self, rejected: RejectedError, endpoint: Endpoint | None) -> HttpReply:
         """Write `{"error": {"code", "message", …}}`."""

@@ -16,6 +16,7 @@ from liverouter.testing.standin.wire import (
     HttpReply,
     Incoming,
     JsonObject,
+    Provider,
     RejectedError,
     SideEndpoint,
 )
@@ -94,7 +95,7 @@ _SCRIPTED: Mapping[Failure, tuple[str, str | None, str]] = {
 _STATUS: Mapping[Failure, int] = {Failure.DISABLED: 401}  # of failures that providers give several
 
 
-class OpenAI:
+class OpenAI(Provider):
     """OpenAI's HTTP surface."""
 
     name = "openai"
@@ -121,11 +122,6 @@ class OpenAI:
     def credential(self, request: Incoming) -> str | None:
         """Return the bearer token."""
         return bearer(request)
-
-    def vouches_for(self, credential: str) -> bool:
-        """OpenAI issues no tokens here."""
-        del credential
-        return False
 
     def error(self, rejected: RejectedError, endpoint: Endpoint | None) -> HttpReply:
         """Write `{"error": {"message", "type", "param", "code"}}`."""

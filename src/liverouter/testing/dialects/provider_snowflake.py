@@ -27,6 +27,7 @@ from liverouter.testing.standin.wire import (
     HttpReply,
     Incoming,
     JsonObject,
+    Provider,
     RejectedError,
 )
 
@@ -86,7 +87,7 @@ class CortexMessages(Messages):
         return event({"type": "error", "error": {"type": "api_error", "message": message}})
 
 
-class SnowflakeCortex:
+class SnowflakeCortex(Provider):
     """Snowflake Cortex's HTTP surface."""
 
     name = "snowflake-cortex"
@@ -124,11 +125,6 @@ class SnowflakeCortex:
             if kind == "PROGRAMMATIC_ACCESS_TOKEN" and token.startswith("pat/"):
                 raise RejectedError(Failure.UNAUTHORIZED, "Programmatic access token is invalid.", code="394400")
         return token
-
-    def vouches_for(self, credential: str) -> bool:
-        """Snowflake issues no tokens here."""
-        del credential
-        return False
 
     def error(self, rejected: RejectedError, endpoint: Endpoint | None) -> HttpReply:
         """Write `{"code", "message", "request_id", "error_code"}`."""

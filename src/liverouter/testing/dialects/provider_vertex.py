@@ -23,6 +23,7 @@ from liverouter.testing.standin.wire import (
     HttpReply,
     Incoming,
     JsonObject,
+    Provider,
     RejectedError,
     SideEndpoint,
 )
@@ -113,7 +114,7 @@ _STATUS: Mapping[Failure, int] = {Failure.OUT_OF_MONEY: 403}  # of failures that
 _REASONS: Mapping[Failure, str] = {Failure.OUT_OF_MONEY: "BILLING_DISABLED"}
 
 
-class VertexAI:
+class VertexAI(Provider):
     """Vertex AI's HTTP surface."""
 
     name = "vertex-ai"

@@ -273,7 +273,9 @@ class Provider(Protocol):
         """
 
     def vouches_for(self, credential: str) -> bool:
-        """Whether the provider itself issued *credential*."""
+        """Whether the provider itself issued *credential*; most issue none here."""
+        del credential
+        return False
 
     def error(self, rejected: RejectedError, endpoint: Endpoint | None) -> HttpReply:
         """Write an error in the provider's shape."""
