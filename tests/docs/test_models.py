@@ -11,7 +11,7 @@ from liverouter.config.settings import HINTS, MODEL_HINT
 from liverouter.providers import PROVIDERS
 from liverouter.routing.model_map import model_info, retired_on
 from tests.kit import pages
-from tests.unit.test_profile import deployment
+from tests.kit.deployments import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

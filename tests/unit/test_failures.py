@@ -10,28 +10,16 @@ import pytest
 from liverouter.call import Call
 from liverouter.chat.errors import translate
 from liverouter.generation import Generation, ServedModel
-from liverouter.revision import Deployment, Snapshot
+from liverouter.revision import Snapshot
 from liverouter.routing.cooldowns import Cooldowns
-from liverouter.secrecy.sealing import Secret
+from tests.kit.deployments import deployment
 
 
 def generation(secret: str) -> Generation:
     """Return a generation of one deployment with *secret*, ready for errors alone."""
-    deployment = Deployment(
-        id="openai/m",
-        provider="openai",
-        model="m",
-        role="primary",
-        order=1,
-        weight=1,
-        settings={},
-        secrets={"openai_api_key": Secret(secret)},
-        endpoint="",
-        credential_source="",
-        credential_fingerprint="",
-    )
-    snapshot = Snapshot("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), (deployment,))
-    model = ServedModel(snapshot.models["default"], {"openai/m": cast("Any", object())}, {}, {})
+    only = deployment(secrets={"openai_api_key": secret})
+    snapshot = Snapshot("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), (only,))
+    model = ServedModel(snapshot.models["default"], {only.id: cast("Any", object())}, {}, {})
     return Generation(1, snapshot, {"default": model}, None, Cooldowns())
 
 

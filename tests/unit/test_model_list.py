@@ -13,7 +13,8 @@ from liverouter.config.environment import Environment
 from liverouter.config.validate import validate
 from liverouter.revision import Rows
 from liverouter.routing import model_map
-from tests.unit.test_profile import CLAUDE, GPT, deployment
+from tests.kit.deployments import deployment
+from tests.unit.test_profile import CLAUDE, GPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,8 @@ from langchain_core.language_models import ModelProfile
 
 from liverouter.chat.profile import DEFAULT_MAX_INPUT_TOKENS, combine, profile_of
 from liverouter.providers import PROVIDERS
-from liverouter.revision import Deployment, deployment_id
+from liverouter.revision import Deployment
+from tests.kit.deployments import deployment
 
 UNLOADED = """
 import json, sys
@@ -22,25 +23,6 @@ print(json.dumps([profile(GPT)["max_input_tokens"], "litellm" in sys.modules]))
 """
 CLAUDE = ("anthropic", "claude-sonnet-4-6")
 GPT = ("openai", "gpt-4o")
-
-
-def deployment(provider: str, model: str, **fields: Any) -> Deployment:
-    """Return a deployment of *model*, without credentials."""
-    settings = fields.pop("settings", {})
-    return Deployment(
-        id=deployment_id(provider, model, settings, ""),
-        provider=provider,
-        model=model,
-        role="primary",
-        order=1,
-        weight=1,
-        settings=settings,
-        secrets={},
-        endpoint="",
-        credential_source="",
-        credential_fingerprint="",
-        **fields,
-    )
 
 
 def profile(*models: tuple[str, str] | Deployment) -> ModelProfile:

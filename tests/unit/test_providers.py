@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -15,10 +15,7 @@ from liverouter.providers import ALIASES, PROVIDERS, is_claude
 from liverouter.providers.snowflake import is_jwt, snowflake_base
 from liverouter.providers.spec import NOWHERE
 from liverouter.revision import Deployment
-from liverouter.secrecy.sealing import Secret
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from tests.kit.deployments import deployment
 
 ROOT = Path(__file__).parents[2]
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhY2N0In0.c2ln"
@@ -66,23 +63,6 @@ PATHS = st.lists(
     ),
     max_size=6,
 ).map("/".join)
-
-
-def deployment(provider: str, model: str, settings: Mapping[str, str], secrets: Mapping[str, str]) -> Deployment:
-    """Return a deployment as validation makes it."""
-    return Deployment(
-        id=f"{provider}/{model}#0",
-        provider=provider,
-        model=model,
-        role="primary",
-        order=1,
-        weight=1,
-        settings=settings,
-        secrets={name: Secret(value) for name, value in secrets.items()},
-        endpoint="",
-        credential_source="",
-        credential_fingerprint="",
-    )
 
 
 class TestBaseUrls:

@@ -24,8 +24,9 @@ from liverouter.events import ConfigApplied, ConfigRejected, Event, GenerationRe
 from liverouter.generation import Generation, ServedModel, Store
 from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.loops.wakeup import Wakeup
-from liverouter.revision import Deployment, Rows, Snapshot
+from liverouter.revision import Rows, Snapshot
 from liverouter.routing.cooldowns import Cooldowns
+from tests.kit.deployments import deployment
 from tests.kit.waiting import until_async
 
 if TYPE_CHECKING:
@@ -52,20 +53,8 @@ class Steps(Activation):
             raise RuntimeError("can't start new thread")
         if rows.revision in self.world.invalid:
             return Validation(None, (BAD,), self.world.litellm_enable)
-        deployment = Deployment(
-            id=f"openai/m{rows.revision // 10}",
-            provider="openai",
-            model="m",
-            role="primary",
-            order=1,
-            weight=1,
-            settings={},
-            secrets={},
-            endpoint="",
-            credential_source="",
-            credential_fingerprint="",
-        )
-        snapshot = Snapshot(rows.epoch, rows.revision, rows.change_id, rows.committed_at, (deployment,))
+        only = deployment(model=f"m{rows.revision // 10}")
+        snapshot = Snapshot(rows.epoch, rows.revision, rows.change_id, rows.committed_at, (only,))
         return Validation(snapshot, (), snapshot.litellm_enable)
 
     def build(self, snapshot: Snapshot, number: int) -> Generation:
