@@ -146,7 +146,7 @@ def night(dsn: str, openai: StandIn, anthropic: StandIn, browser: Browser, tmp_p
     """All of it, everything well."""
     key = generate_key()
     keys = {f"{provider.upper()}_API_KEY": secret for provider, secret in KEYS.items()}
-    common = {"LIVEROUTER_SECRET_KEYS": key, "LIVEROUTER_HEARTBEAT_INTERVAL_S": "2", **keys}
+    common = {"LIVEROUTER_SECRET_KEYS": key, "LIVEROUTER_HEARTBEAT_INTERVAL_S": "10", **keys}
     with ExitStack() as stack:
         receiver = stack.enter_context(Receiver())
         admin = Admin(dsn)

@@ -114,7 +114,7 @@ class TestCounts:
         assert "calls_failing_ms" not in world.live.usage.health("default", [*ids, "another"])[ids[0]]
 
     def test_one_failure_between_answers_says_nothing(self) -> None:
-        """A busy process has one now and then; five in a row, or none answered for ten seconds, do."""
+        """A busy process has one now and then; five in a row, or none answered for eight seconds, do."""
         now = 0.0
         usage = UsageCounter(bus=Bus(), monotonic=lambda: now)
         health = usage._health  # noqa: SLF001 - what calls tell it
@@ -125,9 +125,12 @@ class TestCounts:
         health.failed("a", "x", now)
         assert usage.health("default", ["a"])["a"]["cause"] == "x"
         usage.add_success("a")
+        assert usage.counts_in_s() is None
         health.failed("a", "x", now)
-        now = 10.0
-        assert usage.health("default", ["a"])["a"]["failed_ms"] == 10_000
+        assert usage.counts_in_s() == 8
+        now = 8.0
+        assert usage.health("default", ["a"])["a"]["failed_ms"] == 8_000
+        assert usage.counts_in_s() is None
 
     def test_longest_prompt_is_of_the_last_days(self) -> None:
         """One of long ago does not count for ever."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _IN_A_ROW: Final = 5  # failed attempts after which it fails, however lately it answered
-_QUIET_S: Final = 10.0  # a single failure counts where it has not answered for so long
+_QUIET_S: Final = 8.0  # a single failure counts where it has not answered for so long
 _DAY_S: Final = 86_400.0
 _MOST: Final = 1_000  # deployments, and names, that are remembered; far more than any config has
 
@@ -55,6 +55,12 @@ class _Course:
         if self.failing_since is None:
             return False
         return self.in_a_row >= _IN_A_ROW or self.answered_at is None or now - self.answered_at >= _QUIET_S
+
+    def counts_at(self, now: float) -> float | None:
+        """Return when the failures will count that do not yet, if no answer comes; None where there are none."""
+        if self.failing_since is None or self.answered_at is None or self.is_failing(now):
+            return None
+        return self.answered_at + _QUIET_S
 
 
 @dataclass(slots=True)
@@ -112,6 +118,12 @@ class Health:
         """Note that an event told that *identifiers* fail, or cool."""
         for identifier in identifiers:
             _of(self._deployments, identifier, _Course).is_told = True
+
+    def counts_in_s(self, now: float) -> float | None:
+        """Return the seconds until failures of which no report tells yet begin to count; None where there are none."""
+        courses = [*self._deployments.values(), *self._calls.values()]
+        moments = [at for course in courses if (at := course.counts_at(now)) is not None]
+        return min(moments) - now if moments else None
 
     def facts(self, name: str, identifiers: Collection[str], now: float) -> dict[str, dict[str, Any]]:
         """Return what a report says of each of *identifiers*, which serve *name*; what there is not is left out.

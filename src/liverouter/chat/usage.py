@@ -218,6 +218,11 @@ class UsageCounter:
         with self._lock:
             return self._health.facts(model, deployment_ids, self._monotonic())
 
+    def counts_in_s(self) -> float | None:
+        """Return the seconds until a report has failures to tell of that count for nothing yet, see `Health`."""
+        with self._lock:
+            return self._health.counts_in_s(self._monotonic())
+
     def emit(self, event: Event) -> None:
         """Tell *event* of a call, which counts nothing."""
         self._bus.emit(event)

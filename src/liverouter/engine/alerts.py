@@ -58,11 +58,16 @@ class Alerts:
 
         Raises:
             DatabaseError: it cannot be asked, or not be told what came of it.
+            Exception: what nobody foresaw; the turn is another's then.
         """
         if (news := await self._repository.next_alert()) is None:
             return
         url = webhook.reveal()
-        error = await _post(url, document(news, host=urlsplit(url).hostname or ""))
+        try:
+            error = await _post(url, document(news, host=urlsplit(url).hostname or ""))
+        except Exception as exc:
+            await self._repository.settle_alert(news["ticket"], type(exc).__name__)
+            raise
         await self._repository.settle_alert(news["ticket"], error)
         gained, lost, origin = len(news["gained"]), len(news["lost"]), origin_of(url)
         self._bus.emit(AlertSent(origin, gained, lost) if error is None else AlertFailed(origin, gained, lost, error))
