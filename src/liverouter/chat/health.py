@@ -8,12 +8,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from liverouter.errors import CODES, CallError
+from liverouter.routing.causes import cause_of, kind_of
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+
+    from liverouter.routing.causes import Kind
 
 _IN_A_ROW: Final = 5  # failed attempts after which it fails, however lately it answered
 _QUIET_S: Final = 8.0  # a single failure counts where it has not answered for so long
 _DAY_S: Final = 86_400.0
+_WORDS: Final[Mapping[Kind, str]] = {
+    "authentication": "the key is refused",
+    "permission": "the account may not do this",
+    "not_found": "there is no such model, or no such address",
+    "rate_limit": "too many calls, or no quota left",
+    "timeout": "no answer came in time",
+    "connection": "the provider cannot be reached",
+    "refusal": "the provider refused to answer",
+    "server": "the provider fails",
+}
+_NO_STATUS: Final = frozenset({"timeout", "connection"})  # nobody answered with one
+_IN_WORDS: Final[Mapping[int, str]] = {  # by status; libraries give 500 to what they cannot read, too
+    402: "no money left, or a limit reached, HTTP 402",
+    500: "the provider fails, or its answer cannot be read",
+}
 _MOST: Final = 1_000  # deployments, and names, that are remembered; far more than any config has
 
 
@@ -25,7 +45,7 @@ class _Course:
         failing_since: when the first failure after the latest answer was.
         failed_at: when the latest one was.
         in_a_row: how many there were.
-        cause: of the latest one: an exception class with its status.
+        cause: of the latest one, as `in_words` says it.
         is_told: an event told that it fails or cools, and none that it is over.
     """
 
@@ -163,3 +183,16 @@ def _of(known: dict[str, C], key: str, kind: type[C]) -> C:
 def _ago(then: float | None, now: float) -> float | None:
     """Return the milliseconds from *then* to *now*, None for None."""
     return None if then is None else round((now - then) * 1000, 1)
+
+
+def in_words(error: BaseException) -> str:
+    """Return why an attempt failed as an operator reads it, with the HTTP status that it came to where there was one.
+
+    `problems` takes what ends in 401 to 404 for what only an operator can mend.
+    """
+    kind, cause = kind_of(error), cause_of(error)
+    if isinstance(error, CallError):
+        words = CODES[error.code]
+        return f"{words}, HTTP {cause.status}" if cause.is_for_an_operator else words
+    words = _WORDS.get(kind or "server", cause.name)
+    return words if kind in _NO_STATUS else _IN_WORDS.get(cause.status, f"{words}, HTTP {cause.status}")

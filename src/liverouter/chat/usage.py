@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.chat.health import Health
+from liverouter.chat.health import Health, in_words
 from liverouter.events import CallFailed, CallFailedOver, DeploymentCooling, DeploymentRecovered
 from liverouter.revision import DEFAULT_NAME
 from liverouter.routing.causes import cause_of
@@ -264,9 +264,9 @@ class UsageCounter:
     def _add_failure(self, call: Call, identifier: str, error: Exception) -> None:
         """Count one failed attempt of *call*, and against its deployment where the caller is not to blame."""
         self.add_failure(identifier, str(cause_of(error)), model=call.generation.name)
-        if not (cause := cause_of(error, answered=call.answered)).is_the_callers:
+        if not cause_of(error, answered=call.answered).is_the_callers:
             with self._lock:
-                self._health.failed(identifier, str(cause), self._monotonic())
+                self._health.failed(identifier, in_words(error), self._monotonic())
 
     def _call_failed(self, model: str, causes: Mapping[str, Cause]) -> None:
         """Note and tell that a call of *model* failed, unless just told; *causes*: by deployment, in their order."""
