@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+import socket
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +18,7 @@ from liverouter.testing import EventLog, Failure, MemoryRouter
 from tests.kit.admin import Admin
 from tests.kit.http import Api
 from tests.kit.leaks import LEDGER
+from tests.kit.ports import ClosedPort
 from tests.kit.receiver import Receiver, seal_webhook
 from tests.kit.sql import Process, put, rows, stop_clock, value
 from tests.kit.waiting import until
@@ -62,6 +65,11 @@ def admin(dsn: str, openai: StandIn, receiver: Receiver, monkeypatch: pytest.Mon
     )
     yield admin
     admin.close()
+
+
+def told(admin: Admin) -> str:
+    """Return why the last try to tell failed; "" where none did."""
+    return admin.ask("SELECT error FROM liverouter.alert_turn")[0] or ""
 
 
 def hurry(db: Session) -> bool:
@@ -145,6 +153,22 @@ class TestClients:
         assert value(session, "SELECT liverouter.next_alert()")["lost"]
         with LiveRouter(database_url=dsn):
             until(lambda: receiver.posts)
+
+    def test_receiver_that_is_away_or_says_nothing_is_told_in_words(
+        self, dsn: str, admin: Admin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In `problems` an operator reads what is wrong, and no class of a library's."""
+        admin.execute(OVER)
+        with closing(ClosedPort()) as closed, socket.create_server(("127.0.0.1", 0)) as silent:
+            for port, error in (
+                (closed.number, "it cannot be reached, or ended the connection"),
+                (silent.getsockname()[1], "no answer within 0.5 s"),
+            ):
+                monkeypatch.setattr(alerts, "_TIMEOUT_S", 0.5 if "answer" in error else 60.0)
+                admin.execute("DELETE FROM liverouter.secrets")
+                seal_webhook(admin.connection, f"http://127.0.0.1:{port}/", os.environ["LIVEROUTER_SECRET_KEYS"])
+                with LiveRouter(database_url=dsn):
+                    until(lambda error=error: hurry(admin.connection) and told(admin) == error)  # type: ignore[misc]
 
     def test_what_nobody_foresaw_gives_the_turn_back(
         self, dsn: str, admin: Admin, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch

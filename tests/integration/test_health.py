@@ -104,7 +104,7 @@ class TestCounts:
     @pytest.mark.parametrize(
         ("failure", "cause"),
         [
-            (Failure.UNAUTHORIZED, "the key is refused, HTTP 401"),
+            (Failure.UNAUTHORIZED, "the provider does not know the key, HTTP 401"),
             (Failure.OUT_OF_MONEY, "no money left, or a limit reached, HTTP 402"),
             (Failure.DISABLED, "the account may not do this, HTTP 403"),
             (Failure.UNKNOWN_MODEL, "there is no such model, or no such address, HTTP 404"),
@@ -142,9 +142,17 @@ class TestCounts:
         for _ in range(4):
             health.failed("a", "x", now)
         assert "cause" not in usage.health("default", ["a"])["a"]
+        assert not health.take_news()
         health.failed("a", "x", now)
         assert usage.health("default", ["a"])["a"]["cause"] == "x"
+        assert health.take_news()
+        health.failed("a", "x", now)
+        assert not health.take_news()
+        reports: list[bool] = []
+        usage.on_news = lambda: reports.append(True)
         usage.add_success("a")
+        usage.add_success("a")
+        assert reports == [True]
         assert usage.counts_in_s() is None
         health.failed("a", "x", now)
         assert usage.counts_in_s() == 8

@@ -20,7 +20,7 @@ _IN_A_ROW: Final = 5  # failed attempts after which it fails, however lately it 
 _QUIET_S: Final = 8.0  # a single failure counts where it has not answered for so long
 _DAY_S: Final = 86_400.0
 _WORDS: Final[Mapping[Kind, str]] = {
-    "authentication": "the key is refused",
+    "authentication": "the provider does not know the key",
     "permission": "the account may not do this",
     "not_found": "there is no such model, or no such address",
     "rate_limit": "too many calls, or no quota left",
@@ -115,24 +115,37 @@ class Health:
 
     _deployments: dict[str, _Course] = field(default_factory=dict)
     _calls: dict[str, _Calls] = field(default_factory=dict)
+    _has_news: bool = False
 
     def answered(self, name: str, identifier: str, tokens: int, now: float) -> bool:
         """Note that *identifier* answered a prompt of *tokens*; return whether an event told that it would not."""
-        calls = _of(self._calls, name, _Calls)
+        calls, course = _of(self._calls, name, _Calls), _of(self._deployments, identifier, _Course)
+        self._has_news |= calls.is_failing(now) or course.is_failing(now)
         calls.answered(now)
         calls.tried = frozenset()
         calls.prompted(now, tokens)
-        return _of(self._deployments, identifier, _Course).answered(now)
+        return course.answered(now)
 
     def failed(self, identifier: str, cause: str, now: float) -> None:
         """Note that an attempt at *identifier* failed."""
-        _of(self._deployments, identifier, _Course).failed(now, cause)
+        self._failed(_of(self._deployments, identifier, _Course), now, cause)
 
     def call_failed(self, name: str, tried: Collection[str], cause: str, now: float) -> None:
         """Note that a call under *name* got no answer of those that it *tried*."""
         calls = _of(self._calls, name, _Calls)
-        calls.failed(now, cause)
+        self._failed(calls, now, cause)
         calls.tried |= frozenset(tried)
+
+    def _failed(self, course: _Course, now: float, cause: str) -> None:
+        """Note a failure of *course*."""
+        failed_before = course.is_failing(now)
+        course.failed(now, cause)
+        self._has_news |= course.is_failing(now) and not failed_before
+
+    def take_news(self) -> bool:
+        """Return whether something began to fail, or does no longer, since this was asked last."""
+        news, self._has_news = self._has_news, False
+        return news
 
     def told(self, identifiers: Collection[str]) -> None:
         """Note that an event told that *identifiers* fail, or cool."""

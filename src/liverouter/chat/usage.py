@@ -84,7 +84,11 @@ class Total:
 
 
 class UsageCounter:
-    """The counts of one client since they were last drained. Thread-safe; adding costs microseconds."""
+    """The counts of one client since they were last drained. Thread-safe; adding costs microseconds.
+
+    Attributes:
+        on_news: called, on any thread, when something began to fail, or does no longer: a report should tell of it.
+    """
 
     def __init__(
         self, *, bus: Bus, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
@@ -103,6 +107,7 @@ class UsageCounter:
         self._known: OrderedDict[tuple[str, str], Deployment] = OrderedDict()
         self._lines: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()  # the oldest line first
         self._health = Health()
+        self.on_news: Callable[[], None] = lambda: None
 
     def know(self, deployments: Iterable[Deployment]) -> None:
         """Remember *deployments*, so that their ids can be told in full when drained."""
@@ -186,8 +191,7 @@ class UsageCounter:
             total.call_seconds += latency_ms / 1000
             recovers = self._health.answered(model, deployment_id, prompt_tokens, self._monotonic())
             event = self._limited(DeploymentRecovered, deployment_id) if recovers else None
-        if event is not None:
-            self._bus.emit(event)
+        self._tell(event)
 
     def add_failure(self, deployment_id: str, cause: str, *, model: str = DEFAULT_NAME) -> None:
         """Count one failed attempt of a call of *model*; *cause* is an exception class with its status."""
@@ -202,16 +206,14 @@ class UsageCounter:
             self._cell(model, target).failovers += 1
             self._total(model, target).failovers += 1
             event = self._limited(CallFailedOver, origin, target, cause, "" if model == DEFAULT_NAME else model)
-        if event is not None:
-            self._bus.emit(event)
+        self._tell(event)
 
     def cooling(self, deployment_id: str, cooldown: Cooldown) -> None:
         """Tell that *cooldown* began, unless it was just told; an observer of `Cooldowns`."""
         with self._lock:
             self._health.told((deployment_id,))
             event = self._limited(DeploymentCooling, deployment_id, str(cooldown.cause), cooldown.length_s, but=1)
-        if event is not None:
-            self._bus.emit(event)
+        self._tell(event)
 
     def health(self, model: str, deployment_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """Return what a report says of how it goes at each of *deployment_ids* of *model*, see `Health.facts`."""
@@ -275,8 +277,14 @@ class UsageCounter:
             self._health.call_failed(model, causes, told[-1], self._monotonic())
             self._health.told(causes)
             event = self._limited(CallFailed, model, tuple(causes), told)
+        self._tell(event)
+
+    def _tell(self, event: Event | None) -> None:
+        """Emit *event*, and call `on_news` where something began to fail, or does no longer."""
         if event is not None:
             self._bus.emit(event)
+        if self._health.take_news():
+            self.on_news()
 
     def _cell(self, model: str, deployment_id: str) -> _Cell:
         """Return the counts of the present minute; the caller holds the lock."""

@@ -109,6 +109,7 @@ class Reporter:
         self._sending: asyncio.Task[Head] | None = None
         self._on_its_way: _News | None = None  # what `_sending` tells, where `run` was cancelled meanwhile
         self._complained_at = -_COMPLAIN_EVERY_S
+        usage.on_news = self._changed.set
 
     def observe(self, event: Event) -> None:
         """Take note of *event*; wakes `run` when the database should know at once."""
