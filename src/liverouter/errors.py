@@ -89,7 +89,7 @@ CODES: Final[dict[str, str]] = {
     "LR407": "an instance stopped reporting",
     "LR408": "an instance runs something else than the rows say",
     "LR409": "threads are no threads here",
-    "LR501": "no secret key is configured",
+    "LR501": "a process has no keyring to open or seal secrets with",
     "LR502": "sealed with a key this process does not have",
     "LR503": "a sealed value does not open",
     "LR504": "the snapshot file cannot be used",

@@ -71,6 +71,9 @@ def every_state(dsn: str, browser: Browser, look: Callable[[Page, str], None]) -
         page.get_by_role("tab", name="default").click()
         expect(settings.card(0).locator(".fault:visible")).to_contain_text("The provider refuses this key")
         look(page, "failed-over")
+        settings.press("Check")
+        expect(settings.card(0).locator(".verdict")).to_contain_text("key")
+        look(page, "checked")
         anthropic.fail(Failure.REFUSED)
         settings.ask("And now?")
         expect(page.locator("#serving")).to_contain_text("no call is answered")
@@ -78,7 +81,12 @@ def every_state(dsn: str, browser: Browser, look: Callable[[Page, str], None]) -
         look(page, "down")
         refuse(settings, api)
         look(page, "refused")
+        page.get_by_role("button", name="Roll back to revision 2").click()
+        expect(page.locator("#dialog table")).to_be_visible()
+        look(page, "asked")
+        settings.press("Cancel")
         lose_the_database(settings, dsn, look)
+        lose_the_server(browser, api, look)
 
 
 def serve(settings: Settings, api: Api, openai: StandIn, anthropic: StandIn) -> None:
@@ -132,6 +140,24 @@ def lose_the_database(settings: Settings, dsn: str, look: Callable[[Page, str], 
     expect(alarm).not_to_contain_text("Database lost")
     expect(alarm).to_contain_text("Revision 4 is refused")
     expect(settings.bar).to_have_text("Everything is saved")
+
+
+def lose_the_server(browser: Browser, api: Api, look: Callable[[Page, str], None]) -> None:
+    """Somebody signs in with a wrong token first, and then with the right one; the server falls silent."""
+    with profile(browser, viewport=WIDE) as context:
+        page = context.new_page()
+        page.clock.install()
+        page.goto(f"{api.url}/#token=another-one")
+        expect(page.locator("#sign-in-error")).not_to_be_empty()
+        look(page, "sign-in")
+        settings = Settings(page, api)
+        expect(settings.process("billing")).to_be_visible()
+        with api.held():
+            page.clock.fast_forward(60_000)
+            expect(page.locator("#alarm")).to_contain_text("Connection lost at")
+            look(page, "connection-lost")
+        page.clock.fast_forward(10_000)
+        expect(page.locator("#alarm")).not_to_contain_text("Connection lost")
 
 
 def main() -> None:

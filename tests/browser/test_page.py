@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
@@ -81,9 +81,9 @@ class TestAccessibility:
         assert {"Check", "Save", "Ask", "Add a fallback", "Remove: fallback 1"} <= set(stops)
 
 
-def check_with_axe(page: Page, state: str) -> None:
-    """Fail with what axe finds serious or critical."""
-    found = Axe().run(page).response["violations"]
+def check_with_axe(page: Page, state: str, **options: Any) -> None:
+    """Fail with what axe finds serious or critical; *options* are those of its `run`."""
+    found = Axe().run(page, options=options).response["violations"]
     serious = [
         (fault["id"], node["html"], node.get("failureSummary"))
         for fault in found

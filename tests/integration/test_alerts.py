@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+import socket
+from contextlib import ExitStack, closing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -15,8 +18,10 @@ from liverouter.testing import EventLog, Failure, MemoryRouter
 from tests.kit.admin import Admin
 from tests.kit.http import Api
 from tests.kit.leaks import LEDGER
+from tests.kit.ports import ClosedPort
 from tests.kit.receiver import Receiver, seal_webhook
 from tests.kit.sql import Process, put, rows, stop_clock, value
+from tests.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +32,10 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
 
+OVER: Final = """
+    INSERT INTO liverouter.alerts (code, object, message, hint, stands, changed_at, told, times)
+    VALUES ('LR320', 'long ago', 'it failed', '', false, now() - interval '1 day', true, 1)
+"""
 PATH: Final = "/services/T0000/B0000/a-path-that-nobody-may-know"
 
 
@@ -56,6 +65,11 @@ def admin(dsn: str, openai: StandIn, receiver: Receiver, monkeypatch: pytest.Mon
     )
     yield admin
     admin.close()
+
+
+def told(admin: Admin) -> str:
+    """Return why the last try to tell failed; "" where none did."""
+    return admin.ask("SELECT error FROM liverouter.alert_turn")[0] or ""
 
 
 def hurry(db: Session) -> bool:
@@ -129,6 +143,41 @@ class TestClients:
             assert admin.ask("SELECT count(*) FROM liverouter.problems WHERE code = 'LR328'") == (0,)
         assert [event.error for event in events.of(AlertFailed)] == ["HTTP 503", "HTTP 302", "HTTP 404"]
         assert {path for _, path, _ in receiver.requests} == {PATH}
+
+    def test_transaction_that_stays_open_does_not_keep_the_turn(
+        self, dsn: str, admin: Admin, receiver: Receiver, login: Callable[..., str], connect: Callable[..., Session]
+    ) -> None:
+        """Somebody with a service's login looked by hand: that session is ended, and a client posts."""
+        admin.execute(OVER)
+        session = connect(login("liverouter_client"), autocommit=False)
+        assert value(session, "SELECT liverouter.next_alert()")["lost"]
+        with LiveRouter(database_url=dsn):
+            until(lambda: receiver.posts)
+
+    def test_receiver_that_is_away_or_says_nothing_is_told_in_words(
+        self, dsn: str, admin: Admin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In `problems` an operator reads what is wrong, and no class of a library's."""
+        admin.execute(OVER)
+        with closing(ClosedPort()) as closed, socket.create_server(("127.0.0.1", 0)) as silent:
+            for port, error in (
+                (closed.number, "it cannot be reached, or ended the connection"),
+                (silent.getsockname()[1], "no answer within 0.5 s"),
+            ):
+                monkeypatch.setattr(alerts, "_TIMEOUT_S", 0.5 if "answer" in error else 60.0)
+                admin.execute("DELETE FROM liverouter.secrets")
+                seal_webhook(admin.connection, f"http://127.0.0.1:{port}/", os.environ["LIVEROUTER_SECRET_KEYS"])
+                with LiveRouter(database_url=dsn):
+                    until(lambda error=error: hurry(admin.connection) and told(admin) == error)  # type: ignore[misc]
+
+    def test_what_nobody_foresaw_gives_the_turn_back(
+        self, dsn: str, admin: Admin, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that cannot post at all says so: the next one has not to wait for its minute to end."""
+        admin.execute(OVER)
+        monkeypatch.setattr(alerts, "_post", None)
+        with LiveRouter(database_url=dsn):
+            wait_until(lambda: admin.ask("SELECT ticket, error FROM liverouter.alert_turn") == (None, "TypeError"))
 
     def test_url_may_be_sealed(self, receiver: Receiver) -> None:
         """As a secret of the same name; a row is overruled by it. One that is no URL is a warning."""
@@ -219,6 +268,32 @@ class TestTurns:
         assert value(db, "SELECT bool_or(told) FROM liverouter.alerts") is False
         db.execute("SELECT liverouter.settle_alert(%s, NULL)", [second["ticket"]])
         assert value(db, "SELECT bool_and(told) FROM liverouter.alerts") is True
+
+    def test_who_had_it_and_told_nothing_comes_last(self, db: Session, connect: Callable[..., Session]) -> None:
+        """Whether it said why or not: others are asked first, for two of their looks; alone it gets the turn then."""
+        moment = stop_clock(db)
+        put(db, llm_provider="nobody")
+        ask, other = "SELECT liverouter.next_alert()", connect()
+
+        def pass_s(seconds: float) -> None:
+            """Let the turn be free for so many seconds."""
+            free_at = moment - timedelta(seconds=seconds)
+            db.execute("UPDATE liverouter.alert_turn SET next_at = %s", [free_at])
+
+        assert value(db, ask) is not None
+        pass_s(0)
+        assert value(db, ask) is None
+        news = value(other, ask)
+        other.execute("SELECT liverouter.settle_alert(%s, 'HTTP 403')", [news["ticket"]])
+        pass_s(0)
+        assert value(other, ask) is None
+        assert value(db, ask) is not None
+        pass_s(9)
+        assert value(db, ask) is None
+        pass_s(10)
+        news = value(db, ask)
+        db.execute("SELECT liverouter.settle_alert(%s, NULL)", [news["ticket"]])
+        assert value(db, "SELECT holder FROM liverouter.alert_turn") is None
 
     def test_client_may_ask_and_others_may_not(
         self, db: Session, login: Callable[..., str], connect: Callable[..., Session]

@@ -252,6 +252,16 @@ class TestSecret:
         assert "hint: Make one with `liverouter keys generate`" in result.err
         assert revision(db) == 0
 
+    @pytest.mark.parametrize("command", [("set", "--secret", "anthropic_api_key"), ("keys", "rotate")])
+    def test_without_the_key_that_sealed_it_is_asked_for(self, cli: Cli, db: Session, command: tuple[str, ...]) -> None:
+        """A new one would open nothing of what is stored, so none is advised."""
+        put_secret(db, "openai_api_key", envelope=f"v1:0a1b2c3d:{'A' * 16}:{'A' * 40}")
+        result = cli(*command, stdin=SECRET)
+        assert result.code == 78
+        assert "(key 0a1b2c3d); a new key opens none" in result.err
+        assert "generate" not in result.err
+        assert revision(db) == 1
+
     @pytest.mark.parametrize(
         ("names", "stdin"), [(["a_key", "b_key"], SECRET), (["anthropic_api_key"], " \n")], ids=["two names", "nothing"]
     )

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _START_S: Final = 120.0  # a busy machine, and nothing compiled yet
@@ -34,9 +34,14 @@ class Daemon:
         token: the one that was given, or the one that it made.
     """
 
-    def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
-        """Prepare; without `--data-dir` its data folder lies beside *log*, which takes its standard error."""
-        self._arguments, self.log = arguments, log
+    def __init__(
+        self, *arguments: str, log: Path, program: Sequence[str] = ("-m", "liverouter"), **environment: str
+    ) -> None:
+        """Prepare; without `--data-dir` its data folder lies beside *log*, which takes its standard error.
+
+        *program* is what Python runs, and is given `serve` and the *arguments*.
+        """
+        self._arguments, self.log, self._program = arguments, log, program
         self._environment = {"LITELLM_ENABLE": "false", **environment}
         self.said: list[str] = []
         self.url = ""
@@ -47,7 +52,7 @@ class Daemon:
     def __enter__(self) -> Self:
         self._file = self.log.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "liverouter", "serve", "--port", "0", *self._arguments],
+            [sys.executable, *self._program, "serve", "--port", "0", *self._arguments],
             env=os.environ | self._environment,
             stdout=subprocess.PIPE,
             stderr=self._file,

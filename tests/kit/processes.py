@@ -32,6 +32,7 @@ class Worker:
     Attributes:
         revision: that it applied last.
         errors: what it wrote to standard error, log lines apart.
+        log: the events of its log lines.
     """
 
     def __init__(self, dsn: str, **options: str) -> None:
@@ -51,6 +52,7 @@ class Worker:
         self._numbers = itertools.count(1)
         self._calls = 0
         self.errors = ""
+        self.log: list[str] = []
 
     def __enter__(self) -> Self:
         argv = [sys.executable, "-m", "tests.kit.processes"]
@@ -144,7 +146,9 @@ class Worker:
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            if not line.startswith("{"):  # log lines are JSON
+            if line.startswith("{"):  # log lines are JSON
+                self.log.append(json.loads(line)["event"])
+            else:
                 self.errors += line
 
 

@@ -8,12 +8,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from liverouter.errors import CODES, CallError
+from liverouter.routing.causes import cause_of, kind_of
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+
+    from liverouter.routing.causes import Kind
 
 _IN_A_ROW: Final = 5  # failed attempts after which it fails, however lately it answered
-_QUIET_S: Final = 10.0  # a single failure counts where it has not answered for so long
+_QUIET_S: Final = 8.0  # a single failure counts where it has not answered for so long
 _DAY_S: Final = 86_400.0
+_WORDS: Final[Mapping[Kind, str]] = {
+    "authentication": "the provider does not know the key",
+    "permission": "the account may not do this",
+    "not_found": "there is no such model, or no such address",
+    "rate_limit": "too many calls, or no quota left",
+    "timeout": "no answer came in time",
+    "connection": "the provider cannot be reached",
+    "refusal": "the provider refused to answer",
+    "server": "the provider fails",
+}
+_NO_STATUS: Final = frozenset({"timeout", "connection"})  # nobody answered with one
+_IN_WORDS: Final[Mapping[int, str]] = {  # by status; libraries give 500 to what they cannot read, too
+    402: "no money left, or a limit reached, HTTP 402",
+    500: "the provider fails, or its answer cannot be read",
+}
 _MOST: Final = 1_000  # deployments, and names, that are remembered; far more than any config has
 
 
@@ -25,7 +45,7 @@ class _Course:
         failing_since: when the first failure after the latest answer was.
         failed_at: when the latest one was.
         in_a_row: how many there were.
-        cause: of the latest one: an exception class with its status.
+        cause: of the latest one, as `in_words` says it.
         is_told: an event told that it fails or cools, and none that it is over.
     """
 
@@ -55,6 +75,12 @@ class _Course:
         if self.failing_since is None:
             return False
         return self.in_a_row >= _IN_A_ROW or self.answered_at is None or now - self.answered_at >= _QUIET_S
+
+    def counts_at(self, now: float) -> float | None:
+        """Return when the failures will count that do not yet, if no answer comes; None where there are none."""
+        if self.failing_since is None or self.answered_at is None or self.is_failing(now):
+            return None
+        return self.answered_at + _QUIET_S
 
 
 @dataclass(slots=True)
@@ -89,29 +115,48 @@ class Health:
 
     _deployments: dict[str, _Course] = field(default_factory=dict)
     _calls: dict[str, _Calls] = field(default_factory=dict)
+    _has_news: bool = False
 
     def answered(self, name: str, identifier: str, tokens: int, now: float) -> bool:
         """Note that *identifier* answered a prompt of *tokens*; return whether an event told that it would not."""
-        calls = _of(self._calls, name, _Calls)
+        calls, course = _of(self._calls, name, _Calls), _of(self._deployments, identifier, _Course)
+        self._has_news |= calls.is_failing(now) or course.is_failing(now)
         calls.answered(now)
         calls.tried = frozenset()
         calls.prompted(now, tokens)
-        return _of(self._deployments, identifier, _Course).answered(now)
+        return course.answered(now)
 
     def failed(self, identifier: str, cause: str, now: float) -> None:
         """Note that an attempt at *identifier* failed."""
-        _of(self._deployments, identifier, _Course).failed(now, cause)
+        self._failed(_of(self._deployments, identifier, _Course), now, cause)
 
     def call_failed(self, name: str, tried: Collection[str], cause: str, now: float) -> None:
         """Note that a call under *name* got no answer of those that it *tried*."""
         calls = _of(self._calls, name, _Calls)
-        calls.failed(now, cause)
+        self._failed(calls, now, cause)
         calls.tried |= frozenset(tried)
+
+    def _failed(self, course: _Course, now: float, cause: str) -> None:
+        """Note a failure of *course*."""
+        failed_before = course.is_failing(now)
+        course.failed(now, cause)
+        self._has_news |= course.is_failing(now) and not failed_before
+
+    def take_news(self) -> bool:
+        """Return whether something began to fail, or does no longer, since this was asked last."""
+        news, self._has_news = self._has_news, False
+        return news
 
     def told(self, identifiers: Collection[str]) -> None:
         """Note that an event told that *identifiers* fail, or cool."""
         for identifier in identifiers:
             _of(self._deployments, identifier, _Course).is_told = True
+
+    def counts_in_s(self, now: float) -> float | None:
+        """Return the seconds until failures of which no report tells yet begin to count; None where there are none."""
+        courses = [*self._deployments.values(), *self._calls.values()]
+        moments = [at for course in courses if (at := course.counts_at(now)) is not None]
+        return min(moments) - now if moments else None
 
     def facts(self, name: str, identifiers: Collection[str], now: float) -> dict[str, dict[str, Any]]:
         """Return what a report says of each of *identifiers*, which serve *name*; what there is not is left out.
@@ -151,3 +196,16 @@ def _of(known: dict[str, C], key: str, kind: type[C]) -> C:
 def _ago(then: float | None, now: float) -> float | None:
     """Return the milliseconds from *then* to *now*, None for None."""
     return None if then is None else round((now - then) * 1000, 1)
+
+
+def in_words(error: BaseException) -> str:
+    """Return why an attempt failed as an operator reads it, with the HTTP status that it came to where there was one.
+
+    `problems` takes what ends in 401 to 404 for what only an operator can mend.
+    """
+    kind, cause = kind_of(error), cause_of(error)
+    if isinstance(error, CallError):
+        words = CODES[error.code]
+        return f"{words}, HTTP {cause.status}" if cause.is_for_an_operator else words
+    words = _WORDS.get(kind or "server", cause.name)
+    return words if kind in _NO_STATUS else _IN_WORDS.get(cause.status, f"{words}, HTTP {cause.status}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.chat.health import Health
+from liverouter.chat.health import Health, in_words
 from liverouter.events import CallFailed, CallFailedOver, DeploymentCooling, DeploymentRecovered
 from liverouter.revision import DEFAULT_NAME
 from liverouter.routing.causes import cause_of
@@ -84,7 +84,11 @@ class Total:
 
 
 class UsageCounter:
-    """The counts of one client since they were last drained. Thread-safe; adding costs microseconds."""
+    """The counts of one client since they were last drained. Thread-safe; adding costs microseconds.
+
+    Attributes:
+        on_news: called, on any thread, when something began to fail, or does no longer: a report should tell of it.
+    """
 
     def __init__(
         self, *, bus: Bus, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
@@ -103,6 +107,7 @@ class UsageCounter:
         self._known: OrderedDict[tuple[str, str], Deployment] = OrderedDict()
         self._lines: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()  # the oldest line first
         self._health = Health()
+        self.on_news: Callable[[], None] = lambda: None
 
     def know(self, deployments: Iterable[Deployment]) -> None:
         """Remember *deployments*, so that their ids can be told in full when drained."""
@@ -186,8 +191,7 @@ class UsageCounter:
             total.call_seconds += latency_ms / 1000
             recovers = self._health.answered(model, deployment_id, prompt_tokens, self._monotonic())
             event = self._limited(DeploymentRecovered, deployment_id) if recovers else None
-        if event is not None:
-            self._bus.emit(event)
+        self._tell(event)
 
     def add_failure(self, deployment_id: str, cause: str, *, model: str = DEFAULT_NAME) -> None:
         """Count one failed attempt of a call of *model*; *cause* is an exception class with its status."""
@@ -202,21 +206,24 @@ class UsageCounter:
             self._cell(model, target).failovers += 1
             self._total(model, target).failovers += 1
             event = self._limited(CallFailedOver, origin, target, cause, "" if model == DEFAULT_NAME else model)
-        if event is not None:
-            self._bus.emit(event)
+        self._tell(event)
 
     def cooling(self, deployment_id: str, cooldown: Cooldown) -> None:
         """Tell that *cooldown* began, unless it was just told; an observer of `Cooldowns`."""
         with self._lock:
             self._health.told((deployment_id,))
             event = self._limited(DeploymentCooling, deployment_id, str(cooldown.cause), cooldown.length_s, but=1)
-        if event is not None:
-            self._bus.emit(event)
+        self._tell(event)
 
     def health(self, model: str, deployment_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """Return what a report says of how it goes at each of *deployment_ids* of *model*, see `Health.facts`."""
         with self._lock:
             return self._health.facts(model, deployment_ids, self._monotonic())
+
+    def counts_in_s(self) -> float | None:
+        """Return the seconds until a report has failures to tell of that count for nothing yet, see `Health`."""
+        with self._lock:
+            return self._health.counts_in_s(self._monotonic())
 
     def emit(self, event: Event) -> None:
         """Tell *event* of a call, which counts nothing."""
@@ -259,9 +266,9 @@ class UsageCounter:
     def _add_failure(self, call: Call, identifier: str, error: Exception) -> None:
         """Count one failed attempt of *call*, and against its deployment where the caller is not to blame."""
         self.add_failure(identifier, str(cause_of(error)), model=call.generation.name)
-        if not (cause := cause_of(error, answered=call.answered)).is_the_callers:
+        if not cause_of(error, answered=call.answered).is_the_callers:
             with self._lock:
-                self._health.failed(identifier, str(cause), self._monotonic())
+                self._health.failed(identifier, in_words(error), self._monotonic())
 
     def _call_failed(self, model: str, causes: Mapping[str, Cause]) -> None:
         """Note and tell that a call of *model* failed, unless just told; *causes*: by deployment, in their order."""
@@ -270,8 +277,14 @@ class UsageCounter:
             self._health.call_failed(model, causes, told[-1], self._monotonic())
             self._health.told(causes)
             event = self._limited(CallFailed, model, tuple(causes), told)
+        self._tell(event)
+
+    def _tell(self, event: Event | None) -> None:
+        """Emit *event*, and call `on_news` where something began to fail, or does no longer."""
         if event is not None:
             self._bus.emit(event)
+        if self._health.take_news():
+            self.on_news()
 
     def _cell(self, model: str, deployment_id: str) -> _Cell:
         """Return the counts of the present minute; the caller holds the lock."""

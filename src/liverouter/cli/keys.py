@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from liverouter.cli.outcome import NO_RIGHT
 from liverouter.cli.output import say, show_json, show_table
 from liverouter.cli.session import access, database_options, json_option
+from liverouter.errors import DatabaseError
 from liverouter.secrecy.sealing import Keyring, generate_key, no_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from liverouter.cli.session import Access
+
+_WHERE: Final = "LIVEROUTER_SECRET_KEYS"
 _KEY: Final = {"key_id": "KEY", "secrets": "SECRETS", "in_history": "IN HISTORY", "in_keyring": "HERE", "note": "NOTE"}
 
 
@@ -57,8 +62,7 @@ def rotate_command(*, author: str | None, as_json: bool, database_url: str | Non
       LIVEROUTER_SECRET_KEYS="$NEW,$OLD" liverouter keys rotate
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     db = access("keys rotate", database_url)
-    if (keyring := db.keyring) is None:
-        raise no_keyring("LIVEROUTER_SECRET_KEYS")
+    keyring = sealing_keyring(db)
     done = db.run(lambda repository: repository.reseal(keyring, author=author))
     if as_json:
         show_json({"revision": done.revision, "renewed": done.renewed, "lost": done.lost, "key_id": keyring.newest})
@@ -109,3 +113,21 @@ def _status(key_id: str, used: Mapping[str, Any], here: Sequence[str]) -> dict[s
     else:
         note = "needed for rollbacks only: run `liverouter keys rotate`" if in_history else "can be dropped"
     return {"key_id": key_id, "secrets": secrets, "in_history": in_history, "in_keyring": key_id in here, "note": note}
+
+
+def sealing_keyring(db: Access) -> Keyring:
+    """Return the keyring that seals what a command stores.
+
+    Raises:
+        SecretError: this shell has none (LR501). A new one is no advice where others may have sealed something.
+        DatabaseError: the database cannot be asked for that.
+    """
+    if db.keyring is not None:
+        return db.keyring
+    try:
+        used = db.run(lambda repository: repository.key_usage())
+    except DatabaseError as exc:
+        if exc.code != NO_RIGHT:
+            raise
+        raise no_keyring(_WHERE, "of the services") from None
+    raise no_keyring(_WHERE, used[0]["key_id"] if used else None)

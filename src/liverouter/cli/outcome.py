@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from liverouter.revision import Rows
     from liverouter.secrecy.sealing import Keyring
 
-_NO_RIGHT: Final = "LR207"  # a writer need neither read sealed secrets nor see the fleet
+NO_RIGHT: Final = "LR207"  # a writer need neither read sealed secrets nor see the fleet
 # Problems that a service may not have, for its own environment may hold what this shell's lacks.
 DEPENDS_ON_ENVIRONMENT: Final = ("LR100", "LR102", "LR111", "LR501", "LR502")
 
@@ -43,7 +43,7 @@ class Stored:
         try:
             rows = await repository.read()
         except DatabaseError as exc:
-            if exc.code != _NO_RIGHT:
+            if exc.code != NO_RIGHT:
                 raise
             return cls(revision=(await repository.head()).revision, rows=None, served=False)
         served = any(
@@ -71,7 +71,7 @@ async def visible_instances(repository: SettingsRepository) -> list[dict[str, An
     try:
         return await repository.instances()
     except DatabaseError as exc:
-        if exc.code != _NO_RIGHT:
+        if exc.code != NO_RIGHT:
             raise
         return None
 

@@ -10,6 +10,7 @@ import click
 
 from liverouter.cli import completion
 from liverouter.cli.assignments import parse_assignments, secret_problem
+from liverouter.cli.keys import sealing_keyring
 from liverouter.cli.outcome import Stored, tell
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.credentials import secret_faults
@@ -18,14 +19,13 @@ from liverouter.config.settings import ALERT_WEBHOOK, SETTINGS
 from liverouter.config.values import clip
 from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.secrecy.origins import origin_of
-from liverouter.secrecy.sealing import Secret, no_keyring
+from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from liverouter.postgres.repository import SettingsRepository
     from liverouter.revision import Rows
-    from liverouter.secrecy.sealing import Keyring
 
 _WAIT_S: Final = 10.0
 
@@ -146,7 +146,8 @@ def set_command(
     if faults := [problem for name in secret_names if (problem := secret_problem(name))]:
         raise ConfigError(faults)
     db = access("set", database_url)
-    secrets = _read_secrets(secret_names, db.keyring)
+    keyring = sealing_keyring(db) if secret_names else db.keyring
+    secrets = _read_secrets(secret_names)
     if unfit := [problem for name, secret in secrets.items() for problem in secret_faults(name, secret)]:
         raise ConfigError(unfit)
 
@@ -154,7 +155,7 @@ def set_command(
         stored = await Stored.read(repository)
         sealed = {
             name: sealed_unless_same(
-                stored.rows, name, secret, db.keyring, origins=named or _in_force(stored.rows, changes, name)
+                stored.rows, name, secret, keyring, origins=named or _in_force(stored.rows, changes, name)
             )
             for name, secret in secrets.items()
         }
@@ -270,17 +271,14 @@ def _origins(urls: Sequence[str], secret_names: Sequence[str]) -> list[str]:
     return origins
 
 
-def _read_secrets(names: Sequence[str], keyring: Keyring | None) -> dict[str, Secret]:
+def _read_secrets(names: Sequence[str]) -> dict[str, Secret]:
     """Return the secrets typed in without echo, or the one piped in; blanks and line ends around them are dropped.
 
     Raises:
-        SecretError: there is no key to seal them with (LR501).
         click.UsageError: standard input holds nothing, no text, or is to hold more than one secret.
     """
     if not names:
         return {}
-    if keyring is None:
-        raise no_keyring("LIVEROUTER_SECRET_KEYS")
     if sys.stdin.isatty():
         return {name: Secret(click.prompt(name, hide_input=True, err=True, value_proc=_typed)) for name in names}
     if len(names) > 1:

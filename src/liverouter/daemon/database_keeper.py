@@ -1,4 +1,4 @@
-"""Has the daemon's own PostgreSQL run: notices its end, starts it again, and gives up where that does not help."""
+"""Has the daemon's own PostgreSQL run: notices that it ended or hangs, starts it anew, and gives up in the end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
+from liverouter.embedded.silence import fallen_silent
 from liverouter.errors import DatabaseError, Problem
 from liverouter.events import OwnDatabaseEnded, OwnDatabaseRestarted
 
@@ -25,8 +26,8 @@ _END: Final = "Read postgres.log in the data folder, mend what it says, and star
 class DatabaseKeeper:
     """Watches one embedded server, which it alone starts and stops from then on. For one event loop.
 
-    Whoever killed it, told it to end or filled its disk: it is started again on the same data and port, at most as
-    often as `_PAUSES_S` is long without `_STEADY_S` seconds of rest.
+    Whoever killed it, stopped it, told it to end or filled its disk: it is started again on the same data and port, at
+    most as often as `_PAUSES_S` is long without `_STEADY_S` seconds of rest.
 
     Attributes:
         problem: why nobody can use it at the moment (LR225); None while it runs.
@@ -45,20 +46,29 @@ class DatabaseKeeper:
         """
         tries, since = 0, time.monotonic()
         while True:
-            await asyncio.sleep(_LOOK_S)
-            if not self._server.has_ended:
-                continue
+            reason = await self._until_down()
             tries = 0 if time.monotonic() - since > _STEADY_S else tries
-            tries = await self._restart(tries)
+            tries = await self._restart(tries, reason)
             since = time.monotonic()
 
-    async def _restart(self, tries: int) -> int:
-        """Start the server again after *tries* that did not last; return how many it has been then.
+    async def _until_down(self) -> str:
+        """Return why the server has to be started again, once it has; one that hangs is killed first."""
+        silence = asyncio.create_task(fallen_silent(self._server.host, self._server.port))
+        try:
+            while not self._server.has_ended:
+                if (await asyncio.wait({silence}, timeout=_LOOK_S))[0]:
+                    await asyncio.to_thread(self._server.kill)
+                    return "it answered nothing for a minute, and was killed"
+        finally:
+            silence.cancel()
+        return "it ended, or was told to end"
+
+    async def _restart(self, tries: int, reason: str) -> int:
+        """Start the server again, which is down for *reason*, after *tries* that did not last; return how many it was.
 
         Raises:
             DatabaseError: there were too many (LR225).
         """
-        reason = "it ended, or was told to end"
         while True:
             if tries == len(_PAUSES_S):
                 raise _error(f"{reason}; gave up after {tries} tries", hint=_END)

@@ -19,11 +19,14 @@ from liverouter.secrecy import private_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import psutil
+
 HOST: Final = "127.0.0.1"
 
 _PORTS: Final = range(25_432, 30_000)  # below the ephemeral ranges: no outgoing connection sits there at a restart
 _ANY_PORT: Final = range(1, 65_536)
-_HANDOVER_TIMEOUT_S: Final = 15.0  # for a server whose owner is gone to shut down
+_HANDOVER_TIMEOUT_S: Final = 12.0  # for a server whose owner is gone to shut down, before it is killed
+_KILLED_S: Final = 10.0  # for what was killed to be gone
 _POLL_S: Final = 0.02
 _MAX_LOG_BYTES: Final = 5_000_000
 _MAX_TOLD: Final = 1500  # characters of the log in an error
@@ -83,7 +86,7 @@ class DataFolder:
     def take(self) -> None:
         """Create the folder where it is missing, and lock it.
 
-        Blocks while a server whose owner is dead shuts down, at most `_HANDOVER_TIMEOUT_S` seconds.
+        Blocks while a server whose owner is dead shuts down; after `_HANDOVER_TIMEOUT_S` seconds it is killed.
 
         Raises:
             EmbeddedError: another process runs a server here, or the folder holds something else.
@@ -94,16 +97,19 @@ class DataFolder:
             )
         private_file.make_folder(self.path)
         self._lock_fd = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + _HANDOVER_TIMEOUT_S
+        deadline, is_killed = time.monotonic() + _HANDOVER_TIMEOUT_S, False
         while not _try_lock(self._lock_fd):
             owner = os.pread(self._lock_fd, 20, 0).decode().strip()
-            if _is_alive(owner) or time.monotonic() > deadline:
+            if _is_alive(owner) or (is_killed and time.monotonic() > deadline):
                 self.release()
                 raise EmbeddedError(
                     f"process {owner or 'unknown'} already runs a server on this data folder",
                     where=self.path,
                     hint="Use the DSN that it printed, stop it, or give another data folder.",
                 )
+            if time.monotonic() > deadline:
+                self.kill_server()
+                deadline, is_killed = time.monotonic() + _KILLED_S, True
             time.sleep(_POLL_S)
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, str(os.getpid()).encode(), 0)
@@ -169,34 +175,46 @@ class DataFolder:
         return ""
 
     def clear_stale_pid(self) -> None:
-        """Remove a pid file that an earlier server left, and stop that server; call it with the lock held.
+        """Remove a pid file that an earlier server left, and end that server; call it with the lock held.
 
         The process of that pid is signalled only where its command line names this cluster: it is then an orphan of
         ours, whose supervisor was killed. Any other process was given the pid since and is left alone.
 
         Raises:
-            EmbeddedError: the orphan does not stop.
+            EmbeddedError: the orphan is there even after it was killed.
         """
-        file = self.cluster / "postmaster.pid"
-        try:
-            pid = int(file.read_text().split(maxsplit=1)[0])
-        except FileNotFoundError:
-            return
-        except (ValueError, IndexError):  # a full disk cut it off
-            pid = 0
-        deadline = time.monotonic() + _HANDOVER_TIMEOUT_S
-        if pid and self._runs_here(pid):
+        if (orphan := self._server()) is not None:
             with contextlib.suppress(ProcessLookupError):  # it has ended since the look
-                os.kill(pid, signal.SIGINT)
-            while self._runs_here(pid):
-                if time.monotonic() > deadline:
+                os.kill(orphan.pid, signal.SIGINT)
+            if not self._ends(_HANDOVER_TIMEOUT_S):
+                self.kill_server()
+                if not self._ends(_KILLED_S):
                     raise EmbeddedError(
-                        f"process {pid}, an orphaned server, does not stop",
+                        f"process {orphan.pid}, an orphaned server, does not stop",
                         where=self.path,
-                        hint=f"Stop process {pid}.",
+                        hint=f"Stop process {orphan.pid}.",
                     )
-                time.sleep(_POLL_S)
-        file.unlink(missing_ok=True)
+        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+
+    def kill_server(self) -> None:
+        """Kill the server that runs here, because it hangs, with all its processes and its supervisor.
+
+        Blocks until they are gone, at most `_KILLED_S` seconds. What is stopped by a signal heeds no other but this,
+        and a process that is left keeps the next server from starting.
+        """
+        import psutil  # of the extra `embedded`, which a user who names a database does not install
+
+        if (server := self._server()) is None:
+            return
+        with contextlib.suppress(psutil.Error):
+            processes = [server, *server.children(recursive=True)]
+            parent = server.parent()
+            if parent is not None and str(self.path) in parent.cmdline():
+                parent.kill()  # first, so that it does not tidy up meanwhile; its owner waits for it
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=_KILLED_S)
 
     def rotate_log(self) -> int:
         """Set a log aside that has grown beyond `_MAX_LOG_BYTES`; return the byte at which the next line begins."""
@@ -212,14 +230,24 @@ class DataFolder:
             return " ".join(file.read().decode(errors="replace").split())[-_MAX_TOLD:]
         return ""
 
-    def _runs_here(self, pid: int) -> bool:
-        """Tell whether process *pid* runs and has this cluster on its command line."""
-        import psutil  # of the extra `embedded`, which a user who names a database does not install
+    def _server(self) -> psutil.Process | None:
+        """Return the process of the pid file where it runs, and has this cluster on its command line; else None."""
+        import psutil
 
         try:
-            return str(self.cluster) in psutil.Process(pid).cmdline()
-        except psutil.Error:
-            return False  # ended, a zombie, or another user's
+            process = psutil.Process(int((self.cluster / "postmaster.pid").read_text().split(maxsplit=1)[0]))
+            return process if str(self.cluster) in process.cmdline() else None
+        except (OSError, ValueError, IndexError, psutil.Error):
+            return None  # no file, or a full disk cut it off; ended, a zombie, or another user's
+
+    def _ends(self, timeout_s: float) -> bool:
+        """Wait until no server runs here, and tell whether that came within *timeout_s* seconds."""
+        deadline = time.monotonic() + timeout_s
+        while self._server() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
 
 def _holds_only(folder: Path, name: str) -> bool:

@@ -144,6 +144,11 @@ class EmbeddedPostgres:
         finally:
             self._stays = False
 
+    def kill(self) -> None:
+        """Kill the server, because it hangs, with all its processes; blocks. `restart` or `stop` comes next."""
+        if self._folder is not None:
+            self._folder.kill_server()
+
     def stop(self) -> None:
         """Shut the server down and remove everything temporary; blocks, about 0.1 s. Does nothing once it is stopped.
 

@@ -58,11 +58,16 @@ class Alerts:
 
         Raises:
             DatabaseError: it cannot be asked, or not be told what came of it.
+            Exception: what nobody foresaw; the turn is another's then.
         """
         if (news := await self._repository.next_alert()) is None:
             return
         url = webhook.reveal()
-        error = await _post(url, document(news, host=urlsplit(url).hostname or ""))
+        try:
+            error = await _post(url, document(news, host=urlsplit(url).hostname or ""))
+        except Exception as exc:
+            await self._repository.settle_alert(news["ticket"], type(exc).__name__)
+            raise
         await self._repository.settle_alert(news["ticket"], error)
         gained, lost, origin = len(news["gained"]), len(news["lost"]), origin_of(url)
         self._bus.emit(AlertSent(origin, gained, lost) if error is None else AlertFailed(origin, gained, lost, error))
@@ -94,7 +99,7 @@ def _bounded(lines: Sequence[str]) -> list[str]:
 async def _post(url: str, body: Mapping[str, Any]) -> str | None:
     """Post *body* to *url* alone: no redirect is followed, no cookie or credential sent; return why that failed.
 
-    The error is a status or the name of a class: texts of exceptions repeat the URL.
+    The error is a status or words of ours: texts of exceptions repeat the URL.
     """
     import aiohttp  # which takes a moment, and few have a webhook
 
@@ -106,5 +111,11 @@ async def _post(url: str, body: Mapping[str, Any]) -> str | None:
             session.post(url, json=body, allow_redirects=False) as response,
         ):
             return None if response.status < _FIRST_REFUSAL else f"HTTP {response.status}"
-    except (aiohttp.ClientError, OSError, ValueError) as exc:
+    except TimeoutError:
+        return f"no answer within {_TIMEOUT_S:g} s"
+    except aiohttp.ClientSSLError:
+        return "TLS failed: its certificate is not trusted here"
+    except (aiohttp.ClientConnectionError, OSError):
+        return "it cannot be reached, or ended the connection"
+    except (aiohttp.ClientError, ValueError) as exc:
         return type(exc).__name__

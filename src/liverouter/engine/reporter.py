@@ -111,6 +111,7 @@ class Reporter:
         self._sending: asyncio.Task[Head] | None = None
         self._on_its_way: _News | None = None  # what `_sending` tells, where `run` was cancelled meanwhile
         self._complained_at = -_COMPLAIN_EVERY_S
+        usage.on_news = self._changed.set
 
     def observe(self, event: Event) -> None:
         """Take note of *event*; wakes `run` when the database should know at once."""
@@ -147,8 +148,13 @@ class Reporter:
         """
         while True:
             await self._report()
-            await self._changed.wait(self._options.heartbeat_interval_s or _UNASKED_S)
+            await self._changed.wait(self._pause_s())
             self._changed.clear()
+
+    def _pause_s(self) -> float:
+        """Return the seconds until the next report: for the heartbeat, or sooner where failures begin to count."""
+        pause_s, counts_in_s = self._options.heartbeat_interval_s or _UNASKED_S, self._usage.counts_in_s()
+        return pause_s if counts_in_s is None else min(pause_s, counts_in_s)
 
     async def first_report(self, timeout_s: float) -> bool:
         """Return whether a report was tried within *timeout_s* seconds; no view shows this process before the first."""

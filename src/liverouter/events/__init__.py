@@ -300,7 +300,7 @@ class SharedCooldownsChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class OwnDatabaseEnded(Event):
-    """The PostgreSQL that `liverouter serve` runs is down, or did not start; it is started again by itself."""
+    """The PostgreSQL that `liverouter serve` runs is down, hangs or did not start; it is started again by itself."""
 
     name: ClassVar[str] = "own_database.ended"
     level: ClassVar[Level] = "warning"

@@ -55,6 +55,11 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
         "the database's notification queue is full",
         "A session that listens sits in an open transaction: see pg_stat_activity, state 'idle in transaction'",
     ),
+    "55000": (
+        "LR201",
+        "the database takes no new connections",
+        "Somebody shut it for them; its owner opens it: ALTER DATABASE … WITH ALLOW_CONNECTIONS true",
+    ),
     "55P03": ("LR208", "a lock was not to be had in time", "Somebody holds a table of schema liverouter: see pg_locks"),
     "57014": ("LR208", "a statement took too long", "Somebody holds a table of ours: see pg_locks"),
     "57": ("LR201", "the database is starting, stopping, or ended this connection", "It is tried again"),

@@ -114,6 +114,7 @@ alert_turn = Table(
     Column("news", JSONB),
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("error", Text),
+    Column("holder", Integer),
     CheckConstraint("only_row", name="alert_turn_one_row"),
 )
 

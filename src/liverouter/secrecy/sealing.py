@@ -30,7 +30,7 @@ _BETWEEN_KEYS: Final = re.compile(r"[,\s]+")
 _FINGERPRINT_LABEL: Final = b"liverouter fingerprint v1"  # public on purpose: see `fingerprint`
 _ANY_TEXT: Final = "surrogatepass"  # the environment may hold bytes that are no UTF-8
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
-_SAME: Final = "Start this process with the LIVEROUTER_SECRET_KEYS that sealed what is stored: they hold key {}"
+_SAME: Final = "Give this process the LIVEROUTER_SECRET_KEYS that sealed what is stored (key {}); a new key opens none"
 _GENERATE: Final = "Make one with `liverouter keys generate` and give it as LIVEROUTER_SECRET_KEYS"
 
 
@@ -273,7 +273,7 @@ def no_keyring(where: str, sealed_with: str | None = None) -> SecretError:
     A new one would open nothing of that.
     """
     hint = _GENERATE if sealed_with is None else _SAME.format(sealed_with)
-    return SecretError("no secret key is configured", code="LR501", where=where, hint=hint)
+    return SecretError("this process has no keyring, which seals and opens keys", code="LR501", where=where, hint=hint)
 
 
 def _hint_again(where: str) -> str:

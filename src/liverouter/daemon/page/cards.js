@@ -108,7 +108,7 @@ export class Cards {
 		// A further card of a provider: the same key, another that is stored, or one of its own.
 		const names = [...new Set([spec.name, name, ...Object.keys(secrets).filter((one) => one.startsWith(spec.name))])];
 		slot.firstChild.after(select({
-			value: name, options: [...names.map((one) => [one, one === spec.name ? `${this.asElsewhere(card)}: ${one}` : one]), ["", "Another key…"]],
+			value: name, options: [...names.map((one) => [one, one === spec.name ? this.asElsewhere(card) : one]), ["", "Another key…"]],
 			"aria-label": `Which ${spec.label}: ${card.index ? `fallback ${card.index}` : "primary"}`, "data-key": `${key}-choice`,
 			onvalue: (value) => { card.useSecret(spec, value || draft.freeSecret(spec.name)); this.redraw(key); },
 		}));

@@ -6,6 +6,7 @@ import { placeOf, sentence, tell } from "./words.js";
 const STATES = { initializing: "Not serving yet", live: "Live", stale: "Live, database lost", poll_only: "Live, changes come late", offline: "Stopped" };
 const SHOWN = 6;
 const AT_TOP = /^LR([24]|115|32[0138])/; // of what processes report
+const OF_ROWS = /^LR[15]/; // of what makes a head refused, told by each process
 const BESIDE = ["LR403", "LR408"]; // left out: shown as the refused head and in the list of processes, or gone in a moment
 
 // Draws what *world* says: status, problems, left, database, lost (since when nothing is heard), newer, refused.
@@ -58,9 +59,10 @@ export class Notices {
 		const { status, lost, database, problems, refused } = this.world;
 		if (!status) return;
 		const state = lost ? "offline" : database && status.state === "live" ? "stale" : status.state;
-		const errors = new Set(problems.filter(({ severity }) => severity === "error").map(({ where }) => where)).size + (refused && !problems.some(({ code }) => code === "LR403") ? 1 : 0);
-		const fails = errors > 0 && state === "live"; // never green while an error stands
-		const words = fails ? `Live, ${errors} ${errors > 1 ? "things fail" : "thing fails"}` : STATES[state];
+		const errors = problems.filter(({ severity, code }) => severity === "error" && !BESIDE.includes(code) && !(refused && OF_ROWS.test(code)));
+		const failing = new Set(errors.map(({ where }) => where)).size + (refused ? 1 : 0);
+		const fails = failing > 0 && state === "live"; // never green while an error stands
+		const words = fails ? `Live, ${failing} ${failing > 1 ? "things fail" : "thing fails"}` : STATES[state];
 		$("state").className = `state ${fails ? "failing" : state}`;
 		say($("state"), lost ? `Connection lost at ${clock(lost)}` : words + (status.revision == null ? "" : ` · revision ${status.revision}`));
 		say($("database"), status.database);

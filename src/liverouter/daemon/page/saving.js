@@ -44,7 +44,7 @@ export class Saving {
 		$("save").disabled = $("discard").hidden = $("signature").hidden = !changed.length;
 		$("bar-text").classList.toggle("fault", Boolean(said ? this.fault : outage));
 		const edits = changed.length && `${count(changed.length, "unsaved change")}: ${changed.map(labelOf).join(", ")}`;
-		say($("bar-text"), said || [outage, edits].filter(Boolean).join("; ") || "Everything is saved");
+		say($("bar-text"), said || [outage, edits].filter(Boolean).join("; ") || (this.draft.base.revision ? "Everything is saved" : "Nothing is stored yet"));
 	}
 
 	// After each edit: show what is not saved, and its Problems once nothing is edited for 400 ms.

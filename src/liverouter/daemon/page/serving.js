@@ -52,7 +52,7 @@ function deployment(one, points, health) {
 		h("p", { class: "facts" }, h("span", {}, count(one.processes, "process", "processes")), h("span", {}, count(calls, "call"), calls > 0 && `, ${ms(spent / calls)}`),
 			answered ? h("span", {}, "answered ", ago(answered.minute)) : one.answered_on && h("span", {}, `answered ${dayOf(one.answered_on)}`),
 			failovers > 0 && h("span", { class: "warn" }, `${failovers} by failover`), failures > 0 && h("span", { class: "bad" }, count(failures, "failed attempt")),
-			one.cooling > 0 && h("span", { class: "warn" }, `left alone on ${one.cooling}`)),
+			one.cooling > 0 && h("span", { class: "warn" }, `left alone by ${count(one.cooling, "process", "processes")}`)),
 		health.filter((problem) => problem.deployment === one.deployment_id && problem.code !== "LR322").map(line));
 }
 
