@@ -24,6 +24,7 @@ REVISIONS: Final = (
     "0015_psql",
     "0016_roles",
     "0017_in_force",
+    "0018_vendors",
 )
 HEAD: Final = REVISIONS[-1]
 # What the names of a database's roles begin with: by a function's text, which a login without any right can read, too.
