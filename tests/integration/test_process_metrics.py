@@ -39,7 +39,7 @@ class TestRegister:
     def test_registry_of_the_application_tells_of_its_calls(
         self, db: psycopg.Connection[Any], dsn: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Each call and failed attempt once, per name and deployment; a report that drains the counts changes nothing."""
+        """Each call and failed attempt once, per name and deployment; a report that drains counts changes nothing."""
         registry = CollectorRegistry()
         with StandIn("openai") as first, StandIn("anthropic") as second:
             rows = primary(first) | {"llm_fallback_config": fallback(second), "litellm_enable": False}
