@@ -5,7 +5,7 @@ from __future__ import annotations
 from liverouter.postgres.migrate import run_sql
 
 revision = "0019_turns"
-down_revision = "0017_in_force"
+down_revision = "0018_vendors"
 
 
 def upgrade() -> None:

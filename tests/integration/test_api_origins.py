@@ -70,6 +70,30 @@ class TestOrigins:
         assert (answer["changed"], answer["problems"]) == (True, [])
 
 
+class TestVendors:
+    """Of the provider litellm: each key is bound to the vendor of the model that it is saved with."""
+
+    def test_key_does_not_move_with_the_model(self, api: Api, openai: StandIn) -> None:
+        """LR111 for a draft, and for what is saved; the key once more, with the model, mends it."""
+        entry = {"provider": "litellm", "model": "groq/m", "litellm_params": {"api_key": {"secret": "team"}}}
+        api.save(settings=config(openai, **{"llm:fast": entry}), secrets={"openai_api_key": KEY, "team": "of-groq"})
+        assert api.get("/api/config")["secrets"]["team"]["origins"] == ["https://api.groq.com"]
+        moved = {"llm:fast": entry | {"model": "xai/m"}}
+        said = api.client.post("/api/check", json={"settings": moved}).json()
+        assert [(p["code"], p["where"]) for p in said["problems"]] == [
+            ("LR111", "settings.llm:fast.litellm_params.api_key")
+        ]
+        copied = {"llm:slow": moved["llm:fast"]}
+        answer = api.client.put("/api/config", json={"settings": copied}, headers={"If-Match": "*"}).json()
+        assert [p["code"] for p in answer["problems"]] == ["LR111"]
+        body = {"settings": {**moved, "llm:slow": None}, "secrets": {"team": "of-xai"}}
+        answer = api.client.put("/api/config", json=body, headers={"If-Match": "*"}).json()
+        assert answer["problems"] == []
+        assert api.get("/api/config")["secrets"]["team"]["origins"] == ["https://api.x.ai"]
+        (spec,) = [p for p in api.get("/api/providers")["providers"] if p["name"] == "litellm"]
+        assert "groq" not in spec["own_hosts"]
+
+
 class TestGoogleCredentials:
     @pytest.mark.parametrize("route", ["/api/check", "/api/config"])
     def test_no_file_is_read_by_a_federation(self, api: Api, tmp_path: Path, route: str) -> None:

@@ -47,9 +47,9 @@ def test_commands_of_the_page_make_a_config(cli: Cli, db: Session) -> None:
     assert bound == {
         "openai_compatible_api_key": ["https://gateway.internal"],
         "groq": ["https://api.groq.com"],
-        "openrouter": [],
-        "aws_id": [],
-        "aws_secret": [],
+        "openrouter": ["https://openrouter.ai"],
+        "aws_id": ["https://bedrock-runtime.eu-west-1.amazonaws.com"],
+        "aws_secret": ["https://bedrock-runtime.eu-west-1.amazonaws.com"],
     }
     shown = cli("show", "--json").json
     assert [p for p in shown["problems"] if p["severity"] == "error"] == []
@@ -60,12 +60,12 @@ def test_commands_of_the_page_make_a_config(cli: Cli, db: Session) -> None:
 
 
 def test_database_judges_and_binds_them(cli: Cli, db: Session) -> None:
-    """While nobody runs: an object where one belongs, no warning of keys that nobody needs; a plain key is refused."""
+    """While nobody runs: an object where one belongs, a warning of keys that rows refer to; no plain key."""
     put(db, llm_provider="openai-compatible", llm_model="m", openai_compatible_api_base="http://gateway.internal/v1")
     assert rows(db, "SELECT code FROM liverouter.problems") == []
     db.execute(b"""SELECT liverouter.set_setting('litellm_params', '{"api_key": {"secret": "x"}}')""")
     put(db, llm_provider="litellm", llm_model="openrouter/x")
-    assert rows(db, "SELECT code FROM liverouter.problems") == []
+    assert rows(db, "SELECT code, object FROM liverouter.problems") == [{"code": "LR102", "object": "secrets.x"}]
     assert value(db, "SELECT provider FROM liverouter.desired_config") == "litellm"
     refused = cli("set", 'litellm_params={"api_key": "sk-plain-key-of-mine"}')
     assert refused.code == 1

@@ -1,10 +1,11 @@
-"""Google's token desk may hang too: it gets the time that `litellm_timeout` gives to an attempt, and no more."""
+"""Google's token desk may hang or be away: it gets the time of an attempt, and a call is told what became of it."""
 
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from langchain_core import exceptions as core
 
 from liverouter.testing import MemoryRouter, StandIn, service_account_json
 from tests.kit.dialects import DIALECTS
+from tests.kit.ports import ClosedPort
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import METHODS, ask
 
@@ -33,6 +35,48 @@ def silent_desk() -> Iterator[str]:
         listener.listen(64)
         # with a path: litellm keeps tokens by the key file's text, and a stand-in may have had the port before
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/silent"
+
+
+@pytest.fixture
+def parting_desk() -> Iterator[str]:
+    """The host and port of a server that ends each connection at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def part() -> None:
+            with suppress(OSError):  # the listener's end
+                while True:
+                    listener.accept()[0].close()
+
+        thread = threading.Thread(target=part)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("dialect", ["vertex-ai", "vertex-ai claude"])
+def test_desk_that_is_not_reached_is_a_lost_connection(
+    dialect: str, parting_desk: str, monkeypatch: pytest.MonkeyPatch, *, enabled: bool
+) -> None:
+    """Refused, ended, without TLS, behind a proxy without a name: it may pass, and nobody's key is wrong."""
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    with StandIn("vertex-ai") as vertex, closing(ClosedPort()) as closed:
+        rows = DIALECTS[dialect].rows(vertex) | {"litellm_enable": enabled, "litellm_num_retries": 0}
+        rows |= {"litellm_cooldown_time": 0, "litellm_timeout": LONG_S}
+        with MemoryRouter(rows, secrets={"vertex_ai_credentials": service_account_json(vertex.base_url)}) as live:
+            for address, told in (
+                (f"http://127.0.0.1:{closed.number}", "connection refused by"),
+                (f"http://{parting_desk}", "connection"),
+                (f"https://{parting_desk}", "127.0.0.1"),
+                ("https://oauth2.googleapis.com", "cannot be resolved"),
+            ):
+                if address.endswith(".com"):
+                    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:9")
+                live.set(secrets={"vertex_ai_credentials": service_account_json(address)})
+                with pytest.raises(core.ModelConnectionError, match=told):
+                    live.chat_model().invoke("hi")
+        assert vertex.requests == ()
 
 
 @pytest.mark.parametrize(("dialect", "method"), WAYS)

@@ -39,10 +39,11 @@ class TestRegister:
     def test_registry_of_the_application_tells_of_its_calls(
         self, db: psycopg.Connection[Any], dsn: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Each call and each failed attempt once, per deployment; a report that drains the counts changes nothing."""
+        """Each call and failed attempt once, per name and deployment; a report that drains counts changes nothing."""
         registry = CollectorRegistry()
         with StandIn("openai") as first, StandIn("anthropic") as second:
             rows = primary(first) | {"llm_fallback_config": fallback(second), "litellm_enable": False}
+            rows["llm:fast"] = {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": fallback(second)}
             put(db, **rows, litellm_num_retries=0, litellm_allowed_fails=100)
             for name, value in (first.secrets() | second.secrets()).items():
                 monkeypatch.setenv(name.upper(), value)
@@ -54,19 +55,24 @@ class TestRegister:
                 model.invoke("hi")
                 live.usage.drain()
                 list(model.stream("hi"))
+                live.chat_model("fast").invoke("hi")
                 with pytest.raises(ValueError, match="Duplicated"):
                     metrics.register(registry, client=live)
                 found = {
-                    (sample.name, sample.labels.get("role", "")): sample.value
+                    (sample.name, sample.labels.get("role", ""), sample.labels.get("name", "")): sample.value
                     for family in registry.collect()
                     for sample in family.samples
                 }
         expected = {"calls": (1, 2), "failures": (2, 0), "failovers": (0, 2)}
         for name, (at_primary, at_fallback) in expected.items():
-            assert found[f"liverouter_process_{name}_total", "primary"] == at_primary
-            assert found[f"liverouter_process_{name}_total", "fallback"] == at_fallback
-        assert found["liverouter_process_completion_tokens_total", "fallback"] > 0
-        assert found["liverouter_revision", ""] == 1
+            assert found[f"liverouter_process_{name}_total", "primary", "default"] == at_primary
+            assert found[f"liverouter_process_{name}_total", "fallback", "default"] == at_fallback
+        assert found["liverouter_process_completion_tokens_total", "fallback", "default"] > 0
+        for name, at_fast in {"calls": (0, 1), "failures": (1, 0), "failovers": (0, 1)}.items():
+            roles = ("primary", "fallback")
+            assert tuple(found[f"liverouter_process_{name}_total", role, "fast"] for role in roles) == at_fast
+        assert found["liverouter_process_cooling_seconds", "primary", "fast"] == 0
+        assert found["liverouter_revision", "", ""] == 1
 
 
 class TestDeploy:

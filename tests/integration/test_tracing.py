@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from liverouter import CallError
-from liverouter.testing import StandIn
-from tests.kit.standins import collect, live
+from liverouter.testing import MemoryRouter, StandIn
+from tests.kit.standins import collect, fallback, live
 from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
 
 if TYPE_CHECKING:
@@ -66,10 +66,20 @@ def standins() -> Iterator[tuple[StandIn, StandIn]]:
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["litellm", "native"])
-def model(request: pytest.FixtureRequest, standins: tuple[StandIn, StandIn]) -> Iterator[LiveChatModel]:
-    """A handle over them, by each engine."""
-    with live(*standins, litellm_enable=request.param, litellm_num_retries=0, litellm_allowed_fails=1000) as router:
-        yield router.chat_model()
+def router(request: pytest.FixtureRequest, standins: tuple[StandIn, StandIn]) -> Iterator[MemoryRouter]:
+    """A client of them, by each engine; its model "fast" asks the one for a smaller model, and then the other."""
+    fast: dict[str, Any] = {
+        "llm:fast": {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": fallback(standins[1])}
+    }
+    rows: dict[str, Any] = {"litellm_enable": request.param, "litellm_num_retries": 0, "litellm_allowed_fails": 1000}
+    with live(*standins, **rows, **fast) as router:
+        yield router
+
+
+@pytest.fixture
+def model(router: MemoryRouter) -> LiveChatModel:
+    """The handle of the default."""
+    return router.chat_model()
 
 
 class TestCall:
@@ -137,6 +147,30 @@ class TestCall:
         assert [span.status.status_code for span in found] == [trace.StatusCode.ERROR] * 3
         assert all(span.status.description is None and not span.events for span in found)
         assert (found[-1].attributes or {})["error.type"] == "EveryDeploymentFailedError"
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_model_of_another_name_is_told_by_it(
+        self,
+        router: MemoryRouter,
+        standins: tuple[StandIn, StandIn],
+        spans: Callable[[], list[ReadableSpan]],
+        way: str,
+    ) -> None:
+        """Its own primary, its own fallback; a name that nobody configured is the default's."""
+        standins[0].fail("500")
+        try:
+            WAYS[way](router.chat_model("fast"))
+        finally:
+            standins[0].heal()
+        failed, answered, call = spans()
+        assert call.name == "chat gpt-4o-mini"
+        facts = call.attributes or {}
+        assert (facts["liverouter.name"], facts["liverouter.role"]) == ("fast", "fallback")
+        assert (failed.attributes or {})["gen_ai.request.model"] == "gpt-4o-mini"
+        assert facts["gen_ai.response.model"] == (answered.attributes or {})["gen_ai.request.model"]
+        WAYS[way](router.chat_model("nobody-configured-it"))
+        call = spans()[-1]
+        assert ((call.attributes or {})["liverouter.name"], call.name) == ("default", "chat gpt-4o")
 
     def test_stream_left_early_ends_its_spans_without_error(
         self, model: LiveChatModel, spans: Callable[[], list[ReadableSpan]], wait_until: Callable[..., None]

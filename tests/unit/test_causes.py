@@ -19,6 +19,15 @@ from liverouter.routing.causes import (
 )
 from liverouter.routing.said import Said
 
+LOST = (
+    (ConnectionRefusedError(), "connection", 500),
+    (httpx.ConnectError("no such name"), "connection", 500),
+    (httpx.RemoteProtocolError("closed"), "connection", 500),
+    (TimeoutError(), "timeout", 408),
+    (httpx.ReadTimeout("slow"), "timeout", 408),
+    (httpx.DecodingError("no token"), "server", 500),
+)
+
 
 class GoogleError(Exception):
     """An error that calls its status a code."""
@@ -233,3 +242,19 @@ class TestUnsendable:
         """It says the most."""
         root = KeyError("type")
         assert root_of(behind(litellms("APIConnectionError", 500), behind(ValueError(), root))) is root
+
+
+@pytest.mark.parametrize(("cause", "kind", "status"), LOST)
+@pytest.mark.parametrize("name", ["TransportError", "RefreshError"])
+def test_who_gives_tokens_and_is_not_reached_is_no_wrong_key(
+    cause: Exception, kind: str, status: int, name: str
+) -> None:
+    """In google-auth's own words, and in litellm's; a refusal of the key has nothing behind it."""
+    if (name, kind) == ("RefreshError", "server"):  # for what Google answered
+        kind, status = "authentication", 401
+    for error in (
+        behind(of_google_auth(name), cause),
+        behind(litellms("APIConnectionError", 500), behind(of_google_auth(name), cause)),
+        behind(litellms("InternalServerError", 500), behind(of_google_auth(name), cause)),
+    ):
+        assert (kind_of(error), cause_of(error).status) == (kind, status)

@@ -70,9 +70,10 @@ def judged(
     stored_with: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Validation:
-    """Validate *settings* with the secrets stored while rows *stored_with* were in force."""
+    """Validate *settings* with the secrets stored while rows *stored_with* were in force, by default these."""
+    before = settings if stored_with is None else stored_with
     sealed = {
-        name: sealed_unless_same(None, name, Secret(value), KEYRING, origins=origins_in_force(stored_with or {}, name))
+        name: sealed_unless_same(None, name, Secret(value), KEYRING, origins=origins_in_force(before, name))
         for name, value in SECRETS.items()
     }
     raw = Rows("e1", 7, "c1", datetime(2026, 11, 23, tzinfo=UTC), 1.0, dict(settings), sealed)
@@ -182,11 +183,52 @@ class TestKeysGoWhereTheyWereMeantToGo:
     def test_base_of_a_later_row_gets_no_key(self, made: Any) -> None:
         """LR111 names both addresses; the key that was stored beside that base may go there."""
         settings = made(api_base=f"{EVIL}/v1", **KEY)
-        validation = judged(settings)
+        validation = judged(settings, stored_with=made(**KEY))
         assert codes(validation) == [("LR111", f"{PLACES[made]}.api_base")]
         assert f"liverouter set --secret team --for {EVIL}" in validation.problems[0].hint
-        assert judged(settings, stored_with=settings).snapshot is not None
-        assert judged(made(api_base="http://127.0.0.1:8000", **KEY)).snapshot is not None
+        assert judged(settings).snapshot is not None
+        assert judged(made(api_base="http://127.0.0.1:8000", **KEY), stored_with={}).snapshot is not None
+
+    @pytest.mark.parametrize("made", PLACES)
+    @pytest.mark.parametrize("other", sorted({*SPEC.vendors} - {"openrouter", "bedrock", "ollama", "ollama_chat"}))
+    def test_vendor_gets_no_other_vendor_s_key(self, made: Any, other: str) -> None:
+        """However well it is known: a change of the model alone does not move a key."""
+        assert judged(made(**KEY)).snapshot is not None
+        moved = made(f"{other}/m", **KEY)
+        validation = judged(moved, stored_with=made(**KEY))
+        assert codes(validation) == [("LR111", f"{PLACES[made]}.api_key")]
+        assert "stored for https://openrouter.ai; this leads to" in validation.problems[0].message
+        assert judged(moved).snapshot is not None
+        said = made(f"{other}/m", api_base=SPEC.vendors[other], **KEY)
+        assert codes(judged(said, stored_with=made(**KEY))) == [("LR111", f"{PLACES[made]}.api_base")]
+
+    @pytest.mark.parametrize("made", PLACES)
+    def test_region_gets_no_other_region_s_keys(self, made: Any) -> None:
+        """Nor does another partition of AWS, or another vendor."""
+        before = made("bedrock/x", **AWS)
+        for region in ("us-east-1", "cn-north-1"):
+            found = codes(judged(made("bedrock/x", **(AWS | {"aws_region_name": region})), stored_with=before))
+            assert {code for code, _ in found} == {"LR111"}
+        key = {"api_key": {"secret": "aws_secret"}}
+        assert codes(judged(made("groq/x", **key), stored_with=before)) == [("LR111", f"{PLACES[made]}.api_key")]
+
+    @pytest.mark.parametrize("provider", ["openai", "anthropic"])
+    def test_provider_of_its_own_gets_no_vendor_s_key(self, provider: str) -> None:
+        """Nor the other way round; what was stored for a gateway may be the provider's own as well."""
+        fast = {"provider": provider, "model": "gpt-5.4", "api_key": {"secret": "team"}}
+        asked = {**PRIMARY, "llm:fast": fast}
+        gateway = {**PRIMARY, "llm:fast": {**fast, "api_base": "https://gateway.internal"}}
+        assert codes(judged(asked, stored_with=rows(**KEY))) == [("LR111", "settings.llm:fast.api_key")]
+        for before in ({}, gateway, asked):
+            assert judged(asked, stored_with=before).snapshot is not None
+        assert codes(judged(rows(**KEY), stored_with=asked)) == [("LR111", "settings.litellm_params.api_key")]
+
+    def test_key_that_nothing_asked_for_goes_nowhere(self) -> None:
+        """Until it is stored beside the rows that ask for it, or for an address that is named."""
+        validation = judged(rows(**KEY), stored_with={})
+        assert codes(validation) == [("LR111", "settings.litellm_params.api_key")]
+        assert "stored for this machine alone" in validation.problems[0].message
+        assert "liverouter set --secret team --for https://openrouter.ai" in validation.problems[0].hint
 
     @pytest.mark.parametrize("name", ["aws_id", "aws_secret"])
     def test_every_secret_is_held_and_not_the_first_alone(self, name: str) -> None:
@@ -222,13 +264,14 @@ class TestKeysGoWhereTheyWereMeantToGo:
             settings = made(api_base="https://gateway.internal/v1", **KEY)
             assert origins_in_force(settings, "team") == ("https://gateway.internal",)
             assert "team" in secrets_referred_to(settings)
-        assert origins_in_force(rows(**KEY), "team") == ()
+            assert origins_in_force(made(**KEY), "team") == ("https://openrouter.ai",)
+            assert origins_in_force(made("cohere/command-r", **KEY), "team") == ()
 
     def test_whole_row_may_come_from_the_environment(self) -> None:
         """As every row."""
         settings = {"llm_provider": "litellm", "llm_model": "groq/llama"}
         environ = {"LITELLM_PARAMS": '{"api_key": {"secret": "team"}}'}
-        snapshot = judged(settings, environ=environ).snapshot
+        snapshot = judged(settings, stored_with=rows("groq/llama", **KEY), environ=environ).snapshot
         assert snapshot is not None
         assert snapshot.primary.secrets["api_key"].reveal() == "key-of-the-team"
 

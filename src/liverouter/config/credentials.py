@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from liverouter.config.settings import HINTS
 from liverouter.config.values import MEND_FILE, Values, clip
 from liverouter.errors import SecretError
-from liverouter.providers import NO_HOSTS, OWNERS, Contents
+from liverouter.providers import NO_HOSTS, OWNERS, PROVIDERS, Contents
 from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.origins import is_loopback, origin_of
 from liverouter.secrecy.sealing import Secret, open as unseal
@@ -44,7 +44,20 @@ class Credential:
 
     def may_go_to(self, origin: str) -> bool:
         """Tell whether it may be sent to *origin*."""
-        return origin in self.origins or is_loopback(origin) or self.owner.is_own(origin)
+        return origin in self.origins or is_loopback(origin) or (self.goes_to_its_owner and self.owner.is_own(origin))
+
+    @property
+    def goes_to_its_owner(self) -> bool:
+        """Tell whether it may be sent to the owner's own hosts, whatever it was stored for.
+
+        A stored one with a name of its own may be anybody's: not so where it was stored for other vendors alone, nor
+        where the owner stands for many.
+        """
+        if not self.stored or self.name in OWNERS:
+            return True
+        others = [spec for spec in PROVIDERS.values() if spec is not self.owner]
+        of_others = [any(spec.is_own(origin) for spec in others) for origin in self.origins]
+        return not self.owner.vendors and not (of_others and all(of_others))
 
 
 def find(values: Values, name: str, user: ProviderSpec, *, referenced: bool) -> Credential | None:
@@ -88,7 +101,7 @@ def check_origin(values: Values, credential: Credential, endpoint: str, place: s
     owner, is_own = credential.owner, trusted and OWNERS.get(credential.name) is credential.user
     if credential.source == _NONE or is_own or credential.may_go_to(origin):
         return
-    own = [] if owner.own_hosts is NO_HOSTS else [f"{owner.label}'s own hosts"]
+    own = [f"{owner.label}'s own hosts"] if credential.goes_to_its_owner and owner.own_hosts is not NO_HOSTS else []
     meant = ", ".join([*own, *credential.origins]) or "this machine alone"
     again = f"liverouter set --secret {clip(credential.name or user_secret(owner))} --for {origin}"
     if credential.stored:

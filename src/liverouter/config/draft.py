@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from liverouter.config.settings import names_a_model
 from liverouter.errors import SecretError
-from liverouter.providers import PROVIDERS
+from liverouter.providers import OWNERS, PROVIDERS
 from liverouter.revision import SealedSecret
 from liverouter.secrecy.origins import origin_of
 from liverouter.secrecy.sealing import Secret, fingerprint, no_keyring, open as unseal, seal, sealed_key_id
@@ -33,14 +33,30 @@ def origins_in_force(settings: Mapping[str, object], name: str) -> tuple[str, ..
 
 
 def _bases(settings: Mapping[str, object], name: str) -> Iterator[object]:
-    """Yield the base URLs of rows and entries beside which the secret *name* is the credential."""
+    """Yield the base URLs of rows and entries, said or known, that the secret *name* is sent to."""
     for spec in PROVIDERS.values():
         if name in spec.secret_names and _is_in_force(spec, settings):
             yield settings.get(spec.base.name)
     for user, entry in _users(settings):
         if name in _named(user, entry) and (entry is not settings or _is_in_force(user, settings)):
             own = _member(_members(user, entry), user.base)
-            yield settings.get(user.base.name) if own is None and not user.members else own
+            if own is None and user.members:  # a key that is a provider's own is no vendor's
+                model = entry.get("llm_model" if entry is settings else "model")
+                own = "" if name in OWNERS else _vendor_base(user, entry, model)
+            yield settings.get(user.base.name) if own is None else own
+
+
+def _vendor_base(spec: ProviderSpec, entry: Mapping[str, Any], model: object) -> str:
+    """Return where *spec* calls *model*, of an *entry* that says no base; "" where that is not known."""
+    members = _members(spec, entry)
+    pieces = {
+        field.name: text
+        for field in spec.members
+        if field.pattern is not None
+        and isinstance(value := members.get(field.name), str)
+        and field.pattern.fullmatch(text := value.strip())
+    }
+    return spec.endpoint(pieces, model.strip()) if isinstance(model, str) else ""
 
 
 def _is_in_force(spec: ProviderSpec, settings: Mapping[str, object]) -> bool:

@@ -17,7 +17,7 @@ from liverouter.daemon.context import Context, Using
 from liverouter.daemon.problem_details import ApiError, answer, documented
 from liverouter.daemon.trial import answered, streamed
 from liverouter.errors import ConflictError
-from liverouter.providers import PROVIDERS, ProviderSpec
+from liverouter.providers import NO_HOSTS, PROVIDERS, ProviderSpec
 from liverouter.providers.parameters import KINDS
 from liverouter.routing.model_map import model_names
 
@@ -172,7 +172,7 @@ def _provider(spec: ProviderSpec) -> shapes.Provider:
         label=spec.label,
         fields=[shapes.ProviderField.model_validate(field, from_attributes=True) for field in spec.fields],
         needs=[list(group) for group in spec.needs],
-        own_hosts=f"^({spec.own_hosts.pattern})$",
+        own_hosts=f"^({(NO_HOSTS if spec.vendors else spec.own_hosts).pattern})$",
         own_fields=[name for name in (spec.deployment_field, spec.base_model_field) if name],
         params=[name for name in PARAMS if name in spec.ever_takes],
     )

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import Text, delete, or_, text, tuple_
-from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy import Text, cast as sql_cast, delete, literal, or_, text, tuple_
+from sqlalchemy.dialects.postgresql import JSONB, array, insert
 from sqlalchemy.util import await_only
 
 from liverouter.config.specs import known_settings
 from liverouter.errors import DatabaseError
 from liverouter.postgres.migration_locks import Waits, wait_turn
 from liverouter.postgres.rights import restore_rights, shared, use_prefix
-from liverouter.postgres.schema import providers, setting_specs
-from liverouter.postgres.versions import REVISIONS, SCHEMA
+from liverouter.postgres.schema import member_providers, providers, setting_specs
+from liverouter.postgres.versions import HEAD, REVISIONS, SCHEMA
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def end_run(context: MigrationContext) -> None:
     connection = context.connection
     if connection is None or connection.scalar(text("SELECT to_regclass('liverouter.setting_specs')")) is None:
         return
-    fill_tables(context)
+    if HEAD in context.get_current_heads():  # an older schema has not the columns
+        fill_tables(context)
     run = _run.get()
     if run.role_prefix is not None and (statements := use_prefix(connection, run.role_prefix)):
         run.echo(
@@ -167,7 +169,7 @@ def _tell(statements: list[str]) -> None:
 
 
 def fill_tables(context: MigrationContext) -> None:
-    """Bring the tables `providers` and `setting_specs` to what this code knows; rows that are right stay."""
+    """Bring the tables of providers and `setting_specs` to what this code knows; rows that are right stay."""
     _fill(
         context,
         providers,
@@ -182,6 +184,21 @@ def fill_tables(context: MigrationContext) -> None:
                 "takes_ambient": spec.takes_ambient or spec.keyless,  # whether a secret may be missing
             }
             for spec in PROVIDERS.values()
+        ],
+    )
+    _fill(
+        context,
+        member_providers,
+        [
+            {
+                "name": spec.name,
+                "holder": spec.holder.name,
+                "base": spec.base.name,
+                "secrets": array([field.name for field in spec.members if field.kind == "secret"], type_=Text),
+                "vendors": sql_cast(literal(json.dumps(dict(spec.vendors)), Text), JSONB),  # which a script can hold
+            }
+            for spec in PROVIDERS.values()
+            if spec.holder is not None
         ],
     )
     _fill(context, setting_specs, known_settings())

@@ -150,6 +150,16 @@ providers = Table(
     Column("takes_ambient", Boolean, nullable=False),
 )
 
+member_providers = Table(
+    "member_providers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("base", Text, nullable=False),
+    Column("secrets", ARRAY(Text), nullable=False),
+    Column("vendors", JSONB, nullable=False),
+)
+
 setting_specs = Table(
     "setting_specs",
     metadata,

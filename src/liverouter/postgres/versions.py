@@ -24,6 +24,7 @@ REVISIONS: Final = (
     "0015_psql",
     "0016_roles",
     "0017_in_force",
+    "0018_vendors",
     "0019_turns",
 )
 HEAD: Final = REVISIONS[-1]

@@ -37,6 +37,7 @@ _MODEL: Final = re.compile(rf"[a-z][a-z0-9_-]{{0,40}}(?:/{_PART}){{1,6}}")
 _BEDROCK: Final = "bedrock"
 _BASES: Final[Mapping[str, str]] = MappingProxyType(  # where litellm calls them; said to it, or it asks the environment
     {
+        _BEDROCK: "https://bedrock-runtime.{aws_region_name}.amazonaws.com",  # and ".cn" in China
         "cerebras": "https://api.cerebras.ai/v1",
         "deepinfra": "https://api.deepinfra.com/v1/openai",
         "deepseek": "https://api.deepseek.com/beta",
@@ -59,7 +60,9 @@ _BASES: Final[Mapping[str, str]] = MappingProxyType(  # where litellm calls them
     }
 )
 _REGIONAL: Final = r"bedrock-runtime\.[a-z0-9-]{1,40}\.amazonaws\.com(?:\.cn)?"
-_NAMES: Final = sorted({base.split("/")[2] for base in _BASES.values() if base.startswith("https://")})
+_NAMES: Final = sorted(
+    {base.split("/")[2] for base in _BASES.values() if base.startswith("https://") and "{" not in base}
+)
 _HOSTS: Final = re.compile("|".join([_REGIONAL, *(name.replace(".", r"\.") for name in _NAMES)]))
 _OWN: Final = MappingProxyType(  # providers with a file of their own -> their name
     {
@@ -77,7 +80,7 @@ _BY_KEY_ALONE: Final = ("anthropic", "openai")  # of these, which litellm calls 
 # may follow redirects, log in by what it finds on the machine, run in the process, or choose an address by the model.
 _VENDORS: Final = frozenset(
     [
-        *(*_BASES, *_BY_KEY_ALONE, _BEDROCK, "ai21", "ai21_chat", "azure_ai", "baseten", "cloudflare", "codestral"),
+        *(*_BASES, *_BY_KEY_ALONE, "ai21", "ai21_chat", "azure_ai", "baseten", "cloudflare", "codestral"),
         *("cohere", "cohere_chat", "cometapi", "dashscope", "featherless_ai", "friendliai", "galadriel", "github"),
         *("gradient_ai", "heroku", "hosted_vllm", "litellm_proxy", "llamafile", "lm_studio", "meta_llama", "minimax"),
         *("nano-gpt", "nebius", "novita", "nscale", "ovhcloud", "scaleway", "v0", "volcengine", "wandb", "xinference"),
@@ -100,9 +103,10 @@ def _endpoint(settings: Mapping[str, str], model: str) -> str:
     """Return where calls go: the base that is said, else the known one; "" where neither is."""
     if base := settings.get("api_base"):
         return base
-    if _vendor(model) == _BEDROCK and (region := settings.get("aws_region_name")):
-        return f"https://bedrock-runtime.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
-    return _BASES.get(_vendor(model), "")
+    base, region = _BASES.get(_vendor(model), ""), settings.get("aws_region_name", "")
+    if "{" not in base:
+        return base
+    return base.replace("{aws_region_name}", region) + (".cn" if region.startswith("cn-") else "") if region else ""
 
 
 def _url(url: str) -> str:
@@ -211,6 +215,7 @@ SPEC: Final = ProviderSpec(
     endpoint=_endpoint,
     normalize_url=_url,
     own_hosts=_HOSTS,
+    vendors=_BASES,
     litellm_provider="litellm",
     listed_as=lambda model: (_vendor(model), model.partition("/")[2]),
     litellm_params=_params,

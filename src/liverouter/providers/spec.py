@@ -166,6 +166,8 @@ class ProviderSpec:
         normalize_url: an address as people write or paste it -> the base that the libraries want. It may be applied
             twice, and takes time that grows with the length alone.
         own_hosts: host names that are the provider's own, matched whole, in lower case; the settings page reads it.
+        vendors: of a provider that stands for many, the base that calls of each go to, by what its models' names begin
+            with; a member in braces is a piece of it. A stored secret goes to none of them that it was not stored for.
         litellm_provider: litellm's own name for it, before the "/" of a model and in its model map.
         litellm_params: model, address and credential for litellm: secrets revealed, nothing of another provider's.
         native: model -> the LangChain class that serves it without litellm.
@@ -217,6 +219,7 @@ class ProviderSpec:
     parameters: Callable[[str], Api]
     libraries: tuple[str, ...]
     token_modules: tuple[str, ...] = ()
+    vendors: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     members: tuple[Field, ...] = ()
     member_hints: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     keyless: bool = False

@@ -56,6 +56,7 @@ _NO_TOKEN: Final = frozenset(  # Google gave none for these credentials
 )
 _OF_TOKENS: Final = tuple(f"{name}." for spec in PROVIDERS.values() for name in spec.token_modules)
 _TIMEOUTS: Final = frozenset({"TimeoutError", "TimeoutException"})  # Python's and httpx's, which litellm calls 500
+_LOST: Final = frozenset({"ConnectionError", "NetworkError", "ProxyError", "RemoteProtocolError"})  # of HTTP libraries
 _UNREACHED: Final = frozenset({"APIConnectionError", "TransportError"})  # litellm gives them status 500
 _FOR_AN_OPERATOR: Final = frozenset({401, 402, 403, 404})
 _LIBRARIES: Final = frozenset(
@@ -196,7 +197,7 @@ def cause_of(error: BaseException, *, answered: bool = True) -> Cause:
     status = next((s for s in statuses if isinstance(s, int) and s >= _FIRST_ERROR), _SERVER_ERROR)
     if status in (_UNREADABLE, _SERVER_ERROR):
         if (kind := _of_what_is_behind(error, status)) is not None:
-            status = _UNAUTHORIZED if kind == "authentication" else _SERVER_ERROR
+            status = {"authentication": _UNAUTHORIZED, "timeout": _TIMEOUT}.get(kind, _SERVER_ERROR)
         elif status == _SERVER_ERROR and not _names_behind(error).isdisjoint(_TIMEOUTS):
             status = _TIMEOUT
     return Cause(name, status, _retry_after_s(error))
@@ -258,15 +259,21 @@ def _of_what_is_behind(error: BaseException, status: int | None) -> Kind | None:
 
     litellm gives 422, which no provider sent, to an answer of Gemini's that it cannot read. A token that Google refused
     has status 500 from litellm and none from google-auth, which marks as retryable what is a failure of Google's own.
+    Nor does a status say that nobody was reached who gives tokens.
     """
     if status == _UNREADABLE:
         return "server" if "BadRequestError" in _names(error) else None
     if status not in (None, _SERVER_ERROR):
         return None
-    refusal = next((link for link in _line(error) if _gave_no_token(link)), None)
-    if refusal is None:
+    line, names = list(_line(error)), _names_behind(error)
+    refusal = next((link for link in line if _gave_no_token(link)), None)
+    if refusal is None and not any(_is_of_a_token(link) for link in line):
         return None
-    return "server" if getattr(refusal, "retryable", False) else "authentication"
+    if not names.isdisjoint(_TIMEOUTS):
+        return "timeout"
+    if not names.isdisjoint(_LOST):
+        return "connection"
+    return "server" if refusal is None or getattr(refusal, "retryable", False) else "authentication"
 
 
 def _gave_no_token(link: BaseException) -> bool:
