@@ -24,6 +24,7 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler  # noqa: E40
 from litellm.llms.snowflake.chat.transformation import SnowflakeConfig  # noqa: E402
 from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import ModelResponseIterator  # noqa: E402
 from litellm.llms.vertex_ai.vertex_llm_base import VertexBase  # noqa: E402
+from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices  # noqa: E402
 
 from liverouter.testing import Failure, Reply, StandIn  # noqa: E402
 from tests.kit.linear import assert_linear, texts  # noqa: E402
@@ -123,6 +124,30 @@ def needless_imports() -> bool:
     return not {"fastapi.exceptions", "litellm.integrations.otel.logger"}.isdisjoint(sys.modules.keys() - before)
 
 
+def one_pass() -> bool:
+    """Tell whether a stream asks the provider's for an iterator more than once."""
+    asked: list[object] = []
+
+    class Stream:
+        def __aiter__(self) -> Stream:
+            asked.append(self)
+            return self
+
+        async def __anext__(self) -> ModelResponseStream:
+            return ModelResponseStream(choices=[StreamingChoices(delta=Delta(content="a"))])
+
+    async def read() -> None:
+        logging: Any = litellm.Logging(
+            "gpt-4o", HI, stream=True, call_type="acompletion", start_time=0, litellm_call_id="", function_id=""
+        )
+        stream: Any = litellm.CustomStreamWrapper(Stream(), "gpt-4o", logging, custom_llm_provider="openai")
+        for _ in range(3):
+            await anext(stream)
+
+    asyncio.run(read())
+    return len(asked) > 1
+
+
 def shorten_masking() -> bool:
     """Tell whether masking takes the square of a text's length."""
     try:
@@ -145,6 +170,7 @@ ASKED: Final[tuple[Callable[[], bool], ...]] = (
     google_tokens,
     guard_clients,
     honest_ends,
+    one_pass,
     shorten_masking,
     snowflake_stops,
     costs,

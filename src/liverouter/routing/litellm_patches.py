@@ -20,6 +20,7 @@ import litellm
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from litellm.llms.openai.common_utils import BaseOpenAILLM
 from litellm.utils import CustomStreamWrapper, is_internal_call
+from openai import AsyncStream
 
 from liverouter.routing.clock import clock_of_call
 from liverouter.routing.google_tokens import TokenRequest
@@ -186,7 +187,7 @@ def _honest_ends() -> None:
 
     Seen in 1.106 to 1.108, which make up a reason, and in 1.110, which raises an error, whatever `check_streams` says.
     """
-    wrapper: Any = _found("litellm.litellm_core_utils.streaming_handler", "CustomStreamWrapper")
+    wrapper: Any = CustomStreamWrapper
     finish = getattr(wrapper, "finish_reason_handler", None)
     fails = getattr(wrapper, "_should_fail_on_clean_eof", None)
     if finish is not None:
@@ -207,7 +208,7 @@ def _equal_chunks() -> None:
 
     litellm takes that for a model that repeats itself. Seen in 1.106 to 1.110.
     """
-    wrapper: Any = _found("litellm.litellm_core_utils.streaming_handler", "CustomStreamWrapper")
+    wrapper: Any = CustomStreamWrapper
     if (refuse := getattr(wrapper, "raise_on_model_repetition", None)) is None:
         return
 
@@ -216,6 +217,23 @@ def _equal_chunks() -> None:
             refuse(self)
 
     wrapper.raise_on_model_repetition = refuse_strangers
+
+
+def _one_pass() -> None:
+    """Have litellm's streams read the provider's by one iterator, within an attempt of ours.
+
+    It asks for a new one for each chunk. OpenAI's library makes a generator of each, and the event loop a task to close
+    that: a twentieth of a stream's CPU. Seen in 1.106 to 1.110.
+    """
+    wrapper: Any = CustomStreamWrapper
+    begin = wrapper.__init__
+
+    def begin_once(self: Any, completion_stream: Any, *args: Any, **kwargs: Any) -> None:
+        if clock_of_call() is not None and isinstance(completion_stream, AsyncStream):
+            completion_stream = aiter(completion_stream)
+        begin(self, completion_stream, *args, **kwargs)
+
+    wrapper.__init__ = begin_once
 
 
 def _gemini_ends() -> None:
@@ -319,17 +337,9 @@ def _needless_imports() -> None:
         traces._otel_runtime = lambda: loaded() if "litellm.integrations.otel.logger" in sys.modules else None  # noqa: SLF001 - litellm has no switch for it
 
 
-COMMON: Final = ("costs", "equal_chunks", "guard_clients", "honest_ends", "needless_imports", "shorten_masking")
+_COMMON: Final = (_costs, _equal_chunks, _guard_clients, _honest_ends, _needless_imports, _one_pass, _shorten_masking)
+_ONE_PROVIDERS: Final = (_gemini_ends, _google_tokens, _snowflake_stops)
+COMMON: Final = tuple(patch.__name__[1:] for patch in _COMMON)
 PATCHES: Final[Mapping[str, Callable[[], None]]] = MappingProxyType(
-    {
-        "costs": _costs,
-        "equal_chunks": _equal_chunks,
-        "gemini_ends": _gemini_ends,
-        "google_tokens": _google_tokens,
-        "guard_clients": _guard_clients,
-        "honest_ends": _honest_ends,
-        "needless_imports": _needless_imports,
-        "shorten_masking": _shorten_masking,
-        "snowflake_stops": _snowflake_stops,
-    }
+    {patch.__name__[1:]: patch for patch in (*_COMMON, *_ONE_PROVIDERS)}
 )

@@ -48,13 +48,19 @@ def loaded() -> Any | None:
 
 @contextlib.contextmanager
 def collecting_later() -> Iterator[None]:
-    """Put off garbage collection: going through all that is new, over and over, is a quarter of a start."""
+    """Put off garbage collection: going through all that is new, over and over, is a quarter of a start.
+
+    What came meanwhile is as old as can be then, so that the next collection does not go through it either.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if collecting:
+            if not gc.get_freeze_count():  # else the process has frozen what it had, and that must stay so
+                gc.freeze()
+                gc.unfreeze()  # into the oldest generation
             gc.enable()
 
 
