@@ -15,7 +15,7 @@ import click
 
 from liverouter import events
 from liverouter.config.params import PARAMS
-from liverouter.config.settings import NAMED_MODEL, SETTINGS, Setting
+from liverouter.config.settings import NAMED_MODEL, SETTINGS
 from liverouter.errors import CODES
 from liverouter.options import OPTIONS, Option
 from liverouter.providers import azure, claude, gemini, openai, snowflake
@@ -25,6 +25,7 @@ from tests.kit.pages import ROOT, rewrite
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from liverouter.config.kinds import Setting
     from liverouter.providers.parameters import Takes
 
 _BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(\n<!-- end generated -->)", re.DOTALL)
