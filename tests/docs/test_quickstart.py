@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import zipfile
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -223,12 +222,3 @@ class TestPages:
         history = reader.run("admin", "history")
         assert "a typing error" in history
         assert "llm_fallback_config" in history
-
-
-class TestWheel:
-    def test_wheel_brings_licence_types_page_and_migrations(self, wheel: Path) -> None:
-        """What is not code comes along, and nothing of the tests."""
-        names = zipfile.ZipFile(wheel).namelist()
-        assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
-        assert {"liverouter/py.typed", "liverouter/daemon/page/index.html", "liverouter/_migrations/env.py"} <= {*names}
-        assert {name.split("/")[0].split("-")[0] for name in names} == {"liverouter"}
