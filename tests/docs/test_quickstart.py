@@ -124,12 +124,13 @@ class Reader:
             [*SHELL, self._script(*steps)],
             cwd=self._folder,
             env=self._environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=200,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout
         return done.stdout
 
     def start(self, *steps: str, more: str = "", **environment: str) -> Iterator[str]:
@@ -182,7 +183,7 @@ class TestPages:
         reader = follow(QUICKSTART)
         reader.start_page()
         reader.start_provider("stand-in", "8001")
-        reader.run("set")
+        assert reader.run("set") == "revision 1\n", "and no warning: every terminal has what it needs"
         lines = reader.start("set", "run")
         assert next(line for line in lines if "says" in line) == "gpt-5.4 says: gpt-5.4 says: hello\n"
         reader.run("swap")
