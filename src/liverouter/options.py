@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from liverouter.config.environment import read_api_bases
-from liverouter.config.settings import Setting, SettingValueError, misfit, parse
+from liverouter.config.kinds import Setting, SettingValueError, misfit, parse
 from liverouter.errors import OptionsError
 from liverouter.postgres.asked_url import AskedUrl, UrlFile, as_database
 from liverouter.postgres.dsn import ESCAPED, LAST_PORT, Dsn, is_misread

@@ -15,7 +15,7 @@ import click
 
 from liverouter import events
 from liverouter.config.params import PARAMS
-from liverouter.config.settings import NAMED_MODEL, SETTINGS, Setting
+from liverouter.config.settings import NAMED_MODEL, SETTINGS
 from liverouter.errors import CODES
 from liverouter.options import OPTIONS, Option
 from liverouter.providers import azure, claude, gemini, openai, snowflake
@@ -23,8 +23,9 @@ from liverouter.providers.parameters import KINDS
 from tests.kit.pages import ROOT, rewrite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from liverouter.config.kinds import Setting
     from liverouter.providers.parameters import Takes
 
 _BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(\n<!-- end generated -->)", re.DOTALL)
@@ -123,11 +124,47 @@ def _taken(name: str, takes: Takes | None) -> str:
 
 def cli() -> str:
     """Return every command with its summary."""
+    return table(
+        ("command", "does"),
+        [(f"`{name}`", command.get_short_help_str(200)) for name, command in _commands(_cli(), "liverouter")],
+    )
+
+
+def cli_options() -> str:
+    """Return every option and its commands; what all have that talk to the database is left to the page."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, command in _commands(_cli(), ""):
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name not in ("database_url", "verbose", "as_json", "help"):
+                default = f" Default: {option.default}." if option.show_default else ""
+                told = f"{', '.join(option.opts)}{_takes(option)}", f"{option.help}{default}"
+                found.setdefault(told, []).append(f"`{name.strip()}`")
+    return table(("option", "of", "does"), [(f"`{o}`", ", ".join(names), does) for (o, does), names in found.items()])
+
+
+def _cli() -> click.Group:
+    """Return the group of all commands."""
     from liverouter.cli.app import cli as group
 
+    return group
+
+
+def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield what one types for each command below *group*, and the command; groups themselves do nothing."""
     context = click.Context(group)
-    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    return table(("command", "does"), [(f"`liverouter {n}`", c.get_short_help_str(200)) for n, c in found.items() if c])
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if isinstance(found, click.Group):
+            yield from _commands(found, f"{path} {name}")
+        elif found:
+            yield f"{path} {name}", found
+
+
+def _takes(option: click.Option) -> str:
+    """Return what stands behind an option on the command line."""
+    if option.is_flag:
+        return ""
+    return f" {option.metavar or option.type.name.split()[0].upper()}"
 
 
 def http() -> str:
@@ -215,6 +252,7 @@ PURE: Final[Mapping[str, Callable[[], str]]] = {
     "params": params,
     "parameters": parameters,
     "cli": cli,
+    "cli-options": cli_options,
     "http": http,
     "faults": faults,
 }

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from liverouter.config.settings import HINTS, MODEL_HINT
+from liverouter.config.kinds import HINTS
+from liverouter.config.settings import MODEL_HINT
 from liverouter.providers import PROVIDERS
 from liverouter.routing.model_map import model_info, retired_on
 from tests.kit import pages

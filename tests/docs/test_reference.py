@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+import liverouter
 from tests.bench import page
 from tests.docs import blocks
 from tests.kit import pages
@@ -33,6 +35,11 @@ class TestReference:
     def test_every_block_is_known(self) -> None:
         """No block of a page is one that nothing fills."""
         assert blocks.names(TEXT) == {*blocks.PURE, "sql", "operators", *page.NAMES}
+
+    def test_every_public_name_has_its_place(self) -> None:
+        """What can be imported from `liverouter` is on the page of the Python API."""
+        page = pages.section("# Python")
+        assert [name for name in dir(liverouter) if not re.search(rf"\b{name}\b", page)] == []
 
     def test_benchmarks_are_of_one_run(self) -> None:
         """Every figure of the page is of the run that is kept beside it, and no goal is missed without a reason."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fcntl
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -167,10 +168,13 @@ class TestCommands:
         """One failure does not hide the next; the exit code tells."""
         result = checkout.run("check", FAILING="mypy lint-imports")
         assert result.returncode == 1
-        assert [line for line in result.stdout.splitlines() if not line.startswith("== ")] == [
+        assert [
+            re.sub("(?<=uv tool run ).*", "", line) for line in result.stdout.splitlines() if line[:3] != "== "
+        ] == [
             "ruff check",
             "ruff format --check",
             "mypy ",
+            *("uv tool run ", "uv tool run ", "uv tool run "),
             "lint-imports ",
             "alembic check",
             "mkdocs build --config-file=.mkdocs.yml --quiet",

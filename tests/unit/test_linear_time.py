@@ -17,8 +17,9 @@ from liverouter.cli.assignments import parse_assignments
 from liverouter.cli.output import text as cell
 from liverouter.cli.read import _gather
 from liverouter.config.environment import Environment
+from liverouter.config.kinds import parse, url_fault
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import SETTINGS, parse, url_fault
+from liverouter.config.settings import SETTINGS
 from liverouter.config.validate import validate
 from liverouter.config.values import clip
 from liverouter.daemon.problem_details import from_error, from_validation

@@ -5,6 +5,7 @@ A command's module is imported when that command is asked for: each loads what i
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -75,7 +76,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit the process with its code."""
-    sys.exit(run(arguments))
+    code = run(arguments)
+    gc.freeze()  # else the interpreter's end searches all modules for garbage, several times: 30 ms
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from liverouter.config.environment import Environment
+from liverouter.config.kinds import Setting, SettingValueError, parse
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import (
-    NAMED_MODEL,
-    SETTINGS,
-    Setting,
-    SettingValueError,
-    names_a_model,
-    parse,
-)
+from liverouter.config.settings import NAMED_MODEL, SETTINGS, names_a_model
 from liverouter.config.validate import hint_for
 from liverouter.config.values import Values, clip
 from liverouter.errors import ConfigError, Problem, did_you_mean

@@ -12,16 +12,13 @@ from liverouter.cli.changes import show_changes
 from liverouter.cli.output import ago, say, show_heading, show_json, show_problems, show_table, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.environment import Environment
-from liverouter.config.settings import SETTINGS, SettingValueError, names_a_model, parse, shown
 from liverouter.errors import DatabaseError, Problem
-from liverouter.secrecy.sealing import Secret, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from liverouter.config.settings import Setting
     from liverouter.postgres.repository import SettingsRepository
-    from liverouter.revision import Rows, SealedSecret
+    from liverouter.revision import Rows
     from liverouter.secrecy.sealing import Keyring
 
 _DEPLOYMENT: Final = {
@@ -63,8 +60,6 @@ _REVISION: Final = {
 }
 _PID: Final = re.compile(r", pid \d{1,10}(?:, |\Z)")
 _NAMED: Final = 5  # processes with one problem; the others are counted
-_BLANK: Final = "*** (holds a secret)"
-_SETTING: Final = {"name": "SETTING", "value": "VALUE", "source": "FROM", "type": "TYPE", "default": "DEFAULT"}
 
 
 @click.command("show")
@@ -82,8 +77,10 @@ def show_command(*, all_settings: bool, as_json: bool, database_url: str | None)
     """  # noqa: D301 - \b is click's mark for "do not rewrap"
     db = access("show", database_url)
     if all_settings:
+        from liverouter.cli.settings_list import show_settings
+
         rows = db.run(lambda repository: repository.read())
-        _show_settings(rows, Environment(), as_json=as_json)
+        show_settings(rows, Environment(), as_json=as_json)
         return
     facts = db.run(lambda repository: _facts(repository, db.keyring))
     if as_json:
@@ -194,70 +191,6 @@ def _as_problem(row: Mapping[str, Any]) -> Problem:
     """Return the Problem that a row of view `problems` tells."""
     code, message, where, hint = (str(row[name] or "") for name in ("code", "message", "object", "hint"))
     return Problem(code, message, where, hint, row["severity"])
-
-
-def _show_settings(rows: Rows, environment: Environment, *, as_json: bool) -> None:
-    """Print every setting, then the rows and the secrets whose names are not those of settings."""
-    lines = [_setting_line(name, rows, environment) for name in SETTINGS]
-    lines += [
-        {"name": name, "value": _public(name, value), "source": "row", "type": _type_of_row(name), "default": None}
-        for name, value in rows.settings.items()
-        if name not in SETTINGS
-    ]
-    lines += [
-        {"name": name, "type": "secret", "default": None, **_sealed(stored)}
-        for name, stored in rows.secrets.items()
-        if name not in SETTINGS
-    ]
-    if as_json:
-        show_json(lines)
-    else:
-        show_table(lines, _SETTING)
-
-
-def _type_of_row(name: str) -> str:
-    """Return what a row is whose key is none of the table's."""
-    return "model" if names_a_model(name) else "not a setting"
-
-
-def _sealed(stored: SealedSecret) -> dict[str, Any]:
-    """Return what is told of a stored secret: its fingerprint, and where it may be sent."""
-    bound = f", for {', '.join(stored.origins)}" if stored.origins else ""
-    return {"value": stored.fingerprint, "source": f"sealed{bound}"}
-
-
-def _setting_line(name: str, rows: Rows, environment: Environment) -> dict[str, Any]:
-    """Return one setting, its value and where that comes from; of a secret the fingerprint."""
-    setting = SETTINGS[name]
-    line = {"name": name, "type": setting.kind, "default": setting.default, "doc": setting.doc}
-    found = environment.get(name)
-    if setting.kind == "secret":
-        if name in rows.secrets:
-            return line | _sealed(rows.secrets[name])
-        if found is not None and not found.error:
-            return line | {"value": fingerprint(Secret(found.text)), "source": found.source}
-    elif name in rows.settings:
-        return line | {"value": _public(name, rows.settings[name]), "source": "row"}
-    elif found is not None and not found.error:
-        return line | {"value": _public_text(setting, found.text), "source": found.source}
-    return line | {"value": setting.default, "source": "default" if setting.default is not None else ""}
-
-
-def _public_text(setting: Setting, text: str) -> str:
-    """Return *text* of the environment, blanked where what it stands for holds what only a secret may."""
-    try:
-        value = parse(setting, text)
-    except SettingValueError:
-        value = text
-    public = _public(setting.name, value)
-    return text if public == value else public if isinstance(public, str) else _BLANK
-
-
-def _public(name: str, value: Any) -> Any:
-    """Return *value*, blanked where it holds what only a secret may; the database refuses such rows, old ones stay."""
-    from liverouter.config.plain_secrets import plain_secrets
-
-    return _BLANK if plain_secrets(name, value, "") else shown(name, value)
 
 
 @click.command("history")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from liverouter.config.settings import HINTS
+from liverouter.config.kinds import HINTS
 from liverouter.config.values import MEND_FILE, Values, clip
 from liverouter.errors import SecretError
 from liverouter.providers import NO_HOSTS, OWNERS, PROVIDERS, Contents

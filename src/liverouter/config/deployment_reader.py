@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config import credentials
 from liverouter.config.environment import reference_variable
+from liverouter.config.kinds import NO_PIECE_OF_A_URL, kind_of
 from liverouter.config.plain_secrets import is_reference
-from liverouter.config.settings import NO_PIECE_OF_A_URL, SETTINGS, kind_of, setting_of
+from liverouter.config.settings import SETTINGS, setting_of
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
 from liverouter.revision import Deployment, deployment_id

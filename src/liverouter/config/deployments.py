@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.config.deployment_reader import DeploymentReader
 from liverouter.config.entries import NAMED, Entry, Primary, read_profile, read_provider, times
 from liverouter.config.fitting import fit
+from liverouter.config.kinds import HINTS, kind_of
 from liverouter.config.params import read_params
-from liverouter.config.settings import HINTS, MODEL_PREFIX, kind_of, names_a_model
+from liverouter.config.settings import MODEL_PREFIX, names_a_model
 from liverouter.revision import DEFAULT_NAME
 
 if TYPE_CHECKING:

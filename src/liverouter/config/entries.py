@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.deployment_reader import DeploymentReader
 from liverouter.config.fitting import Said, fit
+from liverouter.config.kinds import HINTS, kind_of
 from liverouter.config.members import MEMBERS
 from liverouter.config.params import read_params
-from liverouter.config.settings import HINTS, PROFILE_HINT, kind_of
+from liverouter.config.settings import PROFILE_HINT
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
 from liverouter.providers import ALIASES, PROVIDERS, ProviderSpec

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.config.kinds import kind_of
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import kind_of
 from liverouter.config.values import Values, clip
 from liverouter.secrecy.keys import looks_like_key
 

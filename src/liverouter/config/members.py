@@ -6,7 +6,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from liverouter.config.settings import SETTINGS, Setting
+from liverouter.config.kinds import Setting
+from liverouter.config.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.config.extras import is_sendable, read_body, read_headers
-from liverouter.config.settings import PARAMS_HINT, Setting, kind_of
+from liverouter.config.kinds import Setting, kind_of
+from liverouter.config.settings import PARAMS_HINT
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
 from liverouter.providers.parameters import ALIASES, EFFORTS, typed

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from liverouter.config.kinds import Setting
 from liverouter.config.members import MEMBERS
-from liverouter.config.settings import SETTINGS, Setting
+from liverouter.config.settings import SETTINGS
 from liverouter.providers import PROVIDERS
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.config.kinds import Setting, SettingValueError, misfit, parse
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import NAMED_MODEL, SETTINGS, Setting, SettingValueError, misfit, parse
+from liverouter.config.settings import NAMED_MODEL, SETTINGS
 from liverouter.errors import Problem, Severity
 from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.printable import printable

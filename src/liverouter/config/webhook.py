@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from liverouter.config.settings import ALERT_WEBHOOK, url_fault
+from liverouter.config.kinds import url_fault
+from liverouter.config.settings import ALERT_WEBHOOK
 from liverouter.errors import SecretError
 from liverouter.secrecy.origins import is_loopback, origin_of
 from liverouter.secrecy.sealing import Secret, open as unseal

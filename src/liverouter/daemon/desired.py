@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from liverouter.config.credentials import secret_faults
 from liverouter.config.draft import origins_in_force, sealed_unless_same, with_changes
 from liverouter.config.environment import Environment
+from liverouter.config.kinds import SettingValueError, parse
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import SETTINGS, SettingValueError, names_a_model, parse, shown
+from liverouter.config.settings import SETTINGS, names_a_model, shown
 from liverouter.config.validate import validate
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
 from liverouter.daemon.problem_details import ProblemModel
