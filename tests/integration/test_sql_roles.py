@@ -13,6 +13,7 @@ from liverouter.postgres.migrate import downgrade, upgrade
 from liverouter.providers import PROVIDERS
 from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, put, put_secret, rows, sealed, value
+from tests.kit.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,25 +46,6 @@ TABLES = (
     "spent_envelopes",
     "usage_days",
     "usage_minutes",
-)
-VIEWS = (
-    "active_config",
-    "active_config_detail",
-    "desired_config",
-    "desired_config_detail",
-    "instances",
-    "instances_detail",
-    "problems",
-    "problems_detail",
-    "revisions",
-    "revisions_detail",
-    "rollout",
-    "rollout_detail",
-    "secret_keys",
-    "usage",
-    "usage_daily",
-    "usage_daily_detail",
-    "usage_detail",
 )
 FORBIDDEN_TO_ALL = [
     "UPDATE liverouter.head SET revision = 99",

@@ -58,6 +58,7 @@ REVIEWED: Final = {
     r"/\bsettings\.(?:llm:[a-z0-9_-]+|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/",
     r"/^#revision=(\d{1,18})$/",
     r"/^#token=(.+)/",
+    r"/^llm:(?!default$)([\w-]+)$/",
     HERE,
     r"/^(secret|environment) (.+)$/",
     r"/^LR([24]|115|32[0138])/",
