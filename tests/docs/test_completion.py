@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -42,6 +44,30 @@ def test_bash_offers_what_fits(typed: str, offered: list[str]) -> None:
     words = f"liverouter {typed}".split()
     setup = f'eval "$({SHELLS["bash"]})"; COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}'
     assert bash(f'{setup}; _liverouter_completion liverouter; echo "${{COMPREPLY[@]}}"') == offered
+
+
+def test_bash_puts_no_blank_before_a_value() -> None:
+    """Somebody types part of a setting, Tab, a value, and the line is one assignment; behind a command is a blank."""
+    typed = b"liverouter set llm_te\t0.5 llm_mo\tgpt-5.4\nliverouter rollb\t3\nexit\n"
+    setup = f'eval "$({SHELLS["bash"]})"; liverouter() {{ printf "<%s>" "$@"; }}\n'.encode()
+    terminal, shell_s = pty.openpty()
+    os.write(terminal, setup + typed)
+    with subprocess.Popen(
+        ["/bin/bash", "--norc", "-i"],
+        stdin=shell_s,
+        stdout=shell_s,
+        stderr=shell_s,
+        start_new_session=True,
+        env=ENVIRONMENT | {"TERM": "dumb"},
+    ):
+        os.close(shell_s)
+        said = b""
+        with contextlib.suppress(OSError):  # EIO: it has ended
+            while piece := os.read(terminal, 4096):
+                said += piece
+    os.close(terminal)
+    assert b"<set><llm_temperature=0.5><llm_model=gpt-5.4>" in said
+    assert b"<rollback><3>" in said
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

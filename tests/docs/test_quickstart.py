@@ -38,6 +38,10 @@ class Page:
 
 
 QUICKSTART: Final = Page("quickstart", pages.README, app="quickstart")
+NEXT: Final = re.findall(  # the commands of the questions that come next, in their order
+    r"`(liverouter (?:set|history|diff|rollback|migrate|export)\b[^`]*)`",
+    (pages.ROOT / "docs" / "how-to" / "questions.md").read_text(encoding="utf-8"),
+)
 TUTORIAL: Final = Page("tutorial", pages.ROOT / "docs" / "tutorial.md", app="tutorial", titles="titles")
 
 
@@ -113,13 +117,13 @@ class Reader:
             (folder / file).write_text(text, encoding="utf-8")
 
     def _script(self, *steps: str) -> str:
-        text = "".join(self._page.steps[step] for step in steps)
+        text = "".join(self._page.steps.get(step, step) for step in steps)
         for shown, port in self.ports.items():
             text = text.replace(shown, port)
         return text
 
     def run(self, *steps: str) -> str:
-        """Run *steps* to their end, in a terminal of their own; return what they said."""
+        """Run *steps*, or commands as they stand, to their end in a terminal of their own; return what they said."""
         done = subprocess.run(
             [*SHELL, self._script(*steps)],
             cwd=self._folder,
@@ -188,7 +192,12 @@ class TestPages:
         assert next(line for line in lines if "says" in line) == "gpt-5.4 says: gpt-5.4 says: hello\n"
         reader.run("swap")
         assert any(line == "gpt-5.5 says: gpt-5.5 says: hello\n" for line in lines)
-        assert "revision 3" in reader.run("swap", "own-key")
+        keys = "export LIVEROUTER_SECRET_KEYS_FILE=.liverouter/secret-keys\n"
+        renewed = (f"echo sk-another-one | {line}" if "--secret" in line else line for line in NEXT)
+        said = reader.run("swap", keys, "\n".join(renewed).replace(" A B", " 1 2").replace(" N", " 1"))
+        told = ("revision 3", "liverouter: 1", "revision 4", "revision 5")  # a key, export, rollback, another key
+        assert tuple(line for line in said.splitlines() if line in told) == told, said
+        assert "revision 7" in reader.run("swap", "own-key")
 
     def test_tutorial_shows_what_it_says(self, follow: Callable[[Page], Reader]) -> None:
         """A swap, a bad row, the way back, a fallback, a name, and the history: each line that the page promises."""

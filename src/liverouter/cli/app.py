@@ -83,6 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if "_LIVEROUTER_COMPLETE" in os.environ:
+        from liverouter.cli import shells
+
+        shells.register()
     try:
         code = cli.main(
             arguments,
