@@ -98,3 +98,13 @@ class TestTurns:
         assert rows(db, query) == []
         other.rollback()
         assert rows(db, query) == [{"d": "idle"}]
+
+    def test_nobody_keeps_the_choice(
+        self, db: Session, connect: Callable[..., Session], wait_until: Callable[..., None]
+    ) -> None:
+        """No advisory lock is heeded, which anybody may hold; a transaction that stays open is ended."""
+        query = "SELECT d FROM liverouter.due_probes('{idle}', 24) d"
+        stranger, other = connect(), connect(autocommit=False)
+        stranger.execute(b"SELECT pg_advisory_lock(hashtext('liverouter_internal.due_probes'))")
+        assert rows(other, query) == [{"d": "idle"}]
+        wait_until(lambda: rows(db, query) == [{"d": "idle"}])

@@ -1,3 +1,19 @@
+ALTER FUNCTION liverouter_internal.due_probes(text[], double precision) RESET lock_timeout;
+SELECT liverouter.change_function(
+    'liverouter_internal.due_probes(text[], double precision)',
+    'ORDER BY 1
+        ON CONFLICT (deployment_id) DO UPDATE SET asked_at = excluded.asked_at WHERE p.asked_at <= since
+        RETURNING p.deployment_id;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN;  -- another process is choosing',
+    'ON CONFLICT (deployment_id) DO UPDATE SET asked_at = excluded.asked_at
+        RETURNING p.deployment_id;');
+SELECT liverouter.change_function(
+    'liverouter_internal.due_probes(text[], double precision)',
+    'PERFORM set_config(''idle_in_transaction_session_timeout'', ''5s'', true);',
+    'IF NOT pg_try_advisory_xact_lock(hashtext(''liverouter_internal.due_probes'')) THEN
+        RETURN;  -- another process is choosing
+    END IF;');
 SELECT liverouter.change_function(
     'liverouter_internal.settle_alert(uuid, text)',
     'ticket = NULL, news = NULL, holder = NULL, tries = 0, error = NULL,',

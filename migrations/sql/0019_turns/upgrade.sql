@@ -26,3 +26,22 @@ SELECT liverouter.change_function(
     'liverouter_internal.settle_alert(uuid, text)',
     'ticket = NULL, news = NULL, tries = 0, error = NULL,',
     'ticket = NULL, news = NULL, holder = NULL, tries = 0, error = NULL,');
+
+-- An advisory lock is anybody's to hold, a member of our roles or not: who chooses what is to be asked waits a moment for
+-- the rows themselves.
+SELECT liverouter.change_function(
+    'liverouter_internal.due_probes(text[], double precision)',
+    'IF NOT pg_try_advisory_xact_lock(hashtext(''liverouter_internal.due_probes'')) THEN
+        RETURN;  -- another process is choosing
+    END IF;',
+    'PERFORM set_config(''idle_in_transaction_session_timeout'', ''5s'', true);');
+SELECT liverouter.change_function(
+    'liverouter_internal.due_probes(text[], double precision)',
+    'ON CONFLICT (deployment_id) DO UPDATE SET asked_at = excluded.asked_at
+        RETURNING p.deployment_id;',
+    'ORDER BY 1
+        ON CONFLICT (deployment_id) DO UPDATE SET asked_at = excluded.asked_at WHERE p.asked_at <= since
+        RETURNING p.deployment_id;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN;  -- another process is choosing');
+ALTER FUNCTION liverouter_internal.due_probes(text[], double precision) SET lock_timeout = '200ms';

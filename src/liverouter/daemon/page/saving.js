@@ -99,7 +99,8 @@ export class Saving {
 
 	// Mark the fields of what was found, and of the keys that providers refuse; return what no field is about.
 	place() {
-		const keys = [...this.keys, ...this.refused].filter(({ where }) => !(where.replace("secrets.", "") in this.draft.secrets));
+		const refused = this.refused.filter(({ where }) => !this.keys.some((key) => key.where === where));
+		const keys = [...this.keys, ...refused].filter(({ where }) => !(where.replace("secrets.", "") in this.draft.secrets));
 		const left = place([...this.found, ...keys]).filter((problem) => this.found.includes(problem));
 		this.models?.drawTabs();
 		return left;

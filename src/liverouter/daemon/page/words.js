@@ -53,7 +53,7 @@ const PLACE = /\bsettings\.(?:llm:[a-z0-9_-]+|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\]
 // *text* of the server's in the words of this page.
 export const inWords = (text) => text.replace(PLACE, placeOf).replace(SETTING, (found, name) => (labels.has(name) ? `“${labels.get(name)}”` : found))
 	.replace(/\blitellm's list\b/g, "the list of models").replace(/\bimporting litellm\b/g, "loading the engine").replace(/\blitellm\.(?=[A-Z])/g, "").replace(/\blitellm\b/gi, "the engine")
-	.replace(/\bUnreachedError(?: \d+)?: /g, "").replace(/\bUnreachedError(?: \d+)?\b/g, "it cannot be reached").replace(/ \[LR\d{3} at [^\][]*\]/g, "");
+	.replace(/\bUnreachedError(?: \d+)?: /g, "").replace(/\b[A-Z][A-Za-z]{2,40}Error (\d{3})\b/g, "HTTP $1").replace(/ \[LR\d{3} at [^\][]*\]/g, "");
 
 // *text* as a sentence; a name at its beginning stays as it is.
 export const sentence = (text) => (text ? (/^\S+[/_]/.test(text) ? text[0] : text[0].toUpperCase()) + text.slice(1) + (/[.?!]$/.test(text) ? " " : ". ") : "");
