@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
+from langchain_core.exceptions import ModelError
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from liverouter.errors import ConfigError
+from liverouter.errors import CallError, ConfigError
+from liverouter.providers import PROVIDERS
 from liverouter.routing.clock import Clock
 from liverouter.routing.engines import native
 from liverouter.routing.guard import guarded
@@ -19,6 +21,7 @@ from liverouter.testing import Failure, MemoryRouter, StandIn
 from tests.kit.dialects import COMPATIBLE
 from tests.kit.everybody import add
 from tests.kit.features import Sum
+from tests.kit.hostile import Hostile
 from tests.kit.standins import bodies, collect, fallback, primary, served
 from tests.kit.traffic import WIRETAP
 from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
@@ -268,6 +271,39 @@ class TestByLitellm:
         stage.put(rows)
         assert stage.model.invoke("hi").text.endswith("says: hi")
         assert "authorization" not in stage.compatible.requests[0].headers
+
+    def test_every_vendor_is_asked_at_its_base_alone(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whole and in pieces, by the guarded clients, whatever the environment says; most speak OpenAI's API."""
+        import litellm
+
+        known = [provider.value for provider in litellm.LlmProviders]
+        stage.put(primary(stage.compatible))
+        base, spec = stage.compatible.api_base, PROVIDERS["litellm"]
+        vendors = [v for v in known if v not in spec.vendors and spec.unfit(f"{v}/m", {"api_base": base}, ()) is None]
+        with Hostile() as other:
+            for vendor in vendors:
+                variable = vendor.upper().replace("-", "_")
+                for end, value in (("API_KEY", "canary"), ("API_BASE", other.origin), ("BASE_URL", other.origin)):
+                    monkeypatch.setenv(f"{variable}_{end}", value)
+            answered, sent = 0, []
+            for held in ({"api_base": base}, {"api_base": base, **REFERENCE}):
+                half = vendors[::2] if len(held) == 1 else vendors[1::2]
+                entries = {
+                    f"llm:v{i}": {"provider": "litellm", "model": f"{vendor}/m", "litellm_params": held}
+                    for i, vendor in enumerate(half)
+                }
+                stage.compatible.forget()
+                with MemoryRouter(primary(stage.compatible) | entries, secrets={"other": KEY}) as live:
+                    for i in range(len(half)):
+                        model = live.chat_model(f"v{i}")
+                        with suppress(ModelError, CallError):  # with another path, or none of OpenAI's API
+                            answered += bool(model.invoke("hi").text if i % 2 else [*model.stream("hi")])
+                sent += [request.headers for request in stage.compatible.requests]
+            assert other.heads == []
+        assert answered > len(vendors) / 2
+        assert {headers["accept-encoding"] for headers in sent} == {"identity"}
+        assert "canary" not in str(sent)
+        assert not any("a secret of" in line for line in WIRETAP.take())  # else headers and paths of their own
 
     def test_request_goes_to_its_deployment_s_origin_alone(self) -> None:
         """Wherever a library would send it: nothing leaves, and the error says so."""
