@@ -152,23 +152,6 @@ class TestServersLikeOpenAIs:
         assert isinstance(stage.model.with_structured_output(Sum).invoke("1 and 2"), Sum)
         assert stage.compatible.violations == ()
 
-    @pytest.mark.parametrize(
-        "failure",
-        [
-            *(Failure.REFUSED, Failure.UNAUTHORIZED, Failure.UNKNOWN_MODEL, Failure.RATE_LIMIT, Failure.OUT_OF_MONEY),
-            *(Failure.SERVER_ERROR, Failure.BAD_REQUEST, Failure.HTML, Failure.ERROR_EVENT, Failure.PREAMBLE),
-        ],
-    )
-    def test_another_answers_where_it_fails(self, stage: Stage, engine: str, failure: Failure) -> None:
-        """Streamed, where the failure is a stream's."""
-        rows = primary(stage.compatible) | {"litellm_enable": ENGINES[engine]}
-        stage.put(rows | {"llm_fallback_config": fallback(stage.standins["openai"])})
-        stage.compatible.fail(failure)
-        answer = asyncio.run(collect(stage.model)) if engine == "native" else stage.model.invoke("hi")
-        told = served(answer)
-        assert (told["role"], told["provider"]) == ("fallback", "openai")
-        assert stage.compatible.hits == (0 if failure is Failure.REFUSED else 1)
-
     def test_several_stand_beside_openai(self, stage: Stage, engine: str) -> None:
         """Each with a base and a key of its own; OpenAI's key goes to OpenAI alone."""
         rows = primary(stage.standins["openai"]) | {"litellm_enable": ENGINES[engine]}
