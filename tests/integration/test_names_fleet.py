@@ -16,7 +16,8 @@ from liverouter.generation import Generation
 from liverouter.testing import MemoryRouter, StandIn
 from tests.kit.standins import primary, served
 
-SWAPS: Final = 100
+FLEET: Final = (True, True, False)  # of each client, whether litellm makes its calls
+SWAPS: Final = 70  # of each client: 210 in all
 CALL_EVERY: Final = 4  # swaps; often, for what is idle for long is closed by itself
 SWAPPED: Final = ("default", "fast", "summary")  # "planner" has a call in flight, "spare" a place that cools
 MOST_GIVEN_UP: Final = 12  # connections that were idle for too long, on a busy machine; half of a client's calls
@@ -35,7 +36,7 @@ class Member:
     """One client of the fleet, and which model each of its names is to be served by."""
 
     def __init__(self, client: MemoryRouter) -> None:
-        self.client = client
+        self.client, self.engine = client, "litellm" if client.generation().snapshot.litellm_enable else "native"
         self.serving = {"default": "claude-sonnet-4-6", "fast": "fast-0", "summary": "summary-0"}
         self.models = {name: client.chat_model(name) for name in self.serving}
 
@@ -63,6 +64,7 @@ class Member:
         """Make a call, which the name's own model answers at the first try."""
         told = served(self.models[name].invoke("hi"))
         assert (told["name"], told["model"], told["attempts"]) == (name, self.serving[name], 1)
+        assert told["engine"] == self.engine
 
 
 @pytest.fixture
@@ -71,21 +73,22 @@ def standin_options() -> dict[str, Any]:
     return {"keep": 5}
 
 
-@pytest.mark.parametrize(("enabled", "clients"), [(True, 1), (False, 2)])
-def test_swaps_of_single_names_leave_the_others_alone(
-    openai: StandIn, anthropic: StandIn, clients: int, *, enabled: bool
-) -> None:
-    """Calls of other names, in flight and beside each swap, their connections, cooldowns and parts; and memory."""
+def test_swaps_of_single_names_leave_the_others_alone(openai: StandIn, anthropic: StandIn) -> None:
+    """Calls of other names, in flight and beside each swap, their connections, cooldowns and parts; and memory.
+
+    Of three clients in one process, by both engines.
+    """
     chance = random.Random(17)  # noqa: S311 - which row changes is no secret
-    rows = {**primary(anthropic), **openai.rows(), "litellm_enable": enabled, "litellm_cooldown_time": 3600}
+    rows = {**primary(anthropic), **openai.rows(), "litellm_cooldown_time": 3600}
     rows |= {f"llm:{name}": row(f"{name}-0") for name in ("fast", "summary", "spare")}
     with StandIn("openai") as slow, ThreadPoolExecutor(1) as caller, ExitStack() as entered:
         rows["llm:planner"] = row("planner", api_base=slow.api_base, timeout=3000)
         secrets = anthropic.secrets() | openai.secrets()
-        fleet = [Member(entered.enter_context(MemoryRouter(rows, secrets=secrets))) for _ in range(clients)]
+        clients = [MemoryRouter(rows | {"litellm_enable": enabled}, secrets=secrets) for enabled in FLEET]
+        fleet = [Member(entered.enter_context(client)) for client in clients]
         for member in fleet:
             member.begin(openai)
-        slow.respond(WORDS, WORDS)
+        slow.respond(*[WORDS] * len(FLEET))
         with slow.hold(after_chunks=1):
             streams = [member.client.chat_model("planner").stream("hi") for member in fleet]
             firsts, connections = [next(stream) for stream in streams], openai.accepted + anthropic.accepted

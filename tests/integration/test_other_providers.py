@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
+from langchain_core.exceptions import ModelError
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from liverouter.errors import ConfigError
+from liverouter.errors import CallError, ConfigError
+from liverouter.providers import PROVIDERS
 from liverouter.routing.clock import Clock
 from liverouter.routing.engines import native
 from liverouter.routing.guard import guarded
@@ -19,6 +21,7 @@ from liverouter.testing import Failure, MemoryRouter, StandIn
 from tests.kit.dialects import COMPATIBLE
 from tests.kit.everybody import add
 from tests.kit.features import Sum
+from tests.kit.hostile import Hostile
 from tests.kit.standins import bodies, collect, fallback, primary, served
 from tests.kit.traffic import WIRETAP
 from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
@@ -149,23 +152,6 @@ class TestServersLikeOpenAIs:
         assert isinstance(stage.model.with_structured_output(Sum).invoke("1 and 2"), Sum)
         assert stage.compatible.violations == ()
 
-    @pytest.mark.parametrize(
-        "failure",
-        [
-            *(Failure.REFUSED, Failure.UNAUTHORIZED, Failure.UNKNOWN_MODEL, Failure.RATE_LIMIT, Failure.OUT_OF_MONEY),
-            *(Failure.SERVER_ERROR, Failure.BAD_REQUEST, Failure.HTML, Failure.ERROR_EVENT, Failure.PREAMBLE),
-        ],
-    )
-    def test_another_answers_where_it_fails(self, stage: Stage, engine: str, failure: Failure) -> None:
-        """Streamed, where the failure is a stream's."""
-        rows = primary(stage.compatible) | {"litellm_enable": ENGINES[engine]}
-        stage.put(rows | {"llm_fallback_config": fallback(stage.standins["openai"])})
-        stage.compatible.fail(failure)
-        answer = asyncio.run(collect(stage.model)) if engine == "native" else stage.model.invoke("hi")
-        told = served(answer)
-        assert (told["role"], told["provider"]) == ("fallback", "openai")
-        assert stage.compatible.hits == (0 if failure is Failure.REFUSED else 1)
-
     def test_several_stand_beside_openai(self, stage: Stage, engine: str) -> None:
         """Each with a base and a key of its own; OpenAI's key goes to OpenAI alone."""
         rows = primary(stage.standins["openai"]) | {"litellm_enable": ENGINES[engine]}
@@ -268,6 +254,39 @@ class TestByLitellm:
         stage.put(rows)
         assert stage.model.invoke("hi").text.endswith("says: hi")
         assert "authorization" not in stage.compatible.requests[0].headers
+
+    def test_every_vendor_is_asked_at_its_base_alone(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whole and in pieces, by the guarded clients, whatever the environment says; most speak OpenAI's API."""
+        import litellm
+
+        known = [provider.value for provider in litellm.LlmProviders]
+        stage.put(primary(stage.compatible))
+        base, spec = stage.compatible.api_base, PROVIDERS["litellm"]
+        vendors = [v for v in known if v not in spec.vendors and spec.unfit(f"{v}/m", {"api_base": base}, ()) is None]
+        with Hostile() as other:
+            for vendor in vendors:
+                variable = vendor.upper().replace("-", "_")
+                for end, value in (("API_KEY", "canary"), ("API_BASE", other.origin), ("BASE_URL", other.origin)):
+                    monkeypatch.setenv(f"{variable}_{end}", value)
+            answered, sent = 0, []
+            for held in ({"api_base": base}, {"api_base": base, **REFERENCE}):
+                half = vendors[::2] if len(held) == 1 else vendors[1::2]
+                entries = {
+                    f"llm:v{i}": {"provider": "litellm", "model": f"{vendor}/m", "litellm_params": held}
+                    for i, vendor in enumerate(half)
+                }
+                stage.compatible.forget()
+                with MemoryRouter(primary(stage.compatible) | entries, secrets={"other": KEY}) as live:
+                    for i in range(len(half)):
+                        model = live.chat_model(f"v{i}")
+                        with suppress(ModelError, CallError):  # with another path, or none of OpenAI's API
+                            answered += bool(model.invoke("hi").text if i % 2 else [*model.stream("hi")])
+                sent += [request.headers for request in stage.compatible.requests]
+            assert other.heads == []
+        assert answered > len(vendors) / 2
+        assert {headers["accept-encoding"] for headers in sent} == {"identity"}
+        assert "canary" not in str(sent)
+        assert not any("a secret of" in line for line in WIRETAP.take())  # else headers and paths of their own
 
     def test_request_goes_to_its_deployment_s_origin_alone(self) -> None:
         """Wherever a library would send it: nothing leaves, and the error says so."""

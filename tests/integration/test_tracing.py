@@ -68,11 +68,10 @@ def standins() -> Iterator[tuple[StandIn, StandIn]]:
 @pytest.fixture(scope="module", params=[True, False], ids=["litellm", "native"])
 def router(request: pytest.FixtureRequest, standins: tuple[StandIn, StandIn]) -> Iterator[MemoryRouter]:
     """A client of them, by each engine; its model "fast" asks the one for a smaller model, and then the other."""
-    fast: dict[str, Any] = {
-        "llm:fast": {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": fallback(standins[1])}
-    }
+    first, second = standins
     rows: dict[str, Any] = {"litellm_enable": request.param, "litellm_num_retries": 0, "litellm_allowed_fails": 1000}
-    with live(*standins, **rows, **fast) as router:
+    rows["llm:fast"] = {"provider": "openai", "model": "gpt-4o-mini", "fallbacks": fallback(second)}
+    with live(first, second, **rows) as router:
         yield router
 
 

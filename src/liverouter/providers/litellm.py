@@ -78,15 +78,17 @@ _OWN: Final = MappingProxyType(  # providers with a file of their own -> their n
 _BY_KEY_ALONE: Final = ("anthropic", "openai")  # of these, which litellm calls by a key and a base, as gateways want it
 # Whose calls were seen to go through the clients that are guarded, with no other key and to no other address: another's
 # may follow redirects, log in by what it finds on the machine, run in the process, or choose an address by the model.
-_VENDORS: Final = frozenset(
-    [
-        *(*_BASES, *_BY_KEY_ALONE, "ai21", "ai21_chat", "azure_ai", "baseten", "cloudflare", "codestral"),
-        *("cohere", "cohere_chat", "cometapi", "dashscope", "featherless_ai", "friendliai", "galadriel", "github"),
-        *("gradient_ai", "heroku", "hosted_vllm", "litellm_proxy", "llamafile", "lm_studio", "meta_llama", "minimax"),
-        *("nano-gpt", "nebius", "novita", "nscale", "ovhcloud", "scaleway", "v0", "volcengine", "wandb", "xinference"),
-        "zai",
-    ]
-)
+_BY_BASE: Final = """
+    abliteration ai21 ai21_chat aiand aiml apertis assemblyai azure_ai baseten charity_engine chutes clf_ai_gateway
+    cloudflare codestral cognition cohere cohere_chat cometapi compactifai coralbricks cortecs custom_openai
+    darkbloom dashscope docker_model_runner edenai empiriolabs empower featherless_ai friendliai galadriel github
+    gradient_ai helicone heroku hosted_vllm hostinger_router inception inferenceapis kyma libertai litellm_proxy
+    llamafile lm_studio meta meta_llama minimax modelscope morph nadir nano-gpt nebius neosantara novita nscale
+    opencode_go openinfer ovhcloud parasail pinstripes poe prism publicai qwen_ai_platform qwencloud refuseless reka
+    sail scaleway scx-ai streamlake synthetic tencent tensormesh v0 volcengine wally wandb xiaomi_mimo xinference
+    zai zerogpu
+"""  # and at a base that is said
+_VENDORS: Final = frozenset([*_BASES, *_BY_KEY_ALONE, *_BY_BASE.split()])
 # What of the environment litellm would use in place of a row's own keys for AWS, or beside them.
 _AWS_VARIABLES: Final = ("AWS_BEARER_TOKEN_BEDROCK", "AWS_PROFILE_NAME", "AWS_ROLE_NAME", "AWS_WEB_IDENTITY_TOKEN")
 _OTHER_ROUTES: Final = re.compile(r"(?:^|/)(?:ft:|claude_platform/)")  # by which litellm sends a key of the environment
@@ -133,9 +135,9 @@ def _unfit_model(model: str, *, has_base: bool) -> Unfit | None:
     elif (own := _OWN.get(vendor)) is not None and not (vendor in _BY_KEY_ALONE and has_base):
         message, hint = f"{vendor} is a provider of its own here", f"Choose the provider {own}"
     elif vendor not in _VENDORS:
-        other = "A server that speaks OpenAI's API is called by the provider openai-compatible"
         message = f"{vendor} is none of those that litellm is known to call safely"
-        hint = did_you_mean(vendor, sorted(_VENDORS)) or other
+        other = "A server that speaks OpenAI's API is called by the provider openai-compatible, with its base"
+        hint = f"{did_you_mean(vendor, sorted(_VENDORS))} {other}".lstrip()
     elif (route := _OTHER_ROUTES.search(model.partition("/")[2])) is not None:
         message = f"litellm calls {route[0].strip('/')} with a key of its own choice"
     else:
