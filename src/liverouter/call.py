@@ -24,7 +24,7 @@ class Call:
         generation: what was in force when the call began; it serves the call to its end.
         began_at: when the newest attempt began, monotonic seconds.
         attempts: how many were begun, the successful one included.
-        served_by: the id of the deployment that answers; "" while none does.
+        answering: the deployment that answers; None while none does.
         answered: some provider has answered an attempt with anything but an error.
         failures: the id of a deployment and its error, in the order in which the attempts failed.
         tokens: what the answer said it took; None while it has said nothing.
@@ -40,7 +40,7 @@ class Call:
     generation: Generation
     began_at: float = field(default_factory=time.monotonic)
     attempts: int = 0
-    served_by: str = ""
+    answering: Deployment | None = None
     answered: bool = False
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     tokens: UsageMetadata | None = None
@@ -52,10 +52,10 @@ class Call:
     calls_tools: bool = False
     is_structured: bool = False
 
-    def answered_by(self, identifier: str) -> None:
-        """Note that the deployment *identifier* answers."""
+    def answered_by(self, deployment: Deployment) -> None:
+        """Note that *deployment* answers."""
         self.attempts += 1
-        self.served_by = identifier
+        self.answering = deployment
 
     def failed_at(self, identifier: str, error: Exception, *, answered: bool = False) -> None:
         """Note that an attempt at the deployment *identifier* ended in *error*; *answered*: an answer had come."""
@@ -66,8 +66,7 @@ class Call:
     @property
     def served(self) -> Deployment:
         """Return the deployment that answers; the primary while none does."""
-        generation = self.generation
-        return next((d for d in generation.deployments if d.id == self.served_by), generation.primary)
+        return self.answering or self.generation.primary
 
     @property
     def failed_over(self) -> bool:

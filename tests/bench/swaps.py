@@ -11,7 +11,7 @@ import sys
 import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tests.bench.figures import Figure, median, quantile
 
@@ -33,10 +33,10 @@ def measure(world: World) -> Iterator[Figure]:
 
 
 def _under_load(world: World) -> Iterator[Figure]:
-    slow = world.provider("openai", "--delay-ms", "2000")
+    provider = world.lines(str(Path(__file__).with_name("crowd.py")), str(CALLERS))
     count = world.samples(3, 1)
-    with world.memory(openai_api_base=slow) as live:
-        results = {name: asyncio.run(_load(live, count, swap=name == "swaps")) for name in ("quiet", "swaps")}
+    with world.memory(openai_api_base=provider.readline().strip()) as live:
+        results = {name: asyncio.run(_load(live, provider, count, swap=name == "swaps")) for name in ("quiet", "swaps")}
     quiet, swaps = results["quiet"], results["swaps"]
     yield Figure(
         what=f"p99 of {CALLERS} calls in flight while configs are swapped",
@@ -58,10 +58,14 @@ def _under_load(world: World) -> Iterator[Figure]:
     )
 
 
-async def _load(live: MemoryRouter, count: int, *, swap: bool) -> tuple[list[float], list[float]]:
-    """Return (latencies, loop lags) in ms of *count* waves of calls, each with ten swaps in flight or none."""
+async def _load(live: MemoryRouter, provider: IO[str], count: int, *, swap: bool) -> tuple[list[float], list[float]]:
+    """Return (latencies, loop lags) in ms of *count* waves of calls, each with ten swaps in flight or none.
+
+    *provider* tells by a line that another `CALLERS` calls have arrived.
+    """
     model = live.chat_model()
     await asyncio.gather(*(model.ainvoke("hi") for _ in range(CALLERS)))
+    provider.readline()
     latencies: list[float] = []
     lags: list[float] = []
 
@@ -73,7 +77,7 @@ async def _load(live: MemoryRouter, count: int, *, swap: bool) -> tuple[list[flo
     watch = asyncio.create_task(_lag(lags))
     for _ in range(count):
         wave = [asyncio.create_task(call()) for _ in range(CALLERS)]
-        await asyncio.sleep(1.0)  # a provider that takes two seconds has them all by then
+        await asyncio.to_thread(provider.readline)
         for n in range(10 if swap else 0):
             await asyncio.to_thread(live.set, litellm_timeout=100 + n)
             await asyncio.sleep(0.03)

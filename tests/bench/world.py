@@ -13,7 +13,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import asyncpg
 import httpx
@@ -99,10 +99,14 @@ class World:
 
     def _start(self, *arguments: str) -> str:
         """Start a Python process, to be ended with the run, and return the line it prints."""
+        return self.lines(*arguments).readline().strip()
+
+    def lines(self, *arguments: str) -> IO[str]:
+        """Start a Python process, to be ended with the run, and return what it prints."""
         process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
         self._stack.callback(_end, process)
         assert process.stdout is not None
-        return process.stdout.readline().strip()
+        return process.stdout
 
     def rows(self, **more: Any) -> dict[str, Any]:
         """Return the rows of openai with anthropic behind it, over the stand-ins."""

@@ -74,9 +74,9 @@ def translate(exc: Exception, call: Call) -> Exception:
     """
     secrets = [secret.reveal() for secret in sent_secrets(call.generation.snapshot)]
     # else the caller's own code failed, and no deployment did
-    after_content = call.served_by or not (is_of_a_library(exc) or isinstance(exc, CallError))
+    after_content = call.answering or not (is_of_a_library(exc) or isinstance(exc, CallError))
     error = _typed(exc) if after_content else _outcome(exc, call, secrets)
-    if (call.answered or call.served_by) and not isinstance(error, core.ModelError | LiveRouterError):
+    if (call.answered or call.answering) and not isinstance(error, core.ModelError | LiveRouterError):
         error = core.ModelAPIError(f"the provider's answer cannot be read: {describe(exc)}")
         error.__cause__ = exc
     for failed in (error, exc, *(failed for _, failed in call.failures)):

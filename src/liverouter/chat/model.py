@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # The provider that the handle itself reports, in both engines: agents ask once, and a later call may be another's.
 PROVIDER: Final = "litellm"
+_PARAMETERS: Final = ("temperature", "max_tokens", "top_p", "timeout", "stop")  # that a handle may be given
 # What all copies of a handle share.
 _SHARED: Final = ("source", "restore", "cache", "callbacks", "custom_get_token_ids", "rate_limiter")
 
@@ -248,8 +249,7 @@ class LiveChatModel(BaseChatModel):
 
     def _own_params(self) -> dict[str, Any]:
         """Return the parameters that this handle was given, by name; read past the properties, which are live."""
-        own = {name: self.__dict__.get(name) for name in ("temperature", "max_tokens", "top_p", "timeout", "stop")}
-        return {name: value for name, value in own.items() if value is not None}
+        return {name: value for name in _PARAMETERS if (value := self.__dict__.get(name)) is not None}
 
     def _request(self, stop: list[str] | None, kwargs: dict[str, Any]) -> Request:
         """Read the generation, once, and make the request for it."""

@@ -162,7 +162,7 @@ class Request:
                 call.failed_at(deployment.id, exc, answered=attempt.clock.answered)
                 walk.failed(self._count(deployment, exc, answered=attempt.clock.answered))
             else:
-                call.answered_by(deployment.id)
+                call.answered_by(deployment)
                 self.served = deployment
                 call.is_cached = not attempt.clock.sent
                 return answer if named is None else _as_text(answer, named)
@@ -207,7 +207,7 @@ class Request:
 
     def _answered(self, call: Call) -> None:
         """Count that *call* was answered whole."""
-        self._generation.cooldowns.add_success(call.served_by)
+        self._generation.cooldowns.add_success(call.served.id)
         self._usage.answered(call)
 
     def _failed(self, call: Call, exc: Exception) -> Exception:

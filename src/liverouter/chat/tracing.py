@@ -69,7 +69,7 @@ class CallSpans:
         if self._answering is not None:
             _end(self._answering, kind)
         served = call.served
-        if call.served_by:
+        if call.answering:
             span.set_attributes(
                 {
                     "gen_ai.provider.name": _provider(served),

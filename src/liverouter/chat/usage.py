@@ -153,7 +153,7 @@ class UsageCounter:
         if call.settled:
             return
         call.settled = True
-        if call.served_by:  # what answered broke, or cannot be read
+        if call.answering:  # what answered broke, or cannot be read
             self.begun(call)
             self._add_failure(call, call.served.id, error)
             failures = [*call.failures, (call.served.id, error)]

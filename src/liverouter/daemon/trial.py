@@ -55,7 +55,11 @@ async def streamed(context: Context, body: TryBody) -> AsyncIterator[bytes]:
     task = asyncio.create_task(_pump(context, body, _model(context, body), events), name="try")
     _running.add(task)
     task.add_done_callback(_running.discard)
-    first = await events.get()
+    try:
+        first = await events.get()
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
     if isinstance(first, LiveRouterError):
         raise first
     return _told(first, events, task)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from liverouter.revision import Deployment
 
 _MARKERS: Final = ("finish_reason", "stop_reason")
+_TELLS: Final = frozenset({*_MARKERS, "object"})
 # Ends of an answer that the caller is told of.
 _NO_ROOM: Final = frozenset({"length", "max_output_tokens", "max_tokens", "model_context_window_exceeded"})
 _STOPPED: Final = frozenset({"completed", "stop", "stop_sequence", "end_turn"})
@@ -233,10 +234,12 @@ def _with_ends(result: ChatResult) -> list[Any]:
 def finish_of(piece: Any) -> str:
     """Return the reason by which an answer, or a piece of one, says that it has ended; "" where it says none."""
     for metadata in (piece.generation_info, piece.message.response_metadata):
-        for name in _MARKERS if metadata else ():
+        if not metadata or _TELLS.isdisjoint(metadata):
+            continue
+        for name in _MARKERS:
             if reason := metadata.get(name):
                 return str(getattr(reason, "name", reason))
-        if metadata and metadata.get("object") == "response":  # of OpenAI's Responses API
+        if metadata.get("object") == "response":  # of OpenAI's Responses API
             return str((metadata.get("incomplete_details") or {}).get("reason") or metadata.get("status") or "")
     return ""
 

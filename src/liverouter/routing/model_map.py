@@ -145,7 +145,8 @@ def cost_usd(deployment: Deployment, tokens: UsageMetadata | None) -> float | No
 
 def _tier(facts: Mapping[str, Any], prompt: int) -> str:
     """Return what the names of the prices for a prompt of so many tokens end in, "" for the usual ones."""
-    found = ((m, facts[m.string]) for m in map(_ABOVE.fullmatch, facts) if m is not None)
+    names = (name for name in facts if name.startswith("input_cost_per_token_above_"))
+    found = ((m, facts[m.string]) for m in map(_ABOVE.fullmatch, names) if m is not None)
     above = [(int(m.group(1)) * (1000 if m.group(2) else 1), m) for m, cost in found if cost is not None]
     most = max(((least, m) for least, m in above if prompt > least), key=lambda pair: pair[0], default=None)
     return "" if most is None else f"_above_{most[1].group(1)}{most[1].group(2)}_tokens"
