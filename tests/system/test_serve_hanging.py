@@ -26,7 +26,7 @@ _IMPATIENT: Final = """
 from liverouter.cli import main
 from liverouter.embedded import data_folder, silence
 silence._EVERY_S, silence._PATIENCE_S = 0.2, 3
-data_folder._HANDOVER_TIMEOUT_S = 3.0
+data_folder._HANDOVER_TIMEOUT_S = data_folder._ORPHAN_TIMEOUT_S = 3.0
 main()
 """
 
@@ -76,7 +76,7 @@ def restarts(daemon: Daemon) -> int:
 
 
 def test_server_that_hangs_is_started_anew(folder: Path, tmp_path: Path) -> None:
-    """Stopped alone, or with all its processes and its supervisor; by the daemon, and by the next one after a kill."""
+    """Stopped alone, or with all its processes and its supervisor: the daemon notices, and kills what is left."""
     with daemon_of(folder, tmp_path / "log") as daemon:
         for everybody in (False, True):
             server, before = server_of(folder), restarts(daemon)
@@ -88,12 +88,17 @@ def test_server_that_hangs_is_started_anew(folder: Path, tmp_path: Path) -> None
             until(lambda: daemon.get("/api/config").is_success, _WAIT_S)
         assert "it answered nothing for a minute, and was killed" in daemon.log.read_text()
 
-        server = server_of(folder)
-        for process in family_of(server):
-            process.send_signal(signal.SIGSTOP)
-        daemon.process.kill()
-        daemon.process.wait()
-    with daemon_of(folder, tmp_path / "next") as following:
-        assert server_of(folder) != server
-        assert not psutil.pid_exists(server.pid) or server.status() == psutil.STATUS_ZOMBIE
-        until(lambda: following.get("/api/config").is_success, _WAIT_S)
+
+def test_next_daemon_finds_one_that_hangs(folder: Path, tmp_path: Path) -> None:
+    """Its daemon was killed; its supervisor hangs as well, or is gone."""
+    for number, supervised in enumerate((True, False)):
+        with daemon_of(folder, tmp_path / f"{number}.log") as daemon:
+            supervisor, server, *children = family_of(server_of(folder))
+            for process in (server, *children):
+                process.send_signal(signal.SIGSTOP)
+            supervisor.send_signal(signal.SIGSTOP if supervised else signal.SIGKILL)
+            daemon.process.kill()
+            daemon.process.wait()
+        with daemon_of(folder, tmp_path / f"{number}.next.log") as following:
+            assert server_of(folder) != server
+            until(lambda: following.get("/api/config").is_success, _WAIT_S)

@@ -26,6 +26,7 @@ HOST: Final = "127.0.0.1"
 _PORTS: Final = range(25_432, 30_000)  # below the ephemeral ranges: no outgoing connection sits there at a restart
 _ANY_PORT: Final = range(1, 65_536)
 _HANDOVER_TIMEOUT_S: Final = 12.0  # for a server whose owner is gone to shut down, before it is killed
+_ORPHAN_TIMEOUT_S: Final = 60.0  # the same, for one without its supervisor, which would have hurried it
 _KILLED_S: Final = 10.0  # for what was killed to be gone
 _POLL_S: Final = 0.02
 _MAX_LOG_BYTES: Final = 5_000_000
@@ -186,7 +187,7 @@ class DataFolder:
         if (orphan := self._server()) is not None:
             with contextlib.suppress(ProcessLookupError):  # it has ended since the look
                 os.kill(orphan.pid, signal.SIGINT)
-            if not self._ends(_HANDOVER_TIMEOUT_S):
+            if not self._ends(_ORPHAN_TIMEOUT_S):
                 self.kill_server()
                 if not self._ends(_KILLED_S):
                     raise EmbeddedError(
