@@ -29,7 +29,7 @@ _GUARDS: Final = {  # litellm would read .env files and fetch its price list fro
     "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
 }
 RANGE: Final = "litellm>=1.106,<2"  # as pyproject.toml has it
-_AN_IMPORT: Final = 50_000  # new objects; the imports of a start bring a quarter of a million
+_AN_IMPORT: Final = 50_000  # new objects; those of a start are three times as many
 _loading = threading.Lock()
 _loaded: Any = None
 _unusable: Problem | None = None
@@ -60,9 +60,7 @@ def collecting_later() -> Iterator[None]:
         yield
     finally:
         if collecting:
-            if (
-                gc.get_count()[0] > _AN_IMPORT and not gc.get_freeze_count()
-            ):  # else the process has frozen what it had, and that must stay so
+            if gc.get_count()[0] > _AN_IMPORT and not gc.get_freeze_count():  # what is frozen must stay so
                 gc.freeze()
                 gc.unfreeze()  # into the oldest generation
             gc.enable()
