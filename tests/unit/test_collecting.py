@@ -15,7 +15,7 @@ class Loaded:
 
 kept = []
 with collecting_later():
-    kept += [Loaded() for _ in range(10_000)]
+    kept += [Loaded() for _ in range(100_000)]
     with collecting_later():
         pass
     assert not gc.isenabled()
@@ -24,15 +24,19 @@ assert gc.get_count()[0] < 1_000, gc.get_count()
 assert any(each is kept[0] for each in gc.get_objects(generation=2))
 assert not gc.get_freeze_count()
 
+with collecting_later():
+    made = [Loaded() for _ in range(10_000)]
+assert not any(each is made[0] for each in gc.get_objects(generation=2))
+
 freeze()
 frozen = gc.get_freeze_count()
 with collecting_later():
     pass
-assert gc.get_freeze_count() == frozen > 10_000
+assert gc.get_freeze_count() == frozen > 100_000
 """
 
 
 def test_what_is_loaded_is_old_at_once_and_what_is_frozen_stays_so() -> None:
-    """The collection that comes next looks neither through what was loaded, nor through what the process froze."""
+    """The next collection looks through what a reload made, not through an import, nor through what was frozen."""
     done = subprocess.run([sys.executable, "-c", _CODE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -29,6 +29,7 @@ _GUARDS: Final = {  # litellm would read .env files and fetch its price list fro
     "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
 }
 RANGE: Final = "litellm>=1.106,<2"  # as pyproject.toml has it
+_AN_IMPORT: Final = 50_000  # new objects; those of a start are three times as many
 _loading = threading.Lock()
 _loaded: Any = None
 _unusable: Problem | None = None
@@ -50,7 +51,8 @@ def loaded() -> Any | None:
 def collecting_later() -> Iterator[None]:
     """Put off garbage collection: going through all that is new, over and over, is a quarter of a start.
 
-    What came meanwhile is as old as can be then, so that the next collection does not go through it either.
+    What an import brought is as old as can be then, so that the next collection does not go through it either. What a
+    reload makes stays young: of that some is garbage soon.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -58,7 +60,7 @@ def collecting_later() -> Iterator[None]:
         yield
     finally:
         if collecting:
-            if not gc.get_freeze_count():  # else the process has frozen what it had, and that must stay so
+            if gc.get_count()[0] > _AN_IMPORT and not gc.get_freeze_count():  # what is frozen must stay so
                 gc.freeze()
                 gc.unfreeze()  # into the oldest generation
             gc.enable()
