@@ -180,8 +180,8 @@ class TestPrimaryFails:
     ) -> None:
         """Calls and streams are answered, within the tries, without a sleep; the primary cools as it should.
 
-        From a loop and from a thread in turn: every failure and every dialect is met by all four methods. That a primary
-        that cools is left alone, and asked again after it, is seen of each failure with one dialect, in turn.
+        From a loop and from a thread in turn: every failure and every dialect is met by all four methods. That one
+        which cools is left alone, and asked again after it, is seen of each failure with one dialect, in turn.
         """
         methods = methods_of(failure, dialect, engine)
         once = list(DIALECTS)[ROWS.index(failure) % len(DIALECTS)] == dialect
