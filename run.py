@@ -108,6 +108,7 @@ def main(argv: list[str]) -> int:
     if command not in COMMANDS:
         raise Misuse(f"'{command}' is not a command.\n\n{USAGE}")
     prepare()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is imported is compiled at its first use, in .venv
     os.environ["NO_MKDOCS_2_WARNING"] = "1"  # mkdocs-material prints an announcement otherwise
     return COMMANDS[command](arguments)
 
@@ -121,8 +122,7 @@ def demo(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Become pytest, which writes bytecode: a run starts some hundred processes that would compile all anew."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    """Become pytest."""
     if arguments[:1] != ["--litellm"]:
         return _become(PYTHON, "-m", "pytest", *arguments)
     end, others = "".join(arguments[1:2]), arguments[2:]
@@ -261,10 +261,10 @@ def _install() -> None:
     if done:
         with _progress(f"{len(locked)} packages, the largest litellm, PostgreSQL and LangChain"):
             to = ("--python", str(PYTHON))
-            done = _uv(*to, "--compile-bytecode", *exactly, others) and _uv(*to, *project)
+            done = _uv(*to, *exactly, others) and _uv(*to, *project)
     if not done:
         with _progress(f"{len(locked)} packages with pip, because uv did not succeed; a few minutes"):
-            done = _pip(*exactly, others) and _pip(*project)
+            done = _pip("--no-compile", *exactly, others) and _pip(*project)
     if not done:
         raise Refusal("The installation failed; the reason stands above. The next run starts it again.")
     STAMP.write_text(stamp())

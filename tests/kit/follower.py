@@ -44,7 +44,7 @@ class Load:
     """Threads that call a model for ever, and remember every answer and failure; *count* is that of the answers."""
 
     def __init__(
-        self, model: LiveChatModel, *, threads: int = 2, pause_s: float = 0.1, keep: int | None = None
+        self, model: LiveChatModel, *, threads: int = 2, pause_s: float = 0.2, keep: int | None = None
     ) -> None:
         """Start calling, each thread *pause_s* seconds after its last answer; remember the newest *keep* answers."""
         self._model, self._pause_s = model, pause_s

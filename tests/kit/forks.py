@@ -45,13 +45,14 @@ def call(name: str = "default") -> str:
     return str(liverouter.get_chat_model(name).invoke("hi").content).partition(" says")[0]
 
 
-def serve(who: str, go: str) -> None:
-    """Tell the first answer, that it listens, and the answer that comes from model *go*."""
+def serve(who: str) -> None:
+    """Tell the first answer, that it listens, and the answer of the next revision."""
     tell(who, first=call(), named=call("fast"))
     until(lambda: liverouter.status().mode == "listen", _WAIT_S)
+    began = liverouter.status().revision
     tell(who, hears=True)
-    until(lambda: call() == go, _WAIT_S)
-    tell(who, then=go, named=call("fast"))
+    until(lambda: liverouter.status().revision != began, _WAIT_S)
+    tell(who, then=call(), named=call("fast"))
 
 
 def os_fork(child: Callable[[], None]) -> Callable[[], None]:
@@ -86,9 +87,7 @@ def _multiprocessing(method: str) -> Callable[[Callable[[], None]], Callable[[],
 
     def start(_: Callable[[], None]) -> Callable[[], None]:
         context: Any = multiprocessing.get_context(method)
-        children = [
-            context.Process(target=serve, args=("child", "second")) for _ in range(WORKERS[f"multiprocessing {method}"])
-        ]
+        children = [context.Process(target=serve, args=("child",)) for _ in range(WORKERS[f"multiprocessing {method}"])]
         for process in children:
             process.start()
 
@@ -125,7 +124,7 @@ def main(kind: str) -> None:
     busy = threading.Event()
     caller = threading.Thread(target=_keep_calling, args=(busy,), daemon=True)
     caller.start()  # forks happen in the middle of calls
-    join = KINDS[kind](lambda: serve("child", "second"))
+    join = KINDS[kind](lambda: serve("child"))
     busy.set()
     caller.join()
     tell("parent", forked=True)

@@ -29,6 +29,7 @@ _SHORTEST: Final = 12  # characters; shorter ones are words that tests use for o
 _TABLES: Final = """
     SELECT 'SELECT string_agg(t::text, '' '') FROM liverouter.' || quote_ident(relname) || ' t'
     FROM pg_class WHERE relnamespace = to_regnamespace('liverouter') AND relkind = ANY(%s)
+    AND (relkind = 'v' OR pg_relation_size(oid) > 0)
     ORDER BY relkind, relname
 """
 _STATEMENTS: Final = """

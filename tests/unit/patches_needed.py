@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 warnings.simplefilter("ignore")  # pydantic's on litellm's types
 os.environ.update(LITELLM_MODE="PRODUCTION", LITELLM_LOCAL_MODEL_COST_MAP="True")
+gc.disable()  # a third of litellm's import, and this process ends soon
 
 import litellm  # noqa: E402 - the switches first
 import openai  # noqa: E402

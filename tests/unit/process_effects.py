@@ -141,9 +141,11 @@ def main() -> None:
 
     atexit.register = seen("atexit", atexit.register)
     os.register_at_fork = seen("fork", os.register_at_fork)
+    gc.disable()  # a third of these imports
     litellm = importlib.import_module("litellm")
     for name in HOST:
         importlib.import_module(name)
+    gc.enable()
     environ, before, mild, signals = dict(os.environ), functions(), manners(), handlers()
     switched, loud = switches(litellm), levels()
     use()

@@ -9,7 +9,6 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.embedded.server import EmbeddedPostgres
-from liverouter.postgres import migrate
 from liverouter.postgres.connection import NETWORK_ERRORS, connect
 from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.errors import from_driver
@@ -40,6 +39,8 @@ def start_own_database(
         DatabaseError: the database cannot be migrated.
         OptionsError: others than this user may read a file of the data folder.
     """
+    from liverouter.postgres import migrate  # with SQLAlchemy, which a database that is given does not need
+
     server = stack.enter_context(EmbeddedPostgres(data_dir=data_dir))
     url = server.dsn()
     migrate.upgrade(url, echo=echo)
