@@ -39,6 +39,7 @@ def shape(answer: AIMessage) -> dict[str, Any]:
         "usage": set(answer.usage_metadata or {}),
         "finish": answer.response_metadata["finish_reason"],
         "model": answer.response_metadata["model_name"],
+        "dialect": answer.response_metadata.get("model_provider"),  # of the content's blocks
         "told": {name: type(value).__name__ for name, value in told.items()},
     }
 

@@ -75,6 +75,8 @@ def finish(call: Call, result: ChatResult) -> None:
         generation.message.response_metadata |= signature(call)
     if result.llm_output:
         result.llm_output = _plain_metadata(result.llm_output)
+        if not call.is_structured:
+            result.llm_output.pop("model_provider", None)  # as in `_align`: LangChain joins it with the message's
 
 
 def price(call: Call) -> None:
