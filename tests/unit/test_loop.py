@@ -601,10 +601,13 @@ class TestFork:
         """Another thread makes a client at that very time."""
         enough = threading.Event()
 
+        class Loop:
+            pass  # gone as soon as nobody holds it: a later fork would wait for it
+
         def begin() -> None:
             kept: list[Any] = []
             while not enough.is_set():
-                kept.append(Mock())
+                kept.append(Loop())
                 fork.watch(kept[-1], threading.current_thread())
                 del kept[:-1000]
 
