@@ -613,7 +613,9 @@ class TestFork:
 
         with ThreadPoolExecutor(1) as pool:
             beginner = pool.submit(begin)
-            for _ in range(2000):
-                fork._watched()  # noqa: SLF001 - a fork in each round would take minutes
-            enough.set()
+            try:
+                for _ in range(2000):
+                    fork._watched()  # noqa: SLF001 - a fork in each round would take minutes
+            finally:
+                enough.set()
             beginner.result()
