@@ -58,7 +58,7 @@ def test_bash_puts_no_blank_before_a_value() -> None:
         stdout=shell_s,
         stderr=shell_s,
         start_new_session=True,
-        env=ENVIRONMENT | {"TERM": "dumb"},
+        env=ENVIRONMENT | {"TERM": "dumb", "HISTFILE": "/dev/null"},
     ):
         os.close(shell_s)
         said = b""

@@ -32,6 +32,7 @@ TABLES = (
     "alerts",
     "apply_log",
     "head",
+    "member_providers",
     "probes",
     "processes",
     "providers",

@@ -601,16 +601,21 @@ class TestFork:
         """Another thread makes a client at that very time."""
         enough = threading.Event()
 
+        class Loop:
+            pass  # gone as soon as nobody holds it: a later fork would wait for it
+
         def begin() -> None:
             kept: list[Any] = []
             while not enough.is_set():
-                kept.append(Mock())
+                kept.append(Loop())
                 fork.watch(kept[-1], threading.current_thread())
                 del kept[:-1000]
 
         with ThreadPoolExecutor(1) as pool:
             beginner = pool.submit(begin)
-            for _ in range(2000):
-                fork._watched()  # noqa: SLF001 - a fork in each round would take minutes
-            enough.set()
+            try:
+                for _ in range(2000):
+                    fork._watched()  # noqa: SLF001 - a fork in each round would take minutes
+            finally:
+                enough.set()
             beginner.result()

@@ -30,7 +30,7 @@ _WORDS: Final[Mapping[Kind, str]] = {
     "server": "the provider fails",
 }
 _NO_STATUS: Final = frozenset({"timeout", "connection"})  # nobody answered with one
-_IN_WORDS: Final[Mapping[int, str]] = {  # by status; libraries give 500 to what they cannot read, too
+_IN_WORDS: Final[Mapping[int, str]] = {  # by status, where that says more; libraries give 500 to what they cannot read
     402: "no money left, or a limit reached, HTTP 402",
     500: "the provider fails, or its answer cannot be read",
 }

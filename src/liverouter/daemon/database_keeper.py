@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LOOK_S: Final = 0.25  # between two looks at the server
 _PAUSES_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)  # before each try
-_STEADY_S: Final = 300.0  # that a server runs before its next end is the first again; to notice that it hangs takes 70
+_STEADY_S: Final = 300.0  # that a server runs before its next end counts as the first; it takes 70 to notice a hang
 _HINT: Final = "It is started again by itself; if that goes on, read postgres.log in the data folder"
 _END: Final = "Read postgres.log in the data folder, mend what it says, and start `liverouter serve` again"
 
@@ -64,7 +64,7 @@ class DatabaseKeeper:
         return "it ended, or was told to end"
 
     async def _restart(self, tries: int, reason: str) -> int:
-        """Start the server again, which is down for *reason*, after *tries* that did not last; return how many it was.
+        """Start the server again, which is down for *reason*; return how often it was tried, with *tries* of before.
 
         Raises:
             DatabaseError: there were too many (LR225).

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from liverouter.errors import DatabaseError
 from liverouter.events import AlertFailed, AlertSent
+from liverouter.routing.unreached import lost_by
 from liverouter.secrecy.origins import origin_of
 from liverouter.secrecy.redaction import mask
 
@@ -99,7 +100,7 @@ def _bounded(lines: Sequence[str]) -> list[str]:
 async def _post(url: str, body: Mapping[str, Any]) -> str | None:
     """Post *body* to *url* alone: no redirect is followed, no cookie or credential sent; return why that failed.
 
-    The error is a status or words of ours: texts of exceptions repeat the URL.
+    The error is a status or words of ours, which name the host at most: texts of exceptions repeat the URL.
     """
     import aiohttp  # which takes a moment, and few have a webhook
 
@@ -113,9 +114,7 @@ async def _post(url: str, body: Mapping[str, Any]) -> str | None:
             return None if response.status < _FIRST_REFUSAL else f"HTTP {response.status}"
     except TimeoutError:
         return f"no answer within {_TIMEOUT_S:g} s"
-    except aiohttp.ClientSSLError:
-        return "TLS failed: its certificate is not trusted here"
-    except (aiohttp.ClientConnectionError, OSError):
-        return "it cannot be reached, or ended the connection"
+    except (aiohttp.ClientConnectionError, OSError) as exc:
+        return lost_by(exc, url).text or type(exc).__name__
     except (aiohttp.ClientError, ValueError) as exc:
         return type(exc).__name__

@@ -107,7 +107,7 @@ def end_run(context: MigrationContext) -> None:
     connection = context.connection
     if connection is None or connection.scalar(text("SELECT to_regclass('liverouter.setting_specs')")) is None:
         return
-    if HEAD in context.get_current_heads():  # an older schema has not the columns
+    if HEAD in context.get_current_heads():  # an older schema may lack a table or a column
         fill_tables(context)
     run = _run.get()
     if run.role_prefix is not None and (statements := use_prefix(connection, run.role_prefix)):
@@ -195,7 +195,8 @@ def fill_tables(context: MigrationContext) -> None:
                 "holder": spec.holder.name,
                 "base": spec.base.name,
                 "secrets": array([field.name for field in spec.members if field.kind == "secret"], type_=Text),
-                "vendors": sql_cast(literal(json.dumps(dict(spec.vendors)), Text), JSONB),  # which a script can hold
+                # As text, which `alembic upgrade --sql` can write out.
+                "vendors": sql_cast(literal(json.dumps(dict(spec.vendors)), Text), JSONB),
             }
             for spec in PROVIDERS.values()
             if spec.holder is not None

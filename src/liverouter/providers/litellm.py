@@ -78,6 +78,7 @@ _OWN: Final = MappingProxyType(  # providers with a file of their own -> their n
 _BY_KEY_ALONE: Final = ("anthropic", "openai")  # of these, which litellm calls by a key and a base, as gateways want it
 # Whose calls were seen to go through the clients that are guarded, with no other key and to no other address: another's
 # may follow redirects, log in by what it finds on the machine, run in the process, or choose an address by the model.
+# These are called at a base that is said; the others have one of their own.
 _BY_BASE: Final = """
     abliteration ai21 ai21_chat aiand aiml apertis assemblyai azure_ai baseten charity_engine chutes clf_ai_gateway
     cloudflare codestral cognition cohere cohere_chat cometapi compactifai coralbricks cortecs custom_openai
@@ -87,7 +88,7 @@ _BY_BASE: Final = """
     opencode_go openinfer ovhcloud parasail pinstripes poe prism publicai qwen_ai_platform qwencloud refuseless reka
     sail scaleway scx-ai streamlake synthetic tencent tensormesh v0 volcengine wally wandb xiaomi_mimo xinference
     zai zerogpu
-"""  # and at a base that is said
+"""
 _VENDORS: Final = frozenset([*_BASES, *_BY_KEY_ALONE, *_BY_BASE.split()])
 # What of the environment litellm would use in place of a row's own keys for AWS, or beside them.
 _AWS_VARIABLES: Final = ("AWS_BEARER_TOKEN_BEDROCK", "AWS_PROFILE_NAME", "AWS_ROLE_NAME", "AWS_WEB_IDENTITY_TOKEN")

@@ -268,9 +268,10 @@ def _secret_purpose(name: str) -> str:
 
 
 def no_keyring(where: str, sealed_with: str | None = None) -> SecretError:
-    """Return the error of a process without a keyring; *sealed_with*: the key that what it has was sealed with.
+    """Return the error of a process without a keyring, whose hint says how to come by one.
 
-    A new one would open nothing of that.
+    *sealed_with*: the id of the key that sealed what is stored, or whose key that is: a new one opens nothing of it.
+    None where nothing is stored.
     """
     hint = _GENERATE if sealed_with is None else _SAME.format(sealed_with)
     return SecretError("this process has no keyring, which seals and opens keys", code="LR501", where=where, hint=hint)
