@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Cli = Callable[..., Any]
 
 PASSWORD = "correct-horse"
+FULL_DISK = Path("/dev/full")
 READERS = [["show"], ["set", "llm_model=a"], ["history"], ["instances"], ["check"], ["watch"], ["keys", "status"]]
 MODELS = ("litellm", "langchain_core", "langchain_litellm", "openai")
 HEAVY = ("email", "http", "zoneinfo", "argparse", "unittest", "multiprocessing", "urllib.request")
@@ -252,6 +254,23 @@ class TestProcess:
                 timeout=150,
             )
         assert result.stderr == b""
+
+    @pytest.mark.skipif(not FULL_DISK.exists(), reason="needs /dev/full, which Linux has")
+    @pytest.mark.parametrize("command", ["show --settings", "--version"])
+    def test_full_disk_is_told_in_a_line(self, dsn: str, command: str) -> None:
+        """`liverouter export > config.yaml`, too: whether it holds as much as a buffer or not."""
+        with FULL_DISK.open("wb") as full:
+            result = subprocess.run(
+                [sys.executable, "-m", "liverouter", *command.split()],
+                env=os.environ | {"LIVEROUTER_DATABASE_URL": dsn},
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                timeout=150,
+            )
+        assert result.stderr == "error: the output cannot be written: No space left on device\n"
+        assert result.returncode == 1
 
     @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
     def test_colours_are_for_terminals_that_want_them(

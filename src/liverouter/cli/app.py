@@ -5,6 +5,7 @@ A command's module is imported when that command is asked for: each loads what i
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -29,6 +30,7 @@ _HOMES: Final[Mapping[str, str]] = MappingProxyType(  # in the order in which a 
     | {"watch": "watch", "keys": "keys"}
 )
 _FAILED: Final = 1
+_UNWRITTEN: Final = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)  # of a disk that standard output goes to
 _BAD_OPTIONS: Final = 78  # EX_CONFIG: a restart does not help
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
@@ -100,6 +102,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo(err=True)  # ends the line of the prompt, or of the ^C
         return _INTERRUPTED
+    except OSError as exc:
+        if exc.errno not in _UNWRITTEN:
+            raise
+        sys.stdout = None  # the interpreter's end would try again what is left in there, and complain
+        click.echo(f"error: the output cannot be written: {exc.strerror}", err=True)
+        return _FAILED
     return code if isinstance(code, int) else 0
 
 
