@@ -199,6 +199,7 @@ class TestTransfer:
             "liverouter: 1\nsettings: []",
             "liverouter: 1\nsettings: {}\nother: 1",
             "liverouter: 1\nsettings: {a: !!binary aGk=}",
+            "liverouter: 1\nsettings: {a: " + "[" * 60 + "]" * 60 + "}",
             "a: &a [1]\nb: *a",
             "a: [",
             "!!python/object:os.system x",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _FORMAT: Final = 1
 _MOST_CHARACTERS: Final = 1_000_000
+_DEEPEST: Final = 50  # levels: what PyYAML takes to read more of them grows with their square
 _MEMBERS: Final = ("liverouter", "settings", "secrets")
 
 
@@ -174,8 +175,13 @@ def _parsed(file: TextIO) -> Mapping[str, Any]:
 
     try:
         text = file.read(_MOST_CHARACTERS + 1)
-        if len(text) > _MOST_CHARACTERS or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise _unreadable("it is longer than a million characters, or repeats itself by references")
+        if len(text) > _MOST_CHARACTERS:
+            raise _unreadable("it is longer than a million characters")
+        depth = 0
+        for event in yaml.parse(text):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
+                raise _unreadable(f"it repeats itself by references, or is nested deeper than {_DEEPEST} levels")
         document = json.loads(json.dumps(yaml.safe_load(text), default=_plain, allow_nan=False))
     except (yaml.YAMLError, RecursionError, TypeError, ValueError) as exc:
         place = getattr(exc, "problem_mark", None)
