@@ -109,7 +109,7 @@ class TestWrite:
 
     def test_without_a_keyring_nothing_is_written(self, path: Path) -> None:
         """An unsealed snapshot is never written."""
-        with pytest.raises(LiveRouterError, match="no secret key") as caught:
+        with pytest.raises(LiveRouterError, match="no keyring") as caught:
             write_snapshot_file(path, RAW, None, database=DATABASE)
         assert caught.value.code == "LR504"
         assert not path.exists()
@@ -264,7 +264,7 @@ class TestRefuse:
 
     def test_no_keyring(self, path: Path) -> None:
         """Without a keyring nothing opens."""
-        assert "no secret key" in _refusal(_written(path), None).message
+        assert "no keyring" in _refusal(_written(path), None).message
 
     def test_rotated_key_opens(self, path: Path) -> None:
         """A file sealed with an older key of the keyring is good."""
