@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from liverouter.cli.output import show_error
+from liverouter.cli.output import say, show_error
 from liverouter.cli.session import is_verbose
 from liverouter.errors import LiveRouterError, OptionsError, SecretError
 
@@ -106,7 +106,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if exc.errno not in _UNWRITTEN:
             raise
         sys.stdout = None  # the interpreter's end would try again what is left in there, and complain
-        click.echo(f"error: the output cannot be written: {exc.strerror}", err=True)
+        say(f"error: the output cannot be written: {exc.strerror}", err=True)
         return _FAILED
     return code if isinstance(code, int) else 0
 
