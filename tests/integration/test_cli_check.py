@@ -11,6 +11,7 @@ from liverouter import LiveRouter
 from liverouter.config.environment import Environment
 from liverouter.engine.check import check
 from liverouter.postgres.repository import SettingsRepository
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, revision
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
+
+emptied, dsn, db = one_database()
 
 KEY = "sk-check-not-a-real-key-0123456789"
 

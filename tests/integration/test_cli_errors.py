@@ -18,6 +18,7 @@ import click
 import pytest
 
 from liverouter.cli.app import cli as commands, run
+from tests.kit.postgres.emptied import one_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
+
+emptied, dsn, db = one_database()
 
 PASSWORD = "correct-horse"
 FULL_DISK = Path("/dev/full")

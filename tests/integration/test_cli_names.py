@@ -13,6 +13,7 @@ import yaml  # type: ignore[import-untyped]
 from liverouter.cli.changes import parts
 from liverouter.cli.watch import _tell
 from liverouter.secrecy.sealing import generate_key
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, put_secret, revision, rows, value
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
+
+emptied, dsn, db = one_database()
 
 FAST = {"provider": "openai", "model": "model-b", "temperature": 0.1}
 ROWS: dict[str, Any] = {

@@ -10,6 +10,7 @@ from liverouter.cli.output import show_table
 from liverouter.postgres.migrate import HEAD
 from liverouter.providers import PROVIDERS
 from liverouter.secrecy.sealing import Keyring, Secret, fingerprint, generate_key
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, put_secret, revision, value
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
+
+emptied, dsn, db = one_database()
 
 REMOVED = (["setting", "llm_model", "gpt-4.1"], ["secret", "openai_api_key", "aaaabbbb"])
 SECRET = "sk-not-a-real-key-0123456789"

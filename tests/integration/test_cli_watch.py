@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, put, put_secret, value
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
 
 _LINE_S = 90.0  # a busy machine, and the process starts in it
 

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from liverouter.secrecy.sealing import Keyring, generate_key, open as unseal
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, put, put_secret, revision, rows, value
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
     Cli = Callable[..., Any]
+
+emptied, dsn, db = one_database()
 
 SECRET = "sk-ant-api03-not-a-real-key"
 

@@ -10,6 +10,7 @@ import pytest
 from liverouter.errors import DatabaseError
 from liverouter.postgres.repository import UNSET, SettingsRepository
 from liverouter.postgres.visibility import RESTORE_HEAD
+from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, put, rows
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import psycopg
 
     Session = psycopg.Connection[Any]
+
+emptied, dsn, db = one_database()
 
 TABLES = ("settings", "secrets", "head")
 

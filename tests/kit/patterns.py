@@ -52,7 +52,9 @@ def assert_linear_pattern(pattern: re.Pattern[Any]) -> None:
 
     for start, unit in sorted(_Cases(pattern).found):
         try:
-            assert_linear(run, texts(unit, start), sizes=SIZES[:-1])  # a step back at each takes seconds by then
+            assert_linear(
+                run, texts(unit, start), sizes=SIZES[:-2]
+            )  # by then a step back at each takes a tenth of a second
         except AssertionError as exc:
             raise AssertionError(f"{pattern.pattern!r} on {start!r} and {unit!r} again and again: {exc}") from None
 
