@@ -167,7 +167,9 @@ class TestFleet:
             assert min(page.evaluate(_FILTERING) for _ in range(_TRIES)) < _FILTERING_MS
             connection.execute("INSERT INTO liverouter.settings VALUES ('llm_temperature', '1')")
             expect(page.locator("#fleet-sum")).to_contain_text("on revision 1")
-            # One trouble of so many is one notice, not a page of them.
+            # One trouble of so many is one notice, not a page of them: they have started, and never went on.
+            connection.execute("UPDATE liverouter.processes SET started_at = started_at - interval '1 hour'")
+            connection.execute("INSERT INTO liverouter.settings VALUES ('llm_max_tokens', '1')")
             expect(page.locator("#problems")).to_contain_text(" more:")
             assert page.locator("#problems .notice").count() < _MOST_NOTICES
             page.goto("about:blank")  # which asks nobody, once the server has ended

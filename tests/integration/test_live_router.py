@@ -313,13 +313,12 @@ class TestLife:
 
     def test_wait_applied_of_a_client_that_just_started_waits_for_itself(self, dsn: str, configured: Admin) -> None:
         """A process that the database does not know yet is no reason to call a revision live everywhere."""
-        with configured.connection.transaction():
+        with contextlib.closing(LiveRouter(database_url=dsn)) as live, configured.connection.transaction():
             configured.connection.execute("LOCK TABLE liverouter.processes IN EXCLUSIVE MODE")  # no report gets through
-            with contextlib.closing(LiveRouter(database_url=dsn)) as live:
-                live.wait_ready()
-                with pytest.raises(RolloutError, match="this process has not reported") as refusal:
-                    _ = live.wait_applied(1, timeout_s=0.2)  # the report is given up after ten seconds
-                assert refusal.value.code == "LR404"
+            live.wait_ready()
+            with pytest.raises(RolloutError, match="this process has not reported") as refusal:
+                _ = live.wait_applied(1, timeout_s=0.2)  # the report is given up after ten seconds
+            assert refusal.value.code == "LR404"
         with LiveRouter(database_url=dsn) as live:
             _ = live.wait_applied(1, timeout_s=60)
             assert live.status().revision == 1
