@@ -238,18 +238,21 @@ class LiveRouter:
                 raise ClosedError
             if (running := self._running) is not None:
                 return running
-            io = LoopThread("liverouter-io")
-            engine = Engine(
-                client_id=self.client_id,
-                options=self.options,
-                keyring=self._keyring,
-                store=self.store,
-                bus=self._bus,
-                usage=self.usage,
-                status=self._status,
-                io=io,
-            )
-            self._running = running = _Running(engine, LoopThread("liverouter-engine"), io)
+            with contextlib.ExitStack() as undo:
+                io = LoopThread("liverouter-io")
+                undo.callback(io.stop, _CLOSE_S)
+                engine = Engine(
+                    client_id=self.client_id,
+                    options=self.options,
+                    keyring=self._keyring,
+                    store=self.store,
+                    bus=self._bus,
+                    usage=self.usage,
+                    status=self._status,
+                    io=io,
+                )
+                self._running = running = _Running(engine, LoopThread("liverouter-engine"), io)
+                undo.pop_all()
             before_sigterm(_close_all)
         self._bus.subscribe(engine.reporter.observe)  # outside of the lock: an observer may call this client
         self._bus.emit(ClientStarted(self.client_id, self.options.app, self.options.database_name))

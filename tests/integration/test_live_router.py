@@ -27,6 +27,7 @@ from liverouter.events import (
     LoopFailed,
     ReadFailed,
 )
+from liverouter.loops.thread import LoopThread
 from liverouter.testing.events import EventLog
 from tests.kit.admin import Admin
 from tests.kit.waiting import until
@@ -315,6 +316,25 @@ class TestLife:
             closing.start()
         assert closing.status().state is State.OFFLINE
         assert ours(before) == set()
+
+    def test_start_that_fails_leaves_no_thread(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No thread is left to be had for the second of the two: the next start may find one."""
+
+        class Refused(LoopThread):
+            def __init__(self, name: str) -> None:
+                if name == "liverouter-engine":
+                    raise RuntimeError("can't start new thread")
+                super().__init__(name)
+
+        before, live = set(threading.enumerate()), LiveRouter(database_url=dsn)
+        with monkeypatch.context() as patch:
+            patch.setattr("liverouter.client.LoopThread", Refused)
+            with pytest.raises(RuntimeError, match="can't start"):
+                live.start()
+        assert ours(before) == set()
+        live.start()
+        assert ours(before) == {"liverouter-io", "liverouter-engine"}
+        live.close()
 
     def test_raising_observer_hurts_nothing(self, dsn: str, configured: Admin, events: EventLog) -> None:
         """A user's callback that raises stops neither reload nor call, nor the observers behind it."""

@@ -48,6 +48,7 @@ class LoopThread:
 
         Raises:
             LiveRouterError: threads are greenlets here, of which no two can run a loop (LR409).
+            RuntimeError: this process can have no more threads.
         """
         refuse_green_threads()
         self.name = name
@@ -60,7 +61,11 @@ class LoopThread:
         started = threading.Event()
         self._loop.call_soon(started.set)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
         started.wait()
         loop_fork.watch(self._loop, self._thread)
 

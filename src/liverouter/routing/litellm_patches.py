@@ -83,7 +83,7 @@ def keep_caches(router: litellm.Router) -> None:
 async def close_clients() -> None:
     """On the I/O loop, at its end: close what litellm cached for it by itself, so that no socket is left behind."""
     cache = litellm.in_memory_llm_clients_cache
-    of_this_loop = cache.update_cache_key_with_event_loop("")  # how keys end: the loop's id, since 1.110 its number
+    of_this_loop = cache.update_cache_key_with_event_loop("")  # how keys end: an id in 1.106, later a number
     for key in [key for key in cache.cache_dict if key.endswith(of_this_loop)]:
         client = cache.cache_dict.pop(key)
         cache.ttl_dict.pop(key, None)
