@@ -76,7 +76,8 @@ class LiveRouter:
         database_url: ``postgresql://user:password@host:port/name``, or a function (async, too) that returns it and is
             asked again at every connect, for passwords that expire. Default LIVEROUTER_DATABASE_URL, the file of
             LIVEROUTER_DATABASE_URL_FILE, or DATABASE_URL.
-        observers: called with every event, from background threads; one that raises is logged and hurts nothing.
+        observers: called with every event, one at a time, from whichever thread; one that raises is logged and hurts
+            nothing, one that waits for another event waits in vain.
         options: the other options of the reference by their lower-case names, ``poll_interval_s=5``; an argument
             wins over its LIVEROUTER_… variable.
 
@@ -235,8 +236,11 @@ class LiveRouter:
         with self._lock:
             if self._closed:
                 raise ClosedError
-            if self._running is None:
+            if (running := self._running) is not None:
+                return running
+            with contextlib.ExitStack() as undo:
                 io = LoopThread("liverouter-io")
+                undo.callback(io.stop, _CLOSE_S)
                 engine = Engine(
                     client_id=self.client_id,
                     options=self.options,
@@ -247,13 +251,13 @@ class LiveRouter:
                     status=self._status,
                     io=io,
                 )
-                loop = LoopThread("liverouter-engine")
-                self._bus.subscribe(engine.reporter.observe)
-                before_sigterm(_close_all)
-                self._bus.emit(ClientStarted(self.client_id, self.options.app, self.options.database_name))
-                self._running = _Running(engine, loop, io)
-                loop.submit(engine.run)
-            return self._running
+                self._running = running = _Running(engine, LoopThread("liverouter-engine"), io)
+                undo.pop_all()
+            before_sigterm(_close_all)
+        self._bus.subscribe(engine.reporter.observe)  # outside of the lock: an observer may call this client
+        self._bus.emit(ClientStarted(self.client_id, self.options.app, self.options.database_name))
+        running.loop.submit(engine.run)
+        return running
 
     def close(self) -> None:
         """End everything that was started: threads, tasks, connections. Cancels calls in flight; safe to repeat."""

@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from liverouter.cli.app import run
 from tests.kit import pages
 
 PAGE: Final = (pages.ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
@@ -74,3 +75,16 @@ def test_bash_puts_no_blank_before_a_value() -> None:
 def test_other_shells_are_given_a_script(shell: str) -> None:
     """It asks this program again for what fits."""
     assert f"_LIVEROUTER_COMPLETE={shell}_complete" in bash(SHELLS[shell])
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed"), [("bash", {}), ("fish", {}), ("zsh", {"COMP_WORDS": "liverouter", "COMP_CWORD": "x"})]
+)
+def test_who_is_no_shell_is_told(
+    shell: str, typed: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The variable was set by hand: that is wrong usage, told in a line."""
+    for name, value in {"_LIVEROUTER_COMPLETE": f"{shell}_complete", **typed}.items():
+        monkeypatch.setenv(name, value)
+    assert run(["show"]) == 2
+    assert capsys.readouterr().err.count("_LIVEROUTER_COMPLETE is for shells") == 1

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KEY: Final = "sk-test-0123456789abcdef"
 OTHER: Final = "sk-test-fedcba9876543210"
+AWS = "correct/horse+battery/staple/of/another1"  # which looks like no key
 URL: Final = "https://user:sesame@gateway.example.org/v1"
 
 
@@ -122,6 +123,9 @@ class TestRead:
             {"provider": "openai", "model": "m", "api_key": {"secret": OTHER}},
             {"provider": "openai", "model": "m", "api_key": {"secret": "openai_api_key_2"}, "api_base": URL},
         ]))  # fmt: skip
+        aws = {"aws_secret_access_key": AWS, "aws_session_token": {"secret": "aws_session"}}
+        monkeypatch.setenv("LITELLM_PARAMS", json.dumps(aws))
+        monkeypatch.setenv("LLM_PARAMS", json.dumps({"seed": 7, "extra_headers": {"x-auth-token": AWS}}))
         monkeypatch.setenv("OPENAI_API_BASE", URL)
         answer = api.client.get("/api/config")
         shown = answer.json()["environment"]
@@ -134,6 +138,8 @@ class TestRead:
             "***",
             "***",
         )
+        assert shown["litellm_params"]["value"] == aws | {"aws_secret_access_key": "***"}
+        assert shown["llm_params"]["value"] == {"seed": 7, "extra_headers": {"x-auth-token": "***"}}
         assert OTHER not in answer.text
         assert "sesame" not in answer.text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -490,6 +491,22 @@ class TestStalePid:
             (data_dir / "cluster" / "postmaster.pid").write_text(content)
             with durable(data_dir) as server:
                 assert ask(server.dsn(), "SELECT 1") == 1
+
+    def test_server_that_somebody_runs_by_hand_keeps_its_pid_file(self, data_dir: Path) -> None:
+        """It is told of, and neither ended nor taken for dead; its command line does not name the folder."""
+        with durable(data_dir) as server:
+            postmaster = look_at(server.dsn()).postmaster
+            program, user, pid_file = postmaster.exe(), postmaster.username(), data_dir / "cluster" / "postmaster.pid"
+        argv = [program, "-D", ".", "-p", str(server.port), "-c", "unix_socket_directories="]
+        by_hand = subprocess.Popen(argv, cwd=data_dir / "cluster", user=user if os.geteuid() == 0 else None)
+        try:
+            until(lambda: "ready" in (pid_file.read_text() if pid_file.exists() else ""), _GONE_TIMEOUT_S)
+            with pytest.raises(EmbeddedError, match=f"process {by_hand.pid} runs a server"):
+                durable(data_dir).start()
+            assert pid_file.read_text().startswith(f"{by_hand.pid}\n")
+        finally:
+            by_hand.send_signal(signal.SIGINT)
+            by_hand.wait(_GONE_TIMEOUT_S)
 
     def test_orphan_of_a_killed_keeper_is_taken_over(self, data_dir: Path) -> None:
         """A server that lost owner and supervisor is shut down by the next start, which then serves the data."""

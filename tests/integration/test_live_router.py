@@ -18,13 +18,16 @@ from liverouter.engine.engine import Engine
 from liverouter.engine.reporter import Reporter
 from liverouter.errors import RolloutError
 from liverouter.events import (
+    ClientStarted,
     ConfigApplied,
     ConfigRejected,
+    Event,
     GenerationRetired,
     ListenerConnected,
     LoopFailed,
     ReadFailed,
 )
+from liverouter.loops.thread import LoopThread
 from liverouter.testing.events import EventLog
 from tests.kit.admin import Admin
 from tests.kit.waiting import until
@@ -290,6 +293,48 @@ class TestLife:
             events.wait_for(ConfigApplied)
             events.wait_for(ListenerConnected)
             assert (live.status().state, live.status().mode) == (State.LIVE, "listen")
+
+    def test_observer_of_the_start_may_call_the_client(self, dsn: str) -> None:
+        """Started again by the observer and by a thread that it waits for, it is one client; closed by it, none."""
+        before, started = set(threading.enumerate()), []
+
+        def start_again(event: Event) -> None:
+            if isinstance(event, ClientStarted):
+                with ThreadPoolExecutor(1) as pool:
+                    started.append(pool.submit(live.start).result(60) is live.start())
+
+        def close(event: Event) -> None:
+            if isinstance(event, ClientStarted):
+                closing.close()
+
+        live = LiveRouter(database_url=dsn, observers=(start_again,))
+        with live:
+            assert started == [True]
+            assert ours(before) == {"liverouter-io", "liverouter-engine"}
+        closing = LiveRouter(database_url=dsn, observers=(close,))
+        with pytest.raises(ClosedError):
+            closing.start()
+        assert closing.status().state is State.OFFLINE
+        assert ours(before) == set()
+
+    def test_start_that_fails_leaves_no_thread(self, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No thread is left to be had for the second of the two: the next start may find one."""
+
+        class Refused(LoopThread):
+            def __init__(self, name: str) -> None:
+                if name == "liverouter-engine":
+                    raise RuntimeError("can't start new thread")
+                super().__init__(name)
+
+        before, live = set(threading.enumerate()), LiveRouter(database_url=dsn)
+        with monkeypatch.context() as patch:
+            patch.setattr("liverouter.client.LoopThread", Refused)
+            with pytest.raises(RuntimeError, match="can't start"):
+                live.start()
+        assert ours(before) == set()
+        live.start()
+        assert ours(before) == {"liverouter-io", "liverouter-engine"}
+        live.close()
 
     def test_raising_observer_hurts_nothing(self, dsn: str, configured: Admin, events: EventLog) -> None:
         """A user's callback that raises stops neither reload nor call, nor the observers behind it."""

@@ -173,8 +173,14 @@ class TestServersLikeOpenAIs:
 
 class TestByLitellm:
     @pytest.mark.parametrize("model", MODELS)
-    def test_model_is_asked_in_its_own_words(self, stage: Stage, model: str) -> None:
-        """Whole and streamed, over the wire of whoever serves it, with the row's key."""
+    def test_model_is_asked_in_its_own_words(self, stage: Stage, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whole and streamed, over the wire of whoever serves it, with the row's key.
+
+        What litellm has for the whole process, and the application may have made, is not asked: nothing guards that.
+        """
+        import litellm
+
+        monkeypatch.setitem(vars(litellm), "module_level_aclient", object())
         standin, rows = stage.by_litellm(model)
         stage.put(rows | {"llm_max_tokens": 50, "llm_temperature": 0.5})
         answers = [stage.model.invoke("hi"), asyncio.run(collect(stage.model))]
@@ -276,11 +282,15 @@ class TestByLitellm:
                     for i, vendor in enumerate(half)
                 }
                 stage.compatible.forget()
+                kept = set(litellm.in_memory_llm_clients_cache.cache_dict)
                 with MemoryRouter(primary(stage.compatible) | entries, secrets={"other": KEY}) as live:
                     for i in range(len(half)):
                         model = live.chat_model(f"v{i}")
                         with suppress(ModelError, CallError):  # with another path, or none of OpenAI's API
                             answered += bool(model.invoke("hi").text if i % 2 else [*model.stream("hi")])
+                assert set(litellm.in_memory_llm_clients_cache.cache_dict) == kept, (
+                    "closed with the loop that they are for"
+                )
                 sent += [request.headers for request in stage.compatible.requests]
             assert other.heads == []
         assert answered > len(vendors) / 2

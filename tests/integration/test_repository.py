@@ -468,6 +468,17 @@ class TestReseal:
         done = await repository.reseal(Keyring.from_text(f"{NEW},{OLD}"))
         assert (done.renewed, done.lost) == (1, {Keyring.from_text(lost).newest: 1})
 
+    async def test_history_that_holds_no_sealed_value_does_not_stop_the_rotation(
+        self, repository: SettingsRepository, db: Session
+    ) -> None:
+        """What was written past the triggers is counted and left as well."""
+        await repository.write({}, {"a": seal("a", "one", OLD)})
+        await repository.write({}, {"a": seal("a", "two", OLD)})
+        plain = """jsonb_set(sealed, '{a,sealed}', '"plain"')"""
+        db.execute(f"UPDATE liverouter.revision_log SET sealed = {plain} WHERE revision = 1".encode())
+        done = await repository.reseal(Keyring.from_text(f"{NEW},{OLD}"))
+        assert (done.renewed, done.lost) == (1, {"unknown": 1})
+
     async def test_rotation_needs_the_owner(self, login: Callable[..., str], repository: SettingsRepository) -> None:
         """A writer can neither read sealed values nor rewrite history."""
         await repository.write({}, {"a": seal("a", "one", OLD)})

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from liverouter.config.environment import Environment
+from liverouter.config.validate import validate
 from liverouter.engine.snapshot_file import read_snapshot_file, write_snapshot_file
 from liverouter.errors import LiveRouterError
 from liverouter.revision import Rows, SealedSecret
@@ -73,15 +75,28 @@ class TestWrite:
         assert replace(found, age_ms=RAW.age_ms) == RAW
         assert found.age_ms > RAW.age_ms
 
-    def test_file_of_a_version_before_bindings_binds_to_what_was_live(self, path: Path) -> None:
-        """Its secrets went where its rows say; nothing else is known of them."""
-        head, _, sealed = _written(path).read_bytes().partition(b"\n")
-        content = json.loads(open_bytes("snapshot file 1", sealed.strip(), KEYRING))
-        del content["origins"]
-        former = seal_bytes("snapshot file 1", json.dumps(content).encode(), KEYRING)
-        path.write_bytes(head + b"\n" + former + b"\n")
-        (secret,) = read_snapshot_file(path, KEYRING, database=DATABASE).secrets.values()
-        assert secret.origins == ("https://now.internal",)
+    def test_file_of_an_older_version_binds_to_what_was_live_too(self, path: Path) -> None:
+        """Secrets went where its rows say, whatever that version bound them to: to a base, to a vendor of litellm's."""
+        keys = {"api_key": {"secret": "mine"}}
+        rows = {"llm_provider": "litellm", "llm_model": "groq/m", "litellm_params": keys}
+        mine = SealedSecret(seal("mine", Secret(PLAIN), KEYRING), "f", ())
+        vendor = replace(RAW, settings=rows, secrets={"mine": mine})
+        for written, former, bound in (
+            (RAW, None, ["https://now.internal"]),
+            (RAW, {"openai_api_key": ["https://gw.internal"]}, ["https://gw.internal", "https://now.internal"]),
+            (vendor, {"mine": []}, ["https://api.groq.com"]),
+        ):
+            write_snapshot_file(path, written, KEYRING, database=DATABASE)
+            head, _, sealed = path.read_bytes().partition(b"\n")
+            content = json.loads(open_bytes("snapshot file 1", sealed.strip(), KEYRING))
+            del content["bound"]
+            content |= {"origins": former} if former is not None else {}
+            older = seal_bytes("snapshot file 1", json.dumps(content).encode(), KEYRING)
+            path.write_bytes(head + b"\n" + older + b"\n")
+            found = read_snapshot_file(path, KEYRING, database=DATABASE)
+            assert [list(secret.origins) for secret in found.secrets.values()] == [bound]
+            if written is vendor:
+                assert validate(found, keyring=KEYRING, environment=Environment({})).problems == ()
 
     def test_nothing_of_the_content_is_readable(self, path: Path) -> None:
         """Neither a secret, nor a row, nor which secrets exist shows in the file."""
@@ -243,7 +258,7 @@ class TestRefuse:
         "content",
         [
             *(b"\xff", b"{", b"null", b"[]", b"[" * 100_000, b"{}"),
-            *({"settings": []}, {"settings": None}, {"secrets": ["x"]}, {"secrets": {"x": []}}, {"origins": {}}),
+            *({"settings": []}, {"settings": None}, {"secrets": ["x"]}, {"secrets": {"x": []}}, {"bound": {}}),
             *({"committed_at": 5}, {"committed_at": "2026-11-01T12:00:00"}),
         ],
         ids=lambda content: str(content)[:40],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +64,13 @@ def text_of(chunks: list[Any]) -> list[str]:
 
 
 async def close_clients() -> None:
-    """Close the clients that litellm keeps for this event loop, and forget them: the next loop may get the same id.
+    """Close the clients that litellm keeps for this event loop, and forget them.
 
     The client of Gemini's streams is kept for the whole process, with the timeout that was in force when it was made.
     """
     litellm = sys.modules["litellm"]
-    kept: dict[str, Any] = litellm.in_memory_llm_clients_cache.cache_dict
-    for key in [key for key in kept if key.endswith(f"-{id(asyncio.get_running_loop())}")]:
+    cache = litellm.in_memory_llm_clients_cache
+    kept, of_this_loop = cache.cache_dict, cache.update_cache_key_with_event_loop("")
+    for key in [key for key in kept if key.endswith(of_this_loop)]:
         await kept.pop(key).close()
     vars(litellm).pop("module_level_aclient", None)  # made anew when it is next asked for

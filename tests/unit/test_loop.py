@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import gc
 import inspect
@@ -289,6 +290,24 @@ class TestAcall:
         until(lambda: made and inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED)
         io.call(call)  # one that is awaited is left alone
         assert len(made) == 2
+
+    def test_coroutine_that_arrives_with_the_cancellation_is_closed(self, io: LoopThread) -> None:
+        """The thread was done, and whoever waits for it is cancelled before he is told."""
+        made: list[Coroutine[Any, Any, None]] = []
+
+        def make() -> Coroutine[Any, Any, None]:
+            made.append(asyncio.sleep(0))
+            return made[-1]
+
+        async def call() -> None:
+            task, arrived = asyncio.current_task(), asyncio.get_running_loop().run_in_executor(None, make)
+            assert task is not None
+            arrived.add_done_callback(lambda _: task.cancel())
+            await (await arrived)
+
+        with pytest.raises(concurrent.futures.CancelledError):
+            io.submit(call).result(WAIT_S)
+        until(lambda: inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED)
 
     def test_acall_cancelled_cancels_the_work(self, io: LoopThread, work: Work) -> None:
         """Cancelling the caller's task ends what it awaits."""

@@ -283,7 +283,9 @@ class UsageCounter:
         """Emit *event*, and call `on_news` where something began to fail, or does no longer."""
         if event is not None:
             self._bus.emit(event)
-        if self._health.take_news():
+        with self._lock:
+            has_news = self._health.take_news()
+        if has_news:
             self.on_news()
 
     def _cell(self, model: str, deployment_id: str) -> _Cell:

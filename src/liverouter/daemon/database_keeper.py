@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from liverouter.embedded.silence import fallen_silent
 from liverouter.errors import DatabaseError, Problem
-from liverouter.events import OwnDatabaseEnded, OwnDatabaseRestarted
+from liverouter.events import LoopFailed, OwnDatabaseEnded, OwnDatabaseRestarted
+from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from liverouter.events import Event
 
 _LOOK_S: Final = 0.25  # between two looks at the server
+_LOOK_AGAIN_S: Final = 10.0  # after a look that failed
 _PAUSES_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)  # before each try
 _STEADY_S: Final = 300.0  # that a server runs before its next end counts as the first; it takes 70 to notice a hang
 _HINT: Final = "It is started again by itself; if that goes on, read postgres.log in the data folder"
@@ -46,7 +48,12 @@ class DatabaseKeeper:
         """
         tries, since = 0, time.monotonic()
         while True:
-            reason = await self._until_down()
+            try:
+                reason = await self._until_down()
+            except Exception as exc:  # noqa: BLE001 - our own fault and no sign of the server's, so it is not killed
+                self._tell(LoopFailed("database keeper", brief(exc)))
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                continue
             tries = 0 if time.monotonic() - since > _STEADY_S else tries
             tries = await self._restart(tries, reason)
             since = time.monotonic()
@@ -57,6 +64,7 @@ class DatabaseKeeper:
         try:
             while not self._server.has_ended:
                 if (await asyncio.wait({silence}, timeout=_LOOK_S))[0]:
+                    silence.result()
                     await asyncio.to_thread(self._server.kill)
                     return "it answered nothing for a minute, and was killed"
         finally:

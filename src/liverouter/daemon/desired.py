@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 _BLANK: Final = "***"  # shown instead of what may be a secret
 _MOST_ATTEMPTS: Final = 20  # while others save; each is a few round trips
-# What a secret field is called, as a setting and inside an entry of llm_fallback_config.
+# What a secret field is called, as a setting and inside an entry of llm_fallback_config or an object of settings.
 _SECRET_MEMBERS: Final = frozenset(
-    name for spec in PROVIDERS.values() for f in spec.fields if f.kind == "secret" for name in (f.name, f.alias) if name
+    name for spec in PROVIDERS.values() for f in spec.parts if f.kind == "secret" for name in (f.name, f.alias) if name
 )
 
 
@@ -276,13 +276,14 @@ def _shown(value: Any, name: str = "") -> Any:
     """Return *value*, the member *name* of what it stands in, without what may be a secret.
 
     Blanked are members that may hold only a reference to a secret and hold another value, and texts that look like a
-    secret.
+    secret or go by a name of one.
     """
-    is_reference = isinstance(value, dict) and set(value) == {"secret"}
-    if name in _SECRET_MEMBERS and value is not None and not is_reference:
+    if isinstance(value, dict) and set(value) == {"secret"}:
+        return {"secret": _shown(value["secret"])}
+    if name in _SECRET_MEMBERS and value is not None:
         return _BLANK
     if isinstance(value, dict):
         return {key: _shown(member, key) for key, member in value.items()}
     if isinstance(value, list):
-        return [_shown(member) for member in value]
-    return _BLANK if isinstance(value, str) and plain_secrets("", value, "") else value
+        return [_shown(member, name) for member in value]
+    return _BLANK if isinstance(value, str) and plain_secrets(name, value, "") else value

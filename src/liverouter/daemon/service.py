@@ -26,7 +26,15 @@ from liverouter.daemon.systemd import Notifier
 from liverouter.embedded.data_folder import DataFolder
 from liverouter.embedded.server import default_data_dir
 from liverouter.errors import OptionsError
-from liverouter.events import ConfigApplied, ConfigRead, ConfigRejected, Event, OwnDatabaseEnded, ReadFailed
+from liverouter.events import (
+    ConfigApplied,
+    ConfigRead,
+    ConfigRejected,
+    Event,
+    OwnDatabaseEnded,
+    OwnDatabaseRestarted,
+    ReadFailed,
+)
 from liverouter.logs import Log, LogObserver
 from liverouter.options import names_database, wake_url
 from liverouter.redis.wake import WakePublisher
@@ -310,7 +318,7 @@ class _Service:
         self._context.observe(event)
         if isinstance(event, OwnDatabaseEnded):
             self._notifier.status(event.problem.message)
-        else:
+        elif isinstance(event, OwnDatabaseRestarted):
             self._live.reload()
             self._notifier.status(self._status_line())
 

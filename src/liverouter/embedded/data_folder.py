@@ -75,6 +75,7 @@ class DataFolder:
         self.token = path / "admin-token"
         self._lock = path / "owner.lock"
         self._password = path / "password"
+        self._pid_file = self.cluster / "postmaster.pid"  # PostgreSQL's
         self._port = path / "port"
         self._durable = durable
         self._lock_fd = -1
@@ -172,30 +173,50 @@ class DataFolder:
     def status(self) -> str:
         """Return what the server in here says of itself: starting, ready, stopping; "" where it says nothing."""
         with contextlib.suppress(OSError, IndexError):
-            return (self.cluster / "postmaster.pid").read_text().splitlines()[7].strip()
+            return self._pid_file.read_text().splitlines()[7].strip()
         return ""
 
-    def clear_stale_pid(self) -> None:
-        """Remove a pid file that an earlier server left, and end that server; call it with the lock held.
+    def is_ready(self, supervisor: int) -> bool:
+        """Tell whether the server in here, started by the process *supervisor*, accepts connections.
 
-        The process of that pid is signalled only where its command line names this cluster: it is then an orphan of
-        ours, whose supervisor was killed. Any other process was given the pid since and is left alone.
+        The pid file alone does not tell: that of a server that was killed, or that somebody else runs, says the same.
+        """
+        import psutil  # of the extra `embedded`, which a user who names a database does not install
+
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            return self.status() == "ready" and psutil.Process(self._pid()).ppid() == supervisor
+        return False
+
+    def clear_stale_pid(self) -> None:
+        """End a server that an earlier owner left, and remove a pid file that keeps the next from starting.
+
+        Call it with the lock held. The process of that pid is signalled only where its command line names this
+        cluster: it is then an orphan of ours, whose supervisor was killed. The file of a process that is gone
+        PostgreSQL replaces itself: removed here, it might be that of a server which has started meanwhile.
 
         Raises:
-            EmbeddedError: the orphan is there even after it was killed.
+            EmbeddedError: the orphan is there even after it was killed, or somebody else runs a server here.
         """
+        import psutil
+
         if (orphan := self._server()) is not None:
             with contextlib.suppress(ProcessLookupError):  # it has ended since the look
                 os.kill(orphan.pid, signal.SIGINT)
             if not self._ends(_ORPHAN_TIMEOUT_S):
                 self.kill_server()
                 if not self._ends(_KILLED_S):
-                    raise EmbeddedError(
-                        f"process {orphan.pid}, an orphaned server, does not stop",
-                        where=self.path,
-                        hint=f"Stop process {orphan.pid}.",
-                    )
-        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+                    raise self._in_use(f"process {orphan.pid}, an orphaned server, does not stop", orphan.pid)
+        try:
+            pid = self._pid()
+            if not psutil.pid_exists(pid):
+                return
+            if self._is_in_cluster(pid):
+                raise self._in_use(f"process {pid} runs a server on this data folder", pid)
+        except FileNotFoundError:
+            return
+        except ValueError:
+            pass  # cut off by a full disk
+        self._pid_file.unlink(missing_ok=True)
 
     def kill_server(self) -> None:
         """Kill the server that runs here, because it hangs, with all its processes and its supervisor.
@@ -203,7 +224,7 @@ class DataFolder:
         Blocks until they are gone, at most `_KILLED_S` seconds. What is stopped by a signal heeds no other but this,
         and a process that is left keeps the next server from starting.
         """
-        import psutil  # of the extra `embedded`, which a user who names a database does not install
+        import psutil
 
         if (server := self._server()) is None:
             return
@@ -236,10 +257,31 @@ class DataFolder:
         import psutil
 
         try:
-            process = psutil.Process(int((self.cluster / "postmaster.pid").read_text().split(maxsplit=1)[0]))
+            process = psutil.Process(self._pid())
             return process if str(self.cluster) in process.cmdline() else None
-        except (OSError, ValueError, IndexError, psutil.Error):
-            return None  # no file, or a full disk cut it off; ended, a zombie, or another user's
+        except (OSError, ValueError, psutil.Error):
+            return None  # no file, or a damaged one; ended, a zombie, or another user's
+
+    def _is_in_cluster(self, pid: int) -> bool:
+        """Tell whether the process *pid* stands in the cluster, as each of its servers does."""
+        import psutil
+
+        try:
+            return Path(psutil.Process(pid).cwd()).samefile(self.cluster)
+        except (OSError, psutil.Error):
+            return False  # a zombie, another user's, or in a folder that is gone
+
+    def _in_use(self, message: str, pid: int) -> EmbeddedError:
+        return EmbeddedError(message, where=self.path, hint=f"Stop process {pid}.")
+
+    def _pid(self) -> int:
+        """Return the process of the pid file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: a full disk cut it off.
+        """
+        return int(self._pid_file.read_text().partition("\n")[0])
 
     def _ends(self, timeout_s: float) -> bool:
         """Wait until no server runs here, and tell whether that came within *timeout_s* seconds."""

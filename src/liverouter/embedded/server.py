@@ -275,8 +275,8 @@ class EmbeddedPostgres:
             EmbeddedError: neither within `_READY_TIMEOUT_S` seconds.
         """
         deadline = time.monotonic() + _READY_TIMEOUT_S
-        while self.running:
-            if folder.status() == "ready":
+        while self._supervisor is not None and self._supervisor.poll() is None:
+            if folder.is_ready(self._supervisor.pid):
                 return True
             if time.monotonic() > deadline:
                 raise EmbeddedError(

@@ -28,12 +28,13 @@ async def _answers(host: str, port: int) -> bool:
     """Tell whether a new connection is told anything, be it an error, within `_PATIENCE_S` seconds.
 
     They are counted one by one: of a machine that slept, or gave this process no turn, a minute is one of them.
-    Whatever keeps this process from asking says nothing about the server.
+    Whatever keeps this process from asking says nothing about the server; what nobody foresaw is raised.
     """
     asking = asyncio.create_task(_ask(host, port))
     try:
         for _ in range(_PATIENCE_S):
             if (await asyncio.wait({asking}, timeout=1.0))[0]:
+                asking.result()
                 return True
         return False
     finally:

@@ -80,7 +80,7 @@ class Engine:
         self.shared = (
             SharedCooldowns(url=options.redis_url, cooldowns=cooldowns, bus=bus) if options.redis_url else None
         )
-        self.listener = self._subscriber(status) if options.wake_url else self._listener()
+        self.listener = self._subscriber() if options.wake_url else self._listener()
         self.repository = SettingsRepository(
             url=options.dsn,
             application_name=f"liverouter/{options.app}"[:63],
@@ -134,13 +134,12 @@ class Engine:
             retry_at_least_s=poll_s if sleeps else 0.0,
         )
 
-    def _subscriber(self, status: StatusTracker) -> WakeSubscriber:
+    def _subscriber(self) -> WakeSubscriber:
         """Return what hears of changes from Redis."""
         return WakeSubscriber(
             url=self._options.wake_url,
             requests=self.requests,
             bus=self._bus,
-            read_last=lambda: (status.current.epoch, status.current.desired_revision),
             poll_interval_s=self._options.poll_interval_s,
         )
 

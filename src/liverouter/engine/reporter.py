@@ -126,7 +126,8 @@ class Reporter:
             case ModelAsked():
                 pass  # perhaps no row configures it
             case ReadFailed() | StartAdvanced():
-                self._whole = True  # with the next heartbeat: most often a report fails now, or a start goes on
+                with self._collecting:
+                    self._whole = True  # with the next heartbeat: most often a report fails now, or a start goes on
                 return
             case CallFailedOver() | DatabaseRecovered() | StartDelayed():
                 pass  # earlier reports failed, or somebody may ask why it takes so long

@@ -131,7 +131,7 @@ def write_snapshot_file(path: Path, rows: Rows, keyring: Keyring | None, *, data
         "committed_at": rows.committed_at.isoformat(),
         "settings": dict(rows.settings),
         "secrets": {name: [secret.sealed, secret.fingerprint] for name, secret in rows.secrets.items()},
-        "origins": {name: list(secret.origins) for name, secret in rows.secrets.items()},
+        "bound": {name: list(secret.origins) for name, secret in rows.secrets.items()},
     }
     try:
         sealed = seal_bytes(_PURPOSE, json.dumps(content).encode(), keyring)
@@ -186,13 +186,16 @@ def _content(content: dict[str, Any]) -> tuple[str, Rows]:
 
 
 def _secret(name: str, content: dict[str, Any]) -> SealedSecret:
-    """Return the secret *name* of *content*, which may have been written before secrets were bound to origins.
+    """Return the secret *name* of *content*, bound to origins.
 
-    Such a secret is bound to where the rows have it sent.
+    An older version's file has no "bound": its secrets were bound to fewer origins, in "origins", or to none. What
+    its rows have them sent to was allowed then, or they would not have been in force.
     """
     sealed, fingerprint = content["secrets"][name]
-    bound = content["origins"][name] if "origins" in content else origins_in_force(content["settings"], name)
-    return SealedSecret(sealed, fingerprint, tuple(bound))
+    if "bound" in content:
+        return SealedSecret(sealed, fingerprint, tuple(content["bound"][name]))
+    bound = {*content.get("origins", {}).get(name, ()), *origins_in_force(content["settings"], name)}
+    return SealedSecret(sealed, fingerprint, tuple(sorted(bound)))
 
 
 def _read(path: Path) -> bytes:

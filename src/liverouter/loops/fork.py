@@ -78,8 +78,8 @@ def _resume() -> None:
 def _keep_inherited() -> None:
     """In a forked child: keep the parent's loops for ever, disarmed.
 
-    litellm caches clients by ``id(loop)``, so that no new loop may come to have the id of an old one. The lock is made
-    anew: where the fork did not wait for who holds it, nobody here ever releases it.
+    litellm 1.106 caches clients by ``id(loop)``, so that no new loop may come to have the id of an old one. The lock
+    is made anew: where the fork did not wait for who holds it, nobody here ever releases it.
     """
     global _unforkable  # noqa: PLW0603 - the process's
     _unforkable = threading.RLock()

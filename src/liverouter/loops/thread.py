@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import inspect
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -48,6 +49,7 @@ class LoopThread:
 
         Raises:
             LiveRouterError: threads are greenlets here, of which no two can run a loop (LR409).
+            RuntimeError: this process can have no more threads.
         """
         refuse_green_threads()
         self.name = name
@@ -60,7 +62,11 @@ class LoopThread:
         started = threading.Event()
         self._loop.call_soon(started.set)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
         started.wait()
         loop_fork.watch(self._loop, self._thread)
 
@@ -240,7 +246,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
                 return socket.getaddrinfo(host, port, **how)
 
         loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
-        in_thread = _closing_what_nobody_awaits(loop.run_in_executor)
+        in_thread = _closing_what_nobody_awaits(loop, loop.run_in_executor)
         loop.run_in_executor = _at_once_if_short(loop, in_thread)  # type: ignore[assignment, method-assign]
     return loop
 
@@ -268,11 +274,13 @@ def _is_short(fn: Callable[..., Any]) -> bool:
     return any(getattr(cell.cell_contents, "__name__", "") in _SHORT for cell in cells)
 
 
-def _closing_what_nobody_awaits(run_in_executor: Callable[..., asyncio.Future[Any]]) -> Callable[..., Any]:
-    """Return a loop's *run_in_executor* that closes a coroutine which its function returns after a cancellation.
+def _closing_what_nobody_awaits(
+    loop: asyncio.AbstractEventLoop, run_in_executor: Callable[..., asyncio.Future[Any]]
+) -> Callable[..., Any]:
+    """Return a *loop*'s *run_in_executor* that closes a coroutine which its function returns after a cancellation.
 
-    litellm makes the coroutines of its calls in such a thread. Nobody awaits the one of a call that was cancelled
-    meanwhile, and Python would complain of it.
+    litellm makes the coroutines of its calls in such a thread, and awaits them at once. Nobody awaits the one of a call
+    that was cancelled meanwhile, and Python would complain of it.
     """
 
     def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
@@ -287,11 +295,10 @@ def _closing_what_nobody_awaits(run_in_executor: Callable[..., asyncio.Future[An
                     result.close()
             return result
 
-        def ended(future: asyncio.Future[Any]) -> None:
-            """On the loop: close a coroutine that was made, but had not arrived here before the cancellation."""
-            if future.cancelled():
-                for coroutine in made:
-                    coroutine.close()
+        def ended(_: asyncio.Future[Any]) -> None:
+            """On the loop: look after the coroutine behind whoever awaits it, as a cancellation may have come first."""
+            if made:
+                loop.call_soon(_close_unless_begun, made[0])
 
         submitted: list[asyncio.Future[Any]] = []  # the one future; `call` may run before it is in here
         submitted.append(run_in_executor(executor, call))
@@ -299,6 +306,11 @@ def _closing_what_nobody_awaits(run_in_executor: Callable[..., asyncio.Future[An
         return submitted[0]
 
     return run
+
+
+def _close_unless_begun(coroutine: Any) -> None:
+    if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        coroutine.close()
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import asyncpg
@@ -17,7 +17,7 @@ from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect, 
 from liverouter.postgres.errors import ends_connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from liverouter.events import PollCause
     from liverouter.loops.reload_requests import ReloadRequests
@@ -54,12 +54,36 @@ class NotListeningError(Exception):
         self.cause, self.problem = cause, problem
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The way to a server.
+
+    Attributes:
+        dsn: the database.
+        application_name: how `pg_stat_activity` calls a connection.
+        timeout_s: seconds for each host of the DSN.
+    """
+
+    dsn: Dsn | AskedUrl
+    application_name: str
+    timeout_s: float
+
+    async def connect(self) -> Connection:
+        """Return a new connection; raises as `connection.connect` does."""
+        return await connect(
+            self.dsn,
+            application_name=self.application_name,
+            timeout_s=self.timeout_s,
+            server_settings=session_settings(_STATEMENT_S),
+        )
+
+
 class ListenSession:
     """One connection on which LISTEN is in force and was proved by a notification to itself. `open` makes one.
 
     Args:
         connection: just opened; nothing was asked on it.
-        connect_again: opens another connection to the same DSN.
+        way: by which it was opened.
         query_timeout_s: seconds for each query, and for the notification to arrive.
 
     Attributes:
@@ -67,10 +91,8 @@ class ListenSession:
         misses: how many probes and lent statements in a row were not answered in time.
     """
 
-    def __init__(
-        self, connection: Connection, connect_again: Callable[[], Awaitable[Connection]], query_timeout_s: float
-    ) -> None:
-        self._connection, self._connect_again, self._query_timeout_s = connection, connect_again, query_timeout_s
+    def __init__(self, connection: Connection, way: _Way, query_timeout_s: float) -> None:
+        self._connection, self._way, self._query_timeout_s = connection, way, query_timeout_s
         self._own_channel = f"liverouter_{secrets.token_hex(8)}"  # a channel of this session alone, for the proof
         self._arrived, self._stirred = Wakeup(), Wakeup()
         self._in_use = asyncio.Lock()
@@ -100,14 +122,8 @@ class ListenSession:
             NotListeningError: connected, but to a standby or through a pooler that swallows notifications.
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: anything else.
         """
-        connect_again = partial(
-            connect,
-            dsn,
-            application_name=application_name,
-            timeout_s=connect_timeout_s,
-            server_settings=session_settings(_STATEMENT_S),
-        )
-        session = cls(await connect_again(), connect_again, query_timeout_s)
+        way = _Way(dsn, application_name, connect_timeout_s)
+        session = cls(await way.connect(), way, query_timeout_s)
         try:
             session._connection.add_termination_listener(lambda _: session._stirred.set())
             await session._start(requests)
@@ -159,7 +175,7 @@ class ListenSession:
 
     async def _notify_from_elsewhere(self) -> None:
         """Notify while this connection is idle: then a pooler in transaction mode has no server linked to it."""
-        other = await self._connect_again()
+        other = await self._way.connect()
         try:
             await other.execute(f"NOTIFY {self._own_channel}", timeout=self._query_timeout_s)
         finally:
@@ -203,7 +219,7 @@ class ListenSession:
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: no server answers.
         """
-        connection = await self._connect_again()
+        connection = await self._way.connect()
         try:
             started_at = await connection.fetchval("SELECT pg_postmaster_start_time()", timeout=self._query_timeout_s)
             return bool(started_at != self._server_started_at)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from liverouter.errors import SecretError
-from liverouter.secrecy.sealing import open as unseal, seal
+from liverouter.secrecy.sealing import open as unseal, seal, sealed_key_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +23,8 @@ class Resealed:
     Attributes:
         revision: the head now; a new one where a secret in force was sealed anew.
         renewed: how many distinct values are sealed with the newest key since, history included.
-        lost: key id -> how many values of the history no key here opens; they are left as they are.
+        lost: key id -> how many values of the history no key here opens; they are left as they are. Under "unknown"
+            those that are no sealed values, which were written past the triggers.
     """
 
     revision: int
@@ -44,6 +45,6 @@ def resealed(found: Iterable[asyncpg.Record], keyring: Keyring) -> tuple[dict[st
         except SecretError:
             if row["current"]:
                 raise
-            key_id = row["sealed"].split(":")[1]
+            key_id = sealed_key_id(row["sealed"]) or "unknown"
             lost[key_id] = lost.get(key_id, 0) + 1
     return renewed, lost

@@ -76,6 +76,8 @@ _OWN: Final = MappingProxyType(  # providers with a file of their own -> their n
     }
 )
 _BY_KEY_ALONE: Final = ("anthropic", "openai")  # of these, which litellm calls by a key and a base, as gateways want it
+# By an HTTP client. Without one their streams would go by one of litellm's for the whole process, whoever made that.
+_BY_HTTP: Final = ("anthropic", "gemini")
 # Whose calls were seen to go through the clients that are guarded, with no other key and to no other address: another's
 # may follow redirects, log in by what it finds on the machine, run in the process, or choose an address by the model.
 # These are called at a base that is said; the others have one of their own.
@@ -178,6 +180,11 @@ def _params(deployment: Deployment) -> dict[str, Any]:
     return params
 
 
+def _client(params: Mapping[str, Any], client: Any) -> Any:
+    """Return *client*, an HTTP client, where litellm sends by it; None where it makes one, of the vendor's kind."""
+    return client if _vendor(params["model"]) in _BY_HTTP else None
+
+
 _ORDERS: Final = frozenset(  # of OpenRouter and servers like vLLM; anything else litellm might take for an order to it
     {"min_p", "provider", "reasoning", "repetition_penalty", "top_a", "top_k", "transforms"}
 )
@@ -223,7 +230,7 @@ SPEC: Final = ProviderSpec(
     listed_as=lambda model: (_vendor(model), model.partition("/")[2]),
     litellm_params=_params,
     litellm_options=lambda _: {"max_retries": 0},
-    litellm_client=lambda *_: None,
+    litellm_client=_client,
     litellm_patches=lambda model: ("gemini_ends",) if _vendor(model) == "gemini" else (),
     is_held=True,
     headers=lambda deployment: {} if deployment.secrets else {"authorization": None},

@@ -201,7 +201,7 @@ class ProviderSpec:
         litellm_options: further parameters for litellm: what it would do otherwise, or would not.
         litellm_patches: model -> names in `litellm_patches` of what has to be changed in litellm for it.
         litellm_client: litellm's parameters and an HTTP client -> the client of the provider's SDK by which litellm
-            calls it, or None for one that litellm makes; None where litellm sends by that HTTP client.
+            calls it, the HTTP client itself where litellm sends by that, or None for one that litellm makes.
         preload: modules that its first call would import.
     """
 
@@ -239,7 +239,7 @@ class ProviderSpec:
     is_held: bool = False
     litellm_options: Callable[[Deployment], Mapping[str, Any]] = lambda _: _NOTHING
     litellm_patches: Callable[[str], tuple[str, ...]] = lambda _: ()
-    litellm_client: Callable[[Mapping[str, Any], Any], Any] | None = None
+    litellm_client: Callable[[Mapping[str, Any], Any], Any] = lambda _, client: client
     preload: tuple[str, ...] = ()
 
     @property

@@ -38,8 +38,7 @@ class WakeSubscriber:
     Args:
         url: of Redis.
         requests: takes the requests for a read.
-        bus: hears that Redis answers, and once that it does not.
-        read_last: returns epoch and revision as they were read last.
+        bus: hears that Redis answers, and once that it does not; tells of each read.
         poll_interval_s: seconds between two polls, whether Redis answers or not: a fleet that lost it asks no more
             often than before.
         probe_s: seconds of silence before a ping; after as many again the connection is given up.
@@ -57,18 +56,18 @@ class WakeSubscriber:
         url: str,
         requests: ReloadRequests,
         bus: Bus,
-        read_last: Callable[[], tuple[str, int | None]],
         poll_interval_s: float,
         probe_s: float = PROBE_S,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         """Wire; nothing is opened before `run`."""
-        self._requests, self._bus, self._read_last, self._probe_s = requests, bus, read_last, probe_s
+        self._requests, self._bus, self._probe_s = requests, bus, probe_s
         self._link = RedisLink(url=url, lost=self._say_lost, first_retry_s=first_retry_s)
         self._connects = self._failures = 0
         self._due: asyncio.TimerHandle | None = None
         self._pauses = Backoff(_SPREAD_S / 2, poll_interval_s)
-        self._asked_at: tuple[str, int | None] | None = None  # what had been read as a read was asked for last
+        self._read: tuple[str, int] | None = None  # epoch and revision, as they were read last
+        self._asked_at: tuple[str, int] | None = None  # the same, as a read was asked for last
         self.poll_interval_s = poll_interval_s
         self.mode: Literal["listen", "poll_only"] = "poll_only"
         self.cause: PollCause | None = None
@@ -80,9 +79,11 @@ class WakeSubscriber:
 
     async def run(self) -> None:
         """Hear until cancelled."""
+        end = self._bus.subscribe(self._observe)
         try:
             await self._link.run(self._hear)
         finally:
+            end()
             if self._due is not None:
                 self._due.cancel()
 
@@ -95,19 +96,23 @@ class WakeSubscriber:
             self._connects += 1
             self._ask_soon("wake-ups arrive")
             async for text in messages(inbox, self._probe_s):
-                if text is not None and (told := _TOLD.fullmatch(text)) is not None:
-                    epoch, revision = self._read_last()
-                    if (told[1], int(told[2])) != (epoch, revision):
-                        self._ask_soon("wake-up")
+                told = _TOLD.fullmatch(text or "")
+                if told is not None and (told[1], int(told[2])) != self._read:
+                    self._ask_soon("wake-up")
 
     def _ask_soon(self, reason: str) -> None:
         """Ask for a read after a pause of this process's own, unless one is due."""
         if self._due is not None:
             return
-        if (read := self._read_last()) != self._asked_at:  # the last read was worth it
-            self._asked_at = read
+        if self._read != self._asked_at:  # the last read was worth it
+            self._asked_at = self._read
             self._pauses.reset()
         self._due = asyncio.get_running_loop().call_later(self._pauses.next(), self._ask, reason)
+
+    def _observe(self, event: Event) -> None:
+        """Note what *event* says was read."""
+        if isinstance(event, ConfigRead):
+            self._read = event.epoch, event.revision
 
     def _ask(self, reason: str) -> None:
         self._due = None

@@ -9,9 +9,9 @@ tests/unit/test_patches_needed.py asks the installed one, and says which patch c
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
+import inspect
 import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -81,16 +81,15 @@ def keep_caches(router: litellm.Router) -> None:
 
 
 async def close_clients() -> None:
-    """On the I/O loop, at its end: close what litellm cached for it by itself, so that no socket is left behind.
-
-    litellm finds its clients by ``id(loop)``, which another loop may get later.
-    """
-    cache, suffix = litellm.in_memory_llm_clients_cache, f"-{id(asyncio.get_running_loop())}"
-    for key in [key for key in cache.cache_dict if key.endswith(suffix)]:
+    """On the I/O loop, at its end: close what litellm cached for it by itself, so that no socket is left behind."""
+    cache = litellm.in_memory_llm_clients_cache
+    of_this_loop = cache.update_cache_key_with_event_loop("")  # how keys end: an id in 1.106, later a number
+    for key in [key for key in cache.cache_dict if key.endswith(of_this_loop)]:
         client = cache.cache_dict.pop(key)
         cache.ttl_dict.pop(key, None)
-        if (close := getattr(client, "aclose", None) or getattr(client, "close", None)) is not None:
-            await close()
+        close = getattr(client, "aclose", None) or getattr(client, "close", None)
+        if close is not None and inspect.isawaitable(closing := close()):
+            await closing
 
 
 def apply_patches(names: Iterable[str]) -> None:

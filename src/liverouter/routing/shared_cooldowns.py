@@ -78,6 +78,7 @@ class SharedCooldowns:
                 self._attached = True
                 self._bus.emit(SharedCooldownsChanged(attached=True))
             telling = asyncio.create_task(self._tell(client), name="shared cooldowns, telling")
+            telling.add_done_callback(lambda told: told.cancelled() or told.exception())  # somebody has looked at it
             stack.callback(telling.cancel)
             await self._hear(inbox, telling)
 

@@ -116,8 +116,9 @@ def _promises(provider: str, model: str) -> bool:
 
 def client_of(spec: ProviderSpec, params: Mapping[str, Any], client: Any) -> Any:
     """Return what litellm calls *spec*'s API by, with *params*, over the HTTP client *client*."""
-    if spec.litellm_client is not None:
-        return spec.litellm_client(params, client)
+    by = spec.litellm_client(params, client)
+    if by is not client:
+        return by
     handler = AsyncHTTPHandler(transport=httpx.AsyncBaseTransport())  # which is not used
     handler.client = client
     return litellm_patches.without_resend(handler)
