@@ -25,7 +25,7 @@ CODES: Final[dict[str, str]] = {
     "LR106": "unknown setting",
     "LR107": "a setting this provider cannot use",
     "LR108": "two deployments are the same",
-    "LR109": "the provider's LangChain package is not installed",
+    "LR109": "a package that the provider is called by is not installed",
     "LR110": "a plain secret stands where only a reference may",
     "LR111": "a credential would go where it was not meant to",
     "LR112": "a value is a reference that a library would look up",
