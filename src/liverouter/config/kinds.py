@@ -107,9 +107,11 @@ def parse(setting: Setting, text: str) -> Any:
             return _number(setting, text)
         case "json":
             try:
-                return json.loads(text)
+                value = json.loads(text)
+                json.dumps(value, allow_nan=False)  # NaN, and numbers that are too large
             except (ValueError, RecursionError) as exc:
                 raise SettingValueError(setting, "JSON") from exc
+            return value
         case _:
             return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
