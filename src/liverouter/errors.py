@@ -38,6 +38,7 @@ CODES: Final[dict[str, str]] = {
     "LR119": "the environment holds credentials that litellm would use in place of a row's",
     "LR120": "an exported config cannot be read",
     "LR121": "an exported config names a secret that is not stored here",
+    "LR123": "a key holds what no request can carry",
     "LR201": "the database cannot be reached",
     "LR202": "the database refused the login",
     "LR203": "the database does not exist",

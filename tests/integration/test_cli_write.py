@@ -457,6 +457,8 @@ class TestOrigins:
             ("azure_openai_ad_token", "oidc/azure/api://x", "LR112"),
             ("vertex_ai_credentials", '{"type": "external_account", "credential_source": {"file": "/etc/x"}}', "LR113"),
             ("vertex_ai_credentials", "not json", "LR103"),
+            ("openai_api_key", "sk-one-line\nand another", "LR123"),
+            ("snowflake_token", "sk-\u200b0123456789", "LR123"),
         ],
     )
     def test_secret_that_could_never_be_used_is_refused(
