@@ -174,11 +174,12 @@ class OneDeployment:
 
 
 def _lost_its_thought(messages: Sequence[Any]) -> bool:
-    """Tell whether *messages* end with results of tools, and LangChain's model gives no thought back before the calls.
+    """Tell whether *messages* called tools last, and LangChain's model gives no thought back before the calls.
 
-    It checks whose thought it is, and what was said before; Claude, told to think, wants one there.
+    It checks whose thought it is, and what was said before; Claude, told to think, wants one there until it has
+    answered.
     """
-    if not messages or messages[-1].get("role") != "tool":
-        return False
     caller = next((message for message in reversed(messages) if message.get("role") == "assistant"), None)
-    return caller is None or not caller.get("thinking_blocks")
+    if caller is None:
+        return bool(messages) and messages[-1].get("role") == "tool"
+    return bool(caller.get("tool_calls")) and not caller.get("thinking_blocks")
