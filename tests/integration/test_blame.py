@@ -225,6 +225,20 @@ class TestCaller:
                 assert caught.value.__cause__ is not None
                 assert (world.primary.hits, world.cooling_s()) == (0, 0)
 
+    @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+    def test_text_that_is_no_utf8_is_the_request_s_fault(self, dialect: str) -> None:
+        """Without litellm as well: messages are mended, and what else a caller gives is told."""
+        tool = {
+            "type": "function",
+            "function": {"name": "f", "description": "\ud83d", "parameters": {"type": "object"}},
+        }
+        with World(dialect, litellm_enable=False, litellm_allowed_fails=1, litellm_cooldown_time=30) as world:
+            for method in ("invoke", "stream"):
+                ask(world.model, method, "half of an emoji \ud83d")
+                with pytest.raises(UnsentError, match="LR308"):
+                    ask(world.model, method, "hi", tools=[tool], disable_fallbacks=True)
+            assert (world.primary.hits, world.cooling_s()) == (2, 0)
+
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_fallback_may_take_what_cannot_be_written_for_the_primary(self, method: str) -> None:
         """The primary is passed over at once, without a second try."""

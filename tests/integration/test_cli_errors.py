@@ -176,7 +176,20 @@ class TestOptions:
         assert result.code == 78
         assert "LIVEROUTER_ADMIN_TOKEN" in result.err
 
-    @pytest.mark.parametrize("arguments", [["shwo"], ["show", "--jsn"], ["diff", "1"], ["rollback", "one"]])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["shwo"],
+            ["show", "--jsn"],
+            ["diff", "1"],
+            ["diff", "1", str(2**63)],
+            ["rollback", "one"],
+            ["rollback", str(2**63)],
+            ["set", "llm_model=m", "--expect", str(2**63)],
+            ["set", "llm_model=m", "--wait", "--timeout", "nan"],
+            ["migrate", "--lock-timeout", "nan"],
+        ],
+    )
     def test_misuse_is_exit_code_2(self, shell: Cli, arguments: list[str]) -> None:
         """Unknown commands and options, missing and wrong arguments."""
         result = shell(*arguments)

@@ -203,6 +203,8 @@ class TestTransfer:
             "liverouter: 1\nsettings: {}\nother: 1",
             "liverouter: 1\nsettings: {a: !!binary aGk=}",
             "liverouter: 1\nsettings: {a: " + "[" * 60 + "]" * 60 + "}",
+            "liverouter: 1\nsettings: {llm_model: a, llm_model: b}",
+            '{"liverouter": 1, "settings": {"llm:fast": {"fallbacks": [{"model": "a", "model": "b"}]}}}',
             "a: &a [1]\nb: *a",
             "a: [",
             "!!python/object:os.system x",

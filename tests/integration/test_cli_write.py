@@ -102,6 +102,8 @@ class TestSet:
             "openai_api_base=api.openai.com",
             f"anthropic_api_key={SECRET}",
             "snowflake_password=hush",
+            'llm_params={"top_p": NaN}',
+            'llm:fast={"provider": "openai", "model": "m", "temperature": 1e400}',
         )
         assert result.code == 1
         assert [line for line in result.err.splitlines() if line.startswith("error")] == [
@@ -111,6 +113,8 @@ class TestSet:
             "error: the URL does not start with http:// or https:// and a host [LR105 at settings.openai_api_base]",
             "error: 'anthropic_api_key' is a secret, never given as KEY=VALUE [LR110 at settings.anthropic_api_key]",
             "error: 'snowflake_password' cannot be used [LR107 at settings.snowflake_password]",
+            "error: the value is not JSON [LR103 at settings.llm_params]",
+            "error: the value is not JSON [LR103 at settings.llm:fast]",
         ]
         assert "hint: Did you mean 'llm_model'?" in result.err
         assert "hint: Keep it out of the command line: liverouter set --secret anthropic_api_key" in result.err
@@ -456,6 +460,8 @@ class TestOrigins:
             ("azure_openai_ad_token", "oidc/azure/api://x", "LR112"),
             ("vertex_ai_credentials", '{"type": "external_account", "credential_source": {"file": "/etc/x"}}', "LR113"),
             ("vertex_ai_credentials", "not json", "LR103"),
+            ("openai_api_key", "sk-one-line\nand another", "LR123"),
+            ("snowflake_token", "sk-\u200b0123456789", "LR123"),
         ],
     )
     def test_secret_that_could_never_be_used_is_refused(

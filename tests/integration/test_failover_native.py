@@ -5,6 +5,7 @@ How each failure is met is in `test_failover_matrix`, how the engine is changed 
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from liverouter import ConfigError
 from liverouter.chat.errors import EveryDeploymentFailedError
 from liverouter.events import ConfigApplied
 from liverouter.testing import Failure
-from tests.kit.dialects import DIALECTS
+from tests.kit.dialects import DIALECTS, EVERY
 from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
 from tests.kit.world import METHODS, PROMPT, World
 
@@ -127,3 +128,24 @@ class TestMissingPackage:
             with pytest.raises(ConfigError, match="LR109"):
                 world.live.set(litellm_enable=False)
             assert world.call().told["engine"] == "litellm"
+
+    def test_what_litellm_fetches_tokens_by_is_asked_before_it_is_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fallback is left out, of the Router's calls as well, and a primary is an error."""
+        with World("openai", fallback="vertex-ai") as world:
+            world.live.set(litellm_enable=False)
+            monkeypatch.setitem(sys.modules, "google.auth", None)
+            monkeypatch.setitem(sys.modules, "google.oauth2", None)
+            world.live.set(litellm_enable=True)
+            (warning,) = world.live.generation().warnings
+            assert (warning.code, warning.severity) == ("LR109", "warning")
+            assert "pip install 'liverouter[vertex]'" in str(warning)
+            assert len(world.live.generation().chats) == 1
+            world.primary.fail(Failure.UNAVAILABLE)
+            with pytest.raises(core.ModelAPIError):
+                world.call()
+            asked = world.live.generation().router.acompletion("m", [{"role": "user", "content": "hi"}])
+            with pytest.raises(Exception, match="503"):
+                asyncio.run(asked)
+            assert world.hits()[1] == 0
+            with pytest.raises(ConfigError, match="LR109"):
+                world.live.set(**{"llm:own": EVERY["vertex-ai"].entry(world.fallback)})

@@ -72,6 +72,14 @@ def downgrade():
     op.execute("DROP SCHEMA liverouter CASCADE")
     op.drop_table("things")
 """
+# How a database may have its sessions read statements, and what a host notes of it behind our migrations.
+ODD = {
+    "standard_conforming_strings": "off",
+    "quote_all_identifiers": "on",
+    "plpgsql.extra_errors": "shadowed_variables",
+    "lock_timeout": "7s",
+}
+READ = f"SELECT name, current_setting(name) AS value FROM unnest(ARRAY{list(ODD)}) name"
 FILTERS = "from liverouter.postgres.host import include_name, include_object"
 
 
@@ -90,13 +98,21 @@ class TestHost:
     def test_schema_is_installed_by_a_migration_of_the_host(
         self, empty_dsn: str, dsn: str, tmp_path: Path, start: str
     ) -> None:
-        """In its transaction, with its `op` as it was; twice does no harm, and `liverouter migrate` finds it done."""
-        config = host(tmp_path, empty_dsn, start=start)
+        """In its transaction, with its `op` as it was; twice does no harm, and `liverouter migrate` finds it done.
+
+        However the database has the server read statements; what follows in the transaction is read so again.
+        """
+        name = psycopg.conninfo.conninfo_to_dict(empty_dsn)["dbname"]
+        with psycopg.connect(empty_dsn, autocommit=True) as db:
+            for setting, odd in ODD.items():
+                db.execute(f"ALTER DATABASE \"{name}\" SET {setting} = '{odd}'".encode())
+        config = host(tmp_path, empty_dsn, start=start, ends=f'op.execute("CREATE TABLE notes AS {READ}")')
         command.upgrade(config, "head")
         assert migrate.current(empty_dsn) == HEAD
         migrate.check(empty_dsn)
         with psycopg.connect(empty_dsn, autocommit=True) as db, psycopg.connect(dsn) as other:
             assert value(db, "SELECT id FROM things") == 100
+            assert {row["name"]: row["value"] for row in rows(db, "SELECT * FROM notes")} == ODD
             assert put(db, llm_model="m") == 1
             told = "SELECT * FROM liverouter.providers ORDER BY name"
             assert rows(db, told) == rows(other, told)

@@ -257,13 +257,14 @@ class TestCalls:
     def test_a_tool_call_of_another_model_is_answered_without_thinking(self, world: World, *, enabled: bool) -> None:
         """Claude, told to think, wants the thought before the call; a model that had none left none."""
         standin, client = world.at("anthropic", "claude-haiku-4-5", enabled=enabled)
-        history = [
-            HumanMessage("hi"),
-            AIMessage("", tool_calls=[{"name": "search", "args": {"text": "a"}, "id": "call_1"}]),
-            ToolMessage("found", tool_call_id="call_1"),
-        ]
-        client.chat_model().bind_tools([TOOL]).bind(thinking=BUDGET).invoke(history)
-        assert "thinking" not in sent(standin)
+        called = [HumanMessage("hi"), AIMessage("", tool_calls=[{"name": "search", "args": {}, "id": "call_1"}])]
+        result, more = ToolMessage("found", tool_call_id="call_1"), HumanMessage("and?")
+        model = client.chat_model().bind_tools([TOOL]).bind(thinking=BUDGET)
+        for history in ([*called, result], [*called, result, more], [*called, more]):
+            model.invoke(history)
+            assert "thinking" not in sent(standin)
+        model.invoke([*called, result, AIMessage("there"), more])
+        assert sent(standin)["thinking"] == BUDGET
 
 
 @pytest.mark.parametrize("enabled", [True, False])

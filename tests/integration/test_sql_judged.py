@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from liverouter.config.environment import Environment
 from liverouter.config.members import MEMBERS
+from liverouter.config.params import PARAMS
 from liverouter.config.settings import SETTINGS
 from liverouter.config.validate import validate
 from liverouter.providers import PROVIDERS
@@ -43,6 +44,12 @@ texts = st.sampled_from(
     ]
 )
 values: st.SearchStrategy[Any] = st.none() | st.booleans() | numbers | texts | st.just([]) | st.just({}) | st.just([3])
+# What words and lists a parameter takes, and what stands deeper, processes judge.
+params = st.dictionaries(
+    st.sampled_from(["top_p", "seed", "frequency_penalty", "temperature", "top_pp"]),
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, -2.5, "x", "0.5", [], {}]),
+    max_size=3,
+)
 members = st.dictionaries(
     st.sampled_from([*MEMBERS, "api_base", "openai_api_base", "modle", "stream", "snowflake_user"]), values, max_size=4
 )
@@ -88,9 +95,19 @@ class TestTogether:
         """Members that nobody knows, that do not fit, or that are missing."""
         assert_alike(db, GOOD | {"llm_fallback_config": config})
 
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+    @given(own=params, others=params)
+    def test_both_judge_parameters_alike(self, db: Session, own: dict[str, Any], others: dict[str, Any]) -> None:
+        """Those of the default, and of an entry: names, types, ranges."""
+        assert_alike(db, GOOD | {"llm_params": own, "llm:fast": {"provider": "openai", "model": "m", "params": others}})
+
     @pytest.mark.parametrize(
         ("config", "found"),
         [
+            ({"llm_params": {"verbosity": 1}}, {("LR103", "settings.llm_params.verbosity")}),
+            ({"llm_params": {"thinking": "yes"}}, {("LR103", "settings.llm_params.thinking")}),
+            ({"llm_params": {"extra_body": []}}, {("LR103", "settings.llm_params.extra_body")}),
+            ({"llm_params": {"stop": ["x"], "reasoning_effort": "low"}}, set()),
             ({"llm_modle": "m"}, {("LR106", "settings.llm_modle")}),
             ({"llm_top_p": 0.5}, {("LR106", "settings.llm_top_p")}),
             ({"lm_model": "m"}, {("LR106", "settings.lm_model")}),
@@ -115,6 +132,19 @@ class TestTogether:
         found = rows(db, "SELECT scope, name FROM liverouter.setting_specs WHERE kind <> 'rejected'")
         assert {row["name"] for row in found if row["scope"] == "row"} == set(SETTINGS)
         assert {row["name"] for row in found if row["scope"] == "member"} == set(MEMBERS)
+        assert {row["name"] for row in found if row["scope"] == "param"} == set(PARAMS)
+
+    @pytest.mark.parametrize(
+        ("name", "number"),
+        [("llm_timeout", 0), ("llm_max_tokens", 10_000_001), ("llm_weight", 0), ("llm_temperature", 3)],
+    )
+    def test_both_say_bounds_as_they_are_written(self, db: Session, name: str, number: int) -> None:
+        """0.1 has no 55 digits, and 10000000 is no 1e+07."""
+        config = GOOD | {name: number}
+        raw = Rows("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, config, {})
+        (by_code,) = validate(raw, environment=KEYS, keyring=None).problems
+        (told,) = rows(db, "SELECT hint FROM liverouter_internal.judge_settings(%s)", Jsonb(config))
+        assert told["hint"] == by_code.hint
 
 
 @on_both_servers
@@ -156,12 +186,6 @@ class TestProblems:
 
     def test_parameters_are_judged_by_the_table(self, db: Session) -> None:
         """Those of the default and of each name."""
-        db.execute(
-            b"INSERT INTO liverouter.setting_specs (scope, name, kind, alias, low, above_low, high, may_be_list, hint)"
-            b" VALUES ('param', 'top_p', 'number', '', 0, false, 1, false, 'Write 0.9'),"
-            b" ('param', 'stop', 'any', '', NULL, false, NULL, false, '')"
-            b" ON CONFLICT (scope, name) DO UPDATE SET kind = excluded.kind, high = excluded.high"
-        )
         fast = {"provider": "openai", "model": "m", "params": {"top_p": 3, "stop": ["x"]}}
         config = GOOD | {"llm_params": {"top_pp": 1}, "llm:fast": fast}
         found = rows(

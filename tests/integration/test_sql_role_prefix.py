@@ -132,7 +132,7 @@ class TestPrefix:
 
     def test_name_that_no_role_can_have_is_refused(self, dsn: str) -> None:
         """Before anything is changed."""
-        for name in ("", "Shop", "1shop", 'a"b', "a b", "a" * 54, "shop'; --", "shop\n"):
+        for name in ("", "Shop", "1shop", 'a"b', "a b", "a" * 54, "shop'; --", "shop\n", "pg_shop"):
             with pytest.raises(DatabaseError) as caught:
                 migrate.upgrade(dsn, role_prefix=name)
             assert caught.value.code == "LR215", name

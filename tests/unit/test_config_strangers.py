@@ -357,3 +357,27 @@ class TestGoogleCredentials:
         """Only where calls stay on this machine, too."""
         account = {"vertex_ai_credentials": json.dumps(SERVICE_ACCOUNT | {"token_uri": "http://127.0.0.1:1/token"})}
         assert judged(config("vertex-ai", vertex_ai_api_base="http://127.0.0.1:1"), account).snapshot is not None
+
+
+class TestKeysThatCannotBeSent:
+    @pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk-\u200b1", "sk-a\u2026z", "sk-\u00fc", "sk-\x00", "sk-a\r\n\tb"])
+    @pytest.mark.parametrize("provider", [name for name in CONFIGS if name != "vertex-ai"])
+    def test_key_that_no_header_holds_is_told_before_it_is_needed(self, provider: str, key: str) -> None:
+        """Stored or of the environment, of the primary, an entry or a named model: LR123, and nothing is repeated.
+
+        A library would say of it that the request cannot be written, as if that were the caller's fault.
+        """
+        (name,) = CONFIGS[provider][1]
+        stored = judged(config(provider), {name: key})
+        given = judged(config(provider), environ={name.upper(): key})
+        assert codes(stored) == codes(given) == [("LR123", f"settings.{name}")]
+        entry = {"provider": provider, **CONFIGS[provider][0], "model": "other", "api_key": {"secret": "own"}}
+        del entry["llm_model"]
+        rows = config(provider, llm_fallback_config=entry, **{"llm:fast": entry})
+        beside = codes(judged(rows, CONFIGS[provider][1] | {"own": key}))
+        assert beside == [("LR123", f"settings.{row}") for row in ("llm_fallback_config", "llm:fast")]
+        assert not any(key in str(v) or key in repr(v.problems) for v in (stored, given))
+
+    def test_key_with_blanks_around_it_is_read_without(self) -> None:
+        """As a file ends in a line's end."""
+        assert judged(config("openai"), environ={"OPENAI_API_KEY": " sk-1\n"}).snapshot is not None

@@ -99,6 +99,26 @@ def test_a_plain_history_is_sent_as_it_is(name: str) -> None:
     assert made[1] is history[1]
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_half_of_a_character_is_sent_nowhere(name: str) -> None:
+    """Two that stand together are the character; wherever texts stand, and what was passed stays as it is."""
+    half, pair = "a\ud83d", "\ud83d\ude00"
+    history = [
+        SystemMessage(half),
+        HumanMessage([{"type": "text", "text": pair + half}]),
+        AIMessage(half, tool_calls=[call("a", **{half: [{"x": half}]})]),
+        ToolMessage(half, tool_call_id="a"),
+        HumanMessage(half),
+    ]
+    passed = copy.deepcopy(history)
+    made, notes = fitted(history, ALL[name])
+    assert history == passed
+    sent = repr([(message.content, getattr(message, "tool_calls", None)) for message in made])
+    assert "\\ud83d" not in sent
+    assert "\U0001f600a\ufffd" in sent
+    assert notes["half of a character"] == len(history)
+
+
 class TestCalls:
     def test_ids_are_made_anew_where_they_do_not_fit_and_always_the_same(self) -> None:
         """Of call and result alike, whatever follows; those that fit stay."""

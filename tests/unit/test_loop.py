@@ -9,6 +9,7 @@ import gc
 import inspect
 import os
 import signal
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -638,3 +639,35 @@ class TestFork:
             finally:
                 enough.set()
             beginner.result()
+
+
+AFTER_MAIN = """
+import asyncio, atexit, threading
+from liverouter.loops.thread import LoopThread
+
+io = LoopThread("io")
+
+def work():
+    threading.main_thread().join()  # by then the interpreter has ended every pool of threads
+    print(io.call(asyncio.to_thread, "a".upper))
+    try:
+        io.call(asyncio.to_thread, int, "b")
+    except ValueError:
+        print("B")
+
+async def resolve():
+    return (await asyncio.get_running_loop().getaddrinfo("localhost", 80))[0][4][1]
+
+def leave():
+    print(io.call(resolve))
+    print(io.stop(60))
+
+atexit.register(leave)
+threading.Thread(target=work).start()
+"""
+
+
+def test_work_goes_on_when_the_main_thread_has_ended() -> None:
+    """Threads that outlive it make calls, and so do exit hooks: both resolve names and wait for libraries' threads."""
+    done = subprocess.run([sys.executable, "-c", AFTER_MAIN], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["A", "B", "80", "True"], "")

@@ -145,16 +145,18 @@ def _beside(rows: Mapping[str, Any], asked: Mapping[str, Any], api: Api, model: 
 
 
 def _is_midway(messages: Sequence[BaseMessage], origins: frozenset[str] | None) -> bool:
-    """Tell whether *messages* end with the results of tools that were called without a thought that can be sent before.
+    """Tell whether tools that *messages* have called last were called without a thought that can be sent before.
 
-    Claude, told to think, wants the thought that it had: a model that is not one of *origins* had none, or one that it
-    does not know. *origins* None: of litellm's answers, which keep it beside the content.
+    Claude, told to think, wants the thought that it had until it has answered: a model that is not one of *origins* had
+    none, or one that it does not know. *origins* None: of litellm's answers, which keep it beside the content.
     """
-    if not messages or messages[-1].type != "tool":
-        return False
     caller = next((message for message in reversed(messages) if message.type == "ai"), None)
-    if caller is None or origins is None:
-        return caller is None or not caller.additional_kwargs.get("thinking_blocks")
+    if not (getattr(caller, "tool_calls", None) or (messages and messages[-1].type == "tool")):
+        return False
+    if caller is None:
+        return True
+    if origins is None:
+        return not caller.additional_kwargs.get("thinking_blocks")
     blocks = caller.content if caller.response_metadata.get("model_provider") in origins else ""
     first = blocks[0] if isinstance(blocks, list) and blocks else None
     return not (isinstance(first, dict) and first.get("type") in _THOUGHT)

@@ -12,6 +12,7 @@ from liverouter.cli import completion
 from liverouter.cli.assignments import parse_assignments
 from liverouter.cli.output import say, show_json, show_problems, show_table
 from liverouter.cli.progress import Progress
+from liverouter.cli.ranges import Seconds
 from liverouter.cli.session import access, database_options, json_option, verbose_option
 from liverouter.config.draft import with_changes
 from liverouter.config.environment import Environment
@@ -39,7 +40,7 @@ _CALL: Final = {
 @click.option(
     "--pace",
     "pace_s",
-    type=click.FloatRange(0, 60),
+    type=Seconds(0, 60),
     default=1.7,
     show_default=True,
     metavar="SECONDS",
@@ -99,7 +100,7 @@ def serve_command(*, host: str, port: int, data_dir: Path | None, no_token: bool
 @click.option(
     "--lock-timeout",
     "lock_timeout_s",
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1, 3600),
     default=30.0,
     show_default=True,
     metavar="SECONDS",

@@ -10,6 +10,7 @@ import click
 
 from liverouter.cli.changes import show_changes
 from liverouter.cli.output import ago, say, show_heading, show_json, show_problems, show_table, text, who
+from liverouter.cli.ranges import REVISION
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.environment import Environment
 from liverouter.errors import DatabaseError, Problem
@@ -209,8 +210,8 @@ def history_command(*, limit: int, as_json: bool, database_url: str | None) -> N
 
 
 @click.command("diff")
-@click.argument("a", type=click.IntRange(0))
-@click.argument("b", type=click.IntRange(0))
+@click.argument("a", type=REVISION)
+@click.argument("b", type=REVISION)
 @json_option
 @database_options
 def diff_command(*, a: int, b: int, as_json: bool, database_url: str | None) -> None:

@@ -182,13 +182,38 @@ def _parsed(file: TextIO) -> Mapping[str, Any]:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
                 raise _unreadable(f"it repeats itself by references, or is nested deeper than {_DEEPEST} levels")
-        document = json.loads(json.dumps(yaml.safe_load(text), default=_plain, allow_nan=False))
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        _refuse_twins(root)
+        document = json.loads(json.dumps(root and loader.construct_document(root), default=_plain, allow_nan=False))
     except (yaml.YAMLError, RecursionError, TypeError, ValueError) as exc:
         place = getattr(exc, "problem_mark", None)
         raise _unreadable(f"line {place.line + 1} is no YAML" if place else "it is neither YAML nor JSON") from None
     if not isinstance(document, dict):
         raise _unreadable("it is not an object")
     return document
+
+
+def _refuse_twins(root: Any) -> None:
+    """Refuse an object in YAML's node *root* that has a name twice: the last would win in silence.
+
+    Raises:
+        ConfigError: there is one (LR120).
+    """
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if getattr(node, "id", "") == "sequence":
+            waiting += node.value
+        elif getattr(node, "id", "") == "mapping":
+            names = set[str]()
+            for name, value in node.value:
+                if str(name.value) in names:
+                    raise _unreadable(
+                        f"'{clip(str(name.value))}' stands twice, again in line {name.start_mark.line + 1}"
+                    )
+                names.add(str(name.value))
+                waiting.append(value)
 
 
 def _plain(value: Any) -> str:

@@ -12,6 +12,7 @@ from liverouter.cli import completion
 from liverouter.cli.assignments import parse_assignments, secret_problem
 from liverouter.cli.keys import sealing_keyring
 from liverouter.cli.outcome import Stored, tell
+from liverouter.cli.ranges import REVISION, Seconds
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.config.credentials import secret_faults
 from liverouter.config.draft import origins_in_force, sealed_unless_same, secrets_referred_to, with_changes
@@ -74,7 +75,7 @@ def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--timeout",
                 "timeout_s",
-                type=click.FloatRange(0.1, 3600),
+                type=Seconds(0.1, 3600),
                 default=_WAIT_S,
                 show_default=True,
                 metavar="SECONDS",
@@ -86,7 +87,7 @@ def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--expect",
-                type=click.IntRange(0),
+                type=REVISION,
                 metavar="REVISION",
                 help="Refuse if somebody changed the config since.",
             ),
@@ -200,7 +201,7 @@ def unset_command(*, names: Sequence[str], database_url: str | None, how: How) -
 
 
 @click.command("rollback")
-@click.argument("revision", type=click.IntRange(0))
+@click.argument("revision", type=REVISION)
 @write_options
 def rollback_command(*, revision: int, database_url: str | None, how: How) -> None:
     """Go back to an earlier revision, secrets included.

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from liverouter.config.kinds import HINTS
 from liverouter.config.values import MEND_FILE, Values, clip
-from liverouter.errors import SecretError
+from liverouter.errors import Problem, SecretError
 from liverouter.providers import NO_HOSTS, OWNERS, PROVIDERS, Contents
 from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.origins import is_loopback, origin_of
 from liverouter.secrecy.sealing import Secret, open as unseal
 
 if TYPE_CHECKING:
-    from liverouter.errors import Problem
     from liverouter.providers import Field, ProviderSpec
 
 _NONE: Final = "none"  # the source of no credential, which may go anywhere
+_KEY: Final = re.compile(r"[\x20-\x7e]+")  # what a header can hold; libraries call anything else a fault of the request
+_COPY: Final = "Copy it again, from where it was made: a key is one line of letters, digits and signs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,11 @@ def user_secret(spec: ProviderSpec) -> str:
 
 def contents(values: Values, field: Field, credential: Credential, endpoint: str, place: str) -> Contents:
     """Return what *credential*, which is to be used as *field*, holds; empty Contents where that is reported."""
-    if field.read is None or credential.secret is None:
+    if credential.secret is None:
+        return Contents()
+    if field.read is None:
+        if problem := _unsendable(credential.secret, f"the key of {credential.source}", place):
+            values.is_reported([problem])
         return Contents()
     local = is_loopback(origin_of(endpoint))
     found = field.read(credential.secret.reveal(), place, stored=credential.stored, local=local)
@@ -137,10 +143,20 @@ def secret_faults(name: str, secret: Secret) -> list[Problem]:
     if found := looked_up(secret.reveal(), where):
         return found
     field = next((f for f in OWNERS[name].secrets if f.name == name), None) if name in OWNERS else None
-    if field is None or field.read is None:
+    if field is None:  # whose it is, an entry says
         return []
-    problem = field.read(secret.reveal(), where, stored=True, local=True).problem
+    if field.read is None:
+        problem = _unsendable(secret, "the key", where)
+    else:
+        problem = field.read(secret.reveal(), where, stored=True, local=True).problem
     return [] if problem is None else [problem]
+
+
+def _unsendable(secret: Secret, what: str, place: str) -> Problem | None:
+    """Return that *secret*, which *what* names, cannot be sent in a header, None where it can."""
+    if _KEY.fullmatch(secret.reveal()):
+        return None
+    return Problem("LR123", f"{what} holds a line break, or a character that no key has", place, _COPY)
 
 
 def _opened(values: Values, name: str) -> Secret | None:

@@ -78,11 +78,11 @@ def _what(api: Api, model: Model, name: str, value: Any, fits: Any) -> str:
         return f"takes less than the {name} that stands here: what it takes is sent"
     if fits is None:
         beside = " beside the other parameters" if name in api.takes and name not in api.lacks(model) else ""
-        return f"takes no {name}{beside}: none is sent, not {value:g}"
+        return f"takes no {name}{beside}: none is sent, not {value:.15g}"
     if name == "max_tokens":
         return f"answers with {fits} tokens at most: {name} {fits} is sent, not {value}"
     takes = api.takes[name]
-    return f"takes {name} from {takes.low:g} to {takes.high:g}: {fits:g} is sent, not {value:g}"
+    return f"takes {name} from {takes.low:.15g} to {takes.high:.15g}: {fits:.15g} is sent, not {value:.15g}"
 
 
 def _hint(name: str, place: str, entry: str) -> str:

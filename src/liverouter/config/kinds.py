@@ -107,9 +107,11 @@ def parse(setting: Setting, text: str) -> Any:
             return _number(setting, text)
         case "json":
             try:
-                return json.loads(text)
+                value = json.loads(text)
+                json.dumps(value, allow_nan=False)  # NaN, and numbers that are too large
             except (ValueError, RecursionError) as exc:
                 raise SettingValueError(setting, "JSON") from exc
+            return value
         case _:
             return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
@@ -151,8 +153,8 @@ def _number_misfit(setting: Setting, value: float) -> tuple[str, str, str] | Non
     low, high = setting.low or 0, setting.high or math.inf
     if low <= value <= high and not (setting.above_low and value == low):  # false for NaN too
         return None
-    least = f"above {low:g} and up to" if setting.above_low else f"from {low:g} to"
-    return "LR104", "the number is out of range", f"Choose a number {least} {high:g}"
+    least = f"above {low:.15g} and up to" if setting.above_low else f"from {low:.15g} to"
+    return "LR104", "the number is out of range", f"Choose a number {least} {high:.15g}"
 
 
 def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:

@@ -32,13 +32,15 @@ class Param:
 
     Attributes:
         wanted: what it takes, for people.
-        words: those that it takes; empty for anything else.
         read: (values, value, place) -> the value as it is kept; None after a report.
+        setting: the type and the range that the database judges by; None for more than one type.
+        words: those that it takes; empty for anything else.
     """
 
     name: str
     wanted: str
     read: Read
+    setting: Setting | None
     words: tuple[str, ...] = ()
 
 
@@ -46,7 +48,7 @@ def _number(name: str, low: float, high: float, *, whole: bool = False) -> Param
     """Return a parameter that is a number from *low* to *high*."""
     setting = Setting(name, "integer" if whole else "number", "", None, low, high)
     wanted = f"a whole number from {low:.0f} to {high:.0f}" if whole else f"a number from {low:g} to {high:g}"
-    return Param(name, wanted, lambda values, value, place: values.checked(setting, value, place))
+    return Param(name, wanted, lambda values, value, place: values.checked(setting, value, place), setting)
 
 
 def _word(name: str, *words: str) -> Param:
@@ -62,7 +64,12 @@ def _word(name: str, *words: str) -> Param:
             return value
         return None
 
-    return Param(name, wanted, read, words)
+    return Param(name, wanted, read, Setting(name, "text", "", own_hint=f"Write {wanted}, in quotes"), words)
+
+
+def _object(name: str, wanted: str, read: Read) -> Param:
+    """Return a parameter that is an object, which *read* goes through."""
+    return Param(name, wanted, read, Setting(name, "json", "", own_hint=f"Write {wanted}"))
 
 
 def _stop(values: Values, value: Any, place: str) -> list[str] | None:
@@ -111,21 +118,21 @@ PARAMS: Final[Mapping[str, Param]] = MappingProxyType(
         for param in (
             _number("top_p", 0, 1),
             _word("reasoning_effort", *EFFORTS),
-            Param(
+            _object(
                 "thinking", '{"type": "enabled", "budget_tokens": 2048}, or type "adaptive" or "disabled"', _thinking
             ),
             _number("seed", 0, 2**31 - 1, whole=True),
-            Param("stop", f"a text, or a list of up to {_MOST_STOPS}", _stop),
+            Param("stop", f"a text, or a list of up to {_MOST_STOPS}", _stop, None),
             _number("frequency_penalty", -2, 2),
             _number("presence_penalty", -2, 2),
             _word("verbosity", "low", "medium", "high"),
             _word("service_tier", "auto", "default", "flex", "priority", "scale", "standard_only"),
-            Param(
+            _object(
                 "extra_body",
                 "an object: members of the request's body, in the provider's own words",
                 lambda values, value, place: read_body(values, value, place, PARAMS.__contains__),
             ),
-            Param("extra_headers", "an object of texts; no credentials", read_headers),
+            _object("extra_headers", "an object of texts; no credentials", read_headers),
         )
     }
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from liverouter.config.kinds import Setting
 from liverouter.config.members import MEMBERS
+from liverouter.config.params import PARAMS
 from liverouter.config.settings import SETTINGS
 from liverouter.providers import PROVIDERS
 
@@ -16,6 +18,11 @@ def known_settings() -> list[dict[str, Any]]:
     rows = [_row("row", setting, *fields.get(setting.name, (None, ""))) for setting in SETTINGS.values()]
     rows += [_row("member", setting, None, "") for setting in MEMBERS.values()]
     rows += [
+        _row("param", param.setting or Setting(param.name, "json", ""), None, "")
+        | ({} if param.setting is not None else {"kind": "any"})
+        for param in PARAMS.values()
+    ]
+    rows += [
         _row("row", Setting(name, "text", "", own_hint=hint), spec.name, "") | {"kind": "rejected"}
         for spec in PROVIDERS.values()
         for name, hint in spec.rejected.items()
@@ -24,17 +31,22 @@ def known_settings() -> list[dict[str, Any]]:
 
 
 def _row(scope: str, setting: Setting, provider: str | None, alias: str) -> dict[str, Any]:
-    """Return what *setting* takes; it is a row's or a member's, as *scope* says, and of *provider* where not None."""
+    """Return what *setting* takes: a row, a member or a parameter, as *scope* says; of *provider* where not None."""
     return {
         "scope": scope,
         "name": setting.name,
         "kind": setting.kind,
         "provider": provider,
         "alias": alias,
-        "low": setting.low,
+        "low": _exact(setting.low),
         "above_low": setting.above_low,
-        "high": setting.high,
+        "high": _exact(setting.high),
         "pattern": setting.pattern.pattern if setting.pattern else None,
         "may_be_list": setting.may_be_list,
         "hint": setting.hint,
     }
+
+
+def _exact(number: float | None) -> Decimal | None:
+    """Return *number* as it is written: 0.1, which the database would else show with 55 digits."""
+    return None if number is None else Decimal(str(number))

@@ -204,7 +204,7 @@ class Activation:
         former, make_router, left_out = self._store.current, None, tuple[Problem, ...]()
         if snapshot.litellm_enable and not unusable:
             litellm: Any = import_module("liverouter.routing.engines.litellm")  # imports litellm
-            make_router, chats = litellm.build(snapshot, self._io, self._cooldowns, former)
+            make_router, chats, left_out = litellm.build(snapshot, self._io, self._cooldowns, former)
             promises: Promises = litellm.promises
         else:
             chats, left_out = _build_native(snapshot, self._io, former, unusable)

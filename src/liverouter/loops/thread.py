@@ -11,7 +11,6 @@ import concurrent.futures
 import contextlib
 import functools
 import inspect
-import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -230,25 +229,44 @@ class LoopThread:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop that can resolve host names to the very end of the process.
+    """Return an event loop whose work in other threads is done to the very end of the process.
 
-    The goodbye to the database needs that: it is said in an exit hook, when no thread can be started any more.
+    Host names are resolved so. The goodbye to the database needs that, and calls of threads that outlive the main one.
     """
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(_complain)
     if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, resolve in threads of their own
-        resolve = loop.getaddrinfo
-
-        async def resolve_to_the_end(host: Any, port: Any, **how: int) -> Any:
-            try:
-                return await resolve(host, port, **how)
-            except RuntimeError:  # the interpreter ends every pool of threads before exit hooks run
-                return socket.getaddrinfo(host, port, **how)
-
-        loop.getaddrinfo = resolve_to_the_end  # type: ignore[method-assign]
-        in_thread = _closing_what_nobody_awaits(loop, loop.run_in_executor)
+        in_thread = _closing_what_nobody_awaits(loop, _to_the_end(loop, loop.run_in_executor))
         loop.run_in_executor = _at_once_if_short(loop, in_thread)  # type: ignore[assignment, method-assign]
     return loop
+
+
+def _to_the_end(loop: asyncio.AbstractEventLoop, run_in_executor: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a *loop*'s *run_in_executor* that goes on when the interpreter has ended every pool of threads.
+
+    It does that as the main thread ends, while others may still work. Then each function has a thread of its own; in an
+    exit hook, where none can be started any more, the loop calls it.
+    """
+
+    def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        try:
+            return run_in_executor(executor, fn, *args)  # type: ignore[no-any-return]  # as the loop's
+        except RuntimeError:  # of the pool, which has not called it
+            done = concurrent.futures.Future[Any]()
+
+        def call() -> None:
+            try:
+                done.set_result(fn(*args))
+            except BaseException as exc:  # noqa: BLE001 - as a pool's does, it goes to whoever awaits it
+                done.set_exception(exc)
+
+        try:
+            threading.Thread(target=call, name="liverouter-last", daemon=True).start()
+        except RuntimeError:
+            call()
+        return asyncio.wrap_future(done, loop=loop)
+
+    return run
 
 
 def _at_once_if_short(loop: asyncio.AbstractEventLoop, run_in_executor: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
 
 from liverouter.errors import DatabaseError
 from liverouter.postgres.migration_locks import LOCK_TIMEOUT_S, Waits, say
-from liverouter.postgres.migration_run import begin_run, directory, end_run, running
+from liverouter.postgres.migration_run import begin_run, directory, end_run, running, session_of_a_host
 from liverouter.postgres.versions import HEAD, SCHEMA
 
 if TYPE_CHECKING:
@@ -59,12 +58,10 @@ def upgrade(
             "fn": lambda current, _: scripts._upgrade_revs("head", current),  # noqa: SLF001 - as Alembic's env.py has it
         },
     )
-    former = connection.scalar(text("SHOW lock_timeout"))
-    begin_run(connection, Waits(echo, lock_timeout_s))
-    with running(context, echo, role_prefix):
+    with session_of_a_host(connection), running(context, echo, role_prefix):
+        begin_run(connection, Waits(echo, lock_timeout_s))
         context.run_migrations()
         end_run(context)
-    connection.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": former})
     return HEAD
 
 

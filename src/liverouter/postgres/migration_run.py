@@ -22,7 +22,7 @@ from liverouter.postgres.versions import HEAD, REVISIONS, SCHEMA
 from liverouter.providers import PROVIDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection, Table
@@ -48,6 +48,8 @@ class _Run:
 
 
 _run: Final[ContextVar[_Run]] = ContextVar("_run")
+# How the server reads what migrations say, which a database or a role may have set otherwise.
+_READ_AS: Final = {"standard_conforming_strings": "on", "quote_all_identifiers": "off", "plpgsql.extra_errors": "none"}
 
 
 @contextmanager
@@ -63,6 +65,21 @@ def running(context: MigrationContext, echo: Callable[[str], None], role_prefix:
         _run.reset(token)
 
 
+@contextmanager
+def session_of_a_host(connection: Connection) -> Iterator[None]:
+    """Give the transaction of *connection* back, after the block, the settings of its session that a run changes."""
+    names = ("lock_timeout", *_READ_AS)
+    former = {name: connection.scalar(text("SELECT current_setting(:name, true)"), {"name": name}) for name in names}
+    yield
+    _set(connection, former)
+
+
+def _set(connection: Connection, settings: Mapping[str, str | None]) -> None:
+    """Set *settings* for the transaction of *connection*; None stands for the default."""
+    for name, value in settings.items():
+        connection.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
+
+
 def begin_run(connection: Connection, waits: Waits) -> None:
     """At the beginning of a run's transaction, wait for others and make the schema that holds Alembic's table.
 
@@ -70,6 +87,7 @@ def begin_run(connection: Connection, waits: Waits) -> None:
         DatabaseError: the database is not UTF8, or another run does not end (LR208).
     """
     wait_turn(connection, waits)
+    _set(connection, _READ_AS)
     if connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
         encoding = connection.scalar(text("SELECT getdatabaseencoding()"))
         if encoding != "UTF8":

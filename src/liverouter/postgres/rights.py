@@ -13,7 +13,7 @@ from liverouter.postgres.versions import ROLE_PREFIX
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_PREFIX: Final = re.compile(r"[a-z][a-z0-9_]{0,52}")  # a role name has 63 characters at most
+_PREFIX: Final = re.compile(r"(?!pg_)[a-z][a-z0-9_]{0,52}")  # a role name has 63 characters at most; pg_… are reserved
 _HELD: Final = text("""
     WITH ours (schema) AS (SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('liverouter', 'liverouter_internal'))
     SELECT format('%s: %s on %s', r.rolname, x.privilege_type, a.object)
@@ -66,7 +66,7 @@ def use_prefix(connection: Connection, prefix: str) -> list[str]:
             f"no role can be called {prefix!r} and more",
             code="LR215",
             where="database",
-            hint="Small letters, digits and _, a letter first, 53 characters at most: --role-prefix shop",
+            hint="Small letters, digits and _, a letter first but not pg_, 53 characters at most: --role-prefix shop",
         )
     if connection.scalar(text("SELECT to_regproc('liverouter_internal.use_role_prefix')")) is None:
         raise DatabaseError(

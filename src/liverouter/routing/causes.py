@@ -167,12 +167,12 @@ def verdict_of(error: BaseException) -> Verdict | None:
 def is_unsendable(error: BaseException) -> bool:
     """Tell whether *error*, raised before anything was sent, says that a library could not write the request.
 
-    What a message points to and cannot be fetched counts as well. Not so where Google's credentials gave no token,
-    where time ran out, and where the caller's own code failed.
+    What a message points to and cannot be fetched counts as well, and a text that is no UTF-8. Not so where Google's
+    credentials gave no token, where time ran out, and where the caller's own code failed.
     """
     if any(_is_of_a_token(link) for link in _line(error)):
         return False
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | UnicodeEncodeError):
         return not isinstance(error, TimeoutError)
     return is_of_a_library(error) and cause_of(error).is_worth_a_retry
 

@@ -1,6 +1,6 @@
-"""Why the native engine has no chat model of a deployment: which is an error of a primary, and a fallback is left out.
+"""Why an engine has no chat model of a deployment: which is an error of a primary, and a fallback is left out.
 
-Validation says it before anything is built, so this module loads nothing.
+Validation says of the native one what is known before anything is built, so this module loads nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def without_litellm(deployment: Deployment) -> Problem | None:
     return _problem("LR117", f"litellm alone serves {deployment.label}, and it is not used", deployment, hint)
 
 
-def missing_package(deployment: Deployment, exc: ImportError) -> Problem:
-    """Return that the package of *deployment*'s class is not installed, as *exc* tells."""
-    native = native_model(deployment)
-    what = f"without litellm {deployment.provider} needs the package '{exc.name or native.package}'"
+def missing_package(deployment: Deployment, exc: ImportError, *, by_litellm: bool = False) -> Problem:
+    """Return that a package is not installed, as *exc* tells: of *deployment*'s class, or what litellm calls it by."""
+    native, engine = native_model(deployment), "with" if by_litellm else "without"
+    what = f"{engine} litellm {deployment.provider} needs the package '{exc.name or native.package}'"
     hint = f"Install it: pip install 'liverouter[{native.extra}]'"
     return _problem("LR109", f"{what}, which is not installed", deployment, hint)
 

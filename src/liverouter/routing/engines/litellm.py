@@ -7,6 +7,7 @@ litellm translates and calls, and makes one attempt. Which deployment is asked, 
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -15,8 +16,10 @@ from langchain_litellm import ChatLiteLLMRouter
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from litellm.utils import get_optional_params
 
+from liverouter.errors import ConfigError
 from liverouter.providers import spec_of
 from liverouter.routing import litellm_patches
+from liverouter.routing.engines.left_out import missing_package
 from liverouter.routing.engines.router import DirectCalls, build_router, entry_of, params_of
 from liverouter.routing.http import DeploymentHttp
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from litellm import Router
 
+    from liverouter.errors import Problem
     from liverouter.generation import Generation
     from liverouter.loops.thread import LoopThread
     from liverouter.providers import ProviderSpec
@@ -44,28 +48,39 @@ _closing: Final[WeakSet[LoopThread]] = WeakSet()
 
 def build(
     snapshot: Snapshot, io: LoopThread, cooldowns: Cooldowns, former: Generation | None = None
-) -> tuple[Callable[[], Router], dict[str, dict[str, BaseChatModel]]]:
+) -> tuple[Callable[[], Router], dict[str, dict[str, BaseChatModel]], tuple[Problem, ...]]:
     """Return what makes the Router of *snapshot*, once, and the chat models of each name by their deployments' ids.
 
-    The models may be called on the loop of *io* alone, the Router anywhere; its own callers share *cooldowns*. Models
-    of *former* serve on where their deployments are what they were: litellm takes 5 ms for each. Nothing is sent.
+    Beside them a warning for each fallback that is left out: what litellm fetches its tokens by is not installed. The
+    models may be called on the loop of *io* alone, the Router anywhere; its own callers share *cooldowns*. Models of
+    *former* serve on where their deployments are what they were: litellm takes 5 ms for each. Nothing is sent.
 
     Raises:
-        ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112).
+        ConfigError: litellm refused the configuration (LR301), or would look a value of it up elsewhere (LR112), or a
+            primary's package is not installed (LR109).
     """
     if io not in _closing:
         _closing.add(io)
         io.at_stop(litellm_patches.close_clients)
     chats: dict[str, dict[str, BaseChatModel]] = {name: {} for name in snapshot.models}
     built, direct = _built(former, snapshot), {}
+    warnings: list[Problem] = []
     for deployment in snapshot.deployments:
         entry = entry_of(deployment)
         known, chat = built.get(entry, (None, None))
         if chat is None or known != deployment:
-            chat = _build(deployment, snapshot, io)
+            try:
+                chat = _build(deployment, snapshot, io)
+            except ImportError as exc:
+                missing = missing_package(deployment, exc, by_litellm=True)
+                if deployment is snapshot.models[deployment.name].primary:
+                    raise ConfigError([missing]) from exc
+                warnings.append(missing)
+                continue
         chats[deployment.name][deployment.id] = chat
         direct[entry] = chat.router.acompletion
-    return functools.cache(functools.partial(_for_callers, snapshot, direct, cooldowns, io)), chats
+    make_router = functools.cache(functools.partial(_for_callers, snapshot, direct, cooldowns, io))
+    return make_router, chats, tuple(dict.fromkeys(warnings))
 
 
 def _built(former: Generation | None, snapshot: Snapshot) -> dict[str, tuple[Deployment, Any]]:
@@ -73,11 +88,18 @@ def _built(former: Generation | None, snapshot: Snapshot) -> dict[str, tuple[Dep
     if former is None or former.is_native or former.snapshot.model_name != snapshot.model_name:
         return {}
     models = former.models.values()
-    return {entry_of(d): (d, m.chats[d.id]) for m in models for d in m.config.deployments}
+    return {entry_of(d): (d, m.chats[d.id]) for m in models for d in m.config.deployments if d.id in m.chats}
 
 
 def _build(deployment: Deployment, snapshot: Snapshot, io: LoopThread) -> ChatLiteLLMRouter:
-    """Return the chat model of *deployment*; raises as `build` does."""
+    """Return the chat model of *deployment*.
+
+    Raises:
+        ConfigError: as `build`.
+        ImportError: what its tokens are fetched by is not installed.
+    """
+    for module in spec_of(deployment).token_modules:
+        importlib.import_module(module)
     entry, params = entry_of(deployment), params_of(deployment)
     router = build_router(snapshot, (deployment,))
     http = DeploymentHttp(deployment, deployment.timeout_s, io)
@@ -90,8 +112,8 @@ def _build(deployment: Deployment, snapshot: Snapshot, io: LoopThread) -> ChatLi
 def _for_callers(
     snapshot: Snapshot, direct: Mapping[str, Callable[..., Awaitable[Any]]], cooldowns: Cooldowns, io: LoopThread
 ) -> Router:
-    """Return the Router of all deployments, by which `live.router()` has its callers ask each by *direct*."""
-    router = build_router(snapshot, snapshot.deployments)
+    """Return the Router of the deployments of *direct*, by which `live.router()` has its callers ask each."""
+    router = build_router(snapshot, [d for d in snapshot.deployments if entry_of(d) in direct])
     DirectCalls(snapshot, direct, cooldowns, io).serve(router)
     return router
 
@@ -153,11 +175,12 @@ class OneDeployment:
 
 
 def _lost_its_thought(messages: Sequence[Any]) -> bool:
-    """Tell whether *messages* end with results of tools, and LangChain's model gives no thought back before the calls.
+    """Tell whether *messages* called tools last, and LangChain's model gives no thought back before the calls.
 
-    It checks whose thought it is, and what was said before; Claude, told to think, wants one there.
+    It checks whose thought it is, and what was said before; Claude, told to think, wants one there until it has
+    answered.
     """
-    if not messages or messages[-1].get("role") != "tool":
-        return False
     caller = next((message for message in reversed(messages) if message.get("role") == "assistant"), None)
-    return caller is None or not caller.get("thinking_blocks")
+    if caller is None:
+        return bool(messages) and messages[-1].get("role") == "tool"
+    return bool(caller.get("tool_calls")) and not caller.get("thinking_blocks")

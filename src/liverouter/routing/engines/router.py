@@ -131,12 +131,13 @@ class DirectCalls:
     async def _first(self, model: str, request: Mapping[str, Any]) -> tuple[Clock, Any, Exception | None]:
         """Return the attempt's clock and what the first deployment answers that does, or the error to raise."""
         snapshot, first = self._snapshot, None
-        named = next((d for d in snapshot.deployments if model in (d.id, entry_of(d))), None)
+        served = [d for d in snapshot.deployments if entry_of(d) in self._one]  # without those that are left out
+        named = next((d for d in served if model in (d.id, entry_of(d))), None)
         config = snapshot.models.get(named.name if named else model) or snapshot.models[DEFAULT_NAME]
-        deployments = config.deployments if named is None else (named,)
+        deployments = [d for d in config.deployments if d in served]
         alone = named is not None or request.get("disable_fallbacks") is True
-        walk = Walk(deployments, tries=snapshot.tries, alone=alone)
-        several = len(config.deployments) > 1
+        walk = Walk(deployments if named is None else [named], tries=snapshot.tries, alone=alone)
+        several = len(deployments) > 1
         clock = Clock(snapshot.timeout_s)
         while (deployment := walk.next(self._cooldowns.active() if several else {})) is not None:
             clock = clock_for(deployment, deployment.timeout_s)
