@@ -30,10 +30,9 @@ _DRAWN: Final[Mapping[str, str]] = {  # of a section, above its table
 # Why a goal is missed, where it is, by how the figure's name begins.
 REASONS: Final[Mapping[str, str]] = {
     "process start": """
-        a first answer loads asyncpg and this library beside the provider's, and with litellm goes once through the
-        dialect of each provider in use, so that no caller pays litellm's late imports. LangChain alone, with LangSmith,
-        adds a tenth to a bare Router's memory, asyncpg and this library's modules a twenty-fifth: 1.15x of a process
-        that has done nothing yet; the rest is what streams and tools load, two threads and a connection""",
+        a first answer loads LangChain with LangSmith (a tenth of a bare Router's memory), asyncpg and this library
+        beside the provider's, and with litellm goes once through the dialect of each provider in use, so that no
+        caller pays litellm's late imports""",
     "invoke: CPU": """
         a sync call is an async one on the I/O loop, in another thread, which the sync clients of ChatOpenAI and
         litellm do without. Counted in the interpreter's instructions a native call is nine tenths of ChatOpenAI's
