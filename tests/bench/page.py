@@ -30,10 +30,9 @@ _DRAWN: Final[Mapping[str, str]] = {  # of a section, above its table
 # Why a goal is missed, where it is, by how the figure's name begins.
 REASONS: Final[Mapping[str, str]] = {
     "process start": """
-        a first answer loads asyncpg and this library beside the provider's, and with litellm goes once through the
-        dialect of each provider in use, so that no caller pays litellm's late imports. LangChain, asyncpg and this
-        library, loaded beside the bare Router that has answered and doing nothing, make its memory 1.15x already;
-        the rest is what collecting later leaves, and two threads and a connection""",
+        a first answer loads LangChain with LangSmith (a tenth of a bare Router's memory), asyncpg and this library
+        beside the provider's, and with litellm goes once through the dialect of each provider in use, so that no
+        caller pays litellm's late imports""",
     "invoke: CPU": """
         a sync call is an async one on the I/O loop, in another thread, which the sync clients of ChatOpenAI and
         litellm do without. Counted in the interpreter's instructions a native call is nine tenths of ChatOpenAI's
@@ -52,11 +51,11 @@ REASONS: Final[Mapping[str, str]] = {
     "commit → live, one process": """
         beside the read it validates, builds what changed, warms it, and swaps""",
     "commit → last of": """
-        listeners in one process read one after another, and a statement that may pass through a pooler is
-        planned each time""",
+        listeners in one process read one after another; theirs is one statement for all of a revision, with what
+        tells a standby, a policy that hides rows, and other software's rows, where the bare ones read twenty rows and
+        a number""",
     "event-loop lag": """
-        the caller's loop waits for the interpreter's lock while two hundred calls begin or end at once, with
-        and without swaps""",
+        beside two hundred calls, each swap builds its generation in a thread of the same interpreter""",
     "first call after a swap": """
         it opens a connection and makes its client; all imports are done by then""",
     "p99.9": """

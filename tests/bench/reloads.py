@@ -195,10 +195,10 @@ async def _bare(dsn: str, read: Callable[[int], None], gate: asyncio.Semaphore, 
 
 async def _ours(dsn: str, read: Callable[[int], None], gate: asyncio.Semaphore, ready: asyncio.Semaphore) -> None:
     requests = ReloadRequests(Bus())
-    repository = SettingsRepository(url=dsn, application_name="bench")
     listener = Listener(
         dsn=Dsn.parse(dsn), requests=requests, bus=Bus(), application_name="bench", probe_interval_s=3600
     )
+    repository = SettingsRepository(url=dsn, application_name="bench", lender=listener)  # as a client has them
     async with gate:
         task = asyncio.create_task(listener.run())
         await requests.wait(_PATIENCE_S)

@@ -19,6 +19,7 @@ from liverouter.loops.reload_requests import ReloadRequests
 from liverouter.postgres.connection import connect
 from liverouter.postgres.dsn import Dsn
 from liverouter.postgres.listener import Listener
+from liverouter.postgres.repository import SettingsRepository
 from tests.kit.postgres.proxy import FaultProxy, error, is_config_notification
 from tests.kit.waiting import until_async
 
@@ -324,6 +325,25 @@ class TestBackoff:
             connection.terminate()
             async with ear.listener.lend() as connection:
                 assert connection is None
+
+    async def test_lent_connection_keeps_its_plans(self, dsn: str) -> None:
+        """A read is planned once; a migration that changes what it returns, or a DEALLOCATE, has it planned anew."""
+        kept = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'liverouter_%' AND statement LIKE $1"
+        async with Ear(dsn, probe_interval_s=30) as ear:
+            await ear.until_event(ListenerConnected)
+            reader = SettingsRepository(url=dsn, lender=ear.listener)
+            for _ in range(3):
+                await reader.read()
+            async with ear.listener.lend() as connection:
+                assert connection is not None
+                assert await connection.fetchval(kept, "%guarded%") == 1
+                await connection.execute("CREATE TEMPORARY TABLE changing AS SELECT 1 AS a")
+                assert [dict(row) for row in await connection.rows("TABLE changing")] == [{"a": 1}]
+                await connection.execute("ALTER TABLE changing ADD COLUMN b text DEFAULT 'x'")
+                assert [dict(row) for row in await connection.rows("TABLE changing")] == [{"a": 1, "b": "x"}]
+                await connection.execute("DEALLOCATE ALL")
+                assert len(await connection.rows("TABLE changing")) == 1
+            await reader.read()
 
     async def test_server_that_is_away_is_tried_often(self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
         """However long it has been away, so that a whole fleet listens again soon after a restart."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import os
 import sys
@@ -126,6 +127,15 @@ def needless_imports() -> bool:
     return not {"fastapi.exceptions", "litellm.integrations.otel.logger"}.isdisjoint(sys.modules.keys() - before)
 
 
+def needless_tokenizer() -> bool:
+    """Tell whether a call of Claude loads the tokenizer, though its answer tells what it took."""
+    main: Any = importlib.import_module("litellm.main")
+    main._encoding_cache = None  # noqa: SLF001 - as in a new process
+    with StandIn("anthropic") as provider:
+        asyncio.run(litellm.acompletion("anthropic/claude-sonnet-4-6", HI, api_key="k", api_base=provider.base_url))
+    return main._encoding_cache is not None  # noqa: SLF001
+
+
 def one_pass() -> bool:
     """Tell whether a stream asks the provider's for an iterator more than once."""
     asked: list[object] = []
@@ -167,6 +177,7 @@ def snowflake_stops() -> bool:
 
 ASKED: Final[tuple[Callable[[], bool], ...]] = (
     needless_imports,  # first: the others load more
+    needless_tokenizer,
     equal_chunks,
     gemini_ends,
     google_tokens,

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import secrets
 import socket
 import ssl
 from dataclasses import dataclass
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from liverouter.postgres.asked_url import AskedUrl
     from liverouter.postgres.dsn import Dsn
 
-# With these the kernel notices within a minute that a peer has vanished, whether anything is sent or not. Seconds. The
-# socket's name of each, and libpq's.
+# By these the kernel notices within a minute that a peer has vanished. Each as the socket calls it, as libpq does; s.
 _KEEPALIVE: Final = (
     ("TCP_KEEPIDLE", "keepalives_idle", 30),
     ("TCP_KEEPALIVE", "keepalives_idle", 30),  # what macOS calls TCP_KEEPIDLE
@@ -86,28 +86,34 @@ class Connection(asyncpg.Connection):
     Attributes:
         opened_at: seconds of the loop's clock.
         is_checked: the schema behind it is one that this code can work with.
+        is_session: it leads to one session of the server for as long as it lives; a pooler may say otherwise.
     """
 
-    __slots__ = ("_known", "_socket", "is_checked", "opened_at")
+    __slots__ = ("_known", "_socket", "is_checked", "is_session", "opened_at")
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, loop: Any, *rest: Any) -> None:
         # asyncpg looks up its tasks by the loop, which has to be the real one
         super().__init__(protocol, transport, loop.real if isinstance(loop, _QuietLoop) else loop, *rest)
-        self.is_checked = False
+        self.is_checked = self.is_session = False
         self.opened_at = asyncio.get_running_loop().time()
         self._known: dict[str, PreparedStatement[Any]] = {}
         self._socket = transport.get_extra_info("socket")
         keep_alive(self._socket)
 
     async def rows(self, statement: str, *values: object) -> list[asyncpg.Record]:
-        """Return the rows of *statement*; from its second use on in one round trip, as its columns are known by then.
+        """Return the rows of *statement*; from its second use on in one round trip, and in a session without planning.
 
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: it failed.
         """
         if (prepared := self._known.get(statement)) is None:
-            prepared = self._known[statement] = await self.prepare(statement)
-        return await prepared.fetch(*values)
+            name = f"liverouter_{secrets.token_hex(8)}" if self.is_session else None
+            prepared = self._known[statement] = await self.prepare(statement, name=name)
+        try:
+            return await prepared.fetch(*values)
+        except (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError):
+            del self._known[statement]  # a migration has changed its columns, or somebody has deallocated it
+        return await self.rows(statement, *values)
 
     def keep_alive(self, dsn: Dsn) -> None:
         """Have TCP look for a dead peer as the options of *dsn* say."""
@@ -124,8 +130,7 @@ async def connect(
     """Return a connection to the host of *database* that suits best; a refused login is tried again with a newer URL.
 
     Names are resolved anew each time. A host that hangs costs *timeout_s* and the next one is tried, which asyncpg
-    alone does not do. Statements are not cached: a pooler may put another server behind the connection, which never
-    saw them prepared.
+    alone does not do. Statements are not cached: a pooler may put another server behind the connection.
 
     Of several hosts it is the first that takes writes, else the first standby that answers; the URL's
     ``target_session_attrs`` may ask for another, and ``load_balance_hosts=random`` for another order.
@@ -147,8 +152,7 @@ async def connect(
     start = _Start(dict(server_settings or {}), {"application_name": name})
     try:
         return await _connect(dsn, start, timeout_s)
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ProtocolViolationError):
-        # A refused login; PgBouncer's is the latter.
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ProtocolViolationError):  # the latter: PgBouncer's
         fresh = await database.ask(timeout_s)
         if fresh == dsn:
             raise

@@ -167,6 +167,7 @@ class ListenSession:
             await self._execute(f"NOTIFY {self._own_channel}")
         if not await self._arrived.wait(self._query_timeout_s):
             raise TimeoutError
+        self._connection.is_session = True
 
     @property
     def is_pooled(self) -> bool:

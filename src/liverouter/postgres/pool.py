@@ -49,7 +49,7 @@ class Database:
     """A few connections to one database, for the event loop that uses them.
 
     A transaction pooler may stand between: nothing is prepared under a name, each statement goes out whole (parse,
-    bind, execute) in one message, and nothing is left behind on a session.
+    bind, execute) in one message, and nothing is left behind on a session. What is lent is proven to have none.
 
     Args:
         url: the DSN, or a function that returns it, asked at each connect.

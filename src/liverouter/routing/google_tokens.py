@@ -21,7 +21,7 @@ from liverouter.routing.unreached import lost_by
 from liverouter.secrecy.redaction import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _LONGEST_LIFE_S: Final = 366 * 86_400  # seconds
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # those of `requests`, beside httpx's own
@@ -116,3 +116,15 @@ def _trusted() -> ssl.SSLContext | bool:
     if path is None:
         return True
     return ssl.create_default_context(capath=path) if path.is_dir() else ssl.create_default_context(cafile=path)
+
+
+class ShortTimeout:
+    """Google's credentials, whose token is fetched within *timeout_s* seconds; litellm calls their `refresh`."""
+
+    def __init__(self, credentials: Any, timeout_s: float) -> None:
+        self._credentials, self._timeout_s = credentials, timeout_s
+
+    def refresh(self, request: Callable[..., Any]) -> None:
+        """Fetch a token by a transport of ours in place of *request*."""
+        del request
+        self._credentials.refresh(TokenRequest(self._timeout_s))

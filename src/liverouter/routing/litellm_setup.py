@@ -135,6 +135,7 @@ def _configure(litellm: Any) -> None:
     litellm.suppress_debug_info = True  # prints to stdout otherwise
     litellm.telemetry = False
     litellm.expose_router_debug_in_errors = False  # it appends its settings to the provider's words
+    vars(litellm.utils).pop("json_data", None)  # what it read Claude's tokenizer by, and nothing reads again: 8 MB
     litellm.disable_hf_tokenizer_download = True  # it would fetch one for a stream that was cut, and all calls wait
     if not os.environ.get("LITELLM_LOG"):
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):

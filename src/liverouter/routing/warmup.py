@@ -1,8 +1,9 @@
 """Loads what first calls need before anybody calls: litellm imports up to three seconds of modules on its first use.
 
-Each dialect is gone through once per process: a whole answer, a stream, a tool call and an error, through the Router
-and the chat model of real calls, over an HTTP transport that answers from memory. Nothing is sent; no setting and no
-secret is used. It runs on a loop of its own, so that calls in flight go on.
+Each dialect is gone through once per process: a whole answer and a stream, with a tool, through the Router and the chat
+model of real calls, over an HTTP transport that answers from memory. An error is left to the first one that comes: it
+imports nothing, and litellm reads 4 MB of its own source for it. Nothing is sent; no setting and no secret is used. It
+runs on a loop of its own, so that calls in flight go on.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import linecache
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.loops.thread import LoopThread
@@ -21,7 +20,7 @@ from liverouter.routing.clock import Clock
 from liverouter.routing.litellm_setup import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
@@ -129,27 +128,23 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     chat_model: Any = importlib.import_module("langchain_litellm").ChatLiteLLMRouter
     engine: Any = importlib.import_module("liverouter.routing.engines.litellm")
     with _router(dialect) as (router, params):
-        clients = (engine.client_of(spec, params, _memory(answer)) for answer in (partial(_answer, dialect), _fail))
-        answering, failing = (
-            chat_model(router=engine.OneDeployment(router, _GROUP, params, client), model=_GROUP) for client in clients
-        )
+        client = engine.client_of(spec, params, _memory(dialect))
         clock = Clock(_LIMIT_S)  # by which litellm's patches know a call of ours
         try:
-            await clock.wait(_speak(answering, failing))
+            await clock.wait(
+                _speak(chat_model(router=engine.OneDeployment(router, _GROUP, params, client), model=_GROUP))
+            )
         finally:
             await clock.close()
 
 
-async def _speak(answering: BaseChatModel, failing: BaseChatModel) -> None:
-    """Have *failing* fail, and *answering* answer and stream, as an attempt has."""
+async def _speak(model: BaseChatModel) -> None:
+    """Have *model* answer and stream, as an attempt has."""
     from langchain_core.messages import HumanMessage
 
     messages: list[BaseMessage] = [HumanMessage("hi")]
-    with contextlib.suppress(Exception):  # it is what is wanted
-        await failing._agenerate(messages)  # noqa: SLF001 - what an attempt calls
-    linecache.clearcache()  # of litellm's own source, which it reads for each error's traceback: 4 MB
-    await answering._agenerate(messages, tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
-    async for _ in answering._astream(messages, tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
+    await model._agenerate(messages, tools=[_TOOL])  # noqa: SLF001 - what an attempt calls
+    async for _ in model._astream(messages, tools=[_TOOL]):  # noqa: SLF001 - what an attempt calls
         pass
 
 
@@ -167,28 +162,21 @@ def _router(dialect: Dialect) -> Iterator[tuple[Any, dict[str, Any]]]:
         litellm.model_cost.pop(_GROUP, None)
 
 
-def _memory(answer: Callable[[Any], tuple[int, bytes, str]]) -> Any:
-    """Return an HTTP client that answers from memory, by *answer*, and sends nothing."""
+def _memory(dialect: Dialect) -> Any:
+    """Return an HTTP client that answers in *dialect*, from memory, and sends nothing."""
     import httpx
 
     def respond(request: httpx.Request) -> httpx.Response:
-        status, content, content_type = answer(request)
-        return httpx.Response(status, content=content, headers={"content-type": content_type})
+        content, content_type = _answer(dialect, request)
+        return httpx.Response(200, content=content, headers={"content-type": content_type})
 
     return httpx.AsyncClient(transport=httpx.MockTransport(respond))
 
 
-def _fail(request: Any) -> tuple[int, bytes, str]:
-    """Answer an error that every library reads: status, body and content type."""
-    del request
-    error = {"error": {"type": "api_error", "message": "warmup", "code": 500}}
-    return 500, json.dumps(error).encode(), "application/json"
-
-
-def _answer(dialect: Dialect, request: Any) -> tuple[int, bytes, str]:
-    """Answer in *dialect*, whole or as the stream that is asked for."""
+def _answer(dialect: Dialect, request: Any) -> tuple[bytes, str]:
+    """Return an answer in *dialect*, whole or as the stream that is asked for, and its content type."""
     if not json.loads(request.content).get("stream") and "stream" not in request.url.path:
-        return 200, json.dumps(dialect.whole).encode(), "application/json"
+        return json.dumps(dialect.whole).encode(), "application/json"
     names = (f"event: {event['type']}\n" if "type" in event else "" for event in dialect.events)
     text = "".join(f"{name}data: {json.dumps(event)}\n\n" for name, event in zip(names, dialect.events, strict=True))
-    return 200, (text + dialect.end).encode(), "text/event-stream"
+    return (text + dialect.end).encode(), "text/event-stream"
