@@ -177,7 +177,8 @@ class TestClients:
         admin.execute(OVER)
         monkeypatch.setattr(alerts, "_post", None)
         with LiveRouter(database_url=dsn):
-            wait_until(lambda: admin.ask("SELECT ticket, error FROM liverouter.alert_turn") == (None, "TypeError"))
+            wait_until(lambda: told(admin) == "an error nobody foresaw, which the log tells")
+            assert admin.ask("SELECT ticket FROM liverouter.alert_turn") == (None,)
 
     def test_url_may_be_sealed(self, receiver: Receiver) -> None:
         """As a secret of the same name; a row is overruled by it. One that is no URL is a warning."""
@@ -294,6 +295,28 @@ class TestTurns:
         news = value(db, ask)
         db.execute("SELECT liverouter.settle_alert(%s, NULL)", [news["ticket"]])
         assert value(db, "SELECT holder FROM liverouter.alert_turn") is None
+
+    def test_login_that_is_another_session_each_time_comes_last_after_three_turns(
+        self, db: Session, dsn: str, login: Callable[..., str], connect: Callable[..., Session]
+    ) -> None:
+        """It reconnects, or comes by a pooler; until then the fault may be one process's of many with one login."""
+        moment = stop_clock(db)
+        put(db, llm_provider="nobody")
+        ask, other = "SELECT liverouter.next_alert()", connect(login("liverouter_client"))
+
+        def asked_anew() -> Any:
+            """Return what the same login is told in a new session, after the time of the turn before."""
+            db.execute("UPDATE liverouter.alert_turn SET next_at = %s", [moment])
+            with connect(dsn) as session:
+                return value(session, ask)
+
+        assert [asked_anew() is not None for _ in range(4)] == [True, True, True, False]
+        news = value(other, ask)
+        assert news is not None
+        other.execute("SELECT liverouter.settle_alert(%s, NULL)", [news["ticket"]])
+        assert rows(db, "SELECT holder, holder_login FROM liverouter.alert_turn") == [
+            {"holder": None, "holder_login": None}
+        ]
 
     def test_client_may_ask_and_others_may_not(
         self, db: Session, login: Callable[..., str], connect: Callable[..., Session]

@@ -37,4 +37,5 @@ def _row(scope: str, setting: Setting, provider: str | None, alias: str) -> dict
         "pattern": setting.pattern.pattern if setting.pattern else None,
         "may_be_list": setting.may_be_list,
         "hint": setting.hint,
+        "severity": setting.severity,
     }
