@@ -48,14 +48,13 @@ REVIEWED: Final = {
     r"/[.?!]$/",
     r"/[;.] |: (?=liverouter )/",
     r"/\. $/",
-    r"/\bUnreachedError(?: \d+)?: /",
     r"/\b[A-Z][A-Za-z]{2,40}Error (\d{3})\b/",
     r"/\bimporting litellm\b/",
     r"/\blitellm's list\b/",
     r"/\blitellm\.(?=[A-Z])/",
     r"/\blitellm\b/",
     r"/\bliverouter (set|unset|show|check|serve|migrate|keys|diff|preload)\b|liverouter\.preload/",
-    r"/\bsettings\.(?:llm:[a-z0-9_-]+|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/",
+    r"/\bsettings\.(?:llm:[\w-]*|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/",
     r"/^#revision=(\d{1,18})$/",
     r"/^#token=(.+)/",
     r"/^llm:(?!default$)([\w-]+)$/",
@@ -67,9 +66,9 @@ REVIEWED: Final = {
     r"/^LR32[0-7]$/",
     r"/^\S+[/_]/",
     r"/^event: (.*)\ndata: (.*)$/",
-    r"/^llm:([^.]+)(\.fallbacks)?/",
+    r"/^llm:([^.]*)(\.fallbacks)?/",
     r"/^secrets\./",
-    r"/^settings\.(llm:[a-z0-9_-]+(?:\.fallbacks)?|[A-Za-z0-9_]+)(?:\[(\d+)\])?(.*)$/",
+    r"/^settings\.(llm:[^.[]*(?:\.fallbacks)?|[A-Za-z0-9_]+)(?:\[(\d+)\])?(.*)$/",
 }  # patterns of the page: each looks at one character after another, once
 
 

@@ -28,10 +28,11 @@ export class Cards {
 		this.specs = new Map(catalog.providers.map((spec) => [spec.name, { ...spec, fields: spec.fields.map((f) => ({ ...f, own: spec.own_fields.includes(f.name) })) }]));
 	}
 
-	// The provider of a new deployment: an unused one, with a stored key if there is one.
+	// The provider of a new deployment: an unused one whose key is there already; undefined, to be chosen, without one.
 	nextProvider() {
-		const used = this.draft.allCards.map((card) => card.provider), { providers } = this.catalog, free = providers.filter((spec) => !used.includes(spec.name));
-		return (free.find((spec) => spec.fields.some((f) => this.draft.base.secrets[f.name])) ?? free.find((spec) => spec.name === "openai") ?? free[0] ?? providers[0]).name;
+		const used = this.draft.allCards.map((card) => card.provider), { secrets, environment } = this.draft.base;
+		const hasKey = (spec) => spec.fields.some(({ kind, name }) => kind === "secret" && (secrets[name] ?? environment[name]));
+		return this.catalog.providers.find((spec) => !used.includes(spec.name) && hasKey(spec))?.name;
 	}
 
 	draw(card) {
