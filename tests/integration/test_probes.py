@@ -69,6 +69,31 @@ class TestClients:
         assert (openai.hits, anthropic.hits) == (1, 1)
         assert events.of(CallFailedOver) == []
 
+    def test_one_that_fails_is_asked_until_it_answers(
+        self, dsn: str, admin: Admin, openai: StandIn, anthropic: StandIn, wait_until: Callable[..., None]
+    ) -> None:
+        """After minutes, and not after its hours; one that answered waits for them."""
+        anthropic.fail(Failure.SERVER_ERROR)
+        admin.set(llm_probe_interval_h=24, litellm_num_retries=0)
+
+        def pass_minutes() -> bool:
+            """Have the last calls be of seven minutes ago; return True."""
+            admin.execute("UPDATE liverouter.probes SET asked_at = now() - interval '7 minutes'")
+            admin.execute("DELETE FROM liverouter.usage_minutes")
+            return True
+
+        with LiveRouter(database_url=dsn, heartbeat_interval_s=0.1):
+            wait_until(lambda: openai.hits + anthropic.hits >= 2)
+            wait_until(lambda: pass_minutes() and anthropic.hits >= 3)
+            anthropic.heal()
+            told = "SELECT 1 FROM liverouter.problems WHERE code = 'LR325'"
+            wait_until(lambda: pass_minutes() and not admin.ask(told))
+            hits = anthropic.hits
+            for _ in range(3):
+                pass_minutes()
+        assert anthropic.hits == hits
+        assert openai.hits == 1
+
 
 @pytest.mark.servers("embedded", "debian")
 class TestTurns:

@@ -197,6 +197,14 @@ class TestDeployments:
         tell(process, failing(ago_s=70), answered(1))
         assert seen(db) == [("warning", "LR321", f"default, {PRIMARY}")], "which the next call asks first"
 
+    def test_fallback_that_is_asked_again_and_again_fails_until_it_answers(self, db: Session, process: Process) -> None:
+        """Where rows have idle deployments asked its failure is no news after a minute, and stands."""
+        db.execute("INSERT INTO liverouter.probes VALUES (%s, clock_timestamp())", [FALLBACK])
+        tell(process, answered(1), failing(ago_s=800, since_s=7_200))
+        assert seen(db) == [("warning", "LR325", f"default, {FALLBACK}")]
+        tell(process, answered(1), answered(1))
+        assert found(db) == []
+
     def test_cooldown_is_told_while_it_lasts(self, db: Session, process: Process) -> None:
         """How many processes leave it alone, and until when."""
         tell(process, {"cooling_ms": 30_000}, answered(1))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from liverouter.errors import Problem
+
     Session = psycopg.Connection[Any]
 
 emptied, dsn, db = one_database()
@@ -35,6 +37,7 @@ GOOD: Final = {"llm_provider": "openai", "llm_model": "gpt-4o"}
 KEYS: Final = Environment({"OPENAI_API_KEY": "k1", "ANTHROPIC_API_KEY": "k2", "AZURE_OPENAI_API_KEY": "k3"})
 # What the database can see of rows alone.
 SEEN: Final = frozenset({"LR100", "LR101", "LR103", "LR104", "LR105", "LR106", "LR107", "LR110"})
+JUDGED: Final = "SELECT code, object, hint FROM liverouter_internal.judge_settings(%s)"
 HOLE: Final = re.compile(
     r"/(?=\s|$)|(?<!\w)''|\s[,;:]|[:,;]\s*$|[:,] ?[,;]|  |\binf\b|\bNone\b|\(\)|\[\]"
 )  # of a missing part
@@ -64,17 +67,21 @@ entries = st.builds(
 )
 
 
-def by_process(config: dict[str, Any]) -> set[tuple[str, str]]:
-    """Return code and place of what a process with keys says of rows."""
+def problems_of(config: dict[str, Any]) -> list[Problem]:
+    """Return what a process with keys says of rows, but for what a provider needs: that may be the environment's."""
     raw = Rows("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, config, {})
     found = validate(raw, environment=KEYS, keyring=None).problems
-    # What a provider needs may be the environment's.
-    return {(p.code, p.where) for p in found if p.code in SEEN and " needs " not in p.message}
+    return [p for p in found if p.code in SEEN and " needs " not in p.message]
+
+
+def by_process(config: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return code and place of what a process with keys says of rows."""
+    return {(p.code, p.where) for p in problems_of(config)}
 
 
 def by_database(db: Session, config: dict[str, Any]) -> set[tuple[str, str]]:
     """Return code and place of what the database says of rows."""
-    found = rows(db, "SELECT code, object FROM liverouter_internal.judge_settings(%s)", Jsonb(config))
+    found = rows(db, JUDGED, Jsonb(config))
     return {(row["code"], row["object"]) for row in found}
 
 
@@ -105,6 +112,17 @@ class TestTogether:
     def test_both_judge_fallbacks_alike(self, db: Session, config: object) -> None:
         """Members that nobody knows, that do not fit, or that are missing."""
         assert_alike(db, GOOD | {"llm_fallback_config": config})
+
+    def test_both_take_each_bound_and_nothing_beyond(self, db: Session) -> None:
+        """Written 0.1, a bound is 0.1 for both."""
+        bounded = [setting for setting in SETTINGS.values() if setting.kind in ("number", "integer")]
+        for setting in bounded:
+            step = 1 if setting.kind == "integer" else 0.001
+            bounds = [bound for bound in (setting.low, setting.high) if bound is not None]
+            for number in (round(bound + by, 3) for bound in bounds for by in (-step, 0, step)):
+                config = GOOD | {setting.name: number}
+                hints = [row["hint"] for row in rows(db, JUDGED, Jsonb(config))]
+                assert hints == [p.hint for p in problems_of(config)]
 
     @pytest.mark.parametrize(
         ("config", "found"),

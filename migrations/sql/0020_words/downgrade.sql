@@ -44,9 +44,19 @@ $old$,
     $new$    ELSIF said !~ ('^(?:' || spec.pattern || ')$') THEN
 $new$);
 SELECT liverouter.change_function(
+    'liverouter_internal.judge_entry(text, boolean, jsonb)',
+    $old$'Leave it out: the first deployment of a named model has order 1'$old$,
+    $new$'A named model is asked first itself: order 1, or none'$new$);
+SELECT liverouter.change_function(
     'liverouter_internal.secret_problems()',
     $old$format('no secret for %s is stored', concat_ws('/', nullif(d.provider, ''), nullif(d.model, '')))$old$,
     $new$format('no secret for %s/%s is stored', d.provider, d.model)$new$);
+SELECT liverouter.change_function(
+    'liverouter_internal.find_health()',
+    $old$n.is_now OR s.failed_at > s.ago - 840 AND (s.is_primary OR EXISTS (
+               SELECT FROM liverouter.probes o
+               WHERE o.deployment_id = s.deployment AND o.asked_at > moment - interval '15 minutes')) OR s.cause$old$,
+    $new$n.is_now OR s.is_primary AND s.failed_at > s.ago - 840 OR s.cause$new$);
 SELECT liverouter.change_function(
     'liverouter_internal.find_health()',
     $old$           format('it fails in %s, since %s, and %s: %s', at.processes, at.since,

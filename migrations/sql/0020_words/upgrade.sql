@@ -40,11 +40,25 @@ SELECT liverouter.change_function(
     ) later (serves)
     WHERE p.is_primary AND p.stood_in > 0$new$);
 
+-- A fallback that failed is asked again every few minutes where rows want idle deployments asked: so its failure stands.
+SELECT liverouter.change_function(
+    'liverouter_internal.find_health()',
+    $old$n.is_now OR s.is_primary AND s.failed_at > s.ago - 840 OR s.cause$old$,
+    $new$n.is_now OR s.failed_at > s.ago - 840 AND (s.is_primary OR EXISTS (
+               SELECT FROM liverouter.probes o
+               WHERE o.deployment_id = s.deployment AND o.asked_at > moment - interval '15 minutes')) OR s.cause$new$);
+
 -- Where the model is missing, nothing stands behind a slash.
 SELECT liverouter.change_function(
     'liverouter_internal.secret_problems()',
     $old$format('no secret for %s/%s is stored', d.provider, d.model)$old$,
     $new$format('no secret for %s is stored', concat_ws('/', nullif(d.provider, ''), nullif(d.model, '')))$new$);
+
+-- Said plainly.
+SELECT liverouter.change_function(
+    'liverouter_internal.judge_entry(text, boolean, jsonb)',
+    $old$'A named model is asked first itself: order 1, or none'$old$,
+    $new$'Leave it out: the first deployment of a named model has order 1'$new$);
 
 -- A webhook is judged while nobody runs: by the pattern of its origin, and as a warning, which rejects no config.
 ALTER TABLE liverouter.setting_specs ADD COLUMN severity text NOT NULL DEFAULT 'error';

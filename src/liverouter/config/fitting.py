@@ -88,6 +88,6 @@ def _what(api: Api, model: Model, name: str, value: Any, fits: Any) -> str:
 def _hint(name: str, place: str, entry: str) -> str:
     """Return how to have rows say what is sent; what stands at *place* may be the primary's."""
     if not entry or place.startswith(entry):
-        return "Calls go on without a change; write what is sent, and this warning goes"
+        return "Calls go on all the same; change it to what is sent, or remove it, and this warning goes"
     own = f"a '{name}'" if name in ("temperature", "max_tokens") else "'params'"
     return f"Give this fallback {own} of its own, at {entry}, or change what stands here"

@@ -156,8 +156,9 @@ def _number_misfit(setting: Setting, value: float) -> tuple[str, str, str] | Non
     low, high = setting.low or 0, setting.high or math.inf
     if low <= value <= high and not (setting.above_low and value == low):  # false for NaN too
         return None
-    least = f"above {low:g} and up to" if setting.above_low else f"from {low:g} to"
-    return "LR104", "the number is out of range", f"Choose a number {least} {high:g}"
+    least, most = (f"{bound:.15g}" for bound in (low, high))
+    between = f"above {least} and up to {most}" if setting.above_low else f"from {least} to {most}"
+    return "LR104", "the number is out of range", f"Choose a number {between}"
 
 
 def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:
