@@ -9,7 +9,7 @@ import pytest
 
 from liverouter import LiveRouter
 from liverouter.engine import probes
-from liverouter.events import CallFailedOver, ConfigApplied
+from liverouter.events import CallFailed, CallFailedOver, ConfigApplied, ProbeFailed
 from liverouter.testing import EventLog, Failure
 from tests.kit.admin import Admin
 from tests.kit.sql import Process, put, rows
@@ -47,7 +47,7 @@ class TestClients:
     def test_what_nobody_called_is_asked_once_by_the_fleet(
         self, dsn: str, admin: Admin, openai: StandIn, anthropic: StandIn, wait_until: Callable[..., None]
     ) -> None:
-        """Off until a row says so; then one call of each, counted, that is no failover; what it finds is a problem."""
+        """Off until a row says so; then one call of each, counted, no caller's; what it finds is told."""
         events = EventLog()
         anthropic.fail(Failure.NOT_FOUND)
         with ExitStack() as stack:
@@ -67,7 +67,10 @@ class TestClients:
             found = admin.connection.execute(counted).fetchall()
         assert sorted(found) == [("fallback", 0, 1), ("primary", 1, 0)]
         assert (openai.hits, anthropic.hits) == (1, 1)
-        assert events.of(CallFailedOver) == []
+        assert (events.of(CallFailedOver), events.of(CallFailed)) == ([], [])
+        (failed,) = events.of(ProbeFailed)
+        assert failed.deployment.startswith("anthropic/claude-sonnet-4-6#")
+        assert failed.cause == "there is no such model, or no such address, HTTP 404"
 
     def test_one_that_fails_is_asked_until_it_answers(
         self, dsn: str, admin: Admin, openai: StandIn, anthropic: StandIn, wait_until: Callable[..., None]

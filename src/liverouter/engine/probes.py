@@ -13,9 +13,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from liverouter.chat.health import in_words
 from liverouter.chat.model import LiveChatModel
 from liverouter.chat.source import OneGeneration
 from liverouter.errors import DatabaseError
+from liverouter.events import ProbeFailed
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -71,11 +73,14 @@ class Probes:
         return [*due, *(await self._repository.due_probes(again, _AGAIN_H))] if again else due
 
     async def _ask(self, generation: Generation, identifier: str) -> None:
-        """Make one call of the deployment *identifier* alone; whatever it ends in is counted and told as any call's."""
+        """Make one call of the deployment *identifier* alone, which is counted as any; tell of an error."""
         deployment = next(d for d in generation.deployments if d.id == identifier)
-        self._failing.add(identifier)
-        with contextlib.suppress(Exception):
+        try:
             await probe(OneGeneration(self._io, self._usage, generation.alone(deployment)), deployment)
+        except Exception as exc:  # noqa: BLE001 - a provider's library raises what it likes
+            self._failing.add(identifier)
+            self._usage.emit(ProbeFailed(identifier, in_words(exc)))
+        else:
             self._failing.discard(identifier)
 
 
