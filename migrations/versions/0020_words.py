@@ -18,5 +18,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     run_sql("0012_health", "change_function.sql")
     run_sql(revision, "downgrade.sql")
+    run_sql("0015_psql", "former_names.sql")
     run_sql("0012_health", "drop_change_function.sql")
     run_sql(down_revision, "serves.sql")

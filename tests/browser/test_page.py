@@ -131,6 +131,8 @@ class TestWeight:
             ("settings.llm:fast.fallbacks[0].model", "fast, fallback 1, Model"),
             ("settings.llm_fallback_config[1].provider", "fallback 2, Provider"),
             ("settings.llm_temperature", "Temperature"),
+            ("fast, openai/gpt-4o#1a2b3c4d", "fast, openai/gpt-4o"),
+            ("secrets.openai_api_key", "key OpenAI: API key"),
         ],
     )
     def test_place_of_a_problem_is_in_words(self, settings: Settings, where: str, place: str) -> None:

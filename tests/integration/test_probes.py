@@ -109,7 +109,7 @@ class TestTurns:
         process.send(usage=[{**usage, "deployment_id": "failed", "calls": 0, "failures": {"Timeout 408": 1}}])
 
         def due(hours: float = 24) -> list[str]:
-            query = "SELECT d FROM liverouter.due_probes('{called,failed,idle,new,new}', %s) d ORDER BY d"
+            query = "SELECT d FROM liverouter_internal.due_probes('{called,failed,idle,new,new}', %s) d ORDER BY d"
             return [row["d"] for row in rows(db, query, hours)]
 
         assert due() == ["idle", "new"]
@@ -121,7 +121,7 @@ class TestTurns:
     def test_two_that_ask_at_once_are_not_both_told(self, db: Session, connect: Callable[..., Session]) -> None:
         """The second has to ask again later."""
         other = connect(autocommit=False)
-        query = "SELECT d FROM liverouter.due_probes('{idle}', 24) d"
+        query = "SELECT d FROM liverouter_internal.due_probes('{idle}', 24) d"
         assert rows(other, query) == [{"d": "idle"}]
         assert rows(db, query) == []
         other.rollback()
@@ -131,7 +131,7 @@ class TestTurns:
         self, db: Session, connect: Callable[..., Session], wait_until: Callable[..., None]
     ) -> None:
         """No advisory lock is heeded, which anybody may hold; a transaction that stays open is ended."""
-        query = "SELECT d FROM liverouter.due_probes('{idle}', 24) d"
+        query = "SELECT d FROM liverouter_internal.due_probes('{idle}', 24) d"
         stranger, other = connect(), connect(autocommit=False)
         stranger.execute(b"SELECT pg_advisory_lock(hashtext('liverouter_internal.due_probes'))")
         assert rows(other, query) == [{"d": "idle"}]

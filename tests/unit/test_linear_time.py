@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 HERE: Final = r"/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/"
 REVIEWED: Final = {
+    r"/#[0-9a-f]{8}\b/",
     r"/ \[LR\d{3} at [^\][]*\]/",
     r"/ needs (\w+)/",
     r"/(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC/",
@@ -67,7 +68,6 @@ REVIEWED: Final = {
     r"/^\S+[/_]/",
     r"/^event: (.*)\ndata: (.*)$/",
     r"/^llm:([^.]*)(\.fallbacks)?/",
-    r"/^secrets\./",
     r"/^settings\.(llm:[^.[]*(?:\.fallbacks)?|[A-Za-z0-9_]+)(?:\[(\d+)\])?(.*)$/",
 }  # patterns of the page: each looks at one character after another, once
 

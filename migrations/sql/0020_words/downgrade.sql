@@ -97,3 +97,11 @@ SELECT liverouter.change_function(
     'liverouter_internal.find_health()',
     $old$j.is_primary, min(j."order") AS "order", bool_or(j.refuses_key)$old$,
     $new$j.is_primary, bool_or(j.refuses_key)$new$);
+DROP FUNCTION liverouter.report(jsonb);  -- it comes back with the others
+SELECT liverouter.change_function(
+    'liverouter.install_roles()',
+    $old$, '
+             'liverouter.report(jsonb)')$old$,
+    $new$, '
+             'liverouter.report(jsonb), liverouter.next_alert(), '
+             'liverouter.settle_alert(uuid, text), liverouter.due_probes(text[], double precision)')$new$);

@@ -114,3 +114,14 @@ SELECT liverouter.change_function(
     'liverouter_internal.settle_alert(uuid, text)',
     $old$ticket = NULL, news = NULL, holder = NULL, tries = 0, error = NULL,$old$,
     $new$ticket = NULL, news = NULL, holder = NULL, holder_login = NULL, tries = 0, error = NULL,$new$);
+
+-- psql shows what people call, and report() alone beside it, which services of 0.1 call by that name.
+DROP FUNCTION
+    liverouter.next_alert(), liverouter.settle_alert(uuid, text), liverouter.due_probes(text[], double precision);
+SELECT liverouter.change_function(
+    'liverouter.install_roles()',
+    $old$, '
+             'liverouter.report(jsonb), liverouter.next_alert(), '
+             'liverouter.settle_alert(uuid, text), liverouter.due_probes(text[], double precision)')$old$,
+    $new$, '
+             'liverouter.report(jsonb)')$new$);
