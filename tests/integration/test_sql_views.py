@@ -465,7 +465,7 @@ class TestProblems:
         assert problems(db) == []
         Process(db).rejected(head, kept=9, epoch="elsewhere")
         (problem,) = problems(db, "LR403")
-        assert problem["message"] == f"it rejected revision {head} and goes on with 9 of another line of history"
+        assert problem["message"] == f"it rejected revision {head} and goes on with 9 of an earlier history (a backup was restored, or a standby promoted)"
 
     def test_revision_pending_for_more_than_seconds_is_a_problem(self, db: Session) -> None:
         """Who has neither applied nor rejected the head after five seconds is named; before that it is no problem."""
@@ -487,7 +487,7 @@ class TestProblems:
             db.execute(f"UPDATE liverouter.{table} - interval '9 s'".encode())
         found = problems(db, "LR404")
         assert [problem["object"][-5:] for problem in found] == ["pid 1", "pid 9"]
-        assert all("another line of history" in problem["message"] for problem in found)
+        assert all("of an earlier history" in problem["message"] for problem in found)
 
     def test_deaf_listener_is_named_with_its_cause(self, db: Session) -> None:
         """Polling because of a pooler: what to give it instead."""

@@ -44,6 +44,10 @@ $old$,
     $new$    ELSIF said !~ ('^(?:' || spec.pattern || ')$') THEN
 $new$);
 SELECT liverouter.change_function(
+    'liverouter_internal.process_problems()',
+    $old$' of an earlier history (a backup was restored, or a standby promoted)'$old$,
+    $new$' of another line of history'$new$);
+SELECT liverouter.change_function(
     'liverouter_internal.judge_entry(text, boolean, jsonb)',
     $old$'Leave it out: the first deployment of a named model has order 1'$old$,
     $new$'A named model is asked first itself: order 1, or none'$new$);
@@ -97,6 +101,18 @@ SELECT liverouter.change_function(
     'liverouter_internal.find_health()',
     $old$j.is_primary, min(j."order") AS "order", bool_or(j.refuses_key)$old$,
     $new$j.is_primary, bool_or(j.refuses_key)$new$);
+COMMENT ON COLUMN liverouter.problems.object IS
+    'The setting, secret or process';
+COMMENT ON COLUMN liverouter.problems_detail.object IS
+    'The setting, secret or process';
+COMMENT ON COLUMN liverouter.rollout.p99_ms IS
+    '99 of 100 did';
+COMMENT ON COLUMN liverouter.rollout_detail.p99_ms IS
+    '99 of 100 did';
+COMMENT ON COLUMN liverouter.processes.litellm_enable IS
+    'Whether it serves through litellm, or by the primary''s plain model';
+COMMENT ON TABLE liverouter.spent_envelopes IS
+    'Envelopes that a rotation replaced, in the history too: who kept one cannot store it again, for wherever it likes';
 DROP FUNCTION liverouter.report(jsonb);  -- it comes back with the others
 SELECT liverouter.change_function(
     'liverouter.install_roles()',

@@ -59,6 +59,10 @@ SELECT liverouter.change_function(
     'liverouter_internal.judge_entry(text, boolean, jsonb)',
     $old$'A named model is asked first itself: order 1, or none'$old$,
     $new$'Leave it out: the first deployment of a named model has order 1'$new$);
+SELECT liverouter.change_function(
+    'liverouter_internal.process_problems()',
+    $old$' of another line of history'$old$,
+    $new$' of an earlier history (a backup was restored, or a standby promoted)'$new$);
 
 -- A webhook is judged while nobody runs: by the pattern of its origin, and as a warning, which rejects no config.
 ALTER TABLE liverouter.setting_specs ADD COLUMN severity text NOT NULL DEFAULT 'error';
@@ -114,6 +118,20 @@ SELECT liverouter.change_function(
     'liverouter_internal.settle_alert(uuid, text)',
     $old$ticket = NULL, news = NULL, holder = NULL, tries = 0, error = NULL,$old$,
     $new$ticket = NULL, news = NULL, holder = NULL, holder_login = NULL, tries = 0, error = NULL,$new$);
+
+-- What columns and tables are, in plain words.
+COMMENT ON COLUMN liverouter.problems.object IS
+    'The setting, secret or process; or the model''s name, and its deployment';
+COMMENT ON COLUMN liverouter.problems_detail.object IS
+    'The setting, secret or process; or the model''s name, and its deployment';
+COMMENT ON COLUMN liverouter.rollout.p99_ms IS
+    '99 of 100 of them did within so many';
+COMMENT ON COLUMN liverouter.rollout_detail.p99_ms IS
+    '99 of 100 of them did within so many';
+COMMENT ON COLUMN liverouter.processes.litellm_enable IS
+    'true: litellm makes its calls; false: the providers'' own LangChain classes do';
+COMMENT ON TABLE liverouter.spent_envelopes IS
+    'Sealed values that `liverouter keys rotate` replaced: a copy of one is not taken again, so that nobody binds it to other addresses';
 
 -- psql shows what people call, and report() alone beside it, which services of 0.1 call by that name.
 DROP FUNCTION
