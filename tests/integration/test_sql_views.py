@@ -465,7 +465,8 @@ class TestProblems:
         assert problems(db) == []
         Process(db).rejected(head, kept=9, epoch="elsewhere")
         (problem,) = problems(db, "LR403")
-        assert problem["message"] == f"it rejected revision {head} and goes on with 9 of an earlier history (a backup was restored, or a standby promoted)"
+        of = "of an earlier history (a backup was restored, or a standby promoted)"
+        assert problem["message"] == f"it rejected revision {head} and goes on with 9 {of}"
 
     def test_revision_pending_for_more_than_seconds_is_a_problem(self, db: Session) -> None:
         """Who has neither applied nor rejected the head after five seconds is named; before that it is no problem."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from liverouter.config.kinds import HINTS
+from liverouter.config.kinds import HINTS, misfit
+from liverouter.config.settings import ALERT_WEBHOOK, SETTINGS
 from liverouter.config.values import MEND_FILE, Values, clip
-from liverouter.errors import SecretError
+from liverouter.errors import Problem, SecretError
 from liverouter.providers import NO_HOSTS, OWNERS, PROVIDERS, Contents
 from liverouter.secrecy.literal import looked_up
 from liverouter.secrecy.origins import is_loopback, origin_of
 from liverouter.secrecy.sealing import Secret, open as unseal
 
 if TYPE_CHECKING:
-    from liverouter.errors import Problem
     from liverouter.providers import Field, ProviderSpec
 
 _NONE: Final = "none"  # the source of no credential, which may go anywhere
@@ -136,6 +136,9 @@ def secret_faults(name: str, secret: Secret) -> list[Problem]:
     where = f"secrets.{clip(name)}"
     if found := looked_up(secret.reveal(), where):
         return found
+    if name == ALERT_WEBHOOK and (unfit := misfit(SETTINGS[ALERT_WEBHOOK], secret.reveal().strip())) is not None:
+        code, message, hint = unfit
+        return [Problem(code, message, where, hint)]
     field = next((f for f in OWNERS[name].secrets if f.name == name), None) if name in OWNERS else None
     if field is None or field.read is None:
         return []
