@@ -150,6 +150,20 @@ class TestWeight:
             expect(last.get_by_label("Provider")).to_have_value(provider)
         settings.press("Discard")
 
+    def test_equal_order_is_no_fallback(self, settings: Settings) -> None:
+        """Between two cards stands what becomes of calls, as soon as it is typed; the focus stays."""
+        between = "card => getComputedStyle(card, '::before').content"
+        card = settings.card(1)
+        assert card.evaluate(between) == '"if it cannot answer"'
+        card.get_by_text("More", exact=True).click()
+        order = card.get_by_label("Order")
+        order.fill("1")
+        assert card.evaluate(between) == '"shares the calls"'
+        expect(order).to_be_focused()
+        order.fill("2")
+        assert card.evaluate(between) == '"if it cannot answer"'
+        settings.press("Discard")
+
     def test_useful_at_once(self, settings: Settings, world: World) -> None:
         """Until the form can be used the page asks its own daemon alone, and works for less than 300 ms.
 
