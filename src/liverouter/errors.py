@@ -73,7 +73,7 @@ CODES: Final[dict[str, str]] = {
     "LR313": "a parameter of the call has the wrong type",
     "LR314": "the call is about a built-in tool that the provider does not have",
     "LR320": "calls are not answered: every deployment fails",
-    "LR321": "the primary fails, a fallback serves",
+    "LR321": "a primary fails",
     "LR322": "a deployment is left alone for a while",
     "LR323": "a key is refused by its provider",
     "LR324": "a fallback has not been needed for two weeks",

@@ -50,6 +50,7 @@ class Generation:
         cooldowns: which deployments are to be left alone; of the client, for all its generations and names.
         warnings: in which it is not what its rows ask for: the engine, or a fallback that is left out.
         name: whose calls it serves here; a key of `models`.
+        is_alone: it has one deployment of the name's, for a probe or a check, and is asked by no caller.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Generation:
     cooldowns: Cooldowns
     warnings: tuple[Problem, ...] = ()
     name: str = DEFAULT_NAME
+    is_alone: bool = False
 
     def named(self, name: str) -> Generation:
         """Return the same generation as the calls of *name* see it; those of a name that is not there see "default"."""
@@ -72,7 +74,7 @@ class Generation:
             config=ModelConfig(self.name, (deployment,)),
             chats={deployment.id: self.chats[deployment.id]},
         )
-        return replace(self, snapshot=replace(self.snapshot, num_retries=1), models={self.name: served})
+        return replace(self, snapshot=replace(self.snapshot, num_retries=1), models={self.name: served}, is_alone=True)
 
     @property
     def is_native(self) -> bool:

@@ -72,7 +72,9 @@ def every_state(dsn: str, browser: Browser, look: Callable[[Page, str], None]) -
         expect(settings.card(0).locator(".fault:visible")).to_contain_text("The provider refuses this key")
         look(page, "failed-over")
         settings.press("Check")
-        expect(settings.card(0).locator(".verdict")).to_contain_text("did not answer: HTTP 401 (")
+        expect(settings.card(0).locator(".verdict")).to_contain_text(
+            "did not answer: the provider does not know the key, HTTP 401 ("
+        )
         expect(settings.card(0).locator(".fault span:visible")).to_have_text(
             "The provider refuses this key. Enter one that works. "
         )

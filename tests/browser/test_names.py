@@ -154,7 +154,7 @@ class TestNames:
         settings.press("Discard")
         api.put(settings={"llm:fast": FAST | {"fallbacks": {"provider": "openai", "model": "gpt-4o", "weight": -1}}})
         expect(settings.card(1).locator(".fault:visible")).to_contain_text("The number is out of range")
-        expect(settings.page.locator("#alarm")).to_contain_text(f"They go on with revision {first}")
+        expect(settings.page.locator("#alarm")).to_contain_text(f"on with revision {first}")
 
     def test_row_that_is_no_model_can_be_mended(self, settings: Settings, database: str) -> None:
         """Text where a model belongs has its tab and its Problem, a null is none; nothing counts as edited."""

@@ -122,6 +122,48 @@ class TestWeight:
             ]
         )
 
+    @pytest.mark.parametrize(
+        ("where", "place"),
+        [
+            ("settings.llm:", "Model without a name"),
+            ("settings.llm:Fast", "Fast"),
+            ("settings.llm:fast.temperature", "fast, Temperature"),
+            ("settings.llm:fast.fallbacks[0].model", "fast, fallback 1, Model"),
+            ("settings.llm_fallback_config[1].provider", "fallback 2, Provider"),
+            ("settings.llm_temperature", "Temperature"),
+            ("fast, openai/gpt-4o#1a2b3c4d", "fast, openai/gpt-4o"),
+            ("secrets.openai_api_key", "key OpenAI: API key"),
+        ],
+    )
+    def test_place_of_a_problem_is_in_words(self, settings: Settings, where: str, place: str) -> None:
+        """Whatever name a row has that somebody wrote by hand."""
+        said = settings.page.evaluate("where => import('/page/words.js').then(words => words.placeOf(where))", where)
+        assert said == place
+
+    def test_no_provider_is_favoured(self, settings: Settings) -> None:
+        """A new fallback is of a provider whose key is there and that is not in use yet, or is to be chosen."""
+        while settings.card(1).count():
+            settings.card(1).get_by_role("button", name="Remove: fallback").click()
+        for provider in ("openai", ""):
+            settings.press("Add a fallback")
+            last = settings.page.locator("[data-card]:visible").last
+            expect(last.get_by_label("Provider")).to_have_value(provider)
+        settings.press("Discard")
+
+    def test_equal_order_is_no_fallback(self, settings: Settings) -> None:
+        """Between two cards stands what becomes of calls, as soon as it is typed; the focus stays."""
+        between = "card => getComputedStyle(card, '::before').content"
+        card = settings.card(1)
+        assert card.evaluate(between) == '"if it cannot answer"'
+        card.get_by_text("More", exact=True).click()
+        order = card.get_by_label("Order")
+        order.fill("1")
+        assert card.evaluate(between) == '"shares the calls"'
+        expect(order).to_be_focused()
+        order.fill("2")
+        assert card.evaluate(between) == '"if it cannot answer"'
+        settings.press("Discard")
+
     def test_useful_at_once(self, settings: Settings, world: World) -> None:
         """Until the form can be used the page asks its own daemon alone, and works for less than 300 ms.
 

@@ -139,7 +139,7 @@ class TestLive:
         openai.fail("401")
         result = cli("check", "--live")
         assert result.code == 1
-        assert "error: openai/gpt-5.4 did not answer: AuthenticationError 401" in result.err
+        assert "error: openai/gpt-5.4 did not answer: the provider does not know the key, HTTP 401" in result.err
         assert "hint: Check environment OPENAI_API_KEY" in result.err
         assert "anthropic/claude-sonnet-4-6" in result.out
         assert (openai.hits, anthropic.hits) == (1, 1)

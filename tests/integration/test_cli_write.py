@@ -287,6 +287,18 @@ class TestSecret:
         assert "'llm_model' is a setting, not a secret [LR107 at settings.llm_model]" in result.err
         assert revision(db) == 0
 
+    def test_webhook_is_sealed_as_the_documents_say(self, cli: Cli, db: Session, key: str) -> None:
+        """Who knows the URL may write there; a row does as well. One that is not encrypted is an error."""
+        url = "https://hooks.example/a-path-nobody-may-know"
+        result = cli("set", "--secret", "llm_alert_webhook", stdin=url)
+        assert (result.code, result.out) == (0, "revision 1\n")
+        assert "nothing uses" not in result.err
+        sealed = value(db, "SELECT sealed FROM liverouter.secrets WHERE name = 'llm_alert_webhook'")
+        assert unseal("llm_alert_webhook", sealed, Keyring.from_text(key)).reveal() == url
+        result = cli("set", "llm_alert_webhook=http://hooks.example/x")
+        assert (result.code, revision(db)) == (1, 1)
+        assert "error: the URL is not encrypted [LR105 at settings.llm_alert_webhook]" in result.err
+
     @pytest.mark.usefixtures("key")
     def test_name_that_nothing_uses_is_stored_with_a_warning(self, cli: Cli) -> None:
         """A misspelt name is noticed; one that a fallback names is not complained about."""
@@ -462,6 +474,7 @@ class TestOrigins:
             ("vertex_ai_credentials", "not json", "LR103"),
             ("openai_api_key", "sk-one-line\nand another", "LR123"),
             ("snowflake_token", "sk-\u200b0123456789", "LR123"),
+            ("llm_alert_webhook", "http://hooks.example/a-path-nobody-may-know", "LR105"),
         ],
     )
     def test_secret_that_could_never_be_used_is_refused(

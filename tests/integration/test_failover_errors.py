@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,25 @@ class TestEverythingDown:
         assert sleeps == []
         assert world.cooling_s() > 0
         assert world.cooling_s("fallback") > 0
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            *(Failure.REFUSED, Failure.RESET, Failure.UNAUTHORIZED, Failure.SERVER_ERROR, Failure.EMPTY),
+            *(Failure.PREAMBLE, Failure.ERROR_EVENT),
+        ],
+        ids=lambda failure: failure.value,
+    )
+    def test_error_names_each_deployment_once(self, world: World, failure: Failure) -> None:
+        """Whether a library's error or one of our own, which names it by itself, says what happened there."""
+        fresh(world)
+        for standin in world.standins:
+            standin.fail(failure)
+        error, _ = failing_call(world, "stream")
+        assert isinstance(error, EveryDeploymentFailedError)
+        assert [str(error).count(world.deployment(role).label) for role in ("primary", "fallback")] == [1, 1]
+        assert str(error).count("[LR") == 1
+        assert not re.search(r"UnreachedError|EmptyAnswerError|CutStreamError", str(error))
 
     def test_what_heals_answers_at_once_although_it_cools(self, world: World) -> None:
         """With nobody else left a cooling deployment is asked: an answer is worth more than a rest."""

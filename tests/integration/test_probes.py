@@ -9,7 +9,7 @@ import pytest
 
 from liverouter import LiveRouter
 from liverouter.engine import probes
-from liverouter.events import CallFailedOver, ConfigApplied
+from liverouter.events import CallFailed, CallFailedOver, ConfigApplied, ProbeFailed
 from liverouter.testing import EventLog, Failure
 from tests.kit.admin import Admin
 from tests.kit.sql import Process, put, rows
@@ -47,7 +47,7 @@ class TestClients:
     def test_what_nobody_called_is_asked_once_by_the_fleet(
         self, dsn: str, admin: Admin, openai: StandIn, anthropic: StandIn, wait_until: Callable[..., None]
     ) -> None:
-        """Off until a row says so; then one call of each, counted, that is no failover; what it finds is a problem."""
+        """Off until a row says so; then one call of each, counted, no caller's; what it finds is told."""
         events = EventLog()
         anthropic.fail(Failure.NOT_FOUND)
         with ExitStack() as stack:
@@ -67,7 +67,35 @@ class TestClients:
             found = admin.connection.execute(counted).fetchall()
         assert sorted(found) == [("fallback", 0, 1), ("primary", 1, 0)]
         assert (openai.hits, anthropic.hits) == (1, 1)
-        assert events.of(CallFailedOver) == []
+        assert (events.of(CallFailedOver), events.of(CallFailed)) == ([], [])
+        (failed,) = events.of(ProbeFailed)
+        assert failed.deployment.startswith("anthropic/claude-sonnet-4-6#")
+        assert failed.cause == "there is no such model, or no such address, HTTP 404"
+
+    def test_one_that_fails_is_asked_until_it_answers(
+        self, dsn: str, admin: Admin, openai: StandIn, anthropic: StandIn, wait_until: Callable[..., None]
+    ) -> None:
+        """After minutes, and not after its hours; one that answered waits for them."""
+        anthropic.fail(Failure.SERVER_ERROR)
+        admin.set(llm_probe_interval_h=24, litellm_num_retries=0)
+
+        def pass_minutes() -> bool:
+            """Have the last calls be of seven minutes ago; return True."""
+            admin.execute("UPDATE liverouter.probes SET asked_at = now() - interval '7 minutes'")
+            admin.execute("DELETE FROM liverouter.usage_minutes")
+            return True
+
+        with LiveRouter(database_url=dsn, heartbeat_interval_s=0.1):
+            wait_until(lambda: openai.hits + anthropic.hits >= 2)
+            wait_until(lambda: pass_minutes() and anthropic.hits >= 3)
+            anthropic.heal()
+            told = "SELECT 1 FROM liverouter.problems WHERE code = 'LR325'"
+            wait_until(lambda: pass_minutes() and not admin.ask(told))
+            hits = anthropic.hits
+            for _ in range(3):
+                pass_minutes()
+        assert anthropic.hits == hits
+        assert openai.hits == 1
 
 
 @pytest.mark.servers("embedded", "debian")
@@ -81,7 +109,7 @@ class TestTurns:
         process.send(usage=[{**usage, "deployment_id": "failed", "calls": 0, "failures": {"Timeout 408": 1}}])
 
         def due(hours: float = 24) -> list[str]:
-            query = "SELECT d FROM liverouter.due_probes('{called,failed,idle,new,new}', %s) d ORDER BY d"
+            query = "SELECT d FROM liverouter_internal.due_probes('{called,failed,idle,new,new}', %s) d ORDER BY d"
             return [row["d"] for row in rows(db, query, hours)]
 
         assert due() == ["idle", "new"]
@@ -93,7 +121,7 @@ class TestTurns:
     def test_two_that_ask_at_once_are_not_both_told(self, db: Session, connect: Callable[..., Session]) -> None:
         """The second has to ask again later."""
         other = connect(autocommit=False)
-        query = "SELECT d FROM liverouter.due_probes('{idle}', 24) d"
+        query = "SELECT d FROM liverouter_internal.due_probes('{idle}', 24) d"
         assert rows(other, query) == [{"d": "idle"}]
         assert rows(db, query) == []
         other.rollback()
@@ -103,7 +131,7 @@ class TestTurns:
         self, db: Session, connect: Callable[..., Session], wait_until: Callable[..., None]
     ) -> None:
         """No advisory lock is heeded, which anybody may hold; a transaction that stays open is ended."""
-        query = "SELECT d FROM liverouter.due_probes('{idle}', 24) d"
+        query = "SELECT d FROM liverouter_internal.due_probes('{idle}', 24) d"
         stranger, other = connect(), connect(autocommit=False)
         stranger.execute(b"SELECT pg_advisory_lock(hashtext('liverouter_internal.due_probes'))")
         assert rows(other, query) == [{"d": "idle"}]

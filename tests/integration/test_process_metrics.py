@@ -79,7 +79,7 @@ class TestDeploy:
     @pytest.fixture
     async def series(self, db: psycopg.Connection[Any], dsn: str) -> dict[str, set[str]]:
         """Return the labels of each series of a daemon, which are those of an application and more, by its name."""
-        Process(db).run(0)
+        Process(db).run(0, problems=[{"severity": "error", "code": "LR102", "where": "x", "message": "m", "hint": ""}])
         db.execute(
             "INSERT INTO liverouter.usage_minutes VALUES (gen_random_uuid(), date_trunc('minute', now()),"
             " 'openai/gpt-4o#1', 'primary', 'openai', 'gpt-4o', 1, '{\"Timeout\": 2}', 1, 10, 10, 0.5, 100, 50)"

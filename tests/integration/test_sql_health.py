@@ -153,6 +153,28 @@ class TestDeployments:
         assert tuple(warning[name] for name in SEEN) == ("warning", "LR321", f"default, {PRIMARY}")
         assert "a fallback serves 75 % of the calls: RateLimitError 429" in warning["message"]
 
+    @pytest.mark.parametrize(
+        ("others", "said", "hint"),
+        [
+            ([], "there is no other deployment to ask", "Mend it now"),
+            ([(1, {})], "another deployment of the same order serves", "Mend it while another serves"),
+            ([(1, {}), (2, {})], "another deployment of the same order serves", "Mend it while another serves"),
+            ([(1, failing()), (2, {})], "a fallback serves", "Mend it while another serves"),
+            ([(1, failing()), (2, failing())], "so do all others", "Mend it now"),
+            ([(1, failing())], "so do all others", "Mend it now"),
+        ],
+    )
+    def test_what_serves_for_a_primary_is_said(
+        self, db: Session, process: Process, others: list[tuple[int, dict[str, Any]]], said: str, hint: str
+    ) -> None:
+        """No fallback where there is none: those of its own order share the calls by weight."""
+        told = [deployment("anthropic", f"claude-{n}", order, **facts) for n, (order, facts) in enumerate(others)]
+        process.run(1, deployments=[deployment("openai", "gpt-4o", **failing(ago_s=5)), *told])
+        warning = next(row for row in found(db) if row["object"] == f"default, {PRIMARY}")
+        assert warning["code"] == "LR321"
+        assert f", and {said}: InternalServerError 500" in warning["message"]
+        assert warning["hint"].startswith(f"{hint}: ")
+
     @pytest.mark.parametrize("cause", ["AuthenticationError 401", "PermissionDeniedError 403"])
     def test_refused_key_is_an_error_though_a_fallback_serves(self, db: Session, process: Process, cause: str) -> None:
         """The hint names the secret to store."""
@@ -174,6 +196,14 @@ class TestDeployments:
             assert seen(db) == [("warning", "LR325", f"default, {FALLBACK}")]
         tell(process, failing(ago_s=70), answered(1))
         assert seen(db) == [("warning", "LR321", f"default, {PRIMARY}")], "which the next call asks first"
+
+    def test_fallback_that_is_asked_again_and_again_fails_until_it_answers(self, db: Session, process: Process) -> None:
+        """Where rows have idle deployments asked its failure is no news after a minute, and stands."""
+        db.execute("INSERT INTO liverouter.probes VALUES (%s, clock_timestamp())", [FALLBACK])
+        tell(process, answered(1), failing(ago_s=800, since_s=7_200))
+        assert seen(db) == [("warning", "LR325", f"default, {FALLBACK}")]
+        tell(process, answered(1), answered(1))
+        assert found(db) == []
 
     def test_cooldown_is_told_while_it_lasts(self, db: Session, process: Process) -> None:
         """How many processes leave it alone, and until when."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +17,16 @@ from liverouter.config.settings import SETTINGS
 from liverouter.config.validate import validate
 from liverouter.providers import PROVIDERS
 from liverouter.revision import Rows
+from tests.kit.leaks import LEDGER
 from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, refused, revision, rows, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import psycopg
+
+    from liverouter.errors import Problem
 
     Session = psycopg.Connection[Any]
 
@@ -34,6 +38,10 @@ GOOD: Final = {"llm_provider": "openai", "llm_model": "gpt-4o"}
 KEYS: Final = Environment({"OPENAI_API_KEY": "k1", "ANTHROPIC_API_KEY": "k2", "AZURE_OPENAI_API_KEY": "k3"})
 # What the database can see of rows alone.
 SEEN: Final = frozenset({"LR100", "LR101", "LR103", "LR104", "LR105", "LR106", "LR107", "LR110"})
+JUDGED: Final = "SELECT code, object, hint FROM liverouter_internal.judge_settings(%s)"
+HOLE: Final = re.compile(
+    r"/(?=\s|$)|(?<!\w)''|\s[,;:]|[:,;]\s*$|[:,] ?[,;]|  |\binf\b|\bNone\b|\(\)|\[\]"
+)  # of a missing part
 plain = [name for name, setting in SETTINGS.items() if setting.kind != "secret"]
 numbers = st.integers(-5, 2_000) | st.floats(-3, 90_000, allow_nan=False).map(lambda number: round(number, 2))
 texts = st.sampled_from(
@@ -41,6 +49,14 @@ texts = st.sampled_from(
         *("", "  ", "m", " m ", "a\x07b", "\u00a0", "a\u00a0b", "a\u200bb", "opnai", "openai", "anthropic", "Azure"),
         *("https://gw.internal/v1", "http://u@h", "ftp://h", "https://h/a b", "h", "https://", "https://h:99999"),
         *("x" * 2001, "a/b", "a.b", "..", "\u00e4"),
+        *(
+            "http://h/x",
+            "HTTPS://h",
+            "http://127.0.0.9:80/x",
+            "HTTP://LocalHost",
+            "http://[::1]:9/x",
+            "http://127.0.0.1.h",
+        ),
     ]
 )
 values: st.SearchStrategy[Any] = st.none() | st.booleans() | numbers | texts | st.just([]) | st.just({}) | st.just([3])
@@ -58,17 +74,21 @@ entries = st.builds(
 )
 
 
-def by_process(config: dict[str, Any]) -> set[tuple[str, str]]:
-    """Return code and place of what a process with keys says of rows."""
+def problems_of(config: dict[str, Any]) -> list[Problem]:
+    """Return what a process with keys says of rows, but for what a provider needs: that may be the environment's."""
     raw = Rows("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, config, {})
     found = validate(raw, environment=KEYS, keyring=None).problems
-    # What a provider needs may be the environment's.
-    return {(p.code, p.where) for p in found if p.code in SEEN and " needs " not in p.message}
+    return [p for p in found if p.code in SEEN and " needs " not in p.message]
+
+
+def by_process(config: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return code and place of what a process with keys says of rows."""
+    return {(p.code, p.where) for p in problems_of(config)}
 
 
 def by_database(db: Session, config: dict[str, Any]) -> set[tuple[str, str]]:
     """Return code and place of what the database says of rows."""
-    found = rows(db, "SELECT code, object FROM liverouter_internal.judge_settings(%s)", Jsonb(config))
+    found = rows(db, JUDGED, Jsonb(config))
     return {(row["code"], row["object"]) for row in found}
 
 
@@ -80,6 +100,11 @@ def assert_alike(db: Session, config: dict[str, Any]) -> None:
     told, said = by_database(db, config), by_process(config)
     assert said <= told
     assert bool(said) == bool(told)
+
+
+def assert_whole(texts: Iterable[object]) -> None:
+    """Fail where one of *texts*, each made of parts, shows that a part is missing."""
+    assert [text for text in texts if HOLE.search(str(text))] == []
 
 
 class TestTogether:
@@ -100,6 +125,17 @@ class TestTogether:
     def test_both_judge_parameters_alike(self, db: Session, own: dict[str, Any], others: dict[str, Any]) -> None:
         """Those of the default, and of an entry: names, types, ranges."""
         assert_alike(db, GOOD | {"llm_params": own, "llm:fast": {"provider": "openai", "model": "m", "params": others}})
+
+    def test_both_take_each_bound_and_nothing_beyond(self, db: Session) -> None:
+        """Written 0.1, a bound is 0.1 for both."""
+        bounded = [setting for setting in SETTINGS.values() if setting.kind in ("number", "integer")]
+        for setting in bounded:
+            step = 1 if setting.kind == "integer" else 0.001
+            bounds = [bound for bound in (setting.low, setting.high) if bound is not None]
+            for number in (round(bound + by, 3) for bound in bounds for by in (-step, 0, step)):
+                config = GOOD | {setting.name: number}
+                hints = [row["hint"] for row in rows(db, JUDGED, Jsonb(config))]
+                assert hints == [p.hint for p in problems_of(config)]
 
     @pytest.mark.parametrize(
         ("config", "found"),
@@ -195,6 +231,63 @@ class TestProblems:
             ("LR106", "settings.llm_params.top_pp", "Did you mean 'top_p'?"),
             ("LR104", "settings.llm:fast.params.top_p", "Choose a number from 0 to 1"),
         }
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {"llm_provider": "openai"},
+            {"llm_model": "m"},
+            {"llm_provider": "openai", "llm_model": ""},
+            {"llm_provider": "openai", "llm_model": 3},
+            {"llm_provider": "", "llm_model": ""},
+            {"llm_provider": "anthropic", "llm_model": "m", "llm_fallback_config": {"provider": "openai"}},
+            {"llm_provider": "anthropic", "llm_model": "m", "llm_fallback_config": [{}, {"provider": ""}]},
+            {"llm:fast": {}, "llm:plan": {"provider": "openai", "model": ""}, "llm:": {}},
+        ],
+    )
+    def test_text_has_no_hole_where_a_part_is_missing(self, db: Session, config: dict[str, Any]) -> None:
+        """No ``openai/`` for want of a model; as a process says it, too."""
+        put(db, **config)
+        found = rows(db, "SELECT message, hint FROM liverouter.problems_detail")
+        assert_whole(text for row in found for text in row.values())
+        raw = Rows("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, config, {})
+        told = validate(raw, environment=Environment({}), keyring=None).problems
+        assert_whole(text for p in told for text in (p.message, p.hint))
+
+    def test_secret_that_is_missing_is_told_of_what_there_is(self, db: Session) -> None:
+        """Provider and model, or the provider alone."""
+        said = "SELECT message FROM liverouter.problems_detail WHERE code = 'LR102'"
+        put(db, llm_provider="openai")
+        assert value(db, said) == "no secret for openai is stored"
+        put(db, llm_model="gpt-4o")
+        assert value(db, said) == "no secret for openai/gpt-4o is stored"
+
+    @pytest.mark.parametrize(
+        ("url", "code"),
+        [
+            ("http://hooks.example/x", "LR105"),
+            ("http://127.0.0.1.example/x", "LR105"),
+            ("ftp://hooks.example", "LR105"),
+            (7, "LR103"),
+            ("https://hooks.example/x", None),
+            ("http://127.0.0.1:9/x", None),
+            ("http://localhost/x", None),
+        ],
+    )
+    def test_webhook_is_judged_by_the_same_table(self, db: Session, url: object, code: str | None) -> None:
+        """As a warning, for no config waits for where its alerts go; `set_setting` refuses it at once."""
+        put(db, **GOOD, llm_alert_webhook=url)
+        found = rows(db, "SELECT severity, code, hint FROM liverouter.problems_detail WHERE object LIKE '%%webhook'")
+        assert [(row["severity"], row["code"]) for row in found] == ([("warning", code)] if code else [])
+        raw = Rows("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, GOOD | {"llm_alert_webhook": url}, {})
+        judged = validate(raw, environment=KEYS, keyring=None)
+        assert judged.snapshot is not None
+        assert [(p.code, p.hint) for p in judged.problems] == [(row["code"], row["hint"]) for row in found]
+        assert (judged.snapshot.alert_webhook is None) is bool(code)
+        if code:
+            with refused(code):
+                value(db, "SELECT liverouter.set_setting('llm_alert_webhook', %s)", Jsonb(url))
+        LEDGER.clear()  # what a process takes for a secret stands in the row itself
 
     def test_key_in_the_place_of_a_name_is_not_repeated(self, db: Session) -> None:
         """A member's name is a stranger's text."""

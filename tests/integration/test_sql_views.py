@@ -155,7 +155,7 @@ class TestContract:
             " FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace"
         )
         found = {row["name"]: row["says"] for row in rows(db, query)}
-        former = {"report", "next_alert", "settle_alert", "due_probes"}
+        former = {"report"}
         assert {name for name, says in found.items() if says.startswith("Not for people: ")} == former
         assert found.keys() - former == {
             *("begin_edit", "epoch", "install_roles", "prune", "revision_diff", "rollback", "serves"),
@@ -465,7 +465,8 @@ class TestProblems:
         assert problems(db) == []
         Process(db).rejected(head, kept=9, epoch="elsewhere")
         (problem,) = problems(db, "LR403")
-        assert problem["message"] == f"it rejected revision {head} and goes on with 9 of another line of history"
+        of = "of an earlier history (a backup was restored, or a standby promoted)"
+        assert problem["message"] == f"it rejected revision {head} and goes on with 9 {of}"
 
     def test_revision_pending_for_more_than_seconds_is_a_problem(self, db: Session) -> None:
         """Who has neither applied nor rejected the head after five seconds is named; before that it is no problem."""
@@ -487,7 +488,7 @@ class TestProblems:
             db.execute(f"UPDATE liverouter.{table} - interval '9 s'".encode())
         found = problems(db, "LR404")
         assert [problem["object"][-5:] for problem in found] == ["pid 1", "pid 9"]
-        assert all("another line of history" in problem["message"] for problem in found)
+        assert all("of an earlier history" in problem["message"] for problem in found)
 
     def test_deaf_listener_is_named_with_its_cause(self, db: Session) -> None:
         """Polling because of a pooler: what to give it instead."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 
 from liverouter.call import Call
 from liverouter.chat.errors import translate
+from liverouter.chat.health import in_words
 from liverouter.generation import Generation, ServedModel
 from liverouter.revision import Snapshot
+from liverouter.routing.causes import Kind, kind_of
 from liverouter.routing.cooldowns import Cooldowns
 from tests.kit.deployments import deployment
+
+KINDS = (
+    *("API", "Authentication", "Connection", "InvalidRequest", "NotFound"),
+    *("PermissionDenied", "RateLimit", "Refusal", "Timeout"),
+)
 
 
 def generation(secret: str) -> Generation:
@@ -21,6 +28,17 @@ def generation(secret: str) -> Generation:
     snapshot = Snapshot("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), (only,))
     model = ServedModel(snapshot.models["default"], {only.id: cast("Any", object())}, {}, {})
     return Generation(1, snapshot, {"default": model}, None, Cooldowns())
+
+
+class TestWords:
+    def test_every_kind_of_failure_is_in_words(self) -> None:
+        """What an operator reads in `problems`: no class of a library's, of whatever kind it is or of none."""
+        names = ["ContextOverflowError", *(f"Model{kind}Error" for kind in KINDS), "Whatever"]
+        errors = [
+            type(name, (RuntimeError,), {"status_code": status})("") for name in names for status in (400, 429, 503)
+        ]
+        assert {kind_of(error) for error in errors} == set(get_args(Kind))
+        assert [words for error in errors if not (words := in_words(error)) or type(error).__name__ in words] == []
 
 
 class TestText:

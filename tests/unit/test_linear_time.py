@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 HERE: Final = r"/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/"
 REVIEWED: Final = {
+    r"/#[0-9a-f]{8}\b/",
     r"/ \[LR\d{3} at [^\][]*\]/",
     r"/ needs (\w+)/",
     r"/(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC/",
@@ -48,14 +49,13 @@ REVIEWED: Final = {
     r"/[.?!]$/",
     r"/[;.] |: (?=liverouter )/",
     r"/\. $/",
-    r"/\bUnreachedError(?: \d+)?: /",
     r"/\b[A-Z][A-Za-z]{2,40}Error (\d{3})\b/",
     r"/\bimporting litellm\b/",
     r"/\blitellm's list\b/",
     r"/\blitellm\.(?=[A-Z])/",
     r"/\blitellm\b/",
     r"/\bliverouter (set|unset|show|check|serve|migrate|keys|diff|preload)\b|liverouter\.preload/",
-    r"/\bsettings\.(?:llm:[a-z0-9_-]+|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/",
+    r"/\bsettings\.(?:llm:[\w-]*|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/",
     r"/^#revision=(\d{1,18})$/",
     r"/^#token=(.+)/",
     r"/^llm:(?!default$)([\w-]+)$/",
@@ -67,9 +67,8 @@ REVIEWED: Final = {
     r"/^LR32[0-7]$/",
     r"/^\S+[/_]/",
     r"/^event: (.*)\ndata: (.*)$/",
-    r"/^llm:([^.]+)(\.fallbacks)?/",
-    r"/^secrets\./",
-    r"/^settings\.(llm:[a-z0-9_-]+(?:\.fallbacks)?|[A-Za-z0-9_]+)(?:\[(\d+)\])?(.*)$/",
+    r"/^llm:([^.]*)(\.fallbacks)?/",
+    r"/^settings\.(llm:[^.[]*(?:\.fallbacks)?|[A-Za-z0-9_]+)(?:\[(\d+)\])?(.*)$/",
 }  # patterns of the page: each looks at one character after another, once
 
 

@@ -55,12 +55,11 @@ class EveryDeploymentFailedError(CallError):
 
     causes: Mapping[str, str]
 
-    def __init__(self, causes: Mapping[str, str], *, labels: Iterable[str], where: str) -> None:
-        """Say what failed *where*, under which revision; *labels* name the deployments of *causes*, in its order."""
+    def __init__(self, causes: Mapping[str, str], *, told: Iterable[str], where: str) -> None:
+        """Say *where* it was, under which revision, and what is *told* of each deployment of *causes*."""
         self.causes = MappingProxyType(dict(causes))
-        listing = "; ".join(f"{label}: {cause}" for label, cause in zip(labels, causes.values(), strict=True))
         super().__init__(
-            f"every deployment failed: {listing}",
+            f"every deployment failed: {'; '.join(told)}",
             code="LR302",
             where=where,
             hint="`liverouter check --live` calls each deployment once and says what it answers.",
@@ -96,10 +95,11 @@ def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
     kinds = [_kind(failed[d.id]) for d in deployments]
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
         return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
-    causes = {d.id: _clip(clean(describe(failed[d.id]), secrets)) for d in deployments}
+    causes = {d.id: _clip(clean(_words(failed[d.id]), secrets)) for d in deployments}
+    told = [_named_once(d, label, causes[d.id]) for d, label in zip(deployments, _labels(deployments), strict=True)]
     where = f"llm:{generation.told_name}, " if generation.told_name else ""
     where += f"revision {generation.snapshot.revision}"
-    error = _named(_best(kinds))(causes, labels=_labels(deployments), where=where)
+    error = _combined(EveryDeploymentFailedError, _best(kinds))(causes, told=told, where=where)
     error.__cause__ = exc
     return error
 
@@ -108,6 +108,16 @@ def _labels(deployments: Iterable[Deployment]) -> list[str]:
     """Return the label of each deployment, its id where another one has that label."""
     labels = [d.label for d in deployments]
     return [d.id if labels.count(d.label) > 1 else d.label for d in deployments]
+
+
+def _words(failure: Exception) -> str:
+    """Return what *failure* says: an error of ours without its class, code and hint, a library's on one line."""
+    return failure.message if isinstance(failure, CallError) else describe(failure)
+
+
+def _named_once(deployment: Deployment, label: str, cause: str) -> str:
+    """Return *cause* as that of *deployment*, under its *label*; our own errors name it already."""
+    return cause.replace(deployment.label, label, 1) if deployment.label in cause else f"{label}: {cause}"
 
 
 def _clip(text: str) -> str:
@@ -119,10 +129,6 @@ def _best(kinds: list[type[core.ModelError] | None]) -> type[core.ModelError]:
     if core.ContextOverflowError in kinds:
         return core.ContextOverflowError
     return next((k for k in kinds if k is not None and k.is_retryable), kinds[0] or core.ModelAPIError)
-
-
-def _named(kind: type[core.ModelError]) -> type[EveryDeploymentFailedError]:
-    return _combined(EveryDeploymentFailedError, kind)
 
 
 def _kind(exc: BaseException) -> type[core.ModelError] | None:

@@ -26,7 +26,9 @@ _WORDS: Final[Mapping[Kind, str]] = {
     "rate_limit": "too many calls, or no quota left",
     "timeout": "no answer came in time",
     "connection": "the provider cannot be reached",
+    "context_overflow": "the prompt is longer than the model reads",
     "refusal": "the provider refused to answer",
+    "invalid_request": "the provider does not take the request",
     "server": "the provider fails",
 }
 _NO_STATUS: Final = frozenset({"timeout", "connection"})  # nobody answered with one
@@ -207,5 +209,5 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, CallError):
         words = CODES[error.code]
         return f"{words}, HTTP {cause.status}" if cause.is_for_an_operator else words
-    words = _WORDS.get(kind or "server", cause.name)
+    words = _WORDS[kind or "server"]
     return words if kind in _NO_STATUS else _IN_WORDS.get(cause.status, f"{words}, HTTP {cause.status}")

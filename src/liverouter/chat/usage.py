@@ -162,7 +162,7 @@ class UsageCounter:
             failures = call.failures
         causes = {identifier: cause_of(exc, answered=call.answered) for identifier, exc in failures}
         if not all(cause.is_the_callers for cause in causes.values()):
-            self._call_failed(call.generation.name, causes)
+            self._call_failed(call, causes)
 
     def add_success(
         self,
@@ -270,13 +270,13 @@ class UsageCounter:
             with self._lock:
                 self._health.failed(identifier, in_words(error), self._monotonic())
 
-    def _call_failed(self, model: str, causes: Mapping[str, Cause]) -> None:
-        """Note and tell that a call of *model* failed, unless just told; *causes*: by deployment, in their order."""
-        told = tuple(map(str, causes.values()))
+    def _call_failed(self, call: Call, causes: Mapping[str, Cause]) -> None:
+        """Note that *call* failed; tell of a caller's, unless just told; *causes*: by deployment, in their order."""
+        model, told = call.generation.name, tuple(map(str, causes.values()))
         with self._lock:
             self._health.call_failed(model, causes, told[-1], self._monotonic())
             self._health.told(causes)
-            event = self._limited(CallFailed, model, tuple(causes), told)
+            event = None if call.generation.is_alone else self._limited(CallFailed, model, tuple(causes), told)
         self._tell(event)
 
     def _tell(self, event: Event | None) -> None:

@@ -13,7 +13,7 @@ import click
 from liverouter.config.environment import Environment
 from liverouter.config.kinds import Setting, SettingValueError, parse
 from liverouter.config.plain_secrets import plain_secrets
-from liverouter.config.settings import NAMED_MODEL, SETTINGS, names_a_model
+from liverouter.config.settings import ALERT_WEBHOOK, NAMED_MODEL, SETTINGS, names_a_model
 from liverouter.config.validate import hint_for
 from liverouter.config.values import Values, clip
 from liverouter.errors import ConfigError, Problem, did_you_mean
@@ -54,7 +54,7 @@ def parse_assignments(pairs: Sequence[str]) -> dict[str, Any]:
 def secret_problem(name: str) -> Problem | None:
     """Return what is wrong with storing a secret as *name*: that is the name of a plain setting."""
     setting = SETTINGS.get(name)
-    if setting is None or setting.kind == "secret":
+    if setting is None or setting.kind == "secret" or name == ALERT_WEBHOOK:
         return None
     hint = f"Write liverouter set {name}=…"
     return Problem("LR107", f"'{name}' is a setting, not a secret", f"settings.{name}", hint)
@@ -89,7 +89,7 @@ def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
 def _misfits(setting: Setting, value: Any, where: str) -> list[Problem]:
     """Return why *value* can never do for *setting*, whatever the other rows hold."""
     values = Values(_NO_ROWS, Environment({}), None)
-    values.checked(setting, value, where)
+    values.checked(replace(setting, severity="error"), value, where)  # whoever writes it can write another one
     return values.problems
 
 

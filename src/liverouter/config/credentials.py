@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from liverouter.config.kinds import HINTS
+from liverouter.config.kinds import HINTS, misfit
+from liverouter.config.settings import ALERT_WEBHOOK, SETTINGS
 from liverouter.config.values import MEND_FILE, Values, clip
 from liverouter.errors import Problem, SecretError
 from liverouter.providers import NO_HOSTS, OWNERS, PROVIDERS, Contents
@@ -142,6 +143,9 @@ def secret_faults(name: str, secret: Secret) -> list[Problem]:
     where = f"secrets.{clip(name)}"
     if found := looked_up(secret.reveal(), where):
         return found
+    if name == ALERT_WEBHOOK and (unfit := misfit(SETTINGS[ALERT_WEBHOOK], secret.reveal().strip())) is not None:
+        code, message, hint = unfit
+        return [Problem(code, message, where, hint)]
     field = next((f for f in OWNERS[name].secrets if f.name == name), None) if name in OWNERS else None
     if field is None:  # whose it is, an entry says
         return []

@@ -57,7 +57,7 @@ def _warn_of_end(values: Values, deployment: Deployment, where: str) -> None:
         return
     what = "was retired" if last <= values.today else "will be retired"
     message = f"{deployment.label} {what} on {last.isoformat()}, as litellm's list says"
-    hint = "Choose a model that stays; where the provider says otherwise, this does no harm"
+    hint = "Choose a newer model; calls go on for as long as the provider answers them"
     values.report("LR326", message, where, hint, "warning")
 
 
@@ -88,6 +88,6 @@ def _what(api: Api, model: Model, name: str, value: Any, fits: Any) -> str:
 def _hint(name: str, place: str, entry: str) -> str:
     """Return how to have rows say what is sent; what stands at *place* may be the primary's."""
     if not entry or place.startswith(entry):
-        return f"Change it to what is sent; nothing else has to be done ({name} is fitted at every read)"
+        return "Calls go on all the same; change it to what is sent, or remove it, and this warning goes"
     own = f"a '{name}'" if name in ("temperature", "max_tokens") else "'params'"
     return f"Give this fallback {own} of its own, at {entry}, or change what stands here"

@@ -7,11 +7,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from liverouter.errors import LiveRouterError
 from liverouter.secrecy.origins import origin_of
+
+if TYPE_CHECKING:
+    from liverouter.errors import Severity
 
 _LONGEST_TEXT: Final = 2_000  # characters
 _BLANK: Final = re.compile(r"\s")
@@ -26,9 +29,10 @@ class Setting:
         low: the least number that is taken; None for no bound.
         high: the greatest number that is taken; None for no bound.
         above_low: a number must be greater than `low`.
-        pattern: what a text that becomes a piece of a URL must match whole.
+        pattern: what a text that becomes a piece of a URL must match whole, and of a URL its origin.
         may_be_list: of kind "json": a list of objects is taken as well as one object.
         own_hint: what to write, where the hint of the kind would mislead.
+        severity: what a value that does not fit is; a "warning" where the default does as well.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Setting:
     may_be_list: bool = False
     own_hint: str = ""
     above_low: bool = False
+    severity: Severity = "error"
 
     @property
     def variable(self) -> str:
@@ -163,8 +168,11 @@ def _text_misfit(setting: Setting, text: str) -> tuple[str, str, str] | None:
         return "LR100", "the value is empty", "Give it a value, or remove it"
     if len(text) > _LONGEST_TEXT or not text.isprintable():
         return "LR104", "the text is too long or holds control characters", "Write plain text"
-    if setting.kind == "url" and (fault := url_fault(text)):
-        return "LR105", fault, HINTS["url"]
+    if setting.kind == "url":
+        fault = url_fault(text)
+        if not fault and setting.pattern is not None and not setting.pattern.fullmatch(origin_of(text)):
+            fault = "the URL is not encrypted"
+        return ("LR105", fault, setting.hint) if fault else None
     if setting.pattern is not None and not setting.pattern.fullmatch(text):
         return NO_PIECE_OF_A_URL
     return None

@@ -21,6 +21,7 @@ MODEL_PREFIX: Final = "llm:"  # of the rows of named models, ``llm:fast``
 _MODEL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _MEANT: Final = tuple(f"{spec.name}: {spec.model_means}" for spec in PROVIDERS.values() if spec.model_means)
 ALERT_WEBHOOK: Final = "llm_alert_webhook"
+_ENCRYPTED: Final = re.compile(r"https://.*|http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?")  # or here
 _OWN = (
     Setting("llm_provider", "text", f"the primary's provider: {', '.join(PROVIDERS)}"),
     Setting("llm_model", "text", "; ".join(("the primary's model", *_MEANT))),
@@ -60,6 +61,9 @@ _OWN = (
         ALERT_WEBHOOK,
         "url",
         "gets a JSON post when `problems` gains or loses an error; may be stored as a secret of this name instead",
+        pattern=_ENCRYPTED,
+        own_hint="No alerts are sent. Write a URL that begins with https://; http:// is for this machine alone",
+        severity="warning",
     ),
     Setting(
         "llm_probe_interval_h",

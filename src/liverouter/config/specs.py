@@ -38,15 +38,16 @@ def _row(scope: str, setting: Setting, provider: str | None, alias: str) -> dict
         "kind": setting.kind,
         "provider": provider,
         "alias": alias,
-        "low": _exact(setting.low),
+        "low": _exactly(setting.low),
         "above_low": setting.above_low,
-        "high": _exact(setting.high),
+        "high": _exactly(setting.high),
         "pattern": setting.pattern.pattern if setting.pattern else None,
         "may_be_list": setting.may_be_list,
         "hint": setting.hint,
+        "severity": setting.severity,
     }
 
 
-def _exact(number: float | None) -> Decimal | None:
-    """Return *number* as it is written: 0.1, which the database would else show with 55 digits."""
-    return None if number is None else Decimal(str(number))
+def _exactly(bound: float | None) -> Decimal | None:
+    """Return *bound* as it is written: 0.1 as a float is a little more, and a row of 0.1 would be too small."""
+    return None if bound is None else Decimal(str(bound))

@@ -98,7 +98,7 @@ class Values:
             value = value.strip()
         if fault := misfit(setting, value):
             code, message, hint = fault
-            self.report(code, message, where, hint)
+            self.report(code, message, where, hint, setting.severity)
             return setting.default
         return int(value) if setting.kind == "integer" else value
 

@@ -7,6 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from liverouter.chat.health import in_words
 from liverouter.chat.source import OneGeneration
 from liverouter.daemon.models import Answer
 from liverouter.daemon.problem_details import ApiError, from_error
@@ -124,7 +125,6 @@ def _error(exc: Exception, *, is_late: bool) -> LiveRouterError:
     """Return *exc* as an answer: 502 for what a provider's library raised, without a secret."""
     if isinstance(exc, LiveRouterError):
         return exc
-    words = f"no answer within {_LIMIT_S:g} s" if is_late else str(exc)
-    message = mask(f"{type(exc).__name__}: {words}".removesuffix(": "))
+    message = f"no answer within {_LIMIT_S:g} s" if is_late else mask(f"{in_words(exc)}: {exc}".removesuffix(": "))
     hint = "Check the config: it calls each deployment once and says what it answers"
     return ApiError(502, message, code="LR302", where="provider", hint=hint)

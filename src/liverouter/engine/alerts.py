@@ -66,8 +66,8 @@ class Alerts:
         url = webhook.reveal()
         try:
             error = await _post(url, document(news, host=urlsplit(url).hostname or ""))
-        except Exception as exc:
-            await self._repository.settle_alert(news["ticket"], type(exc).__name__)
+        except Exception:
+            await self._repository.settle_alert(news["ticket"], "an error nobody foresaw, which the log tells")
             raise
         await self._repository.settle_alert(news["ticket"], error)
         gained, lost, origin = len(news["gained"]), len(news["lost"]), origin_of(url)
@@ -115,6 +115,6 @@ async def _post(url: str, body: Mapping[str, Any]) -> str | None:
     except TimeoutError:
         return f"no answer within {_TIMEOUT_S:g} s"
     except (aiohttp.ClientConnectionError, OSError) as exc:
-        return lost_by(exc, url).text or type(exc).__name__
-    except (aiohttp.ClientError, ValueError) as exc:
-        return type(exc).__name__
+        return lost_by(exc, url).text or "no answer came in time"
+    except (aiohttp.ClientError, ValueError):
+        return "the receiver's answer cannot be read"

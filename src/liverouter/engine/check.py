@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.bus import Bus
+from liverouter.chat.health import in_words
 from liverouter.chat.source import OneGeneration
 from liverouter.chat.usage import UsageCounter
 from liverouter.engine.activation import Activation, Prepared, Rejected
@@ -197,9 +198,8 @@ def _problem(deployment: Deployment, exc: Exception) -> Problem:
     """Return why *deployment* did not answer, without a secret."""
     if isinstance(exc, LiveRouterError):
         return exc.problem
-    status = getattr(exc, "status_code", None)
     said = mask(" ".join(str(exc).split()), 200)
-    what = f"{type(exc).__name__}{f' {status}' if isinstance(status, int) else ''}" + (f" ({said})" if said else "")
+    what = in_words(exc) + (f" ({said})" if said else "")
     code = "LR323" if kind_of(exc) in ("authentication", "permission") else "LR302"
     return Problem(code, f"{deployment.label} did not answer: {what}", deployment.endpoint, _hint(deployment, exc))
 

@@ -1,5 +1,8 @@
 """A fallback known to work: what nobody has called for `llm_probe_interval_h` hours is asked once, with a few tokens.
 
+One that does not answer is asked again every few minutes, which costs nothing while it fails: until it does, `problems`
+tells of it.
+
 The database chooses who asks: see `migrations/sql/0012_health/probes.sql`. The call goes the way of all calls, so that
 `usage` counts it and `problems` tells what it found.
 """
@@ -10,9 +13,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from liverouter.chat.health import in_words
 from liverouter.chat.model import LiveChatModel
 from liverouter.chat.source import OneGeneration
 from liverouter.errors import DatabaseError
+from liverouter.events import ProbeFailed
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 _PROMPT: Final = "Answer with the word yes."
 _MAX_TOKENS: Final = 16  # the least that every provider takes
 _EVERY_S: Final = 60.0
+_AGAIN_H: Final = 0.1  # for one that failed; what `find_health` tells of it holds for longer than that
 _GRACE_S: Final = 5.0  # after the configured timeout, for a library that does not heed it
 
 
@@ -42,6 +48,7 @@ class Probes:
 
     def __init__(self, *, repository: SettingsRepository, store: Store, usage: UsageCounter, io: LoopThread) -> None:
         self._repository, self._store, self._usage, self._io = repository, store, usage, io
+        self._failing: set[str] = set()  # that did not answer when this process asked last
 
     async def run(self) -> None:
         """Ask until cancelled, one deployment after the other; nothing where the rows do not want it."""
@@ -51,15 +58,30 @@ class Probes:
                 views = [generation.named(name) for name in generation.models]
                 places = {deployment.id: view for view in reversed(views) for deployment in view.deployments}
                 with contextlib.suppress(DatabaseError):  # whoever reads and reports tells of that
-                    for identifier in await self._repository.due_probes(list(places), hours):
+                    for identifier in await self._due(list(places), hours):
                         await self._ask(places[identifier], identifier)
             await asyncio.sleep(_EVERY_S)
 
+    async def _due(self, identifiers: list[str], hours: float) -> list[str]:
+        """Return which of *identifiers* this process is to ask: idle for so many *hours*, or failing.
+
+        Raises:
+            DatabaseError: it cannot be asked.
+        """
+        due = await self._repository.due_probes(identifiers, hours)
+        again = [identifier for identifier in identifiers if identifier in self._failing and identifier not in due]
+        return [*due, *(await self._repository.due_probes(again, _AGAIN_H))] if again else due
+
     async def _ask(self, generation: Generation, identifier: str) -> None:
-        """Make one call of the deployment *identifier* alone; whatever it ends in is counted and told as any call's."""
+        """Make one call of the deployment *identifier* alone, which is counted as any; tell of an error."""
         deployment = next(d for d in generation.deployments if d.id == identifier)
-        with contextlib.suppress(Exception):
+        try:
             await probe(OneGeneration(self._io, self._usage, generation.alone(deployment)), deployment)
+        except Exception as exc:  # noqa: BLE001 - a provider's library raises what it likes
+            self._failing.add(identifier)
+            self._usage.emit(ProbeFailed(identifier, in_words(exc)))
+        else:
+            self._failing.discard(identifier)
 
 
 async def probe(source: Source, deployment: Deployment) -> AIMessage:

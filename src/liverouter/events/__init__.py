@@ -18,6 +18,7 @@ from liverouter.events.calls import (
     DeploymentRecovered as DeploymentRecovered,
     HistoryFitted as HistoryFitted,
     ModelAsked as ModelAsked,
+    ProbeFailed as ProbeFailed,
 )
 from liverouter.events.event import Event as Event, Level as Level
 

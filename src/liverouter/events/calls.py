@@ -57,6 +57,20 @@ class CallFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeFailed(Event):
+    """A deployment that nobody had called was asked by `llm_probe_interval_h`, and did not answer.
+
+    Attributes:
+        cause: in words, no text of the provider.
+    """
+
+    name: ClassVar[str] = "probe.failed"
+    level: ClassVar[Level] = "warning"
+    deployment: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentCooling(Event):
     """A deployment is left alone for a while, because it failed; the others get its calls.
 
@@ -76,7 +90,7 @@ class DeploymentCooling(Event):
 
 @dataclass(frozen=True, slots=True)
 class DeploymentRecovered(Event):
-    """A deployment answers again, after `call.failed` or `deployment.cooling` named it."""
+    """A deployment answers again, after `call.failed`, `probe.failed` or `deployment.cooling` named it."""
 
     name: ClassVar[str] = "deployment.recovered"
     deployment: str

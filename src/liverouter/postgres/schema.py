@@ -115,6 +115,7 @@ alert_turn = Table(
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("error", Text),
     Column("holder", Integer),
+    Column("holder_login", Text),
     CheckConstraint("only_row", name="alert_turn_one_row"),
 )
 
@@ -174,6 +175,7 @@ setting_specs = Table(
     Column("pattern", Text),
     Column("may_be_list", Boolean, nullable=False),
     Column("hint", Text, nullable=False),
+    Column("severity", Text, nullable=False, server_default="error"),
     CheckConstraint("scope IN ('row', 'member', 'param')", name="setting_specs_scope"),
 )
 

@@ -26,6 +26,7 @@ REVISIONS: Final = (
     "0017_in_force",
     "0018_vendors",
     "0019_turns",
+    "0020_words",
 )
 HEAD: Final = REVISIONS[-1]
 # What the names of a database's roles begin with: by a function's text, which a login without any right can read, too.

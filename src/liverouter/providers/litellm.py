@@ -133,7 +133,7 @@ def _unfit_model(model: str, *, has_base: bool) -> Unfit | None:
     """Return why *model* is not to be called by litellm; *has_base*: its address is said."""
     vendor, hint = _vendor(model), "Choose another model"
     if not _MODEL.fullmatch(model):
-        hint = "Write litellm's name for it, whose it is first: openrouter/meta-llama/llama-3.3-70b-instruct"
+        hint = "Write it as litellm does, the vendor first: openrouter/meta-llama/llama-3.3-70b-instruct"
         message = "the model is none of litellm's names"
     elif (own := _OWN.get(vendor)) is not None and not (vendor in _BY_KEY_ALONE and has_base):
         message, hint = f"{vendor} is a provider of its own here", f"Choose the provider {own}"

@@ -12,6 +12,12 @@ const OF_FALLBACK = [ // member, placeholder, help
 const OF_PRIMARY = [["weight", "1", "Its share of the calls among equal orders"]];
 const TIMES = [["timeout", "as the others"], ["first_token_timeout", "no limit", "Then the next one is asked"]];
 
+// Whether a card before *card* has the same order, so that they share the calls.
+function isEqual(card) {
+	const order = (one) => (one.index ? Number(one.get("order") ?? one.index + 1) : 1);
+	return card.draft.cards(card.name).slice(0, card.index).some((one) => order(one) === order(card));
+}
+
 export const otherwise = (environment) => environment && `${environment.source}, unless you set it here`;
 
 // Whether field *f* is shown at once, not under "More": the first of its group; without a group, secrets and defaults.
@@ -28,10 +34,11 @@ export class Cards {
 		this.specs = new Map(catalog.providers.map((spec) => [spec.name, { ...spec, fields: spec.fields.map((f) => ({ ...f, own: spec.own_fields.includes(f.name) })) }]));
 	}
 
-	// The provider of a new deployment: an unused one, with a stored key if there is one.
+	// The provider of a new deployment: an unused one whose key is there already; undefined, to be chosen, without one.
 	nextProvider() {
-		const used = this.draft.allCards.map((card) => card.provider), { providers } = this.catalog, free = providers.filter((spec) => !used.includes(spec.name));
-		return (free.find((spec) => spec.fields.some((f) => this.draft.base.secrets[f.name])) ?? free.find((spec) => spec.name === "openai") ?? free[0] ?? providers[0]).name;
+		const used = this.draft.allCards.map((card) => card.provider), { secrets, environment } = this.draft.base;
+		const hasKey = (spec) => spec.fields.some(({ kind, name }) => kind === "secret" && (secrets[name] ?? environment[name]));
+		return this.catalog.providers.find((spec) => !used.includes(spec.name) && hasKey(spec))?.name;
 	}
 
 	draw(card) {
@@ -44,7 +51,7 @@ export class Cards {
 			button(sign, act, { class: "icon", title: label, "aria-label": `${label}: fallback ${index}`, disabled, "data-key": `${card.key}-${label}` });
 		const mover = (by, label, sign, disabled) => icon(label, sign, () => { card.move(by); this.redraw(`${card.name}/${index + by}-${label}`); }, disabled);
 		const remove = () => { fallbacks.splice(index - 1, 1); this.redraw(index > 1 ? `${card.name}/${index - 1}-Remove` : `${card.name}/add`); };
-		return h("li", { class: "card", "data-card": index, "aria-label": title },
+		return h("li", { class: isEqual(card) ? "card equal" : "card", "data-card": index, "aria-label": title },
 			h("header", {}, h("span", { class: "place", "aria-hidden": "true" }, index + 1), h("h3", {}, title),
 				index > 0 && [mover(-1, "Move up", "↑", index === 1), mover(1, "Move down", "↓", index === fallbacks.length), icon("Remove", "✕", remove)]),
 			h("div", { class: "verdict", role: "status" }),
@@ -136,7 +143,7 @@ export class Cards {
 		const environment = card.entry ? undefined : this.draft.base.environment[`llm_${name}`];
 		return field(MEMBERS[name], input({
 			value: card.get(name), type: "number", placeholder: environment?.value ?? placeholder, "data-key": `${card.key}-${name}`,
-			onvalue: (value) => { card.set(name, value); this.edited(); },
+			onvalue: (value) => { card.set(name, value); name === "order" ? this.redraw() : this.edited(); },
 		}), { help: otherwise(environment) ?? help, where: card.at(name) });
 	}
 

@@ -5,7 +5,7 @@ import { human, labelOf, MEMBERS } from "./words.js";
 
 const isObject = (value) => value && typeof value === "object" && !Array.isArray(value);
 const listOf = (value) => (value == null ? [] : [value].flat());
-const nameOf = (entry) => (isObject(entry) ? `${entry.provider ?? "?"}/${entry.model ?? "?"}` : JSON.stringify(entry));
+const nameOf = (entry) => (isObject(entry) ? `${entry.provider || "?"}/${entry.model || "?"}` : JSON.stringify(entry));
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 // Yield [where, old, new] for each member that differs; *path* says where they are.

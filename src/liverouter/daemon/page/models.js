@@ -58,7 +58,7 @@ export class Models {
 			const faults = this.faultsOf(name), state = this.health[name];
 			return h("button", {
 				type: "button", onclick: () => this.select(name), id: `tab-${name}`, role: "tab", class: state, "aria-selected": String(name === this.name), "aria-controls": `model-${name}`,
-				tabindex: name === this.name ? 0 : -1, "aria-label": [name, { failing: "not served", failover: "served by a fallback" }[state], faults && `${faults} to mend`].filter(Boolean).join(", "),
+				tabindex: name === this.name ? 0 : -1, "aria-label": [name, { failing: "not served", failover: "served by another deployment" }[state], faults && `${faults} to mend`].filter(Boolean).join(", "),
 			}, state && h("span", { class: "dot" }), name, faults > 0 && h("b", { class: "flag" }, faults));
 		}));
 		if (focused) $(`tab-${this.name}`)?.focus();

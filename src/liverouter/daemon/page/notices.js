@@ -36,7 +36,7 @@ export class Notices {
 		if (refused) {
 			const { revision, keeps, processes, error } = refused, own = status?.last_error?.revision === revision ? status.last_error : null;
 			alarms.push(h("div", { class: "notice error" }, h("b", {}, `Revision ${revision} is refused by ${count(processes, "process", "processes")}. `),
-				keeps == null ? "" : `They go on with revision ${keeps}. `, own && `${placeOf(own.where)}: `, (own ?? error) && tell(own ?? error),
+				keeps == null ? "" : `${processes === 1 ? "It goes" : "They go"} on with revision ${keeps}. `, own && `${placeOf(own.where)}: `, (own ?? error) && tell(own ?? error),
 				keeps != null && button(`Roll back to revision ${keeps}`, () => this.rollBack(keeps), { class: "plain" })));
 		}
 		show($("alarm"), ...alarms);

@@ -122,7 +122,7 @@ export class Saving {
 			if (!cards[index]) return; // a fallback that the environment gives has no card
 			const verdict = document.querySelector(`[data-name="${name}"] [data-card="${cards[index].card}"] .verdict`);
 			verdict.classList.toggle("bad", Boolean(problem));
-			verdict.replaceChildren(...(problem ? [h("b", {}, told(problem.message)), h("p", {}, sentence(hintOf(problem)))] : [`Answered in ${ms(duration_ms)}`]));
+			verdict.replaceChildren(...(problem ? [h("b", {}, told(problem.message)), h("p", {}, sentence(hintOf(problem)))] : [`Answered in ${ms(duration_ms)} at ${clock(Date.now())}`]));
 		});
 		this.refused = calls.filter((one) => one.problem?.code === "LR323").map((one) => refusal(one.credential_source, one.problem)).filter(Boolean);
 		this.place();

@@ -17,7 +17,7 @@ export const healthOf = (problems) => problems.filter(({ code }) => HEALTH.test(
 	return { ...problem, name, deployment: rest.join(", ") };
 });
 
-// Of each model that does not fare well: "failing" where no call is answered, "failover" where fallbacks answer.
+// Of each model that does not fare well: "failing" where no call is answered, "failover" where others answer than are asked first.
 export function statesOf(health) {
 	const states = Object.create(null); // a model may be called constructor
 	for (const { code, name } of health) {
@@ -40,7 +40,7 @@ export function drawServing(serving, usage, health) {
 function heading(name, deployments, state, health) {
 	const isDown = (one) => one.cooling === one.processes || health.some(({ code, deployment: id }) => FAILS.includes(code) && id === one.deployment_id);
 	const one = deployments.find((each) => !isDown(each)), label = one && `${one.provider}/${one.model}`;
-	const words = state === "failing" ? "no call is answered" : state === "failover" ? `failed over${one ? ` to ${label}` : ""}` : label ?? "";
+	const words = state === "failing" ? "no call is answered" : state === "failover" ? (one ? `failed over to ${label}` : "fails") : label ?? "";
 	return h("li", { class: "named", "data-model": name }, h("h3", {}, name === DEFAULT ? "Default" : name), h("span", { class: { failing: "bad", failover: "warn" }[state] ?? "good" }, words),
 		deployments[0].revision && h("small", {}, `revision ${Math.max(...deployments.map((each) => each.revision ?? 0))}`), health.filter((problem) => !problem.deployment).map(line));
 }

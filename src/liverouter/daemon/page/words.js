@@ -27,14 +27,15 @@ export function learn(catalog) {
 export const human = (name) => name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
 
 // What a setting or a secret is called; itself where it has no name here.
-export const labelOf = (key) => labels.get(key) ?? (key.startsWith("llm:") ? `Model “${key.slice(4)}”` : key);
+export const labelOf = (key) => labels.get(key) ?? (key === "llm:" ? "Model without a name" : key.startsWith("llm:") ? `Model “${key.slice(4)}”` : key);
 
 // Where a Problem is, for people: "fast, fallback 1, Temperature".
 export function placeOf(where) {
-	const [, row, index, rest] = /^settings\.(llm:[a-z0-9_-]+(?:\.fallbacks)?|[A-Za-z0-9_]+)(?:\[(\d+)\])?(.*)$/.exec(where) ?? [];
-	if (!row) return where.replace(/^secrets\./, "key ");
-	const [, name, list] = /^llm:([^.]+)(\.fallbacks)?/.exec(row) ?? [];
-	const place = name ? [name, list && !index && "fallbacks"] : [row === "llm_fallback_config" ? !index && "fallbacks" : labelOf(row)];
+	const [, row, index, rest] = /^settings\.(llm:[^.[]*(?:\.fallbacks)?|[A-Za-z0-9_]+)(?:\[(\d+)\])?(.*)$/.exec(where) ?? [];
+	if (where.startsWith("secrets.")) return `key ${labelOf(where.slice(8))}`;
+	if (!row) return where.replace(DIGEST, "");
+	const [, name, list] = /^llm:([^.]*)(\.fallbacks)?/.exec(row) ?? [];
+	const place = name !== undefined ? [name || labelOf(row), list && !index && "fallbacks"] : [row === "llm_fallback_config" ? !index && "fallbacks" : labelOf(row)];
 	return [...place, index && `fallback ${+index + 1}`, ...rest.split(".").filter(Boolean).map((part) => MEMBERS[part] ?? part)].filter(Boolean).join(", ");
 }
 
@@ -48,12 +49,14 @@ const INSTEAD = { // of hints that name a command, by code
 const ADMINS = /^LR20[2-9]/; // only whoever runs the server can mend these, and by a command
 const COMMAND = /\bliverouter (set|unset|show|check|serve|migrate|keys|diff|preload)\b|liverouter\.preload/;
 
-const PLACE = /\bsettings\.(?:llm:[a-z0-9_-]+|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/g, SETTING = /['`“]?\b((?:llm|litellm)_[a-z_]+|[a-z]+(?:_[a-z]+)+)\b['`”]?/g;
+const PLACE = /\bsettings\.(?:llm:[\w-]*|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/g, SETTING = /['`“]?\b((?:llm|litellm)_[a-z_]+|[a-z]+(?:_[a-z]+)+)\b['`”]?/g;
+
+const DIGEST = /#[0-9a-f]{8}\b/g; // of a deployment's id, which tells apart what differs in key or address alone
 
 // *text* of the server's in the words of this page.
 export const inWords = (text) => text.replace(PLACE, placeOf).replace(SETTING, (found, name) => (labels.has(name) ? `“${labels.get(name)}”` : found))
 	.replace(/\blitellm's list\b/g, "the list of models").replace(/\bimporting litellm\b/g, "loading the engine").replace(/\blitellm\.(?=[A-Z])/g, "").replace(/\blitellm\b/gi, "the engine")
-	.replace(/\bUnreachedError(?: \d+)?: /g, "").replace(/\b[A-Z][A-Za-z]{2,40}Error (\d{3})\b/g, "HTTP $1").replace(/ \[LR\d{3} at [^\][]*\]/g, "");
+	.replace(/\b[A-Z][A-Za-z]{2,40}Error (\d{3})\b/g, "HTTP $1").replace(/ \[LR\d{3} at [^\][]*\]/g, "").replace(DIGEST, "");
 
 // *text* as a sentence; a name at its beginning stays as it is.
 export const sentence = (text) => (text ? (/^\S+[/_]/.test(text) ? text[0] : text[0].toUpperCase()) + text.slice(1) + (/[.?!]$/.test(text) ? " " : ". ") : "");
