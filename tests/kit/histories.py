@@ -25,6 +25,7 @@ IMAGES: Final[tuple[dict[str, Any], ...]] = (
     {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
     {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
     {"type": "media", "mime_type": "image/png", "data": PIXEL},
+    {"type": "image_url", "image_url": f"data:image/png;base64,{PIXEL}"},
 )
 FILES: Final[tuple[dict[str, Any], ...]] = (
     {"type": "file", "base64": PDF, "mime_type": "application/pdf"},

@@ -24,6 +24,8 @@ _KINDS: Final = ("audio", "image", "video")
 def media(block: Mapping[str, Any], taken: Takes, notes: Counter[str]) -> dict[str, Any]:
     """Return a copy of *block*, an image, a document or a file, as what is *taken*."""
     made: dict[str, Any] = dict(fresh(block))
+    if isinstance(url := made.get("image_url"), str):  # as LangChain takes it of a caller, and OpenAI does not
+        made["image_url"] = {"url": url}
     if block["type"] == "media" and not taken.gemini_blocks:
         made = _of_gemini(made)
     if not taken.anthropic_blocks:

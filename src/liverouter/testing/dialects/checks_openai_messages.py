@@ -36,6 +36,7 @@ _PARTS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "assistant": ("text", "refusal"),
     "user": ("text", "image_url", "input_audio", "file"),
 }
+_OBJECTS: Final = ("image_url", "input_audio", "file")  # parts whose own member is one
 _TOOL_TYPES: Final = ("function", "custom")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # of a function or a schema
 _SPEAKER: Final = re.compile(r"[^\s<|\\/>]{1,64}")
@@ -211,6 +212,8 @@ def _check_parts(parts: list[Any], role: str, where: str) -> None:
             raise invalid(f"Unknown parameter: '{spot}.{key}'.", f"{spot}.{key}", "unknown_parameter")
         if kind == "text" and not isinstance(part.get("text"), str):
             raise invalid(f"Invalid type for '{spot}.text': expected a string.", f"{spot}.text", "invalid_type")
+        if kind in _OBJECTS and not isinstance(part.get(kind), dict):
+            raise invalid(f"Invalid type for '{spot}.{kind}': expected an object.", f"{spot}.{kind}", "invalid_type")
 
 
 def _refuse_unanswered(calls: set[str], where: str) -> None:
