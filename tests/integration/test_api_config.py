@@ -340,6 +340,13 @@ class TestHistory:
         ):
             assert (answer.status_code, answer.json()["code"]) == (404, "LR213")
 
+    @pytest.mark.parametrize("revision", [True, "0", 0.0, None])
+    def test_what_is_no_revision_is_not_rolled_back_to(self, api: Api, revision: object) -> None:
+        """Not even where Python takes it for a number."""
+        newest = api.put(settings={"llm_model": "a"}).json()["revision"]
+        assert api.client.post("/api/rollback", json={"revision": revision}).status_code == 422
+        assert api.get("/api/config")["revision"] == newest
+
     def test_roll_back_heeds_if_match(self, api: Api) -> None:
         """A roll back that names the revision it looked at is refused when another came first."""
         newest = api.put(settings={"llm_model": "a"}).json()["revision"]

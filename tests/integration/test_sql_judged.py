@@ -346,6 +346,14 @@ class TestSetSetting:
         assert refusal.message.startswith(f"settings.{key}")
         assert revision(db) == 0
 
+    @pytest.mark.parametrize(("key", "given"), [("llm_temperature", None), (None, "0.2"), (None, None)])
+    def test_no_name_and_no_value_are_told(self, db: Session, key: str | None, given: str | None) -> None:
+        """NULL is neither; the hint says how a setting is stored, and how it is taken out."""
+        with refused("LR103") as refusal:
+            value(db, "SELECT liverouter.set_setting(%s, %s)", key, given)
+        assert refusal.message == f"settings.{key or ''}: NULL stands where a value belongs"
+        assert "DELETE FROM liverouter.settings" in refusal.hint
+
     def test_writer_may_call_it_and_a_client_may_not(
         self, db: Session, login: Callable[..., str], connect: Callable[..., Session]
     ) -> None:

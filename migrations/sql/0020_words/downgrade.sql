@@ -113,6 +113,19 @@ COMMENT ON COLUMN liverouter.processes.litellm_enable IS
     'Whether it serves through litellm, or by the primary''s plain model';
 COMMENT ON TABLE liverouter.spent_envelopes IS
     'Envelopes that a rotation replaced, in the history too: who kept one cannot store it again, for wherever it likes';
+SELECT liverouter.change_function(
+    'liverouter.set_setting(text, jsonb)',
+    $old$BEGIN
+    IF set_setting.key IS NULL OR set_setting.value IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'LR103',
+            MESSAGE = format('settings.%s: NULL stands where a value belongs', set_setting.key),
+            HINT = 'Give a name and a value: SELECT liverouter.set_setting(''llm_temperature'', ''0.2''); a setting is taken '
+                   'out by DELETE FROM liverouter.settings WHERE key = ...';
+    END IF;
+    SELECT * INTO found$old$,
+    $new$BEGIN
+    SELECT * INTO found$new$);
 DROP FUNCTION liverouter.report(jsonb);  -- it comes back with the others
 SELECT liverouter.change_function(
     'liverouter.install_roles()',

@@ -93,6 +93,21 @@ $old$,
     $new$    SELECT (r.spec).severity, f.code, 'settings.' || r.key, f.message, f.hint
 $new$);
 
+-- Who leaves out key or value is told so.
+SELECT liverouter.change_function(
+    'liverouter.set_setting(text, jsonb)',
+    $old$BEGIN
+    SELECT * INTO found$old$,
+    $new$BEGIN
+    IF set_setting.key IS NULL OR set_setting.value IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'LR103',
+            MESSAGE = format('settings.%s: NULL stands where a value belongs', set_setting.key),
+            HINT = 'Give a name and a value: SELECT liverouter.set_setting(''llm_temperature'', ''0.2''); a setting is taken '
+                   'out by DELETE FROM liverouter.settings WHERE key = ...';
+    END IF;
+    SELECT * INTO found$new$);
+
 -- A session that reconnects each time, or comes through a pooler, is another one each time: after three turns of which
 -- nothing was told its login comes last. Not sooner, for all processes of a fleet may share a login, and one of them be at
 -- fault; by then everybody waits much longer than that.

@@ -111,7 +111,7 @@ class CheckBody(Draft):
 class RollbackBody(_Body):
     """Which revision to restore."""
 
-    revision: Revision
+    revision: Annotated[Revision, Field(strict=True)]  # `true` is no 1
     comment: Annotated[Text, Field(max_length=2000)] | None = None
     author: Annotated[Text, Field(max_length=200)] | None = None
 
