@@ -42,6 +42,7 @@ _ENDS: Final = {  # how providers say why an answer ended, in the words of OpenA
     "recitation": "content_filter",
     "image_safety": "content_filter",
 }
+_PLAIN: Final = (str, int, float, bool, type(None))  # not written as a union, which would be made for each piece
 _AN_HOUR: Final = "ephemeral_1h_input_tokens"
 # Blocks that say what `tool_calls` does.
 _IN_TOOL_CALLS: Final = frozenset({"function_call", "input_json_delta", "tool_use"})
@@ -130,7 +131,8 @@ def _clean(call: Call, message: BaseMessage) -> None:
             metadata.pop("response_cost", None)
             if "model_name" in metadata:
                 metadata["model_name"] = call.served.model
-        message.response_metadata = _plain_metadata(metadata)
+        if (plain := _plain_metadata(metadata)) != metadata:  # pydantic takes its time over an assignment
+            message.response_metadata = plain
 
 
 def _figures(usage: Mapping[str, Any]) -> Any:
@@ -162,7 +164,7 @@ def _plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return *value* with each pydantic object of a provider's library as a dict."""
-    if isinstance(value, str | int | float | bool | None):
+    if isinstance(value, _PLAIN):
         return value
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
