@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liverouter.postgres.migrate import run_sql
+from liverouter.postgres.migrate import install_roles, run_sql
 
 revision = "0020_words"
 down_revision = "0019_turns"
@@ -20,4 +20,5 @@ def downgrade() -> None:
     run_sql(revision, "downgrade.sql")
     run_sql("0015_psql", "former_names.sql")
     run_sql("0012_health", "drop_change_function.sql")
+    install_roles()
     run_sql(down_revision, "serves.sql")

@@ -45,7 +45,7 @@ MEANING = """
     UNION ALL
     SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc'),
            (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(p.proacl) a)
-    FROM pg_proc p WHERE p.pronamespace = 'liverouter'::regnamespace
+    FROM pg_proc p WHERE p.pronamespace IN ('liverouter'::regnamespace, 'liverouter_internal'::regnamespace)
     UNION ALL
     SELECT c.relname || '.' || a.attname, format_type(a.atttypid, a.atttypmod), col_description(c.oid, a.attnum), NULL
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -131,8 +131,10 @@ class TestUpgrade:
             assert len(before) > 200
             migrate.upgrade(empty_dsn)
             assert rows(db, MEANING) != before
+            put(db, llm_provider="openai", llm_model="m", llm_alert_webhook="http://127.0.0.1:9/hook")
             migrate.downgrade(empty_dsn, "-1")
             assert rows(db, MEANING) == before
+            assert rows(db, "SELECT * FROM liverouter.problems_detail WHERE object LIKE 'settings.%%'") == []
 
     def test_upgrades_at_the_same_time_wait_for_each_other(self, empty_dsn: str) -> None:
         """Ten containers that start at once and migrate: one does it, the others find it done."""

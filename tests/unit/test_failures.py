@@ -11,7 +11,7 @@ from liverouter.call import Call
 from liverouter.chat.errors import translate
 from liverouter.chat.health import in_words
 from liverouter.generation import Generation, ServedModel
-from liverouter.revision import Snapshot
+from liverouter.revision import Deployment, Snapshot
 from liverouter.routing.causes import Kind, kind_of
 from liverouter.routing.cooldowns import Cooldowns
 from tests.kit.deployments import deployment
@@ -22,11 +22,11 @@ KINDS = (
 )
 
 
-def generation(secret: str) -> Generation:
-    """Return a generation of one deployment with *secret*, ready for errors alone."""
-    only = deployment(secrets={"openai_api_key": secret})
-    snapshot = Snapshot("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), (only,))
-    model = ServedModel(snapshot.models["default"], {only.id: cast("Any", object())}, {}, {})
+def generation(secret: str, *others: Deployment) -> Generation:
+    """Return a generation of one deployment with *secret*, and of *others*, ready for errors alone."""
+    all_of_it = (deployment(secrets={"openai_api_key": secret}), *others)
+    snapshot = Snapshot("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), all_of_it)
+    model = ServedModel(snapshot.models["default"], {d.id: cast("Any", object()) for d in all_of_it}, {}, {})
     return Generation(1, snapshot, {"default": model}, None, Cooldowns())
 
 
@@ -52,3 +52,12 @@ class TestText:
         """A provider that repeats the key gives nothing away."""
         error = translate(RuntimeError("key made-up-key is wrong"), Call(generation("made-up-key")))
         assert str(error) == "key *** is wrong"
+
+    def test_library_s_text_is_told_under_its_deployment(self) -> None:
+        """Also where a name stands in it that begins like that of the deployment."""
+        call = Call(generation("k", deployment(model="n")))
+        kind = type("InternalServerError", (Exception,), {"__module__": "openai", "status_code": 500})
+        call.failures = [(d.id, kind("no openai/mini here")) for d in call.generation.deployments]
+        told = str(translate(call.failures[-1][1], call))
+        assert "failed: openai/m: InternalServerError" in told
+        assert told.count("openai/mini") == 2

@@ -106,8 +106,10 @@ def test_half_of_a_character_is_sent_nowhere(name: str) -> None:
     history = [
         SystemMessage(half),
         HumanMessage([{"type": "text", "text": pair + half}]),
-        AIMessage(half, tool_calls=[call("a", **{half: [{"x": half}]})]),
-        ToolMessage(half, tool_call_id="a"),
+        AIMessage(half, tool_calls=[call(half, **{half: [{"x": half}]})]),
+        ToolMessage(half, tool_call_id=half),
+        AIMessage([{"type": "tool_use", "id": "b", "name": "add", "input": '{"x": "\\ud83d"}'}]),
+        ToolMessage(half, tool_call_id="b"),
         HumanMessage(half),
     ]
     passed = copy.deepcopy(history)
@@ -115,6 +117,7 @@ def test_half_of_a_character_is_sent_nowhere(name: str) -> None:
     assert history == passed
     sent = repr([(message.content, getattr(message, "tool_calls", None)) for message in made])
     assert "\\ud83d" not in sent
+    assert sum(isinstance(message, ToolMessage) for message in made) == 2, "each answers its call"
     assert "\U0001f600a\ufffd" in sent
     assert notes["half of a character"] == len(history)
 

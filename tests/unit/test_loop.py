@@ -310,6 +310,32 @@ class TestAcall:
             io.submit(call).result(WAIT_S)
         until(lambda: inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED)
 
+    def test_what_no_thread_can_be_had_for_is_called_once(
+        self, io: LoopThread, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The pool keeps it for a thread that it has: the caller is told, and nothing of ours calls it as well."""
+        called: list[int] = []
+        busy = threading.Event()
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        async def call() -> None:
+            loop = asyncio.get_running_loop()
+            with ThreadPoolExecutor(2) as pool:
+                first = loop.run_in_executor(pool, busy.wait)
+                try:
+                    with monkeypatch.context() as patch:
+                        patch.setattr(threading.Thread, "start", refuse)
+                        with pytest.raises(RuntimeError, match="new thread"):
+                            await loop.run_in_executor(pool, called.append, 1)
+                finally:
+                    busy.set()
+                await first
+
+        io.submit(call).result(WAIT_S)
+        assert called == [1]
+
     def test_acall_cancelled_cancels_the_work(self, io: LoopThread, work: Work) -> None:
         """Cancelling the caller's task ends what it awaits."""
 
@@ -654,6 +680,16 @@ def work():
         io.call(asyncio.to_thread, int, "b")
     except ValueError:
         print("B")
+    io.call(give_up)  # says nothing
+
+async def give_up():
+    enough = threading.Event()
+    asyncio.get_running_loop().run_in_executor(None, enough.wait).cancel()
+    await asyncio.sleep(0)  # in which the cancellation goes on to the thread
+    enough.set()
+    for thread in threading.enumerate():
+        if thread.name == "liverouter-last":
+            thread.join()
 
 async def resolve():
     return (await asyncio.get_running_loop().getaddrinfo("localhost", 80))[0][4][1]

@@ -1,5 +1,6 @@
 ALTER TABLE liverouter.alert_turn DROP COLUMN holder_login;
 ALTER TABLE liverouter.setting_specs DROP COLUMN severity;
+UPDATE liverouter.setting_specs SET pattern = NULL WHERE kind = 'url';  -- which would be asked of all of a URL
 COMMENT ON COLUMN liverouter.setting_specs.pattern IS 'What a text has to match whole; NULL for any';
 SELECT liverouter.change_function(
     'liverouter_internal.settle_alert(uuid, text)',

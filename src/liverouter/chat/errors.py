@@ -96,7 +96,8 @@ def _outcome(exc: Exception, call: Call, secrets: Iterable[str]) -> Exception:
     if all(kind is not None and issubclass(kind, _CALLERS_OWN) for kind in kinds):
         return _typed(failed[deployments[0].id])  # the caller's own mistake: as the first provider told it
     causes = {d.id: _clip(clean(_words(failed[d.id]), secrets)) for d in deployments}
-    told = [_named_once(d, label, causes[d.id]) for d, label in zip(deployments, _labels(deployments), strict=True)]
+    labels = zip(deployments, _labels(deployments), strict=True)
+    told = [_named_once(d, label, failed[d.id], causes[d.id]) for d, label in labels]
     where = f"llm:{generation.told_name}, " if generation.told_name else ""
     where += f"revision {generation.snapshot.revision}"
     error = _combined(EveryDeploymentFailedError, _best(kinds))(causes, told=told, where=where)
@@ -115,9 +116,11 @@ def _words(failure: Exception) -> str:
     return failure.message if isinstance(failure, CallError) else describe(failure)
 
 
-def _named_once(deployment: Deployment, label: str, cause: str) -> str:
-    """Return *cause* as that of *deployment*, under its *label*; our own errors name it already."""
-    return cause.replace(deployment.label, label, 1) if deployment.label in cause else f"{label}: {cause}"
+def _named_once(deployment: Deployment, label: str, failure: Exception, cause: str) -> str:
+    """Return the *cause* of *failure* as that of *deployment*, under its *label*; our own errors name it already."""
+    if isinstance(failure, CallError) and deployment.label in cause:
+        return cause.replace(deployment.label, label, 1)
+    return f"{label}: {cause}"
 
 
 def _clip(text: str) -> str:

@@ -229,10 +229,7 @@ class LoopThread:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop whose work in other threads is done to the very end of the process.
-
-    Host names are resolved so. The goodbye to the database needs that, and calls of threads that outlive the main one.
-    """
+    """Return an event loop that has work done in other threads, such as resolving a name, to the process's very end."""
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(_complain)
     if isinstance(loop, asyncio.BaseEventLoop):  # others, such as uvloop, resolve in threads of their own
@@ -244,15 +241,18 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 def _to_the_end(loop: asyncio.AbstractEventLoop, run_in_executor: Callable[..., Any]) -> Callable[..., Any]:
     """Return a *loop*'s *run_in_executor* that goes on when the interpreter has ended every pool of threads.
 
-    It does that as the main thread ends, while others may still work. Then each function has a thread of its own; in an
-    exit hook, where none can be started any more, the loop calls it.
+    It does that as the main thread ends, while others may still make calls. Then each function has a thread of its own;
+    in an exit hook, such as the goodbye to the database, none can be started any more, and the loop calls it.
     """
 
     def run(executor: Any, fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         try:
             return run_in_executor(executor, fn, *args)  # type: ignore[no-any-return]  # as the loop's
-        except RuntimeError:  # of the pool, which has not called it
-            done = concurrent.futures.Future[Any]()
+        except RuntimeError as exc:
+            if "shutdown" not in str(exc):  # no thread is left to be had: the pool has kept it, and calls it later
+                raise
+        done = concurrent.futures.Future[Any]()
+        done.set_running_or_notify_cancel()  # else a cancellation would leave no place for what comes of it
 
         def call() -> None:
             try:

@@ -55,10 +55,8 @@ class _QuietLoop:
 
     asyncpg asks the server whether it speaks TLS, and keeps the answer in the future ``on_data`` of a protocol. A
     connect that is cancelled before it awaits that future never learns that it failed, and asyncio complains. asyncpg
-    makes the protocol by the loop that it is given, so that this class reaches our connections alone.
-
-    Args:
-        loop: the running loop, which does everything.
+    makes the protocol by the loop that it is given, so that this class reaches our connections alone; all else *loop*,
+    the running one, does.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -106,13 +104,15 @@ class Connection(asyncpg.Connection):
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: it failed.
         """
-        if (prepared := self._known.get(statement)) is None:
+        if is_new := statement not in self._known:
             name = f"liverouter_{secrets.token_hex(8)}" if self.is_session else None
-            prepared = self._known[statement] = await self.prepare(statement, name=name)
+            self._known[statement] = await self.prepare(statement, name=name)
         try:
-            return await prepared.fetch(*values)
+            return await self._known[statement].fetch(*values)
         except (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError):
             del self._known[statement]  # a migration has changed its columns, or somebody has deallocated it
+            if is_new:
+                raise
         return await self.rows(statement, *values)
 
     def keep_alive(self, dsn: Dsn) -> None:

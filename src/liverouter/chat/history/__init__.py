@@ -3,8 +3,8 @@
 Text, tool calls and their results mean the same to all. What one provider's model left there besides, and what its API
 lets pass where another's refuses, is changed here, in steps that each do one thing:
 
-- `texts`: each can be written.
 - `roles`: every message becomes a user's, an assistant's, a tool's or a system's, with its calls in `tool_calls`.
+- `texts`: each can be written.
 - `calls`: each call is followed at once by its one result, under an id that the API takes.
 - `blocks`: content holds what the API has a name for.
 - `turns`: who speaks when.
@@ -35,7 +35,7 @@ __all__ = ["Takes", "fitted", "takes"]
 def fitted(messages: Sequence[BaseMessage], taken: Takes) -> tuple[list[BaseMessage], Mapping[str, int]]:
     """Return *messages* fit for what is *taken*, and what had to be left out or made up: kind -> how often."""
     notes: Counter[str] = Counter()
-    history: list[Any] = list(with_roles(list(writable(messages, notes)), notes))
+    history: list[Any] = list(writable(with_roles(messages, notes), notes))
     history = answered(history, taken, notes)
     history = list(readable(history, taken, notes))
     return in_turns(history, taken, notes), notes

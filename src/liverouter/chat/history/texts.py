@@ -1,4 +1,4 @@
-"""A step before all others: texts that can be written. Half of a character, of two in UTF-16, stands in no UTF-8.
+"""The second step: texts that can be written. Half of a character, of two in UTF-16, stands in no UTF-8.
 
 A stream that is cut within an escaped emoji leaves one, and so does the name of a file that is no UTF-8. Some libraries
 then fail before anything is sent, others have the provider refuse it.
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from langchain_core.messages import BaseMessage
 
-_FIELDS: Final = ("content", "tool_calls", "additional_kwargs", "name")  # of a message, which are sent
+_FIELDS: Final = ("content", "tool_calls", "tool_call_id", "additional_kwargs", "name")  # of a message, which are sent
 
 
-def writable(messages: Sequence[BaseMessage], notes: Counter[str]) -> Iterator[BaseMessage]:
+def writable(messages: Iterable[BaseMessage], notes: Counter[str]) -> Iterator[BaseMessage]:
     """Yield *messages* with the character where two halves stand together, and U+FFFD for each that is alone."""
     for message in messages:
         given = {name: value for name in _FIELDS if (value := getattr(message, name, None))}
