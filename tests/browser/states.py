@@ -68,6 +68,7 @@ def every_state(dsn: str, browser: Browser, look: Callable[[Page, str], None]) -
         worker.chat_model().invoke("hi")
         expect(page.locator("#serving")).to_contain_text("failed over to anthropic/claude-sonnet-4-6")
         expect(page.locator("#problems")).to_contain_text("Its key is refused")
+        expect(page.locator("#problems .notice")).to_have_count(1)  # not twice for one cause
         page.get_by_role("tab", name="default").click()
         expect(settings.card(0).locator(".fault:visible")).to_contain_text("The provider refuses this key")
         look(page, "failed-over")
@@ -140,10 +141,12 @@ def lose_the_database(settings: Settings, dsn: str, look: Callable[[Page, str], 
         cut_off(admin, name)
         expect(alarm).to_contain_text("Database lost at")
         expect(settings.bar).to_contain_text("Database lost at")
+        expect(alarm.get_by_role("button")).to_have_count(0)  # where nothing can be saved, nothing can be rolled back
         look(settings.page, "database-lost")
         let_in(admin, name)
     expect(alarm).not_to_contain_text("Database lost")
     expect(alarm).to_contain_text("Revision 4 is refused")
+    expect(alarm.get_by_role("button", name="Roll back to revision 3")).to_be_visible()
     expect(settings.bar).to_have_text("Everything is saved")
 
 
@@ -171,13 +174,14 @@ def main() -> None:
     assert program is not None, "apt-get install chromium"
 
     def look(page: Page, state: str) -> None:
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=folder / f"{state}-{scheme}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size(PHONE)
-        page.screenshot(path=folder / f"{state}-phone.png", full_page=True)
+        for kind, size in (("light", WIDE), ("dark", WIDE), ("phone", PHONE)):
+            page.emulate_media(color_scheme="dark" if kind == "dark" else "light", reduced_motion="reduce")
+            page.set_viewport_size(size)
+            page.screenshot(path=folder / f"{state}-{kind}-seen.png")  # what sticks is where it sticks
+            page.set_viewport_size(size | {"height": page.evaluate("document.documentElement.scrollHeight")})
+            page.screenshot(path=folder / f"{state}-{kind}.png")
         page.set_viewport_size(WIDE)
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference")
 
     with EmbeddedPostgres() as server, sync_playwright() as driver:
         admin = server.dsn("postgres")

@@ -301,5 +301,8 @@ class TestHistory:
         page.reload()
         expect(page.locator(f"#revision-{first + 1} table")).to_contain_text("Pause")
         expect(page.locator("#history table")).to_have_count(1)
+        page.get_by_label("Filter by what was changed").fill("")
+        page.locator("#revision-0").get_by_role("button", expanded=False).click()
+        expect(page.locator("#revision-0")).to_contain_text("Nothing was stored yet")
         page.goto(f"{api.url}/#revision=99")
         expect(page.locator("#history-found")).to_contain_text("Revision 99 is not among the newest")

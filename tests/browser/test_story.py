@@ -80,7 +80,7 @@ def save_anyway_and_fail_over(settings: Settings, world: World) -> None:
     settings.press("Save")
     expect(settings.bar).to_have_text("Saved as revision 1")
     for name in ("worker-1", "worker-2", "liverouter"):
-        expect(settings.process(name)).to_contain_text(re.compile(r"revision 1 \d"))
+        expect(settings.process(name)).to_contain_text(re.compile(r"revision 1, \d"))
     expect(page.locator("#fleet-sum")).to_have_text("3 of 3 on revision 1")
     assert [worker.chat_model().invoke("hi").text for worker in world.workers] == ["gpt-4o says: hi"] * 2
     answer = settings.ask("Who are you?")

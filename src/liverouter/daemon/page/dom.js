@@ -32,7 +32,12 @@ export function show(element, ...children) {
 
 export const count = (n, noun, many = noun + "s") => `${n} ${n === 1 ? noun : many}`;
 export const ms = (value) => (value < 9950 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
-export const clock = (at) => new Date(at).toLocaleTimeString([], { hour12: false });
+
+// A time of the day; with its day where that is not today.
+export function clock(at) {
+	const date = new Date(at), isToday = date.toDateString() === new Date().toDateString();
+	return date[isToday ? "toLocaleTimeString" : "toLocaleString"]([], { hour12: false });
+}
 
 // Who wrote: the name that the writer gave, which is a claim, and the login, which is not.
 export const who = ({ author, role }) => (!role || role === author ? author : `${author} (${role})`);

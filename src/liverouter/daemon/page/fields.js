@@ -58,7 +58,7 @@ export function secret({ name, key, stored, strayed, environment, edited, exampl
 	}
 	const control = h(long ? "textarea" : "input", {
 		type: long ? null : "password", rows: long ? 2 : null, class: long && "masked", autocomplete: "new-password",
-		placeholder: environment ? `from ${environment.source}` : example, "data-key": key,
+		placeholder: environment ? `from ${environment.source}` : example, title: environment?.source, "data-key": key,
 		oninput: (event) => onvalue(event.target.value.trim() || (stored ? "" : undefined)),
 	});
 	control.value = edited ?? "";

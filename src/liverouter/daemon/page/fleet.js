@@ -73,7 +73,7 @@ export class Fleet {
 		}[result] ?? (applied == null ? "waits for a config" : `serves revision ${applied}`);
 		return h("li", { class: `process ${result}`, "data-name": `${name} ${result}`.toLowerCase() },
 			h("span", { class: "dot" }), h("span", { class: "who", title: `${name}, login ${one.role}` }, one.app || "?", h("small", {}, one.instance === this.self ? " this page" : ` ${one.host}:${one.pid}`)),
-			h("span", { class: "what" }, what, one.commit_to_live_ms > 0 && ` ${ms(one.commit_to_live_ms)}`),
+			h("span", { class: "what" }, what, one.commit_to_live_ms > 0 && `, ${ms(one.commit_to_live_ms)}`),
 			result === "rejected" && h("p", { class: "bad" }, tell({ code: one.error_code, message: one.error ?? "", hint: one.hint }), h("code", {}, one.error_code)));
 	}
 

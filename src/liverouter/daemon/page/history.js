@@ -63,7 +63,8 @@ export class History {
 			details.hidden = !open;
 			toggle.setAttribute("aria-expanded", String(open));
 			this.open[open ? "add" : "delete"](revision);
-			if (open && revision) showDiff(details, revision - 1, revision, h("a", { href: `#revision=${revision}` }, `Link to revision ${revision}`));
+			if (!revision) say(details, "Nothing was stored yet.");
+			else if (open) showDiff(details, revision - 1, revision, h("a", { href: `#revision=${revision}` }, `Link to revision ${revision}`));
 		};
 		if (this.open.has(revision)) turn(true);
 		const words = [revision, row.kind, wordsOf(row.changed), row.changed, row.comment, row.author, row.role, row.application];

@@ -1,6 +1,7 @@
 // What an admin has to know first: on top, in the page's pill, and in the bar, until it is gone.
 
 import { $, button, clock, count, h, say, show } from "./dom.js";
+import { distinct } from "./serving.js";
 import { placeOf, sentence, tell } from "./words.js";
 
 const STATES = { initializing: "Not serving yet", live: "Live", stale: "Live, database lost", poll_only: "Live, changes come late", offline: "Stopped" };
@@ -37,7 +38,7 @@ export class Notices {
 			const { revision, keeps, processes, error } = refused, own = status?.last_error?.revision === revision ? status.last_error : null;
 			alarms.push(h("div", { class: "notice error" }, h("b", {}, `Revision ${revision} is refused by ${count(processes, "process", "processes")}. `),
 				keeps == null ? "" : `${processes === 1 ? "It goes" : "They go"} on with revision ${keeps}. `, own && `${placeOf(own.where)}: `, (own ?? error) && tell(own ?? error),
-				keeps != null && button(`Roll back to revision ${keeps}`, () => this.rollBack(keeps), { class: "plain" })));
+				keeps != null && !this.outage && button(`Roll back to revision ${keeps}`, () => this.rollBack(keeps), { class: "plain" })));
 		}
 		show($("alarm"), ...alarms);
 		document.body.classList.toggle("lost", Boolean(lost));
@@ -46,7 +47,7 @@ export class Notices {
 	// The Problems that are shown neither beside a field nor beside a process.
 	drawProblems() {
 		const { left, problems, newer } = this.world;
-		const ofProcesses = problems.filter(({ code }) => AT_TOP.test(code) && !BESIDE.includes(code));
+		const ofProcesses = distinct(problems).filter(({ code }) => AT_TOP.test(code) && !BESIDE.includes(code));
 		const alike = Object.values(Object.groupBy([...left, ...ofProcesses], ({ code, hint }) => code + hint));
 		const notices = alike.slice(0, SHOWN).map(([problem, ...more]) => h("p", { class: `notice ${problem.severity}` },
 			problem.where && h("b", {}, placeOf(problem.where), more.length > 0 && ` and ${more.length} more`, ": "), tell(problem)));

@@ -1,15 +1,16 @@
 // What serves now, by model and deployment: who answered in the last minutes, what failed, since when and why.
 
 import { $, ago, count, h, ms, s, show } from "./dom.js";
-import { DEFAULT } from "./draft.js";
-import { hintOf, inWords, told } from "./words.js";
+import { hintOf, sentence, told } from "./words.js";
 
 const MINUTES = 30, WIDTH = 300, HEIGHT = 64;
 const KINDS = { primary: "answered by the primary", fallback: "answered by a fallback", failure: "failed attempts" };
 const HEALTH = /^LR32[0-7]$/, OF_ROWS = "LR326"; // codes
 const FAILS = ["LR321", "LR323", "LR325"];
-const AT = /(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC/;
 const total = (points, name) => points.reduce((sum, point) => sum + point[name], 0);
+
+// *problems* without those that a refused key of the same deployment explains: "fails", with the same cause.
+export const distinct = (problems) => problems.filter(({ code, where }) => code !== "LR321" || !problems.some((one) => one.code === "LR323" && one.where === where));
 
 // What *problems* say of providers: [{name, deployment, ...problem}]; deployment is "" for all of a model's.
 export const healthOf = (problems) => problems.filter(({ code }) => HEALTH.test(code) && code !== OF_ROWS).map((problem) => {
@@ -28,11 +29,11 @@ export function statesOf(health) {
 }
 
 export function drawServing(serving, usage, health) {
-	const names = [...new Set(serving.map((one) => one.name))], states = statesOf(health);
+	const names = [...new Set(serving.map((one) => one.name))], states = statesOf(health), causes = distinct(health);
 	const of = (list, name) => list.filter((one) => one.name === name);
 	show($("serving"), ...(names.length ? [] : [h("li", {}, "Nothing yet")]),
-		...names.flatMap((name) => [(names.length > 1 || states[name]) && heading(name, of(serving, name), states[name], of(health, name)),
-			...of(serving, name).map((one) => deployment(one, of(usage, name).filter((point) => point.deployment_id === one.deployment_id), of(health, name)))]).filter(Boolean));
+		...names.flatMap((name) => [(names.length > 1 || states[name]) && heading(name, of(serving, name), states[name], of(causes, name)),
+			...of(serving, name).map((one) => deployment(one, of(usage, name).filter((point) => point.deployment_id === one.deployment_id), of(causes, name)))]).filter(Boolean));
 	drawChart(usage);
 }
 
@@ -41,7 +42,7 @@ function heading(name, deployments, state, health) {
 	const isDown = (one) => one.cooling === one.processes || health.some(({ code, deployment: id }) => FAILS.includes(code) && id === one.deployment_id);
 	const one = deployments.find((each) => !isDown(each)), label = one && `${one.provider}/${one.model}`;
 	const words = state === "failing" ? "no call is answered" : state === "failover" ? (one ? `failed over to ${label}` : "fails") : label ?? "";
-	return h("li", { class: "named", "data-model": name }, h("h3", {}, name === DEFAULT ? "Default" : name), h("span", { class: { failing: "bad", failover: "warn" }[state] ?? "good" }, words),
+	return h("li", { class: "named", "data-model": name }, h("h3", {}, name), h("span", { class: { failing: "bad", failover: "warn" }[state] ?? "good" }, words),
 		deployments[0].revision && h("small", {}, `revision ${Math.max(...deployments.map((each) => each.revision ?? 0))}`), health.filter((problem) => !problem.deployment).map(line));
 }
 
@@ -62,11 +63,8 @@ function dayOf(day) {
 	return ["today", "yesterday"][days] ?? `${days} days ago`;
 }
 
-// A Problem of health as a sentence, its time as one that goes on.
-function line(problem) {
-	const [, day, time] = AT.exec(problem.message) ?? [], [before, after] = problem.message.split(AT.exec(problem.message)?.[0] ?? "\0");
-	return h("p", { class: `health ${problem.severity}` }, day ? [told(before).replace(/\. $/, " "), ago(`${day}T${time}Z`), inWords(after), ". "] : told(problem.message), h("small", {}, hintOf(problem)));
-}
+// A Problem of health, with what mends it.
+const line = (problem) => h("p", { class: `health ${problem.severity}` }, told(problem.message), h("small", {}, sentence(hintOf(problem))));
 
 function drawChart(usage) {
 	const now = Math.floor(Date.now() / 60000), minutes = Array.from({ length: MINUTES }, () => ({ primary: 0, fallback: 0, failure: 0 }));

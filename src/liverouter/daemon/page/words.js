@@ -1,5 +1,7 @@
 // The admin's words: what settings are called on this page, and hints that need no command line.
 
+import { clock } from "./dom.js";
+
 export const MEMBERS = { // of a deployment; the default's primary has them as rows llm_…
 	provider: "Provider", model: "Model", temperature: "Temperature", max_tokens: "Longest answer (tokens)", params: "Parameters", order: "Order", weight: "Weight",
 	timeout: "Timeout (seconds)", first_token_timeout: "First words within (seconds)", profile: "Profile", fallbacks: "Fallbacks", fallback_config: "Fallbacks",
@@ -19,8 +21,9 @@ export const WATCHING = {
 };
 const labels = new Map([...Object.entries(MEMBERS).map(([name, label]) => [`llm_${name}`, label]), ...Object.entries({ ...ROUTING, ...WATCHING }).map(([name, [label]]) => [name, label])]);
 
-// Learn what the fields of providers are called; *catalog* is the answer of GET /api/providers.
+// Learn what parameters and the fields of providers are called; *catalog* is the answer of GET /api/providers.
 export function learn(catalog) {
+	for (const { name } of catalog.params) labels.set(name, human(name));
 	for (const spec of catalog.providers) for (const field of spec.fields) labels.set(field.name, `${spec.label}: ${field.label}`);
 }
 
@@ -51,12 +54,14 @@ const COMMAND = /\bliverouter (set|unset|show|check|serve|migrate|keys|diff|prel
 
 const PLACE = /\bsettings\.(?:llm:[\w-]*|\w+)(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*/g, SETTING = /['`“]?\b((?:llm|litellm)_[a-z_]+|[a-z]+(?:_[a-z]+)+)\b['`”]?/g;
 
+const AT = /(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC/g;
+
 const DIGEST = /#[0-9a-f]{8}\b/g; // of a deployment's id, which tells apart what differs in key or address alone
 
 // *text* of the server's in the words of this page.
-export const inWords = (text) => text.replace(PLACE, placeOf).replace(SETTING, (found, name) => (labels.has(name) ? `“${labels.get(name)}”` : found))
+export const inWords = (text) => text.replace(PLACE, placeOf).replace(AT, (_, day, time) => clock(`${day}T${time}Z`)).replace(/'params'/g, "parameters").replace(SETTING, (found, name) => (labels.has(name) ? `“${labels.get(name)}”` : found))
 	.replace(/\blitellm's list\b/g, "the list of models").replace(/\bimporting litellm\b/g, "loading the engine").replace(/\blitellm\.(?=[A-Z])/g, "").replace(/\blitellm\b/gi, "the engine")
-	.replace(/\b[A-Z][A-Za-z]{2,40}Error (\d{3})\b/g, "HTTP $1").replace(/ \[LR\d{3} at [^\][]*\]/g, "").replace(DIGEST, "");
+	.replace(/\b[A-Z][A-Za-z]{2,40}Error (\d{3})\b/g, "HTTP $1").replace(/ \[LR\d{3} at [^\][]*\]/g, "").replace(DIGEST, "").replace(/\.(?=[;)])/g, "");
 
 // *text* as a sentence; a name at its beginning stays as it is.
 export const sentence = (text) => (text ? (/^\S+[/_]/.test(text) ? text[0] : text[0].toUpperCase()) + text.slice(1) + (/[.?!]$/.test(text) ? " " : ". ") : "");
