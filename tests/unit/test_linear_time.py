@@ -46,6 +46,8 @@ REVIEWED: Final = {
     r"/ needs (\w+)/",
     r"/(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC/",
     r"/['`“]?\b((?:llm|litellm)_[a-z_]+|[a-z]+(?:_[a-z]+)+)\b['`”]?/",
+    r"/'params'/",
+    r"/\.(?=[;)])/",
     r"/[.?!]$/",
     r"/[;.] |: (?=liverouter )/",
     r"/\. $/",
