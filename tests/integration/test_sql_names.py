@@ -10,7 +10,7 @@ import pytest
 from liverouter.postgres import migrate
 from liverouter.postgres.versions import REVISIONS
 from tests.kit.postgres.emptied import one_database
-from tests.kit.sql import Process, deployment, put, put_secret, refused, revision, rows, value
+from tests.kit.sql import AN_HOUR_AGO, Process, deployment, put, put_secret, refused, revision, rows, value
 
 if TYPE_CHECKING:
     Session = psycopg.Connection[Any]
@@ -28,7 +28,7 @@ FAST = {
     "fallbacks": [{"provider": "anthropic", "model": "claude-haiku-4-5", "max_tokens": 100}],
 }
 CALLS = {
-    "minute": "2026-11-23T10:00:00+00:00",
+    "minute": AN_HOUR_AGO,
     "deployment_id": "openai/gpt-4o#1a2b3c4d",
     "role": "primary",
     "provider": "openai",

@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.kit.postgres.emptied import one_database
-from tests.kit.sql import Process, deployment, put, refused, rows, stop_clock, value
+from tests.kit.sql import AN_HOUR_AGO, Process, deployment, put, refused, rows, stop_clock, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ class TestReport:
         put(db, llm_provider="openai", llm_model="gpt-4o")
         process = Process(db)
         process.run(1, mode="poll_only", deployments=[deployment("openai", "gpt-4o")])
-        process.send(bye=True, usage=[usage("2026-11-23T10:00:00+00:00")])
+        process.send(bye=True, usage=[usage(AN_HOUR_AGO)])
         for view in ("instances", "active_config"):
             assert rows(db, f"SELECT * FROM liverouter.{view}") == []
         assert [p for p in rows(db, "SELECT * FROM liverouter.problems") if p["code"] >= "LR2"] == []
@@ -335,7 +335,7 @@ class TestUsage:
 
     def test_same_cell_twice_in_one_report_adds_up(self, db: Session) -> None:
         """A report that was put back together from two is taken."""
-        Process(db).run(0, usage=[usage("2026-11-23T10:00:00+00:00")] * 3)
+        Process(db).run(0, usage=[usage(AN_HOUR_AGO)] * 3)
         assert value(db, "SELECT calls FROM liverouter.usage_detail") == 3
 
     def test_minute_of_a_wrong_clock_is_brought_near(self, db: Session) -> None:
@@ -363,7 +363,7 @@ class TestCost:
         listener = connect()
         listener.execute(b"LISTEN liverouter")
         process = Process(db)
-        process.applied(0, usage=[usage("2026-11-23T10:00:00+00:00")])
+        process.applied(0, usage=[usage(AN_HOUR_AGO)])
         process.send(bye=True)
         assert list(listener.notifies(timeout=0)) == []
         assert value(db, "SELECT revision FROM liverouter.head") == 0
@@ -410,7 +410,7 @@ class TestPrune:
     def test_process_that_usage_names_stays_until_its_usage_goes(self, db: Session) -> None:
         """Last week's costs still say which service they were."""
         process = Process(db)
-        process.run(0, usage=[usage("2026-11-23T10:00:00+00:00")])
+        process.run(0, usage=[usage(AN_HOUR_AGO)])
         process.send(bye=True)
         process.silent_for(90_000)
         assert value(db, "SELECT liverouter.prune()") == 0

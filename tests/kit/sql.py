@@ -9,6 +9,7 @@ import hmac
 import secrets
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -18,7 +19,9 @@ from psycopg.types.json import Jsonb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
+
+# A minute that was counted; one that is older than a week would be brought near, to another one in each report.
+AN_HOUR_AGO: Final = (datetime.now(UTC) - timedelta(hours=1)).replace(second=0, microsecond=0).isoformat()
 
 _CLOCK: Final = "clock_timestamp()"
 _DEFINITIONS: Final = b"""
@@ -150,7 +153,7 @@ class Process:
             "state": "live" if applied_revision is not None else "initializing",
             "mode": "listen",
             "mode_cause": None,
-            "since": "2026-11-23T10:00:00+00:00",
+            "since": AN_HOUR_AGO,
             "epoch": value(self.db, "SELECT liverouter.epoch()"),
             "applied_revision": applied_revision,
             "generation": 1,
