@@ -5,7 +5,7 @@ import { hintOf, sentence, told } from "./words.js";
 
 const MINUTES = 30, WIDTH = 300, HEIGHT = 64;
 const KINDS = { primary: "answered by the primary", fallback: "answered by a fallback", failure: "failed attempts" };
-const HEALTH = /^LR32[0-7]$/, OF_ROWS = "LR326"; // codes
+const HEALTH = /^LR32[0-79]$/, OF_ROWS = "LR326"; // codes
 const FAILS = ["LR321", "LR323", "LR325"];
 const total = (points, name) => points.reduce((sum, point) => sum + point[name], 0);
 
