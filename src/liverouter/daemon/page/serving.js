@@ -43,7 +43,7 @@ function heading(name, deployments, state, health) {
 	const one = deployments.find((each) => !isDown(each)), label = one && `${one.provider}/${one.model}`;
 	const words = state === "failing" ? "no call is answered" : state === "failover" ? (one ? `failed over to ${label}` : "fails") : label ?? "";
 	return h("li", { class: "named", "data-model": name }, h("h3", {}, name), h("span", { class: { failing: "bad", failover: "warn" }[state] ?? "good" }, words),
-		deployments[0].revision && h("small", {}, `revision ${Math.max(...deployments.map((each) => each.revision ?? 0))}`), health.filter((problem) => !problem.deployment).map(line));
+		deployments[0].revision && h("small", {}, `revision ${Math.max(...deployments.map((each) => each.revision ?? 0))}`), health.filter((problem) => !problem.deployment).map((problem) => line({ ...problem, message: problem.message.replace(`${words} `, "") })));
 }
 
 function deployment(one, points, health) {
