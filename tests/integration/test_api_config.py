@@ -427,6 +427,19 @@ class TestCheck:
         assert {p["code"] for p in found["problems"]} == {"LR100"}
 
 
+class TestEmptiedHistory:
+    def test_config_without_a_history_says_how_to_mend_it(self, api: Api, admin: Admin, openai: StandIn) -> None:
+        """As somebody deleted it by hand; nobody has to read a log for it."""
+        api.save(**first(openai))
+        admin.execute("DELETE FROM liverouter.revision_log")
+        for path in ("/api/config", "/api/instances"):
+            answer = api.client.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "LR214"), path
+            assert answer.json()["hint"] == "Make the rows a revision: liverouter repair"
+        admin.execute("DELETE FROM liverouter.settings WHERE false")  # which is what it does
+        assert api.client.get("/api/config").status_code == 200
+
+
 class TestTry:
     def test_answer_names_who_served(self, api: Api, openai: StandIn) -> None:
         """A prompt is answered by the live model, and the answer says by which deployment."""

@@ -2,10 +2,27 @@
 
 SELECT liverouter.change_function(
     'liverouter.begin_edit(bigint, text, text)',
-    $old$            HINT = format('See what changed: SELECT * FROM liverouter.revision_diff(%s, %s). Then edit that revision.',
+    $old$            MESSAGE = (
+                SELECT format('the config is at revision %s, not %s: %s changed it at %s%s',
+                    l.revision, expected_revision,
+                    CASE WHEN l.author <> l.author_role THEN format('%s (%s)', l.author, l.author_role)
+                         ELSE l.author_role END,
+                    to_char(l.committed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
+                    coalesce(' UTC through ' || l.application_name, ' UTC'))
+                FROM liverouter.revision_log l WHERE l.revision = now_at),
+            HINT = format('See what changed: SELECT * FROM liverouter.revision_diff(%s, %s). Then edit that revision.',
                 least(expected_revision, now_at), greatest(expected_revision, now_at));
 $old$,
-    $new$            HINT = CASE
+    $new$            MESSAGE = coalesce((
+                SELECT format('the config is at revision %s, not %s: %s changed it at %s%s',
+                    l.revision, expected_revision,
+                    CASE WHEN l.author <> l.author_role THEN format('%s (%s)', l.author, l.author_role)
+                         ELSE l.author_role END,
+                    to_char(l.committed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
+                    coalesce(' UTC through ' || l.application_name, ' UTC'))
+                FROM liverouter.revision_log l WHERE l.revision = now_at),
+                format('the config is at revision %s, not %s', now_at, expected_revision)),
+            HINT = CASE
                 WHEN EXISTS (SELECT FROM liverouter.revision_log l WHERE l.revision = expected_revision)
                 THEN format('See what changed: SELECT * FROM liverouter.revision_diff(%s, %s). Then edit that revision.',
                     expected_revision, now_at)
@@ -53,4 +70,21 @@ $old$,
         RAISE EXCEPTION 'timeout_s is a number of seconds, 0 or more, not %', coalesce(timeout_s::text, 'NULL') USING
             ERRCODE = 'LR104', HINT = 'Leave it out to wait for 30 seconds; a day is the longest';
     END IF;
+$new$);
+
+-- An empty history is told: nothing leads back to what it held.
+SELECT liverouter.change_function(
+    'liverouter_internal.server_problems()',
+    $old$    UNION ALL
+    SELECT 'warning', 'LR214', t.tgrelid::regclass::text,
+$old$,
+    $new$    UNION ALL
+    SELECT 'warning', 'LR214', 'liverouter.revision_log',
+           format('it does not hold revision %s, the head: nobody sees who made it, and no rollback leads back to it', h.revision),
+           'Make the rows a revision: liverouter repair'
+    FROM liverouter.head h
+    WHERE NOT EXISTS (SELECT FROM liverouter.revision_log l WHERE l.revision = h.revision)
+      AND NOT row_security_active('liverouter.revision_log')
+    UNION ALL
+    SELECT 'warning', 'LR214', t.tgrelid::regclass::text,
 $new$);
