@@ -81,6 +81,7 @@ CODES: Final[dict[str, str]] = {
     "LR326": "a model is retired, or will be soon",
     "LR327": "a fallback reads less than calls are long",
     "LR328": "alerts are not delivered",
+    "LR329": "a fallback failed when it was last asked, a day ago or longer",
     "LR401": "no config is live yet",
     "LR402": "the client is closed",
     "LR403": "an instance rejected the revision",

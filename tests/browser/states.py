@@ -83,6 +83,7 @@ def every_state(dsn: str, browser: Browser, look: Callable[[Page, str], None]) -
         anthropic.fail(Failure.REFUSED)
         settings.ask("And now?")
         expect(page.locator("#serving")).to_contain_text("no call is answered")
+        expect(page.locator("#serving .named .health").first).to_contain_text("In 1 of 2 processes, since")  # not twice
         expect(page.locator("#answer")).to_contain_text("connection refused by")
         look(page, "down")
         refuse(settings, api)
@@ -142,6 +143,7 @@ def lose_the_database(settings: Settings, dsn: str, look: Callable[[Page, str], 
         expect(alarm).to_contain_text("Database lost at")
         expect(settings.bar).to_contain_text("Database lost at")
         expect(alarm.get_by_role("button")).to_have_count(0)  # where nothing can be saved, nothing can be rolled back
+        expect(settings.page.get_by_role("button", name="Roll back to revision")).to_have_count(0)  # nor in the history
         look(settings.page, "database-lost")
         let_in(admin, name)
     expect(alarm).not_to_contain_text("Database lost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -16,8 +17,19 @@ pytestmark = pytest.mark.timeout(600)  # seconds; all states in one sitting
 
 _OVERFLOW: Final = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _GROUND: Final = "getComputedStyle(document.body).backgroundColor"
+# How light each kind of call in the chart is, least first: 0 to 255, as without its hue.
+_GREYS: Final = """[...document.querySelectorAll("#chart rect[class]")].map((bar) => {
+    const [red, green, blue] = getComputedStyle(bar).fill.match(/[0-9]+/g).map(Number);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}).sort((a, b) => a - b)"""
 _SAYS: Final = ".notice, .fault, .verdict, .health, .help, label, #bar, #history, #answer, #state"
 _NOT_SAID: Final = ("litellm", "liverouter set", "liverouter check", "liverouter show", " utc", "'params'", ".;", ".)")
+
+
+def are_told_apart(page: Page, state: str) -> None:
+    """Fail where two kinds of calls in the chart are the same to whoever sees no colours, or a page that is greyed."""
+    greys = sorted({round(grey) for grey in page.evaluate(_GREYS)})
+    assert all(lighter - darker >= 30 for darker, lighter in pairwise(greys)), (state, greys)
 
 
 def judge(page: Page, state: str) -> None:
@@ -26,8 +38,10 @@ def judge(page: Page, state: str) -> None:
     text = " ".join(page.locator(_SAYS).all_inner_texts()).lower()
     assert [word for word in _NOT_SAID if word in text] == [], state
     light = page.evaluate(_GROUND)
+    are_told_apart(page, state)
     page.emulate_media(color_scheme="dark")
     assert page.evaluate(_GROUND) != light
+    are_told_apart(page, state)
     check_with_axe(page, f"{state}, dark", runOnly=["color-contrast"])
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(PHONE)

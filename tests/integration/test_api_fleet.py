@@ -357,6 +357,19 @@ class TestProcess:
         labels = '{deployment_id="openai/gpt-4o#1",model="gpt-4o",name="default",provider="openai",role="primary"}'
         assert {f"liverouter_failures_total{labels} 6.0", f"liverouter_failovers_total{labels} 3.0"} <= set(lines)
 
+    async def test_metrics_keep_what_they_last_read(self, dsn: str) -> None:
+        """Where processes can be read and problems cannot, none is gone: an alert would end by that."""
+        repository = SettingsRepository(url=dsn)
+        metrics = Metrics(repository=repository, registry=CollectorRegistry())
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            await connection.execute("INSERT INTO liverouter.settings VALUES ('llm_provider', '\"opnai\"')")
+            told = [line for line in (await metrics.scrape()).splitlines() if line.startswith(b"liverouter_problems{")]
+            assert told
+            await connection.execute("ALTER VIEW liverouter.problems_detail RENAME TO moved")
+            await connection.execute("ALTER VIEW liverouter.problems RENAME TO moved_as_well")
+            assert set(told) <= set((await metrics.scrape()).splitlines())
+        await repository.close()
+
     def test_openapi_names_every_route(self, shared: Api) -> None:
         """The document lists what there is, for other UIs."""
         paths = shared.get("/api/openapi.json")["paths"]

@@ -110,6 +110,16 @@ class TestNames:
         assert cli("diff", "2", "3").out.splitlines()[1].split() == ["setting", "llm_temperature", "0.5", "not", "set"]
         assert cli("diff", "1", "2", "--json").json[0]["new"]["model"] == "model-c"
 
+    def test_null_is_not_what_is_not_there(self, cli: Cli, db: Session) -> None:
+        """A setting may be null, which asks the environment for nothing; scripts are told of it apart."""
+        put(db, llm_temperature=None)
+        put(db, llm_temperature=0.5)
+        put(db, llm_temperature=None)
+        shown = [cli("diff", str(a), str(b)).out.splitlines()[1].split() for a, b in ((0, 1), (1, 2), (2, 3), (3, 0))]
+        assert [" ".join(line[2:]) for line in shown] == ["not set null", "null 0.5", "0.5 null", "null not set"]
+        (change,) = cli("diff", "0", "1", "--json").json
+        assert change == {"object": "setting", "key": "llm_temperature", "old": None, "new": None, "null": "new"}
+
     def test_watch_tells_the_member_that_differs(self) -> None:
         """As diff does."""
         change = {"object": "setting", "key": "llm:fast", "old": FAST, "new": FAST | {"temperature": 1}}

@@ -7,7 +7,7 @@ import pty
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,7 +15,7 @@ import pytest
 
 from liverouter.secrecy.sealing import Keyring, generate_key, open as unseal
 from tests.kit.postgres.emptied import one_database
-from tests.kit.sql import Process, put, put_secret, revision, rows, value
+from tests.kit.sql import Process, put, put_secret, refused, revision, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,13 +131,38 @@ class TestSet:
 
     def test_config_that_cannot_serve_yet_is_written_with_a_warning(self, cli: Cli) -> None:
         """A set-up takes several commands; the warning says what is still missing, and that this shell was asked."""
-        result = cli("set", "llm_provider=opnai", "llm_model=gpt-4o")
-        assert (result.code, result.out) == (0, "revision 1\n")
-        assert "warning: provider 'opnai' is not one of" in result.err
-        assert "hint: Did you mean 'openai'?" in result.err
         result = cli("set", "llm_provider=openai")
+        assert (result.code, result.out) == (0, "revision 1\n")
+        assert "warning: 'llm_model' is not set [LR100" in result.err
+        result = cli("set", "llm_model=gpt-4o")
         assert "warning: openai needs openai_api_key [LR102" in result.err.replace("'", "")
         assert "seen with this shell's environment" in result.err
+
+    @pytest.mark.parametrize(
+        ("key", "value", "code"),
+        [
+            ("llm_provider", "OpenAI", "LR101"),
+            ("llm_fallback_config", '{"provider": "opnai", "model": "m"}', "LR101"),
+            ("llm_fallback_config", '[{"provider": "openai"}]', "LR100"),
+            ("llm_fallback_config", '[{"provider": "openai", "model": "m", "modle": "n"}]', "LR106"),
+            ("llm:fast", '{"provider": "openai", "model": "m", "order": 2}', "LR104"),
+            ("llm:fast", '{"provider": "snowflake-cortex", "model": "m", "snowflake_user": "u"}', "LR107"),
+            ("llm_params", '{"verbosity": "loud"}', "LR104"),
+            ("llm_params", '{"extra_headers": {"x": 1}}', "LR103"),
+            ("llm_fallback_config", '{"provider": "anthropic", "model": "m"}', None),
+            ("llm_temperature", "null", None),
+        ],
+    )
+    def test_what_set_setting_refuses_is_refused_here(
+        self, cli: Cli, db: Session, key: str, value: str, code: str | None
+    ) -> None:
+        """What no process would take, whatever the other rows hold; by the same code, and nothing is written."""
+        result = cli("set", f"{key}={value}")
+        assert (result.code, revision(db)) == ((1, 0) if code else (0, 1))
+        assert code is None or f"[{code} at settings.{key}" in result.err
+        as_json = value if value[0] in "{[n" else f'"{value}"'
+        with refused(code) if code else nullcontext():
+            db.execute("SELECT liverouter.set_setting(%s, %s)", [key, as_json])
 
     def test_plain_secret_in_the_fallback_is_refused(self, cli: Cli, db: Session) -> None:
         """Nothing is stored, the hint says how to do it, the secret is not repeated, not even with -v."""
@@ -407,7 +432,7 @@ class TestWriterRole:
     ) -> None:
         """With liverouter_writer alone every write works, waits included; nothing is told that it may not see."""
         url = ("--database-url", login("liverouter_writer"))
-        result = cli("set", "llm_provider=opnai", "--secret", "openai_api_key", "--wait", *url, stdin=SECRET)
+        result = cli("set", "llm_provider=openai", "--secret", "openai_api_key", "--wait", *url, stdin=SECRET)
         assert (result.code, result.out, result.err) == (0, "revision 1\nlive in every instance\n", "")
         assert cli("set", "llm_provider=openai", "llm_temperature=0.2", *url).out == "revision 2\n"
         assert cli("set", "llm_provider=openai", *url).out == "nothing changed: still revision 2\n"

@@ -197,6 +197,18 @@ class TestDeployments:
         tell(process, failing(ago_s=70), answered(1))
         assert seen(db) == [("warning", "LR321", f"default, {PRIMARY}")], "which the next call asks first"
 
+    def test_fallback_that_nobody_asked_for_a_day_may_have_been_mended(self, db: Session, process: Process) -> None:
+        """What is not known any more is no fault: it is told as such until somebody asks it."""
+        denied = "PermissionDeniedError 403"
+        tell(process, answered(1), failing(denied, 86_000))
+        assert seen(db) == [("warning", "LR325", f"default, {FALLBACK}")]
+        tell(process, answered(1), failing(denied, 87_000))
+        (told,) = found(db)
+        assert tuple(told[name] for name in SEEN) == ("info", "LR329", f"default, {FALLBACK}")
+        assert denied in told["message"]
+        tell(process, answered(1), answered(1))
+        assert found(db) == []
+
     def test_fallback_that_is_asked_again_and_again_fails_until_it_answers(self, db: Session, process: Process) -> None:
         """Where rows have idle deployments asked its failure is no news after a minute, and stands."""
         db.execute("INSERT INTO liverouter.probes VALUES (%s, clock_timestamp())", [FALLBACK])

@@ -17,6 +17,7 @@ from liverouter.config.settings import SETTINGS
 from liverouter.config.validate import validate
 from liverouter.providers import PROVIDERS
 from liverouter.revision import Rows
+from tests.kit.judges import GOOD, JUDGED, KEYS, assert_alike, by_database, by_process, problems_of
 from tests.kit.leaks import LEDGER
 from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import Process, deployment, put, refused, revision, rows, value
@@ -26,19 +27,12 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from liverouter.errors import Problem
-
     Session = psycopg.Connection[Any]
 
 emptied, dsn, db = one_database()
 
 on_both_servers = pytest.mark.servers("embedded", "debian")
 
-GOOD: Final = {"llm_provider": "openai", "llm_model": "gpt-4o"}
-KEYS: Final = Environment({"OPENAI_API_KEY": "k1", "ANTHROPIC_API_KEY": "k2", "AZURE_OPENAI_API_KEY": "k3"})
-# What the database can see of rows alone.
-SEEN: Final = frozenset({"LR100", "LR101", "LR103", "LR104", "LR105", "LR106", "LR107", "LR110"})
-JUDGED: Final = "SELECT code, object, hint FROM liverouter_internal.judge_settings(%s)"
 HOLE: Final = re.compile(
     r"/(?=\s|$)|(?<!\w)''|\s[,;:]|[:,;]\s*$|[:,] ?[,;]|  |\binf\b|\bNone\b|\(\)|\[\]"
 )  # of a missing part
@@ -72,34 +66,6 @@ members = st.dictionaries(
 entries = st.builds(
     lambda provider, rest: {"provider": provider, "model": "n", **rest}, st.sampled_from([*PROVIDERS, "opnai"]), members
 )
-
-
-def problems_of(config: dict[str, Any]) -> list[Problem]:
-    """Return what a process with keys says of rows, but for what a provider needs: that may be the environment's."""
-    raw = Rows("e", 1, "c", datetime(2026, 11, 23, tzinfo=UTC), 0.0, config, {})
-    found = validate(raw, environment=KEYS, keyring=None).problems
-    return [p for p in found if p.code in SEEN and " needs " not in p.message]
-
-
-def by_process(config: dict[str, Any]) -> set[tuple[str, str]]:
-    """Return code and place of what a process with keys says of rows."""
-    return {(p.code, p.where) for p in problems_of(config)}
-
-
-def by_database(db: Session, config: dict[str, Any]) -> set[tuple[str, str]]:
-    """Return code and place of what the database says of rows."""
-    found = rows(db, JUDGED, Jsonb(config))
-    return {(row["code"], row["object"]) for row in found}
-
-
-def assert_alike(db: Session, config: dict[str, Any]) -> None:
-    """Fail where one takes rows that the other refuses, or the database keeps back what a process says.
-
-    It may say more at once: a process looks no further at a deployment that it cannot make.
-    """
-    told, said = by_database(db, config), by_process(config)
-    assert said <= told
-    assert bool(said) == bool(told)
 
 
 def assert_whole(texts: Iterable[object]) -> None:
@@ -149,7 +115,7 @@ class TestTogether:
             ({"lm_model": "m"}, {("LR106", "settings.lm_model")}),
             ({"theme": "dark", "billing.currency": "x"}, set()),
             ({"llm_fallback_config": []}, set()),
-            ({"llm_fallback_config": [{"provider": "openai", "model": "n"}] * 21}, {("LR104", "")}),
+            ({"llm_fallback_config": [{"provider": "openai", "model": f"n{n}"} for n in range(21)]}, {("LR104", "")}),
             ({"llm_provider": "snowflake-cortex", "snowflake_user": "u"}, {("LR107", "settings.snowflake_user")}),
             ({"snowflake_user": "u"}, set()),
         ],

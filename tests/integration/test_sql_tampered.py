@@ -13,7 +13,7 @@ from liverouter.postgres import migrate
 from liverouter.postgres.migration_run import directory
 from tests.kit import patience
 from tests.kit.postgres.emptied import one_database
-from tests.kit.sql import put, put_secret, rows, value
+from tests.kit.sql import put, put_secret, refused, rows, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,3 +177,18 @@ class TestLeftOver:
         assert migrate.upgrade(dsn, echo=said.append) == migrate.HEAD
         assert said == ["forgot older revisions of the schema, as of a restore: 0014_goodbye"]
         assert rows(db, "SELECT version_num FROM liverouter.alembic_version") == [{"version_num": migrate.HEAD}]
+
+
+class TestEmptiedHistory:
+    def test_head_that_the_history_does_not_hold_is_told(self, db: Session, cli: Callable[..., Any]) -> None:
+        """Gone as soon as the rows are a revision; until then a lost update is told all the same."""
+        put(db, llm_provider="openai", llm_model="gpt-4o")
+        db.execute(b"DELETE FROM liverouter.revision_log")
+        (problem,) = told(db)
+        assert (problem["severity"], problem["object"]) == ("warning", "liverouter.revision_log")
+        with refused("LR211") as lost:
+            db.execute(b"SELECT liverouter.begin_edit(0)")
+        assert lost.message == "the config is at revision 1, not 0"
+        assert problem["hint"] == "Make the rows a revision: liverouter repair"
+        assert cli("repair").code == 0
+        assert told(db) == []

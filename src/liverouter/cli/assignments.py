@@ -14,7 +14,7 @@ from liverouter.config.environment import Environment
 from liverouter.config.kinds import Setting, SettingValueError, parse
 from liverouter.config.plain_secrets import plain_secrets
 from liverouter.config.settings import ALERT_WEBHOOK, NAMED_MODEL, SETTINGS, names_a_model
-from liverouter.config.validate import hint_for
+from liverouter.config.validate import hint_for, validate
 from liverouter.config.values import Values, clip
 from liverouter.errors import ConfigError, Problem, did_you_mean
 from liverouter.providers import REJECTED
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PROVIDER: Final = re.compile(r"[a-z][a-z0-9-]{0,40}")
+# Of one row alone, whatever the others, the secrets and the environment hold; LR100 is of members alone.
+_OF_ONE_ROW: Final = ("LR100", "LR101", "LR103", "LR104", "LR105", "LR106", "LR107")
 _NO_ROWS: Final = Rows("", 0, "", datetime.min.replace(tzinfo=UTC), 0.0, {}, {})
 
 
@@ -33,7 +35,8 @@ def parse_assignments(pairs: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         click.UsageError: an argument has no ``=``, or names a key twice.
-        ConfigError: unknown settings, secrets, and values of a wrong type or out of range; all of them, no value shown.
+        ConfigError: unknown settings and providers, secrets, values of a wrong type or out of range, entries that lack
+            something; all of them, no value shown. `liverouter.set_setting()` refuses the same.
     """
     changes: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -83,7 +86,7 @@ def _value(key: str, value: str) -> tuple[Any, list[Problem]]:
         return None, [exc.problem]
     if unfit := plain_secrets(key, parsed, where) or looked_up(parsed, where):
         return None, unfit
-    return parsed, [] if parsed is None else _misfits(setting, parsed, where)
+    return parsed, [] if parsed is None else _misfits(setting, parsed, where) or _faults(key, parsed)
 
 
 def _misfits(setting: Setting, value: Any, where: str) -> list[Problem]:
@@ -91,6 +94,14 @@ def _misfits(setting: Setting, value: Any, where: str) -> list[Problem]:
     values = Values(_NO_ROWS, Environment({}), None)
     values.checked(replace(setting, severity="error"), value, where)  # whoever writes it can write another one
     return values.problems
+
+
+def _faults(key: str, value: Any) -> list[Problem]:
+    """Return what no process takes of the row *key* by itself: an unknown provider, and what its members hold."""
+    place = f"settings.{key}"
+    found = validate(replace(_NO_ROWS, settings={key: value}), environment=Environment({}), keyring=None).problems
+    within = [p for p in found if p.severity == "error" and p.code in _OF_ONE_ROW and p.where.startswith(place)]
+    return [p for p in within if p.code != "LR100" or p.where.endswith((".provider", ".model"))]
 
 
 def _unknown(key: str, where: str) -> Problem:

@@ -15,13 +15,19 @@ _NOT_SET: Final = "not set"
 
 
 def show_changes(changes: Iterable[Mapping[str, Any]]) -> None:
-    """Print *changes*, each with `object`, `key`, `old` and `new`, as a table: a line for each member that differs."""
+    """Print *changes*, as `SettingsRepository.diff` gives them, as a table: a line for each member that differs."""
     lines = [
         {"object": change["object"], "key": key, "old": _shown(old), "new": _shown(new)}
         for change in changes
-        for key, old, new in parts(change["key"], change["old"], change["new"])
+        for key, old, new in told(change["key"], change)
     ]
     show_table(lines, _DIFF)
+
+
+def told(name: str, change: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the `parts` of *change*, whose place is *name*; a setting that is null is "null", and None is none."""
+    old, new = ("null" if change.get("null") == side else change[side] for side in ("old", "new"))
+    yield from parts(name, old, new)
 
 
 def parts(key: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

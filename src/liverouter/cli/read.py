@@ -217,7 +217,8 @@ def history_command(*, limit: int, as_json: bool, database_url: str | None) -> N
 def diff_command(*, a: int, b: int, as_json: bool, database_url: str | None) -> None:
     """Show what differs between revisions A and B.
 
-    Of secrets the fingerprints are shown; "-" is what is not there.
+    Of secrets the fingerprints are shown. "not set" is what is not there; "null" is a setting that says "no value",
+    so that the environment is not asked either.
 
     \b
     Example:

@@ -116,6 +116,7 @@ def apply_command(*, file: TextIO, dry_run: bool, database_url: str | None, how:
         problems = [*_strangers(exported), *_missing(exported, rows), *found]
         changes = [
             {"object": "setting", "key": name, "old": before.get(name), "new": exported.settings.get(name)}
+            | _null(name, before, exported.settings)
             for name in (*exported.settings, *gone)
             if name not in before or name not in exported.settings or before[name] != exported.settings[name]
         ]
@@ -259,6 +260,11 @@ def _missing(exported: Exported, rows: Rows) -> list[Problem]:
             message = f"secret '{shown}' is another one here, {stored.fingerprint}, than where this was exported"
             problems.append(Problem("LR121", message, f"secrets.{shown}", "", "info"))
     return problems
+
+
+def _null(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Return the member that names which of both has null as the setting *name*; none where neither has."""
+    return next(({"null": side} for side, held in (("old", old), ("new", new)) if held.get(name, "") is None), {})
 
 
 def _tell_trial(changes: list[dict[str, Any]], problems: list[Problem], *, as_json: bool) -> None:

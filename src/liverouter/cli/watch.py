@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from liverouter.bus import Bus
-from liverouter.cli.changes import parts
+from liverouter.cli.changes import told
 from liverouter.cli.output import say, show_json, show_problems, text, who
 from liverouter.cli.session import access, database_options, json_option
 from liverouter.errors import DatabaseError
@@ -232,7 +232,7 @@ def _lines(fact: Mapping[str, Any]) -> list[str]:
 def _change(change: Mapping[str, Any]) -> list[str]:
     """Return a line for each part of a setting that differs, or for a secret."""
     name = f"secret {change['key']}" if change["object"] == "secret" else change["key"]
-    return [f"{key}: {text(old)} → {text(new)}" for key, old, new in parts(name, change["old"], change["new"])]
+    return [f"{key}: {text(old)} → {text(new)}" for key, old, new in told(name, change)]
 
 
 def _tell_trouble(event: Event) -> None:

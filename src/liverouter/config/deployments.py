@@ -95,7 +95,7 @@ class _Deployments:
             ("llm_provider", provider, "anthropic"),
             ("llm_model", model, "claude-sonnet-4-6"),
         ):
-            if value is None and not any(p.where == self.values.origin(name) for p in self.values.problems):
+            if value is None and not any(p.where.startswith(self.values.origin(name)) for p in self.values.problems):
                 hint = f"Set it: liverouter set {name}={example}"
                 self.values.report("LR100", f"'{name}' is not set", f"settings.{name}", hint)
         where = self.values.origin("llm_provider")

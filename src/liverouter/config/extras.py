@@ -32,14 +32,14 @@ _OF_CREDENTIALS: Final = frozenset(  # words in the name of what is a credential
         *("credentials", "jwt", "key", "passphrase", "passwd", "password", "secret", "signature", "token"),
     )
 )
-_OF_HTTP: Final = frozenset(  # which the client sets, and by which a request could go elsewhere
+OF_HTTP: Final = frozenset(  # which the client sets, and by which a request could go elsewhere
     (
         *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect"),
         *("forwarded", "host", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer"),
         *("transfer-encoding", "upgrade", "via", "x-forwarded-host"),
     )
 )
-_OF_OURS: Final = frozenset(  # members of a body, or what a library would take for its own in place of one
+OF_OURS: Final = frozenset(  # members of a body, or what a library would take for its own in place of one
     (
         *(
             "messages",
@@ -82,7 +82,7 @@ def read_headers(values: Values, given: Any, where: str) -> dict[str, str] | Non
         return None
     for name, text in given.items():
         place = f"{where}.{clip(name)}"
-        if not _HEADER.fullmatch(name) or name.lower() in _OF_HTTP:
+        if not _HEADER.fullmatch(name) or name.lower() in OF_HTTP:
             values.report("LR104", "no header can be set by this name", place, "Remove it")
         elif _is_of_credential(name) or (isinstance(text, str) and (_SCHEME.match(text) or looks_like_key(text))):
             values.report("LR110", _NO_CREDENTIAL, place, _STORE)
@@ -110,7 +110,7 @@ def read_body(values: Values, given: Any, where: str, taken: Callable[[str], boo
     before = len(values.problems)
     values.is_reported(plain_secrets("extra_body", given, where))
     for name in given:
-        if name in _OF_OURS or taken(name):
+        if name in OF_OURS or taken(name):
             hint = "Remove it: settings and parameters have a place of their own"
             values.report("LR104", f"'{clip(name)}' cannot be set here", f"{where}.{clip(name)}", hint)
     if any(_is_credential(name, node) for name, node, _ in _nodes(given)):

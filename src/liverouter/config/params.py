@@ -12,17 +12,15 @@ from liverouter.config.kinds import Setting, kind_of
 from liverouter.config.settings import PARAMS_HINT
 from liverouter.config.values import Values, clip
 from liverouter.errors import did_you_mean
-from liverouter.providers.parameters import ALIASES, EFFORTS, typed
+from liverouter.providers.parameters import ALIASES, EFFORTS, THINKING, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Read = Callable[[Values, Any, str], Any]
 
-_MOST_STOPS: Final = 16
+MOST_STOPS: Final = 16
 _LONGEST_STOP: Final = 500  # characters
-_BUDGET: Final = Setting("budget_tokens", "integer", "", None, 1, 1_000_000)
-_OF_THINKING: Final = ("type", "budget_tokens", "display")
 _BESIDE: Final = ("temperature", "max_tokens")  # which have members and rows of their own
 
 
@@ -33,7 +31,7 @@ class Param:
     Attributes:
         wanted: what it takes, for people.
         read: (values, value, place) -> the value as it is kept; None after a report.
-        setting: the type and the range that the database judges by; None for more than one type.
+        setting: the type and the range that the database judges by; None for `stop`, a text or a list of such.
         words: those that it takes; empty for anything else.
     """
 
@@ -75,8 +73,8 @@ def _object(name: str, wanted: str, read: Read) -> Param:
 def _stop(values: Values, value: Any, place: str) -> list[str] | None:
     if (texts := _typed(values, "stop", value, place)) is None:
         return None
-    if not 0 < len(texts) <= _MOST_STOPS or not all(_is_stop(text) for text in texts):
-        hint = f"Write up to {_MOST_STOPS} texts of up to {_LONGEST_STOP} characters, none of them blank"
+    if not 0 < len(texts) <= MOST_STOPS or not all(_is_stop(text) for text in texts):
+        hint = f"Write up to {MOST_STOPS} texts of up to {_LONGEST_STOP} characters, none of them blank"
         values.report("LR104", "these are too many texts, blank ones or too long ones", place, hint)
         return None
     return list(texts)
@@ -90,15 +88,14 @@ def _thinking(values: Values, value: Any, place: str) -> dict[str, Any] | None:
     if (thinking := _typed(values, "thinking", value, place)) is None:
         return None
     before = len(values.problems)
-    if strangers := [name for name in thinking if name not in _OF_THINKING]:
-        values.report(
-            "LR106", f"'{clip(strangers[0])}' is not known here", place, f"It knows {', '.join(_OF_THINKING)}"
-        )
-    if (budget := thinking.get("budget_tokens")) is not None:
-        values.checked(_BUDGET, budget, f"{place}.budget_tokens")
-    if "display" in thinking and thinking["display"] not in ("summarized", "omitted"):
-        values.report("LR104", "the word is not known", f"{place}.display", "Write one of summarized, omitted")
-    return None if values.errors(before) else dict(thinking)
+    said = {name: member for name, member in thinking.items() if member is not None}
+    if strangers := [name for name in said if name not in OF_THINKING]:
+        hint = f"It knows {', '.join(OF_THINKING)}"
+        values.report("LR106", f"'{clip(strangers[0])}' is not known here", place, hint)
+    for name, param in OF_THINKING.items():
+        if name in said:
+            param.read(values, said[name], f"{place}.{name}")
+    return None if values.errors(before) else said
 
 
 def _typed(values: Values, name: str, value: Any, place: str) -> Any:
@@ -110,6 +107,16 @@ def _typed(values: Values, name: str, value: Any, place: str) -> Any:
         return None
 
 
+OF_THINKING: Final[Mapping[str, Param]] = MappingProxyType(
+    {
+        member.name: member
+        for member in (
+            _word("type", *THINKING),
+            _number("budget_tokens", 1, 1_000_000, whole=True),
+            _word("display", "summarized", "omitted"),
+        )
+    }
+)
 _OTHERS: Final = {"stop": "a text or a list of texts", "thinking": "what says how to think"}
 
 PARAMS: Final[Mapping[str, Param]] = MappingProxyType(
@@ -122,7 +129,7 @@ PARAMS: Final[Mapping[str, Param]] = MappingProxyType(
                 "thinking", '{"type": "enabled", "budget_tokens": 2048}, or type "adaptive" or "disabled"', _thinking
             ),
             _number("seed", 0, 2**31 - 1, whole=True),
-            Param("stop", f"a text, or a list of up to {_MOST_STOPS}", _stop, None),
+            Param("stop", f"a text, or a list of up to {MOST_STOPS}", _stop, None),
             _number("frequency_penalty", -2, 2),
             _number("presence_penalty", -2, 2),
             _word("verbosity", "low", "medium", "high"),

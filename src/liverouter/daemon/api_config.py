@@ -122,7 +122,12 @@ async def read_revisions(context: Using, limit: Annotated[int, Query(ge=1, le=10
     return await context.desired.history(limit)
 
 
-@router.get("/diff", response_model=list[shapes.Change], responses=documented(404, 422, 503))
+@router.get(
+    "/diff",
+    response_model=list[shapes.Change],
+    response_model_exclude_unset=True,
+    responses=documented(404, 422, 503),
+)
 async def read_diff(context: Using, a: shapes.Revision, b: shapes.Revision) -> list[dict[str, Any]]:
     """What differs between two revisions; of a secret the fingerprint."""
     return await context.desired.diff(a, b)

@@ -13,7 +13,7 @@ from liverouter.config.plain_secrets import plain_secrets
 from liverouter.config.settings import SETTINGS, names_a_model, shown
 from liverouter.config.validate import validate
 from liverouter.daemon.models import Checked, Config, Draft, FromEnvironment, RevisionRow, Saved, StoredSecret
-from liverouter.daemon.problem_details import ProblemModel
+from liverouter.daemon.problem_details import ProblemModel, newest
 from liverouter.engine.check import check
 from liverouter.errors import ConfigError, ConflictError, DatabaseError, Problem, did_you_mean
 from liverouter.postgres.repository import UNSET
@@ -50,27 +50,27 @@ class Desired:
         """Return the stored config: revision, author, rows and secrets of one revision.
 
         Raises:
-            DatabaseError: it cannot be read, or others save faster than it can be read.
+            DatabaseError: it cannot be read, others save faster than it can be read, or the history is empty.
         """
         for _ in range(_MOST_ATTEMPTS):
             raw = await self._repository.read()
-            newest = (await self._repository.history(limit=1))[0]
+            row = newest(await self._repository.history(limit=1))
             secrets = await self._repository.secrets()
             if await self._repository.head() == raw.head:
-                return self._config(raw, newest, secrets)
+                return self._config(raw, row, secrets)
         hint = "Try again, and see in GET /api/revisions who saves so often"
         raise DatabaseError("the settings change while they are read", code="LR208", where="settings", hint=hint)
 
-    def _config(self, raw: Rows, newest: dict[str, Any], secrets: list[dict[str, Any]]) -> Config:
-        """Return *raw* as the API shows it; *newest* is its row of the history, *secrets* what is told of each."""
+    def _config(self, raw: Rows, row: dict[str, Any], secrets: list[dict[str, Any]]) -> Config:
+        """Return *raw* as the API shows it; *row* is that of the history, *secrets* what is told of each."""
         ids = self._keyring.ids if self._keyring else ()
         environment = Environment()
         return Config(
             revision=raw.revision,
             committed_at=raw.committed_at,
-            author=newest["author"],
-            role=newest["role"],
-            comment=newest["comment"],
+            author=row["author"],
+            role=row["role"],
+            comment=row["comment"],
             settings={name: _shown(shown(name, value)) for name, value in raw.settings.items() if _is_plain(name)},
             secrets={
                 row["name"]: StoredSecret(opens=row["key_id"] in ids, **{k: v for k, v in row.items() if k != "name"})
@@ -143,12 +143,12 @@ class Desired:
 
     async def conflict(self, expected_revision: int | None) -> dict[str, Any]:
         """Return the members that a 412 has beside its Problem: `current`, a RevisionRow, and `changes` since then."""
-        newest = (await self._repository.history(limit=1))[0]
+        current = newest(await self._repository.history(limit=1))
         try:
-            changes = await self._repository.diff(expected_revision or 0, newest["revision"])
+            changes = await self._repository.diff(expected_revision or 0, current["revision"])
         except DatabaseError:
             changes = []  # the history does not hold the expected revision: it was pruned, or an older backup restored
-        return {"current": RevisionRow.model_validate(newest).model_dump(mode="json"), "changes": changes}
+        return {"current": RevisionRow.model_validate(current).model_dump(mode="json"), "changes": changes}
 
     async def history(self, limit: int) -> list[dict[str, Any]]:
         """Return the newest *limit* revisions, newest first."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ValidationError
 
 from liverouter.daemon.models_fleet import Instance, Serving, UsagePoint
-from liverouter.daemon.problem_details import UNFORESEEN, problem_models
+from liverouter.daemon.problem_details import UNFORESEEN, newest, problem_models
 from liverouter.errors import DatabaseError
 from liverouter.loops.wakeup import Wakeup
 from liverouter.revision import DEFAULT_NAME
@@ -95,8 +95,12 @@ class Fleet:
             return []
 
     async def head(self) -> Row:
-        """Return the newest row of view `rollout`: the head revision, and how it comes to the processes."""
-        return (await self._repository.rollout(limit=1))[0]
+        """Return the newest row of view `rollout`: the head revision, and how it comes to the processes.
+
+        Raises:
+            DatabaseError: it cannot be read, or the history is empty.
+        """
+        return newest(await self._repository.rollout(limit=1))
 
 
 class Watch:

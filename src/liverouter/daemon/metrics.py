@@ -76,11 +76,12 @@ class Metrics:
         for row in await self._repository.instances():
             state = row["state"] if row["state"] in _STATES else "unknown"
             states[state] = states.get(state, 0) + 1
+        problems = await self._repository.problems()  # before the old ones go: it may fail
         self._instances.clear()
         for state, number in states.items():
             self._instances.labels(state).set(number)
         self._problems.clear()
-        for problem in await self._repository.problems():
+        for problem in problems:
             self._problems.labels(problem["severity"], problem["code"]).inc()
         since = max(self._began, self._clock() - _LOOK_BACK)
         try:

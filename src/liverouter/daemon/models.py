@@ -305,3 +305,7 @@ class Change(BaseModel):
     key: str
     old: Any = Field(description="null: it was not there. Of a secret the fingerprint, and where it may be sent.")
     new: Any
+    null: Literal["old", "new"] | None = Field(
+        default=None,
+        description="Which of both is a setting that is null, and not one that was not there; else left out.",
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse
 
-from liverouter.errors import CODES, MOST_PROBLEMS, ConfigError, LiveRouterError, NotReadyError, Problem
+from liverouter.errors import CODES, MOST_PROBLEMS, ConfigError, DatabaseError, LiveRouterError, NotReadyError, Problem
 from liverouter.secrecy.redaction import mask
 
 if TYPE_CHECKING:
@@ -71,6 +71,18 @@ class ApiError(LiveRouterError):
         """Keep *status* and *headers* for the answer; the rest is as in LiveRouterError."""
         super().__init__(message, code=code, where=where, hint=hint)
         self.status, self.headers = status, dict(headers or {})
+
+
+def newest(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the first of *rows*, of the history or of what came of each revision, newest first.
+
+    Raises:
+        DatabaseError: there is none, as somebody has emptied the history (LR214).
+    """
+    if rows:
+        return rows[0]
+    hint = "Make the rows a revision: liverouter repair"
+    raise DatabaseError("the history is empty", code="LR214", where="liverouter.revision_log", hint=hint)
 
 
 def problem_models(rows: Iterable[dict[str, Any]]) -> list[ProblemModel]:

@@ -170,10 +170,13 @@ class SettingsRepository:
     async def diff(self, a: int, b: int) -> list[dict[str, Any]]:
         """Return what differs between two revisions: object, key, old, new; of secrets the fingerprints.
 
+        None is what was not there, unless the row has a member `null`, "old" or "new": that one is JSON null.
+
         Raises:
             DatabaseError: there is no such revision (LR213).
         """
-        return await self._rows(sql.DIFF, a, b)
+        rows = await self._rows(sql.DIFF, a, b)
+        return [row if row["null"] else {name: row[name] for name in ("object", "key", "old", "new")} for row in rows]
 
     async def rollback(
         self,

@@ -176,7 +176,9 @@ setting_specs = Table(
     Column("may_be_list", Boolean, nullable=False),
     Column("hint", Text, nullable=False),
     Column("severity", Text, nullable=False, server_default="error"),
-    CheckConstraint("scope IN ('row', 'member', 'param')", name="setting_specs_scope"),
+    Column("words", ARRAY(Text)),
+    Column("refused", ARRAY(Text)),
+    CheckConstraint("scope IN ('row', 'member', 'param', 'part', 'thinking', 'model')", name="setting_specs_scope"),
 )
 
 processes = Table(

@@ -68,7 +68,10 @@ STORED_SECRETS: Final = """
     FROM liverouter.secrets s ORDER BY s.name
 """
 HISTORY: Final = "SELECT * FROM liverouter.revisions_detail ORDER BY revision DESC LIMIT $1"
-DIFF: Final = "SELECT * FROM liverouter.revision_diff($1::bigint, $2::bigint)"
+DIFF: Final = """
+    SELECT d.*, CASE WHEN d.old = 'null' THEN 'old' WHEN d.new = 'null' THEN 'new' END AS null
+    FROM liverouter.revision_diff($1::bigint, $2::bigint) d
+"""
 INSTANCES: Final = "SELECT * FROM liverouter.instances_detail ORDER BY app, host, pid, instance LIMIT 10000"
 # Bounded, and fair: a process that reports much hides no other. The first deployment of each comes before any second.
 ACTIVE_CONFIG: Final = """

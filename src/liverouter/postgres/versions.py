@@ -27,6 +27,7 @@ REVISIONS: Final = (
     "0018_vendors",
     "0019_turns",
     "0020_words",
+    "0021_judges",
 )
 HEAD: Final = REVISIONS[-1]
 # What the names of a database's roles begin with: by a function's text, which a login without any right can read, too.

@@ -73,7 +73,7 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(  # what providers and libr
     }
 )
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # the least first
-_THINKING: Final = ("adaptive", "disabled", "enabled")
+THINKING: Final = ("adaptive", "disabled", "enabled")
 REASONING: Final = frozenset({"reasoning_effort", "thinking"})  # one wish in two ways of saying it
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _PARAMETERS: Final = frozenset[str]()
@@ -242,7 +242,7 @@ def _texts(value: Any) -> list[str] | None:
 
 
 def _thinking(value: Any) -> Any:
-    if not isinstance(value, dict) or value.get("type") not in _THINKING:
+    if not isinstance(value, dict) or value.get("type") not in THINKING:
         return None
     budget = value.get("budget_tokens")
     return value if type(budget) is int or (budget is None and value["type"] != "enabled") else None

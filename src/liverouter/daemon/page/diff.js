@@ -42,9 +42,10 @@ function* fallbacks(path, before, after) {
 // An entry's members beside provider and model, which its name says.
 const without = ({ provider, model, ...rest } = {}) => rest;
 
-function* partsOf({ object, key, old, new: now }) {
+function* partsOf({ object, key, old, new: now, null: nothing }) {
 	const label = labelOf(key);
-	if (object === "secret") yield [[`Key ${label}`], old, now];
+	if (nothing && typeof (old ?? now ?? "") !== "object") yield [[label], nothing === "old" ? NO_VALUE : old, nothing === "new" ? NO_VALUE : now];
+	else if (object === "secret") yield [[`Key ${label}`], old, now];
 	else if (object === "origins") yield [[`Where key ${label} may go`], old, now];
 	else if (key === "llm_fallback_config") yield* fallbacks([], old, now);
 	else if (key.startsWith("llm:") || key === "llm_params") {
@@ -61,4 +62,5 @@ export function diffTable(changes) {
 	return rows.length ? h("table", {}, h("thead", {}, h("tr", {}, ["What", "Before", "After"].map((text) => h("th", { scope: "col" }, text)))), h("tbody", {}, rows)) : h("p", { class: "quiet" }, "No difference.");
 }
 
-const shown = (value) => (value == null ? "not set" : h("code", {}, typeof value === "string" ? value : JSON.stringify(value, null, 1)));
+const NO_VALUE = Symbol("of a setting that is null");
+const shown = (value) => (value == null ? "not set" : value === NO_VALUE ? "no value" : h("code", {}, typeof value === "string" ? value : JSON.stringify(value, null, 1)));

@@ -42,6 +42,7 @@ export class Notices {
 		}
 		show($("alarm"), ...alarms);
 		document.body.classList.toggle("lost", Boolean(lost));
+		document.body.classList.toggle("outage", Boolean(this.outage));
 	}
 
 	// The Problems that are shown neither beside a field nor beside a process.

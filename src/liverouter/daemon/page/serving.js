@@ -5,7 +5,7 @@ import { hintOf, sentence, told } from "./words.js";
 
 const MINUTES = 30, WIDTH = 300, HEIGHT = 64;
 const KINDS = { primary: "answered by the primary", fallback: "answered by a fallback", failure: "failed attempts" };
-const HEALTH = /^LR32[0-7]$/, OF_ROWS = "LR326"; // codes
+const HEALTH = /^LR32[0-79]$/, OF_ROWS = "LR326"; // codes
 const FAILS = ["LR321", "LR323", "LR325"];
 const total = (points, name) => points.reduce((sum, point) => sum + point[name], 0);
 
@@ -43,7 +43,7 @@ function heading(name, deployments, state, health) {
 	const one = deployments.find((each) => !isDown(each)), label = one && `${one.provider}/${one.model}`;
 	const words = state === "failing" ? "no call is answered" : state === "failover" ? (one ? `failed over to ${label}` : "fails") : label ?? "";
 	return h("li", { class: "named", "data-model": name }, h("h3", {}, name), h("span", { class: { failing: "bad", failover: "warn" }[state] ?? "good" }, words),
-		deployments[0].revision && h("small", {}, `revision ${Math.max(...deployments.map((each) => each.revision ?? 0))}`), health.filter((problem) => !problem.deployment).map(line));
+		deployments[0].revision && h("small", {}, `revision ${Math.max(...deployments.map((each) => each.revision ?? 0))}`), health.filter((problem) => !problem.deployment).map((problem) => line({ ...problem, message: problem.message.replace(`${words} `, "") })));
 }
 
 function deployment(one, points, health) {

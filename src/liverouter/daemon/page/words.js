@@ -46,7 +46,7 @@ const INSTEAD = { // of hints that name a command, by code
 	LR100: "Fill it in", LR101: "Choose one of the list", LR102: "Enter it here", LR110: "Enter a key in the field for keys alone, where it is sealed",
 	LR111: "Mend the address, or enter the key again for this one", LR112: "Write the value itself; a key belongs into the field for keys", LR113: "Enter the whole key file of a service account",
 	LR115: "Add a model of that name, or have the application ask for another", LR201: "This page goes on as soon as it answers", LR302: "Check asks each deployment once and says more",
-	LR320: "Check asks each of them once and says more", LR323: "Enter one that works", LR324: "“Ask idle deployments” has it asked now and then", LR325: "Check asks it once and says more",
+	LR320: "Check asks each of them once and says more", LR323: "Enter one that works", LR324: "“Ask idle deployments” has it asked now and then", LR325: "Check asks it once and says more", LR329: "“Ask idle deployments” has it asked now and then",
 	LR401: "Choose provider and model, and save", LR501: "Have this server started with a keyring", LR503: "Enter it again",
 };
 const ADMINS = /^LR20[2-9]/; // only whoever runs the server can mend these, and by a command
