@@ -62,6 +62,7 @@ _FOR_AN_OPERATOR: Final = frozenset({401, 402, 403, 404})
 _LIBRARIES: Final = frozenset(
     {"json", "litellm", "httpx", "httpx2", *(name for spec in PROVIDERS.values() for name in spec.libraries)}
 )
+_PUZZLED: Final = (AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
 _TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _BY_STATUS: Final[Mapping[int, Kind]] = {
     400: "invalid_request",
@@ -167,14 +168,17 @@ def verdict_of(error: BaseException) -> Verdict | None:
 def is_unsendable(error: BaseException) -> bool:
     """Tell whether *error*, raised before anything was sent, says that a library could not write the request.
 
-    What a message points to and cannot be fetched counts as well, and a text that is no UTF-8. Not so where Google's
-    credentials gave no token, where time ran out, and where the caller's own code failed.
+    What a message points to and cannot be fetched counts as well, a text that is no UTF-8, and what a library's code
+    could not make sense of, with whatever bare error of Python's. Not so where Google's credentials gave no token,
+    where time ran out, and where the caller's own code failed.
     """
     if any(_is_of_a_token(link) for link in _line(error)):
         return False
     if isinstance(error, OSError | UnicodeEncodeError):
         return not isinstance(error, TimeoutError)
-    return is_of_a_library(error) and cause_of(error).is_worth_a_retry
+    if is_of_a_library(error):
+        return cause_of(error).is_worth_a_retry
+    return isinstance(error, _PUZZLED) and not isinstance(error, CallError) and _is_raised_by_a_library(error)
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -289,6 +293,12 @@ def _is_of_a_token(link: BaseException) -> bool:
         return True
     frames = traceback.walk_tb(link.__traceback__)
     return any(frame.f_globals.get("__name__", "").startswith(_OF_TOKENS) for frame, _ in frames)
+
+
+def _is_raised_by_a_library(error: BaseException) -> bool:
+    """Tell whether *error* came out of LangChain's code for a provider, or out of a library that it calls."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(name.startswith("langchain_") or name.partition(".")[0] in _LIBRARIES for name in modules)
 
 
 def _names_behind(error: BaseException) -> set[str]:
