@@ -192,6 +192,16 @@ class TestOperator:
             assert (world.primary.hits - before, world.cooling_s()) == (1, 30)
         world.primary.heal()
 
+    def test_pause_that_the_provider_asks_for_is_kept(self, world: World) -> None:
+        """By every library alike, up to the configured time."""
+        for asked_s, length_s in ((7, 7), (90, 30), (0, 0)):
+            world.primary.fail(Failure.RATE_LIMIT_RETRY_AFTER, retry_after_s=asked_s)
+            for method in ("invoke", "stream"):
+                world.clock.tick(1_000)
+                assert world.call(method).role == "fallback"
+                assert world.cooling_s() == pytest.approx(length_s)
+        world.primary.heal()
+
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_error_called_a_success_is_read_by_its_words(self, attack: Attack, method: str) -> None:
         """In a 200, as the body or as the first event of a stream: asked once, cools at once, typed."""

@@ -8,11 +8,8 @@ from. litellm gives 500 to what it could not reach, could not read and could not
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import re
-import time
 import traceback
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -22,6 +19,8 @@ from liverouter.routing.meanings import Verdict, verdict_on
 from liverouter.secrecy.leaving import chain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from liverouter.routing.said import Said
 
 Kind = Literal[
@@ -194,7 +193,7 @@ def cause_of(error: BaseException, *, answered: bool = True) -> Cause:
     """
     name = type(error).__name__
     if (verdict := verdict_of(error)) is not None:
-        return Cause(name, verdict.status, _retry_after_s(error))
+        return Cause(name, verdict.status, verdict.retry_after_s)
     if not answered and not isinstance(error, CallError | OSError) and not is_of_a_library(error):
         return Cause(name, _FIRST_ERROR)
     statuses = (getattr(error, "status_code", None), getattr(error, "code", None))  # Google's library calls it a code
@@ -204,7 +203,7 @@ def cause_of(error: BaseException, *, answered: bool = True) -> Cause:
             status = {"authentication": _UNAUTHORIZED, "timeout": _TIMEOUT}.get(kind, _SERVER_ERROR)
         elif status == _SERVER_ERROR and not _names_behind(error).isdisjoint(_TIMEOUTS):
             status = _TIMEOUT
-    return Cause(name, status, _retry_after_s(error))
+    return Cause(name, status)
 
 
 def kind_of(error: BaseException) -> Kind | None:
@@ -322,20 +321,3 @@ def _line(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         link = link.__cause__ or link.__context__
-
-
-def _retry_after_s(error: BaseException) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None without one."""
-    for source in (error, getattr(error, "response", None)):
-        headers = getattr(source, "litellm_response_headers", None) or getattr(source, "headers", None)
-        if not isinstance(headers, Mapping) or not isinstance(text := headers.get("retry-after"), str):
-            continue
-        try:
-            return max(0.0, float(text))
-        except ValueError:
-            pass
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except (ValueError, OverflowError):  # no date, or one whose zone is any number of hours away
-            continue
-    return None
