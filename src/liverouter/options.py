@@ -266,7 +266,7 @@ def _read_named_file(environ: Mapping[str, str], variable: str) -> str:
     if not (path := environ.get(variable, "").strip()):
         return ""
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise OptionsError(
             f"{path} cannot be read: {type(exc).__name__}", where=variable, hint="Name a text file this user may read"

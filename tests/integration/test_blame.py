@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from langchain_core import exceptions as core
 from langchain_core.messages import HumanMessage
+from pydantic import BaseModel
 
 from liverouter.routing.answer_errors import RefusedError, UnsentError
 from liverouter.testing import Failure, StandIn, service_account_json
@@ -81,9 +82,18 @@ SAID: Final[dict[str, tuple[Any, type[Exception]]]] = {  # an error that only an
 PICTURE: Final[Any] = [
     HumanMessage([{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": "no address"}}])
 ]
-UNWRITABLE: Final[list[tuple[str, Any]]] = [  # what litellm fails to write for a provider
-    ("vertex-ai", PICTURE),
-    ("snowflake claude", PICTURE),
+FILM: Final[Any] = [HumanMessage([{"type": "video", "base64": "AAAA", "mime_type": "video/mp4"}])]
+SOUND: Final[Any] = [HumanMessage([{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}])]
+NO_PICTURE: Final[Any] = [HumanMessage([{"type": "image_url"}])]
+UNWRITABLE: Final[list[tuple[str, str, Any]]] = [  # what a library fails to write for a provider
+    ("litellm", "vertex-ai", PICTURE),
+    ("litellm", "snowflake claude", PICTURE),
+    ("litellm", "openai", FILM),
+    ("native", "vertex-ai", PICTURE),
+    ("native", "vertex-ai", NO_PICTURE),
+    ("native", "openai", FILM),
+    ("native", "anthropic", FILM),
+    ("native", "anthropic", SOUND),
 ]
 ECHOES: Final = (MONEY, LOCATION, "This organization has been disabled.", "unknown model", "API key not valid")
 
@@ -182,6 +192,16 @@ class TestOperator:
             assert (world.primary.hits - before, world.cooling_s()) == (1, 30)
         world.primary.heal()
 
+    def test_pause_that_the_provider_asks_for_is_kept(self, world: World) -> None:
+        """By every library alike, up to the configured time."""
+        for asked_s, length_s in ((7, 7), (90, 30), (0, 0)):
+            world.primary.fail(Failure.RATE_LIMIT_RETRY_AFTER, retry_after_s=asked_s)
+            for method in ("invoke", "stream"):
+                world.clock.tick(1_000)
+                assert world.call(method).role == "fallback"
+                assert world.cooling_s() == pytest.approx(length_s)
+        world.primary.heal()
+
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_error_called_a_success_is_read_by_its_words(self, attack: Attack, method: str) -> None:
         """In a 200, as the body or as the first event of a stream: asked once, cools at once, typed."""
@@ -214,10 +234,21 @@ class TestCaller:
         assert not attack.cooling()
         assert isinstance(attack.error(method), core.ModelInvalidRequestError)
 
-    @pytest.mark.parametrize(("dialect", "messages"), UNWRITABLE)
-    def test_request_that_litellm_cannot_write_is_its_own_fault(self, dialect: str, messages: Any) -> None:
-        """One typed error that says so, from the first call on; nobody is asked, and nobody cools."""
-        with World(dialect, litellm_num_retries=2, litellm_allowed_fails=1, litellm_cooldown_time=30) as world:
+    @pytest.mark.parametrize(("engine", "dialect", "messages"), UNWRITABLE)
+    def test_request_that_a_library_cannot_write_is_its_own_fault(
+        self, engine: str, dialect: str, messages: Any
+    ) -> None:
+        """One typed error that says so, from the first call on; nobody is asked, and nobody cools.
+
+        So it is with an error of the library's own, and with the bare one of Python's that LangChain's classes raise.
+        """
+        with World(
+            dialect,
+            litellm_enable=ENGINES[engine],
+            litellm_num_retries=2,
+            litellm_allowed_fails=1,
+            litellm_cooldown_time=30,
+        ) as world:
             for method in ("invoke", "stream"):
                 with pytest.raises(UnsentError, match=r"nothing was sent: .* \[LR308 at ") as caught:
                     ask(world.model, method, messages, disable_fallbacks=True)
@@ -261,11 +292,15 @@ class TestCaller:
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_caller_s_own_error_stays_as_it_is(self, method: str) -> None:
         """What no library raised keeps its class, and cools nobody."""
-        with World(
-            "vertex-ai", fallback="vertex-ai", litellm_enable=False, litellm_allowed_fails=1, litellm_cooldown_time=30
-        ) as world:
-            with pytest.raises(ValueError, match="Media string") as caught:
-                ask(world.model, method, PICTURE)
+
+        class Arguments(BaseModel):
+            @classmethod
+            def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
+                raise ValueError("of the caller")
+
+        with World("openai", litellm_enable=False, litellm_allowed_fails=1, litellm_cooldown_time=30) as world:
+            with pytest.raises(ValueError, match="of the caller") as caught:
+                ask(world.model, method, tools=[Arguments], disable_fallbacks=True)
             assert type(caught.value) is ValueError
             assert (world.primary.hits, world.cooling_s()) == (0, 0)
 

@@ -131,6 +131,7 @@ class TestLive:
         assert KEY not in result.out
         table = cli("check", "--live").out
         assert "openai/gpt-5.4" in table
+        assert all(float(line.split()[-1]) > 0 for line in table.splitlines()[1:3])  # a hundredth of a cent, too
         assert revision(configured) == 1
 
     @pytest.mark.usefixtures("configured")

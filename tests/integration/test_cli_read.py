@@ -194,6 +194,19 @@ class TestHistory:
         assert cli("diff", "2", "2").out == "revisions 2 and 2 are the same\n"
         assert "LR213" in cli("diff", "1", "9").err
 
+    def test_numbers_are_shown_as_they_are(self, cli: Cli, db: Session) -> None:
+        """Whatever they are rounded to reads as another value: 0.25 is not 0.2, and a weight of 0.01 is not 0."""
+        put(db, llm_temperature=0.25, llm_weight=0.01, llm_max_tokens=1000)
+        put(db, llm_temperature=0.29, llm_weight=1.0, llm_max_tokens=1e6)
+        shown = [line.split()[1:] for line in cli("diff", "1", "2").out.splitlines()[1:]]
+        assert sorted(shown) == [
+            ["llm_max_tokens", "1000", "1000000"],
+            ["llm_temperature", "0.25", "0.29"],
+            ["llm_weight", "0.01", "1"],
+        ]
+        settings = {line.split()[0]: line.split()[1] for line in cli("show", "--settings").out.splitlines() if line}
+        assert (settings["llm_temperature"], settings["llm_max_tokens"]) == ("0.29", "1000000")
+
     def test_instances_tell_state_and_reason(self, cli: Cli, db: Session) -> None:
         """Each process, what it applied and rejected, and why."""
         assert cli("instances").out == "no process runs a client\n"

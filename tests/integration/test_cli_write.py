@@ -267,7 +267,8 @@ class TestSecret:
     def test_same_secret_again_changes_nothing(self, cli: Cli) -> None:
         """Sealing is random, so the stored one is compared by its content."""
         cli("set", "--secret", "anthropic_api_key", stdin=SECRET)
-        assert cli("set", "--secret", "anthropic_api_key", stdin=SECRET).out == "nothing changed: still revision 1\n"
+        for text in (SECRET, f"\ufeff{SECRET}\r\n"):  # as Windows writes it
+            assert cli("set", "--secret", "anthropic_api_key", stdin=text).out == "nothing changed: still revision 1\n"
         assert cli("set", "--secret", "anthropic_api_key", stdin=f"{SECRET}2").out == "revision 2\n"
 
     def test_damaged_secret_is_replaced_by_the_same_value(self, cli: Cli, db: Session, key: str) -> None:
@@ -499,6 +500,8 @@ class TestOrigins:
             ("vertex_ai_credentials", "not json", "LR103"),
             ("openai_api_key", "sk-one-line\nand another", "LR123"),
             ("snowflake_token", "sk-\u200b0123456789", "LR123"),
+            ("openai_api_key", '"sk-0123456789"', "LR123"),
+            ("azure_openai_ad_token", "Bearer ey0123456789", "LR123"),
             ("llm_alert_webhook", "http://hooks.example/a-path-nobody-may-know", "LR105"),
         ],
     )

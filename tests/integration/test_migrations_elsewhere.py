@@ -78,7 +78,15 @@ ODD = {
     "quote_all_identifiers": "on",
     "plpgsql.extra_errors": "shadowed_variables",
     "lock_timeout": "7s",
+    "statement_timeout": "1h",
 }
+# Has the database note how long each statement that defines something may take.
+WATCH = b"""
+    CREATE TABLE seen (tag text, timeout text);
+    CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO public.seen VALUES (tg_tag, current_setting('statement_timeout')); END $$;
+    CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note()
+"""
 READ = f"SELECT name, current_setting(name) AS value FROM unnest(ARRAY{list(ODD)}) name"
 FILTERS = "from liverouter.postgres.host import include_name, include_object"
 
@@ -100,10 +108,12 @@ class TestHost:
     ) -> None:
         """In its transaction, with its `op` as it was; twice does no harm, and `liverouter migrate` finds it done.
 
-        However the database has the server read statements; what follows in the transaction is read so again.
+        However the database has the server read statements; what follows in the transaction is read so again. Ours may
+        take longer than the database allows.
         """
         name = psycopg.conninfo.conninfo_to_dict(empty_dsn)["dbname"]
         with psycopg.connect(empty_dsn, autocommit=True) as db:
+            db.execute(WATCH)
             for setting, odd in ODD.items():
                 db.execute(f"ALTER DATABASE \"{name}\" SET {setting} = '{odd}'".encode())
         config = host(tmp_path, empty_dsn, start=start, ends=f'op.execute("CREATE TABLE notes AS {READ}")')
@@ -113,6 +123,7 @@ class TestHost:
         with psycopg.connect(empty_dsn, autocommit=True) as db, psycopg.connect(dsn) as other:
             assert value(db, "SELECT id FROM things") == 100
             assert {row["name"]: row["value"] for row in rows(db, "SELECT * FROM notes")} == ODD
+            assert value(db, "SELECT array_agg(DISTINCT timeout) FROM seen WHERE tag = 'CREATE VIEW'") == ["0"]
             assert put(db, llm_model="m") == 1
             told = "SELECT * FROM liverouter.providers ORDER BY name"
             assert rows(db, told) == rows(other, told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -251,6 +252,24 @@ class TestByLitellm:
         assert request.path.startswith("/model/meta.llama3-8b-instruct-v1:0/")
         assert "Credential=AKID-of-the-row/" in request.headers["authorization"]
         assert "/eu-west-1/bedrock/" in request.headers["authorization"]
+
+    def test_bedrock_without_its_package_is_told_when_it_is_built(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fallback is left out, a primary rejected; not at the first call, by litellm."""
+        monkeypatch.setitem(sys.modules, "boto3", None)
+        _, rows = stage.by_litellm("groq/llama-3.3-70b-versatile")
+        held = {
+            "api_base": stage.compatible.base_url,
+            "aws_region_name": "eu-west-1",
+            "api_key": {"secret": "aws_id"},
+        }
+        entry = {"provider": "litellm", "model": "bedrock/m", "litellm_params": held}
+        stage.put(rows | {"llm_fallback_config": entry})
+        assert len(stage.live.generation().chats) == 1
+        assert served(stage.model.invoke("hi"))["role"] == "primary"
+        with pytest.raises(ConfigError, match=r"litellm/bedrock/m needs the package 'boto3'.* pip install 'boto3'"):
+            stage.put({"llm_provider": "litellm", "llm_model": "bedrock/m", "litellm_params": held})
 
     def test_key_of_the_environment_stays_there(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         """A row without a key sends none, though litellm would find one."""

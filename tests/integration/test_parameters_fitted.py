@@ -209,6 +209,8 @@ class TestCalls:
             ("response_format", "json"),
             ("max_retries", "two"),
             ("timeout", "soon"),
+            ("timeout", 0),
+            ("timeout", -1.0),
             ("extra_body", []),
         ],
     )

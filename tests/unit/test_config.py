@@ -172,7 +172,7 @@ class TestSources:
     def test_file_named_by_the_environment_serves_the_secret(self, tmp_path: Path) -> None:
         """``<NAME>_FILE`` is read, as container platforms mount secrets."""
         path = tmp_path / "key"
-        path.write_text("sk-ant-file\n")
+        path.write_text("\ufeffsk-ant-file\n")  # with the mark that Windows puts before a text
         deployment = accepted(PRIMARY, {"ANTHROPIC_API_KEY_FILE": str(path)}).primary
         assert deployment.secrets["anthropic_api_key"].reveal() == "sk-ant-file"
         assert deployment.credential_source == f"file {path}"

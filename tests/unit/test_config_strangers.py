@@ -360,7 +360,13 @@ class TestGoogleCredentials:
 
 
 class TestKeysThatCannotBeSent:
-    @pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk-\u200b1", "sk-a\u2026z", "sk-\u00fc", "sk-\x00", "sk-a\r\n\tb"])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            *("sk-a\nsk-b", "sk-\u200b1", "sk-a\u2026z", "sk-\u00fc", "sk-\x00", "sk-a\r\n\tb"),
+            *('"sk-1"', "'sk-1'", "Bearer sk-1", "bearer  sk-1"),
+        ],
+    )
     @pytest.mark.parametrize("provider", [name for name in CONFIGS if name != "vertex-ai"])
     def test_key_that_no_header_holds_is_told_before_it_is_needed(self, provider: str, key: str) -> None:
         """Stored or of the environment, of the primary, an entry or a named model: LR123, and nothing is repeated.

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from liverouter.routing.causes import Cause, cause_of
 from liverouter.routing.cooldowns import Cooldown, Cooldowns, Limits
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LIMITS = Limits(allowed_fails=3, cooldown_time_s=60.0)
 DEPLOYMENT = "openai/gpt-4o#0"
@@ -37,9 +34,8 @@ def failure(status: int, retry_after_s: float | None = None) -> Cause:
 class ProviderError(Exception):
     """An error as provider libraries raise them."""
 
-    def __init__(self, status: Any = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, status: Any = None) -> None:
         self.status_code = status
-        self.response = type("Response", (), {"headers": headers})() if headers is not None else None
 
 
 class RefreshError(Exception):
@@ -80,27 +76,6 @@ class TestCause:
         cause = cause_of(raised(ProviderError(status), behind))
         assert (cause.name, cause.status) == ("ProviderError", read)
         assert str(cause) == f"ProviderError {read}"
-
-    @pytest.mark.parametrize(
-        ("headers", "seconds"),
-        [
-            ({}, None),
-            ({"retry-after": "7"}, 7.0),
-            ({"retry-after": "1.5"}, 1.5),
-            ({"retry-after": "-3"}, 0.0),
-            ({"retry-after": "soon"}, None),
-            ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
-        ],
-    )
-    def test_retry_after_is_read_as_seconds(self, headers: Mapping[str, str], seconds: float | None) -> None:
-        """A number, a date that is past, and nonsense."""
-        assert cause_of(ProviderError(429, headers)).retry_after_s == seconds
-
-    def test_retry_after_date_in_the_future_is_that_far_away(self) -> None:
-        """A date counts from now."""
-        seconds = cause_of(ProviderError(429, {"retry-after": "Fri, 21 Oct 2095 07:28:00 GMT"})).retry_after_s
-        assert seconds is not None
-        assert seconds > 60 * 60 * 24 * 365
 
     @pytest.mark.parametrize("status", [500, 502, 503, 529])
     def test_server_errors_are_worth_a_retry(self, status: int) -> None:

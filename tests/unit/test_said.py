@@ -49,6 +49,44 @@ class TestError:
         assert len(said_by(400, body({"message": "n" * 5_000})).message) == 300
 
 
+class TestPause:
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({}, None),
+            ({"retry-after": "7"}, 7.0),
+            ({"retry-after": "1.5"}, 1.5),
+            ({"retry-after": "-3"}, 0.0),
+            ({"retry-after": "soon"}, None),
+            ({"retry-after": "nan"}, None),
+            ({"retry-after": "3, 5"}, None),
+            ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+            ({"retry-after": "Mon, 01 Jan 2020 00:00:00 +99999999999999999999"}, None),
+            ({"retry-after-ms": "1500"}, 1.5),
+            ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+            ({"retry-after-ms": "soon", "retry-after": "1"}, 1.0),
+        ],
+    )
+    def test_header_is_read_as_seconds(self, headers: dict[str, str], seconds: float | None) -> None:
+        """A number, milliseconds, a date that is past, and nonsense; whatever body comes along."""
+        for content in (b"", body(OPENAI)):
+            assert said_by(429, content, headers).retry_after_s == seconds
+
+    def test_date_in_the_future_is_that_far_away(self) -> None:
+        """A date counts from now."""
+        seconds = said_by(429, b"", {"retry-after": "Fri, 21 Oct 2095 07:28:00 GMT"}).retry_after_s
+        assert seconds is not None
+        assert seconds > 60 * 60 * 24 * 365
+
+    @pytest.mark.parametrize(("delay", "seconds"), [("34s", 34.0), ("1.5s", 1.5), ("1m", None), (5, None), ("s", None)])
+    def test_google_says_it_in_the_body(self, delay: object, seconds: float | None) -> None:
+        """Among the details of its error; a header wins."""
+        details = [{"reason": "QUOTA"}, {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
+        content = body({"error": {"code": 429, "message": "m", "details": details}})
+        assert said_by(429, content).retry_after_s == seconds
+        assert said_by(429, content, {"retry-after": "2"}).retry_after_s == 2
+
+
 class TestCalledASuccess:
     @pytest.mark.parametrize(
         ("document", "status"),

@@ -58,6 +58,8 @@ def ours(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, own in _OURS.items():
         if name in named:
             named.setdefault(own, named.pop(name))
+    if named.get("timeout", 1) <= 0:  # no provider answers in no time, and none is to blame for it
+        raise ParameterError("timeout", "a positive number")
     return named
 
 

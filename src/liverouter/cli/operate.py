@@ -21,7 +21,7 @@ from liverouter.options import load
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from liverouter.engine.check import CheckReport
+    from liverouter.engine.check import CheckReport, DeploymentCall
     from liverouter.postgres.repository import SettingsRepository
 
 _CALL: Final = {
@@ -202,12 +202,21 @@ def _extra(names: str) -> Iterator[None]:
         raise click.ClickException(message) from exc
 
 
+def _row(call: DeploymentCall) -> dict[str, Any]:
+    """Return *call* as a row of the table, its figures as long as people read them."""
+    figures = {
+        "duration_ms": round(call.duration_ms),
+        "cost_usd": None if call.cost_usd is None else f"{call.cost_usd:.6f}",
+    }
+    return call.as_dict() | {"deployment": f"{call.provider}/{call.model}"} | figures
+
+
 def _show_report(report: CheckReport, *, draft: bool) -> None:
     """Print *report* for people: what is wrong on standard error, answers and the verdict on standard output."""
     show_problems(report.problems, err=True)
     show_problems((call.problem for call in report.calls if call.problem), err=True)
     if answered := [call for call in report.calls if call.problem is None]:
-        show_table([call.as_dict() | {"deployment": f"{call.provider}/{call.model}"} for call in answered], _CALL)
+        show_table([_row(call) for call in answered], _CALL)
     what = f"revision {report.revision}" + (" with the draft over it" if draft else "")
     if report.ok:
         say(f"{what} would serve: {', '.join(report.deployments)}")

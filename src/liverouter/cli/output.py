@@ -94,7 +94,7 @@ def text(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case float():
-            return f"{value:.1f}".removesuffix(".0")
+            return f"{value:.15g}"
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
         case str():

@@ -285,7 +285,7 @@ def _read_secrets(names: Sequence[str]) -> dict[str, Secret]:
     if len(names) > 1:
         raise click.UsageError("standard input holds one secret: give one --secret, or type them on a terminal")
     try:
-        value = sys.stdin.read().strip()
+        value = sys.stdin.read().removeprefix("\ufeff").strip()  # the mark that Windows puts before a text
     except UnicodeDecodeError:
         raise click.UsageError(f"standard input is not text: pipe the value of '{names[0]}' in") from None
     if not value:

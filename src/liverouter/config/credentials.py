@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _NONE: Final = "none"  # the source of no credential, which may go anywhere
 _KEY: Final = re.compile(r"[\x20-\x7e]+")  # what a header can hold; libraries call anything else a fault of the request
+_QUOTES: Final = ("'", '"')
+_NO_QUOTES: Final = "Take them away: they are part of the value in a file of variables that no shell reads"
 _COPY: Final = "Copy it again, from where it was made: a key is one line of letters, digits and signs"
 
 
@@ -158,9 +160,14 @@ def secret_faults(name: str, secret: Secret) -> list[Problem]:
 
 def _unsendable(secret: Secret, what: str, place: str) -> Problem | None:
     """Return that *secret*, which *what* names, cannot be sent in a header, None where it can."""
-    if _KEY.fullmatch(secret.reveal()):
-        return None
-    return Problem("LR123", f"{what} holds a line break, or a character that no key has", place, _COPY)
+    text = secret.reveal()
+    if not _KEY.fullmatch(text):
+        return Problem("LR123", f"{what} holds a line break, or a character that no key has", place, _COPY)
+    if text[0] in _QUOTES and text[-1] == text[0]:
+        return Problem("LR123", f"{what} stands in quotes", place, _NO_QUOTES)
+    if text.lower().startswith("bearer "):
+        return Problem("LR123", f"{what} begins with 'Bearer'", place, "Take that away: each request has it already")
+    return None
 
 
 def _opened(values: Values, name: str) -> Secret | None:

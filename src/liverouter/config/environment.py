@@ -77,7 +77,7 @@ class Environment:
             return None
         shown = path.encode(errors="backslashreplace").decode()[:200]
         try:
-            text = Path(path).read_text(encoding="utf-8").strip()
+            text = Path(path).read_text(encoding="utf-8-sig").strip()  # Windows puts a mark before a text
         except (OSError, ValueError) as exc:  # ValueError: what is in it, or the path itself, is no UTF-8
             return EnvironmentValue("", f"file {shown}", f"{shown} cannot be read ({type(exc).__name__})")
         # An empty file is an error and no missing secret: whoever replaces a secret truncates the file first.

@@ -38,7 +38,7 @@ class UrlFile:
             OptionsError: the file cannot be read.
         """
         try:
-            return self.path.read_text(encoding="utf-8").strip()
+            return self.path.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as exc:
             raise OptionsError(
                 f"{self.path} cannot be read: {type(exc).__name__}",

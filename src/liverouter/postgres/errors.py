@@ -41,7 +41,11 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "42703": ("LR206", "a column of schema liverouter is missing", _MIGRATE),
     "42501": ("LR207", "this database role lacks a right", _RIGHTS),
     "P0002": ("LR208", "liverouter.head has lost its row, or row-level security hides it", f"As the owner: {_HEAD}"),
-    "25006": ("LR209", "this database takes no writes: a standby, or set read-only", "Name the primary in the DSN"),
+    "25006": (
+        "LR209",
+        "this database takes no writes: a standby, or set read-only",
+        "Name the primary in the DSN, or reset default_transaction_read_only of this database and role",
+    ),
     "22": (
         "LR212",
         "the database cannot store a value",

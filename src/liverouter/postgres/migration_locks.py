@@ -68,11 +68,13 @@ class Waits:
     holders: Sequence[Any] = field(default=())
 
     def begin(self, connection: Connection) -> None:
-        """Note the session of *connection*; have statements of its transaction wait no longer than the lock timeout."""
+        """Note the session of *connection*; have its transaction wait for a lock as long as said, and work for longer.
+
+        The time that a database or a role allows a statement is meant for those of applications.
+        """
+        timeouts = text("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', :value, true)")
+        connection.execute(timeouts, {"value": f"{self.lock_timeout_s}s"})
         self.pid = connection.scalar(text("SELECT pg_backend_pid()")) or 0
-        connection.execute(
-            text("SELECT set_config('lock_timeout', :value, true)"), {"value": f"{self.lock_timeout_s}s"}
-        )
 
     def explained(self, exc: Exception) -> DatabaseError:
         """Return what *exc* means, which ended the run; where a lock was not to be had, who holds it."""

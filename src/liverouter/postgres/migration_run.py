@@ -68,7 +68,7 @@ def running(context: MigrationContext, echo: Callable[[str], None], role_prefix:
 @contextmanager
 def session_of_a_host(connection: Connection) -> Iterator[None]:
     """Give the transaction of *connection* back, after the block, the settings of its session that a run changes."""
-    names = ("lock_timeout", *_READ_AS)
+    names = ("lock_timeout", "statement_timeout", *_READ_AS)
     former = {name: connection.scalar(text("SELECT current_setting(:name, true)"), {"name": name}) for name in names}
     yield
     _set(connection, former)

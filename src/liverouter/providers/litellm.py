@@ -7,6 +7,7 @@ take from the machine by itself, files, roles and logins, is refused.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from types import MappingProxyType
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _PART: Final = r"[A-Za-z0-9][A-Za-z0-9_.:@+-]{0,127}"
 _MODEL: Final = re.compile(rf"[a-z][a-z0-9_-]{{0,40}}(?:/{_PART}){{1,6}}")
 _BEDROCK: Final = "bedrock"
+_SIGNS: Final = "boto3"  # what litellm calls Bedrock by; some versions of litellm bring it along
 _BASES: Final[Mapping[str, str]] = MappingProxyType(  # where litellm calls them; said to it, or it asks the environment
     {
         _BEDROCK: "https://bedrock-runtime.{aws_region_name}.amazonaws.com",  # and ".cn" in China
@@ -163,11 +165,14 @@ def _params(deployment: Deployment) -> dict[str, Any]:
 
     Raises:
         ConfigError: the environment holds what litellm would use in place of the keys (LR119).
+        ModuleNotFoundError: what litellm signs its requests by is not installed; it would say so at the first call.
     """
     params = {"model": deployment.model, **deployment.settings, "api_base": deployment.endpoint}
     params |= {name: secret.reveal() for name, secret in deployment.secrets.items()}
     if _vendor(deployment.model) != _BEDROCK:
         return {"api_key": _NO_KEY} | params
+    if importlib.util.find_spec(_SIGNS) is None:
+        raise ModuleNotFoundError(f"{_SIGNS} is not installed", name=_SIGNS)
     # The environment would else have the last word on it.
     params["aws_bedrock_runtime_endpoint"] = deployment.endpoint
     if "api_key" in params:

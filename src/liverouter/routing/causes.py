@@ -8,11 +8,8 @@ from. litellm gives 500 to what it could not reach, could not read and could not
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import re
-import time
 import traceback
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -22,6 +19,8 @@ from liverouter.routing.meanings import Verdict, verdict_on
 from liverouter.secrecy.leaving import chain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from liverouter.routing.said import Said
 
 Kind = Literal[
@@ -62,6 +61,7 @@ _FOR_AN_OPERATOR: Final = frozenset({401, 402, 403, 404})
 _LIBRARIES: Final = frozenset(
     {"json", "litellm", "httpx", "httpx2", *(name for spec in PROVIDERS.values() for name in spec.libraries)}
 )
+_PUZZLED: Final = (AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
 _TOO_LONG: Final = re.compile("prompt is too long|maximum context length|exceeds the maximum number of tokens")
 _BY_STATUS: Final[Mapping[int, Kind]] = {
     400: "invalid_request",
@@ -167,14 +167,17 @@ def verdict_of(error: BaseException) -> Verdict | None:
 def is_unsendable(error: BaseException) -> bool:
     """Tell whether *error*, raised before anything was sent, says that a library could not write the request.
 
-    What a message points to and cannot be fetched counts as well, and a text that is no UTF-8. Not so where Google's
-    credentials gave no token, where time ran out, and where the caller's own code failed.
+    What a message points to and cannot be fetched counts as well, a text that is no UTF-8, and what a library's code
+    could not make sense of, with whatever bare error of Python's. Not so where Google's credentials gave no token,
+    where time ran out, and where the caller's own code failed.
     """
     if any(_is_of_a_token(link) for link in _line(error)):
         return False
     if isinstance(error, OSError | UnicodeEncodeError):
         return not isinstance(error, TimeoutError)
-    return is_of_a_library(error) and cause_of(error).is_worth_a_retry
+    if is_of_a_library(error):
+        return cause_of(error).is_worth_a_retry
+    return isinstance(error, _PUZZLED) and not isinstance(error, CallError) and _is_raised_by_a_library(error)
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -190,7 +193,7 @@ def cause_of(error: BaseException, *, answered: bool = True) -> Cause:
     """
     name = type(error).__name__
     if (verdict := verdict_of(error)) is not None:
-        return Cause(name, verdict.status, _retry_after_s(error))
+        return Cause(name, verdict.status, verdict.retry_after_s)
     if not answered and not isinstance(error, CallError | OSError) and not is_of_a_library(error):
         return Cause(name, _FIRST_ERROR)
     statuses = (getattr(error, "status_code", None), getattr(error, "code", None))  # Google's library calls it a code
@@ -200,7 +203,7 @@ def cause_of(error: BaseException, *, answered: bool = True) -> Cause:
             status = {"authentication": _UNAUTHORIZED, "timeout": _TIMEOUT}.get(kind, _SERVER_ERROR)
         elif status == _SERVER_ERROR and not _names_behind(error).isdisjoint(_TIMEOUTS):
             status = _TIMEOUT
-    return Cause(name, status, _retry_after_s(error))
+    return Cause(name, status)
 
 
 def kind_of(error: BaseException) -> Kind | None:
@@ -291,6 +294,12 @@ def _is_of_a_token(link: BaseException) -> bool:
     return any(frame.f_globals.get("__name__", "").startswith(_OF_TOKENS) for frame, _ in frames)
 
 
+def _is_raised_by_a_library(error: BaseException) -> bool:
+    """Tell whether *error* came out of LangChain's code for a provider, or out of a library that it calls."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(name.startswith("langchain_") or name.partition(".")[0] in _LIBRARIES for name in modules)
+
+
 def _names_behind(error: BaseException) -> set[str]:
     """Return the class names of *error* and of what it was raised from, those of their bases included."""
     return {name for link in _line(error) for name in _names(link)}
@@ -312,20 +321,3 @@ def _line(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         link = link.__cause__ or link.__context__
-
-
-def _retry_after_s(error: BaseException) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None without one."""
-    for source in (error, getattr(error, "response", None)):
-        headers = getattr(source, "litellm_response_headers", None) or getattr(source, "headers", None)
-        if not isinstance(headers, Mapping) or not isinstance(text := headers.get("retry-after"), str):
-            continue
-        try:
-            return max(0.0, float(text))
-        except ValueError:
-            pass
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except (ValueError, OverflowError):  # no date, or one whose zone is any number of hours away
-            continue
-    return None

@@ -94,7 +94,7 @@ async def _admit(send: Callable[[Any], Awaitable[Any]], leaves: Callable[[str], 
         clock.lost = lost_by(exc, str(request.url), by_proxy=leaves is _is_local)
         raise
     is_error = response.status_code >= _FIRST_ERROR
-    clock.said = said_by(response.status_code, response.content) if is_error else None
+    clock.said = said_by(response.status_code, response.content, response.headers) if is_error else None
     return response
 
 

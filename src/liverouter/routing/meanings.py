@@ -7,7 +7,7 @@ not there. Pure.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a provider's own words mean: the HTTP status that fits them, and the kind where they say one."""
+    """What a provider's own words mean.
+
+    Attributes:
+        status: the HTTP status that fits them.
+        kind: of error, where they say one.
+        retry_after_s: the seconds that they ask to be left alone, None where they ask for none.
+    """
 
     status: int
     kind: Kind | None = None
+    retry_after_s: float | None = None
 
 
 _NO_MONEY: Final = Verdict(402, "permission")
@@ -107,4 +114,5 @@ def verdict_on(said: Said) -> Verdict:
     """Return what *said* means: its words where they are known, else its status."""
     by_code = next((verdict for code, verdict in _CODES.items() if code in said.codes), None)
     by_message = (verdict for begins, verdict in _MESSAGES if begins.match(said.message))
-    return by_code or next(by_message, None) or Verdict(said.status)
+    verdict = by_code or next(by_message, None) or Verdict(said.status)
+    return replace(verdict, retry_after_s=said.retry_after_s)

@@ -10,7 +10,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
+
+from liverouter.routing.retry_after import asked_s
 
 _LONGEST: Final = 300  # characters of a message, and of a code
 _MOST_DETAILS: Final = 20
@@ -25,6 +28,7 @@ _FAILED: Final = frozenset(  # reasons for which answers end that are none, as g
     {"error", "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"}
 )
 _ANSWER: Final = frozenset({"candidates", "choices", "content"})  # one of these is in every whole answer
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _CODES: Final = ("code", "type", "status", "reason", "error_code")
 _A_STATUS: Final = re.compile("[45][0-9]{2}")  # also where it is a text, as Azure's
 _STATUS: Final[Mapping[str, int]] = {  # of an error that came with none: in a stream, or called a success
@@ -50,20 +54,22 @@ class Said:
         codes: every code, type and reason in it.
         message: its beginning.
         is_end: it is the reason for which an answer ended, and stands beside what there is of the answer.
+        retry_after_s: the seconds that the provider asks to be left alone, None where it asks for none.
     """
 
     status: int
     codes: frozenset[str]
     message: str
     is_end: bool = False
+    retry_after_s: float | None = None
 
 
-def said_by(status: int, body: bytes) -> Said:
-    """Return the error of a response with *status* and *body*."""
+def said_by(status: int, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Said:
+    """Return the error of a response with *status*, *body* and *headers*, whose names are found in lower case."""
     document = _first(body)
     if document is None:
-        return Said(status, frozenset(), "")
-    return _read(document, status)
+        return Said(status, frozenset(), "", retry_after_s=asked_s(headers))
+    return _read(document, status, headers)
 
 
 def error_in_answer(body: bytes) -> Said | None:
@@ -145,13 +151,16 @@ def _first(body: bytes) -> Mapping[str, Any] | None:
     return document if isinstance(document, Mapping) else None
 
 
-def _read(document: Mapping[str, Any], status: int | None = None) -> Said:
-    """Return what *document* says: in its member `error`, or itself; *status* is the response's, None without one."""
+def _read(document: Mapping[str, Any], status: int | None = None, headers: Mapping[str, str] = _NO_HEADERS) -> Said:
+    """Return what *document* says: in its member `error`, or itself.
+
+    *status* and *headers* are the response's, None and none where it came with none of its own.
+    """
     error = document.get("error")
     inner: Mapping[str, Any] = error if isinstance(error, Mapping) else document
-    details = inner.get("details")
-    parts = [inner, document, inner.get("innererror")]
-    parts += details[:_MOST_DETAILS] if isinstance(details, list) else []
+    found = inner.get("details")
+    details = found[:_MOST_DETAILS] if isinstance(found, list) else []
+    parts = [inner, document, inner.get("innererror"), *details]
     values = [part.get(name) for part in parts if isinstance(part, Mapping) for name in _CODES]
     codes = frozenset(value for value in values if isinstance(value, str) and len(value) <= _LONGEST)
     words = error if isinstance(error, str) else inner.get("message") or document.get("message")
@@ -160,4 +169,4 @@ def _read(document: Mapping[str, Any], status: int | None = None) -> Said:
         named = [int(text) for text in map(str, values) if _A_STATUS.fullmatch(text)]
         named += [number for code, number in _STATUS.items() if code in codes]
         status = named[0] if named else 500
-    return Said(status, codes, message)
+    return Said(status, codes, message, retry_after_s=asked_s(headers, details))

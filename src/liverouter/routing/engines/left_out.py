@@ -26,8 +26,10 @@ def without_litellm(deployment: Deployment) -> Problem | None:
 def missing_package(deployment: Deployment, exc: ImportError, *, by_litellm: bool = False) -> Problem:
     """Return that a package is not installed, as *exc* tells: of *deployment*'s class, or what litellm calls it by."""
     native, engine = native_model(deployment), "with" if by_litellm else "without"
-    what = f"{engine} litellm {deployment.provider} needs the package '{exc.name or native.package}'"
-    hint = f"Install it: pip install 'liverouter[{native.extra}]'"
+    who = deployment.provider if native.extra else deployment.label  # which stands for many
+    package = exc.name or native.package
+    what = f"{engine} litellm {who} needs the package '{package}'"
+    hint = f"Install it: pip install '{f'liverouter[{native.extra}]' if native.extra else package}'"
     return _problem("LR109", f"{what}, which is not installed", deployment, hint)
 
 
