@@ -16,7 +16,7 @@ from liverouter.errors import LiveRouterError
 from liverouter.routing import answer_body
 from liverouter.testing import StandIn
 from tests.kit.dialects import MODELS
-from tests.kit.standins import collect, live
+from tests.kit.standins import collect, live, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from liverouter.testing import MemoryRouter
 
 WAIT_S: Final = 60.0
+STREAMED: Final = ("anthropic", "openai", "vertex-ai")  # of how streams are written there are three
 DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
@@ -66,7 +67,7 @@ class TestConnections:
         model = client.chat_model()
         model.invoke("hi")
         before = descriptors()
-        for _ in range(60):
+        for _ in range(20):
             model.invoke("hi")
         assert standin.accepted <= 3
         assert descriptors() <= before + 3
@@ -75,10 +76,10 @@ class TestConnections:
         """`asyncio.run` per call, as scripts and task queues do, leaves neither connections nor descriptors."""
         standin, client = standin_and_client
         model = client.chat_model()
-        asyncio.run(collect(model))
+        run(lambda: collect(model))
         before = descriptors()
         for _ in range(12):
-            asyncio.run(collect(model))
+            run(lambda: collect(model))
         assert standin.accepted <= 5
         assert descriptors() <= before + 5
 
@@ -98,8 +99,8 @@ class TestConnections:
         standin, client = standin_and_client
         model = client.chat_model()
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda number: model.invoke(f"number {number}").content, range(40)))
-        assert [str(answer).rpartition(": ")[2] for answer in answers] == [f"number {number}" for number in range(40)]
+            answers = list(pool.map(lambda number: model.invoke(f"number {number}").content, range(24)))
+        assert [str(answer).rpartition(": ")[2] for answer in answers] == [f"number {number}" for number in range(24)]
         assert standin.accepted <= 10
 
     def test_end_of_the_client_leaves_nothing(
@@ -159,7 +160,7 @@ class TestCancellation:
                     await call
                 await standin.wait_disconnects_async(1, WAIT_S)
 
-    @pytest.mark.parametrize("provider", MODELS)
+    @pytest.mark.parametrize("provider", STREAMED)
     async def test_closed_stream_cancels_the_request(self, provider: str) -> None:
         """Leaving an async stream early ends it at the provider."""
         async with StandIn(provider) as standin:
@@ -170,7 +171,7 @@ class TestCancellation:
                 await chunks.aclose()  # type: ignore[attr-defined]  # a generator
                 await standin.wait_disconnects_async(1, WAIT_S)
 
-    @pytest.mark.parametrize("provider", MODELS)
+    @pytest.mark.parametrize("provider", STREAMED)
     def test_dropped_sync_stream_cancels_the_request(self, provider: str) -> None:
         """Leaving a loop over a stream ends it at the provider, which litellm alone would keep open."""
         with StandIn(provider) as standin, live(standin) as client, standin.hold(after_chunks=1) as gate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 import pytest
@@ -19,13 +19,25 @@ from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import PROMPT, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 pytestmark = [*LITELLM_WARNINGS]
 
 SHORT_S = 0.5
 LONG_S = 60.0  # however busy the machine is: what nothing ends takes two minutes
 BREAKS = (Failure.EOF, Failure.RESET, Failure.ERROR_EVENT, Failure.MALFORMED, Failure.HANG)
+OWN: Final[Mapping[Failure, tuple[type[Exception], int | None]]] = {  # how a provider's error surfaces
+    Failure.REFUSED: (core.ModelConnectionError, None),
+    Failure.BAD_REQUEST: (core.ModelInvalidRequestError, 400),
+    Failure.CONTEXT_WINDOW: (core.ContextOverflowError, 400),
+    Failure.UNAUTHORIZED: (core.ModelAuthenticationError, 401),
+    Failure.FORBIDDEN: (core.ModelPermissionDeniedError, 403),
+    Failure.NOT_FOUND: (core.ModelNotFoundError, 404),
+    Failure.UNPROCESSABLE: (core.ModelInvalidRequestError, 422),
+    Failure.RATE_LIMIT: (core.ModelRateLimitError, 429),
+    Failure.SERVER_ERROR: (core.ModelAPIError, 500),
+    Failure.UNAVAILABLE: (core.ModelAPIError, 503),
+}
 
 
 @pytest.fixture(scope="module", params=DIALECTS)
@@ -77,22 +89,26 @@ def failing_call(world: World, method: str = "invoke") -> tuple[Exception, float
 
 
 class TestAfterTheFirstChunk:
-    @pytest.mark.parametrize("failure", BREAKS, ids=lambda failure: failure.value)
-    def test_broken_stream_ends_in_one_typed_error(self, each: World, failure: Failure) -> None:
-        """The reader gets what came, then one error; the fallback is not asked, since nothing can be taken back."""
-        fresh(each)
-        each.primary.fail(failure, after_chunks=1)
-        before = each.hits()
-        pieces: list[str] = []
-        started = time.monotonic()
-        with pytest.raises(core.ModelError) as caught:
-            pieces.extend(heard(each, silent=failure is Failure.HANG))
-        assert time.monotonic() - started < LONG_S
-        assert "".join(pieces).strip(), "what came before the break was delivered"
-        assert not "".join(pieces).endswith(PROMPT)
-        assert each.hits() == (before[0] + 1, before[1])
-        assert isinstance(caught.value, (core.ModelAPIError, core.ModelConnectionError, core.ModelTimeoutError))
-        assert each.deployment().secrets[each.dialect.key].reveal() not in str(caught.value)
+    def test_broken_stream_ends_in_one_typed_error(self, each: World) -> None:
+        """The reader gets what came, then one error; the fallback is not asked, since nothing can be taken back.
+
+        Two of the breaks for each dialect, so that each is met by several.
+        """
+        turn = list(DIALECTS).index(each.dialect.name)
+        for failure in (BREAKS[turn % 5], BREAKS[turn % 5 - 2]):
+            fresh(each)
+            each.primary.fail(failure, after_chunks=1)
+            before = each.hits()
+            pieces: list[str] = []
+            started = time.monotonic()
+            with pytest.raises(core.ModelError) as caught:
+                pieces.extend(heard(each, silent=failure is Failure.HANG))
+            assert time.monotonic() - started < LONG_S
+            assert "".join(pieces).strip(), "what came before the break was delivered"
+            assert not "".join(pieces).endswith(PROMPT)
+            assert each.hits() == (before[0] + 1, before[1])
+            assert isinstance(caught.value, (core.ModelAPIError, core.ModelConnectionError, core.ModelTimeoutError))
+            assert each.deployment().secrets[each.dialect.key].reveal() not in str(caught.value)
 
     def test_broken_streams_count_toward_the_cooldown(self, world: World) -> None:
         """A primary that always dies in the middle cools like one that answers errors, and the fallback serves."""
@@ -117,45 +133,22 @@ class TestAfterTheFirstChunk:
 
 
 class TestNoFallback:
-    @pytest.mark.parametrize(
-        ("failure", "kind", "status"),
-        [
-            (Failure.REFUSED, core.ModelConnectionError, None),
-            (Failure.BAD_REQUEST, core.ModelInvalidRequestError, 400),
-            (Failure.CONTEXT_WINDOW, core.ContextOverflowError, 400),
-            (Failure.UNAUTHORIZED, core.ModelAuthenticationError, 401),
-            (Failure.FORBIDDEN, core.ModelPermissionDeniedError, 403),
-            (Failure.NOT_FOUND, core.ModelNotFoundError, 404),
-            (Failure.UNPROCESSABLE, core.ModelInvalidRequestError, 422),
-            (Failure.RATE_LIMIT, core.ModelRateLimitError, 429),
-            (Failure.SERVER_ERROR, core.ModelAPIError, 500),
-            (Failure.UNAVAILABLE, core.ModelAPIError, 503),
-        ],
-        ids=lambda value: getattr(value, "value", ""),
-    )
-    def test_provider_s_own_error_surfaces_every_time(
-        self,
-        lone: World,
-        failure: Failure,
-        kind: type[Exception] | tuple[type[Exception], ...],
-        status: int | None,
-        sleeps: list[tuple[str, float]],
-    ) -> None:
-        """A call and a stream say the same, each asked the provider, none slept: nothing is masked by a cooldown."""
-        fresh(lone)
-        lone.primary.fail(failure)
-        hits = 0 if failure.is_unreachable else 2 if status in {500, 503} else 1
-        for method in ("invoke", "stream"):
+    def test_provider_s_own_error_surfaces_every_time(self, lone: World, sleeps: list[tuple[str, float]]) -> None:
+        """Calls and streams in turn, each asked the provider, none slept: nothing is masked by a cooldown."""
+        for number, (failure, (kind, status)) in enumerate(OWN.items(), list(DIALECTS).index(lone.dialect.name)):
+            fresh(lone)
+            lone.primary.fail(failure)
+            hits = 0 if failure.is_unreachable else 2 if status in {500, 503} else 1
             before = lone.primary.hits
-            error, seconds = failing_call(lone, method)
-            assert isinstance(error, kind)
+            error, seconds = failing_call(lone, ("invoke", "stream")[number % 2])
+            assert isinstance(error, kind), failure
             if status is not None:
                 assert getattr(error, "status_code", None) == status
             assert "RouterRateLimit" not in type(error).__name__
             assert lone.primary.hits - before == hits
             assert seconds < LONG_S
+            assert lone.cooling_s() == 0
         assert sleeps == []
-        assert lone.cooling_s() == 0
         lone.primary.heal()
         assert lone.call().role == "primary"
 

@@ -219,7 +219,11 @@ class Chain:
         names = ("openai", "anthropic", "snowflake-cortex")
         self.standins = [stack.enter_context(StandIn(name)) for name in names]
         self.clock = Clock()
-        rows = {**DIALECTS["openai"].rows(self.standins[0]), "llm_fallback_config": self._fallbacks({}, {})}
+        rows = {
+            **DIALECTS["openai"].rows(self.standins[0]),
+            "llm_fallback_config": self._fallbacks({}, {}),
+            "litellm_enable": False,  # both engines are walked by the same code
+        }
         secrets = {"openai_api_key": "sk-1", "second": "sk-ant-2", "third": "pat-3"}
         self.live = stack.enter_context(MemoryRouter(rows, secrets=secrets, clock=self.clock))
 
@@ -288,7 +292,7 @@ class TestMoreThanTwo:
 
     def test_equals_share_the_load_by_weight(self, chain: Chain) -> None:
         """Two fallbacks of one order serve nine to one where their weights say so."""
-        random.seed(7)  # litellm draws from the module's generator
+        random.seed(7)  # the walk draws from the module's generator
         chain.arrange(second={"order": 2, "weight": 9}, third={"order": 2, "weight": 1})
         chain.standins[0].fail(Failure.UNAUTHORIZED)
         chain.call()

@@ -56,8 +56,18 @@ def served(message: BaseMessage) -> dict[str, Any]:
 
 
 def run(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a coroutine on a loop of its own, as a caller's script does."""
-    return asyncio.run(make())
+    """Run a coroutine on a loop of its own, as a caller's script does.
+
+    Its result is none of `asyncio.run`'s, which may cost more than the call: Python 3.11 makes the main task's repr,
+    that of its result included, when it puts the handler of SIGINT back.
+    """
+    results: list[Any] = []
+
+    async def keep() -> None:
+        results.append(await make())
+
+    asyncio.run(keep())
+    return results[0]
 
 
 async def collect(model: LiveChatModel, text: str = "hi", **kwargs: Any) -> BaseMessage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from liverouter.testing import EventLog, MemoryRouter, StandIn
 from tests.kit.dialects import EVERY
+from tests.kit.standins import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,11 +139,11 @@ def ask(model: LiveChatModel, method: str = "invoke", text: str = PROMPT, /, **o
         case "invoke":
             return model.invoke(text, **options)
         case "ainvoke":
-            return asyncio.run(model.ainvoke(text, **options))
+            return run(lambda: model.ainvoke(text, **options))
         case "stream":
             return _sum(list(model.stream(text, **options)))
         case _:
-            return _sum(asyncio.run(_collect(model, text, options)))
+            return _sum(run(lambda: _collect(model, text, options)))
 
 
 async def _collect(model: LiveChatModel, text: str, options: Mapping[str, Any]) -> list[Any]:

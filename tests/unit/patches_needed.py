@@ -163,7 +163,7 @@ def one_pass() -> bool:
 def shorten_masking() -> bool:
     """Tell whether masking takes the square of a text's length."""
     try:
-        assert_linear(redact_string, texts("-eyJaaaaaaaaaa"))
+        assert_linear(redact_string, texts("-eyJaaaaaaaaaa"), floor_s=0.004)
     except AssertionError:
         return True
     return False
