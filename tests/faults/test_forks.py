@@ -84,7 +84,11 @@ class Family:
         def lines() -> list[dict[str, Any]]:
             return [line for line in self._lines if line["part"] == part]
 
-        until(lambda: sum(map(bool, map(done, lines()))) == count or self._process.poll() is not None, within_s)
+        def is_done() -> bool:
+            return sum(map(bool, map(done, lines()))) == count
+
+        until(lambda: is_done() or self._process.poll() is not None, within_s)
+        assert is_done() or self.end(within_s) == (0, "")
         return [[line for line in lines() if line["who"] == who] for who in ("child", "parent")]
 
     def end(self, within_s: float) -> tuple[int, str]:
