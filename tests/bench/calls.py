@@ -70,6 +70,8 @@ def measure(world: World) -> Iterator[Figure]:
             yield from _compared(kind, _rounds(kind, models, runner, world, server), world)
         yield _descriptors(models, world.samples(45, 5))
         yield _replaced(world, models[LITELLM], world.samples(50, 5))
+        for name in (CHAT_ROUTER, ROUTER):
+            models[name].router.discard()
 
 
 def _models(world: World) -> dict[str, Any]:
@@ -109,22 +111,22 @@ class _Bare:
     """A Router under the names of LangChain's methods."""
 
     def __init__(self, router: Any) -> None:
-        self._router = router
+        self.router = router
 
     def _request(self, prompt: str) -> dict[str, Any]:
         return {"model": "m", "messages": [{"role": "user", "content": prompt}]}
 
     def invoke(self, prompt: str) -> Any:
-        return self._router.completion(**self._request(prompt))
+        return self.router.completion(**self._request(prompt))
 
     def stream(self, prompt: str) -> Any:
-        return self._router.completion(**self._request(prompt), stream=True)
+        return self.router.completion(**self._request(prompt), stream=True)
 
     async def ainvoke(self, prompt: str) -> Any:
-        return await self._router.acompletion(**self._request(prompt))
+        return await self.router.acompletion(**self._request(prompt))
 
     async def astream(self, prompt: str) -> Any:
-        async for chunk in await self._router.acompletion(**self._request(prompt), stream=True):
+        async for chunk in await self.router.acompletion(**self._request(prompt), stream=True):
             yield chunk
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
@@ -40,10 +41,7 @@ class World:
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Self:
-        """Start the server and two providers."""
-        self.server = self._stack.enter_context(EmbeddedPostgres(settings={"max_connections": "2600"}))
-        self.dsn = self.server.dsn("postgres")
-        upgrade(self.dsn, echo=lambda _: None)
+        """Start two providers."""
         self.openai, self.anthropic = (
             self._start(str(Path(__file__).with_name("provider.py")), name) for name in ("openai", "anthropic")
         )
@@ -54,6 +52,18 @@ class World:
     ) -> None:
         """End everything that was started."""
         self._stack.close()
+
+    @cached_property
+    def server(self) -> EmbeddedPostgres:
+        """The PostgreSQL, whose database `postgres` is migrated; started by the first measurement that wants one."""
+        server = self._stack.enter_context(EmbeddedPostgres(settings={"max_connections": "2600"}))
+        upgrade(server.dsn("postgres"), echo=lambda _: None)
+        return server
+
+    @property
+    def dsn(self) -> str:
+        """The URL of its database."""
+        return self.server.dsn("postgres")
 
     def samples(self, full: int, least: int = 3) -> int:
         """Return how many samples to take where a full run takes *full*; below a quick look one tells that it runs."""

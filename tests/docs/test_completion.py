@@ -21,12 +21,17 @@ SHELLS: Final = {shell: line for line, shell in re.findall(r"(_LIVEROUTER_COMPLE
 ENVIRONMENT: Final = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def bash(script: str) -> list[str]:
-    """Return the words that *script* prints."""
-    done = subprocess.run(
+def bash_says(script: str) -> str:
+    """Return what *script* prints."""
+    return subprocess.run(
         ["/bin/bash", "-c", script], capture_output=True, text=True, check=True, timeout=100, env=ENVIRONMENT
-    )
-    return done.stdout.split()
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def script() -> str:
+    """What bash is told by the line of the page."""
+    return bash_says(SHELLS["bash"])
 
 
 @pytest.mark.parametrize(
@@ -40,11 +45,11 @@ def bash(script: str) -> list[str]:
         ("history --li", ["--limit"]),
     ],
 )
-def test_bash_offers_what_fits(typed: str, offered: list[str]) -> None:
+def test_bash_offers_what_fits(script: str, typed: str, offered: list[str]) -> None:
     """Commands, options, settings and secrets; no database is asked."""
     words = f"liverouter {typed}".split()
-    setup = f'eval "$({SHELLS["bash"]})"; COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}'
-    assert bash(f'{setup}; _liverouter_completion liverouter; echo "${{COMPREPLY[@]}}"') == offered
+    setup = f"{script}\nCOMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}"
+    assert bash_says(f'{setup}; _liverouter_completion liverouter; echo "${{COMPREPLY[@]}}"').split() == offered
 
 
 def test_bash_puts_no_blank_before_a_value() -> None:
@@ -74,7 +79,7 @@ def test_bash_puts_no_blank_before_a_value() -> None:
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_are_given_a_script(shell: str) -> None:
     """It asks this program again for what fits."""
-    assert f"_LIVEROUTER_COMPLETE={shell}_complete" in bash(SHELLS[shell])
+    assert f"_LIVEROUTER_COMPLETE={shell}_complete" in bash_says(SHELLS[shell])
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psycopg
 import pytest
+from celery import Celery
 
 from liverouter.testing import Reply, ToolCall
 from tests.kit import pages
-from tests.kit.ports import ClosedPort
+from tests.kit.redis_servers import RealServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,52 +76,31 @@ class TestFiles:
         assert reply.json() == {"answer": "gpt-5.4 says: hi", "served_by": "gpt-5.4"}
 
     @pytest.mark.usefixtures("provider", "native")
-    def test_celery_s_workers_answer(self, needs_program: Callable[..., Path], tmp_path: Path) -> None:
+    def test_celery_s_workers_answer(self, needs_program: Callable[..., Path]) -> None:
         """celery_tasks.py: tasks of a forked worker, through a real Redis."""
-        server = needs_program("redis-server", package="redis-server")
-        place = ClosedPort(lent=True)
-        redis = subprocess.Popen(
-            [server, "--port", str(place.number), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL
-        )
-        environment = os.environ | {"CELERY_REDIS_URL": f"redis://127.0.0.1:{place.number}/0"}
-        celery = [sys.executable, "-m", "celery", "-A", "examples.celery_tasks"]
-        asked = "from examples.celery_tasks import summarize as s; r = [s.delay(t) for t in 'abc']; "
-        asked += "print([x.get(timeout=150) for x in r])"
-        with (tmp_path / "log").open("wb") as log:
-            worker = subprocess.Popen(
-                [*celery, "worker", "--concurrency", "1", "--without-gossip", "--without-mingle"],
-                cwd=pages.ROOT,
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-c", asked],
-                    cwd=pages.ROOT,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    timeout=200,
-                    check=False,
-                )
-            finally:
-                for process in (worker, redis):
-                    process.terminate()
-                    process.wait(90)
-                place.close()
-        wanted = [f"gpt-5.4 says: Summarize in one sentence: {text}" for text in "abc"]
-        assert done.stdout == f"{wanted}\n", done.stderr + (tmp_path / "log").read_text()
+        redis = RealServer(needs_program("redis-server", package="redis-server"))
+        url = f"redis://127.0.0.1:{redis.port}/0"
+        command = [sys.executable, "-m", "celery", "-A", "examples.celery_tasks", "worker", "--concurrency", "1"]
+        command += ["--without-gossip", "--without-mingle"]
+        worker = subprocess.Popen(command, cwd=pages.ROOT, env=os.environ | {"CELERY_REDIS_URL": url})
+        try:
+            with Celery(broker=url, backend=url) as app:
+                asked = [app.send_task("examples.celery_tasks.summarize", [text]) for text in "abc"]
+                answers = [task.get(timeout=150) for task in asked]
+        finally:
+            worker.terminate()
+            worker.wait(90)
+            redis.stop()
+        assert answers == [f"gpt-5.4 says: Summarize in one sentence: {text}" for text in "abc"]
 
     @pytest.mark.usefixtures("provider", "native")
-    def test_service_goes_on(self) -> None:
+    def test_service_goes_on(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         """service.py: it asks again and again."""
-        with subprocess.Popen([sys.executable, FOLDER / "service.py"], stdout=subprocess.PIPE, text=True) as service:
-            assert service.stdout is not None
-            try:
-                assert [service.stdout.readline() for _ in range(2)] == ["gpt-5.4 says: gpt-5.4 says: hello\n"] * 2
-            finally:
-                service.terminate()
+        pauses = iter([None])
+        monkeypatch.setattr("time.sleep", lambda _: next(pauses))
+        with pytest.raises(StopIteration):  # at the second pause
+            run("service.py")
+        assert capsys.readouterr().out == "gpt-5.4 says: gpt-5.4 says: hello\n" * 2
 
     def test_langgraph_agent_answers(self, provider: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
         """langgraph_agent.py: its tool asks the worker, live and frozen; the planner is told what that said."""

@@ -10,7 +10,7 @@ import psutil
 from liverouter.testing import StandIn
 from liverouter.testing.memory import MemoryRouter
 
-_WARM_UP: Final = 200  # swaps
+_WARM_UP: Final = 100  # swaps
 _BATCH: Final = 100  # swaps between two collections: more garbage at once makes the process larger for good
 _CALL_EVERY: Final = 20  # swaps
 

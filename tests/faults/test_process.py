@@ -69,19 +69,22 @@ class TestCallers:
         assert len(told) == 1
         assert "a user's mistake" in told[0]
 
-    async def test_swap_under_a_thousand_concurrent_calls(self, admin: Admin, standin: StandIn) -> None:
-        """A thousand calls are in flight when the config changes: each ends on the revision it began with."""
-        calls = 1000
+    async def test_swap_under_more_calls_than_connections(
+        self, admin: Admin, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Calls are in flight, and others wait for a connection, when the config changes: each ends on its revision."""
+        connections = 40  # litellm's own limit is 500
+        monkeypatch.setattr("litellm.llms.custom_httpx.http_handler.AIOHTTP_CONNECTOR_LIMIT_PER_HOST", connections)
         with Follower(admin, **UNPOLLED, threads=1) as follower:
             follower.events.wait_for(ListenerConnected)
             follower.load.stop()
             model = follower.live.chat_model()
             with standin.hold():
-                flying = [asyncio.create_task(model.ainvoke("hi")) for _ in range(calls)]
-                # litellm opens 500 connections and has the other calls wait for one
-                await standin.wait_until_async(lambda s: s.in_flight >= 500, 150)
+                flying = [asyncio.create_task(model.ainvoke("hi")) for _ in range(3 * connections)]
+                await standin.wait_until_async(lambda s: s.in_flight >= connections, 150)
                 revision = admin.set(llm_model="second")
                 await asyncio.to_thread(follower.applies, revision, UNDER_LOAD.limit)
+                assert standin.in_flight == connections, "the others wait"
             answers = await asyncio.gather(*flying)
             assert {str(a.content) for a in answers} == {"first says: hi"}
             assert {a.response_metadata["liverouter"]["revision"] for a in answers} == {revision - 1}
@@ -145,9 +148,12 @@ class TestClock:
 
 
 class TestProcess:
-    def test_process_stopped_and_resumed(self, admin: Admin) -> None:
-        """A process that stood still for ten heartbeats, and whose connections were ended meanwhile, catches up."""
-        with Worker(admin.dsn) as worker:
+    def test_process_stopped_and_resumed_then_sigterm_during_a_reload(self, admin: Admin, proxy: FaultProxy) -> None:
+        """A process that stood still for ten heartbeats, and whose connections were ended meanwhile, catches up.
+
+        Told to end while it reads, it ends in good order, soon and silent, and says goodbye.
+        """
+        with Worker(proxy.dsn) as worker:
             worker.wait(event="listener.connected")
             worker.signal(signal.SIGSTOP)
             revision = [admin.set(llm_model=f"missed-{n}") for n in range(3)][-1]
@@ -161,13 +167,6 @@ class TestProcess:
             worker.wait(event="listener.connected", count=2, timeout_s=RETRIED.limit)
             until(lambda: (told := worker.ask())["state"] == "live" and told["last"] == "missed-2")
             assert worker.ask()["failures"] == []
-            assert worker.stop() == 0
-            assert worker.errors == ""
-
-    def test_sigterm_during_a_reload(self, admin: Admin, proxy: FaultProxy) -> None:
-        """A process that is told to end while it reads ends in good order, soon and silent, and says goodbye."""
-        with Worker(proxy.dsn) as worker:
-            worker.wait(event="listener.connected")
             proxy.hold(b"llm_model")
             admin.set(llm_model="never-read")
             until(lambda: proxy.is_holding)
@@ -178,17 +177,15 @@ class TestProcess:
             assert admin.ask("SELECT count(*) FROM liverouter.instances_detail")[0] == 0, "it said goodbye"
 
     @pytest.mark.usefixtures("native")  # litellm's import costs seconds
-    @pytest.mark.parametrize("ending", ["falls off the end", "raises"])
-    def test_interpreter_exit_is_quick_and_silent(self, admin: Admin, ending: str) -> None:
+    def test_interpreter_exit_is_quick_and_silent(self, admin: Admin) -> None:
         """A script that never closes anything ends as quickly and silently as one that does, and says goodbye."""
         script = (
-            "import sys, time, liverouter\n"
+            "import time, liverouter\n"
             "import liverouter.client, liverouter.engine.engine\n"
             "liverouter.client._CLOSE_S = liverouter.engine.engine._GOODBYE_S = 20.0  # s, for the goodbye\n"
             "print(liverouter.get_chat_model().invoke('hi').content)\n"
             "print(time.monotonic(), flush=True)\n"
         )
-        script += {"falls off the end": "", "raises": "sys.exit(0)\n"}[ending]
         environ = os.environ | {"LIVEROUTER_DATABASE_URL": admin.dsn, "LIVEROUTER_LOG_LEVEL": "error"}
         environ["LIVEROUTER_READY_TIMEOUT_S"] = "120"
         argv = [sys.executable, "-W", "error", "-c", script]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.kit.admin import Admin
 
+pytestmark = pytest.mark.usefixtures("native")  # nothing here depends on the engine
+
 OURS: Final = "FROM pg_stat_activity WHERE application_name LIKE 'liverouter%%' AND datname = current_database()"
 BY_REDIS: Final[dict[str, Any]] = {"poll_interval_s": 3600.0, "heartbeat_interval_s": 0.0}  # nothing else helps
 BY_POLL: Final[dict[str, Any]] = {"poll_interval_s": 1.0, "heartbeat_interval_s": 30.0}

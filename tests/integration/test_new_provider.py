@@ -70,10 +70,18 @@ SPEC = ProviderSpec(
     aliases=("number-six",),
 )
 '''
-SERVED: Final = """
+USED: Final = """
 import json, sys
+from datetime import UTC, datetime
+from liverouter.config.validate import validate
+from liverouter.config.environment import Environment
+from liverouter.revision import Rows
 from liverouter.testing import MemoryRouter
 
+for rows in ({"llm_provider": "sixth"}, {"llm_provider": "number-six"}):
+    raw = Rows("e", 1, "c", datetime.now(UTC), 0.0, rows | {"llm_model": "six-1"}, {})
+    problem = validate(raw, environment=Environment({}), keyring=None).problems[0]
+    print(json.dumps([problem.code, problem.message, problem.hint]))
 rows = {"llm_provider": "sixth", "llm_model": "six-1", "sixth_api_base": sys.argv[1], "litellm_timeout": 60}
 with MemoryRouter(rows, secrets={"sixth_api_key": "sk-six"}) as live:
     for enabled in (True, False):
@@ -81,18 +89,6 @@ with MemoryRouter(rows, secrets={"sixth_api_key": "sk-six"}) as live:
         answer = live.chat_model().invoke("hi")
         told = answer.response_metadata["liverouter"]
         print(json.dumps([answer.text, told["provider"], told["deployment_id"].partition("#")[0]]))
-"""
-REFUSED: Final = """
-import json
-from datetime import UTC, datetime
-from liverouter.config.validate import validate
-from liverouter.config.environment import Environment
-from liverouter.revision import Rows
-
-for rows in ({"llm_provider": "sixth"}, {"llm_provider": "number-six"}):
-    raw = Rows("e", 1, "c", datetime.now(UTC), 0.0, rows | {"llm_model": "six-1"}, {})
-    problem = validate(raw, environment=Environment({}), keyring=None).problems[0]
-    print(json.dumps([problem.code, problem.message, problem.hint]))
 """
 MIGRATED: Final = "import sys; from liverouter.postgres import migrate; print(migrate.upgrade(sys.argv[1]))"
 
@@ -133,9 +129,11 @@ def codes(db: Session) -> list[str]:
     return [row["code"] for row in rows(db, "SELECT code FROM liverouter.problems")]
 
 
-def test_new_provider_is_validated(package: Path) -> None:
-    """What it needs and what people call it, its file says."""
-    needs, unknown = [json.loads(line) for line in run(package, REFUSED)]
+def test_new_provider_is_validated_and_served_by_both_engines(package: Path) -> None:
+    """What it needs and is called, its file says; it serves through litellm and by its own LangChain class."""
+    with StandIn("openai") as standin:
+        needs, unknown, *answers = [json.loads(line) for line in run(package, USED, standin.api_base)]
+        assert {request.headers["authorization"] for request in standin.requests} == {"Bearer sk-six"}
     assert needs == [
         "LR102",
         "sixth needs sixth_api_key",
@@ -144,15 +142,8 @@ def test_new_provider_is_validated(package: Path) -> None:
     assert unknown[0] == "LR101"
     assert "openai, sixth, snowflake-cortex" in unknown[1]
     assert unknown[2] == "Did you mean 'sixth'?"
-
-
-def test_new_provider_is_served_by_both_engines(package: Path) -> None:
-    """Through litellm and by its own LangChain class."""
-    with StandIn("openai") as standin:
-        answers = [json.loads(line) for line in run(package, SERVED, standin.api_base)]
-        assert [answer[1:] for answer in answers] == [["sixth", "sixth/six-1"]] * 2
-        assert all(answer[0] for answer in answers)
-        assert {request.headers["authorization"] for request in standin.requests} == {"Bearer sk-six"}
+    assert [answer[1:] for answer in answers] == [["sixth", "sixth/six-1"]] * 2
+    assert all(answer[0] for answer in answers)
 
 
 def test_new_provider_needs_no_migration(package: Path, dsn: str, db: Session) -> None:

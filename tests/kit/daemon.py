@@ -96,8 +96,8 @@ class Daemon:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request with the token carries."""
-        return {"Authorization": f"Bearer {self.token}"}
+        """What a request with the token carries, where one is wanted."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Return the answer of a GET with the token, or with *headers* instead."""

@@ -1,10 +1,12 @@
-"""A parent that is live, and children of each kind that is made from it: python -m tests.kit.forks KIND.
+"""A parent of one engine, and children made of it in every way: python -m tests.kit.forks native|litellm.
 
-Parent and children write one JSON line each time they know something; the test compares.
+First it only imports, then one of its clients runs, then its default client is live and called. Parent and children
+write one JSON line each time they know something; the test compares.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -13,6 +15,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+import psutil
+
 import liverouter
 from liverouter.default import default_client
 from tests.kit.waiting import until
@@ -20,24 +24,24 @@ from tests.kit.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WORKERS: Final = {"os.fork": 2, "prefork": 2, "multiprocessing fork": 2, "multiprocessing spawn": 1}  # by kind
+    from liverouter.events import Event
+
+CHILDREN: Final = {  # of the live parent
+    "native": ("os.fork", "multiprocessing fork", "multiprocessing spawn"),
+    "litellm": ("os.fork", "prefork"),
+}
 _WAIT_S: Final = 120.0  # a child waits for the others, of which a spawned one imports everything anew
 
 
-def tell(who: str, **facts: Any) -> None:
+def say(**facts: Any) -> None:
     """Write one line in one piece."""
-    status = liverouter.status()
-    line = json.dumps(
-        {
-            "who": who,
-            "pid": os.getpid(),
-            "revision": status.revision,
-            "listener": status.backend_pid,
-            "client": default_client().client_id,
-            **facts,
-        }
-    )
-    os.write(sys.stdout.fileno(), (line + "\n").encode())
+    os.write(sys.stdout.fileno(), (json.dumps(facts) + "\n").encode())
+
+
+def tell(who: str, **facts: Any) -> None:
+    """Say *facts* of a process that is live, and where its client stands."""
+    status, client = liverouter.status(), default_client()
+    say(part="live", who=who, pid=os.getpid(), listener=status.backend_pid, client=client.client_id, **facts)
 
 
 def call(name: str = "default") -> str:
@@ -45,56 +49,48 @@ def call(name: str = "default") -> str:
     return str(liverouter.get_chat_model(name).invoke("hi").content).partition(" says")[0]
 
 
-def serve(who: str) -> None:
-    """Tell the first answer, that it listens, and the answer of the next revision."""
-    tell(who, first=call(), named=call("fast"))
+def serve() -> None:
+    """Be a child: tell the first answer, that it listens, and the answer of the next revision."""
+    tell("child", first=call(), named=call("fast"))
     until(lambda: liverouter.status().mode == "listen", _WAIT_S)
     began = liverouter.status().revision
-    tell(who, hears=True)
+    tell("child", hears=True)
     until(lambda: liverouter.status().revision != began, _WAIT_S)
-    tell(who, then=call(), named=call("fast"))
+    tell("child", then=call(), named=call("fast"))
 
 
 def os_fork(child: Callable[[], None]) -> Callable[[], None]:
     """Fork as a script does; the child ends without cleaning up."""
-    pids = []
-    for _ in range(WORKERS["os.fork"]):
-        if not (pid := os.fork()):
-            code = 1
-            try:
-                child()
-                code = 0
-            finally:
-                os._exit(code)
-        pids.append(pid)
-    return lambda: _reap(pids)
+    if not (pid := os.fork()):
+        code = 1
+        try:
+            child()
+            code = 0
+        finally:
+            os._exit(code)
+    return lambda: _reap(pid)
 
 
 def prefork(child: Callable[[], None]) -> Callable[[], None]:
     """Fork as gunicorn and Celery do: an application preloaded, workers that handle signals and exit in good order."""
-    pids = []
-    for _ in range(WORKERS["prefork"]):
-        if not (pid := os.fork()):
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-            child()
-            sys.exit(0)
-        pids.append(pid)
-    return lambda: _reap(pids)
+    if not (pid := os.fork()):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        child()
+        sys.exit(0)
+    return lambda: _reap(pid)
 
 
 def _multiprocessing(method: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Return what starts children by the start *method*; they run `serve`, as a spawned one is given no function."""
+    """Return what starts a child by the start *method*."""
 
-    def start(_: Callable[[], None]) -> Callable[[], None]:
+    def start(child: Callable[[], None]) -> Callable[[], None]:
         context: Any = multiprocessing.get_context(method)
-        children = [context.Process(target=serve, args=("child",)) for _ in range(WORKERS[f"multiprocessing {method}"])]
-        for process in children:
-            process.start()
+        process = context.Process(target=child)
+        process.start()
 
         def join() -> None:
-            for process in children:
-                process.join()  # each of its waits has an end
-                assert process.exitcode == 0, process.exitcode
+            process.join()  # each of its waits has an end
+            assert process.exitcode == 0, process.exitcode
 
         return join
 
@@ -109,14 +105,60 @@ KINDS: Final = {
 }
 
 
-def _reap(pids: list[int]) -> None:
-    """Wait for the end of each child, which must be in good order."""
-    for pid in pids:
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, status
+def _reap(pid: int) -> None:
+    """Wait for the end of a child, which must be in good order."""
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, status
 
 
-def main(kind: str) -> None:
+def preloaded(engine: str) -> None:
+    """Import what two children need, who answer and tell what else they had to import."""
+    liverouter.preload(litellm=True if engine == "litellm" else None)  # else as the environment says
+    process, loaded = psutil.Process(), set(sys.modules)
+    sockets = [repr(socket) for socket in process.net_connections("all")]
+    threads, frozen = process.num_threads(), gc.get_freeze_count() > 100_000
+
+    def child() -> None:
+        answer = liverouter.get_chat_model().invoke("hi")
+        served, imported = answer.response_metadata["liverouter"]["engine"], len(set(sys.modules) - loaded)
+        loads = [name for name in ("alembic", "litellm", "sqlalchemy") if name in sys.modules]
+        say(part="preloaded", who="child", said=answer.text, engine=served, imported=imported, loads=loads)
+
+    for join in [os_fork(child) for _ in range(2)]:
+        join()
+    say(part="preloaded", who="parent", threads=threads, sockets=sockets, frozen=frozen)
+
+
+def subscribed() -> None:
+    """Fork while observers are added to a client; parent and child tell what each of them heard since."""
+    heard: dict[str, list[str]] = {"stays": [], "ends later": [], "ended before": []}
+    applied = threading.Event()
+    with liverouter.LiveRouter() as live:
+        live.wait_ready()
+        ends = {who: live.subscribe(_note(names)) for who, names in heard.items()}
+        ends["ended before"]()
+
+        def child() -> None:
+            for names in heard.values():
+                names.clear()
+            live.subscribe(lambda event: applied.set() if event.name == "config.applied" else None)
+            live.start()
+            assert applied.wait(_WAIT_S)
+            ends["ends later"]()
+            live.close()
+            say(part="subscribed", who="child", **heard)
+
+        os_fork(child)()
+        for names in heard.values():
+            names.clear()
+    say(part="subscribed", who="parent", **heard)
+
+
+def _note(names: list[str]) -> Callable[[Event], None]:
+    return lambda event: names.append(event.name)
+
+
+def live(engine: str) -> None:
     """Be live, make children, and see that everybody stays so."""
     tell("parent", first=call(), named=call("fast"))
     until(lambda: liverouter.status().mode == "listen", _WAIT_S)
@@ -124,11 +166,12 @@ def main(kind: str) -> None:
     busy = threading.Event()
     caller = threading.Thread(target=_keep_calling, args=(busy,), daemon=True)
     caller.start()  # forks happen in the middle of calls
-    join = KINDS[kind](lambda: serve("child"))
+    joins = [KINDS[kind](serve) for kind in CHILDREN[engine]]
     busy.set()
     caller.join()
     tell("parent", forked=True)
-    join()
+    for join in joins:
+        join()
     until(lambda: call() == "second", _WAIT_S)
     tell("parent", then="second", named=call("fast"), reconnects=liverouter.status().reconnects)
 
@@ -136,6 +179,14 @@ def main(kind: str) -> None:
 def _keep_calling(enough: threading.Event) -> None:
     while not enough.is_set():
         call()
+
+
+def main(engine: str) -> None:
+    """Go through it all."""
+    preloaded(engine)
+    if engine == "native":  # what is heard depends on no engine
+        subscribed()
+    live(engine)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A process that uses liverouter and never stops calling, and its handle in the test: both ends of one protocol.
 
 The process is `python -m tests.kit.processes`, configured by the environment. It writes one JSON line for each event
-and answers each line on its standard input; at "call" it calls once more, at "stop" it ends.
+and answers each line on its standard input; at "call" it calls once more.
 """
 
 from __future__ import annotations
@@ -102,11 +102,6 @@ class Worker:
         self._tell("call")
         return str(self.wait(answer="call", count=self._calls, timeout_s=timeout_s)["text"])
 
-    def stop(self, timeout_s: float = 60.0) -> int:
-        """Have it close and end; return its exit code."""
-        self._tell("stop")
-        return self.ended(timeout_s)
-
     def ended(self, timeout_s: float) -> int:
         """Wait for its end, *timeout_s* seconds at most, and return its exit code."""
         code = self._process.wait(timeout_s)
@@ -174,7 +169,7 @@ def _say(**facts: Any) -> None:
 
 
 def main() -> None:
-    """Serve until standard input ends, "stop" comes, or SIGTERM does."""
+    """Serve until standard input ends, or SIGTERM comes."""
     from liverouter import LiveRouter, client
     from liverouter.engine import engine
     from tests.kit.follower import Load
@@ -195,8 +190,6 @@ def main() -> None:
         process = psutil.Process()
         _say(ready=True, pid=os.getpid())
         for line in sys.stdin:
-            if line.strip() == "stop":
-                break
             if line.strip() == "call":
                 _say(answer="call", text=live.chat_model().invoke("hi").text)
                 continue

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _START_S = 90.0  # PostgreSQL, and litellm imported twice at the same time
 _STORY_S = 90.0
 _END_S = 90.0  # the workers' end, then PostgreSQL's
+_ENGINE: Final = "import os; os.environ['LITELLM_ENABLE'] = str(os.environ.get('LIVEROUTER_APP') in {}).lower()"
 _ACTS = (
     "1. An admin moves",
     "2. Summaries move",
@@ -115,12 +116,12 @@ def _runs(process: psutil.Process) -> bool:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
-    """A function that starts a demo, which ends with the test; with *native* its workers spare litellm's import."""
+    """A function that starts a demo, which ends with the test; of its workers only those *by_litellm* import that."""
     demos: list[Demo] = []
 
-    def start(*arguments: str, native: bool = False) -> Demo:
-        if native:  # Python runs it at the start; variables do not reach the workers
-            (tmp_path / "sitecustomize.py").write_text("import os; os.environ['LITELLM_ENABLE'] = 'false'")
+    def start(*arguments: str, by_litellm: tuple[str, ...] = ()) -> Demo:
+        # Python runs it at the start; variables do not reach the workers.
+        (tmp_path / "sitecustomize.py").write_text(_ENGINE.format(by_litellm))
         demos.append(Demo(tmp_path, *arguments))
         return demos[-1]
 
@@ -134,8 +135,11 @@ class TestStory:
     def test_story_ends_without_a_failed_call_and_stays_up_to_play_with(
         self, start: Callable[..., Demo], wait_until: Callable[..., None]
     ) -> None:
-        """Every act happens, no call fails, the times come from SQL; with --keep a `set` is live in both workers."""
-        demo = start("--keep")
+        """Every act happens, no call fails, the times come from SQL; with --keep a `set` is live in both workers.
+
+        They are of one engine each.
+        """
+        demo = start("--keep", by_litellm=("worker-2",))
         parts = Parts(demo)
         demo.wait_for("Your turn", _START_S + _STORY_S)
         places = [demo.output.find(f"\n{act}") for act in _ACTS]
@@ -170,7 +174,7 @@ class TestStory:
         self, start: Callable[..., Demo], wait_until: Callable[..., None]
     ) -> None:
         """A step that cannot happen any more ends the demo with exit code 1 and the reason."""
-        demo = start(native=True)
+        demo = start()
         parts = Parts(demo)
         parts.workers[0].kill()
         assert demo.end() == 1
@@ -228,7 +232,7 @@ class TestEnd:
         self, start: Callable[..., Demo], wait_until: Callable[..., None], number: signal.Signals, code: int
     ) -> None:
         """Ended half-way, even by kill -9, it takes its workers and its server with it."""
-        demo = start(native=True)
+        demo = start()
         parts = Parts(demo)
         demo.process.send_signal(number)
         assert demo.end() == code

@@ -39,10 +39,14 @@ class TestGivenDatabase:
     ) -> None:
         """A database without the schema is not migrated: it stays up and says what to run.
 
-        Once it was migrated, and without any setting, log, problems and page say what to set.
+        Once it was migrated, and without any setting, log, problems and page say what to set. With --no-token
+        everybody on this machine may ask, and nothing is kept.
         """
-        with Daemon(log=tmp_path / "log", LIVEROUTER_DATABASE_URL=empty_dsn) as daemon:
-            answer = daemon.get("/api/config")
+        with Daemon("--no-token", log=tmp_path / "log", LIVEROUTER_DATABASE_URL=empty_dsn) as daemon:
+            assert daemon.token == ""
+            answer = daemon.get("/api/config", headers={})
+            assert daemon.get("/api/config", headers={"Host": "evil.example"}).status_code == 403
+            assert not (tmp_path / "data").exists()
             assert (answer.status_code, answer.json()["code"]) == (503, "LR204")
             assert "liverouter migrate" in answer.json()["hint"]
             assert daemon.get("/readyz").status_code == 503

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -17,7 +14,7 @@ from tests.kit.daemon import Daemon
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(600)  # seconds, on a busy machine
 
@@ -29,15 +26,6 @@ silence._EVERY_S, silence._PATIENCE_S = 0.2, 3
 data_folder._HANDOVER_TIMEOUT_S = data_folder._ORPHAN_TIMEOUT_S = 3.0
 main()
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """The daemon's data folder."""
-    parent = Path(tempfile.mkdtemp(prefix="liverouter-test-"))
-    parent.chmod(0o711)
-    yield parent / "data"
-    shutil.rmtree(parent)
 
 
 def daemon_of(folder: Path, log: Path) -> Daemon:
@@ -75,30 +63,38 @@ def restarts(daemon: Daemon) -> int:
     return [json.loads(line)["event"] for line in whole.splitlines()].count("own_database.restarted")
 
 
-def test_server_that_hangs_is_started_anew(folder: Path, tmp_path: Path) -> None:
-    """Stopped alone, or with all its processes and its supervisor: the daemon notices, and kills what is left."""
-    with daemon_of(folder, tmp_path / "log") as daemon:
+def orphan(daemon: Daemon, folder: Path, supervisor: signal.Signals) -> psutil.Process:
+    """Have the server hang, send a signal to its supervisor, and kill the daemon; return the server."""
+    watched, server, *children = family_of(server_of(folder))
+    for process in (server, *children):
+        process.send_signal(signal.SIGSTOP)
+    watched.send_signal(supervisor)
+    daemon.process.kill()
+    daemon.process.wait()
+    return server
+
+
+def test_server_that_hangs_is_started_anew(shared_tmp_path: Path, tmp_path: Path) -> None:
+    """Stopped alone, or with all its processes and its supervisor: the daemon notices, and kills what is left.
+
+    So does the next daemon, where the one before it was killed, and the supervisor hangs as well or is gone.
+    """
+    folder = shared_tmp_path / "data"
+    with daemon_of(folder, tmp_path / "first.log") as first:
         for everybody in (False, True):
-            server, before = server_of(folder), restarts(daemon)
+            server, before = server_of(folder), restarts(first)
             for process in family_of(server) if everybody else [server]:
                 process.send_signal(signal.SIGSTOP)
-            until(lambda before=before: restarts(daemon) > before, _WAIT_S, "the restart")  # type: ignore[misc]
+            until(lambda before=before: restarts(first) > before, _WAIT_S, "the restart")  # type: ignore[misc]
             assert server_of(folder) != server
             until(lambda: answers(folder), _WAIT_S)
-            until(lambda: daemon.get("/api/config").is_success, _WAIT_S)
-        assert "it answered nothing for a minute, and was killed" in daemon.log.read_text()
-
-
-def test_next_daemon_finds_one_that_hangs(folder: Path, tmp_path: Path) -> None:
-    """Its daemon was killed; its supervisor hangs as well, or is gone."""
-    for number, supervised in enumerate((True, False)):
-        with daemon_of(folder, tmp_path / f"{number}.log") as daemon:
-            supervisor, server, *children = family_of(server_of(folder))
-            for process in (server, *children):
-                process.send_signal(signal.SIGSTOP)
-            supervisor.send_signal(signal.SIGSTOP if supervised else signal.SIGKILL)
-            daemon.process.kill()
-            daemon.process.wait()
-        with daemon_of(folder, tmp_path / f"{number}.next.log") as following:
-            assert server_of(folder) != server
-            until(lambda: following.get("/api/config").is_success, _WAIT_S)
+            until(lambda: first.get("/api/config").is_success, _WAIT_S)
+        assert "it answered nothing for a minute, and was killed" in first.log.read_text()
+        server = orphan(first, folder, signal.SIGSTOP)
+    with daemon_of(folder, tmp_path / "second.log") as second:
+        assert server_of(folder) != server
+        until(lambda: second.get("/api/config").is_success, _WAIT_S)
+        server = orphan(second, folder, signal.SIGKILL)
+    with daemon_of(folder, tmp_path / "third.log") as third:
+        assert server_of(folder) != server
+        until(lambda: third.get("/api/config").is_success, _WAIT_S)
