@@ -58,7 +58,8 @@ REASONS: Final[Mapping[str, str]] = {
     "event-loop lag": """
         beside two hundred calls, each swap builds its generation in a thread of the same interpreter""",
     "first call after a swap": """
-        it opens a connection and makes its client; all imports are done by then""",
+        it opens a connection; all imports are done by then, and a class that fetches no tokens was led through its API,
+        over answers from memory""",
     "p99.9": """
         everything alive when the first generation is ready is exempt from garbage collection, so that no full
         collection stops the process; in a run in which litellm alone met none either there is nothing to win""",
