@@ -212,10 +212,15 @@ def _descriptors() -> int:
 
 
 _TAIL = """
-import asyncio, json, os, sys, time
+import asyncio, gc, json, os, sys, time
 os.environ["LITELLM_MODE"], os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "PRODUCTION", "True"
 kind, base, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-times, lags = [], []
+times, lags, collections, began_at = [], [], [0.0], [0.0]
+def collecting(phase, info):
+    if phase == "start":
+        began_at[0] = time.thread_time()
+    else:
+        collections.append((time.thread_time() - began_at[0]) * 1000)
 async def watch():
     while True:
         began = time.perf_counter()
@@ -224,6 +229,7 @@ async def watch():
 async def go(call):
     for _ in range(50): await call()
     task = asyncio.create_task(watch())
+    gc.callbacks.append(collecting)
     for n in range(count):
         began = time.perf_counter()
         await call()
@@ -243,13 +249,13 @@ else:
     router = litellm.Router(model_list=[{"model_name": "m", "litellm_params": params}])
     messages = [{"role": "user", "content": "hi"}]
     asyncio.run(go(lambda: router.acompletion(model="m", messages=messages)))
-print(json.dumps([times, lags]))
+print(json.dumps([times, lags, collections]))
 """
 
 
 def _tail(world: World) -> Iterator[Figure]:
     count = world.samples(10_000, 500)
-    found: dict[str, tuple[list[float], list[float]]] = {}
+    found: dict[str, tuple[list[float], ...]] = {}
     for kind in ("litellm", "ours"):
         done = subprocess.run(
             [sys.executable, "-c", _TAIL, kind, world.openai, str(count)],
@@ -273,3 +279,12 @@ def _tail(world: World) -> Iterator[Figure]:
             samples=count,
             series={name: sorted(v[values])[-200:] for name, v in found.items()},
         )
+    yield Figure(
+        what=f"longest garbage collection of {count:,} calls: CPU",
+        ours=max(found["ours"][2]),
+        baseline=max(found["litellm"][2]),
+        against="litellm alone",
+        unit="ms",
+        limit=10,
+        samples=count,
+    )
