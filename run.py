@@ -78,7 +78,8 @@ TOUCHING = (  # the tests of what passes through litellm and LangChain
     *("tests/integration/test_streams.py", "tests/integration/test_standard_langchain.py"),
     *("tests/integration/test_chat_content.py", "tests/integration/test_chat_parameters.py"),
     *("tests/integration/test_live_router.py", "tests/integration/test_litellm_unusable.py"),
-    *("tests/integration/test_values.py", "tests/integration/test_warmup.py"),
+    *("tests/integration/test_other_providers.py", "tests/integration/test_values.py"),
+    "tests/integration/test_warmup.py",
     *("tests/unit/test_patches_needed.py", "tests/unit/test_profile.py", "tests/unit/test_providers.py"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 CHUNKS: Final = 224
 SHORT, LONG = "Tell me something in 8 words", f"Tell me something in {CHUNKS} words"
-ROUNDS: Final = 11
-_LOGGED_S: Final = 0.05  # for what litellm logs behind the answers of a round
+_LOGGED_S: Final = 0.05  # for what litellm logs behind the answers of a slice
 NATIVE, LITELLM = "native engine", "litellm engine"
 CHAT_OPENAI, WITH_FALLBACKS = "ChatOpenAI", "ChatOpenAI.with_fallbacks"
 CHAT_ROUTER, ROUTER, PROXY = "ChatLiteLLMRouter on a stock Router", "a stock Router", "ChatOpenAI over LiteLLM's proxy"
@@ -35,7 +35,8 @@ class Kind:
 
     Attributes:
         name: of LangChain's method, and what it returns.
-        count: calls of one round.
+        count: calls of one slice.
+        slices: of each model, in a full run.
         callers: how many call at once; 0 for sync calls.
         litellm_goal: the largest ratio wanted of the litellm engine to ChatLiteLLMRouter.
         native_goal: the largest ratio wanted of the native engine to ChatOpenAI.
@@ -43,6 +44,7 @@ class Kind:
 
     name: str
     count: int
+    slices: int
     callers: int = 1
     is_stream: bool = False
     litellm_goal: float | None = None
@@ -50,11 +52,11 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind("ainvoke", 30, litellm_goal=0.9, native_goal=1.1),
-    Kind("ainvoke, 50 callers", 100, callers=50),
-    Kind("invoke", 30, callers=0, litellm_goal=0.9, native_goal=1.1),
-    Kind(f"astream, {CHUNKS} chunks", 3, is_stream=True, litellm_goal=1.05, native_goal=1.1),
-    Kind(f"stream, {CHUNKS} chunks", 3, callers=0, is_stream=True, litellm_goal=1.05, native_goal=1.1),
+    Kind("ainvoke", 6, 120, litellm_goal=0.9, native_goal=1.1),
+    Kind("ainvoke, 50 callers", 50, 30, callers=50),
+    Kind("invoke", 6, 120, callers=0, litellm_goal=0.9, native_goal=1.1),
+    Kind(f"astream, {CHUNKS} chunks", 1, 60, is_stream=True, litellm_goal=1.05, native_goal=1.1),
+    Kind(f"stream, {CHUNKS} chunks", 1, 60, callers=0, is_stream=True, litellm_goal=1.05, native_goal=1.1),
 )
 
 
@@ -67,7 +69,7 @@ def measure(world: World) -> Iterator[Figure]:
             base, key, server = world.proxy()
             models[PROXY] = _chat_openai(base, key)
         for kind in KINDS:
-            yield from _compared(kind, _rounds(kind, models, runner, world, server), world)
+            yield from _compared(kind, _slices(kind, models, runner, world, server))
         yield _descriptors(models, world.samples(45, 5))
         yield _replaced(world, models[LITELLM], world.samples(50, 5))
         for name in (CHAT_ROUTER, ROUTER):
@@ -130,28 +132,30 @@ class _Bare:
             yield chunk
 
 
-def _rounds(
+def _slices(
     kind: Kind, models: Mapping[str, Any], runner: asyncio.Runner, world: World, server: int | None
 ) -> dict[str, list[float]]:
-    """Return the CPU milliseconds of a call by each model, one value for each round.
+    """Return the CPU milliseconds of a call by each model, one value for each slice.
 
-    All are measured in turn, round by round, so that a busy moment of the machine hits every one of them. What the
-    garbage collector takes depends on what else is loaded, so that is kept out of its sight. *server* is the process
-    of the proxy, whose time counts with its caller's.
+    Slices are short, and each model has one in each round, in an order that is drawn anew: so the n-th of two models
+    are a pair, which the same moment of the machine hits, and nobody always comes behind the same other. A slice begins
+    with a call that is not counted, as connections that have idled too long are opened anew. What the garbage
+    collector takes depends on what else is loaded, so that is kept out of its sight. *server* is the process of the
+    proxy, whose time counts with its caller's.
     """
-    count = world.samples(kind.count, 2)
     spent: dict[str, list[float]] = {name: [] for name in models}
-    for number in range(world.samples(ROUNDS, 2) + 1):
-        for name, model in models.items():
+    order, draw = list(models), random.Random(1)  # noqa: S311 - an order
+    count = min(kind.count, world.samples(10 * kind.count, 1))  # fewer below a quick look
+    for number in range(world.samples(kind.slices, 2) + 1):
+        draw.shuffle(order)
+        for name in order:
+            _load(kind, models[name], runner, 1)
             gc.collect()
             gc.freeze()
             other = server if name == PROXY else None
             began = _cpu_s(other)
-            if kind.callers:
-                runner.run(_load(kind, model, count))
-            else:
-                _load_sync(kind, model, count)
-            if number:  # the first makes clients and connections
+            _load(kind, models[name], runner, count)
+            if number:  # the first makes clients
                 spent[name].append((_cpu_s(other) - began) * 1000 / count)
     gc.unfreeze()
     return spent
@@ -166,7 +170,15 @@ def _cpu_s(server: int | None) -> float:
     return spent
 
 
-async def _load(kind: Kind, model: Any, count: int) -> None:
+def _load(kind: Kind, model: Any, runner: asyncio.Runner, count: int) -> None:
+    """Make *count* calls, and wait until nobody works for them any more."""
+    if kind.callers:
+        runner.run(_load_async(kind, model, count))
+    else:
+        _load_sync(kind, model, count)
+
+
+async def _load_async(kind: Kind, model: Any, count: int) -> None:
     """Make *count* calls."""
     left = iter(range(count))
 
@@ -192,7 +204,7 @@ def _load_sync(kind: Kind, model: Any, count: int) -> None:
     time.sleep(_LOGGED_S)
 
 
-def _compared(kind: Kind, spent: Mapping[str, Sequence[float]], world: World) -> Iterator[Figure]:
+def _compared(kind: Kind, spent: Mapping[str, Sequence[float]]) -> Iterator[Figure]:
     """Yield each engine against its baselines."""
     pairs = [
         (NATIVE, CHAT_OPENAI, kind.native_goal),
@@ -209,8 +221,8 @@ def _compared(kind: Kind, spent: Mapping[str, Sequence[float]], world: World) ->
             against=baseline,
             unit="ms",
             goal=goal,
-            samples=world.samples(kind.count, 2) * len(spent[engine]),
-            series={"ours": list(spent[engine]), "baseline": list(spent[baseline])},
+            samples=kind.count * len(spent[engine]),
+            ratios=[round(ours / theirs, 4) for ours, theirs in zip(spent[engine], spent[baseline], strict=True)],
         )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _TIMES: Final = "\N{MULTIPLICATION SIGN}"
+_LEAST: Final = 6  # paired slices, below which their scatter says nothing
 _PACKAGES: Final = ("liverouter", "litellm", "langchain-core", "langchain-litellm", "langchain-openai", "asyncpg")
 
 
@@ -33,12 +34,20 @@ class Figure:
     goal: float | None = None  # largest ratio wanted; None: said, not aimed at
     limit: float | None = None  # largest `ours` wanted, in its unit
     samples: int = 1
+    ratios: list[float] = field(default_factory=list)  # of slices measured in turn: their median is the ratio
     series: dict[str, list[float]] = field(default_factory=dict)  # raw values for the plots
 
     @property
     def ratio(self) -> float | None:
         """Return ours / baseline, None where there is no baseline."""
+        if self.ratios:
+            return median(self.ratios)
         return None if not self.baseline else self.ours / self.baseline
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return between which ratios the true one lies in 95 of 100 runs; None where slices were not paired."""
+        return median_interval(self.ratios) if len(self.ratios) >= _LEAST else None
 
     @property
     def met(self) -> bool | None:
@@ -54,6 +63,13 @@ class Figure:
 def median(values: Sequence[float]) -> float:
     """Return the median."""
     return statistics.median(values)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the median of *values*, by their ranks, which assumes nothing of them."""
+    ordered, count = sorted(values), len(values)
+    least = max(0, math.floor((count - 1.96 * math.sqrt(count)) / 2))
+    return ordered[least], ordered[count - 1 - least]
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -81,6 +97,8 @@ def table(figures: Sequence[Figure]) -> str:
             goal += f"{'; ' if goal else ''}≤ {f.limit:g} {f.unit}"
         baseline = f"{number(f.baseline)} {f.unit}" if f.baseline is not None else ""
         ratio = f"{number(f.ratio)}{_TIMES}" if f.ratio is not None else ""
+        if (bounds := f.interval) is not None:
+            ratio += f" ({number(bounds[0])} to {number(bounds[1])})"
         met = {True: "yes", False: "**no**", None: ""}[f.met]
         cells = [f.what, f"{number(f.ours)} {f.unit}", f.against, baseline, ratio, goal, met]
         lines.append("| " + " | ".join(cells) + " |")

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from liverouter import CallError
 from liverouter.testing import MemoryRouter, StandIn
-from tests.kit.standins import collect, fallback, live
+from tests.kit.standins import collect, fallback, live, primary
 from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
 
 if TYPE_CHECKING:
@@ -180,6 +180,19 @@ class TestCall:
         stream.close()  # type: ignore[attr-defined]  # a generator
         wait_until(lambda: len(spans()) == 2)
         assert [span.status.status_code for span in spans()] == [trace.StatusCode.UNSET] * 2
+
+    def test_swap_is_traced_as_no_call(
+        self, standins: tuple[StandIn, StandIn], exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A provider's class that is gone through before it serves leaves no span, not of its own library either."""
+        monkeypatch.setattr("liverouter.routing.warmup._warmed", set())
+        first, second = standins
+        with live(first, litellm_enable=False) as client:
+            exporter.clear()
+            client.set(**primary(second), secrets=second.secrets())
+            assert exporter.get_finished_spans() == ()
+            client.chat_model().invoke(PROMPT)
+            assert exporter.get_finished_spans(), "nothing is traced at all"
 
 
 class TestWithout:

@@ -41,15 +41,41 @@ for dialect in DIALECTS.values():
         print(dialect.name.replace(" ", "-"), *late(set(sys.modules) - before))
     if dialect.name == "openai":  # and Claude went before it
         assert "litellm.litellm_core_utils.default_encoding" not in sys.modules, "40 MB that count nothing"
+
+# After a swap of the native engine to a provider that it has never called.
+from pydantic._internal._generate_schema import GenerateSchema
+
+built, generate = [], GenerateSchema.generate_schema
+
+def counted(self, schema):
+    built.append(schema)
+    return generate(self, schema)
+
+GenerateSchema.generate_schema = counted
+with StandIn("openai") as openai, StandIn("anthropic") as claude, live(openai, litellm_enable=False) as client:
+    handle = client.chat_model()
+    client.set(**claude.rows("claude-sonnet-4-6"), secrets=claude.secrets())
+    assert built, "nothing was gone through"
+    assert claude.requests == (), "a swap sent something"
+    built.clear()
+    before = set(sys.modules)
+    handle.invoke("hi")
+    list(handle.stream("hi"))
+    handle.bind_tools([TOOL]).invoke("add")
+    assert not built, built
+    print("swapped", *late(set(sys.modules) - before))
 """
 
 
 def test_first_calls_import_nothing() -> None:
-    """After a config is live, the first answer, stream, tool call and error of each provider load no module."""
+    """After a config is live, the first answer, stream, tool call and error of each provider load no module.
+
+    Nor does the first call after a swap of the native engine, which builds no schema of the provider's library either.
+    """
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == len(DIALECTS)
+    assert [line.split()[0] for line in lines] == [*(name.replace(" ", "-") for name in DIALECTS), "swapped"]
     assert [line for line in lines if len(line.split()) > 1] == []

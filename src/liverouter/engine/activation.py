@@ -220,7 +220,8 @@ class Activation:
 
     def warm(self, generation: Generation) -> None:
         """Load what the first call of *generation* needs, so that no caller pays; blocks for seconds the first time."""
-        warm_up(generation.snapshot, by_litellm=not generation.is_native)
+        first = self._store.current is None
+        warm_up(generation.snapshot, by_litellm=not generation.is_native, first=first)
 
     def activate(self, prepared: Prepared, rows: Rows, reading: Reading) -> None:
         """Swap in what was prepared of *rows*; tell that it is live, and which generation is retired.

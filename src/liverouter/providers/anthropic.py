@@ -87,7 +87,14 @@ def history(model: str) -> History:
     return replace(_HISTORY, user_last=not _COMPLETES.search(model))
 
 
-_USAGE: Final = {"input_tokens": 1, "output_tokens": 1}
+_USAGE: Final = {
+    "input_tokens": 1,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+    "output_tokens": 1,
+    "service_tier": "standard",
+}
 _CALL: Final = {"type": "tool_use", "id": "toolu_1", "name": "warm_up", "input": {}}
 _WHOLE: Final[dict[str, Any]] = {
     "id": "warmup",

@@ -2,8 +2,11 @@
 
 Each dialect is gone through once per process: a whole answer and a stream, with a tool, through the Router and the chat
 model of real calls, over an HTTP transport that answers from memory. An error is left to the first one that comes: it
-imports nothing, and litellm reads 4 MB of its own source for it. Nothing is sent; no setting and no secret is used. It
-runs on a loop of its own, so that calls in flight go on.
+imports nothing, and litellm reads 4 MB of its own source for it. Nothing is sent; no secret is used. It runs on a loop
+of its own, so that calls in flight go on.
+
+The provider's own classes build the schemas of their answers as they meet them, up to a tenth of a second of work. They
+are led through their dialect before a swap; at a start the first call does it, which nothing else waits for.
 """
 
 from __future__ import annotations
@@ -12,15 +15,18 @@ import contextlib
 import importlib
 import json
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from liverouter.loops.thread import LoopThread
-from liverouter.providers import PROVIDERS, spec_of
+from liverouter.providers import PROVIDERS, native_model, spec_of
 from liverouter.routing.clock import Clock
 from liverouter.routing.litellm_setup import load
+from liverouter.secrecy.sealing import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
@@ -28,6 +34,8 @@ if TYPE_CHECKING:
     from liverouter.providers import ProviderSpec
     from liverouter.providers.spec import Dialect
     from liverouter.revision import Deployment, Snapshot
+
+C = TypeVar("C")
 
 _LATE: Final = (  # modules that a first call would import, whichever its provider
     "anyio._backends._asyncio",
@@ -51,14 +59,19 @@ _warmed: Final[set[str]] = set()
 _warming: Final = threading.Lock()
 
 
-def warm_up(snapshot: Snapshot, *, by_litellm: bool) -> None:
+def warm_up(snapshot: Snapshot, *, by_litellm: bool, first: bool) -> None:
     """Load what the first call of *snapshot* needs, so that no caller pays; blocks for seconds the first time.
 
-    *by_litellm*: that is the engine.
+    *by_litellm*: that is the engine. *first*: nothing serves calls yet.
     """
     _import((*_LATE, *(name for deployment in snapshot.deployments for name in spec_of(deployment).preload)))
     if by_litellm:
         _warm_up_new(snapshot.deployments)
+    elif first:
+        _warmed.update(_classes((snapshot.primary,)))  # by its first call
+    else:
+        spoken = _classes(snapshot.deployments)
+        _rehearse({name: partial(_warm_up_class, *found) for name, found in spoken.items()})
 
 
 def preload(*, by_litellm: bool) -> None:
@@ -95,18 +108,39 @@ def _import(names: Iterable[str]) -> None:
 
 
 def _warm_up_new(deployments: Iterable[Deployment]) -> None:
-    """Go through the dialects of *deployments* that no warm-up of this process has; blocks for up to seconds."""
+    """Have litellm go through the dialects of *deployments*; blocks for up to seconds."""
+    _rehearse({name: partial(_warm_up_dialect, *spoken) for name, spoken in _spoken(deployments).items()})
+
+
+def _rehearse(parts: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]) -> None:
+    """Run those of *parts*, by their names, that no warm-up of this process has; blocks until they have ended."""
     with _warming:
-        spoken = _spoken(deployments)
-        new = spoken.keys() - _warmed
+        new = parts.keys() - _warmed
         if not new:
             return
         loop = LoopThread("liverouter-warmup")
         for name in new:
-            with contextlib.suppress(Exception):  # what it loaded is loaded; a call will say what is wrong, if anything
-                loop.call(_warm_up_dialect, *spoken[name])
+            # what it loaded is loaded; a call will say what is wrong, if anything
+            with contextlib.suppress(Exception), _untraced():
+                loop.call(parts[name])
         loop.stop(_LIMIT_S)
         _warmed.update(new)
+
+
+@contextlib.contextmanager
+def _untraced() -> Iterator[None]:
+    """Have the providers' libraries tell OpenTelemetry nothing of what runs in here, as nobody called."""
+    try:
+        from opentelemetry import context, trace
+    except ImportError:
+        yield
+        return
+    not_sampled = trace.NonRecordingSpan(trace.SpanContext(trace_id=1, span_id=1, is_remote=False))
+    token = context.attach(trace.set_span_in_context(not_sampled))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def _spoken(deployments: Iterable[Deployment]) -> dict[str, tuple[Dialect, ProviderSpec]]:
@@ -128,7 +162,7 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
     chat_model: Any = importlib.import_module("langchain_litellm").ChatLiteLLMRouter
     engine: Any = importlib.import_module("liverouter.routing.engines.litellm")
     with _router(dialect) as (router, params):
-        client = engine.client_of(spec, params, _memory(dialect))
+        client = engine.client_of(spec, params, _memory(dialect, importlib.import_module("httpx").AsyncClient))
         clock = Clock(_LIMIT_S)  # by which litellm's patches know a call of ours
         try:
             await clock.wait(
@@ -136,6 +170,48 @@ async def _warm_up_dialect(dialect: Dialect, spec: ProviderSpec) -> None:
             )
         finally:
             await clock.close()
+
+
+def _classes(deployments: Iterable[Deployment]) -> dict[str, tuple[Dialect, Deployment]]:
+    """Return each dialect of *deployments* by its name and the package of the class that speaks it, and one of them.
+
+    None of a provider that fetches tokens: its class would ask the machine, or Google.
+    """
+    found = {}
+    for deployment in deployments:
+        spec, package = spec_of(deployment), native_model(deployment).package
+        dialect = spec.dialect(deployment.model)
+        if dialect is not None and package and not spec.token_modules:
+            found[f"{package}, {dialect.name}"] = dialect, deployment
+    return found
+
+
+async def _warm_up_class(dialect: Dialect, deployment: Deployment) -> None:
+    """Lead the provider's own class of *deployment* through its *dialect*, without its secrets.
+
+    Raises:
+        Exception: whatever the class raises where an answer is wanted.
+    """
+    without = replace(deployment, secrets={name: Secret("warmup") for name in deployment.secrets})
+    await _speak(native_model(deployment).build(without, _MemoryHttp(dialect)))
+
+
+class _MemoryHttp:
+    """The `providers.Http` of a class that is warmed up: what it sends is answered in *dialect*, from memory."""
+
+    timeout_s = _LIMIT_S
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    @property
+    def token_request(self) -> NoReturn:
+        """Give none: no token is fetched."""
+        raise NotImplementedError
+
+    def client(self, kind: Callable[..., C]) -> C:
+        """Return a client of *kind* that sends nothing."""
+        return _memory(self._dialect, kind)  # type: ignore[no-any-return]  # of the class that was asked for
 
 
 async def _speak(model: BaseChatModel) -> None:
@@ -162,15 +238,16 @@ def _router(dialect: Dialect) -> Iterator[tuple[Any, dict[str, Any]]]:
         litellm.model_cost.pop(_GROUP, None)
 
 
-def _memory(dialect: Dialect) -> Any:
-    """Return an HTTP client that answers in *dialect*, from memory, and sends nothing."""
-    import httpx
+def _memory(dialect: Dialect, kind: Any) -> Any:
+    """Return a client of *kind*, httpx's or httpx2's, that answers in *dialect*, from memory, and sends nothing."""
+    names = (each.__module__.partition(".")[0] for each in kind.__mro__)
+    library = importlib.import_module(next(name for name in names if name.startswith("httpx")))
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    def respond(request: Any) -> Any:
         content, content_type = _answer(dialect, request)
-        return httpx.Response(200, content=content, headers={"content-type": content_type})
+        return library.Response(200, content=content, headers={"content-type": content_type})
 
-    return httpx.AsyncClient(transport=httpx.MockTransport(respond))
+    return kind(transport=library.MockTransport(respond))
 
 
 def _answer(dialect: Dialect, request: Any) -> tuple[bytes, str]:
