@@ -170,13 +170,12 @@ class SettingsRepository:
     async def diff(self, a: int, b: int) -> list[dict[str, Any]]:
         """Return what differs between two revisions: object, key, old, new; of secrets the fingerprints.
 
-        None is what was not there, unless the row has a member `null`, "old" or "new": that one is JSON null.
+        None is what was not there, unless a member `null`, "old" or "new", says that this one is JSON null.
 
         Raises:
             DatabaseError: there is no such revision (LR213).
         """
-        rows = await self._rows(sql.DIFF, a, b)
-        return [row if row["null"] else {name: row[name] for name in ("object", "key", "old", "new")} for row in rows]
+        return [{k: v for k, v in row.items() if k != "null" or v} for row in await self._rows(sql.DIFF, a, b)]
 
     async def rollback(
         self,
