@@ -34,6 +34,7 @@ class Call:
         begun: a deployment has begun to answer, and the failed attempts before it are counted.
         settled: the end of the call is counted.
         calls_tools: the answer has called a tool.
+        has_ended: a piece of the answer, a stream, has said why it ends.
         is_structured: there is more in the answer's content than text and tool calls.
     """
 
@@ -50,6 +51,7 @@ class Call:
     begun: bool = False
     settled: bool = False
     calls_tools: bool = False
+    has_ended: bool = False
     is_structured: bool = False
 
     def answered_by(self, deployment: Deployment) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import json
+import operator
 import re
 import socket
 import ssl
@@ -190,6 +192,7 @@ FAILED: Final = {
     "finish reason error": openai_answer("error"),
     "an error beside the answer": openai_answer("stop", error={"message": "upstream is gone", "code": 502}),
     "half of the arguments": openai_answer("tool_calls", calls='{"city": "Pa'),
+    "a list for arguments": openai_answer("tool_calls", calls='["Paris"]'),
 }
 GEMINI: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE")
 
@@ -257,3 +260,71 @@ class TestFailedAnswer:
                     server.does(answers(OK, answer[0]))
                     message = model.bind_tools([WEATHER]).invoke("hi")
                     assert served(message)["role"] == "fallback"
+
+
+def told_by_pieces(dialect: str) -> bytes:
+    """Return a stream of *dialect*, each piece of which says how many tokens there are so far: 10 and 9 in the end."""
+    ends = ((1, None), (4, None), (9, "stop"), (9, "stop"))
+    if dialect == "vertex-ai":
+        content = {"role": "model", "parts": [{"text": "a"}]}
+        return _events(
+            *(
+                {
+                    "candidates": [{"index": 0, "content": content, "finishReason": end and end.upper()}],
+                    "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": n, "totalTokenCount": 10 + n},
+                }
+                for n, end in ends[:3]
+            )
+        )
+    shared = {"id": "x", "created": 1, "model": "m", "object": "chat.completion.chunk"}
+    pieces = (
+        {
+            "choices": [{"index": 0, "finish_reason": end, "delta": {"content": "a"}}],
+            "usage": {"prompt_tokens": 10, "completion_tokens": n, "total_tokens": 10 + n},
+        }
+        for n, end in ends
+    )
+    return _events(*(shared | piece for piece in pieces), end="data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+class TestOddAnswer:
+    """What servers write otherwise than the API's own maker does, and is an answer all the same."""
+
+    def test_call_of_a_tool_without_arguments_or_id_is_a_call(self, engine: str) -> None:
+        """As servers of OpenAI's API make it: the arguments are none, and the result can name it."""
+        with attacked("openai", engine) as (server, client):
+            model = client.chat_model().bind_tools([WEATHER])
+            whole, stream = (part.replace(b'"id": "call_1", ', b"") for part in openai_answer("tool_calls", calls=""))
+            server.does(answers(OK, whole))
+            found = [model.invoke("hi")]
+            server.does(answers(EVENTS, stream))
+            chunks: Any = list(model.stream("hi"))
+            found.append(functools.reduce(operator.add, chunks))
+            for message in found:
+                (call,) = message.tool_calls
+                assert (call["name"], call["args"], message.invalid_tool_calls) == ("get_weather", {}, [])
+                assert call["id"]
+
+    def test_answer_that_says_nothing_of_tokens_has_no_cost(self, engine: str) -> None:
+        """Not a cost of 0."""
+        with attacked("openai", engine) as (server, client):
+            server.does(answers(OK, openai_answer("stop", usage=None)[0]))
+            message = client.chat_model().invoke("hi")
+            assert message.usage_metadata is None
+            assert served(message)["cost_usd"] is None
+
+    @pytest.mark.parametrize("dialect", ["openai", "vertex-ai"])
+    def test_tokens_told_with_every_piece_count_once(self, dialect: str, engine: str) -> None:
+        """In the answer, its cost and what is counted; and an end that is told twice is one."""
+        with attacked(dialect, engine) as (server, client):
+            server.does(answers(EVENTS, told_by_pieces(dialect)))
+            chunks: Any = list(client.chat_model().stream("hi"))
+            message = functools.reduce(operator.add, chunks)
+            assert (message.usage_metadata["input_tokens"], message.usage_metadata["output_tokens"]) == (10, 9)
+            assert message.response_metadata["finish_reason"] == "stop"
+            counted = client.usage.drain()
+            assert sum(row["prompt_tokens"] for row in counted) == 10
+            assert sum(row["completion_tokens"] for row in counted) == 9
+            assert sum(row["cost_usd"] for row in counted) == pytest.approx(served(message)["cost_usd"])
+            assert served(message)["cost_usd"] > 0

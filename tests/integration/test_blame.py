@@ -306,12 +306,17 @@ class TestCaller:
 
     @pytest.mark.parametrize("method", ["invoke", "stream"])
     def test_prompt_that_gemini_blocks_is_a_refusal(self, method: str) -> None:
-        """An answer without candidates that says why is not the provider's failure; one that does not say is."""
+        """An answer without candidates that says why is not the provider's failure; one that does not say is.
+
+        So is one that says it of its only candidate, and one that tells no tokens, which litellm stumbles over.
+        """
         for engine in ENGINES:
             with attacked("vertex-ai", engine) as (server, live):
                 usage = {"promptTokenCount": 3, "totalTokenCount": 3}
                 for document, kind in (
                     ({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage}, RefusedError),
+                    ({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, RefusedError),
+                    ({"candidates": [{"index": 0, "finishReason": "RECITATION"}]}, RefusedError),
                     ({"candidates": [], "usageMetadata": usage}, core.ModelAPIError),
                 ):
                     content = json.dumps(document).encode()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.exceptions import ModelAPIError
 from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import add_usage, subtract_usage
+from langchain_core.messages.tool import tool_call
 
 from liverouter.routing.attempt import finish_of
 from liverouter.routing.model_map import cost_usd
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_core.messages import BaseMessage
-    from langchain_core.messages.ai import UsageMetadata
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
     from liverouter.call import Call
@@ -53,9 +55,13 @@ def note(call: Call, chunk: ChatGenerationChunk) -> None:
     message = chunk.message
     _clean(call, message)
     chunk.generation_info = _plain_metadata(chunk.generation_info) if chunk.generation_info else None
-    _align(call, message, finish_of(chunk))
-    if (usage := getattr(message, "usage_metadata", None)) is not None:
-        call.tokens = usage if call.tokens is None else _larger(call.tokens, usage)
+    reason = finish_of(chunk)
+    if reason and call.has_ended:  # some gateways say it twice, and LangChain would join the two words
+        message.response_metadata, chunk.generation_info, reason = {}, None, ""
+    call.has_ended = call.has_ended or bool(reason)
+    _align(call, message, reason)
+    if getattr(message, "usage_metadata", None) is not None:
+        _count(call, message)
 
 
 def finish(call: Call, result: ChatResult) -> None:
@@ -69,6 +75,7 @@ def finish(call: Call, result: ChatResult) -> None:
     for generation in result.generations:
         message = generation.message
         _clean(call, message)
+        _read_empty_arguments(message)
         call.tokens = getattr(message, "usage_metadata", None)  # each message has the tokens of the whole answer
     price(call)
     for generation in result.generations:
@@ -119,7 +126,9 @@ def _clean(call: Call, message: BaseMessage) -> None:
     """Leave nothing of litellm's in *message*, and name the model that served in place of the group."""
     extra, metadata = message.additional_kwargs, message.response_metadata
     if (usage := getattr(message, "usage_metadata", None)) is not None:
-        message.usage_metadata = _figures(usage)  # type: ignore[attr-defined]  # an answer is an AIMessage
+        figures = _figures(usage)
+        is_known = figures["input_tokens"] or figures["output_tokens"]  # litellm has 0 where a provider says nothing
+        message.usage_metadata = figures if is_known else None  # type: ignore[attr-defined]  # an answer is an AIMessage
     if extra:
         if isinstance(message, AIMessage):
             extra.pop("tool_calls", None)  # the provider library's own objects; `.tool_calls` has the data
@@ -135,6 +144,14 @@ def _clean(call: Call, message: BaseMessage) -> None:
             message.response_metadata = plain
 
 
+def _read_empty_arguments(message: BaseMessage) -> None:
+    """Have a call of a tool without arguments be a call, in place: LangChain's model for litellm wants JSON there."""
+    if isinstance(message, AIMessage) and message.invalid_tool_calls:
+        empty = [call for call in message.invalid_tool_calls if not (call["args"] or "").strip()]
+        message.tool_calls += [tool_call(name=call["name"] or "", args={}, id=call["id"]) for call in empty]
+        message.invalid_tool_calls = [call for call in message.invalid_tool_calls if call not in empty]
+
+
 def _figures(usage: Mapping[str, Any]) -> Any:
     """Return *usage*, counts of tokens, with 0 for each that is none: providers may say anything."""
     return {
@@ -143,9 +160,19 @@ def _figures(usage: Mapping[str, Any]) -> Any:
     }
 
 
-def _larger(one: UsageMetadata, other: UsageMetadata) -> UsageMetadata:
-    """Return the one with more tokens in total, of what two chunks of a stream say."""
-    return one if one["total_tokens"] >= other["total_tokens"] else other
+def _count(call: Call, message: Any) -> None:
+    """Note in *call* the tokens that *message*, a piece of a stream, tells of.
+
+    LangChain adds up what pieces tell. Where one tells the total so far, as some servers of OpenAI's API do each time,
+    it is left with what came on top, in place.
+    """
+    known, usage = call.tokens, message.usage_metadata
+    if known is None:
+        call.tokens = usage
+    elif all(usage[name] >= known[name] for name in ("input_tokens", "output_tokens")):
+        call.tokens, message.usage_metadata = usage, subtract_usage(usage, known)
+    else:
+        call.tokens = add_usage(known, usage)
 
 
 def _plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +210,10 @@ def _align(call: Call, message: BaseMessage, reason: str) -> None:
     """
     content = message.content
     if isinstance(message, AIMessage):
-        call.calls_tools = call.calls_tools or bool(message.tool_calls or getattr(message, "tool_call_chunks", None))
+        pieces: Any = getattr(message, "tool_call_chunks", None) or message.tool_calls
+        if pieces:
+            call.calls_tools = True
+            _with_ids(pieces, message)
         if (usage := message.usage_metadata) is not None:
             usage.setdefault("input_token_details", {})
             usage.setdefault("output_token_details", {})
@@ -198,6 +228,20 @@ def _align(call: Call, message: BaseMessage, reason: str) -> None:
     if reason:
         word = _ENDS.get(reason.lower(), reason.lower())
         message.response_metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word
+
+
+def _with_ids(pieces: Any, message: AIMessage) -> None:
+    """Give each call of a tool among *pieces* of *message* an id, in place, where the server sends none, as some do.
+
+    A result says by it which call it is of.
+    """
+    for piece in pieces:
+        if piece["name"] and not piece["id"]:
+            piece["id"] = f"call_{uuid.uuid4().hex}"
+            for same in message.tool_calls:
+                if same["name"] == piece["name"] and not same["id"]:
+                    same["id"] = piece["id"]
+                    break
 
 
 def _is_simple(block: Any) -> bool:

@@ -20,9 +20,10 @@ _MOST_DETAILS: Final = 20
 _LARGEST: Final = 64_000  # bytes of an answer that is looked into
 # As names and as values; within a text their quotes are escaped.
 _MARKS: Final = (b'"error"', b'"error_code"', b'"MALFORMED_', b'"UNEXPECTED_TOOL', b'"TOO_MANY_TOOL')
-_REFUSALS: Final = (b'"refusal"', b'"content_filter"')
+_REFUSALS: Final = (b'"refusal"', b'"content_filter"', b'"finishReason"', b'"blockReason"')
 _DECLINES: Final = re.compile(
     rb'"refusal": ?"((?:[^"\\]|\\.)*+)"|"(?:stop_reason": ?"refusal|finish_reason": ?"content_filter)"'
+    rb'|"(?:blockReason|finishReason": ?"(?:SAFETY|PROHIBITED_CONTENT|BLOCKLIST|SPII|RECITATION|IMAGE_SAFETY))"'
 )
 _FAILED: Final = frozenset(  # reasons for which answers end that are none, as gateways and Google name them
     {"error", "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"}

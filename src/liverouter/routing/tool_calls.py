@@ -36,10 +36,18 @@ class Arguments:
 
 
 def broken_call(message: Any) -> str | None:
-    """Return the name of the tool that *message*, a whole answer, calls with arguments that are none; None: no such."""
+    """Return the name of the tool that *message*, a whole answer, calls with arguments that are none; None: no such.
+
+    LangChain's model for litellm makes no arguments of a list or a number, and keeps what it read them from.
+    """
     for call in getattr(message, "invalid_tool_calls", ()):
         if not _is_object(call.get("args") or ""):
             return call.get("name") or ""
+    for call in message.additional_kwargs.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, dict) else getattr(call, "function", None)
+        said = function if isinstance(function, dict) else getattr(function, "__dict__", {})
+        if isinstance(text := said.get("arguments"), str) and not _is_object(text):
+            return str(said.get("name") or "")
     return None
 
 
