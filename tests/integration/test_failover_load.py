@@ -1,4 +1,4 @@
-"""Failover under load: fifty callers at once, forty swaps with cooldowns active."""
+"""Failover under load: twenty callers at once, forty swaps with cooldowns active."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 pytestmark = [*LITELLM_WARNINGS]
 
-CALLERS = 50
+CALLERS = 20
 # One of each kind, and for each of the libraries that hold connections; the matrix has them all.
 WAYS: Final = {"openai": Failure.REFUSED, "anthropic": Failure.SERVER_ERROR, "vertex-ai": Failure.HANG}
 SWAPS: Final = 40  # more than litellm's lists take
-TIMEOUT_S = 120.0  # the fallback has no more, for fifty calls at once on a busy machine
+TIMEOUT_S = 120.0  # the fallback has no more, for twenty calls at once on a busy machine
 LISTS: Final = (
     "callbacks",
     "success_callback",
@@ -41,9 +41,9 @@ LISTS: Final = (
 )
 
 
-class TestFiftyCallers:
+class TestTwentyCallers:
     @pytest.mark.parametrize(("dialect", "failure"), WAYS.items(), ids=WAYS)
-    def test_fifty_of_fifty_are_answered(self, dialect: str, failure: Failure, wait_until: Callable[..., None]) -> None:
+    def test_all_of_them_are_answered(self, dialect: str, failure: Failure, wait_until: Callable[..., None]) -> None:
         """Half streaming, half not, all at the same time: every one of them gets the fallback's answer."""
         with World(dialect, litellm_timeout=TIMEOUT_S) as world:
             for method in ("invoke", "stream"):
@@ -88,9 +88,9 @@ class TestSeveralLoops:
             for world in worlds:
                 world.call()
             before = [world.primary.hits for world in worlds]
-            calls = [pool.submit(world.call, method) for method in METHODS * 5 for world in worlds]
+            calls = [pool.submit(world.call, method) for method in METHODS * 2 for world in worlds]
             assert {call.result().told["attempts"] for call in calls} == {1}
-            assert [world.primary.hits for world in worlds] == [hits + 20 for hits in before]
+            assert [world.primary.hits for world in worlds] == [hits + 8 for hits in before]
         gc.collect()
         assert "LoggingWorker" not in caplog.text
 

@@ -203,27 +203,22 @@ def _play(world: World, failure: Failure, method: str, *, whole: bool) -> Outcom
 
     first = _call(world, failure, method)
     _check_first(first, world, hits)
-    cools = failure not in CALLERS
-    if cools and failure not in COUNTED:
-        assert 0 < world.cooling_s() <= COOLDOWN_S
-    else:
+    if failure in COUNTED:
         assert world.cooling_s() == 0
+        assert _call(world, failure, method).role == "fallback"
+    cools = failure not in CALLERS
+    assert (0 < world.cooling_s() <= COOLDOWN_S) is cools
     if whole:
-        _again(world, failure, method, cools=cools)
+        _heal(world, method, 0 if cools else hits)
     return first
 
 
-def _again(world: World, failure: Failure, method: str, *, cools: bool) -> None:
-    """See that a primary that cools is not asked, and is again as soon as that is over."""
-    if not world.cooling_s():  # what does not cool is asked again; what counts one takes one more
-        second = _call(world, failure, method)
-        assert (second.primary_hits, second.role) == (expected_hits(failure), "fallback")
-    assert (0 < world.cooling_s() <= COOLDOWN_S) is cools
-    if cools:
-        resting = world.call(method)
-        assert (resting.primary_hits, resting.fallback_hits, resting.role) == (0, 1, "fallback")
-        assert resting.seconds < TIMEOUT_S / 2
-        assert resting.told["failed_over"] is True
+def _heal(world: World, method: str, hits: int) -> None:
+    """See that a failing primary is asked that often, never while it cools, and again as soon as that is over."""
+    failed_over = world.call(method)
+    assert (failed_over.primary_hits, failed_over.fallback_hits, failed_over.role) == (hits, 1, "fallback")
+    assert failed_over.seconds < TIMEOUT_S / 2
+    assert failed_over.told["failed_over"] is True
     world.primary.heal()
     world.clock.tick(COOLDOWN_S + 1)
     healed = world.call(method)

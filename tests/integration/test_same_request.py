@@ -28,7 +28,7 @@ from tests.kit.standins import bodies, fallback, primary, served
 from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable
@@ -96,7 +96,7 @@ def table() -> Iterator[Table]:
         Path(path).write_text(json.dumps(measured, indent=1), encoding="utf-8")
 
 
-def asked(position: str, engine: str) -> dict[str, Feature]:
+def asked(position: str, engine: str) -> Mapping[str, Feature]:
     """Return what is asked there: all of a primary, else one half by each engine, in the other position the other."""
     if position == "primary":
         return FEATURES

@@ -146,13 +146,7 @@ class TestOverAnthropic(_OverAnthropic, ChatModelIntegrationTests):
     """The same over Anthropic's."""
 
 
-class TestPlainOpenAI(_OverOpenAI, ChatModelIntegrationTests):
-    """The same with litellm off."""
-
-    litellm_enable = False
-
-
 class TestPlainAnthropic(_OverAnthropic, ChatModelIntegrationTests):
-    """The same with litellm off."""
+    """The same with litellm off: of a class of LangChain's, which passes them by itself."""
 
     litellm_enable = False

@@ -139,7 +139,8 @@ def ask(model: LiveChatModel, method: str = "invoke", text: str = PROMPT, /, **o
         case "invoke":
             return model.invoke(text, **options)
         case "ainvoke":
-            return run(lambda: model.ainvoke(text, **options))
+            answer: AIMessage = run(lambda: model.ainvoke(text, **options))
+            return answer
         case "stream":
             return _sum(list(model.stream(text, **options)))
         case _:

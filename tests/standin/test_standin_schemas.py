@@ -9,7 +9,7 @@ from uuid import UUID
 
 import jsonschema_rs
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
 
 from liverouter.testing.standin.schemas import minimal_object
@@ -69,6 +69,7 @@ def composed(part: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[
 
 
 class TestMinimalObject:
+    @settings(max_examples=40)
     @given(properties=st.dictionaries(st.text(min_size=1, max_size=3), st.recursive(scalars(), composed, max_leaves=8)))
     def test_it_is_an_instance_of_its_schema(self, properties: dict[str, Any]) -> None:
         """Whatever the parts are."""

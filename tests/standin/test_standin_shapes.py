@@ -104,7 +104,7 @@ def _with(body: dict[str, Any], place: tuple[str | int, ...], value: object) -> 
 
 @pytest.mark.parametrize("provider", _REQUESTS)
 def test_whatever_stands_in_a_request_is_taken_or_refused_in_good_order(provider: str) -> None:
-    """Every value of a request replaced by odd ones: 200 or 400, and the connection stays open."""
+    """Every value of a request replaced by half of the odd ones: 200 or 400, and the connection stays open."""
     path, headers, body = _REQUESTS[provider]
     headers = {"authorization": "Bearer standin-key", **headers}
     kept = httpx.Limits(keepalive_expiry=None)  # however long a pause between two requests is
@@ -113,8 +113,8 @@ def test_whatever_stands_in_a_request_is_taken_or_refused_in_good_order(provider
         httpx.Client(base_url=standin.base_url, timeout=WAIT_S, limits=kept) as client,
     ):
         assert client.post(path, headers=headers, json=body).status_code == 200
-        for place in _places(body):
-            for value in _ODD:
+        for number, place in enumerate(_places(body)):
+            for value in _ODD[number % 2 :: 2]:
                 answer = client.post(path, headers=headers, json=_with(body, place, value))
                 assert answer.status_code in {200, 400}, (place, value, answer.text)
         assert standin.accepted == 1
