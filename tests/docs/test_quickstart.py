@@ -206,7 +206,7 @@ class TestPages:
         reader.start_provider("stand-in", "8001")
         reader.start_provider("broken", "8002")
         reader.run("admin", "first")
-        lines = reader.start("admin", "run", LITELLM_ENABLE="false")  # by litellm in the quickstart
+        lines = reader.start("admin", "run")
 
         def wait_for(said: str, *, by: Iterator[str] = lines) -> None:
             assert any(line == f"{said}\n" for line in by)

@@ -325,9 +325,9 @@ class TestRejected:
 
 
 class TestBursts:
-    def test_hundreds_of_edits(self, admin: Admin) -> None:
-        """Hundreds of edits cost a handful of rebuilds and end on the last one."""
-        edits = 500
+    def test_thousand_edits(self, admin: Admin) -> None:
+        """A thousand edits cost a handful of rebuilds and end on the last one."""
+        edits = 1_000
         with Follower(admin, **UNPOLLED, threads=1) as follower:
             follower.events.wait_for(ListenerConnected)
             started = time.monotonic()
@@ -335,7 +335,7 @@ class TestBursts:
             took_s = time.monotonic() - started
             assert admin.revision == edits + 1
             follower.applies(edits + 1, within_s=BURST.limit)
-            assert len(follower.events.of(ConfigApplied)) < 30 + took_s, "one in two seconds, once the burst is long"
+            assert len(follower.events.of(ConfigApplied)) < 20 + took_s, "one in two seconds, once the burst is long"
 
     def test_two_admins_racing(self, admin: Admin) -> None:
         """Two admins who edit different rows at once lose nothing: each commit is a revision, the last is live."""

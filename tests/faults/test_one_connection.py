@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("native")  # nothing here depends on the engine
 
 OURS = "FROM pg_stat_activity WHERE application_name LIKE 'liverouter%' AND datname = current_database()"
-CLIENTS = 30
+CLIENTS = 12
 
 
 @pytest.fixture
