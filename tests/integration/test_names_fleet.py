@@ -17,7 +17,7 @@ from liverouter.testing import MemoryRouter, StandIn
 from tests.kit.standins import primary, served
 
 FLEET: Final = (True, True, False)  # of each client, whether litellm makes its calls
-SWAPS: Final = 70  # of each client: 210 in all
+SWAPS: Final = 40  # of each client: 120 in all
 CALL_EVERY: Final = 4  # swaps; often, for what is idle for long is closed by itself
 SWAPPED: Final = ("default", "fast", "summary")  # "planner" has a call in flight, "spare" a place that cools
 MOST_GIVEN_UP: Final = 12  # connections that were idle for too long, on a busy machine; half of a client's calls

@@ -25,7 +25,7 @@ def assert_linear(
     *,
     sizes: Sequence[int] = SIZES,
     clock: Callable[[], float] = time.thread_time,
-    floor_s: float = 0.03,
+    floor_s: float = 0.01,
 ) -> None:
     """Fail where *run* takes more than nine times as long for ``make(4 * n)`` as for ``make(n)``, or 81 times for 16.
 

@@ -14,8 +14,8 @@ T = TypeVar("T")
 _PAUSE_S = 0.01
 
 
-def until(ask: Callable[[], T], timeout_s: float = 60.0, what: str = "") -> T:
-    """Return the first true answer of *ask*; asked every 10 ms.
+def until(ask: Callable[[], T], timeout_s: float = 60.0, what: str = "", *, pause_s: float = _PAUSE_S) -> T:
+    """Return the first true answer of *ask*, with *pause_s* seconds between one and the next.
 
     Raises:
         TimeoutError: none came in time; carries the last answer.
@@ -24,7 +24,7 @@ def until(ask: Callable[[], T], timeout_s: float = 60.0, what: str = "") -> T:
     while not (answer := ask()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what or ask} after {timeout_s:g} s; the last answer was {answer!r}")
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)
     return answer
 
 
