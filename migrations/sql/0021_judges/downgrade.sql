@@ -1,5 +1,9 @@
 SELECT liverouter.change_function(
     'liverouter_internal.judge_settings(jsonb)',
+    $old$own_words()) OR r.key ~* '^(llm_|litellm_|llm:)' AS is_ours$old$,
+    $new$own_words()) AS is_ours$new$);
+SELECT liverouter.change_function(
+    'liverouter_internal.judge_settings(jsonb)',
     $old$    FROM entry e CROSS JOIN LATERAL liverouter_internal.judge_entry(e.place, e.place = 'settings', e.own) j
     UNION ALL
     SELECT j.* FROM liverouter_internal.judge_together(settings) j

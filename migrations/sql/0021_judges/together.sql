@@ -101,3 +101,7 @@ $old$,
     UNION ALL
     SELECT j.* FROM liverouter_internal.judge_together(settings) j
 $new$);
+SELECT liverouter.change_function(
+    'liverouter_internal.judge_settings(jsonb)',
+    $old$own_words()) AS is_ours$old$,
+    $new$own_words()) OR r.key ~* '^(llm_|litellm_|llm:)' AS is_ours$new$);
