@@ -112,17 +112,15 @@ def tab(browser: Browser) -> Iterator[Tab]:
 
 @pytest.fixture
 def page(tab: Tab) -> Iterator[Page]:
-    """That tab, as it was left; a complaint in its console fails the test.
-
-    The next test leads it elsewhere by itself: an empty page in between costs as much as the next one.
-    """
+    """That tab, empty; a complaint in its console fails the test."""
     page = tab.page
-    tab.complaints.clear()
     page.set_viewport_size(_SIZE)
     page.emulate_media(color_scheme="light")
     yield page
     complained = tab.complained()
     page.unroute_all()
+    page.goto("about:blank")
+    tab.complaints.clear()
     assert complained == []
 
 
@@ -186,11 +184,10 @@ def _around(dsn: str) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def world(new_database: Callable[[str], AbstractContextManager[str]], tab: Tab) -> Iterator[World]:
+def world(new_database: Callable[[str], AbstractContextManager[str]]) -> Iterator[World]:
     """Two workers and a daemon on a database of the module's; two providers that know one key each."""
     with new_database("page") as dsn, _around(dsn) as world:
         yield world
-        tab.page.goto("about:blank")  # which asks nobody, once the server has ended
 
 
 @pytest.fixture

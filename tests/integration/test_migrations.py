@@ -155,10 +155,13 @@ class TestUpgrade:
                 ThreadPoolExecutor(1) as pool,
                 subprocess.Popen([sys.executable, "-c", script, empty_dsn], stdout=subprocess.PIPE) as process,
             ):
-                here = pool.submit(migrate.upgrade, empty_dsn)
-                wait_until(lambda: value(watch, waiting, other.info.dbname) == 2)
-                assert value(other, "SELECT to_regclass('liverouter.head')") is None
-                other.rollback()
+                try:
+                    wait_until(lambda: value(watch, waiting, other.info.dbname) == 1, 150)  # it has much to import
+                    here = pool.submit(migrate.upgrade, empty_dsn)
+                    wait_until(lambda: value(watch, waiting, other.info.dbname) == 2)
+                    assert value(other, "SELECT to_regclass('liverouter.head')") is None
+                finally:
+                    other.rollback()  # which lets them go on
                 told, _ = process.communicate(timeout=150)
                 assert (process.returncode, told.decode().strip(), here.result()) == (0, HEAD, HEAD)
         assert migrate.current(empty_dsn) == HEAD
