@@ -34,7 +34,7 @@ _WAIT_S: Final = 120.0  # for each step, however busy the machine is
 _PAUSE_S: Final = 0.2  # between two looks: some of them take the server, the daemon or the browser 10 ms
 _NIGHTS: Final = 3  # a machine that stands still for a while is no slow product
 _ON_THE_PAGE: Final = {  # its words
-    "LR320": "no call is answered in 2 of ",
+    "LR320": "\nin 2 of ",  # a line of its own, below what its model says: no call is answered
     "LR321": "and a fallback serves",
     "LR323": "its key is refused in ",
 }
