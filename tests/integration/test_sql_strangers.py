@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 emptied, dsn, db = one_database()
 patient = patience.patient
 
-FEW, MANY = 150, 5_000
+FEW, MANY = 150, 400
 OURS = {
     "llm_provider": "openai",
     "llm_modle": "m",
