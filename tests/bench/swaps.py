@@ -113,10 +113,11 @@ with LiveRouter(observers=(events,)) as live:
     async def write():
         connection = await asyncpg.connect(sys.argv[1])
         await connection.execute("UPDATE liverouter.settings SET value = '\\"anthropic\\"' WHERE key = 'llm_provider'")
+        # what the client reports of the swap is no part of a call
+        await connection.execute("SELECT liverouter.wait_applied((SELECT revision FROM liverouter.head))")
         await connection.close()
     asyncio.run(write())
     events.wait_for(ConfigApplied, primary="anthropic/gpt-4o")
-    time.sleep(1)  # what the client reports of the swap is no part of a call
     times = []
     for _ in range(6):
         began = time.process_time()
