@@ -92,7 +92,8 @@ class TestAccessibility:
 
 
 def check_with_axe(page: Page, state: str, **options: Any) -> None:
-    """Fail with what axe finds serious or critical; *options* are those of its `run`."""
+    """Fail with what axe finds serious or critical once nothing moves; *options* are those of its `run`."""
+    page.evaluate("document.getAnimations().forEach((moves) => moves.finish())")
     found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
     serious = [
         (fault["id"], node["html"], node.get("failureSummary"))

@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, HISTORY, PARAMETERS, as_they_are, chat_options
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, HISTORY, PARAMETERS, chat_options
+from liverouter.providers.openai_client import quick
 from liverouter.providers.spec import IN_PATH, NOWHERE, Field, ProviderSpec, filled, origin_and_path
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     if key is not None:
         for client in (model.root_client, model.root_async_client):
             client._azure_ad_token = None  # noqa: SLF001 - of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
-    as_they_are(model.root_async_client)
+    quick(model.root_async_client)
     return model
 
 
@@ -90,13 +91,14 @@ def _client(params: Mapping[str, Any], client: Any) -> Any:
         api_key=params.get("api_key"),
         azure_ad_token=params.get("azure_ad_token"),
         azure_endpoint=params["api_base"],
+        azure_deployment=params["model"].removeprefix("azure/"),
         api_version=params["api_version"],
         max_retries=0,
         http_client=client,
     )
     if "api_key" in params:
         sdk._azure_ad_token = None  # noqa: SLF001 - of AZURE_OPENAI_AD_TOKEN, which it would prefer to the key
-    return as_they_are(sdk)
+    return quick(sdk)
 
 
 _PARAMETERS: Final = replace(PARAMETERS, native_tools=None)  # its dated versions have chat completions alone

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers import openai
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, as_they_are, chat_options
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, chat_options
+from liverouter.providers.openai_client import quick
 from liverouter.providers.parameters import Api, Model, Takes, effort_of
 from liverouter.providers.spec import NO_HOSTS, Field, History, ProviderSpec, filled
 
@@ -81,7 +82,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         use_responses_api=False,
         **chat_options(http),
     )
-    as_they_are(model.root_async_client)
+    quick(model.root_async_client)
     return model
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from liverouter.providers.native import Http, NativeModel
+from liverouter.providers.openai_client import quick
 from liverouter.providers.parameters import Api, Model, Takes, effort_of, nearest
 from liverouter.providers.spec import NOWHERE, Dialect, Field, History, ProviderSpec, filled, origin_and_path
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from liverouter.revision import Deployment
-
-C = TypeVar("C")
 
 _BASE: Final = "https://api.openai.com/v1"
 _HOSTS: Final = re.compile(r"([a-z]{2}\.)?api\.openai\.com")  # of one region: eu.api.openai.com
@@ -198,26 +197,6 @@ class _Nowhere:
         pass
 
 
-def as_they_are(client: C) -> C:
-    """Return *client*, of the OpenAI library, which sends messages and tools as they are.
-
-    It would look through each of them, type by type, for members that JSON has under another name. What LangChain and
-    litellm send has none, and the search is a third of a call's CPU.
-    """
-    completions: Any = client.chat.completions  # type: ignore[attr-defined]  # whichever class of it
-    create = completions.create
-
-    @functools.wraps(create)
-    def create_as_it_is(*, messages: Any, extra_body: Mapping[str, Any] | None = None, **params: Any) -> Any:
-        body = {"messages": messages}
-        if isinstance(params.get("tools"), list):
-            body["tools"] = params.pop("tools")
-        return create(messages=[], extra_body={**body, **(extra_body or {})}, **params)
-
-    completions.create = create_as_it_is
-    return client
-
-
 def _build(deployment: Deployment, http: Http) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
@@ -228,7 +207,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         base_url=_base(deployment),
         **chat_options(http),
     )
-    as_they_are(model.root_async_client)
+    quick(model.root_async_client)
     return model
 
 
@@ -256,7 +235,7 @@ def _client(params: Mapping[str, Any], client: Any) -> Any:
     import openai
 
     sdk = openai.AsyncOpenAI(api_key=params["api_key"], base_url=params["api_base"], max_retries=0, http_client=client)
-    return as_they_are(sdk)
+    return quick(sdk)
 
 
 _USAGE: Final = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}

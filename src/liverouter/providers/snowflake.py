@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from liverouter.providers.claude import ON_SNOWFLAKE, PARAMETERS as CLAUDE
-from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, PARAMETERS as OPENAI, as_they_are, chat_options
+from liverouter.providers.openai import CHAT_COMPLETIONS, CHAT_OPENAI, PARAMETERS as OPENAI, chat_options
+from liverouter.providers.openai_client import quick
 from liverouter.providers.parameters import Api, Model, Takes
 from liverouter.providers.spec import NOWHERE, Field, History, ProviderSpec, filled, is_claude, origin_and_path
 
@@ -120,7 +121,7 @@ def _build(deployment: Deployment, http: Http) -> BaseChatModel:
         use_responses_api=False,  # which Cortex does not have: a tool of OpenAI's own would lead there
         **chat_options(http),
     )
-    as_they_are(model.root_async_client)
+    quick(model.root_async_client)
     return model
 
 

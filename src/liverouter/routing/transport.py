@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 
+_ADDRESSES: Final = 64  # of one client; a deployment has few
+_OF_CONNECTION: Final = (b"accept-encoding", b"connection")  # headers of a client that say nothing: see `guard`
 _MAX_FIELD: Final = 2**16  # bytes of one header of an answer
 _CONNECTIONS: Final = 1000  # of one client, as in OpenAI's and Anthropic's
 _ERRORS: Final = (  # of aiohttp, and the name of httpx's for the same; the first that fits
@@ -39,13 +41,48 @@ _ERRORS: Final = (  # of aiohttp, and the name of httpx's for the same; the firs
 def by_aiohttp(client: C) -> C:
     """Return *client*, of httpx or httpx2, which sends by aiohttp what goes by no proxy; its settings of TLS stay."""
     own: Any = client
+    own.build_request = _requests_of(own)
     pool = getattr(own._transport, "_pool", None)  # noqa: SLF001 - httpx has no public way in
     context, options = getattr(pool, "_ssl_context", None), getattr(pool, "_socket_options", None)
     if isinstance(context, ssl.SSLContext):
-        library = importlib.import_module(type(own._transport).__module__.partition(".")[0])  # noqa: SLF001
+        library = _library_of(own._transport)  # noqa: SLF001
         kind = type("_Transport", (_Transport, library.AsyncBaseTransport), {})
         own._transport = kind(library, context, options or ())  # noqa: SLF001
     return client
+
+
+def _library_of(part: object) -> Any:
+    """Return httpx or httpx2, whichever *part* is of."""
+    kinds = (kind.__module__.partition(".")[0] for kind in type(part).__mro__)
+    return importlib.import_module(next(name for name in kinds if name.startswith("httpx")))
+
+
+def _requests_of(client: Any) -> Callable[..., Any]:
+    """Return the `build_request` of *client*, which takes as it is what a provider's library has made ready.
+
+    Those give a whole address, a body, and every header: httpx would read the address anew and merge the headers with
+    its own, one by one, which takes a tenth of a call's CPU.
+    """
+    library, merging = _library_of(client), client.build_request
+    read = lru_cache(_ADDRESSES)(library.URL)
+    own = [(name, value) for name, value in client.headers.raw if name.lower() not in _OF_CONNECTION]
+
+    def build_request(method: str, url: Any, *, headers: Any = None, **more: Any) -> Any:
+        address = read(url) if isinstance(url, str) else url
+        given = {name: value for name, value in more.items() if value is not None}
+        timeout = given.pop("timeout", None)
+        is_ready = address.is_absolute_url and given.keys() <= {"content", "json"}
+        if not is_ready or not isinstance(timeout, float | int | library.Timeout):
+            return merging(method, url, headers=headers, **more)
+        limits = library.Timeout(timeout).as_dict()
+        request = library.Request(method, address, headers=headers, extensions={"timeout": limits}, **given)
+        names = {name.lower() for name, _ in request.headers.raw}
+        for name, value in own:
+            if name.lower() not in names:
+                request.headers[name.decode("ascii")] = value.decode("latin-1")
+        return request
+
+    return build_request
 
 
 class _Transport:
