@@ -87,11 +87,13 @@ hypothesis.settings.register_profile("liverouter", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("liverouter")
 
 
-_SLOW_FOLDERS: Final = ("browser", "docs", "faults", "system")
-_SLOW_FILES: Final = (  # of the other folders that come last
-    *("test_linear_time.py", "test_patches_needed.py", "test_process_effects.py"),
-    *("test_standin_dialects.py", "test_standin_failures.py"),
+_WAITING_FOLDERS: Final = ("browser", "docs", "faults", "system")  # whose tests mostly wait: for others, or for a time
+_WAITING_FILES: Final = (  # of the other folders
+    *("test_alerts.py", "test_api_config.py", "test_api_fleet.py", "test_cli_watch.py", "test_failover_google.py"),
+    *("test_failover_settings.py", "test_hostile_providers.py", "test_listener.py", "test_probes.py"),
+    *("test_repository.py", "test_sql_role_prefix.py", "test_standin_failures.py"),
 )
+_SPREAD: Final = 0.8  # of a run: over that much of it they are spread; one that began at its end would be waited for
 _FEW_FILES: Final = 3  # so few are done before workers have started; so is what `-k` picks
 # For the end of what tests started: an embedded server's supervisor needs some seconds on a busy machine.
 _PATIENCE_S: Final = float(os.environ.get("LIVEROUTER_TEST_PATIENCE_S", "60"))
@@ -137,14 +139,22 @@ def _compiled_once() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the files first that take longest: a worker that gets one at the end lets the others wait."""
-    items.sort(key=lambda item: item.path.parent.name not in _SLOW_FOLDERS and item.path.name not in _SLOW_FILES)
+    """Spread the files that wait among those that work, so that workers seldom do the same at once.
+
+    Workers take files in this order. All that wait at one time would leave the machine idle.
+    """
+    files = list(dict.fromkeys(item.path for item in items))
+    waiting = [path for path in files if path.parent.name in _WAITING_FOLDERS or path.name in _WAITING_FILES]
+    working = [path for path in files if path not in waiting]
+    apart = _SPREAD * len(working) / (len(waiting) or 1)
+    turns = {path: n * apart for n, path in enumerate(waiting)} | {path: float(n) for n, path in enumerate(working)}
+    items.sort(key=lambda item: turns[item.path])
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return how many workers `-n auto` starts: one more than this process may use cores, none for a few tests.
+    """Return how many workers `-n auto` starts: two more than this process may use cores, none for a few tests.
 
-    One more, as many a test waits: for a timeout, a server's start, a browser. Each takes ten seconds to begin: it
+    Two more, as many a test waits: for a timeout, a server's start, a browser. Each takes ten seconds to begin: it
     imports litellm and the providers' libraries, and collects every test.
     """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
@@ -153,7 +163,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if config.option.keyword or (len(named) <= _FEW_FILES and all(path.suffix == ".py" for path in named)):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + 1
+    return cores + 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
