@@ -151,10 +151,12 @@ class TestUnreached:
         assert lost.text == "connection refused by the proxy before api.example:443"
 
 
-def openai_answer(finish: str, *, calls: str | None = None, **beside: Any) -> tuple[bytes, bytes]:
-    """Return an answer that has begun to say something, whole and as a stream; *calls*: arguments of a tool."""
+def openai_answer(
+    finish: str, *, calls: str | None = None, tool: str = "get_weather", **beside: Any
+) -> tuple[bytes, bytes]:
+    """Return an answer that has begun to say something, whole and as a stream; *calls*: arguments of *tool*."""
     shared: dict[str, Any] = {"id": "x", "created": 1, "model": "m"}
-    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": calls}}
+    call = {"id": "call_1", "type": "function", "function": {"name": tool, "arguments": calls}}
     message: dict[str, Any] = {"role": "assistant", "content": "so far"}
     deltas: list[dict[str, Any]] = [message]
     if calls is not None:
@@ -193,6 +195,7 @@ FAILED: Final = {
     "an error beside the answer": openai_answer("stop", error={"message": "upstream is gone", "code": 502}),
     "half of the arguments": openai_answer("tool_calls", calls='{"city": "Pa'),
     "a list for arguments": openai_answer("tool_calls", calls='["Paris"]'),
+    "no name of a tool": openai_answer("tool_calls", calls="{}", tool=""),
 }
 GEMINI: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE")
 

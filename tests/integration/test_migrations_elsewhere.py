@@ -79,12 +79,14 @@ ODD = {
     "plpgsql.extra_errors": "shadowed_variables",
     "lock_timeout": "7s",
     "statement_timeout": "1h",
+    "idle_in_transaction_session_timeout": "2h",
 }
-# Has the database note how long each statement that defines something may take.
+# Has the database note how long each statement that defines something, and its transaction, may take.
 WATCH = b"""
-    CREATE TABLE seen (tag text, timeout text);
+    CREATE TABLE seen (tag text, timeouts text[]);
     CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$
-    BEGIN INSERT INTO public.seen VALUES (tg_tag, current_setting('statement_timeout')); END $$;
+    BEGIN INSERT INTO public.seen SELECT tg_tag, array_agg(DISTINCT setting) FROM pg_settings
+        WHERE name ~ '^(statement|transaction|idle_in_transaction_session)_timeout$'; END $$;
     CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note()
 """
 READ = f"SELECT name, current_setting(name) AS value FROM unnest(ARRAY{list(ODD)}) name"
@@ -123,7 +125,7 @@ class TestHost:
         with psycopg.connect(empty_dsn, autocommit=True) as db, psycopg.connect(dsn) as other:
             assert value(db, "SELECT id FROM things") == 100
             assert {row["name"]: row["value"] for row in rows(db, "SELECT * FROM notes")} == ODD
-            assert value(db, "SELECT array_agg(DISTINCT timeout) FROM seen WHERE tag = 'CREATE VIEW'") == ["0"]
+            assert value(db, "SELECT array_agg(DISTINCT timeouts) FROM seen WHERE tag = 'CREATE VIEW'") == [["0"]]
             assert put(db, llm_model="m") == 1
             told = "SELECT * FROM liverouter.providers ORDER BY name"
             assert rows(db, told) == rows(other, told)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 LOCK_TIMEOUT_S: Final = 30.0  # writers queue behind a run that waits for a table, so it does not wait for long
+# Of a session, that a run is not bound by; PostgreSQL 17 and later have all three.
+TIMEOUTS: Final = ("idle_in_transaction_session_timeout", "statement_timeout", "transaction_timeout")
 _LOOK_S: Final = 1.0  # between two looks for whom a run waits
 _ONE_RUN: Final = 0x6C72_6D69_6772  # the key of the advisory lock that each run takes: "lrmigr" in ASCII
 # Who holds that lock in this database, and whether their login could migrate it: the owner of the schema, or where
@@ -70,10 +72,13 @@ class Waits:
     def begin(self, connection: Connection) -> None:
         """Note the session of *connection*; have its transaction wait for a lock as long as said, and work for longer.
 
-        The time that a database or a role allows a statement is meant for those of applications.
+        The times that a database or a role allows statements and transactions are meant for those of applications.
         """
-        timeouts = text("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', :value, true)")
-        connection.execute(timeouts, {"value": f"{self.lock_timeout_s}s"})
+        timeouts = text("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = ANY (:names)")
+        connection.execute(timeouts, {"names": list(TIMEOUTS)})
+        connection.execute(
+            text("SELECT set_config('lock_timeout', :value, true)"), {"value": f"{self.lock_timeout_s}s"}
+        )
         self.pid = connection.scalar(text("SELECT pg_backend_pid()")) or 0
 
     def explained(self, exc: Exception) -> DatabaseError:

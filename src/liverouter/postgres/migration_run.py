@@ -15,7 +15,7 @@ from sqlalchemy.util import await_only
 
 from liverouter.config.specs import known_settings
 from liverouter.errors import DatabaseError
-from liverouter.postgres.migration_locks import Waits, wait_turn
+from liverouter.postgres.migration_locks import TIMEOUTS, Waits, wait_turn
 from liverouter.postgres.rights import restore_rights, shared, use_prefix
 from liverouter.postgres.schema import member_providers, providers, setting_specs
 from liverouter.postgres.versions import HEAD, REVISIONS, SCHEMA
@@ -68,7 +68,8 @@ def running(context: MigrationContext, echo: Callable[[str], None], role_prefix:
 @contextmanager
 def session_of_a_host(connection: Connection) -> Iterator[None]:
     """Give the transaction of *connection* back, after the block, the settings of its session that a run changes."""
-    names = ("lock_timeout", "statement_timeout", *_READ_AS)
+    times = text("SELECT name FROM pg_settings WHERE name = ANY (:names)")
+    names = ("lock_timeout", *connection.scalars(times, {"names": list(TIMEOUTS)}), *_READ_AS)
     former = {name: connection.scalar(text("SELECT current_setting(:name, true)"), {"name": name}) for name in names}
     yield
     _set(connection, former)

@@ -53,13 +53,18 @@ class CutStreamError(CallError, ModelAPIError):
 
 
 class BrokenCallError(CallError, ModelAPIError):
-    """The answer calls a tool with arguments that are no JSON object (LR311)."""
+    """The answer calls a tool with arguments that are no JSON object, or none by name (LR311)."""
 
     status_code: Final = 500
 
     def __init__(self, deployment_id: str, tool: str) -> None:
-        """Name the deployment and the *tool*."""
-        what = f"{_label(deployment_id)} calls the tool {tool[:_LONGEST_NAME]!r} with arguments that are no JSON object"
+        """Name the deployment and the *tool*; "" for a call that does not."""
+        called = (
+            f"the tool {tool[:_LONGEST_NAME]!r} with arguments that are no JSON object"
+            if tool
+            else "a tool without a name"
+        )
+        what = f"{_label(deployment_id)} calls {called}"
         super().__init__(what, code="LR311", where=deployment_id, hint=_HINT_RETRY)
 
 

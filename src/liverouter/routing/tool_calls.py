@@ -1,4 +1,4 @@
-"""Whether the tool calls of an answer can be made: their arguments must be a JSON object. Pure.
+"""Whether the tool calls of an answer can be made: each names its tool, and its arguments are a JSON object. Pure.
 
 Libraries repair arguments that break off, and an agent would run the tool with half of them.
 """
@@ -30,15 +30,16 @@ class Arguments:
             call[2] += piece.get("args") or ""
 
     def broken(self) -> str | None:
-        """Return the name of the first tool that is called with arguments that are none, None where all are."""
+        """Return the first tool whose call cannot be made, "" where that does not name it; None where all can."""
         calls = (*self._ended, *self._calls.values())
-        return next((name for _, name, text in calls if not _is_object(text)), None)
+        return next((name for _, name, text in calls if not name or not _is_object(text)), None)
 
 
 def broken_call(message: Any) -> str | None:
-    """Return the name of the tool that *message*, a whole answer, calls with arguments that are none; None: no such.
+    """Return the first tool that *message*, a whole answer, calls in a way that cannot be made; None: there is none.
 
-    LangChain's model for litellm makes no arguments of a list or a number, and keeps what it read them from.
+    It is "" where the call does not name it. LangChain's model for litellm makes no arguments of a list or a number,
+    and keeps what it read them from.
     """
     for call in getattr(message, "invalid_tool_calls", ()):
         if not _is_object(call.get("args") or ""):
@@ -48,7 +49,7 @@ def broken_call(message: Any) -> str | None:
         said = function if isinstance(function, dict) else getattr(function, "__dict__", {})
         if isinstance(text := said.get("arguments"), str) and not _is_object(text):
             return str(said.get("name") or "")
-    return None
+    return "" if any(not call["name"] for call in getattr(message, "tool_calls", ())) else None
 
 
 def _is_object(text: str) -> bool:
