@@ -104,7 +104,9 @@ def _build(deployment: Deployment, snapshot: Snapshot, io: LoopThread) -> ChatLi
     router = build_router(snapshot, (deployment,))
     http = DeploymentHttp(deployment, deployment.timeout_s, io)
     client = client_of(spec_of(deployment), params, http.client(litellm_patches.http_client))
-    chat = ChatLiteLLMRouter(router=OneDeployment(router, entry, params, client), model=entry)
+    one = OneDeployment(router, entry, params, client)
+    chat = ChatLiteLLMRouter(router=one, model=entry)
+    chat.__dict__["acompletion_with_retry"] = one.ask  # its own asks once, too, but by a library for retries
     http.belongs_to(chat)
     return chat
 
@@ -160,6 +162,11 @@ class OneDeployment:
         shown = {name: value for name, value in params.items() if name not in _CREDENTIALS}
         self.model_list = [{"model_name": identifier, "litellm_params": shown}]
         self.default_litellm_params: dict[str, Any] = {}
+
+    async def ask(self, *, run_manager: object = None, **request: Any) -> Any:
+        """Return litellm's answer, or its stream; *run_manager* is told of retries, and there are none."""
+        del run_manager
+        return await self.acompletion(**request)
 
     async def acompletion(self, **request: Any) -> Any:
         """Return litellm's answer, or its stream."""
