@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 emptied, dsn, db = one_database()
 
+# Rows that name a deployment of Azure's, and entries with it and without.
+AZURE: Final = {"azure_openai_endpoint": "https://a.openai.azure.com", "azure_openai_deployment": "prod"}
+PLACE: Final = {"provider": "azure-openai", "model": "m"}
+PLACED: Final = PLACE | {"deployment": "prod"}
+# What litellm alone calls.
+ROUTED: Final = {"llm_provider": "litellm", "llm_model": "openrouter/a/b"}
+OTHER: Final = {"provider": "litellm", "model": "openrouter/a/b"}
 LOOKED_UP: Final = ("os.environ/HOME", "a os.environ/X", ' "oidc/x', "\u00a0'OIDC/x", "azure_key_vault/k", "my-oidc/x")
 WORDS: Final = sorted(
     {"", "hihg", " low ", *(word for p in (*PARAMS.values(), *OF_THINKING.values()) for word in p.words)}
@@ -121,6 +128,14 @@ class TestTogether:
                 {"llm:fast": {"provider": "openai", "model": "m", "fallbacks": [{"provider": "openai", "model": "m"}]}},
                 {("LR108", "settings.llm:fast.fallbacks")},
             ),
+            (AZURE | {"llm_fallback_config": [PLACED, PLACE]}, {("LR108", "settings.llm_fallback_config")}),
+            (AZURE | {"llm:fast": PLACED | {"fallbacks": [PLACE]}}, set()),
+            (AZURE | {"llm:fast": PLACE | {"fallbacks": [PLACE]}}, {("LR108", "settings.llm:fast.fallbacks")}),
+            (AZURE | {"llm_provider": "azure-openai", "llm_fallback_config": [PLACED, PLACE]}, set()),
+            (ROUTED | {"litellm_params": '{"api_base": "https://h"}'}, {("LR103", "settings.litellm_params")}),
+            (ROUTED | {"litellm_params": None}, set()),
+            ({"litellm_params": 3}, set()),
+            ({"litellm_params": 3, "llm_fallback_config": OTHER}, set()),
             ({f"llm:m{n}": {"provider": "openai", "model": "m"} for n in range(50)}, set()),
             ({f"llm:m{n}": {"provider": "openai", "model": "m"} for n in range(51)}, {("LR104", "settings")}),
             (
