@@ -1,4 +1,4 @@
-"""Null under a name that is none, a row that is no object, rows that name a deployment: judged as by processes."""
+"""What is not there, null under a name that is none, a row that is no object: judged by SQL as by processes."""
 
 from __future__ import annotations
 

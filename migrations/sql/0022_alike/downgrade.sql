@@ -1,4 +1,8 @@
 SELECT liverouter.change_function(
+    'liverouter_internal.misfit(liverouter.setting_specs, jsonb)',
+    $old$    IF coalesce(kind, 'null') = 'null' THEN$old$,
+    $new$    IF kind = 'null' THEN$new$);
+SELECT liverouter.change_function(
     'liverouter_internal.judge_settings(jsonb)',
     $old$        WHERE r.value <> 'null' OR s.kind = 'rejected'
            OR s.name IS NULL AND (r.key !~ '^llm:[a-z][a-z0-9_-]{0,31}$' OR r.key = 'llm:default')

@@ -1,5 +1,11 @@
--- Null as a stranger's value, a row of the primary's that is no object, and which rows name a deployment: as processes
--- judge them.
+-- What is not there, null as a stranger's value, a row of the primary's that is no object, and which rows name a
+-- deployment: as processes judge them.
+
+-- A member that is not there fits: thinking has some that it needs not.
+SELECT liverouter.change_function(
+    'liverouter_internal.misfit(liverouter.setting_specs, jsonb)',
+    $old$    IF kind = 'null' THEN$old$,
+    $new$    IF coalesce(kind, 'null') = 'null' THEN$new$);
 
 -- A row that says nothing under a name that is none is refused all the same: it may have been meant for another.
 SELECT liverouter.change_function(
