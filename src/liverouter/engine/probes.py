@@ -69,6 +69,7 @@ class Probes:
             DatabaseError: it cannot be asked.
         """
         due = await self._repository.due_probes(identifiers, hours)
+        self._failing.intersection_update(identifiers)  # what rows have no more is asked no more
         again = [identifier for identifier in identifiers if identifier in self._failing and identifier not in due]
         return [*due, *(await self._repository.due_probes(again, _AGAIN_H))] if again else due
 
