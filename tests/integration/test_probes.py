@@ -9,7 +9,7 @@ import pytest
 
 from liverouter import LiveRouter
 from liverouter.engine import probes
-from liverouter.events import CallFailed, CallFailedOver, ConfigApplied, ProbeFailed
+from liverouter.events import CallFailed, CallFailedOver, ConfigApplied, LoopFailed, ProbeFailed
 from liverouter.testing import EventLog, Failure
 from tests.kit.admin import Admin
 from tests.kit.sql import Process, put, rows
@@ -96,6 +96,17 @@ class TestClients:
                 pass_minutes()
         assert anthropic.hits == hits
         assert openai.hits == 1
+
+    def test_deployment_with_a_long_name_is_asked_as_any(
+        self, dsn: str, admin: Admin, openai: StandIn, anthropic: StandIn, wait_until: Callable[..., None]
+    ) -> None:
+        """The database keeps the beginning of its id; those that are due beside it are asked as well."""
+        events = EventLog()
+        fallbacks = [{"provider": "openai", "model": f"{name}-{'x' * 400}"} for name in "ab"]
+        admin.set(llm_probe_interval_h=24, llm_fallback_config=[*fallbacks, {"provider": "anthropic", "model": "m"}])
+        with LiveRouter(database_url=dsn, observers=(events,), heartbeat_interval_s=0.1):
+            wait_until(lambda: (openai.hits, anthropic.hits) == (3, 1))
+        assert events.of(LoopFailed) == []
 
 
 @pytest.mark.servers("embedded", "debian")

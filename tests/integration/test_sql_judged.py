@@ -121,6 +121,10 @@ class TestTogether:
             ({"llm_fallback_config": [{"provider": "openai", "model": f"n{n}"} for n in range(21)]}, {("LR104", "")}),
             ({"llm_provider": "snowflake-cortex", "snowflake_user": "u"}, {("LR107", "settings.snowflake_user")}),
             ({"snowflake_user": "u"}, set()),
+            ({"llm_provider": "snowflake-cortex", "snowflake_user": None}, {("LR107", "settings.snowflake_user")}),
+            ({"llm_fallback_cofig": None}, {("LR106", "settings.llm_fallback_cofig")}),
+            ({"llm:Bad": None, "llm:fast": None}, {("LR106", "settings.llm:Bad")}),
+            ({"theme": None, "vertex": 1, "openai:x": {}}, set()),
         ],
     )
     def test_both_find_the_same_strangers(

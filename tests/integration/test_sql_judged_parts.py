@@ -12,6 +12,7 @@ from liverouter.config.extras import OF_HTTP, OF_OURS
 from liverouter.config.params import OF_THINKING, PARAMS
 from liverouter.config.settings import SETTINGS
 from liverouter.providers import PROVIDERS
+from liverouter.providers.parameters import EFFORTS, THINKING
 from tests.kit.judges import GOOD, assert_alike, by_database, by_process
 from tests.kit.postgres.emptied import one_database
 from tests.kit.sql import put, refused, rows, value
@@ -23,6 +24,33 @@ if TYPE_CHECKING:
 
 emptied, dsn, db = one_database()
 
+# Rows that name a deployment of Azure's, and entries with it and without.
+AZURE: Final = {"azure_openai_endpoint": "https://a.openai.azure.com", "azure_openai_deployment": "prod"}
+PLACE: Final = {"provider": "azure-openai", "model": "m"}
+PLACED: Final = PLACE | {"deployment": "prod"}
+# What litellm alone calls.
+ROUTED: Final = {"llm_provider": "litellm", "llm_model": "openrouter/a/b"}
+OTHER: Final = {"provider": "litellm", "model": "openrouter/a/b"}
+# Of each parameter what both take, with and without what it needs not say.
+TAKEN: Final[dict[str, tuple[Any, ...]]] = {
+    "top_p": (0, 0.5, 1),
+    "reasoning_effort": EFFORTS,
+    "thinking": (
+        *({"type": "enabled", "budget_tokens": tokens} for tokens in (1, 2048, 1_000_000)),
+        *({"type": word} for word in THINKING if word != "enabled"),
+        *({"type": "adaptive", "display": word} for word in ("summarized", "omitted", None)),
+        {"type": "enabled", "budget_tokens": 2048, "display": "omitted"},
+        {"type": "disabled", "budget_tokens": None},
+    ),
+    "seed": (0, 2**31 - 1),
+    "stop": ("x", ["x"], ["x"] * 16, "x" * 500),
+    "frequency_penalty": (-2, 0, 1.5),
+    "presence_penalty": (-2, 0, 1.5),
+    "verbosity": ("low", "medium", "high"),
+    "service_tier": ("auto", "default", "flex", "priority", "scale", "standard_only"),
+    "extra_body": ({}, {"a": None}, {"a": [{"b": "c"}]}),
+    "extra_headers": ({}, {"x-team": "search"}),
+}
 LOOKED_UP: Final = ("os.environ/HOME", "a os.environ/X", ' "oidc/x', "\u00a0'OIDC/x", "azure_key_vault/k", "my-oidc/x")
 WORDS: Final = sorted(
     {"", "hihg", " low ", *(word for p in (*PARAMS.values(), *OF_THINKING.values()) for word in p.words)}
@@ -69,6 +97,16 @@ models = st.sampled_from(["gemini-2.5-pro", "a/b", "a?b", "..", "a b", "\u00e4",
 
 
 class TestTogether:
+    def test_both_take_what_each_parameter_may_be(self, db: Session) -> None:
+        """In each place, and `set_setting` stores it: a part that need not be there is not missed."""
+        assert TAKEN.keys() == PARAMS.keys()
+        for name, values in TAKEN.items():
+            for own in ({name: taken} for taken in (*values, None)):
+                config = GOOD | {"llm_params": own, "llm:fast": {"provider": "openai", "model": "m", "params": own}}
+                assert (own, by_process(config), by_database(db, config)) == (own, set(), set())
+                for key in ("llm_params", "llm:fast"):
+                    value(db, "SELECT liverouter.set_setting(%s, %s)", key, Jsonb(config[key]))
+
     @bounded
     @given(own=params, others=params)
     def test_both_judge_parameters_alike(self, db: Session, own: dict[str, Any], others: dict[str, Any]) -> None:
@@ -121,6 +159,14 @@ class TestTogether:
                 {"llm:fast": {"provider": "openai", "model": "m", "fallbacks": [{"provider": "openai", "model": "m"}]}},
                 {("LR108", "settings.llm:fast.fallbacks")},
             ),
+            (AZURE | {"llm_fallback_config": [PLACED, PLACE]}, {("LR108", "settings.llm_fallback_config")}),
+            (AZURE | {"llm:fast": PLACED | {"fallbacks": [PLACE]}}, set()),
+            (AZURE | {"llm:fast": PLACE | {"fallbacks": [PLACE]}}, {("LR108", "settings.llm:fast.fallbacks")}),
+            (AZURE | {"llm_provider": "azure-openai", "llm_fallback_config": [PLACED, PLACE]}, set()),
+            (ROUTED | {"litellm_params": '{"api_base": "https://h"}'}, {("LR103", "settings.litellm_params")}),
+            (ROUTED | {"litellm_params": None}, set()),
+            ({"litellm_params": 3}, set()),
+            ({"litellm_params": 3, "llm_fallback_config": OTHER}, set()),
             ({f"llm:m{n}": {"provider": "openai", "model": "m"} for n in range(50)}, set()),
             ({f"llm:m{n}": {"provider": "openai", "model": "m"} for n in range(51)}, {("LR104", "settings")}),
             (

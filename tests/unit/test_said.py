@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -77,6 +78,16 @@ class TestPause:
         seconds = said_by(429, b"", {"retry-after": "Fri, 21 Oct 2095 07:28:00 GMT"}).retry_after_s
         assert seconds is not None
         assert seconds > 60 * 60 * 24 * 365
+
+    def test_date_without_a_zone_is_in_utc(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Wherever the machine stands: so C's asctime writes it, which HTTP takes."""
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("TZ", "JST-9")
+            time.tzset()
+            dates = ("Fri, 21 Oct 2095 07:28:00 GMT", "Fri Oct 21 07:28:00 2095", "Fri, 21 Oct 2095 07:28:00 -0000")
+            seconds = [said_by(429, b"", {"retry-after": date}).retry_after_s for date in dates]
+        time.tzset()
+        assert seconds == [pytest.approx(seconds[0], abs=60)] * 3
 
     @pytest.mark.parametrize(("delay", "seconds"), [("34s", 34.0), ("1.5s", 1.5), ("1m", None), (5, None), ("s", None)])
     def test_google_says_it_in_the_body(self, delay: object, seconds: float | None) -> None:

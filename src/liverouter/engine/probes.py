@@ -33,6 +33,7 @@ _PROMPT: Final = "Answer with the word yes."
 _MAX_TOKENS: Final = 16  # the least that every provider takes
 _EVERY_S: Final = 60.0
 _AGAIN_H: Final = 0.1  # for one that failed; what `find_health` tells of it holds for longer than that
+_LONGEST_ID: Final = 300  # characters of a deployment's id, as the database keeps it
 _GRACE_S: Final = 5.0  # after the configured timeout, for a library that does not heed it
 
 
@@ -56,10 +57,10 @@ class Probes:
             generation = self._store.current
             if generation is not None and (hours := generation.snapshot.probe_interval_h):
                 views = [generation.named(name) for name in generation.models]
-                places = {deployment.id: view for view in reversed(views) for deployment in view.deployments}
+                places = {d.id[:_LONGEST_ID]: (view, d) for view in reversed(views) for d in view.deployments}
                 with contextlib.suppress(DatabaseError):  # whoever reads and reports tells of that
                     for identifier in await self._due(list(places), hours):
-                        await self._ask(places[identifier], identifier)
+                        await self._ask(*places[identifier], identifier)
             await asyncio.sleep(_EVERY_S)
 
     async def _due(self, identifiers: list[str], hours: float) -> list[str]:
@@ -69,17 +70,17 @@ class Probes:
             DatabaseError: it cannot be asked.
         """
         due = await self._repository.due_probes(identifiers, hours)
+        self._failing.intersection_update(identifiers)  # what rows have no more is asked no more
         again = [identifier for identifier in identifiers if identifier in self._failing and identifier not in due]
         return [*due, *(await self._repository.due_probes(again, _AGAIN_H))] if again else due
 
-    async def _ask(self, generation: Generation, identifier: str) -> None:
-        """Make one call of the deployment *identifier* alone, which is counted as any; tell of an error."""
-        deployment = next(d for d in generation.deployments if d.id == identifier)
+    async def _ask(self, generation: Generation, deployment: Deployment, identifier: str) -> None:
+        """Make one call of *deployment* alone, which is counted as any; tell of an error."""
         try:
             await probe(OneGeneration(self._io, self._usage, generation.alone(deployment)), deployment)
         except Exception as exc:  # noqa: BLE001 - a provider's library raises what it likes
             self._failing.add(identifier)
-            self._usage.emit(ProbeFailed(identifier, in_words(exc)))
+            self._usage.emit(ProbeFailed(deployment.id, in_words(exc)))
         else:
             self._failing.discard(identifier)
 

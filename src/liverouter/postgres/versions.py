@@ -28,6 +28,7 @@ REVISIONS: Final = (
     "0019_turns",
     "0020_words",
     "0021_judges",
+    "0022_alike",
 )
 HEAD: Final = REVISIONS[-1]
 # What the names of a database's roles begin with: by a function's text, which a login without any right can read, too.

@@ -7,6 +7,7 @@ import math
 import re
 import time
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from typing import Any, Final
 
 _SECONDS: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")  # of protobuf's Duration, as JSON has it
@@ -34,8 +35,12 @@ def _number(text: str | None) -> float | None:
 
 
 def _until(text: str) -> float | None:
-    """Return the seconds until the HTTP date *text*, 0 for one that is past; None where it is no date."""
+    """Return the seconds until the HTTP date *text*, 0 for one that is past; None where it is no date.
+
+    C's `asctime` names no zone, and HTTP takes it: such a date is in UTC as any other.
+    """
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        date = email.utils.parsedate_to_datetime(text)
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())
     except (ValueError, OverflowError):  # no date, or one whose zone is any number of hours away
         return None

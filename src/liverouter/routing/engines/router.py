@@ -134,7 +134,7 @@ class DirectCalls:
         served = [d for d in snapshot.deployments if entry_of(d) in self._one]  # without those that are left out
         named = next((d for d in served if model in (d.id, entry_of(d))), None)
         config = snapshot.models.get(named.name if named else model) or snapshot.models[DEFAULT_NAME]
-        deployments = [d for d in config.deployments if d in served]
+        deployments = [d for d in config.deployments if entry_of(d) in self._one]
         alone = named is not None or request.get("disable_fallbacks") is True
         walk = Walk(deployments if named is None else [named], tries=snapshot.tries, alone=alone)
         several = len(deployments) > 1
