@@ -356,6 +356,24 @@ class TestOddAnswer:
             assert len({call["id"] for call in message.tool_calls if call["id"]}) == expected
             assert message.invalid_tool_calls == []
 
+    @pytest.mark.parametrize("dialect", ["openai", "azure-openai"])
+    @pytest.mark.parametrize("delta", [{}, {"delta": None}, {"delta": {}}], ids=["missing", "null", "empty"])
+    def test_end_without_a_delta_is_an_end(self, delta: dict[str, Any], dialect: str, engine: str) -> None:
+        """Azure's asynchronous filter ends a stream so; what it says before the end, of what it has seen, is none."""
+        shared = {"id": "", "object": "", "created": 0, "model": ""}
+        seen = {"index": 0, "content_filter_results": {}, "content_filter_offsets": {"check_offset": 1}}
+        events = (
+            {**shared, "choices": [], "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]},
+            {**shared, "choices": [{"index": 0, "finish_reason": None, "delta": {"content": "so far"}}]},
+            {**shared, "choices": [{**seen, "finish_reason": None, **delta}]},
+            {**shared, "choices": [{**seen, "finish_reason": "content_filter", **delta}], "usage": None},
+        )
+        with attacked(dialect, engine) as (server, client):
+            server.does(answers(EVENTS, _events(*events, end="data: [DONE]\n\n")))
+            chunks: Any = list(client.chat_model().stream("hi"))
+            message = functools.reduce(operator.add, chunks)
+            assert (message.content, message.response_metadata["finish_reason"]) == ("so far", "content_filter")
+
     def test_answer_that_says_nothing_of_tokens_has_no_cost(self, engine: str) -> None:
         """Not a cost of 0."""
         with attacked("openai", engine) as (server, client):

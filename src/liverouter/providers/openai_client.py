@@ -67,7 +67,8 @@ def _read_whole(process: Callable[..., Any]) -> Callable[..., Any]:
     """Return *process*, by which the library makes objects of answers, and which reads well-formed ones in one go.
 
     pydantic does that in Rust. The library takes them apart in Python, because it lets pass what has other types than
-    it should: what pydantic refuses goes that way still.
+    it should: what pydantic refuses goes that way still. There, an end without a delta, which is how Azure's
+    asynchronous filter ends a stream, gets an empty one: LangChain leaves out what has none.
     """
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
     from pydantic import ValidationError
@@ -77,7 +78,16 @@ def _read_whole(process: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return cast_to.model_validate(data)
             except ValidationError:
-                pass
+                if cast_to is ChatCompletionChunk:
+                    _give_delta(data)
         return process(data=data, cast_to=cast_to, response=response)
 
     return read_whole
+
+
+def _give_delta(chunk: Any) -> None:
+    """Give each choice of *chunk*, as it was sent, that says why it ends a delta, in place."""
+    choices = chunk.get("choices") if isinstance(chunk, dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("finish_reason") and choice.get("delta") is None:
+            choice["delta"] = {}
