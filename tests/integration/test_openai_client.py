@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import json
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import openai
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -261,23 +262,28 @@ REQUESTS: Final[dict[str, Callable[[Any], Any]]] = {
     "ready, twice": lambda client: client.build_request(
         "POST", "http://x/v1", headers={"a": "1"}, json={"b": 2}, timeout=3
     ),
-    "times": lambda client: client.build_request("GET", "http://x", timeout=httpx.Timeout(1, read=2)),
+    "times": lambda client: client.build_request("GET", "http://x", timeout=type(client.timeout)(1, read=2)),
     "no time": lambda client: client.build_request("GET", "http://x", timeout=None),
     "the client's time": lambda client: client.build_request("GET", "http://x"),
     "agent": lambda client: client.build_request("GET", "http://x", headers={"User-Agent": "me"}, timeout=1.0),
     "query": lambda client: client.build_request("GET", "http://x/?a=1", params={"b": "2"}, timeout=1.0),
     "form": lambda client: client.build_request("POST", "http://x", data={"b": "2"}, timeout=1.0),
     "relative": lambda client: client.build_request("GET", "/y", timeout=1.0),
+    "headers twice": lambda client: client.build_request(
+        "POST", "http://x", headers=[("A", "1"), ("a", "2"), ("X-Own", "3"), ("Host", "y")], content=b"", timeout=1.0
+    ),
     "cookie": lambda client: client.build_request("GET", "http://x", cookies={"a": "1"}, timeout=1.0),
 }
 
 
+@pytest.mark.parametrize("library", [name for name in ("httpx", "httpx2") if find_spec(name)])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_ready_requests_are_those_of_httpx(name: str) -> None:
-    """What a client of ours makes of the arguments of `build_request` is what httpx's own does."""
+def test_ready_requests_are_those_of_httpx(name: str, library: str) -> None:
+    """What a client of ours makes of the arguments of `build_request` is what httpx's own does, or httpx2's."""
+    client_of = importlib.import_module(library).AsyncClient
     given: dict[str, Any] = {"base_url": "http://base/v1", "headers": {"x-own": "1"}, "timeout": 9}
     made = []
-    for client in (httpx.AsyncClient(**given), by_aiohttp(httpx.AsyncClient(**given))):
+    for client in (client_of(**given), by_aiohttp(client_of(**given))):
         request = REQUESTS[name](client)
         headers = {n: v for n, v in request.headers.items() if n not in _OF_CONNECTION[1:3]}
         made.append((request.method, str(request.url), headers, request.content, request.extensions))
