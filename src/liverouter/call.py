@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
@@ -34,6 +34,8 @@ class Call:
         begun: a deployment has begun to answer, and the failed attempts before it are counted.
         settled: the end of the call is counted.
         calls_tools: the answer has called a tool.
+        tool_ids: the id of the newest call of a tool that has a name, by its place in a stream; None where it is ours.
+        nameless: the id of a call of a tool whose name is yet to come, by its place in a stream.
         has_ended: a piece of the answer, a stream, has said why it ends.
         is_structured: there is more in the answer's content than text and tool calls.
     """
@@ -51,6 +53,8 @@ class Call:
     begun: bool = False
     settled: bool = False
     calls_tools: bool = False
+    tool_ids: dict[Any, str | None] = field(default_factory=dict)
+    nameless: dict[Any, str] = field(default_factory=dict)
     has_ended: bool = False
     is_structured: bool = False
 

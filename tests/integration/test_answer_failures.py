@@ -290,6 +290,39 @@ def told_by_pieces(dialect: str) -> bytes:
     return _events(*(shared | piece for piece in pieces), end="data: [DONE]\n\n")
 
 
+_NAME: Final = {"name": "get_weather"}
+_ARGUMENTS: Final = ({"arguments": '{"city": '}, {"arguments": '"Paris"}'})
+_WHOLE: Final = {**_NAME, "arguments": '{"city": "Paris"}'}
+# The pieces in which servers write a call of a tool: id, if any, and what they say of the function.
+ORDERS: Final[dict[str, tuple[tuple[str | None, dict[str, str]], ...]]] = {
+    "all at once": (("call_1", _WHOLE),),
+    "id and name first": (("call_1", _NAME), *((None, part) for part in _ARGUMENTS)),
+    "no id": ((None, _NAME), *((None, part) for part in _ARGUMENTS)),
+    "id first": (("call_1", {}), (None, _NAME), *((None, part) for part in _ARGUMENTS)),
+    "id first and again": (("call_1", {}), (None, _NAME), *(("call_1", part) for part in _ARGUMENTS)),
+    "name first": ((None, _NAME), *(("call_1", part) for part in _ARGUMENTS)),
+    "name first, id last": ((None, _NAME), *((None, part) for part in _ARGUMENTS), ("call_1", {})),
+    "id everywhere": (("call_1", _NAME), *(("call_1", part) for part in _ARGUMENTS)),
+    "two without ids at one place": ((None, _WHOLE), (None, _WHOLE)),
+    "two at one place": (("call_1", _WHOLE), ("call_2", _WHOLE)),
+    "two at one place, id everywhere": tuple(
+        (f"call_{number}", part) for number in (1, 2) for part in (_NAME, *_ARGUMENTS)
+    ),
+}
+
+
+def called_by_pieces(*pieces: tuple[str | None, dict[str, str]]) -> bytes:
+    """Return a stream that calls a tool in *pieces*, each with an id, if any, and what it says of the function."""
+    shared = {"id": "x", "created": 1, "model": "m", "object": "chat.completion.chunk"}
+    calls = ({"index": 0, "id": identifier, "type": "function", "function": said} for identifier, said in pieces)
+    deltas = [*({"tool_calls": [call]} for call in calls), {}]
+    choices = (
+        {"index": 0, "finish_reason": None if delta else "tool_calls", "delta": {"role": "assistant", **delta}}
+        for delta in deltas
+    )
+    return _events(*(shared | {"choices": [choice]} for choice in choices), end="data: [DONE]\n\n")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 class TestOddAnswer:
     """What servers write otherwise than the API's own maker does, and is an answer all the same."""
@@ -308,6 +341,38 @@ class TestOddAnswer:
                 (call,) = message.tool_calls
                 assert (call["name"], call["args"], message.invalid_tool_calls) == ("get_weather", {}, [])
                 assert call["id"]
+
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_call_of_a_tool_in_pieces_is_one_call(self, order: str, engine: str) -> None:
+        """Whenever its id and its name come: no piece is taken for another call, and each call has one id."""
+        with attacked("openai", engine) as (server, client):
+            server.does(answers(EVENTS, called_by_pieces(*ORDERS[order])))
+            chunks: Any = list(client.chat_model().bind_tools([WEATHER]).stream("hi"))
+            message = functools.reduce(operator.add, chunks)
+            expected = 2 if order.startswith("two") else 1
+            assert [(call["name"], call["args"]) for call in message.tool_calls] == expected * [
+                ("get_weather", {"city": "Paris"})
+            ]
+            assert len({call["id"] for call in message.tool_calls if call["id"]}) == expected
+            assert message.invalid_tool_calls == []
+
+    @pytest.mark.parametrize("dialect", ["openai", "azure-openai"])
+    @pytest.mark.parametrize("delta", [{}, {"delta": None}, {"delta": {}}], ids=["missing", "null", "empty"])
+    def test_end_without_a_delta_is_an_end(self, delta: dict[str, Any], dialect: str, engine: str) -> None:
+        """Azure's asynchronous filter ends a stream so; what it says before the end, of what it has seen, is none."""
+        shared = {"id": "", "object": "", "created": 0, "model": ""}
+        seen = {"index": 0, "content_filter_results": {}, "content_filter_offsets": {"check_offset": 1}}
+        events = (
+            {**shared, "choices": [], "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]},
+            {**shared, "choices": [{"index": 0, "finish_reason": None, "delta": {"content": "so far"}}]},
+            {**shared, "choices": [{**seen, "finish_reason": None, **delta}]},
+            {**shared, "choices": [{**seen, "finish_reason": "content_filter", **delta}], "usage": None},
+        )
+        with attacked(dialect, engine) as (server, client):
+            server.does(answers(EVENTS, _events(*events, end="data: [DONE]\n\n")))
+            chunks: Any = list(client.chat_model().stream("hi"))
+            message = functools.reduce(operator.add, chunks)
+            assert (message.content, message.response_metadata["finish_reason"]) == ("so far", "content_filter")
 
     def test_answer_that_says_nothing_of_tokens_has_no_cost(self, engine: str) -> None:
         """Not a cost of 0."""

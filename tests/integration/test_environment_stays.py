@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from langchain_core import exceptions as core
+from langchain_openai.chat_models import _client_utils
 
 from liverouter.testing import MemoryRouter, StandIn
 from tests.kit.dialects import DIALECTS
 from tests.kit.hostile import ENGINES, Hostile, answers, attacked
+from tests.kit.standins import live
 from tests.kit.wires import LITELLM_WARNINGS
 from tests.kit.world import METHODS, ask
 
@@ -35,6 +37,8 @@ VARIABLES: Final = {
     "OPENAI_PROJECT_ID": CANARY,
     "OPENAI_CUSTOM_HEADERS": f"X-Gateway: {CANARY}\nX-Other:{CANARY}",
     "OPENAI_WEBHOOK_SECRET": CANARY,
+    "OPENAI_PROXY": f"http://{CANARY}",
+    "ANTHROPIC_PROXY": f"http://{CANARY}",
     "ANTHROPIC_AUTH_TOKEN": CANARY,
     "ANTHROPIC_CUSTOM_HEADERS": f"X-Gateway: {CANARY}\nX-Other:{CANARY}",
     "SNOWFLAKE_JWT": CANARY,
@@ -149,3 +153,16 @@ def test_what_is_for_this_machine_passes_no_proxy(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(core.ModelError):
             ask(live.chat_model())
         assert (proxy.heads, len(server.heads)) == ([], 1)
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure-openai", "openai-compatible"])
+def test_proxies_are_nothing_to_warn_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, provider: str
+) -> None:
+    """The library says that none will be asked, once in a process, whoever made the clients that ask them."""
+    monkeypatch.setattr(_client_utils, "_proxy_env_warning_emitted", False, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with StandIn(provider) as standin, live(standin, litellm_enable=False) as client:
+        client.chat_model().invoke("hi")
+    assert [record for record in caplog.records if record.name.startswith("langchain_openai")] == []

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib
 import json
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import openai
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
+from openai.resources.chat.completions import AsyncCompletions
 from pydantic import BaseModel, SecretStr
 
 from liverouter.providers.openai_client import quick
 from liverouter.routing.transport import by_aiohttp
 from liverouter.testing import StandIn
 from tests.kit.hostile import EVENTS, OK, Hostile, answers
+from tests.kit.standins import bodies, live
+from tests.kit.wires import LITELLM_WARNINGS, NATIVE_WARNINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_core.messages import BaseMessage
+
+pytestmark = [*LITELLM_WARNINGS, *NATIVE_WARNINGS]
 
 
 class Answer(BaseModel):
@@ -126,6 +133,66 @@ class TestSame:
                 assert got[1] == got[0], name
 
 
+class Proxy:
+    """A stand-in for a function, which it is called like, as those of the package wrapt are."""
+
+    def __init__(self, function: Any, note: Callable[[dict[str, Any]], None]) -> None:
+        self._function, self._note = function, note
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        """Call the function, and note the parameters."""
+        self._note(params)
+        return self._function(*args, **params)
+
+
+def _function_around(function: Any, note: Callable[[dict[str, Any]], None]) -> Any:
+    """Return a function in the place of *function*, as Sentry's is."""
+
+    @functools.wraps(function)
+    async def around(*args: Any, **params: Any) -> Any:
+        note(params)
+        return await function(*args, **params)
+
+    return around
+
+
+@pytest.mark.parametrize("around", [_function_around, Proxy])
+@pytest.mark.parametrize(
+    ("provider", "engine"),
+    [
+        ("openai", "native"),
+        ("azure-openai", "native"),
+        ("openai-compatible", "native"),
+        ("snowflake-cortex", "native"),
+        ("azure-openai", "litellm"),  # which asks OpenAI by another method
+    ],
+)
+def test_who_wraps_the_library_s_method_sees_the_call(
+    provider: str, engine: str, around: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sentry and other watchers of a process read its parameters by their names, from whenever they came."""
+    seen: list[dict[str, Any]] = []
+    with StandIn(provider) as standin, live(standin, litellm_enable=engine == "litellm") as client:
+        model = client.chat_model()
+        model.invoke("hi")
+        monkeypatch.setattr(AsyncCompletions, "create", around(AsyncCompletions.create, seen.append))
+        model.invoke("hi", top_p=0.5)
+        list(model.stream("hi", top_p=0.5))
+        sent = bodies(standin)[1:]
+    assert len(seen) == len(sent) == 2
+    for params, body in zip(seen, sent, strict=True):
+        assert {name: params[name] for name in ("messages", "model", "top_p")} == {
+            name: body[name] for name in ("messages", "model", "top_p")
+        }
+        assert bool(params.get("stream")) == bool(body.get("stream"))
+
+
 _OF_CONNECTION: Final = ("host", "accept-encoding", "connection", "content-length", "x-stainless-read-timeout")
 _WHOLE: Final[dict[str, Any]] = {
     "id": "chatcmpl-1",
@@ -195,23 +262,28 @@ REQUESTS: Final[dict[str, Callable[[Any], Any]]] = {
     "ready, twice": lambda client: client.build_request(
         "POST", "http://x/v1", headers={"a": "1"}, json={"b": 2}, timeout=3
     ),
-    "times": lambda client: client.build_request("GET", "http://x", timeout=httpx.Timeout(1, read=2)),
+    "times": lambda client: client.build_request("GET", "http://x", timeout=type(client.timeout)(1, read=2)),
     "no time": lambda client: client.build_request("GET", "http://x", timeout=None),
     "the client's time": lambda client: client.build_request("GET", "http://x"),
     "agent": lambda client: client.build_request("GET", "http://x", headers={"User-Agent": "me"}, timeout=1.0),
     "query": lambda client: client.build_request("GET", "http://x/?a=1", params={"b": "2"}, timeout=1.0),
     "form": lambda client: client.build_request("POST", "http://x", data={"b": "2"}, timeout=1.0),
     "relative": lambda client: client.build_request("GET", "/y", timeout=1.0),
+    "headers twice": lambda client: client.build_request(
+        "POST", "http://x", headers=[("A", "1"), ("a", "2"), ("X-Own", "3"), ("Host", "y")], content=b"", timeout=1.0
+    ),
     "cookie": lambda client: client.build_request("GET", "http://x", cookies={"a": "1"}, timeout=1.0),
 }
 
 
+@pytest.mark.parametrize("library", [name for name in ("httpx", "httpx2") if find_spec(name)])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_ready_requests_are_those_of_httpx(name: str) -> None:
-    """What a client of ours makes of the arguments of `build_request` is what httpx's own does."""
+def test_ready_requests_are_those_of_httpx(name: str, library: str) -> None:
+    """What a client of ours makes of the arguments of `build_request` is what httpx's own does, or httpx2's."""
+    client_of = importlib.import_module(library).AsyncClient
     given: dict[str, Any] = {"base_url": "http://base/v1", "headers": {"x-own": "1"}, "timeout": 9}
     made = []
-    for client in (httpx.AsyncClient(**given), by_aiohttp(httpx.AsyncClient(**given))):
+    for client in (client_of(**given), by_aiohttp(client_of(**given))):
         request = REQUESTS[name](client)
         headers = {n: v for n, v in request.headers.items() if n not in _OF_CONNECTION[1:3]}
         made.append((request.method, str(request.url), headers, request.content, request.extensions))

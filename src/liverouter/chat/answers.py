@@ -213,7 +213,7 @@ def _align(call: Call, message: BaseMessage, reason: str) -> None:
         pieces: Any = getattr(message, "tool_call_chunks", None) or message.tool_calls
         if pieces:
             call.calls_tools = True
-            _with_ids(pieces, message)
+            _with_ids(call, pieces, message)
         if (usage := message.usage_metadata) is not None:
             usage.setdefault("input_token_details", {})
             usage.setdefault("output_token_details", {})
@@ -230,18 +230,29 @@ def _align(call: Call, message: BaseMessage, reason: str) -> None:
         message.response_metadata["finish_reason"] = "tool_calls" if word == "stop" and call.calls_tools else word
 
 
-def _with_ids(pieces: Any, message: AIMessage) -> None:
+def _with_ids(call: Call, pieces: Any, message: AIMessage) -> None:
     """Give each call of a tool among *pieces* of *message* an id, in place, where the server sends none, as some do.
 
-    A result says by it which call it is of.
+    A result says by it which call it is of. A call has one id: LangChain makes two calls of pieces with two. So there
+    is none for a name that comes after the server's id, and the server's goes where it comes after the name.
     """
     for piece in pieces:
-        if piece["name"] and not piece["id"]:
+        place, name, identifier = piece.get("index"), piece["name"], piece["id"]
+        if name and not identifier and place not in call.nameless:
             piece["id"] = f"call_{uuid.uuid4().hex}"
+            call.tool_ids[place] = None
             for same in message.tool_calls:
-                if same["name"] == piece["name"] and not same["id"]:
+                if same["name"] == name and not same["id"]:
                     same["id"] = piece["id"]
                     break
+        elif place is None:
+            continue  # a call of its own
+        elif name:
+            call.tool_ids[place] = call.nameless.pop(place, None) or identifier
+        elif identifier and call.tool_ids.get(place, identifier) is None:
+            piece["id"] = None
+        elif identifier and call.tool_ids.get(place) != identifier:
+            call.nameless[place] = identifier
 
 
 def _is_simple(block: Any) -> bool:

@@ -173,9 +173,12 @@ def chat_options(http: Http) -> dict[str, Any]:
         "stream_usage": True,  # off by default where base_url is set, and then streams report no tokens
         "http_async_client": http.client(openai.DefaultAsyncHttpxClient),
         "http_client": _unused_client(),
+        "openai_proxy": None,  # not OPENAI_PROXY's, with which it refuses clients
     }
     if "stream_chunk_timeout" in ChatOpenAI.model_fields:  # since 1.2
         options["stream_chunk_timeout"] = None  # ours bounds the silence; theirs takes a task for each chunk
+    if "http_socket_options" in ChatOpenAI.model_fields:  # since 1.2; else it warns of proxies, which are ours to ask
+        options["http_socket_options"] = ()
     return options
 
 

@@ -19,20 +19,30 @@ class Arguments:
     def add(self, message: Any) -> None:
         """Take the pieces in *message*, a chunk."""
         for piece in message.tool_call_chunks:
-            index, identifier = piece.get("index"), piece.get("id")
+            index, identifier, name = piece.get("index"), piece.get("id"), piece.get("name")
             call = self._calls.get(index)
-            if call is None or (identifier and call[0] and identifier != call[0]) or index is None:
+            if call is None or index is None or _is_another(call, identifier, name):
                 if call is not None:
                     self._ended.append(call)
                 call = self._calls[index] = [identifier, "", ""]
             call[0] = call[0] or identifier
-            call[1] = call[1] or piece.get("name") or ""
+            call[1] = call[1] or name or ""
             call[2] += piece.get("args") or ""
 
     def broken(self) -> str | None:
         """Return the first tool whose call cannot be made, "" where that does not name it; None where all can."""
         calls = (*self._ended, *self._calls.values())
         return next((name for _, name, text in calls if not name or not _is_object(text)), None)
+
+
+def _is_another(call: list[Any], identifier: str | None, name: str | None) -> bool:
+    """Tell whether a piece with *identifier* and *name*, if any, is of another call than *call* at the same index.
+
+    Some servers number none and have no ids: there a name begins a call.
+    """
+    if identifier and call[0]:
+        return bool(identifier != call[0])
+    return bool(name and call[1] and not identifier and not call[0])
 
 
 def broken_call(message: Any) -> str | None:
