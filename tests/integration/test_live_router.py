@@ -33,7 +33,8 @@ from tests.kit.admin import Admin
 from tests.kit.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from liverouter.generation import Generation
     from liverouter.revision import Snapshot
@@ -112,17 +113,16 @@ class TestFollow:
             assert not [c for c in litellm._async_success_callback if "Router" in repr(c)]  # noqa: SLF001 - what leaks
 
     @pytest.mark.usefixtures("configured")
-    def test_two_clients_of_two_databases_live_side_by_side(self, dsn: str, empty_dsn: str, openai: StandIn) -> None:
+    def test_two_clients_of_two_databases_live_side_by_side(
+        self, dsn: str, new_database: Callable[[str], AbstractContextManager[str]], openai: StandIn
+    ) -> None:
         """The explicit form serves several databases in one process."""
-        from liverouter.postgres.migrate import upgrade
-
-        upgrade(empty_dsn, echo=lambda _: None)
-        other = Admin(empty_dsn)
-        other.set(llm_provider="openai", llm_model="other", openai_api_base=openai.base_url)
-        other.connection.close()
-        with LiveRouter(database_url=dsn) as one, LiveRouter(database_url=empty_dsn) as two:
-            assert one.chat_model().invoke("hi").content == "gpt-4o says: hi"
-            assert two.chat_model().invoke("hi").content == "other says: hi"
+        with new_database("other") as other_dsn:
+            with contextlib.closing(Admin(other_dsn)) as other:
+                other.set(llm_provider="openai", llm_model="other", openai_api_base=openai.base_url)
+            with LiveRouter(database_url=dsn) as one, LiveRouter(database_url=other_dsn) as two:
+                assert one.chat_model().invoke("hi").content == "gpt-4o says: hi"
+                assert two.chat_model().invoke("hi").content == "other says: hi"
 
 
 class TestReject:

@@ -157,14 +157,12 @@ class TestMigration:
             db.execute(b"SELECT liverouter.rollback(%s)", [first])
             assert _origins(db) == {"openai_api_key": (old, ["https://old.internal"])}
 
-    def test_clients_of_the_version_before_go_on_writing(self, empty_dsn: str) -> None:
+    def test_clients_of_the_version_before_go_on_writing(self, db: Session) -> None:
         """Their three arguments store a key as before; it is bound to the rows."""
-        migrate.upgrade(empty_dsn)
-        with psycopg.connect(empty_dsn, autocommit=True) as db:
-            put(db, openai_api_base="https://gw.internal/v1")
-            envelope = _store(db, "openai_api_key")
-            assert _origins(db) == {"openai_api_key": (envelope, ["https://gw.internal"])}
-            assert value(db, "SELECT liverouter.serves(%s)", FORMER) is True
+        put(db, openai_api_base="https://gw.internal/v1")
+        envelope = _store(db, "openai_api_key")
+        assert _origins(db) == {"openai_api_key": (envelope, ["https://gw.internal"])}
+        assert value(db, "SELECT liverouter.serves(%s)", FORMER) is True
 
     def test_vendor_s_key_is_bound_to_the_vendors_that_it_went_to(self, empty_dsn: str) -> None:
         """Now and in each revision: the head serves on, a rollback serves as it did, and nobody else has the key."""

@@ -8,7 +8,6 @@ import contextlib
 import functools
 import gc
 import importlib
-import inspect
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ import socket
 import sys
 import threading
 import warnings
+from types import FunctionType
 from typing import Any, Final
 
 HOST: Final = (  # what the application has imported, and uses for itself
@@ -41,6 +41,8 @@ HOST: Final = (  # what the application has imported, and uses for itself
     "structlog",
 )
 CACHED: Final = type(functools.cache(len))  # of what `functools` makes of a function
+KINDS: Final = (FunctionType, re.Pattern, CACHED)
+MEMBERS: Final = (FunctionType, staticmethod, classmethod, property)
 PACKAGES: Final = {name.partition(".")[0] for name in HOST} | {"asyncio", "langchain_core", "logging", "socket", "ssl"}
 ROWS: Final = {
     "llm_provider": "openai",
@@ -64,16 +66,14 @@ def functions() -> dict[str, int]:
         if name.partition(".")[0] not in PACKAGES:
             continue
         for key, value in list(vars(module).items()):
-            if inspect.isfunction(value) or isinstance(value, re.Pattern | CACHED):
+            if isinstance(value, KINDS):
                 found[f"{name}.{key}"] = id(value)
-            elif inspect.isclass(value) and value.__module__ == name:
-                found[f"{name}.{key}"] = id(value)
-                members = ((k, v) for k, v in list(vars(value).items()) if k != "__dict__")
-                found |= {
-                    f"{name}.{key}.{k}": id(v)
-                    for k, v in members
-                    if inspect.isfunction(v) or isinstance(v, staticmethod | classmethod | property)
-                }
+            elif isinstance(value, type) and value.__module__ == name:
+                place = f"{name}.{key}"
+                found[place] = id(value)
+                for k, v in list(vars(value).items()):
+                    if isinstance(v, MEMBERS) and k != "__dict__":
+                        found[f"{place}.{k}"] = id(v)
     return found
 
 
@@ -145,6 +145,7 @@ def main() -> None:
     litellm = importlib.import_module("litellm")
     for name in HOST:
         importlib.import_module(name)
+    gc.freeze()  # the library's own collection passes over all that, too
     gc.enable()
     environ, before, mild, signals = dict(os.environ), functions(), manners(), handlers()
     switched, loud = switches(litellm), levels()
