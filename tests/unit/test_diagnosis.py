@@ -117,7 +117,9 @@ class TestExplain:
 
 
 class TestIsBroken:
-    @pytest.mark.parametrize("sqlstate", ["08006", "57P01", "57P02", "57P03", "26000", "42P05"])
+    @pytest.mark.parametrize(
+        "sqlstate", ["08006", "25P03", "25P04", "57P01", "57P02", "57P03", "57P05", "26000", "42P05"]
+    )
     def test_broken_connection_is_worth_a_new_one(self, sqlstate: str) -> None:
         """The server ended it, or a pooler put another server behind it."""
         assert is_broken(server(sqlstate))

@@ -29,6 +29,10 @@ _DENIED: Final = re.compile(r"permission denied for function (pg_\w+)")
 _BY_POLICY: Final = re.compile(r"row-level security policy (?:\"[^\"]*+\" )?for table \"(\w+)\"")
 
 _HEAD: Final = f"{show_all(['head'])} or {RESTORE_HEAD}"
+_TIMED_OUT: Final = (
+    "the server ended this connection by a timeout of this role or database",
+    "See which: SELECT name, setting FROM pg_settings WHERE name LIKE '%timeout'",
+)
 
 # SQLSTATE, or its first two characters -> code, message, hint. The whole one is looked up first.
 _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
@@ -41,6 +45,9 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "42703": ("LR206", "a column of schema liverouter is missing", _MIGRATE),
     "42501": ("LR207", "this database role lacks a right", _RIGHTS),
     "P0002": ("LR208", "liverouter.head has lost its row, or row-level security hides it", f"As the owner: {_HEAD}"),
+    "25P03": ("LR201", *_TIMED_OUT),
+    "25P04": ("LR201", *_TIMED_OUT),
+    "57P05": ("LR201", *_TIMED_OUT),
     "25006": (
         "LR209",
         "this database takes no writes: a standby, or set read-only",
@@ -127,7 +134,7 @@ def is_broken(exc: BaseException) -> bool:
         if isinstance(cause, asyncpg.PostgresError):
             state = cause.sqlstate or ""
             # 26000 and 42P05: a pooler put another server behind our prepared statements
-            return (state[:2] in ("08", "57") and state != "57014") or state in ("26000", "42P05")
+            return (state[:2] in ("08", "57") and state != "57014") or state in ("25P03", "25P04", "26000", "42P05")
         if isinstance(cause, asyncpg.InterfaceError | ConnectionError):
             return True
     return False
