@@ -29,7 +29,7 @@ from liverouter.errors import ClosedError, ModelNameError
 from liverouter.events import ClientClosed, ClientStarted, ModelAsked, Observer
 from liverouter.generation import Generation, Store
 from liverouter.logs import logging_bus
-from liverouter.loops.sigterm import before_sigterm
+from liverouter.loops.goodbye import before_the_end
 from liverouter.loops.thread import LoopThread
 from liverouter.postgres.asked_url import UrlFunction
 from liverouter.revision import DEFAULT_NAME
@@ -253,7 +253,7 @@ class LiveRouter:
                 )
                 self._running = running = _Running(engine, LoopThread("liverouter-engine"), io)
                 undo.pop_all()
-            before_sigterm(_close_all)
+            before_the_end(_close_all)
         self._bus.subscribe(engine.reporter.observe)  # outside of the lock: an observer may call this client
         self._bus.emit(ClientStarted(self.client_id, self.options.app, self.options.database_name))
         running.loop.submit(engine.run)

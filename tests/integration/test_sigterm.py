@@ -1,4 +1,4 @@
-"""SIGTERM ends a script that has no handler as it always did, and yet the database hears a goodbye."""
+"""Processes that end without Python's exit hooks end as they always did, and yet the database hears a goodbye."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ patient = patience.patient
 
 # Each script is a fork of a process that has imported all and started nothing: the import takes seconds.
 _SCRIPTS: Final = """
-import os, signal, sys, threading, time
-import asyncpg, liverouter.chat.model, liverouter.client
+import multiprocessing, os, signal, sys, threading, time
+import asyncpg, celery.concurrency.prefork, liverouter.chat.model, liverouter.client
 from liverouter import NotReadyError, get_chat_model
 from liverouter.engine import engine
 from liverouter.loops import sigterm
@@ -42,7 +42,13 @@ def start():
 def tell(what, number):
     os.write(1, f"{what} {number}\\n".encode())  # at once: two processes tell
 
+def work():
+    start()
+    tell("pid", os.getpid())
+    signal.sigwait({signal.SIGUSR1})
+
 def script(dsn, how):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     os.setpgid(0, 0)
     tell("group", os.getpid())
     os.environ["LIVEROUTER_DATABASE_URL"] = dsn
@@ -50,6 +56,15 @@ def script(dsn, how):
         sigterm._PATIENCE_S = liverouter.client._CLOSE_S = engine._GOODBYE_S = 60.0  # on a busy machine
     if how == "handler before":
         signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+    if how == "multiprocessing":
+        worker = multiprocessing.get_context("fork").Process(target=work)
+        worker.start()
+        worker.join()
+        os._exit(worker.exitcode)
+    if how == "celery":
+        work()
+        celery.concurrency.prefork.process_destructor(os.getpid(), 0)  # as a worker of its pool does
+        os._exit(0)
     if how == "thread":
         thread = threading.Thread(target=start)
         thread.start()
@@ -160,6 +175,17 @@ class TestSigterm:
         os.kill(parent, signal.SIGTERM)
         assert scripts.told() == -signal.SIGTERM
         assert is_gone(db, parent)
+
+    @pytest.mark.parametrize("how", ["multiprocessing", "celery"])
+    def test_worker_of_a_pool_says_goodbye(
+        self, dsn: str, db: psycopg.Connection[Any], scripts: Scripts, how: str
+    ) -> None:
+        """It ends by `os._exit`, as forked children do, which Python calls no exit hooks for."""
+        pid = scripts.start(dsn, how)
+        reports(db, pid)
+        os.kill(pid, signal.SIGUSR1)
+        assert scripts.told() == 0
+        assert is_gone(db, pid)
 
     @pytest.mark.parametrize("how", ["handler before", "handler after"])
     def test_handler_of_the_application_is_the_only_one(self, dsn: str, scripts: Scripts, how: str) -> None:
