@@ -37,6 +37,11 @@ _TIMED_OUT: Final = (
 # SQLSTATE, or its first two characters -> code, message, hint. The whole one is looked up first.
 _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "08": ("LR201", "the connection to the database broke", _START),
+    "08P01": (
+        "LR201",
+        "a pooler or proxy before the database refused, and said no more",
+        "So it does to a login that it does not know, and to a transaction where pool_mode is statement: see its log",
+    ),
     "28": ("LR202", "the database refused the login", "Check user and password of the DSN, and pg_hba.conf"),
     "3D000": ("LR203", "the database does not exist", "Create it, or mend the name at the end of the DSN"),
     "3F000": ("LR204", "schema liverouter is not installed in this database", _MIGRATE),
@@ -104,6 +109,10 @@ def from_driver(exc: BaseException, *, where: str = "database", role_prefix: str
     if isinstance(exc, DatabaseError):
         return exc
     for cause in _chain(exc):
+        if isinstance(cause, asyncpg.ConnectionDoesNotExistError) and isinstance(
+            cause.__cause__, asyncpg.PostgresError
+        ):
+            continue  # with what the server said as it ended the connection, which says more
         if isinstance(cause, asyncpg.PostgresError):
             return _from_server(cause, where, role_prefix)
         for kind, code, message, hint in _BY_KIND:
