@@ -29,7 +29,7 @@ from liverouter.errors import ClosedError, ModelNameError
 from liverouter.events import ClientClosed, ClientStarted, ModelAsked, Observer
 from liverouter.generation import Generation, Store
 from liverouter.logs import logging_bus
-from liverouter.loops.sigterm import before_sigterm
+from liverouter.loops.goodbye import before_the_end
 from liverouter.loops.thread import LoopThread
 from liverouter.postgres.asked_url import UrlFunction
 from liverouter.revision import DEFAULT_NAME
@@ -92,8 +92,7 @@ class LiveRouter:
     ) -> None:
         """Check the options; nothing is opened or started."""
         self.options: Options = process_options.load(database_url=database_url, **options)
-        self._keyring = self.options.keyring
-        self._observers = observers
+        self._keyring, self._observers = self.options.keyring, observers
         self._subscribed: dict[int, Observer] = {}  # by id(); a forked child subscribes them to its own bus
         self._asked: list[str] = []  # named models, in the order in which they were asked for
         self._closed = False
@@ -104,10 +103,10 @@ class LiveRouter:
     def _renew(self) -> None:
         """Make what belongs to one process: id, store, status, bus, counts. Again in a forked child."""
         self.client_id = str(uuid.uuid4())
-        self.store = Store()
-        self._status = StatusTracker()
+        self.store, self._status = Store(), StatusTracker()
         self._readiness = Readiness(self._status)
         self._running: _Running | None = None
+        self._goodbye: list[concurrent.futures.Future[None]] = []  # the one, once it is under way
         self._lock = threading.RLock()
         own = (self._status.observe, self._readiness.observe)
         self._bus = logging_bus(*own, *self._observers, *self._subscribed.values())
@@ -195,8 +194,7 @@ class LiveRouter:
             RolloutError: an instance rejected it (LR403, at once), or the time ran out (LR404, names who is missing).
             DatabaseError: the database cannot be asked.
         """
-        started = time.monotonic()
-        running = self.start()
+        started, running = time.monotonic(), self.start()
         waited_s = self._readiness.wait(_is_decided, timeout_s, strict=True)  # nobody else waits for one that starts
         if not _is_decided(self._status.current):
             raise self._readiness.late(revision, timeout_s)
@@ -253,7 +251,7 @@ class LiveRouter:
                 )
                 self._running = running = _Running(engine, LoopThread("liverouter-engine"), io)
                 undo.pop_all()
-            before_sigterm(_close_all)
+            before_the_end(_close_all)
         self._bus.subscribe(engine.reporter.observe)  # outside of the lock: an observer may call this client
         self._bus.emit(ClientStarted(self.client_id, self.options.app, self.options.database_name))
         running.loop.submit(engine.run)
@@ -264,8 +262,9 @@ class LiveRouter:
         with self._lock:
             if self._closed:
                 return
-            self._closed = True
-            running, self._running = self._running, None
+            if (running := self._running) is not None:
+                self._goodbye.append(running.loop.submit(running.engine.close))
+            self._running, self._closed = None, True
         with contextlib.ExitStack() as steps:  # runs them from the last to the first, though one raises
             steps.callback(_clients.discard, self)
             steps.callback(self._bus.emit, ClientClosed(self.client_id))
@@ -274,7 +273,7 @@ class LiveRouter:
                 steps.callback(running.io.stop, _CLOSE_S)
                 steps.callback(running.loop.stop, _CLOSE_S)
                 with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):  # the database may be gone
-                    running.loop.submit(running.engine.close).result(_CLOSE_S)
+                    self._goodbye[0].result(_CLOSE_S)
 
     def __enter__(self) -> Self:
         """Start, and wait until the first config is live or known not to be."""
@@ -335,10 +334,11 @@ _clients: weakref.WeakSet[LiveRouter] = weakref.WeakSet()  # of this process
 
 
 def _close_all() -> None:
-    """Close every client that runs: this process is about to end."""
+    """Close every client that runs, and wait for who does so already: this process is about to end."""
     for client in list(_clients):
         if client._running is not None:  # noqa: SLF001 - same module
             client.close()
+        concurrent.futures.wait(client._goodbye, _CLOSE_S)  # noqa: SLF001 - same module
 
 
 def _after_fork() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("native")  # nothing here depends on the engine
 
+# As short as the server takes them; a transaction of ours is one statement, but for that of a wait.
+TIMEOUTS = {
+    "idle_in_transaction_session_timeout": "1ms",
+    "idle_session_timeout": "100ms",
+    "lock_timeout": "1ms",
+    "statement_timeout": "1ms",
+    "transaction_timeout": "50ms",  # of PostgreSQL 17 and later
+}
+WAITS = """
+    SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%wait_applied%' AND now() - xact_start > '100ms'
+      AND pid <> pg_backend_pid()
+"""
 GIVEN_UP_S = 60.0  # a read that waits for a lock
 _EDITS = """
     DO $$ BEGIN
@@ -76,11 +89,11 @@ class TestLocks:
             follower.until_status(state=State.LIVE)
 
     def test_timeouts_set_on_the_role(self, admin: Admin, service: str) -> None:
-        """A role's own idle and statement timeouts do not end the client's connections or reads."""
+        """A role's own timeouts do not end the client's connections, reads or waits."""
         role = service.split("//")[1].partition(":")[0]
-        admin.execute(f"ALTER ROLE {role} SET idle_session_timeout = '100ms'")
-        admin.execute(f"ALTER ROLE {role} SET statement_timeout = '1ms'")
-        admin.execute(f"ALTER ROLE {role} SET lock_timeout = '1ms'")
+        has = admin.connection.execute("SELECT name FROM pg_settings WHERE name = ANY (%s)", [list(TIMEOUTS)])
+        for (name,) in has.fetchall():
+            admin.execute(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'")
         with Follower(
             admin, service, probe_interval_s=1.0, poll_interval_s=60.0, heartbeat_interval_s=30.0
         ) as follower:
@@ -88,6 +101,12 @@ class TestLocks:
             for n in range(3):
                 follower.applies(admin.set(llm_model=f"timed-{n}"), within_s=AT_ONCE.limit)
                 follower.load.go_on(10)  # longer than the idle timeout
+            with ThreadPoolExecutor(1) as pool, psycopg.connect(admin.dsn) as other:
+                other.execute("LOCK TABLE liverouter.processes IN EXCLUSIVE MODE")  # so that nobody reports
+                wait = pool.submit(follower.live.wait_applied, admin.set(llm_model="waited for"), timeout_s=60)
+                until(lambda: wait.done() or admin.ask(WAITS)[0], what="a wait longer than a transaction may take")
+                other.rollback()
+                wait.result()
             assert follower.status.backend_pid == first.backend_pid
             assert not follower.events.of(ReadFailed)
 

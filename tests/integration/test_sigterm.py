@@ -1,4 +1,4 @@
-"""SIGTERM ends a script that has no handler as it always did, and yet the database hears a goodbye."""
+"""Processes that end without Python's exit hooks end as they always did, and yet the database hears a goodbye."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -27,8 +28,8 @@ patient = patience.patient
 
 # Each script is a fork of a process that has imported all and started nothing: the import takes seconds.
 _SCRIPTS: Final = """
-import os, signal, sys, threading, time
-import asyncpg, liverouter.chat.model, liverouter.client
+import multiprocessing, os, signal, sys, threading, time
+import asyncpg, celery.concurrency.prefork, liverouter.chat.model, liverouter.client, liverouter.default
 from liverouter import NotReadyError, get_chat_model
 from liverouter.engine import engine
 from liverouter.loops import sigterm
@@ -42,7 +43,18 @@ def start():
 def tell(what, number):
     os.write(1, f"{what} {number}\\n".encode())  # at once: two processes tell
 
+def work():
+    start()
+    tell("pid", os.getpid())
+    signal.sigwait({signal.SIGUSR1})
+
+def tell_closing():
+    while (client := liverouter.default._client) is None or not client._closed or client._running is not None:
+        time.sleep(0.001)
+    tell("closing", os.getpid())
+
 def script(dsn, how):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     os.setpgid(0, 0)
     tell("group", os.getpid())
     os.environ["LIVEROUTER_DATABASE_URL"] = dsn
@@ -50,6 +62,20 @@ def script(dsn, how):
         sigterm._PATIENCE_S = liverouter.client._CLOSE_S = engine._GOODBYE_S = 60.0  # on a busy machine
     if how == "handler before":
         signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+    if how == "multiprocessing":
+        worker = multiprocessing.get_context("fork").Process(target=work)
+        worker.start()
+        worker.join()
+        os._exit(worker.exitcode)
+    if how == "closing":
+        os.environ["LIVEROUTER_HEARTBEAT_INTERVAL_S"] = "1"
+        threading.Thread(target=tell_closing, daemon=True).start()
+        work()
+        liverouter.default._client.close()
+    if how == "celery":
+        work()
+        celery.concurrency.prefork.process_destructor(os.getpid(), 0)  # as a worker of its pool does
+        os._exit(0)
     if how == "thread":
         thread = threading.Thread(target=start)
         thread.start()
@@ -131,6 +157,12 @@ def is_gone(db: psycopg.Connection[Any], pid: int) -> bool:
     return row["bye_at"] is not None
 
 
+def is_ending(pid: int) -> bool:
+    """Tell whether SIGTERM has reached a process that handled it once: it does not any more."""
+    (caught,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt:")]
+    return not int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
 def reports(db: psycopg.Connection[Any], *pids: int) -> None:
     """Wait until each of *pids* has reported."""
     until(lambda: {row["pid"] for row in rows(db, "SELECT pid FROM liverouter.processes")} >= set(pids))
@@ -148,6 +180,20 @@ class TestSigterm:
         assert scripts.told() == -signal.SIGTERM
         assert is_gone(db, pid)
 
+    def test_goodbye_that_is_under_way_is_said(self, dsn: str, db: psycopg.Connection[Any], scripts: Scripts) -> None:
+        """As of a worker of a pool, which has ended by itself when it is told to."""
+        pid = scripts.start(dsn, "closing")
+        reports(db, pid)
+        with db.transaction():
+            db.execute(b"LOCK TABLE liverouter.processes")
+            until(lambda: rows(db, "SELECT FROM pg_locks WHERE NOT granted"), what="a report, behind which it comes")
+            os.kill(pid, signal.SIGUSR1)
+            assert scripts.told() == pid
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: is_ending(pid))
+        assert scripts.told() == -signal.SIGTERM
+        assert is_gone(db, pid)
+
     def test_forked_child_says_its_own(self, dsn: str, db: psycopg.Connection[Any], scripts: Scripts) -> None:
         """Ended first, it leaves the parent's client alone."""
         pids = scripts.start(dsn, "fork"), scripts.told()
@@ -160,6 +206,17 @@ class TestSigterm:
         os.kill(parent, signal.SIGTERM)
         assert scripts.told() == -signal.SIGTERM
         assert is_gone(db, parent)
+
+    @pytest.mark.parametrize("how", ["multiprocessing", "celery"])
+    def test_worker_of_a_pool_says_goodbye(
+        self, dsn: str, db: psycopg.Connection[Any], scripts: Scripts, how: str
+    ) -> None:
+        """It ends by `os._exit`, as forked children do, which Python calls no exit hooks for."""
+        pid = scripts.start(dsn, how)
+        reports(db, pid)
+        os.kill(pid, signal.SIGUSR1)
+        assert scripts.told() == 0
+        assert is_gone(db, pid)
 
     @pytest.mark.parametrize("how", ["handler before", "handler after"])
     def test_handler_of_the_application_is_the_only_one(self, dsn: str, scripts: Scripts, how: str) -> None:

@@ -160,6 +160,18 @@ class TestRefusedSettings:
             assert await read(pooler.dsn) == 0
             assert await shown(pooler.dsn, "statement_timeout", statement_timeout="70s") == before[:1]
 
+    async def test_pooler_that_takes_no_transaction_is_named(
+        self, dsn: str, needs_program: Callable[..., Path]
+    ) -> None:
+        """Reads are single statements, and pass; a write is not, and the server is not to blame."""
+        with PgBouncer(needs_program("pgbouncer", package="pgbouncer"), dsn, "statement") as pooler:
+            assert await read(pooler.dsn) == 0
+            repository = SettingsRepository(url=pooler.dsn, connect_timeout_s=PATIENCE_S)
+            with pytest.raises(DatabaseError) as caught:
+                await repository.write({"llm_model": "m"})
+            await repository.close()
+            assert (caught.value.code, "pool_mode" in caught.value.hint) == ("LR201", True)
+
     def test_client_is_live_behind_such_a_proxy(self, dsn: str, db: Session) -> None:
         """Its listener, too."""
         put(db, llm_provider="openai", llm_model="m", litellm_enable=False)

@@ -104,6 +104,17 @@ class TestExplain:
         assert found.code == "LR202"
         assert SECRET not in str(found)
 
+    @pytest.mark.parametrize(
+        ("sqlstate", "word"), [("25P03", "timeout"), ("25P04", "timeout"), ("57P05", "timeout"), ("08P01", "pooler")]
+    )
+    def test_last_word_of_the_server_says_why_the_connection_ended(self, sqlstate: str, word: str) -> None:
+        """The driver raises an error of its own, which is caused by it."""
+        ended = asyncpg.ConnectionDoesNotExistError(SECRET)
+        ended.__cause__ = server(sqlstate)
+        found = from_driver(ended)
+        assert (found.code, word in found.message, SECRET in str(found)) == ("LR201", True, False)
+        assert is_broken(ended)
+
     def test_chain_that_bites_its_tail_ends(self) -> None:
         """Nobody loops over causes for ever."""
         first, second = RuntimeError(), RuntimeError()
@@ -117,7 +128,9 @@ class TestExplain:
 
 
 class TestIsBroken:
-    @pytest.mark.parametrize("sqlstate", ["08006", "57P01", "57P02", "57P03", "26000", "42P05"])
+    @pytest.mark.parametrize(
+        "sqlstate", ["08006", "25P03", "25P04", "57P01", "57P02", "57P03", "57P05", "26000", "42P05"]
+    )
     def test_broken_connection_is_worth_a_new_one(self, sqlstate: str) -> None:
         """The server ended it, or a pooler put another server behind it."""
         assert is_broken(server(sqlstate))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import random
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import asyncpg
 
 from liverouter.postgres.dsn import SYSTEM_ROOTS
+from liverouter.postgres.session import lift_transaction_timeout, set_late, taken_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,9 +45,6 @@ NETWORK_ERRORS: Final = (
 # What a server says to a start-up whatever its settings are: wrong password, no such database, no room, not now.
 _UNCONDITIONAL: Final = re.compile(r"08(?!P01)...|28P01|3D...|53...|57...")
 _FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
-# In `options`: -c name=value or --name=value, as the server's command line has them. A blank in a value has a \ before.
-_ASSIGNMENT: Final = re.compile(r"(?:^|(?<=\s))(?:-c\s*+|--)([A-Za-z_.-]++)=((?:\\.|[^\s\\])*+)\s*+")
-_ESCAPED: Final = re.compile(r"\\(.)")
 
 
 class _QuietLoop:
@@ -238,7 +235,7 @@ class _Start:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: what it said.
         """
         roots = _checked_roots(dsn)
-        routing, of_options = _taken_apart(dsn.options.get("options", ""))
+        routing, of_options = taken_apart(dsn.options.get("options", ""))
         whole, left = {"options": dsn.options.get("options", "")}, of_options | self.settings
         tries = [
             (self.settings | self.name | whole, {}),
@@ -255,7 +252,9 @@ class _Start:
                     continue
                 connection.keep_alive(dsn)
                 if afterwards:
-                    await _set(connection, afterwards)
+                    await set_late(connection, afterwards)
+                if self.settings:
+                    await lift_transaction_timeout(connection)
                 return connection
         raise AssertionError  # the last try returns or raises
 
@@ -271,45 +270,6 @@ class _Start:
         )
         await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=json.loads)  # asks nobody
         return connection
-
-
-def session_settings(statement_timeout_s: float) -> dict[str, str]:
-    """Return the run-time parameters of a session of ours; a role may carry others, with which this does not work.
-
-    Args:
-        statement_timeout_s: seconds that the server gives one statement; 0 sets no limit.
-    """
-    return {
-        "default_transaction_isolation": "read committed",
-        "idle_session_timeout": "0",
-        "lock_timeout": "0",
-        "statement_timeout": str(round(statement_timeout_s * 1000)),
-    }
-
-
-async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Set what of *settings* may be set; nothing behind a pooler, which would leave it to other clients.
-
-    A pooler is known by the process id that it hands out, which is none of the server's.
-
-    Raises:
-        OSError, asyncpg.InterfaceError: the connection broke, and was dropped.
-    """
-    try:
-        if await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid():
-            return
-        for name, value in settings.items():
-            with contextlib.suppress(asyncpg.PostgresError):
-                await connection.execute("SELECT set_config($1, $2, false)", name, value)
-    except BaseException:  # a cancellation, too: nobody else knows of this connection yet
-        connection.terminate()
-        raise
-
-
-def _taken_apart(options: str) -> tuple[str, dict[str, str]]:
-    """Return what the start-up option *options* says beside settings, to a proxy's routing, and its settings."""
-    settings = {name.replace("-", "_"): _ESCAPED.sub(r"\1", value) for name, value in _ASSIGNMENT.findall(options)}
-    return _ASSIGNMENT.sub("", options).strip(), settings
 
 
 def _checked_roots(dsn: Dsn) -> ssl.SSLContext | None:

@@ -29,10 +29,19 @@ _DENIED: Final = re.compile(r"permission denied for function (pg_\w+)")
 _BY_POLICY: Final = re.compile(r"row-level security policy (?:\"[^\"]*+\" )?for table \"(\w+)\"")
 
 _HEAD: Final = f"{show_all(['head'])} or {RESTORE_HEAD}"
+_TIMED_OUT: Final = (
+    "the server ended this connection by a timeout of this role or database",
+    "See which: SELECT name, setting FROM pg_settings WHERE name LIKE '%timeout'",
+)
 
 # SQLSTATE, or its first two characters -> code, message, hint. The whole one is looked up first.
 _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "08": ("LR201", "the connection to the database broke", _START),
+    "08P01": (
+        "LR201",
+        "a pooler or proxy before the database refused, and said no more",
+        "So it does to a login that it does not know, and to a transaction where pool_mode is statement: see its log",
+    ),
     "28": ("LR202", "the database refused the login", "Check user and password of the DSN, and pg_hba.conf"),
     "3D000": ("LR203", "the database does not exist", "Create it, or mend the name at the end of the DSN"),
     "3F000": ("LR204", "schema liverouter is not installed in this database", _MIGRATE),
@@ -41,6 +50,9 @@ _BY_STATE: Final[dict[str, tuple[str, str, str]]] = {
     "42703": ("LR206", "a column of schema liverouter is missing", _MIGRATE),
     "42501": ("LR207", "this database role lacks a right", _RIGHTS),
     "P0002": ("LR208", "liverouter.head has lost its row, or row-level security hides it", f"As the owner: {_HEAD}"),
+    "25P03": ("LR201", *_TIMED_OUT),
+    "25P04": ("LR201", *_TIMED_OUT),
+    "57P05": ("LR201", *_TIMED_OUT),
     "25006": (
         "LR209",
         "this database takes no writes: a standby, or set read-only",
@@ -97,6 +109,10 @@ def from_driver(exc: BaseException, *, where: str = "database", role_prefix: str
     if isinstance(exc, DatabaseError):
         return exc
     for cause in _chain(exc):
+        if isinstance(cause, asyncpg.ConnectionDoesNotExistError) and isinstance(
+            cause.__cause__, asyncpg.PostgresError
+        ):
+            continue  # with what the server said as it ended the connection, which says more
         if isinstance(cause, asyncpg.PostgresError):
             return _from_server(cause, where, role_prefix)
         for kind, code, message, hint in _BY_KIND:
@@ -127,7 +143,7 @@ def is_broken(exc: BaseException) -> bool:
         if isinstance(cause, asyncpg.PostgresError):
             state = cause.sqlstate or ""
             # 26000 and 42P05: a pooler put another server behind our prepared statements
-            return (state[:2] in ("08", "57") and state != "57014") or state in ("26000", "42P05")
+            return (state[:2] in ("08", "57") and state != "57014") or state in ("25P03", "25P04", "26000", "42P05")
         if isinstance(cause, asyncpg.InterfaceError | ConnectionError):
             return True
     return False

@@ -13,8 +13,9 @@ import asyncpg
 
 from liverouter.errors import Problem
 from liverouter.loops.wakeup import Wakeup
-from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect, session_settings
+from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
 from liverouter.postgres.errors import ends_connection
+from liverouter.postgres.session import session_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -27,6 +27,7 @@ from liverouter.postgres.errors import from_driver
 from liverouter.postgres.migration_locks import LOCK_TIMEOUT_S, Waits, say, watched
 from liverouter.postgres.migration_run import directory, install_roles, run_sql
 from liverouter.postgres.rights import lacking, restore_rights, shared
+from liverouter.postgres.session import session_settings
 from liverouter.postgres.versions import HEAD, REVISIONS, mismatch
 from liverouter.secrecy.leaving import leaves_bare
 
@@ -128,7 +129,13 @@ def check(url: Url, *, echo: Callable[[str], None] = say) -> None:
 
 def engine(url: Url) -> AsyncEngine:
     """Return an engine that opens a connection for each use and keeps none; *url* may lead through a pooler."""
-    opened = partial(connect, as_database(url), application_name="liverouter migrate", timeout_s=_CONNECT_TIMEOUT_S)
+    opened = partial(
+        connect,
+        as_database(url),
+        application_name="liverouter migrate",
+        timeout_s=_CONNECT_TIMEOUT_S,
+        server_settings=session_settings(0),
+    )
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=opened,

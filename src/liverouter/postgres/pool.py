@@ -11,8 +11,9 @@ import asyncpg
 
 from liverouter.errors import DatabaseError
 from liverouter.postgres.asked_url import as_database
-from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect, session_settings
+from liverouter.postgres.connection import NETWORK_ERRORS, Connection, connect
 from liverouter.postgres.errors import ends_connection, from_driver, is_broken, is_garbled
+from liverouter.postgres.session import session_settings
 from liverouter.postgres.versions import HEAD, ROLE_PREFIX, mismatch
 from liverouter.postgres.visibility import HIDDEN, hidden
 from liverouter.secrecy.leaving import bare
@@ -31,6 +32,11 @@ _INSTALLED: Final = f"""
         SELECT FROM pg_class c WHERE c.relname = 'alembic_version' AND c.relnamespace = to_regnamespace('liverouter')
     ) AS is_installed, {ROLE_PREFIX} AS role_prefix
 """  # noqa: S608 - of a constant of ours
+# Of a transaction that may take longer than others. Behind a pooler the server's own limit of it is in force as well.
+_LIMITS: Final = """
+    SELECT set_config(name, CASE name WHEN 'statement_timeout' THEN $1 ELSE '0' END, true)
+    FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')
+"""
 _GOODBYE_S: Final = 1.0  # for the server to close a connection that is of no more use
 
 
@@ -176,8 +182,7 @@ class Database:
             await transaction.start()
             try:
                 if timeout_s is not None:
-                    limit = f"{timeout_s + _GRACE_S:.3f}s"
-                    await connection.execute("SELECT set_config('statement_timeout', $1, true)", limit)
+                    await connection.execute(_LIMITS, f"{timeout_s + _GRACE_S:.3f}s")
                 result = await work(connection)
             except Exception:
                 with contextlib.suppress(*NETWORK_ERRORS):  # of a connection that is gone
