@@ -68,7 +68,7 @@ _PLACE: Final = re.compile(r"[a-z]{1,10}://[a-z0-9._:-]{1,255}")
 def guarded(client: C) -> C:
     """Return *client*, whose transports, those to proxies included, now admit answers as this module does."""
     own: Any = client
-    own._cookies = _without_cookies(type(own.cookies))()  # noqa: SLF001 - httpx has no public way in
+    own._cookies = _without_cookies(own.cookies.__class__)()  # noqa: SLF001 - httpx has no public way in
     direct = own._transport  # noqa: SLF001 - httpx has no public way in
     for transport in {id(t): t for t in (direct, *own._mounts.values()) if t is not None}.values():  # noqa: SLF001
         if transport is not direct:
