@@ -77,7 +77,7 @@ def measure(world: World) -> Iterator[Figure]:
 def _first_answer(world: World, ours: str, baseline: str, code: str, goal: float | None) -> Iterator[Figure]:
     """Yield CPU and memory from a process's start to its first answer, against what *code* takes for one."""
     taken: dict[str, list[list[float]]] = {"ours": [], "baseline": []}
-    for _ in range(world.samples(5, 1)):
+    for _ in range(world.samples(25, 1)):
         taken["ours"].append(_run(_OURS + _SAY, world))
         taken["baseline"].append(_run(code + _SAY, world))
     for index, (what, unit) in enumerate((("CPU", "s"), ("memory", "MB"))):

@@ -17,7 +17,7 @@ from liverouter.providers import PROVIDERS, spec_of
 from liverouter.providers.parameters import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from langchain_core.messages.ai import UsageMetadata
 
@@ -38,8 +38,13 @@ def model_info(deployment: Deployment) -> Mapping[str, Any] | None:
 
     Its members are litellm's: ``max_input_tokens``, ``supports_vision``, ….
     """
+    return _entry(*_key(deployment))
+
+
+def _key(deployment: Deployment) -> tuple[str, str, str]:
+    """Return what `_entry` and `_tiers` take for the model of *deployment*."""
     spec = spec_of(deployment)
-    return _entry(*spec.litellm_name(deployment.model), spec.base_model(deployment))
+    return (*spec.litellm_name(deployment.model), spec.base_model(deployment))
 
 
 def retired_on(deployment: Deployment) -> date | None:
@@ -124,7 +129,7 @@ def cost_usd(deployment: Deployment, tokens: UsageMetadata | None) -> float | No
     facts = model_info(deployment) if tokens is not None else None
     if facts is None or tokens is None or not any(facts.get(name) for name in _PRICES):
         return None
-    tier = _tier(facts, tokens["input_tokens"])
+    tier = _tier(_tiers(*_key(deployment)), tokens["input_tokens"])
 
     def price(name: str, otherwise: float) -> float:
         return float(next((v for v in (facts.get(f"{name}{tier}"), facts.get(name)) if v is not None), otherwise))
@@ -143,13 +148,17 @@ def cost_usd(deployment: Deployment, tokens: UsageMetadata | None) -> float | No
     )
 
 
-def _tier(facts: Mapping[str, Any], prompt: int) -> str:
+@lru_cache(maxsize=256)
+def _tiers(provider: str, model: str, base_model: str) -> tuple[tuple[int, str], ...]:
+    """Return from how many tokens on a prompt has prices of its own, and what their names end in: of `_entry`'s."""
+    facts = _entry(provider, model, base_model) or {}
+    found = (m for m in map(_ABOVE.fullmatch, facts) if m is not None and facts[m.string] is not None)
+    return tuple((int(m[1]) * (1000 if m[2] else 1), f"_above_{m[1]}{m[2]}_tokens") for m in found)
+
+
+def _tier(tiers: Sequence[tuple[int, str]], prompt: int) -> str:
     """Return what the names of the prices for a prompt of so many tokens end in, "" for the usual ones."""
-    names = (name for name in facts if name.startswith("input_cost_per_token_above_"))
-    found = ((m, facts[m.string]) for m in map(_ABOVE.fullmatch, names) if m is not None)
-    above = [(int(m.group(1)) * (1000 if m.group(2) else 1), m) for m, cost in found if cost is not None]
-    most = max(((least, m) for least, m in above if prompt > least), key=lambda pair: pair[0], default=None)
-    return "" if most is None else f"_above_{most[1].group(1)}{most[1].group(2)}_tokens"
+    return max(((least, ending) for least, ending in tiers if prompt > least), default=(0, ""))[1]
 
 
 def model_names() -> dict[str, list[str]]:
