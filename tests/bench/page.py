@@ -34,19 +34,14 @@ REASONS: Final[Mapping[str, str]] = {
         beside the provider's, and with litellm goes once through the dialect of each provider in use, so that no
         caller pays litellm's late imports""",
     "invoke: CPU": """
-        a sync call is an async one on the I/O loop, which the sync clients of ChatOpenAI and litellm do without:
-        ChatOpenAI's own async call takes half as much again as its sync one, for asyncio. The way to the loop's thread
-        and back is 1 or 2 of 100, as ChatOpenAI called in another thread shows; what each attempt is made fit by and
-        checked with is a tenth to a fifth. In instructions a native call is nine tenths of ChatOpenAI's, but more of
-        them run once in a call, with nothing in the processor's caches. In return it can be cancelled, shares
-        connections with async calls and opens none""",
+        a sync call is an async one on the I/O loop, and takes the way to that thread and back, and asyncio, which the
+        sync clients of ChatOpenAI and litellm do without. In return it can be cancelled, shares connections with async
+        calls and opens none""",
     "ainvoke": """
         each attempt has history, tools and parameters made fit for its deployment, on copies, which no baseline
         does""",
     "astream": """
-        on top of a stock stream come the check of its end, the deadline and the crossing of the loops: with
-        litellm 2 of 100 of the interpreter's instructions, in the native engine 6. The rest is the provider's
-        library, which reads each chunk type by type, litellm, LangChain and HTTP""",
+        on top of a stock stream come the check of its end, the deadline and the crossing of the loops""",
     "stream": """
         as for `astream`, and what has arrived crosses from the I/O loop to the caller's thread""",
     "commit → live, one process": """
