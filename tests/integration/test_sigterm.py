@@ -43,14 +43,24 @@ def start():
 def tell(what, number):
     os.write(1, f"{what} {number}\\n".encode())  # at once: two processes tell
 
+def idle():
+    while True:
+        time.sleep(0.01)  # no longer: Python looks for signals before it, and not for one that comes right then
+
 def work():
     start()
     tell("pid", os.getpid())
     signal.sigwait({signal.SIGUSR1})
 
 def tell_closing():
-    while (client := liverouter.default._client) is None or not client._closed or client._running is not None:
-        time.sleep(0.001)
+    before = None
+    while True:  # until the main thread waits, and is seen to: it has not only been stopped for another one
+        frame = sys._current_frames()[threading.main_thread().ident]
+        at = frame.f_code.co_name, frame.f_lasti
+        if at == before and at[0] == "wait" and liverouter.default._client._closed:
+            break
+        before = at
+        time.sleep(0.02)
     tell("closing", os.getpid())
 
 def script(dsn, how):
@@ -87,13 +97,12 @@ def script(dsn, how):
     if how == "fork" and not (child := os.fork()):
         start()
         tell("pid", os.getpid())
-        time.sleep(1000)
+        idle()
     tell("pid", os.getpid())
     if how == "fork":
         child, status = os.wait()
         tell("child ended", os.waitstatus_to_exitcode(status))
-    while True:
-        time.sleep(1000)
+    idle()
 
 for line in sys.stdin:
     if not os.fork():
